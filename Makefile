@@ -1,0 +1,35 @@
+# Two commands: `make demo` and `make test`. Each sets up what it needs in .venv, once.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+export FLWR_TELEMETRY_ENABLED = 0
+export FLWR_DISABLE_UPDATE_CHECK = 1
+export RAY_USAGE_STATS_ENABLED = 0
+# Idle OpenMP threads must not spin on a shared machine.
+export OMP_WAIT_POLICY ?= PASSIVE
+export HF_HUB_OFFLINE = 1
+
+.PHONY: demo test lint setup clean
+
+demo: .venv/.ready
+	$(BIN)/starling simulate --preset demo --out runs/demo
+
+test: .venv/.ready lint
+	$(BIN)/python -m pytest --durations=15
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: .venv/.ready
+
+# torch comes first and exact: a range could bring gigabytes of CUDA packages.
+.venv/.ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Starling needs Python 3.11 or newer on PATH."; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulate,minilm,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis

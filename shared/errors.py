@@ -1,0 +1,49 @@
+"""Every error Starling raises on purpose.
+
+    StarlingError               exit code 2 unless stated
+    ├── ConfigError             a setting is unknown, out of range or contradicts another
+    ├── DataError               an interaction log or catalogue breaks a rule
+    ├── ModelError              a backbone is missing, altered or unsupported
+    ├── ProtocolError           a message is of another schema, round or size, or not finite
+    └── PrivacyError            exit code 3: a guarantee does not hold
+        ├── BudgetExceeded      a release would spend more than allowed (refused: nothing released)
+        └── LedgerError         a ledger was altered, or claims and ledger disagree
+
+A message is one line: what was wrong (name and value), where, what is accepted, what to do.
+"""
+
+
+class StarlingError(Exception):
+    """Base of all errors that are reported in one line, without a traceback."""
+
+    exit_code = 2
+
+
+class ConfigError(StarlingError, ValueError):
+    """A setting is unknown, out of range or contradicts another."""
+
+
+class DataError(StarlingError, ValueError):
+    """An interaction log or catalogue breaks a rule; names file, row and rule."""
+
+
+class ModelError(StarlingError):
+    """A backbone is missing, altered or unsupported."""
+
+
+class ProtocolError(StarlingError, ValueError):
+    """A message is of another schema, round or size, or holds numbers that are not finite."""
+
+
+class PrivacyError(StarlingError):
+    """A privacy guarantee does not hold."""
+
+    exit_code = 3
+
+
+class BudgetExceeded(PrivacyError):
+    """A release would spend more than the budget allows; it was refused before it happened."""
+
+
+class LedgerError(PrivacyError):
+    """A ledger was altered, or what a run claims disagrees with its ledger."""

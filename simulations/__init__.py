@@ -1,0 +1,1 @@
+"""Many virtual devices: cohort engine, synthetic world, privacy sweep, report, verification."""
