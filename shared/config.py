@@ -1,0 +1,243 @@
+"""Experiment settings: frozen dataclasses read from TOML; an unknown key is an error.
+
+`PrivacyConfig` and `EngineConfig` are separate on purpose: nothing in `EngineConfig` can change a
+privacy guarantee, and nothing outside `PrivacyConfig` (and the number of rounds and the expected
+cohort, which the ledger records) enters the accounting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from shared.errors import ConfigError
+
+_STRICT = ConfigDict(extra="forbid")
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Epsilon = Annotated[float, Field(gt=0)]  # infinity stands for "not private"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DataConfig:
+    """Which interactions, and how much of one person's may be used."""
+
+    spec: str = "world"
+    users: Count | None = None  # only the first N users of the log (or the world's size)
+    world_seed: int = 0
+    negatives: Count = 99  # sampled per user for the sampled ranking metrics
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ModelConfig:
+    """The frozen backbone and what is trained on top of it."""
+
+    backbone: str = "minilm"  # the bundled weights, a local folder, or a hub id with @revision
+    layers: Annotated[int, Field(ge=0)] = 2  # the first k transformer layers; 0 keeps all
+    max_length: Annotated[int, Field(ge=2, le=512)] = 50  # L, items per window
+    lora_rank: Annotated[int, Field(ge=0)] = 8  # 0: the backbone is not adapted
+    lora_alpha: Positive = 16.0
+    lora_targets: tuple[str, ...] = ("query", "value")
+    item_rank: Annotated[int, Field(ge=0)] = 0  # rank of the item table's correction
+    projection_rank: Annotated[int, Field(ge=0)] = 0  # leading text components the core acts on
+    item_bias: bool = True
+    logit_scale: Positive = 1.0  # multiplies hidden state x item vector
+    dropout: Fraction = 0.0
+    seed: int = 0  # initial adapter
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainConfig:
+    """What one client does in one round, and its contribution bound."""
+
+    max_windows: Count = 4  # windows per user: at most max_windows x max_length targets
+    local_steps: Count = 1
+    local_batch: Annotated[int, Field(ge=0)] = 0  # windows per step; 0 takes all of them
+    local_lr: Positive = 1.0
+    weight_decay: NonNegative = 0.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class FederationConfig:
+    """Rounds, cohort and the server's optimiser."""
+
+    rounds: Count = 20
+    cohort: Positive = 100.0  # expected users a round; Poisson sampling with cohort / users
+    server_optimizer: Literal["fedavgm", "fedadam", "fedyogi"] = "fedadam"
+    server_lr: Positive = 0.01
+    lr_decay: Literal["constant", "linear", "cosine"] = "constant"
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.99
+    tau: Positive = 1e-3
+    average_last: Fraction = 0.0  # release the mean of this last share of iterates; 0: the last
+    aggregation: Literal["fedit"] = "fedit"
+    evaluate_every: Annotated[int, Field(ge=0)] = 0  # non-private selection on validation; 0: end
+
+
+@dataclass(frozen=True, config=_STRICT)
+class PrivacyConfig:
+    """Everything that a guarantee depends on, next to rounds and expected cohort."""
+
+    unit: Literal["user"] = "user"
+    trust: Literal["central"] = "central"
+    relation: Literal["add_remove"] = "add_remove"
+    epsilon: Epsilon = math.inf
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # None: see accountant.default_delta
+    clipping_norm: Positive = 1.0
+    # Share of the budget (as squared noise-to-sensitivity) for a private popularity histogram that
+    # starts the item bias; 0 leaves the bias at zero.
+    histogram_share: Fraction = 0.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class EngineConfig:
+    """How the work is done. Changes speed and memory, never a guarantee."""
+
+    engine: Literal["cohort", "sequential", "ray"] = "cohort"
+    micro_batch: Annotated[int, Field(ge=0)] = 0  # clients at once; 0 chooses
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    dtype: Literal["float32", "bf16"] = "float32"
+    threads: Annotated[int, Field(ge=0)] = 0  # 0 leaves torch's default
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SweepConfig:
+    """The points of the accuracy-versus-privacy curve."""
+
+    epsilons: tuple[Epsilon, ...] = (1.0, 2.0, 4.0, 8.0, math.inf)
+    seeds: tuple[int, ...] = (0,)
+    references: tuple[Literal["popularity", "zero_shot", "local_only", "centralized"], ...] = (
+        "popularity",
+        "zero_shot",
+        "local_only",
+        "centralized",
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ReferenceConfig:
+    """How the reference points that train are trained."""
+
+    centralized_epochs: Count = 6
+    centralized_batch: Count = 64
+    centralized_lr: Positive = 1e-3
+    local_steps: Count = 5
+    local_lr: Positive = 0.1
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ExperimentConfig:
+    """One experiment: all sections, and overrides for points with a finite epsilon.
+
+    `private` maps a section ("model", "train", "federation") to settings that replace the
+    section's own wherever noise is added: fewer trained dimensions serve a noised model best.
+    """
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    federation: FederationConfig = FederationConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    engine: EngineConfig = EngineConfig()
+    sweep: SweepConfig = SweepConfig()
+    references: ReferenceConfig = ReferenceConfig()
+    private: dict[Literal["model", "train", "federation"], dict[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    seed: int = 0
+
+    def at_epsilon(self, epsilon: float, seed: int) -> ExperimentConfig:
+        """The settings of one point of the curve.
+
+        Parameters
+        ----------
+        epsilon : float
+            Target privacy budget, > 0; `inf` gives the non-private point.
+        seed : int
+            Of everything that is random in the point.
+        """
+        tree = to_dict(self)
+        tree["privacy"]["epsilon"] = epsilon
+        tree["seed"] = seed
+        private = tree.pop("private")
+        if math.isfinite(epsilon):
+            for section, settings in private.items():
+                tree[section] |= settings
+        return from_dict(tree, source=f"the point at epsilon {epsilon}")
+
+
+_ADAPTER = TypeAdapter(ExperimentConfig)
+
+
+def to_dict(config: ExperimentConfig) -> dict[str, Any]:
+    """Nested plain values; settings that are None are left out, as TOML has no null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items() if item is not None}
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
+        return value
+
+    tree: dict[str, Any] = plain(dataclasses.asdict(config))
+    return tree
+
+
+def from_dict(tree: dict[str, Any], source: str = "configuration") -> ExperimentConfig:
+    """Validated settings.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key or a value outside its range, naming key, value and `source`.
+    """
+    try:
+        config = _ADAPTER.validate_python(tree)
+        if (
+            config.private
+        ):  # a mistake in an override is an error now, not at the first noised point
+            _ADAPTER.validate_python(
+                {k: v | config.private.get(k, {}) for k, v in tree.items() if isinstance(v, dict)}
+                | {k: v for k, v in config.private.items() if k not in tree}
+                | {"private": {}}
+            )
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "unexpected_keyword_argument":
+            raise ConfigError(
+                f"{source}: unknown setting {key}; see docs/configuration.md"
+            ) from None
+        raise ConfigError(f"{source}: {key} = {first['input']!r}: {first['msg']}") from None
+    return config
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """The nested values of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, unreadable or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from None
+
+
+def dump_toml(config: ExperimentConfig) -> str:
+    """The settings as TOML text that `load_toml` and `from_dict` read back to an equal object."""
+    return tomli_w.dumps(to_dict(config))
