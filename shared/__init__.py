@@ -1,1 +1,1 @@
-"""What both sides must agree on: data, model, updates, privacy. Imports no other room, no Flower."""
+"""What both sides must agree on: data, model, updates, privacy. Imports no other room."""

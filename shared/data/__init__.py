@@ -1,0 +1,1 @@
+"""Interaction logs: schema, time split, training windows, sources."""

@@ -1,0 +1,1 @@
+"""The recommender: frozen backbone, item vectors, scores, the adapter that is trained."""

@@ -1,0 +1,1 @@
+"""Clipping, noise, accounting and the ledger: every privacy-critical line, once."""
