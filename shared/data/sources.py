@@ -1,0 +1,134 @@
+"""From what a user writes to a log: a known name, or a path to a folder or file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from shared.data.fetch import MOVIELENS_100K, Archive, fetch_archive
+from shared.data.log import InteractionLog
+from shared.data.movielens import is_movielens_100k, read_movielens_100k
+from shared.data.schema import read_log
+from shared.data.sequences import is_sequences, read_sequences
+from shared.errors import DataError
+
+VARIABLE = "STARLING_DATA"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A data set known by name."""
+
+    folder: str  # its published folder
+    recognise: Callable[[Path], bool]
+    read: Callable[[Path, str], InteractionLog]
+    archive: Archive | None  # None: no publisher offers this form of it
+
+
+_SOURCES = {
+    "movielens-100k": _Source("ml-100k", is_movielens_100k, read_movielens_100k, MOVIELENS_100K),
+    "movielens-1m": _Source("ml-1m", is_sequences, read_sequences, None),
+    "amazon-software": _Source("amazon-software", is_sequences, read_sequences, None),
+}
+
+
+@dataclass(frozen=True)
+class KnownSource:
+    """A known name, where its data lies, and whether it can be fetched.
+
+    Attributes
+    ----------
+    name : str
+    folder : Path or None
+        None if it is nowhere on this machine.
+    fetchable : bool
+    """
+
+    name: str
+    folder: Path | None
+    fetchable: bool
+
+
+def known_sources() -> tuple[KnownSource, ...]:
+    """All known names, each with the first folder that holds it."""
+    return tuple(
+        KnownSource(name, _locate(source), source.archive is not None)
+        for name, source in _SOURCES.items()
+    )
+
+
+def open_log(spec: str) -> InteractionLog:
+    """The log that a `--data` argument means.
+
+    Parameters
+    ----------
+    spec : str
+        A known name, looked up in `$STARLING_DATA`, `../shared/data` and the user's cache; or a
+        path to a folder or file in the documented columns, or to a folder as published.
+
+    Raises
+    ------
+    DataError
+        If the name is unknown, its data is nowhere, or the data breaks a rule.
+    """
+    if spec in _SOURCES:
+        source = _SOURCES[spec]
+        folder = _locate(source)
+        if folder is None:
+            raise DataError(_absent(spec, source))
+        return source.read(folder, spec)
+    path = Path(spec)
+    if not path.exists():
+        raise DataError(
+            f"data {spec!r}: neither a known name (world, {', '.join(_SOURCES)}) nor a path to a"
+            " folder or a .csv or .parquet file"
+        )
+    if is_movielens_100k(path):
+        return read_movielens_100k(path, spec)
+    return read_sequences(path, spec) if is_sequences(path) else read_log(path)
+
+
+def fetch(name: str) -> Path:
+    """Put a known data set into the user's cache, from its publisher.
+
+    Raises
+    ------
+    DataError
+        If the name is unknown, nobody publishes that form of it, or the transfer fails.
+    """
+    if name not in _SOURCES:
+        raise DataError(f"data {name!r}: not a known name; choose from {', '.join(_SOURCES)}")
+    source = _SOURCES[name]
+    if source.archive is None:
+        raise DataError(_absent(name, source))
+    return fetch_archive(source.archive, source.folder, _cache())
+
+
+def _absent(name: str, source: _Source) -> str:
+    by_hand = f"set {VARIABLE} to a folder that holds {source.folder}/"
+    if source.archive is None:
+        return f"data {name!r}: cannot be fetched, its publisher offers another form; {by_hand}"
+    return f"data {name!r}: not on this machine; run 'starling data fetch {name}' or {by_hand}"
+
+
+def _locate(source: _Source) -> Path | None:
+    for place in _places():
+        if source.recognise(place / source.folder):
+            return place / source.folder
+    return None
+
+
+def _places() -> Iterator[Path]:
+    if value := os.environ.get(VARIABLE):
+        yield Path(value)
+    yield Path.cwd().parent / "shared" / "data"
+    yield Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    yield _cache()
+
+
+def _cache() -> Path:
+    return Path(platformdirs.user_cache_dir("starling", appauthor=False)) / "data"
