@@ -52,8 +52,7 @@ class ModelConfig:
     projection_rank: Annotated[int, Field(ge=0)] = 0  # leading text components the core acts on
     item_bias: bool = True
     logit_scale: Positive = 1.0  # multiplies hidden state x item vector
-    dropout: Fraction = 0.0
-    seed: int = 0  # initial adapter
+    seed: Annotated[int, Field(ge=0)] = 0  # initial adapter
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -65,6 +64,7 @@ class TrainConfig:
     local_batch: Annotated[int, Field(ge=0)] = 0  # windows per step; 0 takes all of them
     local_lr: Positive = 1.0
     weight_decay: NonNegative = 0.0
+    history_dropout: Fraction = 0.0  # chance that an item of the context is hidden, never a target
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -103,7 +103,7 @@ class PrivacyConfig:
 class EngineConfig:
     """How the work is done. Changes speed and memory, never a guarantee."""
 
-    engine: Literal["cohort", "sequential", "ray"] = "cohort"
+    engine: Literal["cohort", "sequential"] = "cohort"
     micro_batch: Annotated[int, Field(ge=0)] = 0  # clients at once; 0 chooses
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     dtype: Literal["float32", "bf16"] = "float32"
@@ -115,7 +115,7 @@ class SweepConfig:
     """The points of the accuracy-versus-privacy curve."""
 
     epsilons: tuple[Epsilon, ...] = (1.0, 2.0, 4.0, 8.0, math.inf)
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
     references: tuple[Literal["popularity", "zero_shot", "local_only", "centralized"], ...] = (
         "popularity",
         "zero_shot",
@@ -154,7 +154,7 @@ class ExperimentConfig:
     private: dict[Literal["model", "train", "federation"], dict[str, Any]] = dataclasses.field(
         default_factory=dict
     )
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
     def at_epsilon(self, epsilon: float, seed: int) -> ExperimentConfig:
         """The settings of one point of the curve.

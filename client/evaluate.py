@@ -1,0 +1,49 @@
+"""Where a held-out item ranks for one user, among sampled negatives and in the whole catalogue."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.data.split import Case, sample_negatives, test_case, validation_case
+
+Indices = npt.NDArray[np.int64]
+Phase = Literal["validation", "test"]
+
+# One fixed set of negatives per user, whatever a run's seed: seeds differ in training alone.
+NEGATIVES_SEED = 0
+
+
+def held_out(history: Indices, phase: Phase) -> Case | None:
+    """The case of a phase; None for a user too short to be evaluated."""
+    return validation_case(history) if phase == "validation" else test_case(history)
+
+
+def target_ranks(
+    scores: npt.NDArray[np.floating], history: Indices, case: Case, negatives: int, user: int
+) -> tuple[int, int]:
+    """Ranks of the target, 0-based; a tie counts against it.
+
+    Parameters
+    ----------
+    scores : float [items]
+        A score that is not finite counts as ahead of the target.
+    history : int64 [n]
+        The whole history: what negatives must avoid.
+    case : Case
+    negatives : int
+        How many are sampled.
+
+    Returns
+    -------
+    sampled, full : int
+        Among `negatives` sampled items; among all items that the context does not hold.
+    """
+    drawn = sample_negatives(history, len(scores), negatives, NEGATIVES_SEED, user)
+    ahead = ~(scores < scores[case.target])  # ties and NaN are ahead
+    ahead[case.target] = False
+    sampled = int(ahead[drawn].sum())
+    ahead[case.context] = False
+    return sampled, int(ahead.sum())

@@ -1,0 +1,51 @@
+"""A device in the relay's own process, for nodes that are configured with a log and a user.
+
+Node configuration: `data` (a known name or a path) and `user` (an identifier in that log) or
+`partition-id` (an index). The model is built once per process and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from client.device import Device
+from shared.config import ExperimentConfig, ModelConfig
+from shared.data.log import InteractionLog
+from shared.data.sources import open_log
+from shared.errors import ConfigError
+from shared.model.backbone import resolve
+from shared.model.items import item_vectors
+from shared.model.recommender import Recommender, build_recommender
+
+
+def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> Device:
+    """The device of a node.
+
+    Raises
+    ------
+    ConfigError
+        If the node configuration names no data or no user.
+    """
+    if "data" not in node_config:
+        raise ConfigError('node configuration: data is missing; e.g. data="movielens-100k" user="1"')
+    spec = str(node_config["data"])
+    log = _log(spec)
+    if "user" in node_config:
+        user = log.user_index(str(node_config["user"]))
+    elif "partition-id" in node_config:
+        user = int(str(node_config["partition-id"])) % len(log)
+    else:
+        raise ConfigError('node configuration: user is missing; e.g. data="movielens-100k" user="1"')
+    return Device(log.history(user), user, _recommender(spec, config.model))
+
+
+@lru_cache(maxsize=1)
+def _log(spec: str) -> InteractionLog:
+    return open_log(spec)
+
+
+@lru_cache(maxsize=2)
+def _recommender(spec: str, model: ModelConfig) -> Recommender:
+    source = resolve(model.backbone)
+    return build_recommender(source, item_vectors(_log(spec).catalogue.texts, source), model)

@@ -1,0 +1,86 @@
+"""Local training of one client, one function per privacy unit.
+
+Functional on purpose: the cohort engine runs this very function under `torch.func.vmap`, a device
+runs it alone, so there is one local training in the project.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad_and_value
+
+from shared.model.adapter import AdapterSchema, Tensors
+from shared.model.recommender import Recommender
+
+
+def window_loss(
+    recommender: Recommender, adapter: Tensors, inputs: Tensor, targets: Tensor
+) -> Tensor:
+    """Mean cross-entropy of the next item over the whole catalogue.
+
+    Parameters
+    ----------
+    adapter : dict of Tensor
+        The trained tensors; everything else is the recommender's own, frozen.
+    inputs, targets : Tensor int64 [windows, length]
+        Targets of -1 do not count. With no target at all the loss is 0.
+
+    Returns
+    -------
+    Tensor []
+        -1/T sum_t log softmax(s_t)[target_t] over the T targets.
+    """
+    scores = functional_call(recommender, adapter, (inputs,))  # [windows, length, items]
+    chosen = scores.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    loss = torch.logsumexp(scores, dim=-1) - chosen  # [windows, length]
+    counted = (targets >= 0).to(loss.dtype)
+    return (loss * counted).sum() / counted.sum().clamp(min=1)
+
+
+def local_update(
+    recommender: Recommender,
+    schema: AdapterSchema,
+    adapter: Tensor,
+    inputs: Tensor,
+    targets: Tensor,
+    learning_rate: float,
+    weight_decay: float,
+) -> tuple[Tensor, Tensor]:
+    """User-level unit: plain SGD steps from the global adapter; the whole delta is one update.
+
+        theta_{s+1} = theta_s - lr (grad loss(theta_s; batch_s) + wd theta_s)
+
+    Parameters
+    ----------
+    adapter : Tensor float32 [dim]
+        The global adapter.
+    inputs, targets : Tensor int64 [steps, windows, length]
+        One batch of windows per local step.
+    learning_rate, weight_decay : float
+        lr > 0, wd >= 0.
+
+    Returns
+    -------
+    delta : Tensor float32 [dim]
+        theta_S - theta_0, not clipped.
+    loss : Tensor []
+        Of the first step: the client's loss under the global adapter.
+
+    References
+    ----------
+    McMahan et al. 2018, Learning Differentially Private Recurrent Language Models (DP-FedAvg).
+    """
+
+    def loss_of(vector: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return window_loss(recommender, schema.unflatten(vector), *batch)
+
+    theta = adapter
+    first_loss: Tensor | None = None
+    for step in range(inputs.shape[0]):
+        gradient, loss = grad_and_value(loss_of)(theta, (inputs[step], targets[step]))
+        theta = theta - learning_rate * (gradient + weight_decay * theta)
+        first_loss = loss if first_loss is None else first_loss
+    if first_loss is None:
+        return torch.zeros_like(adapter), adapter.new_zeros(())
+    return theta - adapter, first_loss

