@@ -1,0 +1,242 @@
+"""Ranking metrics, each with its formula. Ranks are 0-based, and ties count against the target.
+
+Every user has one relevant item, the held-out interaction. `rank_of_target` turns scores into
+ranks; hits and gains turn ranks into one value per user; `ranking_metrics` averages those and adds
+standard errors over users. Coverage, concentration, popularity bias and the gap between groups
+describe the lists themselves.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shared.errors import DataError
+
+Ranks = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+def rank_of_target(scores: ArrayLike, target_column: int | ArrayLike = 0) -> Ranks:
+    """Position of each row's target among its candidates, best first.
+
+    rank = |{j != target : not score_j < score_target}|. Equal scores count against the target, so
+    a model that scores everything alike ranks last. A target scored NaN is last, and a competitor
+    scored NaN is ahead: numbers that are not numbers never improve a result.
+
+    Parameters
+    ----------
+    scores : array of float, [n, candidates]
+        Higher is better; `-inf` takes a candidate out of the running.
+    target_column : int or array of int, [n]
+        The column of the target, in [0, candidates): one for all rows, or one per row.
+
+    Returns
+    -------
+    array of int64, [n]
+        In [0, candidates - 1]; 0 is the best rank.
+
+    Raises
+    ------
+    DataError
+        If `scores` is not a table or a target column lies outside it.
+
+    Examples
+    --------
+    >>> rank_of_target([[0.5, 0.9, 0.1], [0.5, 0.5, 0.5]]).tolist()
+    [1, 2]
+    """
+    table = np.asarray(scores)
+    if table.ndim != 2 or table.shape[1] == 0:
+        raise DataError(f"scores has shape {table.shape}; expected [n, candidates >= 1]")
+    rows, candidates = table.shape
+    columns = np.asarray(target_column, dtype=np.int64)
+    if columns.size and not (columns.min() >= 0 and columns.max() < candidates):
+        outside = int(columns.min()) if columns.min() < 0 else int(columns.max())
+        raise DataError(f"target_column = {outside}; expected 0 to {candidates - 1}")
+    columns = np.broadcast_to(columns, (rows,))
+    target = table[np.arange(rows), columns][:, None]  # [n, 1]
+    # "not below" instead of "at least": comparisons with NaN are false.
+    ahead = ~(table < target)  # [n, candidates], true for the target itself
+    ranks: Ranks = ahead.sum(axis=1, dtype=np.int64) - 1
+    return ranks
+
+
+def hits(ranks: ArrayLike, k: int = 10) -> Values:
+    """One value per user: 1 if rank < k, else 0 (float64 [n])."""
+    return (_ranks(ranks) < _cutoff(k)).astype(np.float64)
+
+
+def discounted_gains(ranks: ArrayLike, k: int = 10) -> Values:
+    """One value per user: 1 / log2(rank + 2) if rank < k, else 0 (float64 [n]).
+
+    With one relevant item the ideal gain is 1, so this is each user's NDCG@k.
+
+    References
+    ----------
+    Jarvelin and Kekalainen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002.
+    """
+    ranked = _ranks(ranks)
+    return np.where(ranked < _cutoff(k), 1.0 / np.log2(ranked + 2.0), 0.0)
+
+
+def reciprocal_ranks(ranks: ArrayLike) -> Values:
+    """One value per user: 1 / (rank + 1) (float64 [n], in (0, 1])."""
+    return np.reciprocal(_ranks(ranks).astype(np.float64) + 1.0)
+
+
+def hit_rate(ranks: ArrayLike, k: int = 10) -> float:
+    """HR@k: the share of users whose target is among the first k, in [0, 1]."""
+    return float(hits(ranks, k).mean())
+
+
+def ndcg(ranks: ArrayLike, k: int = 10) -> float:
+    """NDCG@k with one relevant item: the mean of 1 / log2(rank + 2) where rank < k, in [0, 1]."""
+    return float(discounted_gains(ranks, k).mean())
+
+
+def reciprocal_rank(ranks: ArrayLike) -> float:
+    """MRR: the mean of 1 / (rank + 1), in (0, 1]."""
+    return float(reciprocal_ranks(ranks).mean())
+
+
+def standard_error(values: ArrayLike) -> float:
+    """Standard error of the mean: s / sqrt(n), s with n - 1 in the denominator; NaN if n < 2."""
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.size < 2:
+        return math.nan
+    return float(sample.std(ddof=1) / math.sqrt(sample.size))
+
+
+def ranking_metrics(sampled_ranks: ArrayLike, full_ranks: ArrayLike) -> dict[str, float]:
+    """The metrics of one evaluation, with standard errors over users.
+
+    Parameters
+    ----------
+    sampled_ranks : array of int, [users]
+        Ranks among the target and its sampled negatives.
+    full_ranks : array of int, [users]
+        Ranks among the whole catalogue, for the same users.
+
+    Returns
+    -------
+    dict of float
+        `hr@10`, `ndcg@10` and `mrr` of the sampled ranks, the same with the prefix `full_` of the
+        full ranks, each followed by its standard error under the suffix `_se` (left out when one
+        user alone gives none), and `users`.
+
+    Raises
+    ------
+    DataError
+        If no user was ranked, the two counts differ, or a rank is negative.
+    """
+    sampled, full = _ranks(sampled_ranks), _ranks(full_ranks)
+    if sampled.size != full.size:
+        raise DataError(
+            f"sampled_ranks has {sampled.size} users and full_ranks {full.size}; "
+            "expected the same users in both"
+        )
+    metrics: dict[str, float] = {}
+    for prefix, ranks in (("", sampled), ("full_", full)):
+        per_user = {
+            "hr@10": hits(ranks),
+            "ndcg@10": discounted_gains(ranks),
+            "mrr": reciprocal_ranks(ranks),
+        }
+        for name, values in per_user.items():
+            metrics[prefix + name] = float(values.mean())
+            if values.size > 1:
+                metrics[f"{prefix}{name}_se"] = standard_error(values)
+    return metrics | {"users": float(sampled.size)}
+
+
+def coverage(lists: ArrayLike, items: int) -> float:
+    """The share of the catalogue that is in at least one list, in [0, 1].
+
+    Parameters
+    ----------
+    lists : array of int, [users, k]
+        Recommended item indices, each in [0, items).
+    items : int
+        Catalogue size, >= 1.
+    """
+    return float(np.count_nonzero(exposure(lists, items)) / items)
+
+
+def exposure(lists: ArrayLike, items: int) -> Ranks:
+    """How many lists each item is in: int64 [items], from lists [users, k] without repeats."""
+    shown = np.asarray(lists, dtype=np.int64).ravel()
+    if shown.size and not (shown.min() >= 0 and shown.max() < items):
+        outside = int(shown.min()) if shown.min() < 0 else int(shown.max())
+        raise DataError(f"item index {outside} in lists; expected 0 to {items - 1}")
+    return np.bincount(shown, minlength=items).astype(np.int64)
+
+
+def gini(counts: ArrayLike) -> float:
+    """How unequally exposure is spread: 0 if all items have the same, toward 1 if one has it all.
+
+    G = sum_i (2 i - n - 1) x_i / (n sum_i x_i), with x sorted ascending and i = 1 .. n.
+    All zeros give 0.
+    """
+    values = np.sort(np.asarray(counts, dtype=np.float64))
+    total = values.sum()
+    if total == 0:
+        return 0.0
+    weights = 2.0 * np.arange(1, values.size + 1) - values.size - 1
+    return float(weights @ values / (values.size * total))
+
+
+def popularity_bias(lists: ArrayLike, popularity: ArrayLike) -> float:
+    """Mean popularity of recommended items over the mean popularity of the catalogue.
+
+    1 is neutral, above 1 favours popular items (average recommendation popularity, normalised).
+
+    Parameters
+    ----------
+    lists : array of int, [users, k]
+    popularity : array of float, [items]
+        Interactions per item, >= 0, not all zero.
+
+    References
+    ----------
+    Abdollahpouri et al., "Managing popularity bias in recommender systems", FLAIRS 2019.
+    """
+    counts = np.asarray(popularity, dtype=np.float64)
+    if counts.size == 0 or counts.sum() <= 0:
+        raise DataError("popularity is empty or all zero; expected at least one interaction")
+    return float(counts @ exposure(lists, counts.size) / np.size(lists) / counts.mean())
+
+
+def group_gap(values: ArrayLike, groups: ArrayLike) -> float:
+    """Fairness over groups of users: the best group's mean value minus the worst group's, >= 0.
+
+    Parameters
+    ----------
+    values : array of float, [users]
+        One metric value per user (see `hits`, `discounted_gains`).
+    groups : array, [users]
+        Group label of each user.
+    """
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.bincount(member, weights=np.asarray(values, dtype=np.float64))
+    means = sums / np.bincount(member)
+    return float(means.max() - means.min())
+
+
+def _ranks(ranks: ArrayLike) -> Ranks:
+    values = np.asarray(ranks, dtype=np.int64)
+    if values.ndim != 1 or values.size == 0:
+        raise DataError(
+            f"ranks has shape {values.shape}; expected [users >= 1]: no user was ranked"
+        )
+    if values.min() < 0:
+        raise DataError(f"rank {int(values.min())}; expected 0 or more")
+    return values
+
+
+def _cutoff(k: int) -> int:
+    if k < 1:
+        raise DataError(f"k = {k}; expected k >= 1")
+    return k

@@ -1,0 +1,161 @@
+"""Progress of long work: a bar with rate and time left, or plain lines when not on a terminal.
+
+Everything goes to standard error, so that a command's own output can be piped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+LINE_INTERVAL = 10.0  # seconds between plain lines
+
+
+class SweepProgress:
+    """Progress over the rounds of a whole sweep, used as a context manager.
+
+    Parameters
+    ----------
+    total_rounds : int
+        Rounds of all points together, >= 0.
+    quiet : bool
+        Print nothing but `message`.
+    console : rich.console.Console, optional
+        Where to write; standard error by default. On a terminal a live bar is drawn, elsewhere a
+        plain line at most every `LINE_INTERVAL` seconds, and one at the start and the end.
+    clock : callable
+        Seconds, monotonic.
+
+    Examples
+    --------
+    >>> with SweepProgress(total_rounds=40, quiet=True) as progress:
+    ...     progress.point("epsilon 8, seed 0")
+    ...     progress.advance(note="HR@10 .41")
+    """
+
+    def __init__(
+        self,
+        total_rounds: int,
+        quiet: bool = False,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total_rounds = total_rounds
+        self.done = 0
+        self._console = console or Console(stderr=True)
+        self._quiet = quiet
+        self._clock = clock
+        self._label = ""
+        self._note = ""
+        self._started = self._last_line = clock()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        self._started = self._last_line = self._clock()
+        if self._quiet:
+            return self
+        if self._console.is_terminal:
+            self._bar = _bar(self._console)
+            self._bar.add_task("starting", total=self.total_rounds, note="")
+            self._bar.start()
+        else:
+            self._line(f"{self.total_rounds} rounds to go")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        elif not self._quiet:
+            ended = "finished" if kind is None else "stopped"
+            spent = _duration(self._clock() - self._started)
+            self._line(f"{ended} after {self.done}/{self.total_rounds} rounds, {spent}")
+
+    def point(self, label: str) -> None:
+        """Name what is being worked on, such as `epsilon 8, seed 0`."""
+        self._label, self._note = label, ""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], description=label, note="")
+        elif not self._quiet:
+            self._line(self._status())
+
+    def advance(self, rounds: int = 1, note: str = "") -> None:
+        """Count finished rounds; `note` is a short remark such as the last metric."""
+        self.done += rounds
+        self._note = note or self._note
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], advance=rounds, note=self._note)
+        elif not self._quiet and self._clock() - self._last_line >= LINE_INTERVAL:
+            self._line(self._status())
+
+    def message(self, text: str) -> None:
+        """Print a line that stays, above the bar; shown even when quiet."""
+        self._line(text)
+
+    def _status(self) -> str:
+        """`epsilon 8, seed 0: round 12/40, 1.50 rounds/s, 0:00:19 left, HR@10 .41`."""
+        parts = [f"round {self.done}/{self.total_rounds}"]
+        seconds = self._clock() - self._started
+        if self.done and seconds > 0:
+            left = max(self.total_rounds - self.done, 0) * seconds / self.done
+            parts += [_rate(self.done / seconds), f"{_duration(left)} left"]
+        if self._note:
+            parts.append(self._note)
+        status = ", ".join(parts)
+        return f"{self._label}: {status}" if self._label else status
+
+    def _line(self, text: str) -> None:
+        self._last_line = self._clock()
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class _RateColumn(ProgressColumn):
+    """Rounds per second, or seconds per round when slow."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(_rate(speed) if speed else "")
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=False),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=console,
+        speed_estimate_period=120.0,  # rounds differ in length between points
+    )
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:.2f} rounds/s" if per_second >= 0.5 else f"{1 / per_second:.1f} s/round"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
