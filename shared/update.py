@@ -1,0 +1,106 @@
+"""Update: what one client or one cohort sends, an addable vector that knows its bounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ProtocolError
+
+# A clipped contribution is within its clip in float64; summing n of them in float32 may add up to
+# n rounding errors, far below this.
+_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Update:
+    """A sum of users' contributions to the adapter.
+
+    Parameters
+    ----------
+    vector : numpy.ndarray
+        float32, [dim].
+    weight : float
+        Number of users summed in it; every user weighs 1.
+    norm : float
+        Largest L2 norm of one user's contribution, after clipping.
+    schema : str
+        Hash of the adapter's tensor names and shapes.
+    """
+
+    vector: NDArray[np.float32]
+    weight: float
+    norm: float
+    schema: str
+
+    @classmethod
+    def zero(cls, dim: int, schema: str) -> Update:
+        """The sum of no one's contributions: float32 zeros [dim]."""
+        return cls(np.zeros(dim, dtype=np.float32), weight=0.0, norm=0.0, schema=schema)
+
+    def __add__(self, other: Update) -> Update:
+        """The sum over both groups of users, which must be disjoint.
+
+        Raises
+        ------
+        ProtocolError
+            If schema or shape differ.
+        """
+        if self.schema != other.schema or self.vector.shape != other.vector.shape:
+            raise ProtocolError(
+                f"cannot add an update of schema {other.schema} {other.vector.shape} "
+                f"to one of schema {self.schema} {self.vector.shape}"
+            )
+        return Update(
+            vector=self.vector + other.vector,
+            weight=self.weight + other.weight,
+            norm=max(self.norm, other.norm),
+            schema=self.schema,
+        )
+
+    def check(self, schema: str, dim: int, clip_norm: float | None = None) -> None:
+        """Refuse an update that cannot be added to this round's sum.
+
+        Parameters
+        ----------
+        schema : str
+            Of the adapter that was sent out.
+        dim : int
+            Its number of trained parameters.
+        clip_norm : float, optional
+            The clipping norm C. The vector's L2 norm may be at most weight x C (1 + 1e-4).
+
+        Raises
+        ------
+        ProtocolError
+            If it is of another schema, shape or type, is not finite, has a weight or norm out of
+            range, or is longer than its weight allows.
+        """
+        if self.schema != schema:
+            raise ProtocolError(f"update of schema {self.schema}: expected {schema}")
+        if self.vector.shape != (dim,) or self.vector.dtype != np.float32:
+            raise ProtocolError(
+                f"update of type {self.vector.dtype} and shape {self.vector.shape}: "
+                f"expected float32 ({dim},)"
+            )
+        if not (math.isfinite(self.weight) and self.weight > 0):
+            raise ProtocolError(f"update weight = {self.weight}: expected a finite number > 0")
+        if not np.isfinite(self.vector).all():
+            raise ProtocolError("update holds numbers that are not finite")
+        if not (math.isfinite(self.norm) and self.norm >= 0):
+            raise ProtocolError(f"update norm = {self.norm}: expected a finite number >= 0")
+        if clip_norm is not None:
+            self._check_length(clip_norm)
+
+    def _check_length(self, clip_norm: float) -> None:
+        length = float(np.linalg.norm(self.vector.astype(np.float64)))
+        if self.norm > clip_norm * (1 + _TOLERANCE):
+            raise ProtocolError(f"update norm = {self.norm}: expected at most {clip_norm}")
+        if length > self.weight * clip_norm * (1 + _TOLERANCE):
+            raise ProtocolError(
+                f"update of L2 norm {length}: expected at most weight x clipping norm "
+                f"= {self.weight * clip_norm}"
+            )
