@@ -15,7 +15,8 @@ import pandas as pd
 
 from shared.data.catalogue import Catalogue
 from shared.data.log import InteractionLog
-from shared.data.tables import ROW, SUFFIXES, read_table
+from shared.data.population import Population
+from shared.data.tables import ROW, SUFFIXES, read_table, write_csv
 from shared.errors import DataError
 
 
@@ -87,6 +88,38 @@ def read_interactions(path: Path, catalogue: Catalogue) -> pd.DataFrame:
     return table
 
 
+def write_log(population: Population, folder: Path) -> Path:
+    """Write `interactions.csv` and `items.csv`, from which `read_log` gives equal histories.
+
+    An interaction's timestamp is its place in the user's history. A user without interactions has
+    no row, and so is not read back.
+
+    Raises
+    ------
+    DataError
+        If the folder holds a log already, or cannot be written.
+    """
+    paths = folder / "interactions.csv", folder / "items.csv"
+    for path in paths:
+        if path.exists():
+            raise DataError(f"{path}: exists already; choose another folder or remove it")
+    item_ids = population.catalogue.item_ids
+    interactions = (
+        (population.user_id(user), item_ids[item], place)
+        for user in range(len(population))
+        for place, item in enumerate(population.history(user))
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_csv(paths[0], ("user", "item", "timestamp"), interactions)
+        write_csv(
+            paths[1], ("item", "text"), zip(item_ids, population.catalogue.texts, strict=True)
+        )
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror})") from None
+    return folder
+
+
 def _find(folder: Path, stem: str) -> Path:
     """The one file of that name in the folder, in either format."""
     found = [folder / (stem + suffix) for suffix in SUFFIXES if (folder / (stem + suffix)).exists()]
@@ -109,10 +142,9 @@ def _filled(path: Path, table: pd.DataFrame, name: str) -> pd.Series:
 
 def _timestamps(path: Path, table: pd.DataFrame) -> pd.Series:
     raw = table["timestamp"]
-    times = _seconds(raw) if isinstance(raw.dtype, pd.DatetimeTZDtype) else None
-    if times is None and raw.dtype.kind == "M":
+    if raw.dtype.kind == "M":  # dates already, in Parquet
         times = _seconds(raw)
-    if times is None:
+    else:
         times = pd.to_numeric(raw, errors="coerce")
         if times.isna().all():  # no numbers at all: perhaps written as dates
             times = _seconds(pd.to_datetime(raw, format="ISO8601", errors="coerce", utc=True))
@@ -123,7 +155,7 @@ def _timestamps(path: Path, table: pd.DataFrame) -> pd.Series:
             f"{path}, row {row[ROW]}: timestamp {row['timestamp']!r} is not a finite number;"
             " every row needs one (or, in every row, an ISO 8601 date)"
         )
-    return times.astype(np.int64) if times.dtype.kind in "iu" else times.astype(np.float64)
+    return times.astype(np.int64) if times.dtype.kind == "i" else times.astype(np.float64)
 
 
 def _seconds(dates: pd.Series) -> pd.Series:
