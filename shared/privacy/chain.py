@@ -109,7 +109,7 @@ class Chain:
         self._source = source
         self._header: LedgerHeader | None = None
         self.entries: list[LedgerEntry] = []
-        self.head = _GENESIS
+        self.heads: list[str] = []  # one per line
         self.size = 0  # bytes
 
     @property
@@ -124,6 +124,11 @@ class Chain:
         if self._header is None:
             raise LedgerError(f"{self._source}: line 1: the header is missing")
         return self._header
+
+    @property
+    def head(self) -> str:
+        """Hash of the last line: 64 hexadecimal digits."""
+        return self.heads[-1] if self.heads else _GENESIS
 
     def header_line(self, header: LedgerHeader) -> bytes:
         """What would be written for a header."""
@@ -169,7 +174,7 @@ class Chain:
             self._header = header
         else:
             self.entries.append(entry)
-        self.head = json.loads(line)["hash"]
+        self.heads.append(json.loads(line)["hash"])
         self.size += len(line)
 
     def _line(self, content: dict[str, Any]) -> bytes:

@@ -131,6 +131,14 @@ class Ledger:
         """Number of entries and head, to be stored with a checkpoint."""
         return len(self), self.head
 
+    def extends(self, entries: int, head: str) -> bool:
+        """Whether this ledger begins with the one that had this `position`.
+
+        False means that it was cut or rewritten since: a run must not resume on it.
+        """
+        heads = self._chain.heads[1:] if entries else self._chain.heads  # [0] is the header's
+        return 0 <= entries <= len(self) and heads[max(entries - 1, 0)] == head
+
     def holds(self, round: int, release: str, event: DpEvent) -> bool:
         """Whether this release of this round is recorded already (after a crash and a resume)."""
         wanted = (round, release, event)

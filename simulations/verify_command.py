@@ -1,0 +1,53 @@
+"""`starling verify`: the table for people, the exit code for scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.errors import PrivacyError
+from simulations.verify import VerifyReport, verify_run
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(help="Folder of a run: results.json and ledgers.")],
+    public_key: Annotated[
+        str | None,
+        typer.Option(help="The operator's key, 64 hex digits; default: the local key store's."),
+    ] = None,
+) -> None:
+    """Recompute every epsilon in a run from its ledgers; exit code 3 on a mismatch."""
+    report = verify_run(directory, public_key)
+    print_report(report, Console())
+    if not report.ok:
+        raise typer.Exit(PrivacyError.exit_code)
+
+
+def print_report(report: VerifyReport, console: Console) -> None:
+    """A table of the points, then everything that disagrees, then who vouches for it."""
+    table = Table(title="Privacy spent, recomputed from the ledgers")
+    table.add_column("point")
+    for column in ("claimed", "PLD", "RDP", "PRV"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for row in report.rows:
+        spent = (row.claimed, row.epsilon, row.epsilon_rdp, row.epsilon_prv)
+        cells = ["-" if value is None else f"{value:.4g}" for value in spent]
+        table.add_row(row.point, *cells, "agrees" if row.ok else "MISMATCH")
+    console.print(table)
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    for row in report.rows:
+        for reason in row.reasons:
+            line(f"{row.point}: {reason}")
+    for problem in report.problems:
+        line(problem)
+    line(f"Signer: {report.signer}.")
+    line("Each point is a release of its own; whoever sees several of them adds up their losses.")
+    line("Claims and ledgers agree." if report.ok else "Claims and ledgers DISAGREE.")
