@@ -11,6 +11,7 @@ from typing import Protocol
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from client.evaluate import Phase
 from client.messages import Request, parse, ranks_reply, update_reply
 from shared.config import ExperimentConfig
 from shared.errors import ProtocolError
@@ -26,7 +27,7 @@ class DeviceService(Protocol):
         ...
 
     def evaluate(
-        self, arrays: Arrays, phase: str, config: ExperimentConfig
+        self, arrays: Arrays, phase: Phase, config: ExperimentConfig
     ) -> tuple[int, int] | None:
         """Sampled and full rank of the held-out item, or None."""
         ...

@@ -18,7 +18,8 @@ from shared.config import ExperimentConfig
 from shared.data.split import training_history
 from shared.data.windows import context_window
 from shared.errors import ProtocolError
-from shared.model.adapter import AdapterSchema, Arrays
+from shared.model.adapter import AdapterSchema
+from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.clipping import L2Clip
 from shared.update import Update

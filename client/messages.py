@@ -16,6 +16,7 @@ from typing import cast
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
+from client.evaluate import Phase
 from shared.config import ExperimentConfig, from_dict
 from shared.errors import ProtocolError
 from shared.model.arrays import Arrays
@@ -33,7 +34,7 @@ class Request:
     round_number : int
         >= 0; 0 is before the first round.
     phase : str
-        "validation" or "test" where ranks are asked for, else "".
+        Which held-out item is asked for; has no meaning outside `evaluate`.
     config : ExperimentConfig
         The settings of the point.
     schema : str
@@ -44,7 +45,7 @@ class Request:
 
     arrays: Arrays
     round_number: int
-    phase: str
+    phase: Phase
     config: ExperimentConfig
     schema: str
     merge: bool
@@ -64,7 +65,7 @@ def parse(message: Message) -> Request:
         return Request(
             arrays={} if record is None else {name: a.numpy() for name, a in record.items()},
             round_number=int(cast(int, fields["round"])),
-            phase=str(fields["phase"]),
+            phase="test" if fields["phase"] == "test" else "validation",
             config=_settings(str(fields["settings"])),
             schema=str(fields["schema"]),
             merge=bool(fields["merge"]),
@@ -80,11 +81,10 @@ def _settings(text: str) -> ExperimentConfig:
 
 def update_reply(request: Message, update: Update, contributors: Sequence[int]) -> Message:
     """Answer with an update that sums the named nodes."""
-    metrics = {"weight": float(update.weight), "norm": float(update.norm)}
     content = RecordDict(
         {
             "update": ArrayRecord({"vector": Array(np.ascontiguousarray(update.vector))}),
-            "metrics": MetricRecord(metrics),
+            "metrics": MetricRecord({"weight": float(update.weight), "norm": float(update.norm)}),
             "config": ConfigRecord({"schema": update.schema, "contributors": list(contributors)}),
         }
     )

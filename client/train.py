@@ -35,7 +35,8 @@ def window_loss(
     chosen = scores.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
     loss = torch.logsumexp(scores, dim=-1) - chosen  # [windows, length]
     counted = (targets >= 0).to(loss.dtype)
-    return (loss * counted).sum() / counted.sum().clamp(min=1)
+    mean: Tensor = (loss * counted).sum() / counted.sum().clamp(min=1)
+    return mean
 
 
 def local_update(

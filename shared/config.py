@@ -81,6 +81,8 @@ class FederationConfig:
     tau: Positive = 1e-3
     average_last: Fraction = 0.0  # release the mean of this last share of iterates; 0: the last
     aggregation: Literal["fedit"] = "fedit"
+    popularity_start: bool = True  # the item bias starts from a (noised) popularity histogram
+    popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
     evaluate_every: Annotated[int, Field(ge=0)] = 0  # non-private selection on validation; 0: end
 
 
@@ -94,9 +96,7 @@ class PrivacyConfig:
     epsilon: Epsilon = math.inf
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # None: see accountant.default_delta
     clipping_norm: Positive = 1.0
-    # Share of the budget (as squared noise-to-sensitivity) for a private popularity histogram that
-    # starts the item bias; 0 leaves the bias at zero.
-    histogram_share: Fraction = 0.0
+    histogram_share: Fraction = 0.05  # of the budget, for the popularity histogram
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -21,7 +21,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class AdapterSchema:
-    """Names and shapes of the trained tensors, in the order of the flat vector.
+    """Names and shapes of the trained tensors in the order of the flat vector: by name.
 
     Both sides of the protocol compare `digest` before they add anything up.
     """
@@ -32,13 +32,19 @@ class AdapterSchema:
     @classmethod
     def of(cls, model: nn.Module) -> AdapterSchema:
         """The schema of a model's parameters that require a gradient (tied ones once)."""
-        trained = [(n, tuple(p.shape)) for n, p in model.named_parameters() if p.requires_grad]
-        return cls(tuple(n for n, _ in trained), tuple(s for _, s in trained))
+        return cls._sorted(
+            {n: tuple(p.shape) for n, p in model.named_parameters() if p.requires_grad}
+        )
 
     @classmethod
     def of_arrays(cls, arrays: Arrays) -> AdapterSchema:
-        """The schema of named arrays in their order."""
-        return cls(tuple(arrays), tuple(tuple(array.shape) for array in arrays.values()))
+        """The schema of named arrays."""
+        return cls._sorted({name: tuple(array.shape) for name, array in arrays.items()})
+
+    @classmethod
+    def _sorted(cls, shapes: Mapping[str, tuple[int, ...]]) -> AdapterSchema:
+        names = tuple(sorted(shapes))
+        return cls(names, tuple(shapes[name] for name in names))
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -57,7 +63,7 @@ class AdapterSchema:
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Named tensors, each of shape [..., *shape] -> [..., dim]; leading dimensions are kept."""
-        parts = []
+        parts: list[Tensor] = []
         for name, shape in zip(self.names, self.shapes, strict=True):
             tensor = tensors[name]
             lead = tensor.shape[: tensor.dim() - len(shape)]
@@ -66,11 +72,30 @@ class AdapterSchema:
 
     def unflatten(self, vector: Tensor) -> Tensors:
         """[..., dim] -> named tensors [..., *shape], views where possible."""
-        parts = vector.split(self.sizes, dim=-1)
+        parts = torch.split(vector, self.sizes, dim=-1)
         return {
             name: part.reshape(*vector.shape[:-1], *shape)
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
         }
+
+    def split(self, vector: npt.NDArray[np.floating]) -> dict[str, npt.NDArray[np.float32]]:
+        """Flat numpy vector [dim] -> named float32 arrays."""
+        bounds = np.cumsum(self.sizes)[:-1]
+        return {
+            name: np.ascontiguousarray(part.reshape(shape), dtype=np.float32)
+            for name, shape, part in zip(
+                self.names, self.shapes, np.split(vector, bounds), strict=True
+            )
+        }
+
+    def join(self, arrays: Arrays) -> npt.NDArray[np.float64]:
+        """Named arrays -> flat numpy vector float64 [dim]."""
+        return np.concatenate([np.ravel(arrays[name]) for name in self.names]).astype(np.float64)
+
+    def slice_of(self, name: str) -> slice:
+        """Where a tensor lies in the flat vector."""
+        start = sum(self.sizes[: self.names.index(name)])
+        return slice(start, start + self.sizes[self.names.index(name)])
 
     def from_arrays(self, arrays: Arrays) -> Tensor:
         """Named arrays as they travel -> flat float32 vector [dim].
@@ -92,11 +117,6 @@ class AdapterSchema:
         return self.flatten(
             {n: torch.tensor(arrays[n], dtype=torch.float32) for n in self.names}
         )
-
-    def to_arrays(self, vector: Tensor) -> dict[str, npt.NDArray[np.float32]]:
-        """Flat vector [dim] -> named float32 arrays."""
-        tensors = self.unflatten(vector.detach().to("cpu", torch.float32))
-        return {name: tensor.contiguous().numpy() for name, tensor in tensors.items()}
 
 
 def current(model: nn.Module, schema: AdapterSchema) -> Tensor:

@@ -1,0 +1,91 @@
+"""The server's state between rounds, written atomically together with its ledger position."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from shared.errors import ConfigError
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass
+class ServerState:
+    """Everything a round changes.
+
+    Attributes
+    ----------
+    adapter : float64 [dim]
+        The current iterate.
+    round_number : int
+        The last completed round; 0 before the first.
+    average : float64 [dim]
+        Sum of the iterates that are averaged, of `averaged` rounds.
+    best : float64 [dim]
+        Non-private only: the iterate with the best validation so far, `best_score`.
+    optimizer : dict of str to float64 [dim]
+        The optimiser's moments.
+    ledger : tuple of int and str
+        Length and head of the ledger at `round_number`.
+    bytes_up, bytes_down : int
+    history : list of dict
+        One entry per round, for the report.
+    """
+
+    adapter: Vector
+    round_number: int = 0
+    average: Vector = field(default_factory=lambda: np.zeros(0))
+    averaged: int = 0
+    best: Vector = field(default_factory=lambda: np.zeros(0))
+    best_score: float = -1.0
+    optimizer: dict[str, Vector] = field(default_factory=dict)
+    ledger: tuple[int, str] = (0, "")
+    bytes_up: int = 0
+    bytes_down: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+_VECTORS = ("adapter", "average", "best")
+
+
+def save(state: ServerState, file: Path) -> None:
+    """Write the state so that a crash at any instant leaves the old file or the new one."""
+    plain = {k: v for k, v in vars(state).items() if k not in (*_VECTORS, "optimizer")}
+    tensors = {name: np.ascontiguousarray(getattr(state, name)) for name in _VECTORS}
+    tensors |= {f"optimizer.{k}": np.ascontiguousarray(v) for k, v in state.optimizer.items()}
+    part = file.with_suffix(".part")
+    save_file(tensors, part, metadata={"state": json.dumps(plain)})
+    with part.open("rb") as stream:
+        os.fsync(stream.fileno())
+    part.replace(file)
+
+
+def load(file: Path) -> ServerState | None:
+    """The saved state, or None if there is none.
+
+    Raises
+    ------
+    ConfigError
+        If the file is not a checkpoint.
+    """
+    if not file.exists():
+        return None
+    try:
+        with safe_open(file, framework="np") as stream:
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            plain = json.loads((stream.metadata() or {})["state"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ConfigError(f"{file}: not a checkpoint ({error}); remove it to start over") from None
+    prefix = "optimizer."
+    moments = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    vectors = {name: tensors[name] for name in _VECTORS}
+    plain["ledger"] = tuple(plain["ledger"])
+    return ServerState(**vectors, optimizer=moments, **plain)

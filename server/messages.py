@@ -1,0 +1,134 @@
+"""Flower messages as the server sees them: requests built, replies checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+
+from shared.config import ExperimentConfig, to_dict
+from shared.errors import ProtocolError
+from shared.model.arrays import Arrays
+from shared.privacy.policy import canonical_json
+from shared.update import Update
+
+HISTOGRAM = "query.histogram"
+
+
+def point_settings(config: ExperimentConfig) -> str:
+    """The settings of a point as canonical JSON: what clients are told.
+
+    How the engine does its work is left out: it cannot change what is agreed.
+    """
+    tree = to_dict(config)
+    for section in ("engine", "sweep", "references", "private"):
+        tree.pop(section, None)
+    return canonical_json(tree)
+
+
+def requests(
+    nodes: Sequence[int],
+    message_type: str,
+    settings: str,
+    *,
+    round_number: int,
+    arrays: Arrays | None = None,
+    schema: str = "",
+    phase: str = "",
+) -> list[Message]:
+    """One message per node, all sharing one content."""
+    fields = ConfigRecord(
+        {
+            "round": round_number,
+            "settings": settings,
+            "schema": schema,
+            "phase": phase,
+            "merge": True,
+        }
+    )
+    content = RecordDict({"config": fields})
+    if arrays is not None:
+        content["arrays"] = ArrayRecord({name: Array(a) for name, a in arrays.items()})
+    return [Message(content, dst_node_id=node, message_type=message_type) for node in nodes]
+
+
+class Replies:
+    """Checked replies of one exchange: every node counts at most once, and only if it was asked.
+
+    Parameters
+    ----------
+    replies : iterable of Message
+    asked : sequence of int
+        The nodes that requests went to.
+
+    Attributes
+    ----------
+    failures : list of str
+        One line per reply that did not count. A client's exception text is not repeated: it may
+        hold data.
+    answered : set of int
+        The nodes whose replies counted.
+    """
+
+    def __init__(self, replies: Iterable[Message], asked: Sequence[int]) -> None:
+        self._replies = replies
+        self._asked = set(asked)
+        self.answered: set[int] = set()
+        self.failures: list[str] = []
+
+    def updates(self, schema: str, dim: int, clip_norm: float | None) -> Iterable[Update]:
+        """Updates as they arrive, each checked for schema, size, finiteness and norm.
+
+        One that fails a check is dropped and listed in `failures`: it contributes nothing, as a
+        client that went away, and cannot end the run for everyone else.
+        """
+        for content, members in self._contents():
+            try:
+                update = _read_update(content)
+                update.check(schema, dim, clip_norm)
+                if update.weight != len(members):
+                    raise ProtocolError(
+                        f"update weight = {update.weight:g}: expected {len(members)}, one per user"
+                    )
+            except (ProtocolError, KeyError, TypeError) as error:
+                self.failures.append(f"refused an update: {error}")
+                continue
+            self.answered |= set(members)
+            yield update
+
+    def ranks(self) -> tuple[list[int], list[int]]:
+        """Sampled and full ranks of all users that could be evaluated."""
+        sampled: list[int] = []
+        full: list[int] = []
+        for content, members in self._contents():
+            self.answered |= set(members)
+            metrics = content.metric_records["metrics"]
+            sampled += cast(list[int], metrics["sampled"])
+            full += cast(list[int], metrics["full"])
+        return sampled, full
+
+    def _contents(self) -> Iterable[tuple[RecordDict, list[int]]]:
+        seen: set[int] = set()
+        for reply in self._replies:
+            if reply.has_error():
+                self.failures.append(f"a client failed (error code {reply.error.code})")
+                continue
+            members = cast(list[int], reply.content.config_records["config"]["contributors"])
+            fresh = set(members)
+            if len(fresh) != len(members) or fresh & seen or not fresh <= self._asked:
+                self.failures.append("refused a reply that names a node twice or one not asked")
+                continue
+            seen |= fresh
+            yield reply.content, members
+
+
+def _read_update(content: RecordDict) -> Update:
+    metrics = content.metric_records["metrics"]
+    return Update(
+        np.asarray(content.array_records["update"]["vector"].numpy()),
+        float(cast(float, metrics["weight"])),
+        float(cast(float, metrics["norm"])),
+        str(content.config_records["config"]["schema"]),
+    )

@@ -1,0 +1,206 @@
+"""One federated round, top to bottom in the order in which it happens.
+
+    1. sample     S_t: every user independently with probability q
+    2. send       theta_t to S_t
+    3. combine    sum over i in S_t of clip(delta_i, C)
+    4. record     the event in the ledger, flushed to disk, before anything is released
+    5. noise      + z C N(0, I)
+    6. average    / (q N), the expected cohort: every client weighs the same
+    7. step       Flower's server optimiser
+    8. keep       average of iterates; best on validation (non-private only)
+    9. checkpoint state and ledger position, atomically
+
+References
+----------
+McMahan et al. 2018, Learning Differentially Private Recurrent Language Models (DP-FedAvg).
+Reddi et al. 2021, Adaptive Federated Optimization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from server.aggregation import RULES
+from server.checkpoint import ServerState, save
+from server.messages import Replies, point_settings, requests
+from server.optimizer import ServerOptimizer
+from server.releases import Releases
+from server.sampling import PoissonSampler
+from shared.config import ExperimentConfig
+from shared.errors import ProtocolError
+from shared.metrics import ranking_metrics
+from shared.model.adapter import AdapterSchema
+
+RoundEntry = dict[str, float]
+
+
+class PrivateFedOpt(Strategy):
+    """Federated optimisation of an adapter under user-level central differential privacy.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+        The settings of one point.
+    schema : AdapterSchema
+    state : ServerState
+        Fresh, or from a checkpoint; advanced in place.
+    sampler : PoissonSampler
+    releases : Releases
+        Mechanisms, ledger and noise: the only way from an exact sum to a released one.
+    checkpoint : Path
+        Written after every round.
+    on_round : callable
+        Told of every completed round.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        schema: AdapterSchema,
+        state: ServerState,
+        sampler: PoissonSampler,
+        releases: Releases,
+        checkpoint: Path,
+        on_round: Callable[[RoundEntry], None],
+    ) -> None:
+        self.config = config
+        self.schema = schema
+        self.state = state
+        self._sampler = sampler
+        self._releases = releases
+        self._checkpoint = checkpoint
+        self._on_round = on_round
+        self._settings = point_settings(config)
+        self._rule = RULES[config.federation.aggregation]()
+        self._optimizer = ServerOptimizer(config.federation)
+        self._optimizer.restore(state.optimizer)
+        self._offset = state.round_number  # Flower counts rounds from 1 also after a resumption
+        self._cohort: list[int] = []
+        self._evaluated: list[int] = []
+
+    def summary(self) -> None:
+        """Nothing to log: the settings are in the point's own file."""
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Steps 1 and 2: sample the cohort, address it."""
+        round_number = self._offset + server_round
+        self._cohort = self._sampler.draw(round_number, list(grid.get_node_ids()))
+        self.state.bytes_down += len(self._cohort) * 4 * self.schema.dim
+        return requests(
+            self._cohort,
+            MessageType.TRAIN,
+            self._settings,
+            round_number=round_number,
+            arrays={name: array.numpy() for name, array in arrays.items()},
+            schema=self.schema.digest,
+        )
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord, MetricRecord]:
+        """Steps 3 to 9: combine, record, noise, average, step, keep, checkpoint."""
+        round_number = self._offset + server_round
+        checked = Replies(replies, self._cohort)
+        total = self._rule.combine(
+            checked.updates(self.schema.digest, self.schema.dim, self._releases.clip_norm),
+            self.schema.dim,
+        )
+        if self._cohort and not checked.answered:
+            raise ProtocolError(f"round {round_number}: no update counted: {checked.failures[:1]}")
+        noised = self._releases.update(total, round_number)
+        mean = noised / self.config.federation.cohort
+        self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean)
+        self.state.round_number = round_number
+        self.state.optimizer = self._optimizer.state()
+        self.state.ledger = self._releases.position()
+        self.state.bytes_up += len(checked.answered) * 4 * self.schema.dim
+        self._keep_average(round_number)
+        # A deployment must not publish these: cohort size and exact norms are not noised.
+        entry = {
+            "round": float(round_number),
+            "participants": float(len(checked.answered)),
+            "failures": float(len(checked.failures)),
+            "signal_norm": float(np.linalg.norm(total)),
+            "noise_norm": float(np.linalg.norm(noised - total)),
+        }
+        self.state.history.append(entry)
+        save(self.state, self._checkpoint)
+        self._on_round(entry)
+        return self.arrays(self.state.adapter), MetricRecord({"participants": len(self._cohort)})
+
+    def _keep_average(self, round_number: int) -> None:
+        settings = self.config.federation
+        if round_number > settings.rounds * (1 - settings.average_last):
+            self.state.average = self.state.adapter + (
+                self.state.average if self.state.averaged else 0.0
+            )
+            self.state.averaged += 1
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Validation for selection: on non-private points only, where it costs no budget."""
+        round_number = self._offset + server_round
+        every = self.config.federation.evaluate_every
+        self._evaluated = []
+        if self._releases.private or not every or round_number % every:
+            return []
+        self._evaluated = list(grid.get_node_ids())
+        return self._ask_ranks(self._evaluated, arrays, "validation", round_number)
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Keep the iterate with the best validation HR@10 + NDCG@10."""
+        if not self._evaluated:
+            return None
+        metrics = ranking_metrics(*Replies(replies, self._evaluated).ranks())
+        score = metrics["hr@10"] + metrics["ndcg@10"]
+        if score > self.state.best_score:
+            self.state.best, self.state.best_score = self.state.adapter.copy(), score
+        self.state.history[-1] |= {"hr@10": metrics["hr@10"], "ndcg@10": metrics["ndcg@10"]}
+        save(self.state, self._checkpoint)
+        self._on_round(self.state.history[-1])
+        return MetricRecord(dict(metrics))
+
+    def final_adapter(self) -> np.ndarray:
+        """What is released: best on validation (non-private), else averaged, else last."""
+        if self.state.best_score >= 0:
+            return self.state.best
+        if self.state.averaged:
+            return np.asarray(self.state.average / self.state.averaged)
+        return self.state.adapter
+
+    def evaluate(self, grid: Grid, adapter: np.ndarray, phase: str) -> dict[str, float]:
+        """Ranking metrics of an adapter over all users: evaluator only, not released."""
+        nodes = list(grid.get_node_ids())
+        messages = self._ask_ranks(nodes, self.arrays(adapter), phase, self.state.round_number)
+        replies = Replies(grid.send_and_receive(messages), nodes)
+        return ranking_metrics(*replies.ranks())
+
+    def _ask_ranks(
+        self, nodes: list[int], arrays: ArrayRecord, phase: str, round_number: int
+    ) -> list[Message]:
+        return requests(
+            nodes,
+            MessageType.EVALUATE,
+            self._settings,
+            round_number=round_number,
+            arrays={name: array.numpy() for name, array in arrays.items()},
+            schema=self.schema.digest,
+            phase=phase,
+        )
+
+    def arrays(self, adapter: np.ndarray) -> ArrayRecord:
+        """A flat adapter [dim] as the named float32 arrays that travel."""
+        return ArrayRecord(
+            {name: Array(array) for name, array in self.schema.split(adapter).items()}
+        )

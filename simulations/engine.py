@@ -1,0 +1,246 @@
+"""The cohort engine: many clients trained as one batch. Needs torch, not Flower.
+
+`torch.func.vmap` runs the client's own `local_update` over a stack of clients that share the
+frozen weights; a micro-batch bounds memory, and the clipped updates are summed as they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from client.batches import local_batches, user_windows
+from client.device import histogram_schema, update_clip, user_histogram
+from client.evaluate import Phase, held_out, target_ranks
+from client.train import local_update
+from shared.config import EngineConfig, ExperimentConfig
+from shared.data.population import Population
+from shared.data.windows import PAD, START, context_window
+from shared.model.adapter import AdapterSchema
+from shared.model.recommender import Recommender
+from shared.update import Update
+
+Indices = npt.NDArray[np.int64]
+
+# Activations of one client are about this many float32 per position of a window: measured for
+# two MiniLM layers, forward and backward; the catalogue's logits come on top.
+_FLOATS_PER_POSITION = 40_000
+_MEMORY_BUDGET = 512 * 2**20  # bytes per micro-batch when none is given
+_MAX_AUTOMATIC = 16  # more clients at once gained nothing on a CPU
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA, then MPS, then the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+class CohortEngine:
+    """Trains and evaluates any users of a population with one recommender.
+
+    Parameters
+    ----------
+    population : Population
+    recommender : Recommender
+        On the device that computes.
+    config : EngineConfig
+        Changes speed and memory only.
+    """
+
+    def __init__(
+        self, population: Population, recommender: Recommender, config: EngineConfig
+    ) -> None:
+        self.population = population
+        self.recommender = recommender
+        self.schema = AdapterSchema.of(recommender)
+        self.device = recommender.items.device
+        self._config = config
+
+    def train(
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        *,
+        merge: bool,
+    ) -> Iterator[tuple[list[int], Update]]:
+        """Local training of a cohort.
+
+        Parameters
+        ----------
+        users : sequence of int
+            The cohort; each once.
+        adapter : Tensor float32 [dim]
+            The global adapter.
+        merge : bool
+            One update per micro-batch (the sum of its users') instead of one per user.
+
+        Yields
+        ------
+        members : list of int
+            The users whose contributions the update sums.
+        update : Update
+        """
+        for members, deltas in self.deltas(users, adapter, round_number, config):
+            vectors = deltas.cpu().numpy()
+            norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+            if merge:
+                total = deltas.sum(0).cpu().numpy()
+                digest = self.schema.digest
+                yield members, Update(total, float(len(members)), float(norms.max()), digest)
+                continue
+            for member, vector, norm in zip(members, vectors, norms, strict=True):
+                yield [member], Update(vector, 1.0, float(norm), self.schema.digest)
+
+    def deltas(
+        self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Clipped deltas [members, dim] of a cohort, one micro-batch at a time."""
+        step = self._trainer(adapter.to(self.device), config)
+        clip = update_clip(config)
+        for members, inputs, targets in self._micro_batches(users, round_number, config):
+            deltas = step(inputs, targets)
+            yield members, (clip(deltas) if clip else deltas)
+
+    def _trainer(
+        self, adapter: Tensor, config: ExperimentConfig
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        def one(inputs: Tensor, targets: Tensor) -> Tensor:
+            delta, _ = local_update(
+                self.recommender,
+                self.schema,
+                adapter,
+                inputs,
+                targets,
+                config.train.local_lr,
+                config.train.weight_decay,
+            )
+            return delta
+
+        batched: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(one)
+        return batched
+
+    def _micro_batches(
+        self, users: Sequence[int], round_number: int, config: ExperimentConfig
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Users with inputs and targets [members, steps, windows, length], like sizes together."""
+        batches = {}
+        for user in users:
+            cut = user_windows(self.population.history(user), config)
+            batches[user] = local_batches(cut, config, round_number, user)
+        # Like sizes share a micro-batch: less padding. Results do not depend on the grouping.
+        order = sorted(users, key=lambda user: batches[user][0].shape[1])
+        start = 0
+        while start < len(order):
+            size = self._micro_batch(config, windows=batches[order[start]][0].shape[1])
+            members = list(order[start : start + size])
+            yield (
+                members,
+                self._stack([batches[user][0] for user in members], START),
+                self._stack([batches[user][1] for user in members], PAD),
+            )
+            start += size
+
+    def _stack(self, arrays: list[Indices], fill: int) -> Tensor:
+        widest = max(array.shape[1] for array in arrays)
+        padded = [
+            np.pad(a, ((0, 0), (0, widest - a.shape[1]), (0, 0)), constant_values=fill)
+            for a in arrays
+        ]
+        return torch.from_numpy(np.stack(padded)).to(self.device)
+
+    def _micro_batch(self, config: ExperimentConfig, windows: int) -> int:
+        if self._config.micro_batch:
+            return self._config.micro_batch
+        floats = _FLOATS_PER_POSITION + 4 * len(self.population.catalogue)
+        client = 4 * windows * config.model.max_length * floats
+        return max(1, min(_MAX_AUTOMATIC, _MEMORY_BUDGET // client))
+
+    @torch.no_grad()
+    def evaluate(
+        self, users: Sequence[int], adapter: Tensor, phase: Phase, config: ExperimentConfig
+    ) -> tuple[list[int], list[int]]:
+        """Sampled and full ranks of the held-out items of all users that have one."""
+        tensors = self.schema.unflatten(adapter.to(self.device))
+
+        def score(windows: Tensor, last: Tensor) -> Tensor:
+            scores: Tensor = torch.func.functional_call(
+                _LastScores(self.recommender),
+                {f"recommender.{name}": tensor for name, tensor in tensors.items()},
+                (windows, last),
+            )
+            return scores
+
+        return self.ranks(users, score, phase, config)
+
+    def ranks(
+        self,
+        users: Sequence[int],
+        score: Callable[[Tensor, Tensor], Tensor],
+        phase: Phase,
+        config: ExperimentConfig,
+        batch: int = 128,
+    ) -> tuple[list[int], list[int]]:
+        """Ranks under any scorer of (windows [n, length], last position [n]) -> [n, items]."""
+        sampled: list[int] = []
+        full: list[int] = []
+        for start in range(0, len(users), batch):
+            cases = self._cases(users[start : start + batch], phase)
+            if not cases:
+                continue
+            windows, last = self._contexts([case.context for _, _, case in cases], config)
+            scores = score(windows, last).float().cpu().numpy()
+            for row, (user, history, case) in zip(scores, cases, strict=True):
+                ranks = target_ranks(row, history, case, config.data.negatives, user)
+                sampled.append(ranks[0])
+                full.append(ranks[1])
+        return sampled, full
+
+    def _cases(self, users: Sequence[int], phase: Phase) -> list[tuple[int, Indices, Any]]:
+        histories = [(user, self.population.history(user)) for user in users]
+        cases = [(user, history, held_out(history, phase)) for user, history in histories]
+        return [(user, history, case) for user, history, case in cases if case is not None]
+
+    def _contexts(
+        self, contexts: list[Indices], config: ExperimentConfig
+    ) -> tuple[Tensor, Tensor]:
+        windows = [context_window(context, config.model.max_length) for context in contexts]
+        longest = max(len(window) for window in windows)
+        table = np.full((len(windows), longest), START, dtype=np.int64)
+        for row, window in zip(table, windows, strict=True):
+            row[: len(window)] = window
+        last = np.array([len(window) - 1 for window in windows])
+        return torch.from_numpy(table).to(self.device), torch.from_numpy(last).to(self.device)
+
+    def histogram(self, users: Sequence[int]) -> Update:
+        """Sum of the users' popularity histograms."""
+        items = len(self.population.catalogue)
+        total = np.zeros(items, dtype=np.float32)
+        largest = 0.0
+        for user in users:
+            mine = user_histogram(self.population.history(user), items)
+            largest = max(largest, float(np.linalg.norm(mine)))
+            total += mine
+        return Update(total, float(len(users)), largest, histogram_schema(items))
+
+
+class _LastScores(torch.nn.Module):
+    """Scores after the last position only: the catalogue's product for one position a user."""
+
+    def __init__(self, recommender: Recommender) -> None:
+        super().__init__()
+        self.recommender = recommender
+
+    def forward(self, windows: Tensor, last: Tensor) -> Tensor:
+        hidden = self.recommender.hidden(windows)
+        rows = torch.arange(len(windows), device=windows.device)
+        return self.recommender.score(hidden[rows, last])

@@ -1,0 +1,173 @@
+"""Flower Grids that run virtual clients in this process; the ServerApp above them is unchanged."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from client.app import create_app
+from client.device import Device
+from client.messages import Request, parse, ranks_reply, update_reply
+from shared.errors import ProtocolError
+from simulations.engine import CohortEngine
+
+_RUN_ID = 1
+SERVER_NODE = 1
+_FIRST_NODE = 2  # node of user 0
+
+
+def user_of(node: int) -> int:
+    """The user that a virtual node stands for."""
+    return node - _FIRST_NODE
+
+
+class VirtualGrid(Grid):
+    """A Grid whose nodes are the users of a population.
+
+    Parameters
+    ----------
+    engine : CohortEngine
+        Owns population, model and device.
+    """
+
+    def __init__(self, engine: CohortEngine) -> None:
+        self.engine = engine
+        self._run = Run.create_empty(_RUN_ID)
+        self._sent = 0
+        self._replies: dict[str, Message] = {}
+
+    def set_run(self, run: Run) -> None:
+        """Set the run."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self._run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """A message to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """One node per user."""
+        return range(_FIRST_NODE, _FIRST_NODE + len(self.engine.population))
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Run the messages at once and keep their replies."""
+        sent = self._number(messages)
+        self._replies |= {r.metadata.reply_to_message_id: r for r in self._answer(sent)}
+        return [message.metadata.message_id for message in sent]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Replies that have not been pulled yet."""
+        return [self._replies.pop(i) for i in message_ids if i in self._replies]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Run the messages; replies stream, so that a sum holds one micro-batch at a time."""
+        return self._answer(self._number(messages))
+
+    def _number(self, messages: Iterable[Message]) -> list[Message]:
+        sent = list(messages)
+        for message in sent:
+            self._sent += 1
+            # Flower's link sets identifiers in its own processes; this is the one place for ours.
+            message.metadata.__dict__["_message_id"] = str(self._sent)
+        return sent
+
+    @abstractmethod
+    def _answer(self, messages: list[Message]) -> Iterator[Message]:
+        """Replies to messages that share one type and content."""
+
+
+class CohortGrid(VirtualGrid):
+    """Trains a whole cohort as one batch; merges replies where the server allows it."""
+
+    def _answer(self, messages: list[Message]) -> Iterator[Message]:
+        if not messages:
+            return
+        request = parse(messages[0])
+        by_user = {user_of(message.metadata.dst_node_id): message for message in messages}
+        answer = {
+            MessageType.TRAIN: self._train,
+            MessageType.EVALUATE: self._evaluate,
+            "query.histogram": self._histogram,
+        }.get(messages[0].metadata.message_type)
+        if answer is None:
+            raise ProtocolError(f"message type {messages[0].metadata.message_type!r} is unknown")
+        yield from answer(request, by_user)
+
+    def _train(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
+        engine = self.engine
+        if request.schema != engine.schema.digest:
+            raise ProtocolError("the server's adapter schema is not this engine's")
+        adapter = engine.schema.from_arrays(request.arrays)
+        rounds = engine.train(
+            list(by_user), adapter, request.round_number, request.config, merge=request.merge
+        )
+        for members, update in rounds:
+            nodes = [by_user[user].metadata.dst_node_id for user in members]
+            yield update_reply(by_user[members[0]], update, nodes)
+
+    def _evaluate(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
+        adapter = self.engine.schema.from_arrays(request.arrays)
+        sampled, full = self.engine.evaluate(list(by_user), adapter, request.phase, request.config)
+        yield self._merged(by_user, lambda m, nodes: ranks_reply(m, sampled, full, nodes))
+
+    def _histogram(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
+        update = self.engine.histogram(list(by_user))
+        yield self._merged(by_user, lambda m, nodes: update_reply(m, update, nodes))
+
+    def _merged(
+        self, by_user: dict[int, Message], reply: Callable[[Message, list[int]], Message]
+    ) -> Message:
+        messages = list(by_user.values())
+        return reply(messages[0], [message.metadata.dst_node_id for message in messages])
+
+
+class SequentialGrid(VirtualGrid):
+    """One client at a time through the real ClientApp: slow, obvious, the oracle of the others."""
+
+    def __init__(self, engine: CohortEngine) -> None:
+        super().__init__(engine)
+        self._app = create_app(self._device)
+
+    def _device(self, context: Context, request: Request) -> Device:
+        user = user_of(context.node_id)
+        return Device(self.engine.population.history(user), user, self.engine.recommender)
+
+    def _answer(self, messages: list[Message]) -> Iterator[Message]:
+        for message in messages:
+            node = message.metadata.dst_node_id
+            context = Context(_RUN_ID, node, {}, RecordDict(), {})
+            yield self._app(message, context)
+
+
+GRIDS: dict[str, type[VirtualGrid]] = {"cohort": CohortGrid, "sequential": SequentialGrid}
+
+
+def run_app(app: ServerApp, grid: VirtualGrid, run_config: dict[str, str | bool]) -> None:
+    """Run an unmodified ServerApp over a grid, in this process.
+
+    Flower fills in the identity of the running task itself only inside its own processes; this is
+    the one place that does it for ours.
+    """
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, _RUN_ID, SERVER_NODE
+    context = Context(_RUN_ID, SERVER_NODE, {}, RecordDict(), dict(run_config))
+    with torch.random.fork_rng(devices=[]):
+        app(grid, context)

@@ -1,0 +1,133 @@
+"""Reference points of the curve: what no federation, no training or no privacy would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client.batches import user_windows
+from client.evaluate import Phase
+from client.train import local_update, window_loss
+from shared.config import ExperimentConfig
+from shared.data.split import training_history
+from shared.metrics import ranking_metrics
+from shared.model.adapter import current
+from simulations.engine import CohortEngine
+from simulations.workbench import Workbench
+
+Advance = Callable[[str], None]
+
+
+def popularity(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+    """Rank by how many users trained on an item; no model, exact counts, not private."""
+    engine = bench.engine(config.model)
+    counts = torch.zeros(len(bench.population.catalogue))
+    for user in bench.users:
+        counts[torch.from_numpy(training_history(bench.population.history(user)))] += 1
+
+    def score(windows: Tensor, last: Tensor) -> Tensor:
+        return counts.expand(len(windows), -1)
+
+    return _both(engine, bench, score, config)
+
+
+def zero_shot(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+    """The frozen model with its initial adapter: nothing was learned from anyone."""
+    engine = bench.engine(config.model)
+    return _evaluate(engine, bench, current(engine.recommender, engine.schema), config)
+
+
+def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+    """Every user trains an adapter on their own history alone and is ranked with it."""
+    engine = bench.engine(config.model)
+    initial = current(engine.recommender, engine.schema)
+    settings = config.references
+    ranks: dict[Phase, tuple[list[int], list[int]]] = {"validation": ([], []), "test": ([], [])}
+    for user in bench.users:
+        cut = user_windows(bench.population.history(user), config)
+        if not len(cut):
+            continue
+        batch = [torch.from_numpy(a).to(engine.device)[None] for a in (cut.inputs, cut.targets)]
+        inputs, targets = (tensor.expand(settings.local_steps, -1, -1) for tensor in batch)
+        delta, _ = local_update(
+            engine.recommender, engine.schema, initial, inputs, targets, settings.local_lr, 0.0
+        )
+        for phase, (sampled, full) in ranks.items():
+            found = engine.evaluate([user], initial + delta, phase, config)
+            sampled += found[0]
+            full += found[1]
+        if user % 50 == 49:
+            advance(f"local only: {user + 1} users")
+    return {
+        "metrics": ranking_metrics(*ranks["test"]),
+        "validation": ranking_metrics(*ranks["validation"]),
+    }
+
+
+def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+    """All histories in one place, AdamW, no privacy; the epoch that validates best."""
+    engine = bench.engine(config.model)
+    settings = config.references
+    inputs, targets = _pooled(bench, config)
+    theta = current(engine.recommender, engine.schema).requires_grad_(True)
+    optimizer = torch.optim.AdamW([theta], lr=settings.centralized_lr)
+    rng = np.random.default_rng(config.seed)
+    best: tuple[float, Tensor] = (-1.0, theta.detach().clone())
+    for epoch in range(settings.centralized_epochs):
+        order = rng.permutation(len(inputs))
+        for start in range(0, len(order), settings.centralized_batch):
+            rows = torch.from_numpy(order[start : start + settings.centralized_batch])
+            loss = window_loss(
+                engine.recommender,
+                engine.schema.unflatten(theta),
+                inputs[rows].to(engine.device),
+                targets[rows].to(engine.device),
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        found = engine.evaluate(bench.users, theta.detach(), "validation", config)
+        metrics = ranking_metrics(*found)
+        advance(f"centralized: epoch {epoch + 1}, HR@10 {metrics['hr@10']:.3f}")
+        score = metrics["hr@10"] + metrics["ndcg@10"]
+        if score > best[0]:
+            best = score, theta.detach().clone()
+    return _evaluate(engine, bench, best[1], config) | {"epochs": settings.centralized_epochs}
+
+
+def _pooled(bench: Workbench, config: ExperimentConfig) -> tuple[Tensor, Tensor]:
+    cuts = [user_windows(bench.population.history(user), config) for user in bench.users]
+    inputs = np.concatenate([cut.inputs for cut in cuts])
+    targets = np.concatenate([cut.targets for cut in cuts])
+    return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+def _evaluate(
+    engine: CohortEngine, bench: Workbench, adapter: Tensor, config: ExperimentConfig
+) -> dict[str, Any]:
+    test = engine.evaluate(bench.users, adapter, "test", config)
+    validation = engine.evaluate(bench.users, adapter, "validation", config)
+    return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
+
+
+def _both(
+    engine: CohortEngine,
+    bench: Workbench,
+    score: Callable[[Tensor, Tensor], Tensor],
+    config: ExperimentConfig,
+) -> dict[str, Any]:
+    test = engine.ranks(bench.users, score, "test", config)
+    validation = engine.ranks(bench.users, score, "validation", config)
+    return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
+
+
+REFERENCES = {
+    "popularity": popularity,
+    "zero_shot": zero_shot,
+    "local_only": local_only,
+    "centralized": centralized,
+}

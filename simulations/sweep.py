@@ -1,0 +1,170 @@
+"""Accuracy against privacy budget: every epsilon, every seed, and the reference points."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_dict
+from shared.data.split import MIN_EVALUATED
+from shared.errors import ConfigError
+from simulations.point import run_point
+from simulations.progress import SweepProgress
+from simulations.references import REFERENCES
+from simulations.report import draw_curve, write_report
+from simulations.summary import summarise
+from simulations.workbench import Workbench
+
+_PACKAGES = ("torch", "flwr", "transformers", "peft", "opacus", "dp-accounting", "numpy")
+
+
+def run_sweep(
+    config: ExperimentConfig, directory: Path, *, resume: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Run a whole experiment into a folder; what was completed there before is kept.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    directory : Path
+        New or empty, unless `resume`.
+
+    Returns
+    -------
+    dict
+        What results.json holds.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds another experiment, or one and `resume` is false.
+    """
+    _prepare(config, directory, resume)
+    bench = Workbench(config)
+    results = _opening(config, bench)
+    points = [(e, seed) for seed in config.sweep.seeds for e in config.sweep.epsilons]
+    references = config.sweep.references
+    settings = [config.at_epsilon(epsilon, seed) for epsilon, seed in points]
+    rounds = sum(point.federation.rounds for point in settings)
+    with SweepProgress(rounds + len(references), quiet=quiet) as progress:
+        for name in references:
+            progress.point(name.replace("_", " "))
+            results["references"][name] = _reference(name, bench, config, directory, progress)
+            progress.advance()
+        for point in settings:
+            progress.point(f"epsilon {point.privacy.epsilon:g}, seed {point.seed}")
+            results["points"].append(
+                run_point(bench, point, directory, lambda entry: _tell(entry, progress))
+            )
+            _write(results, directory)
+    results["complete"] = True
+    results["summary"] = summarise(results["points"])
+    _write(results, directory)
+    draw_curve(_finite(results), directory / "curve.png")
+    write_report(_finite(results), directory)
+    return results
+
+
+def _prepare(config: ExperimentConfig, directory: Path, resume: bool) -> None:
+    saved = directory / "config.toml"
+    try:
+        for folder in (directory, directory / "points", directory / "adapters"):
+            folder.mkdir(parents=True, exist_ok=True)
+        if saved.exists():
+            if not resume:
+                raise ConfigError(
+                    f"{directory}: holds a run already; continue it with --resume {directory}, "
+                    "or choose another --out"
+                )
+            if from_dict(load_toml(saved), str(saved)) != config:
+                raise ConfigError(f"{saved}: differs from these settings; choose another --out")
+        else:
+            saved.write_text(dump_toml(config), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
+
+
+def _opening(config: ExperimentConfig, bench: Workbench) -> dict[str, Any]:
+    population = bench.population
+    evaluated = sum(len(population.history(user)) >= MIN_EVALUATED for user in bench.users)
+    return {
+        "schema": 1,
+        "starling": importlib.metadata.version("starling"),
+        "complete": False,
+        "data": {
+            "spec": config.data.spec,
+            "name": population.name,
+            "users": len(population),
+            "items": len(population.catalogue),
+            "interactions": population.interactions,
+            "digest": population.digest,
+            "evaluated_users": evaluated,
+            "negatives": config.data.negatives,
+        },
+        "config": to_dict(config),
+        "environment": _environment(bench),
+        "points": [],
+        "references": {},
+    }
+
+
+def _environment(bench: Workbench) -> dict[str, Any]:
+    versions = {name.replace("-", "_"): importlib.metadata.version(name) for name in _PACKAGES}
+    return versions | {
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": str(bench.engine(bench.config.model).device),
+        "backbone_sha256": bench.backbone_digest,
+    }
+
+
+def _reference(
+    name: str, bench: Workbench, config: ExperimentConfig, directory: Path, progress: SweepProgress
+) -> dict[str, Any]:
+    file = directory / "points" / f"reference-{name}.json"
+    if file.exists():
+        done: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return done
+    started = time.monotonic()
+    found = REFERENCES[name](bench, config, lambda note: progress.advance(0, note))
+    found["seconds"] = time.monotonic() - started
+    found["metrics_status"] = "evaluator only, not released"
+    _atomic(file, json.dumps(found))
+    return found
+
+
+def _tell(entry: dict[str, float], progress: SweepProgress) -> None:
+    if "hr@10" in entry:  # a second word on a round that was counted already
+        progress.advance(0, f"validation HR@10 {entry['hr@10']:.3f}")
+    else:
+        progress.advance(1, f"round {entry['round']:.0f}")
+
+
+def _write(results: dict[str, Any], directory: Path) -> None:
+    text = json.dumps(_finite(results), indent=1, allow_nan=False)
+    _atomic(directory / "results.json", text)
+
+
+def _atomic(file: Path, text: str) -> None:
+    part = file.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
+
+
+def _finite(value: Any) -> Any:
+    """The value with infinity as the string "inf", which JSON can hold."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return "inf" if isinstance(value, float) and math.isinf(value) else value

@@ -1,0 +1,56 @@
+"""What all points of a sweep share: population, item vectors, one engine per model."""
+
+from __future__ import annotations
+
+import torch
+
+from shared.config import ExperimentConfig, ModelConfig
+from shared.data.population import Population
+from shared.errors import ConfigError
+from shared.model.backbone import resolve
+from shared.model.items import item_vectors
+from shared.model.recommender import build_recommender
+from simulations.engine import CohortEngine, choose_device
+from simulations.sources import open_population
+
+
+class Workbench:
+    """Opens the data once, encodes the catalogue once, builds each model once.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    """
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        self.config = config
+        self.population: Population = open_population(
+            config.data.spec, config.data.users, config.data.world_seed
+        )
+        if config.engine.threads:
+            torch.set_num_threads(config.engine.threads)
+        self._source = resolve(config.model.backbone)
+        self.vectors = item_vectors(self.population.catalogue.texts, self._source)
+        self._engines: dict[ModelConfig, CohortEngine] = {}
+
+    @property
+    def users(self) -> range:
+        """All users of the population."""
+        return range(len(self.population))
+
+    @property
+    def backbone_digest(self) -> str:
+        """SHA-256 (hex) of the backbone's weights."""
+        return self._source.digest
+
+    def engine(self, model: ModelConfig) -> CohortEngine:
+        """The engine of a model; the same settings give the same engine."""
+        if model.backbone != self.config.model.backbone:
+            raise ConfigError("private.model.backbone: one backbone per experiment")
+        if model not in self._engines:
+            recommender = build_recommender(self._source, self.vectors, model)
+            device = choose_device(self.config.engine.device)
+            self._engines[model] = CohortEngine(
+                self.population, recommender.to(device), self.config.engine
+            )
+        return self._engines[model]
