@@ -1,0 +1,242 @@
+"""Accuracy against privacy budget: the figure that a sweep exists for."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from simulations.report.style import (
+    FADED,
+    INK,
+    MODEL,
+    REFERENCES,
+    STYLE,
+    reference_style,
+    spread,
+)
+from simulations.report.tables import number, scope
+from simulations.summary import epsilon_of, summarise
+
+Results = Mapping[str, Any]
+
+METRICS = (("hr@10", "HR@10"), ("ndcg@10", "NDCG@10"))
+SEED_OFFSET = 0.025  # in powers of ten
+
+
+def draw_curve(results: Results, path: Path) -> None:
+    """Write the curve of a sweep as PNG.
+
+    Parameters
+    ----------
+    results : mapping
+        The content of `results.json`.
+    path : pathlib.Path
+        The file to write, such as `curve.png`.
+    """
+    figure, _ = curve_figure(results)
+    with mpl.rc_context(STYLE):
+        figure.savefig(path, format="png", dpi=150)
+
+
+def curve_figure(results: Results) -> tuple[Figure, dict[str, str]]:
+    """The figure, and a tooltip for each marked group (`gid`) in it.
+
+    One row of panels ranks the target among sampled negatives, one, where measured, among the
+    whole catalogue. The horizontal axis is the logarithm of epsilon, with infinity set apart.
+    """
+    points: Sequence[Mapping[str, Any]] = results["points"]
+    rows = _rankings(results)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11.0, 1.4 + 3.4 * len(rows)))
+        panels = figure.subplots(len(rows), 2, squeeze=False)
+        tips: dict[str, str] = {}
+        for (prefix, against), pair in zip(rows, panels, strict=True):
+            for (metric, label), axes in zip(METRICS, pair, strict=True):
+                _panel(axes, points, results.get("references", {}), prefix + metric, tips)
+                axes.set_title(f"{label}, {against}", loc="left")
+        for axes in panels[-1]:
+            axes.set_xlabel("privacy budget ε (logarithmic; smaller protects more)")
+        height = figure.get_figheight()
+        figure.subplots_adjust(
+            left=0.06,
+            right=0.88,
+            wspace=0.4,
+            hspace=0.3,
+            top=1 - 0.35 / height,
+            bottom=1.35 / height,
+        )
+        figure.text(0.045, 0.12 / height, _caption(results), va="bottom", fontsize=8.5, color=INK)
+    return figure, tips
+
+
+def positions(epsilons: Sequence[float]) -> dict[float, float]:
+    """Where each epsilon stands on the axis: log10, and infinity beyond the largest."""
+    finite = [math.log10(epsilon) for epsilon in epsilons if math.isfinite(epsilon)]
+    places = {epsilon: math.log10(epsilon) for epsilon in epsilons if math.isfinite(epsilon)}
+    if any(math.isinf(epsilon) for epsilon in epsilons):
+        gap = max(0.3, 0.22 * (max(finite) - min(finite))) if finite else 0.0
+        places[math.inf] = max(finite, default=0.0) + gap
+    return places
+
+
+def _rankings(results: Results) -> list[tuple[str, str]]:
+    """Metric prefix and description of each ranking that was measured."""
+    data = results.get("data", {})
+    negatives = data.get("negatives")
+    rows = [("", f"among {negatives} sampled negatives" if negatives else "sampled negatives")]
+    if any("full_hr@10" in point["metrics"] for point in results["points"]):
+        items = data.get("items")
+        rows.append(("full_", f"among all {items:,} items" if items else "among all items"))
+    return rows
+
+
+def _panel(
+    axes: Axes,
+    points: Sequence[Mapping[str, Any]],
+    references: Mapping[str, Any],
+    metric: str,
+    tips: dict[str, str],
+) -> None:
+    measured = [point for point in points if metric in point["metrics"]]
+    entries = summarise(measured)
+    place = positions([epsilon_of(entry["epsilon_target"]) for entry in entries])
+    if any(len(entry["seeds"]) > 1 for entry in entries):
+        _seeds(axes, measured, place, metric)
+    top = _means(axes, entries, place, metric, tips)
+    _epsilon_axis(axes, place)
+    known = {
+        name: float(reference["metrics"][metric])
+        for name, reference in references.items()
+        if metric in reference.get("metrics", {})
+    }
+    axes.set_ylim(0.0, min(1.0, 1.12 * max([top, *known.values()], default=1.0)) or 1.0)
+    _reference_lines(axes, known)
+
+
+def _means(
+    axes: Axes,
+    entries: Sequence[Mapping[str, Any]],
+    place: Mapping[float, float],
+    metric: str,
+    tips: dict[str, str],
+) -> float:
+    """Mean and interval of every epsilon, and a line along them; returns the highest value."""
+    path = [
+        (place[epsilon_of(entry["epsilon_target"])], entry["metrics"][metric]["mean"])
+        for entry in entries
+    ]
+    private = [xy for xy, entry in zip(path, entries, strict=True) if _is_private(entry)]
+    axes.plot([x for x, _ in private], [y for _, y in private], color=MODEL, zorder=3)
+    if private and len(path) > len(private):  # dotted: there is no scale between here and infinity
+        step = [private[-1], path[-1]]
+        axes.plot([x for x, _ in step], [y for _, y in step], color=MODEL, ls=":", zorder=3)
+    highest = 0.0
+    for (x, mean), entry in zip(path, entries, strict=True):
+        value = entry["metrics"][metric]
+        low, high = value["low"], value["high"]
+        if low is not None and high is not None:
+            axes.errorbar(
+                [x], [mean], yerr=[[mean - low], [high - mean]], color=MODEL, capsize=4, zorder=4
+            )
+        fill = MODEL if _is_private(entry) else "white"
+        (marker,) = axes.plot(
+            [x], [mean], "o", ms=8, mec=MODEL, mfc=fill, mew=1.8, zorder=5, clip_on=False
+        )
+        gid = f"tip-{len(tips)}"
+        marker.set_gid(gid)
+        tips[gid] = _tip(entry, metric)
+        highest = max(highest, mean, high or 0.0)
+    return highest
+
+
+def _seeds(
+    axes: Axes, points: Sequence[Mapping[str, Any]], place: Mapping[float, float], metric: str
+) -> None:
+    axes.plot(
+        # beside the mean, so that neither hides the other
+        [place[epsilon_of(point["epsilon_target"])] + SEED_OFFSET for point in points],
+        [point["metrics"][metric] for point in points],
+        "o",
+        ms=3.5,
+        color=FADED,
+        zorder=6,
+    )
+
+
+def _epsilon_axis(axes: Axes, place: Mapping[float, float]) -> None:
+    labels = [number(epsilon) if math.isfinite(epsilon) else "∞" for epsilon in place]
+    axes.set_xticks(list(place.values()), labels)
+    if place:
+        pad = max(0.12, 0.06 * (max(place.values()) - min(place.values())))
+        axes.set_xlim(min(place.values()) - pad, max(place.values()) + pad)
+    finite = [epsilon for epsilon in place if math.isfinite(epsilon)]
+    if math.inf in place and finite:
+        middle = (place[max(finite)] + place[math.inf]) / 2
+        axes.axvline(middle, color=FADED, lw=0.8, ls=(0, (1, 3)), zorder=1)
+        axes.text(
+            place[math.inf],
+            0.02,
+            "not private",
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            fontsize=8,
+            color=INK,
+        )
+
+
+def _reference_lines(axes: Axes, known: Mapping[str, float]) -> None:
+    bottom, top = axes.get_ylim()
+    order = sorted(known, key=lambda name: known[name])
+    heights = spread([known[name] for name in order], least=0.055 * (top - bottom))
+    for name, height in zip(order, heights, strict=True):
+        style = reference_style(name)
+        axes.axhline(known[name], color=style.colour, ls=style.dashes, lw=1.4, zorder=2)
+        axes.annotate(
+            f"{style.label} {known[name]:.3f}",
+            xy=(1.0, known[name]),
+            xytext=(1.03, height),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=8.5,
+            color=style.colour,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": style.colour, "lw": 0.7, "shrinkB": 0},
+        )
+
+
+def _tip(entry: Mapping[str, Any], metric: str) -> str:
+    value = entry["metrics"][metric]
+    target, spent = epsilon_of(entry["epsilon_target"]), epsilon_of(entry["epsilon"])
+    budget = f"ε {number(target)} (spent {spent:.3f})" if _is_private(entry) else "not private"
+    if value["low"] is None:
+        return f"{budget}: {metric} {value['mean']:.4f}"
+    interval = f"95% over {entry['interval']}: {value['low']:.4f} to {value['high']:.4f}"
+    return f"{budget}: {metric} {value['mean']:.4f}; {interval}"
+
+
+def _is_private(entry: Mapping[str, Any]) -> bool:
+    return math.isfinite(epsilon_of(entry["epsilon_target"]))
+
+
+def _caption(results: Results) -> str:
+    """What the figure shows, for whom the budget holds, and what the bars are."""
+    lines = [scope(results)]
+    entries = summarise(results["points"])
+    if any(entry["interval"] == "seeds" for entry in entries):
+        lines.append("Bars: 95% Student-t interval of the mean over seeds; small dots: each seed.")
+    if any(entry["interval"] == "users" for entry in entries):
+        lines.append("Bars where one seed was run: mean over users ± 1.96 standard errors.")
+    if any(name in REFERENCES for name in results.get("references", {})):
+        lines.append("Horizontal lines: reference points; none of them is private.")
+    lines.append("Measured for the evaluator on private data; not covered by ε, not for release.")
+    if not results.get("complete", True):
+        lines.append("INCOMPLETE RUN: not every planned point is drawn.")
+    return "\n".join(textwrap.wrap(" ".join(lines), width=150))

@@ -1,0 +1,120 @@
+"""The report: one self-contained HTML file that opens anywhere and asks nobody for anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from shared.errors import DataError
+from simulations.report import statement, tables
+from simulations.report.curve import curve_figure
+from simulations.report.rounds import noise_figure
+from simulations.report.svg import inline_svg
+from simulations.summary import epsilon_of, rank_correlation
+
+Results = Mapping[str, Any]
+SCHEMA = 1
+
+
+def write_report(results: Results, directory: Path) -> Path:
+    """Write `report.html` into a run's folder.
+
+    Parameters
+    ----------
+    results : mapping
+        The content of `results.json`. Optional keys may be missing; what is missing is shown as a
+        dash or left out.
+    directory : pathlib.Path
+        An existing folder.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written. No part of it comes from outside: style and figures are inside.
+
+    Raises
+    ------
+    DataError
+        If the results are of another schema or hold no list of points.
+    """
+    page = render(results)
+    path = directory / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def render(results: Results) -> str:
+    """The page as text; every value from the results is escaped."""
+    if results.get("schema", SCHEMA) != SCHEMA:
+        raise DataError(
+            f"results.json: schema = {results['schema']!r}; expected {SCHEMA}: "
+            "it was written by another version of Starling"
+        )
+    if not isinstance(results.get("points"), list):
+        raise DataError("results.json: points is missing; expected a list, one entry per model")
+    environment = Environment(
+        loader=PackageLoader("simulations.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(_view(results))
+
+
+def _view(results: Results) -> dict[str, Any]:
+    data = results.get("data", {})
+    return {
+        "data_name": data.get("name") or data.get("spec") or "data not named",
+        "data": [(key, tables.number(value)) for key, value in data.items()],
+        "version": results.get("starling", "unknown"),
+        "scope": tables.scope(results),
+        "warnings": statement.warnings(results),
+        "protected": statement.protected(results),
+        "adversaries": statement.adversaries(results),
+        "unprotected": statement.unprotected(results),
+        "curve": _curve(results),
+        "correlation": _correlation(results),
+        "metric_labels": tables.METRIC_LABELS,
+        "accuracy": tables.accuracy_rows(results),
+        "references": tables.reference_rows(results),
+        "privacy": tables.privacy_rows(results),
+        "false_alarm": f"{100 * tables.FALSE_ALARM:g}%",
+        "noise": tables.noise_rows(results),
+        "noise_curve": _noise(results),
+        "costs": tables.cost_rows(results),
+        "ledgers": tables.ledger_rows(results),
+        "settings": list(tables.settings_rows(results.get("config", {}))),
+        "environment": list(tables.settings_rows(results.get("environment", {}))),
+        "statuses": tables.distinct(results, "metrics_status"),
+    }
+
+
+def _curve(results: Results) -> Markup | None:
+    if not results["points"]:
+        return None
+    figure, tips = curve_figure(results)
+    description = "Ranking accuracy against privacy budget; the tables below hold the same numbers."
+    return inline_svg(figure, "curve", description, tips)
+
+
+def _noise(results: Results) -> Markup | None:
+    figure = noise_figure(results)
+    if figure is None:
+        return None
+    return inline_svg(figure, "noise", "Noise norm over signal norm by round.", {})
+
+
+def _correlation(results: Results) -> str | None:
+    """Spearman's rho of epsilon and HR@10, where it can be computed."""
+    points = results["points"]
+    if not all("hr@10" in point["metrics"] for point in points):
+        return None
+    rho = rank_correlation(points)
+    epsilons = {epsilon_of(point["epsilon_target"]) for point in points}
+    return None if math.isnan(rho) or len(epsilons) < 2 else f"{rho:+.2f}"

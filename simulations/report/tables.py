@@ -1,0 +1,278 @@
+"""Results as rows of text: what the page's tables show. No markup; the template escapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from simulations.report.style import reference_style
+from simulations.summary import epsilon_of, summarise
+
+Results = Mapping[str, Any]
+Row = dict[str, Any]
+
+METRIC_LABELS = {
+    "hr@10": "HR@10",
+    "ndcg@10": "NDCG@10",
+    "full_hr@10": "HR@10, all items",
+    "full_ndcg@10": "NDCG@10, all items",
+}
+MISSING = "\N{EN DASH}"
+FALSE_ALARM = 0.01  # of the attacker in `membership_bound`
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """A number in few digits, `∞` for infinity, a dash where there is none."""
+    if value is None:
+        return MISSING
+    try:
+        real = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    if math.isnan(real):
+        return MISSING
+    if math.isinf(real):
+        return "∞" if real > 0 else "-∞"
+    if real == int(real) and abs(real) < 1e15:
+        return f"{int(real):,}"
+    return f"{real:.{digits}g}"
+
+
+def size(count: Any) -> str:
+    """Bytes in decimal units."""
+    if count is None:
+        return MISSING
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} TB"
+
+
+def distinct(results: Results, key: str) -> list[str]:
+    """The different values of a key over all points, in order of appearance."""
+    values = (point.get(key) for point in results["points"])
+    return list(dict.fromkeys(number(value) for value in values if value is not None))
+
+
+def scope(results: Results) -> str:
+    """One sentence: data, and for whom the budget holds."""
+    data = results.get("data", {})
+    parts = [f"Data {data.get('name') or data.get('spec') or 'not named'}"]
+    if data.get("users"):
+        parts.append(f"{number(data['users'])} users")
+    for key, label in (
+        ("unit", "privacy unit: {}"),
+        ("relation", "neighbours: {}"),
+        ("delta", "δ = {}"),
+        ("trust", "trust model: {}"),
+    ):
+        if values := distinct(results, key):
+            parts.append(label.format(" and ".join(values)))
+    return ", ".join(parts) + "."
+
+
+def membership_bound(epsilon: float, delta: float, false_alarm: float = FALSE_ALARM) -> float:
+    """The most members that any attack can find at a given rate of false alarms, in [0, 1].
+
+    min(e^epsilon a + delta, 1 - e^-epsilon (1 - a - delta)) for a test of "was this person's data
+    used?" with false-alarm rate a. It holds whatever the attacker knows beside the release.
+
+    References
+    ----------
+    Kairouz, Oh and Viswanath, "The composition theorem for differential privacy", ICML 2015,
+    theorem 2.1.
+    """
+    if math.isinf(epsilon):
+        return 1.0
+    # exp overflows past 709, where the first bound is long above 1
+    direct = math.exp(min(epsilon, 700.0)) * false_alarm + delta
+    return min(direct, 1.0 - math.exp(-epsilon) * (1.0 - false_alarm - delta), 1.0)
+
+
+def accuracy_rows(results: Results) -> list[Row]:
+    """One row per target epsilon: metrics with intervals, and relative cost.
+
+    `relative_inf` and `relative_popularity` are ratios of mean HR@10; `below_popularity` marks a
+    private row that a plain popularity list beats.
+    """
+    entries = summarise(results["points"])
+    unprotected = next((e for e in entries if e["epsilon_target"] == "inf"), None)
+    popularity = _reference_value(results, "popularity", "hr@10")
+    ceiling = None if unprotected is None else _mean(unprotected, "hr@10")
+    rows: list[Row] = []
+    for entry in entries:
+        hit = _mean(entry, "hr@10")
+        private = entry["epsilon_target"] != "inf"
+        rows.append(
+            {
+                "epsilon": number(epsilon_of(entry["epsilon_target"])),
+                "private": private,
+                "seeds": len(entry["seeds"]),
+                "interval": entry["interval"],
+                "metrics": {name: _cell(entry["metrics"].get(name)) for name in METRIC_LABELS},
+                "relative_inf": _ratio(hit, ceiling) if private else MISSING,
+                "relative_popularity": _ratio(hit, popularity),
+                "below_popularity": private and _less(hit, popularity),
+            }
+        )
+    return rows
+
+
+def reference_rows(results: Results) -> list[Row]:
+    """One row per reference point, with intervals over users where they are known."""
+    rows = []
+    for name, reference in results.get("references", {}).items():
+        values = reference.get("metrics", {})
+        cells = {}
+        for metric in METRIC_LABELS:
+            error = values.get(f"{metric}_se")
+            mean = values.get(metric)
+            known = mean is not None and error is not None
+            low, high = (mean - 1.96 * error, mean + 1.96 * error) if known else (None, None)
+            cells[metric] = _cell({"mean": mean, "low": low, "high": high})
+        rows.append({"name": reference_style(name).label, "metrics": cells})
+    return rows
+
+
+def privacy_rows(results: Results) -> list[Row]:
+    """One row per point: budget by three accountants, what it bounds, and the mechanism."""
+    rows: list[Row] = []
+    for point in ordered(results):
+        epsilon = epsilon_of(point["epsilon"])
+        target = epsilon_of(point["epsilon_target"])
+        private = math.isfinite(epsilon)
+        bound = membership_bound(epsilon, float(point.get("delta") or 0.0))
+        rows.append(
+            {
+                "target": number(target),
+                "seed": number(point.get("seed")),
+                "pld": f"{epsilon:.3f}" if private else "∞",
+                "rdp": number(point.get("epsilon_rdp")),
+                "prv": number(point.get("epsilon_prv")),
+                "delta": number(point.get("delta")),
+                "bound": f"{100 * bound:.3g}%" if bound < 0.9995 else "any (over 99.9%)",
+                "noise": number(point.get("noise_multiplier")),
+                "histogram_noise": number(point.get("histogram_noise_multiplier")),
+                "rounds": number(point.get("rounds")),
+                "sampling": number(point.get("sampling_probability")),
+                "cohort": number(point.get("cohort")),
+                "clip": number(point.get("clipping_norm")),
+                "over": epsilon > target * (1 + 1e-6),
+            }
+        )
+    return rows
+
+
+def cost_rows(results: Results) -> list[Row]:
+    """One row per point: bytes moved, trained parameters, time."""
+    rows: list[Row] = []
+    for point in ordered(results):
+        moved = point.get("communication_bytes")
+        moved = moved if isinstance(moved, Mapping) else {}
+        rows.append(
+            {
+                "target": number(epsilon_of(point["epsilon_target"])),
+                "seed": number(point.get("seed")),
+                "up": size(moved.get("up")),
+                "down": size(moved.get("down")),
+                "parameters": number(point.get("trained_parameters")),
+                "seconds": number(point.get("seconds"), 3),
+            }
+        )
+    return rows
+
+
+def ledger_rows(results: Results) -> list[Row]:
+    """One row per point: the ledger it is computed from, and the head that is signed."""
+    rows: list[Row] = []
+    for point in ordered(results):
+        ledger = point.get("ledger") or {}
+        rows.append(
+            {
+                "target": number(epsilon_of(point["epsilon_target"])),
+                "seed": number(point.get("seed")),
+                "file": ledger.get("file", MISSING),
+                "entries": number(ledger.get("entries")),
+                "head": ledger.get("head", MISSING),
+                "key": ledger.get("public_key", MISSING),
+            }
+        )
+    return rows
+
+
+def noise_rows(results: Results) -> list[Row]:
+    """One row per point whose history holds noise and signal: medians over rounds."""
+    rows: list[Row] = []
+    for point in ordered(results):
+        signal, noise = series(point, "signal_norm"), series(point, "noise_norm")
+        if not (signal and noise):
+            continue
+        ratio = float(np.median(noise) / np.median(signal)) if np.median(signal) > 0 else math.inf
+        clipped = series(point, "clipped_share")
+        rows.append(
+            {
+                "target": number(epsilon_of(point["epsilon_target"])),
+                "seed": number(point.get("seed")),
+                "signal": number(float(np.median(signal)), 3),
+                "noise": number(float(np.median(noise)), 3),
+                "ratio": number(ratio, 3),
+                "clipped": f"{100 * float(np.median(clipped)):.0f}%" if clipped else MISSING,
+            }
+        )
+    return rows
+
+
+def settings_rows(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as dotted names and values."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from settings_rows(value, f"{name}.")
+        elif isinstance(value, list | tuple):
+            yield name, ", ".join(str(item) for item in value) or "(none)"
+        else:
+            yield name, str(value)
+
+
+def series(point: Mapping[str, Any], name: str) -> list[float]:
+    """One entry of a point's history, in the order of rounds; rounds without it are skipped."""
+    return [float(r[name]) for r in point.get("history") or () if r.get(name) is not None]
+
+
+def ordered(results: Results) -> Sequence[Mapping[str, Any]]:
+    """The points by target epsilon, then seed."""
+    return sorted(
+        results["points"],
+        key=lambda point: (epsilon_of(point["epsilon_target"]), str(point.get("seed"))),
+    )
+
+
+def _mean(entry: Mapping[str, Any], metric: str) -> float | None:
+    value = entry["metrics"].get(metric)
+    return None if value is None else float(value["mean"])
+
+
+def _reference_value(results: Results, name: str, metric: str) -> float | None:
+    value = results.get("references", {}).get(name, {}).get("metrics", {}).get(metric)
+    return None if value is None else float(value)
+
+
+def _cell(value: Mapping[str, Any] | None) -> dict[str, str]:
+    if value is None or value["mean"] is None:
+        return {"mean": MISSING, "interval": ""}
+    low, high = value["low"], value["high"]
+    interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    return {"mean": f"{value['mean']:.3f}", "interval": interval}
+
+
+def _ratio(value: float | None, base: float | None) -> str:
+    return MISSING if value is None or not base else f"{100 * value / base:.0f}%"
+
+
+def _less(value: float | None, base: float | None) -> bool:
+    return value is not None and base is not None and value < base
