@@ -70,7 +70,7 @@ def summarise(population: Population, texts: int = 5) -> Summary:
         lengths[user] = len(history)
         popularity[history] += 1  # a history never holds an item twice
     log = population if isinstance(population, InteractionLog) else None
-    span = log.span if log else None
+    span = None if log is None else log.span
     shown = np.linspace(0, items - 1, min(texts, items)).astype(int)
     return Summary(
         name=population.name,
@@ -88,7 +88,7 @@ def summarise(population: Population, texts: int = 5) -> Summary:
         length_max=float(lengths.max()),
         top_tenth_share=_top_share(popularity, max(1, items // 10)),
         gini=_gini(popularity),
-        duplicates_dropped=log.dropped if log else None,
+        duplicates_dropped=None if log is None else log.dropped,
         first_timestamp=span[0] if span else None,
         last_timestamp=span[1] if span else None,
         texts=tuple(population.catalogue.texts[index] for index in shown),

@@ -125,7 +125,7 @@ class World:
         raise DataError(f"world: no user {user_id!r}; users are u0 to u{self._users - 1}")
 
     def history(self, user: int) -> NDArray[np.int64]:
-        """Item indices, oldest first, int64 [5 to 60], generated anew at every call.
+        """Item indices, oldest first, int64 [5 to 60], read-only, generated anew at every call.
 
         Raises
         ------
@@ -143,6 +143,7 @@ class World:
             history[step] = item
             logits[item] = -np.inf
             interest = _DECAY * interest + self._pull[item]
+        history.flags.writeable = False  # as the histories of a log are
         return history
 
     def true_probabilities(self, user: int, context: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -152,7 +152,7 @@ def _timestamps(path: Path, table: pd.DataFrame) -> pd.Series:
     if bad.any():
         row = _first(table, pd.Series(bad))
         raise DataError(
-            f"{path}, row {row[ROW]}: timestamp {row['timestamp']!r} is not a finite number;"
+            f"{path}, row {row[ROW]}: timestamp {str(row['timestamp'])!r} is not a finite number;"
             " every row needs one (or, in every row, an ISO 8601 date)"
         )
     return times.astype(np.int64) if times.dtype.kind == "i" else times.astype(np.float64)

@@ -73,16 +73,7 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
     DataError
         Naming file and row, for bytes that are not UTF-8 and for broken quoting.
     """
-    # The csv module reads bytes that are no text only once they are decoded: look for them first,
-    # so that the line named is the line that holds them.
-    for line, content in enumerate(path.read_bytes().split(b"\n"), start=1):
-        try:
-            content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            byte = content[error.start]
-            raise DataError(
-                f"{path}, row {line}: not UTF-8 (byte 0x{byte:02x}); save the file as UTF-8"
-            ) from None
+    _check_utf8(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         start = 1
@@ -93,6 +84,19 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
                 start = reader.line_num + 1
         except csv.Error as error:
             raise DataError(f"{path}, row {start}: not readable as CSV ({error})") from None
+
+
+def _check_utf8(path: Path) -> None:
+    """Look at the bytes first: while reading decoded blocks, the line at fault is not known."""
+    with path.open("rb") as file:
+        for line, content in enumerate(file, start=1):
+            try:
+                content.decode("utf-8")
+            except UnicodeDecodeError as error:
+                byte = content[error.start]
+                raise DataError(
+                    f"{path}, row {line}: not UTF-8 (byte 0x{byte:02x}); save the file as UTF-8"
+                ) from None
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

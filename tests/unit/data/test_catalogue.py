@@ -1,0 +1,49 @@
+"""The catalogue's rules and its fingerprint."""
+
+import pytest
+
+from shared.data.catalogue import Catalogue
+from shared.errors import DataError
+
+
+def test_index_is_the_position_and_unknown_items_are_refused() -> None:
+    catalogue = Catalogue(("a", "b", "c"), ("A", "B", "C"))
+    assert [catalogue.index(item) for item in catalogue.item_ids] == [0, 1, 2]
+    assert len(catalogue) == 3
+    assert "b" in catalogue
+    assert "z" not in catalogue
+    with pytest.raises(DataError, match="item 'z' is not among the 3 items"):
+        catalogue.index("z")
+
+
+@pytest.mark.parametrize(
+    ("ids", "texts", "message"),
+    [
+        (("a",), ("A",), r"1 item\(s\); at least 2"),
+        ((), (), r"0 item\(s\); at least 2"),
+        (("a", "a"), ("A", "B"), "item 'a' appears twice"),
+        (("a", "b"), ("A", " "), "item 'b' has no text"),
+        (("a", ""), ("A", "B"), "id is blank"),
+        (("a", "b"), ("A",), "2 item ids but 1 texts"),
+    ],
+)
+def test_broken_catalogues_are_refused_in_one_line(
+    ids: tuple[str, ...], texts: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(DataError, match=message) as raised:
+        Catalogue(ids, texts)
+    assert "\n" not in str(raised.value)
+
+
+def test_digest_tells_ids_texts_and_their_borders_apart() -> None:
+    digest = Catalogue(("a", "b"), ("A", "B")).digest
+    assert digest == Catalogue(("a", "b"), ("A", "B")).digest
+    assert len(digest) == 64
+    others = [
+        Catalogue(("b", "a"), ("A", "B")),
+        Catalogue(("a", "b"), ("A", "C")),
+        Catalogue(("b", "a"), ("B", "A")),
+        Catalogue(("a,b", "c"), ("A", "B")),
+        Catalogue(("a", "b,c"), ("A", "B")),
+    ]
+    assert len({digest, *(other.digest for other in others)}) == 6

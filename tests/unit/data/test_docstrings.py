@@ -1,0 +1,16 @@
+"""The examples in the docstrings are right."""
+
+import doctest
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from shared.data import catalogue, split, windows
+
+
+@pytest.mark.parametrize("module", [catalogue, split, windows])
+def test_examples(module: ModuleType) -> None:
+    result = doctest.testmod(module, extraglobs={"np": np})
+    assert result.attempted > 0
+    assert result.failed == 0
