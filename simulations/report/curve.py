@@ -65,9 +65,9 @@ def curve_figure(results: Results) -> tuple[Figure, dict[str, str]]:
             axes.set_xlabel("privacy budget ε (logarithmic; smaller protects more)")
         height = figure.get_figheight()
         figure.subplots_adjust(
-            left=0.06,
-            right=0.88,
-            wspace=0.4,
+            left=0.045,
+            right=0.87,
+            wspace=0.46,
             hspace=0.3,
             top=1 - 0.35 / height,
             bottom=1.35 / height,
@@ -180,6 +180,7 @@ def _epsilon_axis(axes: Axes, place: Mapping[float, float]) -> None:
     if math.inf in place and finite:
         middle = (place[max(finite)] + place[math.inf]) / 2
         axes.axvline(middle, color=FADED, lw=0.8, ls=(0, (1, 3)), zorder=1)
+    if math.inf in place:
         axes.text(
             place[math.inf],
             0.02,

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from simulations.report.style import INK, STYLE
 from simulations.report.tables import number, ordered
@@ -42,6 +43,8 @@ def noise_figure(results: Results) -> Figure | None:
                 label=label,
             )
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.axhline(1.0, color=INK, lw=1.0, ls="--")
         axes.set_xlabel("round")
         axes.set_ylabel("noise norm / signal norm")

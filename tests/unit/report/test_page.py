@@ -1,0 +1,223 @@
+"""The page: well formed, self-contained, escaped, honest, and whole when results are not."""
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from shared.errors import DataError
+from simulations.report import write_report
+from simulations.report.page import render
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+LOADING = {"src", "srcset", "data", "action", "poster", "background"}
+
+
+class Checker(HTMLParser):
+    """Collects text, ids and requests; complains of tags that do not match."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.problems, self.requests, self.ids = [], [], [], []
+        self.tags, self.text, self.links = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.note(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.note(tag, attrs)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.problems.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def note(self, tag, attrs):
+        self.tags.append(tag)
+        for key, value in attrs:
+            if key == "id":
+                self.ids.append(value)
+            if key in LOADING or (key.endswith("href") and not value.startswith("#")):
+                self.requests.append((tag, key, value))
+            if key.startswith("on"):
+                self.problems.append(f"{tag} {key}")
+            self.links += re.findall(r"url\(#([^)]+)\)", value or "")
+            if key == "href":
+                self.links.append(value.removeprefix("#"))
+
+
+def check(page):
+    """The visible text of a page that is well formed and asks nobody for anything."""
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    assert not checker.problems
+    assert not checker.open
+    assert not checker.requests
+    assert "script" not in checker.tags
+    assert len(set(checker.ids)) == len(checker.ids)
+    assert set(checker.links) <= set(checker.ids)
+    assert not re.search(r"@import|url\((?!#)|https?://", page)
+    assert "None" not in checker.text
+    assert "nan" not in " ".join(checker.text).split()
+    return " ".join(" ".join(checker.text).split())
+
+
+def test_the_page_is_written_well_formed_and_self_contained(results, tmp_path):
+    path = write_report(results, tmp_path)
+    assert path == tmp_path / "report.html"
+    page = path.read_text(encoding="utf-8")
+    text = check(page)
+    assert page.count("<svg") == 2
+    assert "default-src 'none'" in page
+    assert "@media print" in page
+    assert text.startswith("Starling report: MovieLens-100K")
+
+
+def test_it_opens_with_what_is_protected_and_against_whom(results):
+    text = check(render(results))
+    heading = text.index("What is protected, and against whom")
+    assert heading < text.index("Accuracy against privacy budget")
+    for sentence in (
+        "everything that one user ever contributed",
+        "taking part and not taking part",
+        "probability at most δ (0.0001)",
+        "Sees every released model; does not learn who was sampled.",
+        "it sees the exact sum of the updates and must be trusted",
+        "The points marked ∞ have no privacy at all",
+        "evaluator only, not released",
+        "starling verify DIR",
+    ):
+        assert sentence in text, sentence
+
+
+def test_all_three_accountants_every_ledger_and_the_intervals_are_shown(results):
+    text = check(render(results))
+    point = results["points"][9]
+    for value in (f"{point['epsilon']:.3f}", "8.623", "8.064", point["ledger"]["head"]):
+        assert value in text, value
+    assert all(point["ledger"]["file"] in text for point in results["points"])
+    assert "0.520 0.493 to 0.547" in text  # mean over three seeds and its Student-t interval
+    assert "3; over seeds" in text
+    assert "123 MB" in text
+    assert "federation.cohort" in text
+
+
+def test_a_private_point_below_popularity_is_called_out(results):
+    text = check(render(results))
+    assert "At ε 1 the model ranks worse than a list of the most popular items (95%" in text
+    assert text.count("below popularity") == 1
+    for point in results["points"]:
+        point["metrics"]["hr@10"] += 0.2
+    assert "below popularity" not in check(render(results))
+
+
+def test_every_value_from_the_results_is_escaped(results):
+    attack = "\"'><script>alert(1)</script>&$x_1$"
+
+    def poison(value):
+        if isinstance(value, dict):
+            return {key: poison(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [poison(item) for item in value]
+        return attack if isinstance(value, str) and value != "inf" else value
+
+    poisoned = poison(results)
+    poisoned["references"][attack] = {"metrics": {"hr@10": 0.3}}
+    poisoned["config"][attack] = attack
+    page = render(poisoned)
+    text = check(page)
+    assert "<script>" not in page
+    assert attack in html.unescape(text)
+
+
+def test_an_incomplete_run_says_so_and_names_what_is_missing(results):
+    results["complete"] = False
+    results["points"] = [p for p in results["points"] if (p["epsilon"], p["seed"]) != ("inf", 2)]
+    text = check(render(results))
+    assert "This run is incomplete. Planned but not here: ε ∞, seed 2." in text
+
+
+def test_a_point_that_spent_more_than_its_target_is_called_out(results):
+    results["points"][0]["epsilon"] = 1.2
+    assert "The point at ε 1, seed 0 spent 1.200: more than its target." in check(render(results))
+
+
+def only(results, *targets, seeds=(0,)):
+    results["points"] = [
+        p for p in results["points"] if p["epsilon_target"] in targets and p["seed"] in seeds
+    ]
+    return results
+
+
+def test_one_private_point_without_references(results):
+    del results["references"]
+    text = check(render(only(results, 8.0)))
+    assert "Popularity was not measured" in text
+    assert "1; over users" in text
+    assert "Rank correlation" not in text
+    assert "The points marked ∞" not in text
+
+
+def test_infinity_alone_protects_nothing_and_says_so(results):
+    text = check(render(only(results, "inf")))
+    assert "Nothing is protected: no model in this run" in text
+    assert "odds" not in text
+
+
+def test_an_unknown_unit_is_never_described_as_a_known_one(results):
+    for point in results["points"]:
+        point["unit"], point["trust"] = "household", "nobody"
+    text = check(render(results))
+    assert "The privacy unit is “household”, which this page does not explain." in text
+    assert "The trust model is “nobody”, which this page does not explain." in text
+    assert "everything that one user ever contributed" not in text
+
+
+OPTIONAL = {
+    "budget": ["epsilon_rdp", "epsilon_prv", "delta"],
+    "claim": ["unit", "relation", "trust", "adversary", "metrics_status"],
+    "mechanism": ["noise_multiplier", "histogram_noise_multiplier", "clipping_norm"],
+    "rounds": ["rounds", "sampling_probability", "cohort", "history"],
+    "cost": ["communication_bytes", "trained_parameters", "seconds"],
+    "origin": ["seed", "ledger", "validation"],
+}
+
+
+@pytest.mark.parametrize("keys", OPTIONAL.values(), ids=OPTIONAL)
+def test_a_point_without_optional_keys_still_makes_a_page(results, keys):
+    only(results, 8.0)
+    results["points"] = [
+        {key: value for key, value in point.items() if key not in keys}
+        for point in results["points"]
+    ]
+    assert "0.508" in check(render(results))
+
+
+def test_bare_points_and_no_points_make_a_page(results):
+    metrics = {"hr@10": 0.5}
+    bare = {"points": [{"epsilon_target": 8.0, "epsilon": 7.9, "metrics": metrics}]}
+    text = check(render(bare))
+    assert "0.500" in text
+    assert "The results do not name an adversary." in text
+    text = check(render(results | {"points": [], "complete": False}))
+    assert "There is no curve yet: no point has finished." in text
+
+
+def test_the_same_results_give_the_same_page(results):
+    assert render(results) == render(json.loads(json.dumps(results)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"schema": 2}, "schema = 2; expected 1"), ({"points": None}, "points is missing")],
+)
+def test_results_of_another_schema_are_refused(results, change, message):
+    with pytest.raises(DataError, match=message):
+        render(results | change)

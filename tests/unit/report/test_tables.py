@@ -1,0 +1,71 @@
+"""Rows and bounds behind the page."""
+
+import math
+
+import pytest
+from scipy import stats
+
+from simulations.report import tables
+
+
+def test_numbers_are_short_and_infinity_is_a_sign():
+    shown = [tables.number(v) for v in (1682, 7.984, "inf", 1e-5, None, math.nan, "add_remove")]
+    assert shown == ["1,682", "7.984", "∞", "1e-05", tables.MISSING, tables.MISSING, "add_remove"]
+
+
+def test_sizes_are_in_decimal_units():
+    assert [tables.size(v) for v in (12, 1_234, 5e6, 3e12, None)] == [
+        "12 B",
+        "1.23 kB",
+        "5 MB",
+        "3 TB",
+        tables.MISSING,
+    ]
+
+
+def test_the_membership_bound_is_above_every_gaussian_attack_and_tight_at_zero():
+    # The best attack on a Gaussian mechanism with noise multiplier z has power
+    # Phi(Phi^-1(a) + 1/z); its (epsilon, delta) is Balle and Wang's closed form.
+    for z, epsilon in ((2.0, 1.0), (1.0, 3.0), (0.5, 8.0)):
+        half = 1 / (2 * z)
+        delta = stats.norm.cdf(half - epsilon * z) - math.exp(epsilon) * stats.norm.cdf(
+            -half - epsilon * z
+        )
+        power = stats.norm.cdf(stats.norm.ppf(0.01) + 1 / z)
+        assert power <= tables.membership_bound(epsilon, delta) + 1e-12
+    assert tables.membership_bound(1e-12, 0.0) == pytest.approx(tables.FALSE_ALARM)
+
+
+def test_the_membership_bound_of_no_privacy_is_everybody():
+    assert tables.membership_bound(math.inf, 0.0) == 1.0
+    assert tables.membership_bound(5000.0, 1e-5) == pytest.approx(1.0)
+    assert tables.membership_bound(8.0, 1e-4) == pytest.approx(1 - math.exp(-8) * 0.9899)
+
+
+def test_rows_come_by_epsilon_then_seed_whatever_the_order_of_points(results):
+    results["points"].reverse()
+    rows = tables.privacy_rows(results)
+    assert [(row["target"], row["seed"]) for row in rows][:4] == [
+        ("1", "0"),
+        ("1", "1"),
+        ("1", "2"),
+        ("2", "0"),
+    ]
+    assert rows[-1]["target"] == "∞"
+    assert rows[-1]["pld"] == "∞"
+
+
+def test_costs_are_relative_to_no_privacy_and_to_popularity(results):
+    rows = tables.accuracy_rows(results)
+    assert [row["relative_inf"] for row in rows] == ["56%", "62%", "68%", "73%", tables.MISSING]
+    assert rows[3]["relative_popularity"] == "124%"
+    assert [row["below_popularity"] for row in rows] == [True, False, False, False, False]
+    results["references"] = {}
+    assert not any(row["below_popularity"] for row in tables.accuracy_rows(results))
+
+
+def test_noise_beside_signal_is_the_ratio_of_medians(results):
+    row = tables.noise_rows(results)[0]
+    # signal: 10, 5, 3.33, 2.5, 2, 1.67; noise: 136 in every round
+    assert (row["signal"], row["noise"], row["clipped"]) == ("2.92", "136", "90%")
+    assert row["ratio"] == "46.6"
