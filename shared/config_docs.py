@@ -1,0 +1,208 @@
+"""The page of settings, written from the settings themselves so that it cannot go stale.
+
+Names, defaults and ranges come from the dataclasses of `shared.config`; the meaning of a setting
+is the line in `MEANINGS`, or else the comment beside it. Rewrite the page
+with `python -m shared.config_docs docs/configuration.md`.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import math
+import sys
+import textwrap
+import tokenize
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from shared import config
+from shared.errors import ConfigError
+
+MEANINGS = {
+    "data.spec": "`world`, a known name (`starling data ls`), or a path to a folder or table",
+    "data.negatives": "items sampled per user that the target is ranked against",
+    "data.world_seed": "which synthetic world",
+    "model.lora_rank": "rank of the corrections to the backbone's layers; 0: not adapted",
+    "model.lora_alpha": "the backbone's corrections are scaled by lora_alpha / lora_rank",
+    "model.lora_targets": "names of the backbone's linear layers that are adapted",
+    "model.item_rank": "rank of the correction to the item table; 0: not corrected",
+    "model.seed": "of the initial adapter",
+    "model.item_bias": "train one number per item that is added to its score",
+    "train.local_steps": "optimiser steps of one client in one round",
+    "train.local_lr": "step size on the client",
+    "train.weight_decay": "pull of the client's steps toward zero",
+    "federation.rounds": "rounds of federated training, fixed beforehand when noise is added",
+    "federation.server_optimizer": "what turns the (noised) mean update into a step",
+    "federation.server_lr": "step size on the server",
+    "federation.lr_decay": "how the server's step size falls over the rounds",
+    "federation.beta_1": "momentum of the server optimiser",
+    "federation.beta_2": "decay of the second moment (fedadam, fedyogi)",
+    "federation.tau": "added to the root of the second moment (fedadam, fedyogi)",
+    "federation.evaluate_every": (
+        "without noise: rounds between validations, the best iterate is kept; 0: none"
+    ),
+    "federation.aggregation": "how the clients' adapters are combined",
+    "privacy.unit": "whose data counts as one: everything a person ever contributed",
+    "privacy.trust": "who adds the noise: the server, which is trusted with the exact sum",
+    "privacy.relation": "neighbouring data sets differ by one unit more or less",
+    "privacy.epsilon": "target privacy budget; `inf` trains without noise",
+    "privacy.delta": "chance that the bound fails; unset: largest power of ten <= 1 / (9 users)",
+    "privacy.histogram_share": "share of the budget spent on the popularity histogram",
+    "privacy.clipping_norm": "L2 norm that one person's update is cut down to",
+    "engine.engine": "`cohort` trains clients in batches, `sequential` one at a time",
+    "engine.micro_batch": "clients trained at once; 0 chooses",
+    "engine.threads": "of the processor; 0 leaves the default",
+    "engine.device": "where the model runs; `auto` takes the first accelerator found",
+    "engine.dtype": "precision of the backbone; adapters and sums are float32",
+    "sweep.epsilons": "one model is trained for each, and each seed; `inf` is not private",
+    "sweep.seeds": "repetitions of every epsilon",
+    "sweep.references": "what the curve is compared with; none of it is private",
+    "references.centralized_epochs": "passes over all windows, trained in one place",
+    "references.centralized_batch": "windows per step, trained in one place",
+    "references.centralized_lr": "step size of AdamW, trained in one place",
+    "references.local_steps": "steps of one client that never communicates",
+    "references.local_lr": "step size of one client that never communicates",
+    "seed": "of everything random that is not data: cohorts, batches, simulated noise",
+}
+
+INTRODUCTION = """\
+# Settings
+
+Written from `shared/config.py`, not by hand: `python -m shared.config_docs docs/configuration.md`.
+
+An experiment is one TOML file, given with `--config`, or a preset, given with `--preset`. Options
+on the command line replace what the file says. A setting that is not listed here is an error, and
+so is a value outside its range. Infinity is written `inf`.
+
+Only `[privacy]`, together with the number of rounds and the expected cohort, enters the privacy
+accounting. Nothing in `[engine]` can change a guarantee.
+"""
+
+PRIVATE = """\
+## `[private.model]`, `[private.train]`, `[private.federation]`
+
+Settings that replace those of the section wherever noise is added (a finite epsilon): a noised
+model is served best by fewer trained dimensions. Names and ranges are those of the section.
+"""
+
+
+def configuration_page() -> str:
+    """The text of `docs/configuration.md`."""
+    parts = [INTRODUCTION]
+    for name, kind in sections():
+        parts.append(_section(name, kind))
+    top = [_row(config.ExperimentConfig, "", "seed")]
+    return "\n".join([*parts, PRIVATE, "## Outside any section\n", _table(top)])
+
+
+def sections() -> Iterator[tuple[str, type]]:
+    """Name and dataclass of each section, in order."""
+    for field in dataclasses.fields(config.ExperimentConfig):
+        if dataclasses.is_dataclass(field.default):
+            yield field.name, type(field.default)
+
+
+def comments(kind: type) -> dict[str, str]:
+    """The comment of each field of a dataclass: beside it, or in the lines directly above.
+
+    Parameters
+    ----------
+    kind : type
+        A class whose source can be read.
+    """
+    source = textwrap.dedent(inspect.getsource(kind))
+    tokens = tokenize.generate_tokens(StringIO(source).readline)
+    notes = {t.start[0]: t for t in tokens if t.type == tokenize.COMMENT}
+    lines = source.splitlines()
+    found = {}
+    (body,) = ast.parse(source).body
+    for node in ast.walk(body):
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+            continue
+        beside = [notes[n] for n in (node.lineno, node.end_lineno) if n in notes][:1]
+        above: list[tokenize.TokenInfo] = []
+        line = node.lineno - 1
+        while not beside and line in notes and lines[line - 1].lstrip().startswith("#"):
+            above.insert(0, notes[line])
+            line -= 1
+        text = " ".join(t.string.lstrip("# ") for t in [*above, *beside])
+        if text:
+            found[node.target.id] = text
+    return found
+
+
+def _section(name: str, kind: type) -> str:
+    rows = [_row(kind, name, field.name) for field in dataclasses.fields(kind)]
+    summary = (inspect.getdoc(kind) or "").splitlines()[0]
+    return f"## `[{name}]`\n\n{summary}\n\n{_table(rows)}"
+
+
+def _row(kind: type, section: str, field: str) -> tuple[str, str, str, str]:
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    schema = TypeAdapter(kind).json_schema()["properties"][field]
+    key = f"{section}.{field}" if section else field
+    meaning = MEANINGS.get(key) or comments(kind).get(field)
+    if meaning is None:
+        raise ConfigError(
+            f"{key}: nothing says what it means; write a comment beside it in shared/config.py"
+        )
+    return f"`{field}`", _value(fields[field].default), accepted(schema), meaning
+
+
+def _table(rows: list[tuple[str, str, str, str]]) -> str:
+    head = ("Setting", "Default", "Accepted", "Meaning")
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
+    lines = [f"| {' | '.join(row)} |" for row in escaped]
+    lines.insert(1, "|---|---|---|---|")
+    return "\n".join(lines) + "\n"
+
+
+def accepted(schema: dict[str, Any]) -> str:
+    """A JSON schema in words: `integer, at least 1, or unset`."""
+    if "anyOf" in schema:
+        known = [accepted(part) for part in schema["anyOf"] if part.get("type") != "null"]
+        return f"{' or '.join(known)}, or unset"
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema["type"] == "array":
+        return f"list of: {accepted(schema['items'])}"
+    if schema["type"] == "boolean":
+        return "`true`, `false`"
+    bounds = {
+        "exclusiveMinimum": "above {}",
+        "minimum": "at least {}",
+        "exclusiveMaximum": "below {}",
+        "maximum": "at most {}",
+    }
+    words = ["text" if schema["type"] == "string" else schema["type"]]
+    words += [text.format(schema[key]) for key, text in bounds.items() if key in schema]
+    return ", ".join(words)
+
+
+def _value(default: Any) -> str:
+    """A default as it would stand in TOML."""
+    if default is None:
+        return "unset"
+    if isinstance(default, tuple):
+        return f"`[{', '.join(_toml(item) for item in default)}]`"
+    return f"`{_toml(default)}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    return "inf" if isinstance(value, float) and math.isinf(value) else str(value)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(configuration_page(), encoding="utf-8")
