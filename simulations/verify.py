@@ -246,19 +246,23 @@ def _release_reasons(ledger: Ledger, point: dict[str, Any]) -> list[str]:
     noise = _number(point, "noise_multiplier")
     q = _number(point, "sampling_probability")
     histogram = point.get("histogram_noise_multiplier")
+    if histogram is None and noise == 0 and _shown(ledger, "histogram"):
+        histogram = 0.0  # a point without noise promises nothing of its histogram either
     rounds = {entry.round for entry in ledger.entries if entry.release == "update"}
     reasons = _differences([("rounds", point.get("rounds"), len(rounds))])
     reasons += _event_reasons(ledger, "update", noise, q)
     if histogram is None:
-        if any(entry.release == "histogram" for entry in ledger.entries):
+        if _shown(ledger, "histogram"):
             reasons.append("the ledger shows a histogram release that the point does not state")
     else:
-        reasons += _event_reasons(ledger, "histogram", _number({"": histogram}, ""), 1.0)
+        reasons += _event_reasons(
+            ledger, "histogram", _number(point | {"histogram": histogram}, "histogram"), 1.0
+        )
     return reasons
 
 
 def _event_reasons(ledger: Ledger, release: str, noise: float, q: float) -> list[str]:
-    shown = [entry.event for entry in ledger.entries if entry.release == release]
+    shown = _shown(ledger, release)
     if not shown:
         return [f"the ledger shows no {release}"]
     claimed = Step(noise, q, 1).event()
@@ -266,6 +270,10 @@ def _event_reasons(ledger: Ledger, release: str, noise: float, q: float) -> list
         if event != claimed:
             return [f"{release}: claimed {_words(claimed)}, the ledger shows {_words(event)}"]
     return []
+
+
+def _shown(ledger: Ledger, release: str) -> list[DpEvent]:
+    return [entry.event for entry in ledger.entries if entry.release == release]
 
 
 def _words(event: DpEvent) -> str:

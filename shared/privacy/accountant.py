@@ -24,16 +24,16 @@ from scipy.optimize import brentq
 
 from shared.errors import ConfigError
 from shared.privacy.history import History, Step, steps_of
-from shared.privacy.relation import Relation, check_relation
+from shared.privacy.relation import Relation
 
-# Width of the grid on which PLD rounds privacy losses, always upwards: with it epsilon is an upper
-# bound, too large by less than 1e-4 + 1e-4 epsilon over the range that the tests sweep.
-_INTERVAL = 1e-4
-_COARSE_INTERVAL = 1e-3  # to find the neighbourhood of a calibration
-# Sum of 1 / z^2 over all releases, as if no one were sampled out. Beyond the first number the grid
-# widens in proportion, so that time and memory stay bounded; beyond the second (an epsilon in the
-# tens of thousands) infinity is reported, which is an upper bound as well.
-_WIDE = 10.0
+# PLD rounds privacy losses upwards to a grid, so epsilon is an upper bound. The grid's width is
+# this share of the smallest standard deviation of a step's loss, which keeps the excess below
+# 1e-4 + 1e-4 epsilon (the tests compare with closed forms) ...
+_RESOLUTION = 0.01
+# ... unless that many points would not cover the losses, which bounds time and memory.
+_POINTS = 2e5
+# Beyond this sum of 1 / z^2 over all releases (an epsilon in the tens of thousands, were no one
+# sampled out) infinity is reported: an upper bound too, and no work at all.
 _HOPELESS = 1e5
 
 
@@ -92,9 +92,7 @@ def epsilon(history: History, delta: float, relation: Relation = "add_remove") -
     Doroshenko, Ghazi, Kamath, Kumar, Manurangsi. Connect the Dots: Tighter Discrete
     Approximations of Privacy Loss Distributions. PoPETs 2022. https://arxiv.org/abs/2207.04380
     """
-    return _pld(
-        steps_of(history, relation), _check_delta(delta), check_relation(relation), _INTERVAL
-    )
+    return _pld(steps_of(history, relation), _check_delta(delta), relation)
 
 
 def epsilon_rdp(history: History, delta: float, relation: Relation = "add_remove") -> float:
@@ -185,16 +183,34 @@ _PLD_RELATION = {
 
 
 @functools.lru_cache(maxsize=256)
-def _pld(steps: tuple[Step, ...], delta: float, relation: Relation, interval: float) -> float:
+def _pld(steps: tuple[Step, ...], delta: float, relation: Relation) -> float:
     if _is_infinite(steps):
         return math.inf
+    if not steps:
+        return 0.0
     accountant = PLDAccountant(
         neighboring_relation=_PLD_RELATION[relation],
-        value_discretization_interval=interval * max(1.0, _signal(steps) / _WIDE),
+        value_discretization_interval=_interval(_unit_sensitivity(steps, relation)),
     )
     for step in steps:
         accountant.compose(step.event(), step.times)
     return float(accountant.get_epsilon(delta))
+
+
+def _interval(steps: tuple[Step, ...]) -> float:
+    """Width of PLD's grid, from rough moments of the steps' privacy losses."""
+    # Releases over everyone compose into a single Gaussian; sampled ones are convolved in turn.
+    smallest = min((q / z) * (math.sqrt(times) if q == 1 else 1.0) for z, q, times in steps)
+    variance = sum(times * _variance(z, q) for z, q, times in steps)
+    largest = max(0.5 / z**2 + 8 / z for z, _, _ in steps)
+    span = variance / 2 + 8 * math.sqrt(variance) + largest
+    return max(_RESOLUTION * smallest, span / _POINTS)
+
+
+def _variance(z: float, q: float) -> float:
+    """Of one step's loss, from above: chi-squared divergence, at most that without sampling."""
+    exponent = min(1 / z**2, 700.0)  # beyond that exp overflows, and the other bound is smaller
+    return min(1 / z**2, q**2 * math.expm1(exponent))
 
 
 @dataclass(frozen=True)
@@ -267,21 +283,23 @@ def calibrate(
     if math.isinf(target_epsilon):
         return Calibration(0.0, 0.0 if has_histogram else None, math.inf)
 
-    def plan(*steps: Step) -> tuple[Step, ...]:
-        return steps_of([(step.event(), step.times) for step in steps], relation)
+    def cost(step: Step, *others: Step) -> Callable[[float], float]:
+        def at(z: float) -> float:
+            steps = [step._replace(noise_multiplier=z), *others]
+            history = [(each.event(), each.times) for each in steps]
+            return epsilon(history, delta, relation)
 
-    def cost(z: float, interval: float, step: Step, *others: Step) -> float:
-        return _pld(plan(step._replace(noise_multiplier=z), *others), delta, relation, interval)
+        return at
 
     histogram: tuple[Step, ...] = ()
     if has_histogram:
-        z_1 = _least_noise(functools.partial(cost, step=once), target_epsilon)
+        z_1 = _least_noise(cost(once), target_epsilon)
         histogram = (once._replace(noise_multiplier=z_1 / math.sqrt(histogram_share)),)
-    z = _least_noise(lambda z, interval: cost(z, interval, each, *histogram), target_epsilon)
+    z = _least_noise(cost(each, *histogram), target_epsilon)
     return Calibration(
         noise_multiplier=z,
         histogram_noise_multiplier=histogram[0].noise_multiplier if histogram else None,
-        epsilon=cost(z, _INTERVAL, each, *histogram),
+        epsilon=cost(each, *histogram)(z),
     )
 
 
@@ -294,26 +312,23 @@ def _check_plan(target_epsilon: float, rounds: int, histogram_share: float) -> N
         raise ConfigError(f"histogram share = {histogram_share}: expected a number in [0, 1)")
 
 
-def _least_noise(cost: Callable[[float, float], float], target: float) -> float:
-    """The least z with cost(z, interval) <= target; the cost falls as z grows."""
+def _least_noise(cost: Callable[[float], float], target: float) -> float:
+    """The least z with cost(z) <= target, to a relative 1e-5; the cost falls as z grows."""
+    tolerance = 2e-6
 
-    def excess(log_z: float, interval: float) -> float:
-        return min(cost(math.exp(log_z), interval), 1e6) - target
+    def excess(log_z: float) -> float:
+        return min(cost(math.exp(log_z)), 1e6) - target  # brentq needs finite numbers
 
-    def root(low: float, high: float, interval: float, tolerance: float) -> float:
-        """A log z on the safe side of the crossing."""
-        while excess(low, interval) <= 0:
-            low -= high - low
-            if low < math.log(1e-2):
-                raise ConfigError(f"target epsilon = {target}: met with next to no noise; use inf")
-        while excess(high, interval) > 0:
-            high += high - low
-            if high > math.log(1e6):
-                raise ConfigError(f"target epsilon = {target}: too small to be accounted for")
-        found: float = brentq(excess, low, high, args=(interval,), xtol=tolerance, rtol=1e-12)
-        while excess(found, interval) > 0:
-            found += tolerance
-        return found
-
-    near = root(math.log(0.5), math.log(2.0), _COARSE_INTERVAL, 1e-4)
-    return math.exp(root(near - 1e-3, near + 1e-4, _INTERVAL, 2e-6))
+    low, high = math.log(0.5), math.log(2.0)
+    while excess(low) <= 0:
+        low, high = low - 1, low
+        if low < math.log(1e-2):
+            raise ConfigError(f"target epsilon = {target}: met with next to no noise; use inf")
+    while excess(high) > 0:
+        low, high = high, high + 1
+        if high > math.log(1e6):
+            raise ConfigError(f"target epsilon = {target}: too small to be accounted for")
+    found: float = brentq(excess, low, high, xtol=tolerance, rtol=1e-12)
+    while excess(found) > 0:  # brentq may end on either side
+        found += tolerance
+    return math.exp(found)
