@@ -21,8 +21,8 @@ class L2Clip:
 
         clip(u) = u min(1, C / ||u||)
 
-    A contribution that holds NaN or infinity, or whose norm overflows float64, becomes exactly
-    zero: still a valid contribution, within every bound.
+    A contribution that holds NaN or infinity, or is so long that its scale would be a denormal
+    number (for float32 beyond 1e37 C), becomes exactly zero: still valid, within every bound.
 
     Parameters
     ----------
@@ -117,10 +117,10 @@ class L2Clip:
             For another type or a number without a dimension.
         """
         norms = self.norms(updates)  # [...]
-        finite = torch.isfinite(norms)
-        target = self.norm * (1 - 2 * torch.finfo(updates.dtype).eps)
-        scale = torch.where(norms <= self.norm, 1.0, target / norms)
-        scale = scale.to(updates.device, updates.dtype).unsqueeze(-1)  # [..., 1]
+        precision = torch.finfo(updates.dtype)
+        target = self.norm * (1 - 2 * precision.eps)
+        scale = torch.where(norms <= self.norm, 1.0, target / norms)  # NaN, 0 if not finite
+        kept = (scale >= precision.tiny).to(updates.device).unsqueeze(-1)  # [..., 1]
+        scale = scale.to(updates.device, updates.dtype).unsqueeze(-1)
         # Not `updates * 0`: NaN times zero is NaN.
-        kept = finite.to(updates.device).unsqueeze(-1)
         return torch.where(kept, updates * scale, torch.zeros_like(updates))
