@@ -80,8 +80,8 @@ An experiment is one TOML file, given with `--config`, or a preset, given with `
 on the command line replace what the file says. A setting that is not listed here is an error, and
 so is a value outside its range. Infinity is written `inf`.
 
-Only `[privacy]`, together with the number of rounds and the expected cohort, enters the privacy
-accounting. Nothing in `[engine]` can change a guarantee.
+What enters the privacy accounting: `[privacy]`, the rounds, the expected cohort, and whether the
+item bias starts from a popularity histogram. Nothing in `[engine]` can change a guarantee.
 """
 
 PRIVATE = """\

@@ -107,8 +107,8 @@ def warnings(results: Results) -> list[str]:
         if row["below_popularity"]:
             found.append(
                 f"At ε {row['epsilon']} the model ranks worse than a list of the most popular "
-                f"items ({row['relative_popularity']} of its HR@10): this model is not worth its "
-                "privacy cost."
+                f"items ({row['relative_popularity']} of its HR@10): as it stands it should not be "
+                "used."
             )
     for row in privacy_rows(results):
         if row["over"]:

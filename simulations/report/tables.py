@@ -113,7 +113,7 @@ def accuracy_rows(results: Results) -> list[Row]:
                 "epsilon": number(epsilon_of(entry["epsilon_target"])),
                 "private": private,
                 "seeds": len(entry["seeds"]),
-                "interval": entry["interval"],
+                "interval": f"over {entry['interval']}",
                 "metrics": {name: _cell(entry["metrics"].get(name)) for name in METRIC_LABELS},
                 "relative_inf": _ratio(hit, ceiling) if private else MISSING,
                 "relative_popularity": _ratio(hit, popularity),
@@ -129,13 +129,21 @@ def reference_rows(results: Results) -> list[Row]:
     for name, reference in results.get("references", {}).items():
         values = reference.get("metrics", {})
         cells = {}
+        has_interval = False
         for metric in METRIC_LABELS:
             error = values.get(f"{metric}_se")
             mean = values.get(metric)
             known = mean is not None and error is not None
+            has_interval = has_interval or known
             low, high = (mean - 1.96 * error, mean + 1.96 * error) if known else (None, None)
             cells[metric] = _cell({"mean": mean, "low": low, "high": high})
-        rows.append({"name": reference_style(name).label, "metrics": cells})
+        rows.append(
+            {
+                "name": reference_style(name).label,
+                "metrics": cells,
+                "interval": "over users" if has_interval else MISSING,
+            }
+        )
     return rows
 
 
@@ -155,7 +163,7 @@ def privacy_rows(results: Results) -> list[Row]:
                 "rdp": number(point.get("epsilon_rdp")),
                 "prv": number(point.get("epsilon_prv")),
                 "delta": number(point.get("delta")),
-                "bound": f"{100 * bound:.3g}%" if bound < 0.9995 else "any (over 99.9%)",
+                "bound": f"{100 * bound:.4g}%" if private else "all",
                 "noise": number(point.get("noise_multiplier")),
                 "histogram_noise": number(point.get("histogram_noise_multiplier")),
                 "rounds": number(point.get("rounds")),
