@@ -62,7 +62,7 @@ MEANINGS = {
     "engine.dtype": "precision of the backbone; adapters and sums are float32",
     "sweep.epsilons": "one model is trained for each, and each seed; `inf` is not private",
     "sweep.seeds": "repetitions of every epsilon",
-    "sweep.references": "what the curve is compared with; none of it is private",
+    "sweep.references": "what the curve is compared with",
     "references.centralized_epochs": "passes over all windows, trained in one place",
     "references.centralized_batch": "windows per step, trained in one place",
     "references.centralized_lr": "step size of AdamW, trained in one place",

@@ -42,7 +42,8 @@ def summarise(points: Sequence[Point]) -> list[dict[str, Any]]:
 
     With two seeds or more the interval is a 95% Student-t interval of the mean over seeds: how
     much training and its noise vary, on the same users. With one seed it is the mean over users
-    +- 1.96 standard errors: how much the choice of users varies.
+    +- 1.96 standard errors: how much the choice of users varies. Both are cut to [0, 1], where
+    every ranking metric lies.
 
     Parameters
     ----------
@@ -100,8 +101,9 @@ def _interval(name: str, points: Sequence[Point]) -> dict[str, float | None]:
         half = quantile * spread / math.sqrt(values.size)
     elif f"{name}_se" in points[0]["metrics"]:
         half = NORMAL_QUANTILE * float(points[0]["metrics"][f"{name}_se"])
-    low, high = (None, None) if half is None else (mean - half, mean + half)
-    return {"mean": mean, "low": low, "high": high, "std": std}
+    if half is None:
+        return {"mean": mean, "low": None, "high": None, "std": std}
+    return {"mean": mean, "low": max(mean - half, 0.0), "high": min(mean + half, 1.0), "std": std}
 
 
 def _plain(epsilon: float) -> float | str:

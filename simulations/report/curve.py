@@ -236,7 +236,7 @@ def _caption(results: Results) -> str:
     if any(entry["interval"] == "users" for entry in entries):
         lines.append("Bars where one seed was run: mean over users ± 1.96 standard errors.")
     if any(name in REFERENCES for name in results.get("references", {})):
-        lines.append("Horizontal lines: reference points; none of them is private.")
+        lines.append("Horizontal lines: reference points, without noise and without a budget.")
     lines.append("Measured for the evaluator on private data; not covered by ε, not for release.")
     if not results.get("complete", True):
         lines.append("INCOMPLETE RUN: not every planned point is drawn.")

@@ -110,6 +110,11 @@ def warnings(results: Results) -> list[str]:
                 f"items ({row['relative_popularity']} of its HR@10): as it stands it should not be "
                 "used."
             )
+        if row["below_zero_shot"]:
+            found.append(
+                f"At ε {row['epsilon']} the model ranks worse than it did untrained (zero-shot): "
+                "its budget was spent for nothing."
+            )
     for row in privacy_rows(results):
         if row["over"]:
             found.append(

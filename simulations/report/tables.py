@@ -98,11 +98,13 @@ def accuracy_rows(results: Results) -> list[Row]:
     """One row per target epsilon: metrics with intervals, and relative cost.
 
     `relative_inf` and `relative_popularity` are ratios of mean HR@10; `below_popularity` marks a
-    private row that a plain popularity list beats.
+    private row that a plain popularity list beats, `below_zero_shot` one that the untrained model
+    beats, which spends no budget at all.
     """
     entries = summarise(results["points"])
     unprotected = next((e for e in entries if e["epsilon_target"] == "inf"), None)
     popularity = _reference_value(results, "popularity", "hr@10")
+    zero_shot = _reference_value(results, "zero_shot", "hr@10")
     ceiling = None if unprotected is None else _mean(unprotected, "hr@10")
     rows: list[Row] = []
     for entry in entries:
@@ -118,6 +120,7 @@ def accuracy_rows(results: Results) -> list[Row]:
                 "relative_inf": _ratio(hit, ceiling) if private else MISSING,
                 "relative_popularity": _ratio(hit, popularity),
                 "below_popularity": private and _less(hit, popularity),
+                "below_zero_shot": private and _less(hit, zero_shot),
             }
         )
     return rows

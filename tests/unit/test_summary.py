@@ -46,6 +46,11 @@ def test_the_interval_of_one_seed_is_over_users_and_missing_without_a_standard_e
     assert set(entry["metrics"]) == {"hr@10", "ndcg@10"}
 
 
+def test_an_interval_never_leaves_the_range_of_the_metric():
+    (entry,) = summarise([point(8, 0.05, 0), point(8, 0.95, 1)])
+    assert (entry["metrics"]["hr@10"]["low"], entry["metrics"]["hr@10"]["high"]) == (0.0, 1.0)
+
+
 def test_the_largest_epsilon_of_the_seeds_is_reported():
     points = [point(8, 0.5), point(8, 0.5, 1) | {"epsilon": 7.5}]
     assert summarise(points)[0]["epsilon"] == 8.0

@@ -118,6 +118,13 @@ def test_a_private_point_below_popularity_is_called_out(results):
     assert "below popularity" not in check(render(results))
 
 
+def test_a_private_point_below_the_untrained_model_is_called_out(results):
+    assert "zero-shot)" not in check(render(results))
+    results["references"]["zero_shot"]["metrics"]["hr@10"] = 0.45
+    text = check(render(results))
+    assert text.count("ranks worse than it did untrained (zero-shot)") == 2  # epsilon 1 and 2
+
+
 def test_every_value_from_the_results_is_escaped(results):
     attack = "\"'><script>alert(1)</script>&$x_1$"
 
