@@ -1,6 +1,7 @@
 """The house rules that a reader relies on, checked on the source itself."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -209,3 +210,12 @@ def test_a_local_folder_of_data_is_not_ignored_with_the_package():
     patterns = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     names = {part.name for package in PACKAGES for part in (ROOT / package).rglob("*")}
     assert not [p for p in patterns if p.rstrip("/") in names - {"__pycache__"}]
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=lambda page: page.name
+)
+def test_links_between_pages_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
