@@ -332,6 +332,6 @@ def _number(point: dict[str, Any], name: str) -> float:
     value = point.get(name)
     if value == "inf":
         return math.inf
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if type(value) is int and abs(value) < 2**53:
         return float(value)
-    return math.nan
+    return value if type(value) is float else math.nan

@@ -105,14 +105,7 @@ def epsilon_rdp(history: History, delta: float, relation: Relation = "add_remove
     Mironov, Talwar, Zhang. Rényi Differential Privacy of the Sampled Gaussian Mechanism. 2019.
     https://arxiv.org/abs/1908.10530
     """
-    steps, delta = steps_of(history, relation), _check_delta(delta)
-    if _is_infinite(steps):
-        return math.inf
-    accountant = RdpAccountant(neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE)
-    with _quiet("absl"):  # one warning for every order whose series is left out
-        for step in _unit_sensitivity(steps, relation):
-            accountant.compose(step.event(), step.times)
-        return float(accountant.get_epsilon(delta))
+    return _rdp(_unit_sensitivity(steps_of(history, relation), relation), _check_delta(delta))
 
 
 def epsilon_prv(history: History, delta: float, relation: Relation = "add_remove") -> float:
@@ -126,18 +119,7 @@ def epsilon_prv(history: History, delta: float, relation: Relation = "add_remove
     Gopi, Lee, Wutschitz. Numerical Composition of Differential Privacy. NeurIPS 2021.
     https://arxiv.org/abs/2106.02848
     """
-    from opacus.accountants import PRVAccountant  # slow to load
-
-    steps, delta = steps_of(history, relation), _check_delta(delta)
-    if _is_infinite(steps):
-        return math.inf
-    if not steps:
-        return 0.0
-    accountant = PRVAccountant()
-    accountant.history = [tuple(step) for step in _unit_sensitivity(steps, relation)]
-    with warnings.catch_warnings(), np.errstate(all="ignore"):  # log(1 - q) at q = 1
-        warnings.simplefilter("ignore")
-        return float(accountant.get_epsilon(delta))
+    return _prv(_unit_sensitivity(steps_of(history, relation), relation), _check_delta(delta))
 
 
 @contextlib.contextmanager
@@ -158,12 +140,9 @@ def _check_delta(delta: float) -> float:
 
 
 def _is_infinite(steps: tuple[Step, ...]) -> bool:
-    return any(step.noise_multiplier == 0 for step in steps) or _signal(steps) > _HOPELESS
-
-
-def _signal(steps: tuple[Step, ...]) -> float:
-    """Sum of 1 / z^2, as if everyone took part in every release."""
-    return sum(step.times / step.noise_multiplier**2 for step in steps if step.noise_multiplier)
+    if any(z < 1e-3 for z, _, _ in steps):  # without noise or as good as
+        return True
+    return sum(times / z**2 for z, _, times in steps) > _HOPELESS
 
 
 def _unit_sensitivity(steps: tuple[Step, ...], relation: Relation) -> tuple[Step, ...]:
@@ -195,6 +174,32 @@ def _pld(steps: tuple[Step, ...], delta: float, relation: Relation) -> float:
     for step in steps:
         accountant.compose(step.event(), step.times)
     return float(accountant.get_epsilon(delta))
+
+
+@functools.lru_cache(maxsize=256)
+def _rdp(steps: tuple[Step, ...], delta: float) -> float:
+    if _is_infinite(steps):
+        return math.inf
+    accountant = RdpAccountant(neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE)
+    with _quiet("absl"):  # one warning for every order whose series is left out
+        for step in steps:
+            accountant.compose(step.event(), step.times)
+        return float(accountant.get_epsilon(delta))
+
+
+@functools.lru_cache(maxsize=256)
+def _prv(steps: tuple[Step, ...], delta: float) -> float:
+    from opacus.accountants import PRVAccountant  # slow to load
+
+    if _is_infinite(steps):
+        return math.inf
+    if not steps:
+        return 0.0
+    accountant = PRVAccountant()
+    accountant.history = [tuple(step) for step in steps]
+    with warnings.catch_warnings(), np.errstate(all="ignore"):  # log(1 - q) at q = 1
+        warnings.simplefilter("ignore")
+        return float(accountant.get_epsilon(delta))
 
 
 def _interval(steps: tuple[Step, ...]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
@@ -22,6 +21,11 @@ from shared.privacy.relation import Relation, check_relation
 
 History: TypeAlias = DpEvent | Sequence[tuple[DpEvent, int]]
 """One event, or pairs (event, how often); composition events may nest."""
+
+
+# A ledger may come from anyone: beyond these the accountants would overflow or never end.
+_LARGEST_NOISE = 1e6
+_LARGEST_COUNT = 10**9
 
 
 class Step(NamedTuple):
@@ -67,8 +71,7 @@ def steps_of(history: History, relation: Relation = "add_remove") -> tuple[Step,
 
 
 def _count(event: DpEvent, count: int, counts: Counter[tuple[float, float]]) -> None:
-    if not (isinstance(count, int) and count >= 0):
-        raise ConfigError(f"count of {event} = {count}: expected a whole number >= 0")
+    _check_count(count)
     # By exact type: a subclass may mean something else.
     if type(event) is NoOpDpEvent or count == 0:
         return
@@ -78,7 +81,7 @@ def _count(event: DpEvent, count: int, counts: Counter[tuple[float, float]]) -> 
         for part in event.events:
             _count(part, count, counts)
     elif type(event) is SelfComposedDpEvent:
-        _count(event.event, _multiplied(count, event.count), counts)
+        _count(event.event, count * _check_count(event.count), counts)
     elif type(event) is GaussianDpEvent:
         counts[_check_noise(event.noise_multiplier), 1.0] += count
     elif type(event) is PoissonSampledDpEvent and type(event.event) is GaussianDpEvent:
@@ -90,13 +93,17 @@ def _count(event: DpEvent, count: int, counts: Counter[tuple[float, float]]) -> 
         raise ConfigError(f"{event}: no accountant here covers this kind of event")
 
 
-def _multiplied(count: int, times: int) -> int:
-    if not (isinstance(times, int) and times >= 0):
-        raise ConfigError(f"count of a composition = {times}: expected a whole number >= 0")
-    return count * times
+def _check_count(count: int) -> int:
+    if not (isinstance(count, int) and 0 <= count <= _LARGEST_COUNT):
+        raise ConfigError(
+            f"count of a release = {count}: expected a whole number from 0 to {_LARGEST_COUNT:g}"
+        )
+    return count
 
 
 def _check_noise(noise_multiplier: float) -> float:
-    if not (math.isfinite(noise_multiplier) and noise_multiplier >= 0):
-        raise ConfigError(f"noise multiplier = {noise_multiplier}: expected a finite number >= 0")
+    if not 0 <= noise_multiplier <= _LARGEST_NOISE:  # also refuses NaN
+        raise ConfigError(
+            f"noise multiplier = {noise_multiplier}: expected a number from 0 to {_LARGEST_NOISE:g}"
+        )
     return float(noise_multiplier)

@@ -131,6 +131,7 @@ def test_any_release_without_noise_is_infinite(cost: Callable[..., float]) -> No
         NonPrivateDpEvent(),
         [(GaussianDpEvent(3.0), 2), (NonPrivateDpEvent(), 1)],
         GaussianDpEvent(0.0),
+        [(GaussianDpEvent(5e-324), 1)],
         [(GaussianDpEvent(1e-9), 1)],  # so little that an upper bound of infinity is reported
     ):
         assert cost(history, 1e-5) == math.inf
@@ -169,6 +170,8 @@ def test_order_does_not_matter() -> None:
         PoissonSampledDpEvent(1.5, GaussianDpEvent(1.0)),
         GaussianDpEvent(-1.0),
         GaussianDpEvent(math.nan),
+        GaussianDpEvent(1e300),
+        SelfComposedDpEvent(GaussianDpEvent(1.0), 10**400),
         SelfComposedDpEvent(GaussianDpEvent(1.0), -1),
         ComposedDpEvent([GaussianDpEvent(1.0), UnsupportedDpEvent()]),
     ],
