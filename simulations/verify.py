@@ -292,7 +292,11 @@ def _epsilon_reasons(
     for name, own in (("epsilon_rdp", rdp), ("epsilon_prv", prv)):
         if own is not None and point.get(name) is not None and _number(point, name) < own - 0.05:
             reasons.append(f"{name} = {point[name]} claimed, {own:g} recomputed")
-    if rdp is not None and loss > rdp * (1 + _TOLERANCE) + _TOLERANCE:
+    if (
+        rdp is not None
+        and rdp <= _LARGEST_CROSS_CHECK
+        and loss > rdp * (1 + _TOLERANCE) + _TOLERANCE
+    ):
         reasons.append(f"accountants disagree: PLD {loss:g} exceeds RDP {rdp:g}")
     if prv is not None and not math.isinf(loss) and abs(loss - prv) > 0.03 + 0.01 * loss:
         reasons.append(f"accountants disagree: PLD {loss:g}, PRV {prv:g}")

@@ -80,7 +80,7 @@ def epsilon(history: History, delta: float, relation: Relation = "add_remove") -
     -------
     float
         An upper bound, too large by less than 1e-4 + 1e-4 epsilon; infinity if any release was
-        without noise.
+        without noise, or from about 700 on, where e^epsilon overflows.
 
     Raises
     ------
@@ -171,9 +171,10 @@ def _pld(steps: tuple[Step, ...], delta: float, relation: Relation) -> float:
         neighboring_relation=_PLD_RELATION[relation],
         value_discretization_interval=_interval(_unit_sensitivity(steps, relation)),
     )
-    for step in steps:
-        accountant.compose(step.event(), step.times)
-    return float(accountant.get_epsilon(delta))
+    with np.errstate(all="ignore"):  # beyond an epsilon of about 700, exp overflows to infinity
+        for step in steps:
+            accountant.compose(step.event(), step.times)
+        return float(accountant.get_epsilon(delta))
 
 
 @functools.lru_cache(maxsize=256)

@@ -26,6 +26,8 @@ History: TypeAlias = DpEvent | Sequence[tuple[DpEvent, int]]
 # A ledger may come from anyone: beyond these the accountants would overflow or never end.
 _LARGEST_NOISE = 1e6
 _LARGEST_COUNT = 10**9
+_SMALLEST_PROBABILITY = 1e-9
+_AS_GOOD_AS_ONE = 1 - 1e-6
 
 
 class Step(NamedTuple):
@@ -88,7 +90,9 @@ def _count(event: DpEvent, count: int, counts: Counter[tuple[float, float]]) -> 
         q = event.sampling_probability
         if not 0 < q <= 1:
             raise ConfigError(f"sampling probability = {q}: expected a number in (0, 1]")
-        counts[_check_noise(event.event.noise_multiplier), float(q)] += count
+        # More is an upper bound, and spares the accountants what they cannot resolve.
+        counted = max(float(q), _SMALLEST_PROBABILITY) if q < _AS_GOOD_AS_ONE else 1.0
+        counts[_check_noise(event.event.noise_multiplier), counted] += count
     else:
         raise ConfigError(f"{event}: no accountant here covers this kind of event")
 

@@ -152,6 +152,12 @@ def test_compositions_nest() -> None:
     assert epsilon(nested, 1e-5) < epsilon(flat, 1e-5)
 
 
+@pytest.mark.parametrize(("q", "counted"), [(5e-324, 1e-9), (1 - 1e-16, 1.0)])
+def test_sampling_that_cannot_be_resolved_is_rounded_up(q: float, counted: float) -> None:
+    history = [(sampled(0.2, q), 100)]
+    assert epsilon(history, 1e-5) == epsilon([(sampled(0.2, counted), 100)], 1e-5)
+
+
 def test_order_does_not_matter() -> None:
     history = [(sampled(1.0, 0.1), 6), (GaussianDpEvent(4.0), 2), (sampled(1.0, 0.1), 1)]
     assert epsilon(history, 1e-5) == epsilon(history[::-1], 1e-5)
