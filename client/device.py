@@ -65,9 +65,7 @@ class Device:
         Its own adapter is not used: every request brings the global one.
     """
 
-    def __init__(
-        self, history: npt.NDArray[np.int64], user: int, recommender: Recommender
-    ) -> None:
+    def __init__(self, history: npt.NDArray[np.int64], user: int, recommender: Recommender) -> None:
         self.history = history
         self.user = user
         self.recommender = recommender

@@ -28,7 +28,9 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
         If the node configuration names no data or no user.
     """
     if "data" not in node_config:
-        raise ConfigError('node configuration: data is missing; e.g. data="movielens-100k" user="1"')
+        raise ConfigError(
+            'node configuration: data is missing; e.g. data="movielens-100k" user="1"'
+        )
     spec = str(node_config["data"])
     log = _log(spec)
     if "user" in node_config:
@@ -36,7 +38,9 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
     elif "partition-id" in node_config:
         user = int(str(node_config["partition-id"])) % len(log)
     else:
-        raise ConfigError('node configuration: user is missing; e.g. data="movielens-100k" user="1"')
+        raise ConfigError(
+            'node configuration: user is missing; e.g. data="movielens-100k" user="1"'
+        )
     return Device(log.history(user), user, _recommender(spec, config.model))
 
 

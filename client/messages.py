@@ -71,7 +71,9 @@ def parse(message: Message) -> Request:
             merge=bool(fields["merge"]),
         )
     except KeyError as error:
-        raise ProtocolError(f"request without {error}; server and client differ in version") from None
+        raise ProtocolError(
+            f"request without {error}; server and client differ in version"
+        ) from None
 
 
 @cache

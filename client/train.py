@@ -31,12 +31,20 @@ def window_loss(
     Tensor []
         -1/T sum_t log softmax(s_t)[target_t] over the T targets.
     """
+    counted = (targets >= 0).sum().clamp(min=1)
+    mean: Tensor = token_losses(recommender, adapter, inputs, targets).sum() / counted
+    return mean
+
+
+def token_losses(
+    recommender: Recommender, adapter: Tensors, inputs: Tensor, targets: Tensor
+) -> Tensor:
+    """Cross-entropy [windows, length] of every target over the whole catalogue; 0 without one."""
     scores = functional_call(recommender, adapter, (inputs,))  # [windows, length, items]
     chosen = scores.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
-    loss = torch.logsumexp(scores, dim=-1) - chosen  # [windows, length]
-    counted = (targets >= 0).to(loss.dtype)
-    mean: Tensor = (loss * counted).sum() / counted.sum().clamp(min=1)
-    return mean
+    loss = torch.logsumexp(scores, dim=-1) - chosen
+    counted: Tensor = loss * (targets >= 0).to(loss.dtype)
+    return counted
 
 
 def local_update(

@@ -21,7 +21,7 @@ from server.releases import ADVERSARY, HISTOGRAM_CLIP, Releases
 from server.sampling import PoissonSampler
 from server.strategy import PrivateFedOpt, RoundEntry
 from shared.config import ExperimentConfig
-from shared.errors import ConfigError, ProtocolError
+from shared.errors import ConfigError, LedgerError, ProtocolError
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
 
@@ -88,7 +88,9 @@ def run_federation(
     arrays = load_file(files.initial)
     schema = AdapterSchema.of_arrays(arrays)
     sampler = PoissonSampler(
-        config.federation.cohort, len(nodes), config.seed if simulated else None
+        config.federation.expected_cohort(len(nodes)),
+        len(nodes),
+        config.seed if simulated else None,
     )
     releases = Releases(config, len(nodes), sampler.probability, files.ledger, simulated)
     state = load(files.checkpoint)
@@ -96,9 +98,12 @@ def run_federation(
         state = ServerState(adapter=schema.join(arrays))
         if config.federation.popularity_start:
             _start_from_popularity(grid, nodes, config, schema, state, releases)
-    strategy = PrivateFedOpt(
-        config, schema, state, sampler, releases, files.checkpoint, on_round
-    )
+    elif not releases.ledger.extends(*state.ledger):
+        raise LedgerError(
+            f"{files.ledger}: does not continue the ledger of {files.checkpoint}; one of them was "
+            "replaced or cut"
+        )
+    strategy = PrivateFedOpt(config, schema, state, sampler, releases, files.checkpoint, on_round)
     strategy.start(
         grid,
         initial_arrays=strategy.arrays(state.adapter),
@@ -106,8 +111,8 @@ def run_federation(
         timeout=3600,
     )
     adapter = strategy.final_adapter()
-    _save_adapter(schema.split(adapter), files.adapter)
-    outcome = _outcome(config, releases, state, schema)
+    _save_adapter(schema.split(adapter), point_settings(config), files.adapter)
+    outcome = _outcome(config, releases, sampler, state, schema)
     if simulated:
         outcome["validation"] = strategy.evaluate(grid, adapter, "validation")
         outcome["metrics"] = strategy.evaluate(grid, adapter, "test")
@@ -135,9 +140,7 @@ def _start_from_popularity(
     where = schema.slice_of(BIAS)
     items = where.stop - where.start
     replies = Replies(
-        grid.send_and_receive(
-            requests(nodes, HISTOGRAM, point_settings(config), round_number=0)
-        ),
+        grid.send_and_receive(requests(nodes, HISTOGRAM, point_settings(config), round_number=0)),
         nodes,
     )
     total = np.zeros(items)
@@ -152,7 +155,11 @@ def _start_from_popularity(
 
 
 def _outcome(
-    config: ExperimentConfig, releases: Releases, state: ServerState, schema: AdapterSchema
+    config: ExperimentConfig,
+    releases: Releases,
+    sampler: PoissonSampler,
+    state: ServerState,
+    schema: AdapterSchema,
 ) -> dict[str, Any]:
     calibration = releases.calibration
     return {
@@ -166,7 +173,7 @@ def _outcome(
         "histogram_noise_multiplier": calibration.histogram_noise_multiplier,
         "rounds": state.round_number,
         "sampling_probability": releases.sampling_probability,
-        "cohort": config.federation.cohort,
+        "cohort": sampler.expected,
         "clipping_norm": config.privacy.clipping_norm,
         "seed": config.seed,
         "communication_bytes": {"up": state.bytes_up, "down": state.bytes_down},
@@ -175,9 +182,10 @@ def _outcome(
     }
 
 
-def _save_adapter(arrays: Arrays, file: Path) -> None:
+def _save_adapter(arrays: Arrays, settings: str, file: Path) -> None:
+    """An adapter and, beside it in the same file, the settings that make it usable."""
     part = file.with_suffix(".part")
-    save_file(dict(arrays), part)
+    save_file(dict(arrays), part, metadata={"settings": settings})
     part.replace(file)
 
 

@@ -16,8 +16,8 @@ from dp_accounting import DpEvent
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.privacy.accountant import Calibration, calibrate, default_delta
-from shared.privacy.clipping import L2Clip
 from shared.privacy.chain import LedgerHeader
+from shared.privacy.clipping import L2Clip
 from shared.privacy.ledger import Ledger
 from shared.privacy.mechanism import GaussianMechanism
 from shared.privacy.noise import NoiseSource
@@ -138,4 +138,6 @@ class Releases:
     def _noise(self, kind: str, round_number: int) -> NoiseSource:
         if self._seed is None:
             return NoiseSource.secure()
-        return NoiseSource.seeded(self._seed, kind, round_number)
+        # The policy is part of the key: two points of a sweep must not share a draw, or their
+        # difference would be free of noise.
+        return NoiseSource.seeded(self._seed, self.ledger.header.policy, kind, round_number)

@@ -33,9 +33,8 @@ class PoissonSampler:
 
     def __init__(self, expected: float, users: int, seed: int | None) -> None:
         if not 0 < expected <= users:
-            raise ConfigError(
-                f"federation.cohort = {expected:g}: must be in (0, {users}], the number of users"
-            )
+            raise ConfigError(f"expected cohort = {expected:g}: must be in (0, {users}]")
+        self.expected = expected
         self.probability = expected / users
         self._seed = seed
 

@@ -116,7 +116,7 @@ class PrivateFedOpt(Strategy):
         if self._cohort and not checked.answered:
             raise ProtocolError(f"round {round_number}: no update counted: {checked.failures[:1]}")
         noised = self._releases.update(total, round_number)
-        mean = noised / self.config.federation.cohort
+        mean = noised / self._sampler.expected
         self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean)
         self.state.round_number = round_number
         self.state.optimizer = self._optimizer.state()

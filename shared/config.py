@@ -51,7 +51,9 @@ class ModelConfig:
     item_rank: Annotated[int, Field(ge=0)] = 0  # rank of the item table's correction
     projection_rank: Annotated[int, Field(ge=0)] = 0  # leading text components the core acts on
     item_bias: bool = True
-    logit_scale: Positive = 1.0  # multiplies hidden state x item vector
+    hidden_scale: NonNegative = 0.2  # weight of the language model's hidden state in the score
+    summary_scale: NonNegative = 20.0  # weight of the decayed mean of the history's item vectors
+    summary_decay: Fraction = 0.8  # weight of one step back in that mean
     seed: Annotated[int, Field(ge=0)] = 0  # initial adapter
 
 
@@ -72,7 +74,7 @@ class FederationConfig:
     """Rounds, cohort and the server's optimiser."""
 
     rounds: Count = 20
-    cohort: Positive = 100.0  # expected users a round; Poisson sampling with cohort / users
+    cohort: Positive = 100.0  # expected users a round (Poisson); up to 1 it is a share of all users
     server_optimizer: Literal["fedavgm", "fedadam", "fedyogi"] = "fedadam"
     server_lr: Positive = 0.01
     lr_decay: Literal["constant", "linear", "cosine"] = "constant"
@@ -83,6 +85,23 @@ class FederationConfig:
     aggregation: Literal["fedit"] = "fedit"
     popularity_start: bool = True  # the item bias starts from a (noised) popularity histogram
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
+
+    def expected_cohort(self, users: int) -> float:
+        """Expected users in a round among `users`, in (0, users].
+
+        Raises
+        ------
+        ConfigError
+            If more are expected than there are.
+        """
+        expected = self.cohort * users if self.cohort <= 1 else self.cohort
+        if expected > users:
+            raise ConfigError(
+                f"federation.cohort = {self.cohort:g}: there are {users} users; give at most that,"
+                " or a share in (0, 1]"
+            )
+        return expected
+
     evaluate_every: Annotated[int, Field(ge=0)] = 0  # non-private selection on validation; 0: end
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from client.batches import local_batches, user_windows
 from client.device import histogram_schema, update_clip, user_histogram
 from client.evaluate import Phase, held_out, target_ranks
-from client.train import local_update
+from client.train import local_update, token_losses
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
 from shared.data.windows import PAD, START, context_window
@@ -90,6 +90,9 @@ class CohortEngine:
             The users whose contributions the update sums.
         update : Update
         """
+        if merge and update_clip(config) is None and config.train.local_steps == 1:
+            yield from self._train_together(users, adapter, round_number, config)
+            return
         for members, deltas in self.deltas(users, adapter, round_number, config):
             vectors = deltas.cpu().numpy()
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
@@ -100,6 +103,29 @@ class CohortEngine:
                 continue
             for member, vector, norm in zip(members, vectors, norms, strict=True):
                 yield [member], Update(vector, 1.0, float(norm), self.schema.digest)
+
+    def _train_together(
+        self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
+    ) -> Iterator[tuple[list[int], Update]]:
+        """One step and no clip: the sum of deltas is one gradient, of the sum of mean losses.
+
+        No client's own delta is ever formed, so none may be asked for: not under privacy.
+        """
+        theta = adapter.to(self.device).requires_grad_(True)
+        rate, decay = config.train.local_lr, config.train.weight_decay
+        for members, inputs, targets in self._micro_batches(users, round_number, config):
+            tensors = self.schema.unflatten(theta)
+            inputs, targets = inputs[:, 0], targets[:, 0]  # [members, windows, length]
+            losses = token_losses(
+                self.recommender, tensors, inputs.flatten(0, 1), targets.flatten(0, 1)
+            )
+            counted = (targets >= 0).sum((1, 2)).clamp(min=1)  # [members]
+            total = (losses.view(targets.shape).sum((1, 2)) / counted).sum()
+            (gradient,) = torch.autograd.grad(total, theta)
+            delta = -rate * (gradient + len(members) * decay * theta.detach())
+            vector = delta.cpu().numpy()
+            norm = float(np.linalg.norm(vector.astype(np.float64)))
+            yield members, Update(vector, float(len(members)), norm, self.schema.digest)
 
     def deltas(
         self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
@@ -210,9 +236,7 @@ class CohortEngine:
         cases = [(user, history, held_out(history, phase)) for user, history in histories]
         return [(user, history, case) for user, history, case in cases if case is not None]
 
-    def _contexts(
-        self, contexts: list[Indices], config: ExperimentConfig
-    ) -> tuple[Tensor, Tensor]:
+    def _contexts(self, contexts: list[Indices], config: ExperimentConfig) -> tuple[Tensor, Tensor]:
         windows = [context_window(context, config.model.max_length) for context in contexts]
         longest = max(len(window) for window in windows)
         table = np.full((len(windows), longest), START, dtype=np.int64)

@@ -87,8 +87,7 @@ def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) ->
                 inputs[rows].to(engine.device),
                 targets[rows].to(engine.device),
             )
-            optimizer.zero_grad()
-            loss.backward()
+            (theta.grad,) = torch.autograd.grad(loss, theta)
             optimizer.step()
         found = engine.evaluate(bench.users, theta.detach(), "validation", config)
         metrics = ranking_metrics(*found)

@@ -11,6 +11,7 @@ from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
 from simulations.engine import CohortEngine, choose_device
+from simulations.memory import keep_freed_memory
 from simulations.sources import open_population
 
 
@@ -29,6 +30,7 @@ class Workbench:
         )
         if config.engine.threads:
             torch.set_num_threads(config.engine.threads)
+        keep_freed_memory()
         self._source = resolve(config.model.backbone)
         self.vectors = item_vectors(self.population.catalogue.texts, self._source)
         self._engines: dict[ModelConfig, CohortEngine] = {}

@@ -72,7 +72,7 @@ class AdapterSchema:
 
     def unflatten(self, vector: Tensor) -> Tensors:
         """[..., dim] -> named tensors [..., *shape], views where possible."""
-        parts = torch.split(vector, self.sizes, dim=-1)
+        parts = torch.split(vector, list(self.sizes), dim=-1)
         return {
             name: part.reshape(*vector.shape[:-1], *shape)
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
@@ -114,9 +114,7 @@ class AdapterSchema:
                 raise ProtocolError(f"adapter tensor {name!r}: shape {got}, expected {shape}")
             if not np.isfinite(arrays[name]).all():
                 raise ProtocolError(f"adapter tensor {name!r}: holds numbers that are not finite")
-        return self.flatten(
-            {n: torch.tensor(arrays[n], dtype=torch.float32) for n in self.names}
-        )
+        return self.flatten({n: torch.tensor(arrays[n], dtype=torch.float32) for n in self.names})
 
 
 def current(model: nn.Module, schema: AdapterSchema) -> Tensor:

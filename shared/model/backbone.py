@@ -120,7 +120,10 @@ def load(source: BackboneSource, layers: int = 0) -> nn.Module:
         If the weights cannot be loaded or `layers` exceeds what the model has.
     """
     from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging
 
+    logging.set_verbosity_error()  # a frozen encoder without its pooler is what is wanted
+    logging.disable_progress_bar()
     pinned: dict[str, Any] = {"trust_remote_code": False}
     if source.revision:
         pinned["revision"] = source.revision

@@ -4,14 +4,22 @@ For items i with frozen text vectors e_i (rows of E) and history i_1 ... i_n:
 
     x_t = e_{i_t} + B a_{i_t}                     input, a = low-rank correction of the item table
     h_t = LM(x_1 ... x_t)                          frozen backbone + LoRA, causal mask
-    g_t = h_t + U C U' h_t                         core C [k, k] on leading text components U
-    s_t = scale (E g_t + A B' g_t) + b             one score per item of the catalogue
+    m_t = (1 - a) sum_{r <= t} a^{t-r} x_r         summary: decayed mean of the history's vectors
+    f_t = alpha h_t + beta m_t
+    g_t = f_t + U C U' f_t                         core C [k, k] on leading text components U
+    s_t = E g_t + A B' g_t + b                     one score per item of the catalogue
+
+The summary is a residual path around the language model: untrained, it already ranks items whose
+text is like what was liked last, from public text alone, so training starts well above popularity
+and noise has little to destroy.
 
 Every trained factor is an `nn.Embedding` or `nn.Linear` (Opacus differentiates modules, not bare
 parameters); the item table's A is tied between input and output.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +29,21 @@ from torch import Tensor, nn
 from shared.config import ModelConfig
 from shared.errors import ConfigError
 from shared.model.backbone import BackboneSource, causal_mask, load
+
+
+class ScoreParts(NamedTuple):
+    """Scores of all items as a sum.
+
+    Attributes
+    ----------
+    history : Tensor [length, items]
+        What each item of the window adds through the summary.
+    language_model, popularity : Tensor [items]
+    """
+
+    history: Tensor
+    language_model: Tensor
+    popularity: Tensor
 
 
 class Recommender(nn.Module):
@@ -44,7 +67,9 @@ class Recommender(nn.Module):
         super().__init__()
         count, hidden = vectors.shape
         table = torch.from_numpy(vectors)
-        self.scale = config.logit_scale
+        self.hidden_scale = config.hidden_scale
+        self.summary_scale = config.summary_scale
+        self.summary_decay = config.summary_decay
         self.register_buffer("items", table, persistent=False)
         generator = torch.Generator().manual_seed(config.seed)
         self.backbone = _with_lora(backbone, config, generator)
@@ -90,25 +115,64 @@ class Recommender(nn.Module):
         -------
         Tensor [batch, length, hidden]
         """
+        x = self._embed(inputs)
+        state = self.hidden_scale * self._read(x)
+        if self.summary_scale:
+            state = state + self.summary_scale * (self._decay(inputs.shape[-1], x) @ x)
+        return self._turn(state)
+
+    def _embed(self, inputs: Tensor) -> Tensor:
+        """Indices [..., length] -> x [..., length, hidden]; the start is a zero vector."""
         known = (inputs >= 0)[..., None]
         index = inputs.clamp(min=0)
         x = self.items[index]
         if self.item_in is not None:
             x = x + self.item_up(self.item_in(index))
-        x = x * known.to(x.dtype)  # the start token is a zero vector with a position
+        return x * known.to(x.dtype)
+
+    def _read(self, x: Tensor) -> Tensor:
+        """x [batch, length, hidden] through the language model, of the same shape."""
         # Padding stands on the right, where the causal mask already hides it.
-        mask = causal_mask(inputs.shape[-1], x.dtype, x.device)
+        mask = causal_mask(x.shape[-2], x.dtype, x.device)
         state: Tensor = self.backbone(inputs_embeds=x, attention_mask=mask).last_hidden_state
-        if self.core is not None:
-            state = state + self.core(state @ self.basis) @ self.basis.T
         return state
+
+    def _turn(self, state: Tensor) -> Tensor:
+        if self.core is None:
+            return state
+        turned: Tensor = self.core(state @ self.basis) @ self.basis.T
+        return state + turned
+
+    def parts(self, window: Tensor) -> ScoreParts:
+        """The scores after a window, int64 [length], as parts that add up to them exactly."""
+        x = self._embed(window[None])  # [1, length, hidden]
+        weights = self.summary_scale * self._decay(len(window), x)[-1]  # [length]
+        bias = torch.zeros(len(self.items), device=x.device)
+        if self.item_bias is not None:
+            bias = self.item_bias.weight[:, 0]
+        return ScoreParts(
+            history=self._match(self._turn(weights[:, None] * x[0])),
+            language_model=self._match(self._turn(self.hidden_scale * self._read(x)[0, -1])),
+            popularity=bias,
+        )
+
+    def _match(self, state: Tensor) -> Tensor:
+        """States [..., hidden] against the corrected item table -> [..., items]; linear."""
+        scores = state @ self.items.T
+        if self.item_in is not None:
+            scores = scores + self.item_out(self.item_down(state))
+        return scores
+
+    def _decay(self, length: int, like: Tensor) -> Tensor:
+        """Weights [length, length] of the summary: (1 - a) a^(t - r) for r <= t, else 0."""
+        steps = torch.arange(length, device=like.device, dtype=like.dtype)
+        age = steps[:, None] - steps[None, :]
+        weights = (1 - self.summary_decay) * self.summary_decay ** age.clamp(min=0)
+        return torch.where(age >= 0, weights, torch.zeros_like(weights))
 
     def score(self, hidden: Tensor) -> Tensor:
         """States [..., hidden] -> scores [..., items]."""
-        scores = hidden @ self.items.T
-        if self.item_in is not None:
-            scores = scores + self.item_out(self.item_down(hidden))
-        scores = self.scale * scores
+        scores = self._match(hidden)
         if self.item_bias is not None:
             scores = scores + self.item_bias(torch.ones_like(hidden[..., :1]))
         return scores

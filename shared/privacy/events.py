@@ -72,8 +72,8 @@ def _number(fields: dict[str, Any], name: str, kind: type) -> Any:
 
 
 _READERS = {
-    "non_private": lambda fields: NonPrivateDpEvent(),  # noqa: ARG005
-    "no_op": lambda fields: NoOpDpEvent(),  # noqa: ARG005
+    "non_private": lambda fields: NonPrivateDpEvent(),
+    "no_op": lambda fields: NoOpDpEvent(),
     "gaussian": lambda fields: GaussianDpEvent(_number(fields, "noise_multiplier", float)),
     "poisson_sampled": lambda fields: PoissonSampledDpEvent(
         _number(fields, "sampling_probability", float), event_from_json(fields.pop("event"))

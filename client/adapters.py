@@ -1,0 +1,68 @@
+"""A trained adapter from a file, on the model it belongs to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from shared.config import ExperimentConfig, from_dict
+from shared.data.population import Population
+from shared.errors import ModelError, ProtocolError
+from shared.model.adapter import AdapterSchema, install
+from shared.model.backbone import resolve
+from shared.model.items import item_vectors
+from shared.model.recommender import Recommender, build_recommender
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A recommender with its adapter installed, and the settings it was trained under.
+
+    Attributes
+    ----------
+    recommender : Recommender
+    schema : AdapterSchema
+    adapter : Tensor float32 [dim]
+    config : ExperimentConfig
+    """
+
+    recommender: Recommender
+    schema: AdapterSchema
+    adapter: torch.Tensor
+    config: ExperimentConfig
+
+
+def open_adapter(file: Path, population: Population) -> Trained:
+    """Read an adapter and build its model over a population's catalogue.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, is no adapter, or was trained on another catalogue.
+    """
+    try:
+        with safe_open(file, framework="np") as stream:
+            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            settings = (stream.metadata() or {})["settings"]
+    except FileNotFoundError:
+        raise ModelError(f"--adapter {file}: there is no such file") from None
+    except (SafetensorError, KeyError, OSError) as error:
+        raise ModelError(f"--adapter {file}: not an adapter of a run ({error})") from None
+    config = from_dict(json.loads(settings), source=str(file))
+    source = resolve(config.model.backbone)
+    vectors = item_vectors(population.catalogue.texts, source)
+    recommender = build_recommender(source, vectors, config.model)
+    schema = AdapterSchema.of(recommender)
+    try:
+        adapter = schema.from_arrays(arrays)
+    except ProtocolError as error:
+        raise ModelError(
+            f"--adapter {file}: does not fit {population.name} with "
+            f"{len(population.catalogue)} items ({error}); give the data it was trained on"
+        ) from None
+    install(recommender, schema, adapter)
+    return Trained(recommender, schema, adapter, config)

@@ -1,0 +1,159 @@
+"""The commands of this room, found by name; heavy imports wait until one of them runs."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from shared.config import ExperimentConfig, from_dict, load_toml
+from shared.errors import ConfigError
+from simulations.data_commands import data
+from simulations.verify_command import verify
+
+
+def command(name: str) -> click.Command:
+    """The command of this room with that name."""
+    if name == "data":
+        return typer.main.get_command(data)
+    app = typer.Typer(add_completion=False)
+    app.command(name)(_function(name))
+    return typer.main.get_command(app)
+
+
+def _function(name: str) -> Callable[..., None]:
+    if name == "simulate":
+        return simulate
+    if name == "verify":
+        return verify
+    from simulations import adapter_commands  # torch enters here
+
+    commands: dict[str, Callable[..., None]] = {
+        "evaluate": adapter_commands.evaluate_adapter,
+        "recommend": adapter_commands.recommend_items,
+    }
+    return commands[name]
+
+
+def simulate(
+    data: Annotated[str | None, typer.Option(help="world, a known name, or a path.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Committed settings by name.")] = None,
+    engine: Annotated[str | None, typer.Option(help="cohort | sequential")] = None,
+    unit: Annotated[str | None, typer.Option(help="Whose presence is hidden: user")] = None,
+    trust: Annotated[str | None, typer.Option(help="Who adds noise: central")] = None,
+    epsilon: Annotated[str | None, typer.Option(help="Budgets, such as 1,2,4,8,inf.")] = None,
+    delta: Annotated[float | None, typer.Option(help="Of the guarantee, in (0, 1).")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of every point.")] = None,
+    cohort: Annotated[
+        float | None, typer.Option(help="Expected users a round; up to 1 is a share of all.")
+    ] = None,
+    users: Annotated[int | None, typer.Option(help="Only the first N users.")] = None,
+    aggregation: Annotated[str | None, typer.Option(help="fedit")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="minilm, a folder, or id@revision.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Keep the first N layers; 0: all.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto | cpu | cuda | mps")] = None,
+    micro_batch: Annotated[int | None, typer.Option(help="Clients trained at once.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new folder for everything made.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
+    quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
+) -> None:
+    """Draw accuracy against privacy budget over virtual clients."""
+    if resume is not None and out is not None:
+        raise ConfigError("--out and --resume: give one; --resume continues in its own folder")
+    chosen = [name for name in (config, preset, resume) if name is not None]
+    if len(chosen) > 1:
+        raise ConfigError("--config, --preset and --resume: give one of them")
+    tree = _settings(config, preset, resume)
+    flags: dict[str, Any] = {
+        "data.spec": data,
+        "data.users": users,
+        "engine.engine": engine,
+        "engine.device": device,
+        "engine.micro_batch": micro_batch,
+        "privacy.unit": unit,
+        "privacy.trust": trust,
+        "privacy.delta": delta,
+        "federation.rounds": rounds,
+        "federation.cohort": cohort,
+        "federation.aggregation": aggregation,
+        "model.backbone": backbone,
+        "model.layers": layers,
+        "sweep.epsilons": None if epsilon is None else _numbers("--epsilon", epsilon, float),
+        "sweep.seeds": None if seeds is None else _numbers("--seeds", seeds, int),
+    }
+    experiment = _override(tree, {key: value for key, value in flags.items() if value is not None})
+    _run(
+        experiment,
+        resume or out or Path("runs") / _default_name(experiment),
+        resume is not None,
+        quiet,
+    )
+
+
+def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: bool) -> None:
+    logging.getLogger("flwr").setLevel(logging.WARNING)  # progress tells what its log would
+    from simulations.outcome import print_outcome
+    from simulations.sweep import run_sweep  # torch enters here
+
+    print_outcome(run_sweep(experiment, directory, resume=resume, quiet=quiet), directory)
+
+
+def _settings(config: Path | None, preset: str | None, resume: Path | None) -> dict[str, Any]:
+    if resume is not None:
+        if not (resume / "config.toml").is_file():
+            raise ConfigError(f"--resume {resume}: holds no run (no config.toml)")
+        return load_toml(resume / "config.toml")
+    if config is not None:
+        return load_toml(config)
+    return load_toml(preset_file(preset or "default"))
+
+
+def preset_file(name: str) -> Path:
+    """The committed settings of that name.
+
+    Raises
+    ------
+    ConfigError
+        If there are none, listing those there are.
+    """
+    folder = Path(str(resources.files("simulations"))) / "presets"
+    names = sorted(file.stem for file in folder.glob("*.toml"))
+    if name not in names:
+        raise ConfigError(f"--preset {name}: unknown; there are {', '.join(names)}")
+    return folder / f"{name}.toml"
+
+
+def _override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
+    for key, value in flags.items():
+        section, _, name = key.partition(".")
+        tree.setdefault(section, {})[name] = value
+        # A flag speaks for every point, the noised ones too.
+        tree.get("private", {}).get(section, {}).pop(name, None)
+    return from_dict(tree, source="settings")
+
+
+def _numbers(flag: str, text: str, kind: type[int] | type[float]) -> list[int | float]:
+    try:
+        numbers = [kind(part) for part in text.split(",")]
+    except ValueError:
+        example = "1,2,8,inf" if kind is float else "0,1,2"
+        raise ConfigError(
+            f"{flag} {text}: expected numbers with commas, such as {example}"
+        ) from None
+    if any(isinstance(number, float) and math.isnan(number) for number in numbers):
+        raise ConfigError(f"{flag} {text}: nan is not a number")
+    if len(set(numbers)) < len(numbers):
+        raise ConfigError(f"{flag} {text}: the same number twice")
+    return list(numbers)
+
+
+def _default_name(experiment: ExperimentConfig) -> str:
+    return Path(experiment.data.spec).stem or "run"
