@@ -108,7 +108,8 @@ def _note(trained: Trained) -> str:
     return (
         "The parts of a line add up to its score. Item texts: what their likeness to the "
         f"candidate adds, the latest of the last {trained.config.model.max_length} weighing most. "
-        "Popularity: the item's bias. Language model: what reading the history in order adds, not taken apart."
+        "Popularity: the item's bias. Language model: what reading the history in order adds, "
+        "not taken apart."
     )
 
 

@@ -99,10 +99,10 @@ def simulate(
 
 
 def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: bool) -> None:
-    logging.getLogger("flwr").setLevel(logging.WARNING)  # progress tells what its log would
     from simulations.outcome import print_outcome
-    from simulations.sweep import run_sweep  # torch enters here
+    from simulations.sweep import run_sweep  # torch and Flower enter here
 
+    logging.getLogger("flwr").setLevel(logging.WARNING)  # progress tells what its log would
     print_outcome(run_sweep(experiment, directory, resume=resume, quiet=quiet), directory)
 
 

@@ -208,6 +208,31 @@ class CohortEngine:
 
         return self.ranks(users, score, phase, config)
 
+    @torch.no_grad()
+    def evaluate_each(
+        self, users: Sequence[int], adapters: Tensor, phase: Phase, config: ExperimentConfig
+    ) -> tuple[list[int], list[int]]:
+        """Ranks of users that each have an adapter of their own.
+
+        Parameters
+        ----------
+        users : sequence of int, length [n]
+            All with at least three interactions.
+        adapters : Tensor float32 [n, dim]
+        """
+        scorer = _LastScores(self.recommender)
+
+        def one(adapter: Tensor, window: Tensor, last: Tensor) -> Tensor:
+            tensors = self.schema.unflatten(adapter)
+            named = {f"recommender.{name}": tensor for name, tensor in tensors.items()}
+            scores: Tensor = torch.func.functional_call(scorer, named, (window[None], last[None]))
+            return scores[0]
+
+        def score(windows: Tensor, last: Tensor) -> Tensor:
+            return torch.func.vmap(one)(adapters, windows, last)
+
+        return self.ranks(users, score, phase, config, batch=len(users))
+
     def ranks(
         self,
         users: Sequence[int],
@@ -265,6 +290,6 @@ class _LastScores(torch.nn.Module):
         self.recommender = recommender
 
     def forward(self, windows: Tensor, last: Tensor) -> Tensor:
-        hidden = self.recommender.hidden(windows)
-        rows = torch.arange(len(windows), device=windows.device)
-        return self.recommender.score(hidden[rows, last])
+        hidden = self.recommender.hidden(windows)  # [n, length, hidden]
+        place = last[:, None, None].expand(-1, 1, hidden.shape[-1])
+        return self.recommender.score(hidden.gather(1, place)[:, 0])

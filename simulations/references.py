@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,9 @@ from torch import Tensor
 
 from client.batches import user_windows
 from client.evaluate import Phase
-from client.train import local_update, window_loss
+from client.train import window_loss
 from shared.config import ExperimentConfig
-from shared.data.split import training_history
+from shared.data.split import MIN_EVALUATED, training_history
 from shared.metrics import ranking_metrics
 from shared.model.adapter import current
 from simulations.engine import CohortEngine
@@ -27,7 +28,7 @@ def popularity(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
     engine = bench.engine(config.model)
     counts = torch.zeros(len(bench.population.catalogue))
     for user in bench.users:
-        counts[torch.from_numpy(training_history(bench.population.history(user)))] += 1
+        counts[torch.tensor(training_history(bench.population.history(user)))] += 1
 
     def score(windows: Tensor, last: Tensor) -> Tensor:
         return counts.expand(len(windows), -1)
@@ -44,24 +45,22 @@ def zero_shot(bench: Workbench, config: ExperimentConfig, advance: Advance) -> d
 def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
     """Every user trains an adapter on their own history alone and is ranked with it."""
     engine = bench.engine(config.model)
-    initial = current(engine.recommender, engine.schema)
     settings = config.references
+    alone = dataclasses.replace(
+        config.train, local_steps=settings.local_steps, local_lr=settings.local_lr
+    )
+    config = dataclasses.replace(config, train=alone)
+    initial = current(engine.recommender, engine.schema)
+    able = [u for u in bench.users if len(bench.population.history(u)) >= MIN_EVALUATED]
     ranks: dict[Phase, tuple[list[int], list[int]]] = {"validation": ([], []), "test": ([], [])}
-    for user in bench.users:
-        cut = user_windows(bench.population.history(user), config)
-        if not len(cut):
-            continue
-        batch = [torch.from_numpy(a).to(engine.device)[None] for a in (cut.inputs, cut.targets)]
-        inputs, targets = (tensor.expand(settings.local_steps, -1, -1) for tensor in batch)
-        delta, _ = local_update(
-            engine.recommender, engine.schema, initial, inputs, targets, settings.local_lr, 0.0
-        )
+    done = 0
+    for members, deltas in engine.deltas(able, initial, 0, config):
         for phase, (sampled, full) in ranks.items():
-            found = engine.evaluate([user], initial + delta, phase, config)
+            found = engine.evaluate_each(members, initial + deltas, phase, config)
             sampled += found[0]
             full += found[1]
-        if user % 50 == 49:
-            advance(f"local only: {user + 1} users")
+        done += len(members)
+        advance(f"local only: {done} users")
     return {
         "metrics": ranking_metrics(*ranks["test"]),
         "validation": ranking_metrics(*ranks["validation"]),
