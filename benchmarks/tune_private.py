@@ -1,0 +1,84 @@
+"""Compare settings for noised points on other people's data than they are then used on.
+
+    python benchmarks/tune_private.py [--data movielens-1m] [--users 943] [--epsilon 8] [--only NAME]
+
+Choosing settings by looking at private data is itself a release. So the committed presets'
+`[private]` sections were chosen here: on the first 943 users of MovieLens-1M, by validation, never
+on MovieLens-100K. Prints one line per candidate; writes `benchmarks/results/tune_private.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from shared.config import ExperimentConfig, from_dict, load_toml
+from simulations.cli import preset_file
+from simulations.point import run_point
+from simulations.workbench import Workbench
+
+# name -> what it changes in the [private] sections of the default preset
+CANDIDATES: dict[str, dict[str, dict[str, Any]]] = {
+    "preset": {},
+    "no training (histogram and text only)": {"federation": {"server_lr": 1e-9}},
+    "core 16 without LoRA": {"model": {"lora_rank": 0}},
+    "core 32": {"model": {"projection_rank": 32}},
+    "core 64": {"model": {"projection_rank": 64}},
+    "16 rounds": {"federation": {"rounds": 16}},
+    "LoRA 8, core 0": {"model": {"lora_rank": 8, "projection_rank": 0}},
+    "no summary": {"model": {"summary_scale": 0.0, "hidden_scale": 0.5}},
+}
+RESULTS = Path(__file__).parent / "results" / "tune_private.json"
+
+
+def candidate(base: dict[str, Any], change: dict[str, dict[str, Any]]) -> ExperimentConfig:
+    """The default preset with one candidate's changes to its private settings."""
+    tree = json.loads(json.dumps(base))
+    for section, settings in change.items():
+        tree["private"].setdefault(section, {}).update(settings)
+    return from_dict(tree, source="candidate")
+
+
+def main() -> None:
+    """Run every candidate once."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="movielens-1m")
+    parser.add_argument("--users", type=int, default=943)
+    parser.add_argument("--epsilon", type=float, default=8.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", action="append", default=[])
+    chosen = parser.parse_args()
+    base = load_toml(preset_file("default"))
+    base["data"] = {"spec": chosen.data, "users": chosen.users}
+    base["sweep"] = {"epsilons": [chosen.epsilon]}
+    bench = Workbench(from_dict(base))
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    rows = []
+    for name in chosen.only or CANDIDATES:
+        config = candidate(base, CANDIDATES[name]).at_epsilon(chosen.epsilon, chosen.seed)
+        with tempfile.TemporaryDirectory() as folder:
+            for part in ("points", "adapters"):
+                (Path(folder) / part).mkdir()
+            point = run_point(bench, config, Path(folder), lambda entry: None)
+        found = point["validation"]
+        rows.append(
+            {"name": name, "epsilon": point["epsilon"], "dim": point["trained_parameters"]}
+            | {key: found[key] for key in ("hr@10", "hr@10_se", "ndcg@10", "full_hr@10")}
+        )
+        print(
+            f"{name:40} dim {point['trained_parameters']:6}  validation HR@10 "
+            f"{found['hr@10']:.3f} +- {found['hr@10_se']:.3f}  NDCG@10 {found['ndcg@10']:.3f}  "
+            f"full HR@10 {found['full_hr@10']:.3f}",
+            flush=True,
+        )
+    RESULTS.parent.mkdir(exist_ok=True)
+    settings = {k: v for k, v in vars(chosen).items() if k != "only"}
+    RESULTS.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
