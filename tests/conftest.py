@@ -1,0 +1,43 @@
+"""Temporary homes and caches for every test, and what is expensive to make, made once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory):
+    """No test reads or writes the keys, caches and configuration of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STARLING_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("STARLING_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory):
+    """The folder of a random two-layer BERT."""
+    from tests.support.tiny import save_tiny_bert
+
+    return save_tiny_bert(tmp_path_factory.mktemp("tiny-bert"))
+
+
+@pytest.fixture(scope="session")
+def flower():
+    """Flower's own processes know who they are; so must a test that makes messages."""
+    from flwr.supercore.task_identity import TaskIdentity
+
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+
+
+@pytest.fixture(scope="session")
+def movielens():
+    """The folder above `ml-100k`; skips where it is absent."""
+    for folder in (os.environ.get("STARLING_DATA"), ROOT.parent / "shared" / "data"):
+        if folder and (Path(folder) / "ml-100k" / "u.data").is_file():
+            return Path(folder)
+    pytest.skip("MovieLens-100K is neither in $STARLING_DATA nor in ../shared/data")

@@ -1,0 +1,1 @@
+"""Small worlds, a tiny backbone and one-call federations that several tests share."""

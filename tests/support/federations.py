@@ -1,0 +1,85 @@
+"""A federated point in one call, with what passed through it."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from server.app import run_files
+from server.federation import run_federation
+from server.releases import Releases
+from shared.config import ExperimentConfig, from_dict
+from shared.privacy.ledger import Ledger
+from tests.support.tiny import RICH, random_adapter
+
+
+def point_config(backbone: Path, epsilon: float = 2.0, **sections) -> ExperimentConfig:
+    """Settings of a small point; keyword arguments update whole sections."""
+    tree = {
+        "data": {"negatives": 20},
+        "model": {"backbone": str(backbone), **RICH, "lora_targets": list(RICH["lora_targets"])},
+        "train": {"max_windows": 3, "local_lr": 0.5},
+        "federation": {"rounds": 3, "cohort": 15.0, "server_lr": 0.05},
+        "privacy": {"epsilon": epsilon, "delta": 1e-3, "clipping_norm": 0.5},
+        "seed": 5,
+    }
+    for section, settings in sections.items():
+        if isinstance(settings, dict):
+            tree.setdefault(section, {}).update(settings)
+        else:
+            tree[section] = settings
+    return from_dict(tree)
+
+
+@dataclass
+class Run:
+    """What a point left."""
+
+    folder: Path
+    outcome: dict
+    totals: list = field(default_factory=list)  # exact sums, in the order of the releases
+
+    @property
+    def files(self):
+        return run_files(self.folder, "point")
+
+    @property
+    def adapter(self) -> np.ndarray:
+        arrays = load_file(self.files.adapter)
+        return np.concatenate([arrays[name].ravel() for name in sorted(arrays)])
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.files.ledger)
+
+
+def prepare(folder: Path, engine, scale: float = 0.1):
+    """The files of a point with its initial adapter written."""
+    files = run_files(folder, "point")
+    for path in (files.initial, files.adapter):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if not files.initial.exists():
+        adapter = random_adapter(engine.schema, scale=scale).numpy()
+        save_file(engine.schema.split(adapter), files.initial)
+    return files
+
+
+def federate(folder: Path, grid, config: ExperimentConfig, monkeypatch, **arguments) -> Run:
+    """Run a point to its end and record the exact sums before noise."""
+    run = Run(folder, {})
+    release = Releases._release
+
+    def spy(self, kind, mechanism, total, round_number, q):
+        run.totals.append(total.copy())
+        return release(self, kind, mechanism, total, round_number, q)
+
+    files = prepare(folder, grid.engine)
+    with monkeypatch.context() as patch:
+        patch.setattr(Releases, "_release", spy)
+        run.outcome = run_federation(grid, config, files, simulated=True, **arguments)
+    return run
+
+
+INFINITE = math.inf
