@@ -1,0 +1,111 @@
+"""A sweep's results as the sweep writes them, with invented numbers."""
+
+import copy
+
+import pytest
+
+
+def _point(target, epsilon, seed, hit, full):
+    private = epsilon != "inf"
+    noise = 3.4 / target if private else 0.0
+    return {
+        "epsilon_target": target,
+        "epsilon": epsilon,
+        "epsilon_rdp": epsilon * 1.08 if private else "inf",
+        "epsilon_prv": epsilon * 1.01 if private else "inf",
+        "delta": 1e-4,
+        "unit": "user",
+        "relation": "add_remove",
+        "trust": "central",
+        "adversary": "Sees every released model; does not learn who was sampled.",
+        "noise_multiplier": noise,
+        "histogram_noise_multiplier": 9.5 if private else None,
+        "rounds": 6,
+        "sampling_probability": 0.25,
+        "cohort": 235.75,
+        "clipping_norm": 0.5,
+        "seed": seed,
+        "metrics": {
+            "hr@10": hit,
+            "hr@10_se": 0.016,
+            "ndcg@10": hit * 0.6,
+            "ndcg@10_se": 0.01,
+            "full_hr@10": full,
+            "full_hr@10_se": 0.01,
+            "full_ndcg@10": full * 0.5,
+            "full_ndcg@10_se": 0.007,
+            "mrr": hit * 0.5,
+            "users": 943,
+        },
+        "validation": {"hr@10": hit + 0.01},
+        "metrics_status": "evaluator only, not released",
+        "communication_bytes": {"up": 123_456_789, "down": 987_654_321},
+        "trained_parameters": 22_016,
+        "seconds": 412.7,
+        "ledger": {
+            "file": f"ledger-eps{target}-seed{seed}.jsonl",
+            "entries": 7,
+            "head": "ab" * 32,
+            "signature": "cd" * 64,
+            "public_key": "ef" * 32,
+        },
+        "history": [
+            {
+                "round": index + 1,
+                "participants": 230 + index,
+                "clipped_share": 0.9,
+                "signal_norm": 10.0 / (index + 1),
+                "noise_norm": 40.0 * noise,
+            }
+            for index in range(6)
+        ],
+    }
+
+
+_HITS = {1.0: 0.40, 2.0: 0.44, 4.0: 0.48, 8.0: 0.52, "inf": 0.71}
+
+_RESULTS = {
+    "schema": 1,
+    "starling": "0.1.0",
+    "complete": True,
+    "data": {
+        "spec": "movielens-100k",
+        "name": "MovieLens-100K",
+        "users": 943,
+        "items": 1682,
+        "interactions": 100_000,
+        "digest": "12" * 32,
+        "evaluated_users": 943,
+        "negatives": 99,
+    },
+    "config": {
+        "federation": {"rounds": 6, "cohort": 235.75},
+        "sweep": {"epsilons": [1.0, 2.0, 4.0, 8.0, "inf"], "seeds": [0, 1, 2]},
+    },
+    "environment": {"python": "3.11.9", "torch": "2.13.0", "device": "cpu"},
+    "points": [
+        _point(target, target if target == "inf" else target * 0.998, seed, hit + d, hit / 4 + d)
+        for target, hit in _HITS.items()
+        for seed, d in enumerate((-0.012, 0.003, 0.009))
+    ],
+    "references": {
+        "popularity": {"metrics": {"hr@10": 0.419, "ndcg@10": 0.231, "full_hr@10": 0.05}},
+        "zero_shot": {"metrics": {"hr@10": 0.21, "ndcg@10": 0.11, "full_hr@10": 0.02}},
+        "local_only": {"metrics": {"hr@10": 0.24, "ndcg@10": 0.12, "full_hr@10": 0.024}},
+        "centralized": {
+            "metrics": {
+                "hr@10": 0.768,
+                "hr@10_se": 0.014,
+                "ndcg@10": 0.476,
+                "full_hr@10": 0.196,
+                "full_ndcg@10": 0.102,
+            }
+        },
+    },
+}
+
+
+@pytest.fixture
+def results():
+    """Five epsilons and three seeds, with references; free to alter."""
+    return copy.deepcopy(_RESULTS)
