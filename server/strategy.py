@@ -132,7 +132,8 @@ class PrivateFedOpt(Strategy):
             "noise_norm": float(np.linalg.norm(noised - total)),
         }
         self.state.history.append(entry)
-        save(self.state, self._checkpoint)
+        if not self._validates(round_number):  # else one checkpoint covers step and selection
+            save(self.state, self._checkpoint)
         self._on_round(entry)
         return self.arrays(self.state.adapter), MetricRecord({"participants": len(self._cohort)})
 
@@ -144,14 +145,17 @@ class PrivateFedOpt(Strategy):
             )
             self.state.averaged += 1
 
+    def _validates(self, round_number: int) -> bool:
+        every = self.config.federation.evaluate_every
+        return not self._releases.private and every > 0 and round_number % every == 0
+
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Validation for selection: on non-private points only, where it costs no budget."""
         round_number = self._offset + server_round
-        every = self.config.federation.evaluate_every
         self._evaluated = []
-        if self._releases.private or not every or round_number % every:
+        if not self._validates(round_number):
             return []
         self._evaluated = list(grid.get_node_ids())
         return self._ask_ranks(self._evaluated, arrays, "validation", round_number)
