@@ -16,6 +16,9 @@ from shared.update import Update
 
 HISTOGRAM = "query.histogram"
 
+# What reading a record that a client made up can raise; ProtocolError is a ValueError.
+_MALFORMED = (KeyError, TypeError, ValueError, EOFError, OSError)
+
 
 def point_settings(config: ExperimentConfig) -> str:
     """The settings of a point as canonical JSON: what clients are told.
@@ -92,7 +95,7 @@ class Replies:
                     raise ProtocolError(
                         f"update weight = {update.weight:g}: expected {len(members)}, one per user"
                     )
-            except (ProtocolError, KeyError, TypeError) as error:
+            except _MALFORMED as error:
                 self.failures.append(f"refused an update: {error}")
                 continue
             self.answered |= set(members)
@@ -103,10 +106,14 @@ class Replies:
         sampled: list[int] = []
         full: list[int] = []
         for content, members in self._contents():
+            try:
+                pairs = _read_ranks(content, len(members))
+            except _MALFORMED as error:
+                self.failures.append(f"refused ranks: {error}")
+                continue
             self.answered |= set(members)
-            metrics = content.metric_records["metrics"]
-            sampled += cast(list[int], metrics["sampled"])
-            full += cast(list[int], metrics["full"])
+            sampled += pairs[0]
+            full += pairs[1]
         return sampled, full
 
     def _contents(self) -> Iterable[tuple[RecordDict, list[int]]]:
@@ -115,7 +122,11 @@ class Replies:
             if reply.has_error():
                 self.failures.append(f"a client failed (error code {reply.error.code})")
                 continue
-            members = cast(list[int], reply.content.config_records["config"]["contributors"])
+            try:
+                members = [*cast(list[int], reply.content.config_records["config"]["contributors"])]
+            except _MALFORMED:
+                self.failures.append("refused a reply that does not say whose it is")
+                continue
             fresh = set(members)
             if len(fresh) != len(members) or fresh & seen or not fresh <= self._asked:
                 self.failures.append("refused a reply that names a node twice or one not asked")
@@ -132,3 +143,12 @@ def _read_update(content: RecordDict) -> Update:
         float(cast(float, metrics["norm"])),
         str(content.config_records["config"]["schema"]),
     )
+
+
+def _read_ranks(content: RecordDict, users: int) -> tuple[list[int], list[int]]:
+    metrics = content.metric_records["metrics"]
+    sampled, full = (cast(list[int], metrics[name]) for name in ("sampled", "full"))
+    whole = all(isinstance(rank, int) and rank >= 0 for rank in [*sampled, *full])
+    if not whole or len(sampled) != len(full) or len(full) > users:
+        raise ProtocolError(f"expected two ranks >= 0 for each of at most {users} users")
+    return sampled, full

@@ -1,0 +1,105 @@
+"""The server's step equals the published formulas, and a restored optimiser continues."""
+
+import math
+
+import numpy as np
+import pytest
+
+from server.optimizer import ServerOptimizer
+from shared.config import FederationConfig
+
+pytestmark = pytest.mark.usefixtures("flower")
+
+DIM, ROUNDS = 6, 5
+
+
+def updates():
+    rng = np.random.default_rng(3)
+    return rng.normal(size=(ROUNDS, DIM)), rng.normal(size=DIM)
+
+
+def run(config, start, deltas, optimizer=None, first=1):
+    optimizer = optimizer or ServerOptimizer(config)
+    theta = start
+    for number, delta in enumerate(deltas, first):
+        theta = optimizer.step(number, theta, delta)
+    return theta, optimizer
+
+
+def sgd_momentum(config, start, deltas):
+    theta, momentum = start.copy(), np.zeros(DIM)
+    for delta in deltas:
+        momentum = config.beta_1 * momentum + delta
+        theta = theta + config.server_lr * momentum
+    return theta
+
+
+def adam(config, start, deltas):
+    """Reddi et al. 2021 with Flower's bias correction, whose exponent is the round plus one."""
+    theta, m, v = start.copy(), np.zeros(DIM), np.zeros(DIM)
+    for number, delta in enumerate(deltas, 1):
+        m = config.beta_1 * m + (1 - config.beta_1) * delta
+        v = config.beta_2 * v + (1 - config.beta_2) * delta**2
+        power = number + 1
+        rate = config.server_lr * math.sqrt(1 - config.beta_2**power) / (1 - config.beta_1**power)
+        theta = theta + rate * m / (np.sqrt(v) + config.tau)
+    return theta
+
+
+def yogi(config, start, deltas):
+    theta, m, v = start.copy(), np.zeros(DIM), np.zeros(DIM)
+    for delta in deltas:
+        m = config.beta_1 * m + (1 - config.beta_1) * delta
+        v = v - (1 - config.beta_2) * delta**2 * np.sign(v - delta**2)
+        theta = theta + config.server_lr * m / (np.sqrt(v) + config.tau)
+    return theta
+
+
+FORMULAS = {"fedavgm": sgd_momentum, "fedadam": adam, "fedyogi": yogi}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("beta_1", [0.0, 0.9])
+def test_equals_the_formula(name, beta_1):
+    config = FederationConfig(server_optimizer=name, server_lr=0.3, beta_1=beta_1, rounds=ROUNDS)
+    deltas, start = updates()
+    theta, _ = run(config, start, deltas)
+    np.testing.assert_allclose(theta, FORMULAS[name](config, start, deltas), rtol=1e-12)
+    assert theta.dtype == np.float64
+
+
+def test_rate_one_without_momentum_is_plain_averaging():
+    config = FederationConfig(server_optimizer="fedavgm", server_lr=1.0, beta_1=0.0)
+    deltas, start = updates()
+    theta, _ = run(config, start, deltas)
+    np.testing.assert_allclose(theta, start + deltas.sum(0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("cut", [0, 1, 3])
+def test_restored_continues_exactly(name, cut):
+    config = FederationConfig(server_optimizer=name, server_lr=0.3, rounds=ROUNDS)
+    deltas, start = updates()
+    whole, _ = run(config, start, deltas)
+    theta, first = run(config, start, deltas[:cut])
+    second = ServerOptimizer(config)
+    second.restore(first.state())
+    theta, _ = run(config, theta, deltas[cut:], second, first=cut + 1)
+    np.testing.assert_array_equal(theta, whole)
+
+
+@pytest.mark.parametrize(
+    ("decay", "shares"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("linear", [1, 0.75, 0.5, 0.25]),
+        ("cosine", [0.5 * (1 + math.cos(math.pi * t / 4)) for t in range(4)]),
+    ],
+)
+def test_the_rate_decays_over_the_rounds(decay, shares):
+    config = FederationConfig(
+        server_optimizer="fedavgm", server_lr=2.0, beta_1=0.0, rounds=4, lr_decay=decay
+    )
+    optimizer, zero = ServerOptimizer(config), np.zeros(1)
+    moved = [float(optimizer.step(t, zero, np.ones(1))[0]) for t in range(1, 5)]
+    assert moved == pytest.approx([2 * share for share in shares], rel=1e-12)
