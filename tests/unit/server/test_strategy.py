@@ -176,7 +176,7 @@ def test_the_checkpoint_comes_after_the_ledger_and_before_the_round_is_told(tmp_
 
 
 def test_an_empty_cohort_releases_pure_noise_and_is_recorded(tmp_path):
-    config = settings(federation={"cohort": 1e-3 * USERS})
+    config = settings(federation={"cohort": 0.02})  # a share of all
     adapter, outcome, found = run(tmp_path, grid := Canned(), config)
     assert grid.cohorts == [[], [], []]
     assert [entry["signal_norm"] for entry in outcome["history"]] == [0, 0, 0]
@@ -228,11 +228,14 @@ def test_a_round_in_which_every_reply_fails_raises_before_the_ledger(tmp_path):
 
 def test_two_budgets_and_two_seeds_share_no_noise(tmp_path):
     """Equal draws would let the difference of two points of a sweep cancel their noise."""
+
+    def nothing(message, request):
+        return Canned().good(message, request, np.zeros(DIM, dtype=np.float32))
+
     noises = []
     for number, (epsilon, seed) in enumerate([(1.0, 1), (2.0, 1), (1.0, 2), (1.0, 1)]):
-        config = settings(epsilon, federation={"cohort": 1e-3 * USERS, "rounds": 2})
-        config = config.at_epsilon(epsilon, seed)
-        adapter, outcome, _ = run(tmp_path / str(number), Canned(), config)
+        config = settings(epsilon, federation={"rounds": 2}).at_epsilon(epsilon, seed)
+        adapter, outcome, _ = run(tmp_path / str(number), Canned(answer=nothing), config)
         noises.append((adapter - flat(INITIAL)) / outcome["noise_multiplier"])
     np.testing.assert_allclose(noises[0], noises[3])
     for a, b in ((0, 1), (0, 2), (1, 2)):
