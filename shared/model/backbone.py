@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from shared.errors import ModelError
@@ -139,7 +140,7 @@ def load(source: BackboneSource, layers: int = 0) -> nn.Module:
             **pinned,
             **extra,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         first = str(error).splitlines()[0]
         raise ModelError(f"backbone {source.location}: cannot be loaded: {first}") from None
     _keep_first_layers(model, layers)

@@ -96,7 +96,8 @@ def _encode(texts: Sequence[str], source: BackboneSource, batch: int) -> Vectors
 
 def _read(file: Path, items: int) -> Vectors | None:
     try:
-        vectors = np.load(file, allow_pickle=False)
+        with file.open("rb") as stream:
+            vectors: Vectors = np.lib.format.read_array(stream, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None  # missing or torn: encode again
     good = vectors.ndim == 2 and len(vectors) == items and vectors.dtype == np.float32

@@ -1,0 +1,104 @@
+"""Item vectors: what they are, and a cache that is never trusted more than it deserves."""
+
+import numpy as np
+import pytest
+
+from shared.model import items
+from shared.model.backbone import resolve
+from shared.model.items import cache_folder, item_vectors
+from tests.support.tiny import HIDDEN
+
+TEXTS = ["Alpha. Drama", "Beta, a longer text about the sea", "Gamma", "Delta. Comedy"]
+
+
+@pytest.fixture
+def source(tiny_bert):
+    return resolve(str(tiny_bert))
+
+
+@pytest.fixture
+def encodings(monkeypatch):
+    """How often the language model was asked."""
+    calls, encode = [], items._encode
+
+    def spy(texts, *rest):
+        calls.append(list(texts))
+        return encode(texts, *rest)
+
+    monkeypatch.setattr(items, "_encode", spy)
+    return calls
+
+
+def cached(folder):
+    (file,) = (folder / "items").iterdir()
+    return file
+
+
+def test_vectors_are_centred_and_of_unit_length(source, tmp_path):
+    vectors = item_vectors(TEXTS, source, tmp_path)
+    assert vectors.shape == (4, HIDDEN)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    pooled = np.load(cached(tmp_path))
+    centred = pooled - pooled.mean(0)
+    np.testing.assert_allclose(
+        vectors * np.linalg.norm(centred, axis=1)[:, None], centred, atol=1e-5
+    )
+
+
+def test_a_vector_does_not_depend_on_the_batch_it_was_encoded_in(source, tmp_path):
+    """Padding is masked out of the mean."""
+    together = item_vectors(TEXTS, source, tmp_path / "a", batch=64)
+    alone = item_vectors(TEXTS, source, tmp_path / "b", batch=1)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_a_second_time_comes_from_the_cache(source, tmp_path, encodings):
+    first = item_vectors(TEXTS, source, tmp_path)
+    np.testing.assert_array_equal(item_vectors(TEXTS, source, tmp_path), first)
+    assert len(encodings) == 1
+
+
+def test_other_texts_or_another_order_are_another_entry(source, tmp_path, encodings):
+    item_vectors(TEXTS, source, tmp_path)
+    item_vectors([*TEXTS[:3], "Epsilon"], source, tmp_path)
+    item_vectors(TEXTS[::-1], source, tmp_path)
+    # Joined texts must not be confused with separate ones.
+    item_vectors(["Alpha", "Beta", "x"], source, tmp_path)
+    item_vectors(["AlphaBeta", "", "x"], source, tmp_path)
+    assert len(encodings) == 5
+
+
+SPOILED = {
+    "empty": lambda file: file.write_bytes(b""),
+    "torn": lambda file: file.write_bytes(file.read_bytes()[:-40]),
+    "nonsense": lambda file: file.write_bytes(b"nonsense"),
+    "fewer rows": lambda file: np.save(file, np.load(file)[:-1]),
+    "another type": lambda file: np.save(file, np.load(file).astype(np.float64)),
+    "not finite": lambda file: np.save(file, np.load(file) * np.nan),
+    "an archive": lambda file: file.write_bytes(b"PK\x03\x04 no archive"),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=list(SPOILED))
+def test_a_spoiled_cache_is_encoded_anew(spoil, source, tmp_path, encodings):
+    first = item_vectors(TEXTS, source, tmp_path)
+    spoil(cached(tmp_path))
+    np.testing.assert_array_equal(item_vectors(TEXTS, source, tmp_path), first)
+    assert len(encodings) == 2
+    item_vectors(TEXTS, source, tmp_path)
+    assert len(encodings) == 2  # and was repaired
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(source, tmp_path, encodings):
+    (tmp_path / "items").write_text("a file where the folder should be")
+    first = item_vectors(TEXTS, source, tmp_path)
+    np.testing.assert_array_equal(item_vectors(TEXTS, source, tmp_path), first)
+    assert len(encodings) == 2
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("STARLING_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("STARLING_CACHE")
+    assert cache_folder().name == "starling"
