@@ -176,7 +176,7 @@ def test_the_checkpoint_comes_after_the_ledger_and_before_the_round_is_told(tmp_
 
 
 def test_an_empty_cohort_releases_pure_noise_and_is_recorded(tmp_path):
-    config = settings(federation={"cohort": 0.02})  # a share of all
+    config = settings(federation={"cohort": 0.1}).at_epsilon(1.0, seed=2)  # which draws no one
     adapter, outcome, found = run(tmp_path, grid := Canned(), config)
     assert grid.cohorts == [[], [], []]
     assert [entry["signal_norm"] for entry in outcome["history"]] == [0, 0, 0]
