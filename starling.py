@@ -71,9 +71,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(_tell("interrupted; continue with --resume where the command offers it", 130))
     except KeyboardInterrupt:
         sys.exit(_tell("interrupted; continue with --resume where the command offers it", 130))
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.ClickException as error:
+        sys.exit(_tell(f"error: {error.format_message()}{_where(error)}", error.exit_code))
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except BrokenPipeError:
@@ -81,6 +83,11 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         sys.exit(_explain(error, debug="--debug" in arguments))
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _where(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see {context.command_path} --help)" if context else ""
 
 
 def _explain(error: Exception, debug: bool) -> int:
