@@ -47,12 +47,12 @@ def open_adapter(file: Path, population: Population) -> Trained:
     try:
         with safe_open(file, framework="np") as stream:
             arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            settings = (stream.metadata() or {})["settings"]
+            settings = json.loads((stream.metadata() or {})["settings"])
     except FileNotFoundError:
         raise ModelError(f"--adapter {file}: there is no such file") from None
-    except (SafetensorError, KeyError, OSError) as error:
+    except (SafetensorError, KeyError, OSError, ValueError) as error:
         raise ModelError(f"--adapter {file}: not an adapter of a run ({error})") from None
-    config = from_dict(json.loads(settings), source=str(file))
+    config = from_dict(settings, source=str(file))
     source = resolve(config.model.backbone)
     vectors = item_vectors(population.catalogue.texts, source)
     recommender = build_recommender(source, vectors, config.model)

@@ -108,12 +108,14 @@ def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: boo
 
 def _settings(config: Path | None, preset: str | None, resume: Path | None) -> dict[str, Any]:
     if resume is not None:
-        if not (resume / "config.toml").is_file():
+        file = resume / "config.toml"
+        if not file.is_file():
             raise ConfigError(f"--resume {resume}: holds no run (no config.toml)")
-        return load_toml(resume / "config.toml")
-    if config is not None:
-        return load_toml(config)
-    return load_toml(preset_file(preset or "default"))
+    else:
+        file = config or preset_file(preset or "default")
+    tree = load_toml(file)
+    from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything
+    return tree
 
 
 def preset_file(name: str) -> Path:

@@ -22,8 +22,8 @@ from simulations.workbench import Workbench
 
 
 def point_name(epsilon: float, seed: int) -> str:
-    """Name of a point's files, such as `eps-8-seed-0`."""
-    return f"eps-{epsilon:g}-seed-{seed}"
+    """Name of a point's files, such as `eps-8-seed-0`; different for any two points."""
+    return f"eps-{repr(epsilon).removesuffix('.0').replace('+', '')}-seed-{seed}"
 
 
 def run_point(
@@ -50,31 +50,47 @@ def run_point(
         The point as `results.json` holds it.
     """
     name = point_name(config.privacy.epsilon, config.seed)
+    sealed = directory / "points" / f"{name}.sealed.json"
+    # Sealed once: a later resumption must not vouch for a ledger that was altered since.
+    if not sealed.exists():
+        files = run_files(directory, name)
+        _federate(bench, config, directory, name, on_round, app)
+        outcome = json.loads(files.outcome.read_text(encoding="utf-8"))
+        outcome |= _spent(Ledger.open(files.ledger)) | {"adapter": f"adapters/{name}.safetensors"}
+        part = sealed.with_suffix(".part")
+        part.write_text(json.dumps(outcome), encoding="utf-8")  # infinity inside: ours alone
+        part.replace(sealed)
+    point: dict[str, Any] = json.loads(sealed.read_text(encoding="utf-8"))
+    return point
+
+
+def _federate(
+    bench: Workbench,
+    config: ExperimentConfig,
+    directory: Path,
+    name: str,
+    on_round: Listener,
+    app: ServerApp,
+) -> None:
+    """Run the ServerApp; one that completed before checks its ledger and evaluates again."""
     files = run_files(directory, name)
-    if not files.outcome.exists():
-        engine = bench.engine(config.model)
-        if not files.initial.exists():
-            schema = engine.schema
-            adapter = current(engine.recommender, schema).cpu().numpy()
-            save_file(schema.split(adapter), files.initial)
-        settings = files.initial.with_name(f"{name}.toml")
-        settings.write_text(dump_toml(config), encoding="utf-8")
-        token = listener.set(on_round)
-        try:
-            run_app(
-                app,
-                GRIDS[config.engine.engine](engine),
-                {
-                    "config": str(settings),
-                    "directory": str(directory),
-                    "name": name,
-                    "simulated": True,
-                },
-            )
-        finally:
-            listener.reset(token)
-    point: dict[str, Any] = json.loads(files.outcome.read_text(encoding="utf-8"))
-    return point | _spent(Ledger.open(files.ledger)) | {"adapter": f"adapters/{name}.safetensors"}
+    engine = bench.engine(config.model)
+    if not files.initial.exists():
+        adapter = current(engine.recommender, engine.schema).cpu().numpy()
+        save_file(engine.schema.split(adapter), files.initial)
+    settings = files.initial.with_name(f"{name}.toml")
+    settings.write_text(dump_toml(config), encoding="utf-8")
+    run_config: dict[str, str | bool] = {
+        "config": str(settings),
+        "directory": str(directory),
+        "name": name,
+        "simulated": True,
+    }
+    token = listener.set(on_round)
+    try:
+        run_app(app, GRIDS[config.engine.engine](engine), run_config)
+    finally:
+        listener.reset(token)
 
 
 def _spent(ledger: Ledger) -> dict[str, Any]:

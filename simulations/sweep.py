@@ -45,14 +45,15 @@ def run_sweep(
     Raises
     ------
     ConfigError
-        If the folder holds another experiment, or one and `resume` is false.
+        If the folder holds another experiment, or one and `resume` is false, or a setting does
+        not fit the data. Nothing was made then.
     """
-    _prepare(config, directory, resume)
+    _refuse_another(config, directory, resume)
     bench = Workbench(config)
+    settings = _points(config, bench)
     results = _opening(config, bench)
-    points = [(e, seed) for seed in config.sweep.seeds for e in config.sweep.epsilons]
+    _prepare(config, directory)
     references = config.sweep.references
-    settings = [config.at_epsilon(epsilon, seed) for epsilon, seed in points]
     rounds = sum(point.federation.rounds for point in settings)
     with SweepProgress(rounds + len(references), quiet=quiet) as progress:
         for name in references:
@@ -73,20 +74,41 @@ def run_sweep(
     return results
 
 
-def _prepare(config: ExperimentConfig, directory: Path, resume: bool) -> None:
+def _refuse_another(config: ExperimentConfig, directory: Path, resume: bool) -> None:
+    saved = directory / "config.toml"
+    if not saved.exists():
+        return
+    if not resume:
+        raise ConfigError(
+            f"{directory}: holds a run already; continue it with --resume {directory}, "
+            "or choose another --out"
+        )
+    if from_dict(load_toml(saved), str(saved)) != config:
+        raise ConfigError(f"{saved}: differs from these settings; choose another --out")
+
+
+def _points(config: ExperimentConfig, bench: Workbench) -> list[ExperimentConfig]:
+    """The settings of every point; what cannot run is refused before anything runs."""
+    for name, values in (("epsilons", config.sweep.epsilons), ("seeds", config.sweep.seeds)):
+        if not values or len(set(values)) < len(values):
+            raise ConfigError(f"sweep.{name} = {list(values)}: give at least one, and each once")
+    points = [
+        config.at_epsilon(epsilon, seed)
+        for seed in config.sweep.seeds
+        for epsilon in config.sweep.epsilons
+    ]
+    for point in points:
+        point.federation.expected_cohort(len(bench.population))
+        bench.engine(point.model)
+    return points
+
+
+def _prepare(config: ExperimentConfig, directory: Path) -> None:
     saved = directory / "config.toml"
     try:
         for folder in (directory, directory / "points", directory / "adapters"):
             folder.mkdir(parents=True, exist_ok=True)
-        if saved.exists():
-            if not resume:
-                raise ConfigError(
-                    f"{directory}: holds a run already; continue it with --resume {directory}, "
-                    "or choose another --out"
-                )
-            if from_dict(load_toml(saved), str(saved)) != config:
-                raise ConfigError(f"{saved}: differs from these settings; choose another --out")
-        else:
+        if not saved.exists():
             saved.write_text(dump_toml(config), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
