@@ -27,12 +27,12 @@ LINE_INTERVAL = 10.0  # seconds between plain lines
 
 
 class SweepProgress:
-    """Progress over the rounds of a whole sweep, used as a context manager.
+    """Progress over the client updates of a whole sweep, used as a context manager.
 
     Parameters
     ----------
-    total_rounds : int
-        Rounds of all points together, >= 0.
+    total : int
+        Local trainings of all points and references together, >= 0.
     quiet : bool
         Print nothing but `message`.
     console : rich.console.Console, optional
@@ -43,19 +43,19 @@ class SweepProgress:
 
     Examples
     --------
-    >>> with SweepProgress(total_rounds=40, quiet=True) as progress:
+    >>> with SweepProgress(total=40, quiet=True) as progress:
     ...     progress.point("epsilon 8, seed 0")
     ...     progress.advance(note="HR@10 .41")
     """
 
     def __init__(
         self,
-        total_rounds: int,
+        total: int,
         quiet: bool = False,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.total_rounds = total_rounds
+        self.total = total
         self.done = 0
         self._console = console or Console(stderr=True)
         self._quiet = quiet
@@ -71,10 +71,10 @@ class SweepProgress:
             return self
         if self._console.is_terminal:
             self._bar = _bar(self._console)
-            self._bar.add_task("starting", total=self.total_rounds, note="")
+            self._bar.add_task("starting", total=self.total, note="")
             self._bar.start()
         else:
-            self._line(f"{self.total_rounds} rounds to go")
+            self._line(f"{self.total} client updates to go")
         return self
 
     def __exit__(
@@ -89,7 +89,7 @@ class SweepProgress:
         elif not self._quiet:
             ended = "finished" if kind is None else "stopped"
             spent = _duration(self._clock() - self._started)
-            self._line(f"{ended} after {self.done}/{self.total_rounds} rounds, {spent}")
+            self._line(f"{ended} after {self.done}/{self.total} updates, {spent}")
 
     def point(self, label: str) -> None:
         """Name what is being worked on, such as `epsilon 8, seed 0`."""
@@ -99,25 +99,29 @@ class SweepProgress:
         elif not self._quiet:
             self._line(self._status())
 
-    def advance(self, rounds: int = 1, note: str = "") -> None:
-        """Count finished rounds; `note` is a short remark such as the last metric."""
-        self.done += rounds
+    def advance(self, updates: int = 1, note: str = "") -> None:
+        """Count finished client updates; `note` is a short remark such as the last metric."""
+        self.done += updates
         self._note = note or self._note
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], advance=rounds, note=self._note)
+            self._bar.update(self._bar.task_ids[0], advance=updates, note=self._note)
         elif not self._quiet and self._clock() - self._last_line >= LINE_INTERVAL:
             self._line(self._status())
+
+    def reach(self, updates: int) -> None:
+        """Say that this many are done in all: after work that was skipped or differed in size."""
+        self.advance(updates - self.done)
 
     def message(self, text: str) -> None:
         """Print a line that stays, above the bar; shown even when quiet."""
         self._line(text)
 
     def _status(self) -> str:
-        """`epsilon 8, seed 0: round 12/40, 1.50 rounds/s, 0:00:19 left, HR@10 .41`."""
-        parts = [f"round {self.done}/{self.total_rounds}"]
+        """`epsilon 8, seed 0: 120/400 updates, 15 updates/s, 0:00:19 left, HR@10 .41`."""
+        parts = [fX]
         seconds = self._clock() - self._started
         if self.done and seconds > 0:
-            left = max(self.total_rounds - self.done, 0) * seconds / self.done
+            left = max(self.total - self.done, 0) * seconds / self.done
             parts += [_rate(self.done / seconds), f"{_duration(left)} left"]
         if self._note:
             parts.append(self._note)
@@ -130,7 +134,7 @@ class SweepProgress:
 
 
 class _RateColumn(ProgressColumn):
-    """Rounds per second, or seconds per round when slow."""
+    """Client updates per second, or seconds per update when slow."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -147,12 +151,12 @@ def _bar(console: Console) -> Progress:
         TimeRemainingColumn(elapsed_when_finished=False),
         TextColumn("{task.fields[note]}", markup=False),
         console=console,
-        speed_estimate_period=120.0,  # rounds differ in length between points
+        speed_estimate_period=120.0,  # updates differ in cost between points
     )
 
 
 def _rate(per_second: float) -> str:
-    return f"{per_second:.2f} rounds/s" if per_second >= 0.5 else f"{1 / per_second:.1f} s/round"
+    return f"{per_second:.3g} updates/s" if per_second >= 0.5 else f"{1 / per_second:.1f} s/update"
 
 
 def _duration(seconds: float) -> str:

@@ -20,7 +20,7 @@ from shared.model.adapter import current
 from simulations.engine import CohortEngine
 from simulations.workbench import Workbench
 
-Advance = Callable[[str], None]
+Advance = Callable[[int, str], None]  # client updates done, a remark
 
 
 def popularity(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
             sampled += found[0]
             full += found[1]
         done += len(members)
-        advance(f"local only: {done} users")
+        advance(len(members) * settings.local_steps, f"{done} users")
     return {
         "metrics": ranking_metrics(*ranks["test"]),
         "validation": ranking_metrics(*ranks["validation"]),
@@ -90,7 +90,8 @@ def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) ->
             optimizer.step()
         found = engine.evaluate(bench.users, theta.detach(), "validation", config)
         metrics = ranking_metrics(*found)
-        advance(f"centralized: epoch {epoch + 1}, HR@10 {metrics['hr@10']:.3f}")
+        remark = f"epoch {epoch + 1}, validation HR@10 {metrics['hr@10']:.3f}"
+        advance(len(bench.users), remark)
         score = metrics["hr@10"] + metrics["ndcg@10"]
         if score > best[0]:
             best = score, theta.detach().clone()
@@ -129,3 +130,12 @@ REFERENCES = {
     "local_only": local_only,
     "centralized": centralized,
 }
+
+
+def planned_updates(name: str, config: ExperimentConfig, users: int) -> int:
+    """Client updates that a reference amounts to, for telling how much is left."""
+    per_user = {
+        "local_only": config.references.local_steps,
+        "centralized": config.references.centralized_epochs,
+    }
+    return users * per_user.get(name, 0)

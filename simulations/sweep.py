@@ -18,7 +18,7 @@ from shared.data.split import MIN_EVALUATED
 from shared.errors import ConfigError
 from simulations.point import run_point
 from simulations.progress import SweepProgress
-from simulations.references import REFERENCES
+from simulations.references import REFERENCES, planned_updates
 from simulations.report import draw_curve, write_report
 from simulations.summary import summarise
 from simulations.workbench import Workbench
@@ -54,17 +54,20 @@ def run_sweep(
     results = _opening(config, bench)
     _prepare(config, directory)
     references = config.sweep.references
-    rounds = sum(point.federation.rounds for point in settings)
-    with SweepProgress(rounds + len(references), quiet=quiet) as progress:
+    users = len(bench.population)
+    work = [planned_updates(name, config, users) for name in references]
+    work += [_planned_updates(point, users) for point in settings]
+    with SweepProgress(sum(work), quiet=quiet) as progress:
         for name in references:
             progress.point(name.replace("_", " "))
             results["references"][name] = _reference(name, bench, config, directory, progress)
-            progress.advance()
+            progress.reach(sum(work[: len(results["references"])]))
         for point in settings:
             progress.point(f"epsilon {point.privacy.epsilon:g}, seed {point.seed}")
             results["points"].append(
                 run_point(bench, point, directory, lambda entry: _tell(entry, progress))
             )
+            progress.reach(sum(work[: len(references) + len(results["points"])]))
             _write(results, directory)
     results["complete"] = True
     results["summary"] = summarise(results["points"])
@@ -72,6 +75,10 @@ def run_sweep(
     draw_curve(_finite(results), directory / "curve.png")
     write_report(_finite(results), directory)
     return results
+
+
+def _planned_updates(point: ExperimentConfig, users: int) -> int:
+    return round(point.federation.rounds * point.federation.expected_cohort(users))
 
 
 def _refuse_another(config: ExperimentConfig, directory: Path, resume: bool) -> None:
@@ -158,7 +165,7 @@ def _reference(
         done: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return done
     started = time.monotonic()
-    found = REFERENCES[name](bench, config, lambda note: progress.advance(0, note))
+    found = REFERENCES[name](bench, config, progress.advance)
     found["seconds"] = time.monotonic() - started
     found["metrics_status"] = "evaluator only, not released"
     _atomic(file, json.dumps(found))
@@ -169,7 +176,7 @@ def _tell(entry: dict[str, float], progress: SweepProgress) -> None:
     if "hr@10" in entry:  # a second word on a round that was counted already
         progress.advance(0, f"validation HR@10 {entry['hr@10']:.3f}")
     else:
-        progress.advance(1, f"round {entry['round']:.0f}")
+        progress.advance(int(entry["participants"]), f"round {entry['round']:.0f}")
 
 
 def _write(results: dict[str, Any], directory: Path) -> None:

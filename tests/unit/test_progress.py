@@ -34,13 +34,13 @@ def test_off_a_terminal_lines_are_plain_occasional_and_state_rate_and_time_left(
     lines = text.splitlines()
     assert progress.done == 50
     assert "\x1b" not in text
-    assert lines[0] == "100 rounds to go"
-    assert lines[1] == "epsilon 8, seed 0: round 0/100"
+    assert lines[0] == "100 client updates to go"
+    assert lines[1] == "epsilon 8, seed 0: 0/100 updates"
     # 50 seconds of rounds, one line per 10 seconds
-    assert lines[2] == "epsilon 8, seed 0: round 10/100, 1.00 rounds/s, 0:01:30 left, HR@10 .41"
+    assert lines[2] == "epsilon 8, seed 0: 10/100 updates, 1 updates/s, 0:01:30 left, HR@10 .41"
     assert sum("left" in line for line in lines) == 5
     assert lines[-2] == "a [bold] remark"
-    assert lines[-1] == "finished after 50/100 rounds, 0:00:50"
+    assert lines[-1] == "finished after 50/100 updates, 0:00:50"
 
 
 def test_quiet_prints_messages_alone():
@@ -64,7 +64,7 @@ def test_an_interrupted_run_says_so():
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         pass
-    assert sink.getvalue().splitlines()[-1].startswith("stopped after 3/10 rounds")
+    assert sink.getvalue().splitlines()[-1].startswith("stopped after 3/10 updates")
 
 
 def test_slow_work_is_told_in_seconds_per_round_and_no_work_divides_by_nothing():
@@ -72,8 +72,8 @@ def test_slow_work_is_told_in_seconds_per_round_and_no_work_divides_by_nothing()
     with SweepProgress(2, console=Console(file=sink, width=200), clock=clock) as progress:
         clock.now += 30.0
         progress.advance()
-    assert "30.0 s/round, 0:00:30 left" in sink.getvalue()
+    assert "30.0 s/update, 0:00:30 left" in sink.getvalue()
     sink = io.StringIO()
     with SweepProgress(0, console=Console(file=sink, width=200), clock=clock) as progress:
         progress.point("")
-    assert "finished after 0/0 rounds, 0:00:00" in sink.getvalue()
+    assert "finished after 0/0 updates, 0:00:00" in sink.getvalue()
