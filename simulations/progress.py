@@ -118,7 +118,7 @@ class SweepProgress:
 
     def _status(self) -> str:
         """`epsilon 8, seed 0: 120/400 updates, 15 updates/s, 0:00:19 left, HR@10 .41`."""
-        parts = [fX]
+        parts = [f"{self.done}/{self.total} updates"]
         seconds = self._clock() - self._started
         if self.done and seconds > 0:
             left = max(self.total - self.done, 0) * seconds / self.done
