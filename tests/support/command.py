@@ -1,0 +1,94 @@
+"""The command as a person runs it, in this process or in one of its own."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import starling
+
+SETTINGS = """
+[data]
+spec = "world"
+users = 40
+negatives = 30
+[model]
+layers = 1
+max_length = 12
+lora_rank = 2
+item_rank = 2
+projection_rank = 4
+[train]
+max_windows = 2
+[federation]
+rounds = {rounds}
+cohort = 12
+evaluate_every = 1
+[sweep]
+epsilons = [2.0, inf]
+references = [{references}]
+[references]
+centralized_epochs = 1
+local_steps = 1
+"""
+REFERENCES = ("popularity", "zero_shot", "local_only", "centralized")
+
+
+def write_settings(folder: Path, rounds: int = 2, references=REFERENCES) -> Path:
+    file = folder / "settings.toml"
+    names = ", ".join(f'"{name}"' for name in references)
+    file.write_text(SETTINGS.format(rounds=rounds, references=names))
+    return file
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of an error; anything else fails the test."""
+        lines = self.err.strip().splitlines()
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+def command(*arguments) -> Done:
+    """Run `starling ...` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            starling.main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def script() -> str:
+    """The installed `starling`."""
+    return str(Path(sys.executable).with_name("starling"))
+
+
+def start(*arguments) -> subprocess.Popen:
+    """Start `starling ...` in a process of its own."""
+    return subprocess.Popen(
+        [script(), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())
