@@ -24,12 +24,13 @@ from simulations.workbench import Workbench
 # name -> what it changes in the [private] sections of the default preset
 CANDIDATES: dict[str, dict[str, dict[str, Any]]] = {
     "preset": {},
-    "no training (histogram and text only)": {"federation": {"server_lr": 1e-9}},
-    "core 16 without LoRA": {"model": {"lora_rank": 0}},
-    "core 32": {"model": {"projection_rank": 32}},
-    "core 64": {"model": {"projection_rank": 64}},
-    "16 rounds": {"federation": {"rounds": 16}},
-    "LoRA 8, core 0": {"model": {"lora_rank": 8, "projection_rank": 0}},
+    "histogram and public text only": {"federation": {"rounds": 1, "server_lr": 1e-9}},
+    "core 16, 8 rounds": {
+        "model": {"projection_rank": 16},
+        "federation": {"rounds": 8, "server_lr": 0.1, "lr_decay": "constant"},
+    },
+    "without LoRA": {"model": {"lora_rank": 0}},
+    "LoRA 8, no core": {"model": {"lora_rank": 8, "projection_rank": 0}},
     "no summary": {"model": {"summary_scale": 0.0, "hidden_scale": 0.5}},
 }
 RESULTS = Path(__file__).parent / "results" / "tune_private.json"

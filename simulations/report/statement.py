@@ -42,7 +42,7 @@ TRUST = {
     "local": "Every device's own message carries its noise, so the server need not be trusted.",
 }
 LIMITS = (
-    "Every number about accuracy, signal and clipping on this page was computed from the users' "
+    "Every number about accuracy and signal on this page was computed from the users' "
     "data without noise. It is for the evaluator: the budget does not cover it, and it is not for "
     "release.",
     "This is a simulation. Its noise comes from a seeded generator, so that it can be repeated; "

@@ -224,7 +224,6 @@ def noise_rows(results: Results) -> list[Row]:
         if not (signal and noise):
             continue
         ratio = float(np.median(noise) / np.median(signal)) if np.median(signal) > 0 else math.inf
-        clipped = series(point, "clipped_share")
         rows.append(
             {
                 "target": number(epsilon_of(point["epsilon_target"])),
@@ -232,7 +231,6 @@ def noise_rows(results: Results) -> list[Row]:
                 "signal": number(float(np.median(signal)), 3),
                 "noise": number(float(np.median(noise)), 3),
                 "ratio": number(ratio, 3),
-                "clipped": f"{100 * float(np.median(clipped)):.0f}%" if clipped else MISSING,
             }
         )
     return rows

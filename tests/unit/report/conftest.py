@@ -53,7 +53,6 @@ def _point(target, epsilon, seed, hit, full):
             {
                 "round": index + 1,
                 "participants": 230 + index,
-                "clipped_share": 0.9,
                 "signal_norm": 10.0 / (index + 1),
                 "noise_norm": 40.0 * noise,
             }
