@@ -11,7 +11,8 @@ export HF_HUB_OFFLINE = 1
 .PHONY: demo test lint setup clean
 
 demo: .venv/.ready
-	$(BIN)/starling simulate --preset demo --out runs/demo
+	if test -f runs/demo/config.toml; then $(BIN)/starling simulate --resume runs/demo; \
+	else $(BIN)/starling simulate --preset demo --out runs/demo; fi
 
 test: .venv/.ready lint
 	$(BIN)/python -m pytest --durations=15
@@ -32,4 +33,4 @@ setup: .venv/.ready
 	touch $@
 
 clean:
-	rm -rf .venv runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

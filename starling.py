@@ -29,7 +29,7 @@ COMMANDS = {
     "recommend": ("simulations.cli", "Recommend items to one user, and say why."),
 }
 
-INTERRUPTED = 130
+INTERRUPTED = "interrupted; continue with --resume where the command offers it"
 
 
 class Rooms(click.Group):
@@ -64,13 +64,16 @@ def cli(context: click.Context, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; errors become one line and an exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments  # wherever it stands
     try:
-        status: Any = cli.main(arguments, prog_name="starling", standalone_mode=False)
+        status: Any = cli.main(
+            [a for a in arguments if a != "--debug"], prog_name="starling", standalone_mode=False
+        )
     except click.exceptions.Abort:
-        sys.exit(_tell("interrupted; continue with --resume where the command offers it", 130))
+        sys.exit(_tell(INTERRUPTED, 130))
     except KeyboardInterrupt:
-        sys.exit(_tell("interrupted; continue with --resume where the command offers it", 130))
+        sys.exit(_tell(INTERRUPTED, 130))
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
@@ -81,7 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.exit(0)  # the reader, such as `head`, has seen enough
     except Exception as error:
-        sys.exit(_explain(error, debug="--debug" in arguments))
+        sys.exit(_explain(error, debug=debug))
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -102,7 +105,7 @@ def _explain(error: Exception, debug: bool) -> int:
     if isinstance(error, OSError) and error.strerror:
         return _tell(f"error: {error.filename or 'a file'}: {error.strerror}", 2)
     kind = type(error).__name__
-    return _tell(f"error: {kind}: {error} (unexpected; --debug before the command shows where)", 1)
+    return _tell(f"error: {kind}: {error} (unexpected; --debug shows where)", 1)
 
 
 def _tell(line: str, status: int) -> int:

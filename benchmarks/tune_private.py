@@ -1,6 +1,6 @@
 """Compare settings for noised points on other people's data than they are then used on.
 
-    python benchmarks/tune_private.py [--data movielens-1m] [--users 943] [--epsilon 8] [--only NAME]
+    python benchmarks/tune_private.py [--data SPEC] [--users N] [--epsilon E] [--only NAME]
 
 Choosing settings by looking at private data is itself a release. So the committed presets'
 `[private]` sections were chosen here: on the first 943 users of MovieLens-1M, by validation, never
@@ -25,13 +25,14 @@ from simulations.workbench import Workbench
 CANDIDATES: dict[str, dict[str, dict[str, Any]]] = {
     "preset": {},
     "histogram and public text only": {"federation": {"rounds": 1, "server_lr": 1e-9}},
-    "core 16, 8 rounds": {
+    "server_lr 0.1": {"federation": {"server_lr": 0.1}},
+    "8 rounds, core 16, server_lr 0.1 constant": {
         "model": {"projection_rank": 16},
-        "federation": {"rounds": 8, "server_lr": 0.1, "lr_decay": "constant"},
+        "federation": {"rounds": 8, "server_lr": 0.1, "lr_decay": "constant", "average_last": 0.5},
     },
-    "without LoRA": {"model": {"lora_rank": 0}},
     "LoRA 8, no core": {"model": {"lora_rank": 8, "projection_rank": 0}},
     "no summary": {"model": {"summary_scale": 0.0, "hidden_scale": 0.5}},
+    "without LoRA": {"model": {"lora_rank": 0}},
 }
 RESULTS = Path(__file__).parent / "results" / "tune_private.json"
 
@@ -59,6 +60,7 @@ def main() -> None:
     bench = Workbench(from_dict(base))
     logging.getLogger("flwr").setLevel(logging.WARNING)
     rows = []
+    RESULTS.parent.mkdir(exist_ok=True)
     for name in chosen.only or CANDIDATES:
         config = candidate(base, CANDIDATES[name]).at_epsilon(chosen.epsilon, chosen.seed)
         with tempfile.TemporaryDirectory() as folder:
@@ -76,9 +78,8 @@ def main() -> None:
             f"full HR@10 {found['full_hr@10']:.3f}",
             flush=True,
         )
-    RESULTS.parent.mkdir(exist_ok=True)
-    settings = {k: v for k, v in vars(chosen).items() if k != "only"}
-    RESULTS.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
+        settings = {k: v for k, v in vars(chosen).items() if k != "only"}
+        RESULTS.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -36,6 +38,25 @@ class Trained:
     config: ExperimentConfig
 
 
+def read_adapter(file: Path) -> tuple[dict[str, npt.NDArray[np.float32]], ExperimentConfig]:
+    """The tensors of an adapter file, and the settings it was trained under.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing or no adapter of a run.
+    """
+    try:
+        with safe_open(file, framework="np") as stream:
+            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            settings = (stream.metadata() or {})["settings"]
+    except FileNotFoundError:
+        raise ModelError(f"--adapter {file}: there is no such file") from None
+    except (SafetensorError, KeyError, OSError) as error:
+        raise ModelError(f"--adapter {file}: not an adapter of a run ({error})") from None
+    return arrays, from_dict(json.loads(settings), source=str(file))
+
+
 def open_adapter(file: Path, population: Population) -> Trained:
     """Read an adapter and build its model over a population's catalogue.
 
@@ -44,16 +65,17 @@ def open_adapter(file: Path, population: Population) -> Trained:
     ModelError
         If the file is missing, is no adapter, or was trained on another catalogue.
     """
-    try:
-        with safe_open(file, framework="np") as stream:
-            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            settings = json.loads((stream.metadata() or {})["settings"])
-    except FileNotFoundError:
-        raise ModelError(f"--adapter {file}: there is no such file") from None
-    except (SafetensorError, KeyError, OSError, ValueError) as error:
-        raise ModelError(f"--adapter {file}: not an adapter of a run ({error})") from None
-    config = from_dict(settings, source=str(file))
+    arrays, config = read_adapter(file)
     source = resolve(config.model.backbone)
+    for what, here, then in (
+        ("items", population.catalogue.digest, config.data.catalogue),
+        ("backbone weights", source.digest, config.model.backbone_sha256),
+    ):
+        if then is not None and here != then:
+            raise ModelError(
+                f"--adapter {file}: was trained on other {what} ({then[:12]}) than those of "
+                f"{population.name} ({here[:12]}); give what it was trained on"
+            )
     vectors = item_vectors(population.catalogue.texts, source)
     recommender = build_recommender(source, vectors, config.model)
     schema = AdapterSchema.of(recommender)

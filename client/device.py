@@ -22,20 +22,14 @@ from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.clipping import L2Clip
+from shared.privacy.histogram import HISTOGRAM_CLIP, histogram_schema
 from shared.update import Update
-
-HISTOGRAM_CLIP = L2Clip(1.0)
 
 
 def update_clip(config: ExperimentConfig) -> L2Clip | None:
     """The clip of a user's update; None at infinite epsilon, where nothing is bounded."""
     finite = np.isfinite(config.privacy.epsilon)
     return L2Clip(config.privacy.clipping_norm) if finite else None
-
-
-def histogram_schema(items: int) -> str:
-    """The schema of a popularity histogram over a catalogue of this size."""
-    return f"histogram:{items}"
 
 
 def user_histogram(history: npt.NDArray[np.int64], items: int) -> npt.NDArray[np.float32]:

@@ -13,7 +13,7 @@ from client.device import Device
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.log import InteractionLog
 from shared.data.sources import open_log
-from shared.errors import ConfigError
+from shared.errors import ConfigError, ModelError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
@@ -52,4 +52,9 @@ def _log(spec: str) -> InteractionLog:
 @lru_cache(maxsize=2)
 def _recommender(spec: str, model: ModelConfig) -> Recommender:
     source = resolve(model.backbone)
+    if model.backbone_sha256 not in (None, source.digest):
+        raise ModelError(
+            f"model.backbone = {model.backbone}: the weights here are {source.digest[:12]}, the "
+            f"server's {str(model.backbone_sha256)[:12]}; install the same"
+        )
     return build_recommender(source, item_vectors(_log(spec).catalogue.texts, source), model)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as save_tensors
 
 from shared.errors import ConfigError
+from shared.files import write_atomically
 
 Vector = npt.NDArray[np.float64]
 
@@ -61,11 +61,7 @@ def save(state: ServerState, file: Path) -> None:
     plain = {k: v for k, v in vars(state).items() if k not in (*_VECTORS, "optimizer")}
     tensors = {name: np.ascontiguousarray(getattr(state, name)) for name in _VECTORS}
     tensors |= {f"optimizer.{k}": np.ascontiguousarray(v) for k, v in state.optimizer.items()}
-    part = file.with_suffix(".part")
-    save_file(tensors, part, metadata={"state": json.dumps(plain)})
-    with part.open("rb") as stream:
-        os.fsync(stream.fileno())
-    part.replace(file)
+    write_atomically(file, save_tensors(tensors, metadata={"state": json.dumps(plain)}))
 
 
 def load(file: Path) -> ServerState | None:

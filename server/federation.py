@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from server.checkpoint import ServerState, load
+from server.checkpoint import save as save_state
 from server.messages import HISTOGRAM, Replies, point_settings, requests
-from server.releases import ADVERSARY, HISTOGRAM_CLIP, Releases
+from server.releases import ADVERSARY, Releases
 from server.sampling import PoissonSampler
 from server.strategy import PrivateFedOpt, RoundEntry
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, LedgerError, ProtocolError
+from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
+from shared.privacy.histogram import HISTOGRAM_CLIP, histogram_schema, popularity_bias
 
 Vector = npt.NDArray[np.float64]
 BIAS = "item_bias.weight"
@@ -93,17 +95,15 @@ def run_federation(
         config.seed if simulated else None,
     )
     releases = Releases(config, len(nodes), sampler.probability, files.ledger, simulated)
-    state = load(files.checkpoint)
+    state = _resumed(files, releases, simulated)
     if state is None:
         state = ServerState(adapter=schema.join(arrays))
-        if config.federation.popularity_start:
-            _start_from_popularity(grid, nodes, config, schema, state, releases)
-    elif not releases.ledger.extends(*state.ledger):
-        raise LedgerError(
-            f"{files.ledger}: does not continue the ledger of {files.checkpoint}; one of them was "
-            "replaced or cut"
-        )
-    strategy = PrivateFedOpt(config, schema, state, sampler, releases, files.checkpoint, on_round)
+        if config.federation.popularity_start and not releases.histogram_spent:
+            _start_from_popularity(grid, nodes, config, schema, state, releases, simulated)
+        save_state(state, files.checkpoint)
+    strategy = PrivateFedOpt(
+        config, schema, state, sampler, releases, files.checkpoint, on_round, merge=simulated
+    )
     strategy.start(
         grid,
         initial_arrays=strategy.arrays(state.adapter),
@@ -116,10 +116,28 @@ def run_federation(
     if simulated:
         outcome["validation"] = strategy.evaluate(grid, adapter, "validation")
         outcome["metrics"] = strategy.evaluate(grid, adapter, "test")
+        outcome["history"] = state.history  # cohort sizes and exact norms: the evaluator's too
         outcome["metrics_status"] = "evaluator only, not released"
     outcome["seconds"] = time.monotonic() - started
-    _write_json(outcome, files.outcome)
+    write_atomically(files.outcome, json.dumps(outcome))  # infinity inside: read by json.loads
     return outcome
+
+
+def _resumed(files: RunFiles, releases: Releases, simulated: bool) -> ServerState | None:
+    """The state to continue from; None at the very start."""
+    state = load(files.checkpoint)
+    if state is None:
+        return None
+    if not releases.ledger.extends(*state.ledger):
+        raise LedgerError(
+            f"{files.ledger}: does not continue the ledger of {files.checkpoint}; one of them was "
+            "replaced or cut"
+        )
+    if not simulated:
+        # Recorded, then lost in a crash: with fresh noise a repetition would be a second release,
+        # so the round counts as spent and the next one follows.
+        state.round_number = max(state.round_number, releases.last_round)
+    return state
 
 
 def _start_from_popularity(
@@ -129,27 +147,21 @@ def _start_from_popularity(
     schema: AdapterSchema,
     state: ServerState,
     releases: Releases,
+    merge: bool,
 ) -> None:
-    """Set the item bias to the logarithm of a noised popularity histogram.
-
-    b_i = strength log((max(c_i, 0) + kappa) / mean), kappa = 1 + z: counts below the noise look
-    alike. Post-processing of one release.
-    """
-    if BIAS not in schema.names:
-        raise ConfigError("federation.popularity_start = true needs model.item_bias = true")
+    """Set the item bias to the logarithm of a noised popularity histogram."""
     where = schema.slice_of(BIAS)
     items = where.stop - where.start
-    replies = Replies(
-        grid.send_and_receive(requests(nodes, HISTOGRAM, point_settings(config), round_number=0)),
-        nodes,
-    )
+    messages = requests(nodes, HISTOGRAM, point_settings(config), round_number=0, merge=merge)
+    replies = Replies(grid.send_and_receive(messages), nodes, merge)
     total = np.zeros(items)
-    for update in replies.updates(f"histogram:{items}", items, HISTOGRAM_CLIP.norm):
+    for update in replies.updates(histogram_schema(items), items, HISTOGRAM_CLIP.norm):
         total += update.vector
     if not replies.answered:
         raise ProtocolError(f"popularity histogram: no client answered: {replies.failures[:1]}")
-    counts = np.maximum(releases.histogram(total), 0) + 1 + releases.histogram_noise
-    state.adapter[where] = config.federation.popularity_strength * np.log(counts / counts.mean())
+    state.adapter[where] = popularity_bias(
+        releases.histogram(total), releases.histogram_noise, config.federation.popularity_strength
+    )
     state.ledger = releases.position()
     state.bytes_up += len(replies.answered) * 4 * items
 
@@ -178,21 +190,9 @@ def _outcome(
         "seed": config.seed,
         "communication_bytes": {"up": state.bytes_up, "down": state.bytes_down},
         "trained_parameters": schema.dim,
-        "history": state.history,
     }
 
 
 def _save_adapter(arrays: Arrays, settings: str, file: Path) -> None:
     """An adapter and, beside it in the same file, the settings that make it usable."""
-    part = file.with_suffix(".part")
-    save_file(dict(arrays), part, metadata={"settings": settings})
-    part.replace(file)
-
-
-def _write_json(tree: dict[str, Any], file: Path) -> None:
-    part = file.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as stream:
-        json.dump(tree, stream)  # infinity inside: read back by json.loads only
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(file)
+    write_atomically(file, save(dict(arrays), metadata={"settings": settings}))

@@ -37,6 +37,7 @@ def requests(
     settings: str,
     *,
     round_number: int,
+    merge: bool,
     arrays: Arrays | None = None,
     schema: str = "",
     phase: str = "",
@@ -48,7 +49,7 @@ def requests(
             "settings": settings,
             "schema": schema,
             "phase": phase,
-            "merge": True,
+            "merge": merge,
         }
     )
     content = RecordDict({"config": fields})
@@ -65,6 +66,9 @@ class Replies:
     replies : iterable of Message
     asked : sequence of int
         The nodes that requests went to.
+    merge : bool
+        Whether one reply may sum several nodes: only where one trusted process runs them all, as
+        in a simulation. Otherwise a node speaks for itself alone, and its norm is checked as such.
 
     Attributes
     ----------
@@ -75,8 +79,9 @@ class Replies:
         The nodes whose replies counted.
     """
 
-    def __init__(self, replies: Iterable[Message], asked: Sequence[int]) -> None:
+    def __init__(self, replies: Iterable[Message], asked: Sequence[int], merge: bool) -> None:
         self._replies = replies
+        self._merge = merge
         self._asked = set(asked)
         self.answered: set[int] = set()
         self.failures: list[str] = []
@@ -128,6 +133,9 @@ class Replies:
                 self.failures.append("refused a reply that does not say whose it is")
                 continue
             fresh = set(members)
+            if not self._merge and members != [reply.metadata.src_node_id]:
+                self.failures.append("refused a reply that speaks for another node")
+                continue
             if len(fresh) != len(members) or fresh & seen or not fresh <= self._asked:
                 self.failures.append("refused a reply that names a node twice or one not asked")
                 continue

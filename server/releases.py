@@ -18,13 +18,13 @@ from shared.errors import ConfigError
 from shared.privacy.accountant import Calibration, calibrate, default_delta
 from shared.privacy.chain import LedgerHeader
 from shared.privacy.clipping import L2Clip
+from shared.privacy.histogram import HISTOGRAM_CLIP
 from shared.privacy.ledger import Ledger
 from shared.privacy.mechanism import GaussianMechanism
 from shared.privacy.noise import NoiseSource
 from shared.privacy.policy import policy_hash
 
 Vector = npt.NDArray[np.float64]
-HISTOGRAM_CLIP = L2Clip(1.0)
 
 ADVERSARY = (
     "anyone who sees every released adapter and the settings, but not which users were sampled; "
@@ -58,6 +58,11 @@ class Releases:
         simulated: bool,
     ) -> None:
         privacy = config.privacy
+        if privacy.delta is not None and privacy.delta > 1 / users:
+            raise ConfigError(
+                f"privacy.delta = {privacy.delta:g}: at most 1/{users} = {1 / users:.2g}, one over "
+                "the users; above that, publishing one person outright would be allowed"
+            )
         self.private = math.isfinite(privacy.epsilon)
         self.delta = privacy.delta if privacy.delta is not None else default_delta(users)
         self.sampling_probability = sampling_probability
@@ -108,6 +113,18 @@ class Releases:
         if config.federation.popularity_start and not recorded["histogram"]:
             plan.append(("histogram", self._histogram.event(1.0), 1))
         ledger.admit(plan)
+
+    @property
+    def histogram_spent(self) -> bool:
+        """Whether a histogram was recorded whose release must not be repeated with fresh noise."""
+        recorded = any(entry.release == "histogram" for entry in self.ledger.entries)
+        return recorded and self._seed is None
+
+    @property
+    def last_round(self) -> int:
+        """The last round whose update was recorded; 0 before the first."""
+        rounds = [entry.round for entry in self.ledger.entries if entry.release == "update"]
+        return max(rounds, default=0)
 
     def position(self) -> tuple[int, str]:
         """Length and head of the ledger."""

@@ -57,6 +57,8 @@ class PrivateFedOpt(Strategy):
         Written after every round.
     on_round : callable
         Told of every completed round.
+    merge : bool
+        Whether one reply may sum several clients; see `server.messages.Replies`.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class PrivateFedOpt(Strategy):
         releases: Releases,
         checkpoint: Path,
         on_round: Callable[[RoundEntry], None],
+        *,
+        merge: bool,
     ) -> None:
         self.config = config
         self.schema = schema
@@ -76,6 +80,7 @@ class PrivateFedOpt(Strategy):
         self._releases = releases
         self._checkpoint = checkpoint
         self._on_round = on_round
+        self._merge = merge
         self._settings = point_settings(config)
         self._rule = RULES[config.federation.aggregation]()
         self._optimizer = ServerOptimizer(config.federation)
@@ -99,6 +104,7 @@ class PrivateFedOpt(Strategy):
             MessageType.TRAIN,
             self._settings,
             round_number=round_number,
+            merge=self._merge,
             arrays={name: array.numpy() for name, array in arrays.items()},
             schema=self.schema.digest,
         )
@@ -108,7 +114,7 @@ class PrivateFedOpt(Strategy):
     ) -> tuple[ArrayRecord, MetricRecord]:
         """Steps 3 to 9: combine, record, noise, average, step, keep, checkpoint."""
         round_number = self._offset + server_round
-        checked = Replies(replies, self._cohort)
+        checked = Replies(replies, self._cohort, self._merge)
         total = self._rule.combine(
             checked.updates(self.schema.digest, self.schema.dim, self._releases.clip_norm),
             self.schema.dim,
@@ -166,7 +172,7 @@ class PrivateFedOpt(Strategy):
         """Keep the iterate with the best validation HR@10 + NDCG@10."""
         if not self._evaluated:
             return None
-        metrics = ranking_metrics(*Replies(replies, self._evaluated).ranks())
+        metrics = ranking_metrics(*Replies(replies, self._evaluated, self._merge).ranks())
         score = metrics["hr@10"] + metrics["ndcg@10"]
         if score > self.state.best_score:
             self.state.best, self.state.best_score = self.state.adapter.copy(), score
@@ -187,7 +193,7 @@ class PrivateFedOpt(Strategy):
         """Ranking metrics of an adapter over all users: evaluator only, not released."""
         nodes = list(grid.get_node_ids())
         messages = self._ask_ranks(nodes, self.arrays(adapter), phase, self.state.round_number)
-        replies = Replies(grid.send_and_receive(messages), nodes)
+        replies = Replies(grid.send_and_receive(messages), nodes, self._merge)
         return ranking_metrics(*replies.ranks())
 
     def _ask_ranks(
@@ -198,6 +204,7 @@ class PrivateFedOpt(Strategy):
             MessageType.EVALUATE,
             self._settings,
             round_number=round_number,
+            merge=self._merge,
             arrays={name: array.numpy() for name, array in arrays.items()},
             schema=self.schema.digest,
             phase=phase,

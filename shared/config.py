@@ -36,6 +36,8 @@ class DataConfig:
     users: Count | None = None  # only the first N users of the log (or the world's size)
     world_seed: int = 0
     negatives: Count = 99  # sampled per user for the sampled ranking metrics
+    digest: str | None = None  # SHA-256 of the log; filled in when a run starts, then checked
+    catalogue: str | None = None  # SHA-256 of the items; filled in when a run starts, then checked
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -43,6 +45,7 @@ class ModelConfig:
     """The frozen backbone and what is trained on top of it."""
 
     backbone: str = "minilm"  # the bundled weights, a local folder, or a hub id with @revision
+    backbone_sha256: str | None = None  # of its weights; filled in when a run starts, then checked
     layers: Annotated[int, Field(ge=0)] = 2  # the first k transformer layers; 0 keeps all
     max_length: Annotated[int, Field(ge=2, le=512)] = 50  # L, items per window
     lora_rank: Annotated[int, Field(ge=0)] = 8  # 0: the backbone is not adapted
@@ -125,7 +128,6 @@ class EngineConfig:
     engine: Literal["cohort", "sequential"] = "cohort"
     micro_batch: Annotated[int, Field(ge=0)] = 0  # clients at once; 0 chooses
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    dtype: Literal["float32", "bf16"] = "float32"
     threads: Annotated[int, Field(ge=0)] = 0  # 0 leaves torch's default
 
 
@@ -231,7 +233,16 @@ def from_dict(tree: dict[str, Any], source: str = "configuration") -> Experiment
             known = "see docs/configuration.md"
             raise ConfigError(f"{source}: unknown setting {key}; {known}") from None
         raise ConfigError(f"{source}: {key} = {first['input']!r}: {first['msg']}") from None
+    _check_together(config, source)
     return config
+
+
+def _check_together(config: ExperimentConfig, source: str) -> None:
+    if config.federation.popularity_start and not config.model.item_bias:
+        raise ConfigError(
+            f"{source}: federation.popularity_start = true needs model.item_bias = true; "
+            "change one of them"
+        )
 
 
 def load_toml(path: Path) -> dict[str, Any]:

@@ -59,7 +59,6 @@ MEANINGS = {
     "engine.micro_batch": "clients trained at once; 0 chooses",
     "engine.threads": "of the processor; 0 leaves the default",
     "engine.device": "where the model runs; `auto` takes the first accelerator found",
-    "engine.dtype": "precision of the backbone; adapters and sums are float32",
     "sweep.epsilons": "one model is trained for each, and each seed; `inf` is not private",
     "sweep.seeds": "repetitions of every epsilon",
     "sweep.references": "what the curve is compared with",

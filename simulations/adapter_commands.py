@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from client.adapters import Trained, open_adapter
+from client.adapters import Trained, open_adapter, read_adapter
 from client.evaluate import Phase
 from client.recommend import Recommendation, recommend
 from shared.config import EngineConfig
@@ -24,8 +24,12 @@ from simulations.sources import open_population
 
 _Data = Annotated[str, typer.Option(help="world, a known name, or a path.")]
 _Adapter = Annotated[Path, typer.Option(help="DIR/adapters/NAME.safetensors of a run.")]
-_Users = Annotated[int | None, typer.Option(min=1, help="Only the first N users.")]
-_Seed = Annotated[int, typer.Option(min=0, help="Of the synthetic world.")]
+_Users = Annotated[
+    int | None, typer.Option(min=1, help="Only the first N users; default: as trained.")
+]
+_Seed = Annotated[
+    int | None, typer.Option(min=0, help="Of the synthetic world; default: as trained.")
+]
 
 
 def evaluate_adapter(
@@ -33,13 +37,13 @@ def evaluate_adapter(
     adapter: _Adapter,
     phase: Annotated[str, typer.Option(help="test | validation")] = "test",
     users: _Users = None,
-    world_seed: _Seed = 0,
+    world_seed: _Seed = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Rank held-out items with a trained adapter."""
     if phase not in ("test", "validation"):
         raise ConfigError(f"--phase {phase}: expected test or validation")
-    population = open_population(data, users, world_seed)
+    population = _population(adapter, data, users, world_seed)
     trained = open_adapter(adapter, population)
     engine = CohortEngine(population, trained.recommender, EngineConfig())
     everyone = range(len(population))
@@ -66,11 +70,11 @@ def recommend_items(
     k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
     users: _Users = None,
-    world_seed: _Seed = 0,
+    world_seed: _Seed = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Recommend items to one user, and say why."""
-    population = open_population(data, users, world_seed)
+    population = _population(adapter, data, users, world_seed)
     trained = open_adapter(adapter, population)
     history = population.history(population.user_index(user))
     found = recommend(trained.recommender, history, trained.config.model.max_length, k)
@@ -81,6 +85,15 @@ def recommend_items(
     Console().print(_table(found, population, user, explain))
     if explain:
         Console().print(_note(trained), highlight=False)
+
+
+def _population(adapter: Path, data: str, users: int | None, world_seed: int | None) -> Population:
+    """The users that the adapter was trained on, where the same data is named again."""
+    trained = read_adapter(adapter)[1].data
+    if trained.spec == data:
+        users = trained.users if users is None else users
+        world_seed = trained.world_seed if world_seed is None else world_seed
+    return open_population(data, users, world_seed or 0)
 
 
 def _table(found: list[Recommendation], population: Population, user: str, explain: bool) -> Table:

@@ -134,6 +134,11 @@ def preset_file(name: str) -> Path:
 
 
 def _override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
+    if tree.get("privacy", {}).get("epsilon", math.inf) != math.inf or tree.get("seed", 0) != 0:
+        raise ConfigError(
+            "settings: privacy.epsilon and seed belong to one point; give sweep.epsilons and "
+            "sweep.seeds (or --epsilon and --seeds)"
+        )
     for key, value in flags.items():
         section, _, name = key.partition(".")
         tree.setdefault(section, {})[name] = value

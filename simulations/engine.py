@@ -15,14 +15,16 @@ import torch
 from torch import Tensor
 
 from client.batches import local_batches, user_windows
-from client.device import histogram_schema, update_clip, user_histogram
+from client.device import update_clip, user_histogram
 from client.evaluate import Phase, held_out, target_ranks
 from client.train import local_update, token_losses
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
 from shared.data.windows import PAD, START, context_window
+from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender
+from shared.privacy.histogram import histogram_schema
 from shared.update import Update
 
 Indices = npt.NDArray[np.int64]
@@ -36,6 +38,9 @@ _MAX_AUTOMATIC = 16  # more clients at once gained nothing on a CPU
 
 def choose_device(name: str) -> torch.device:
     """`auto` takes CUDA, then MPS, then the CPU."""
+    absent = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if absent.get(name, False):
+        raise ConfigError(f"engine.device = {name}: not available here; use auto or cpu")
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():

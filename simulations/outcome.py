@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from simulations.summary import summarise
+
 _METRICS = ("hr@10", "ndcg@10", "full_hr@10", "full_ndcg@10")
 
 
@@ -23,7 +25,7 @@ def print_outcome(results: dict[str, Any], directory: Path) -> None:
         metrics = reference["metrics"]
         table.add_row(name.replace("_", " "), *(f"{metrics[key]:.3f}" for key in _METRICS))
     table.add_section()
-    for entry in results["summary"]:
+    for entry in summarise(results["points"]):
         cells = (_interval(entry["metrics"][key]) for key in _METRICS)
         table.add_row(
             f"{entry['epsilon_target']:g}"

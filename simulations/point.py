@@ -13,6 +13,7 @@ from server.app import app as server_app
 from server.app import run_files
 from server.progress import Listener, listener
 from shared.config import ExperimentConfig, dump_toml
+from shared.files import write_atomically
 from shared.model.adapter import current
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
 from shared.privacy.keys import load_or_create_signing_key
@@ -57,9 +58,7 @@ def run_point(
         _federate(bench, config, directory, name, on_round, app)
         outcome = json.loads(files.outcome.read_text(encoding="utf-8"))
         outcome |= _spent(Ledger.open(files.ledger)) | {"adapter": f"adapters/{name}.safetensors"}
-        part = sealed.with_suffix(".part")
-        part.write_text(json.dumps(outcome), encoding="utf-8")  # infinity inside: ours alone
-        part.replace(sealed)
+        write_atomically(sealed, json.dumps(outcome))  # infinity inside: ours alone
     point: dict[str, Any] = json.loads(sealed.read_text(encoding="utf-8"))
     return point
 

@@ -57,6 +57,7 @@ class SweepProgress:
     ) -> None:
         self.total = total
         self.done = 0
+        self._skipped = 0
         self._console = console or Console(stderr=True)
         self._quiet = quiet
         self._clock = clock
@@ -110,7 +111,9 @@ class SweepProgress:
 
     def reach(self, updates: int) -> None:
         """Say that this many are done in all: after work that was skipped or differed in size."""
-        self.advance(updates - self.done)
+        skipped = updates - self.done
+        self._skipped += skipped  # took no time: must not enter the rate
+        self.advance(skipped)
 
     def message(self, text: str) -> None:
         """Print a line that stays, above the bar; shown even when quiet."""
@@ -120,9 +123,10 @@ class SweepProgress:
         """`epsilon 8, seed 0: 120/400 updates, 15 updates/s, 0:00:19 left, HR@10 .41`."""
         parts = [f"{self.done}/{self.total} updates"]
         seconds = self._clock() - self._started
-        if self.done and seconds > 0:
-            left = max(self.total - self.done, 0) * seconds / self.done
-            parts += [_rate(self.done / seconds), f"{_duration(left)} left"]
+        worked = self.done - self._skipped
+        if worked > 0 and seconds > 0:
+            left = max(self.total - self.done, 0) * seconds / worked
+            parts += [_rate(worked / seconds), f"{_duration(left)} left"]
         if self._note:
             parts.append(self._note)
         status = ", ".join(parts)

@@ -16,11 +16,12 @@ import torch
 from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_dict
 from shared.data.split import MIN_EVALUATED
 from shared.errors import ConfigError
+from shared.files import write_atomically
+from shared.privacy.accountant import calibrate, default_delta
 from simulations.point import run_point
 from simulations.progress import SweepProgress
 from simulations.references import REFERENCES, planned_updates
 from simulations.report import draw_curve, write_report
-from simulations.summary import summarise
 from simulations.workbench import Workbench
 
 _PACKAGES = ("torch", "flwr", "transformers", "peft", "opacus", "dp-accounting", "numpy")
@@ -50,6 +51,7 @@ def run_sweep(
     """
     _refuse_another(config, directory, resume)
     bench = Workbench(config)
+    config = bench.config  # with the digests of data and weights
     settings = _points(config, bench)
     results = _opening(config, bench)
     _prepare(config, directory)
@@ -70,7 +72,6 @@ def run_sweep(
             progress.reach(sum(work[: len(references) + len(results["points"])]))
             _write(results, directory)
     results["complete"] = True
-    results["summary"] = summarise(results["points"])
     _write(results, directory)
     draw_curve(_finite(results), directory / "curve.png")
     write_report(_finite(results), directory)
@@ -105,9 +106,22 @@ def _points(config: ExperimentConfig, bench: Workbench) -> list[ExperimentConfig
         for epsilon in config.sweep.epsilons
     ]
     for point in points:
-        point.federation.expected_cohort(len(bench.population))
+        _refuse_impossible(point, len(bench.population))
         bench.engine(point.model)
     return points
+
+
+def _refuse_impossible(point: ExperimentConfig, users: int) -> None:
+    """Calibrate now (cached): a budget that no noise meets is refused before hours of work."""
+    privacy = point.privacy
+    calibrate(
+        privacy.epsilon,
+        default_delta(users) if privacy.delta is None else privacy.delta,
+        point.federation.rounds,
+        point.federation.expected_cohort(users) / users,
+        privacy.relation,
+        privacy.histogram_share if point.federation.popularity_start else 0.0,
+    )
 
 
 def _prepare(config: ExperimentConfig, directory: Path) -> None:
@@ -168,7 +182,7 @@ def _reference(
     found = REFERENCES[name](bench, config, progress.advance)
     found["seconds"] = time.monotonic() - started
     found["metrics_status"] = "evaluator only, not released"
-    _atomic(file, json.dumps(found))
+    write_atomically(file, json.dumps(found))
     return found
 
 
@@ -181,13 +195,7 @@ def _tell(entry: dict[str, float], progress: SweepProgress) -> None:
 
 def _write(results: dict[str, Any], directory: Path) -> None:
     text = json.dumps(_finite(results), indent=1, allow_nan=False)
-    _atomic(directory / "results.json", text)
-
-
-def _atomic(file: Path, text: str) -> None:
-    part = file.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
+    write_atomically(directory / "results.json", text)
 
 
 def _finite(value: Any) -> Any:

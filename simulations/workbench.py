@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
 from shared.config import ExperimentConfig, ModelConfig
@@ -32,8 +34,21 @@ class Workbench:
             torch.set_num_threads(config.engine.threads)
         keep_freed_memory()
         self._source = resolve(config.model.backbone)
+        self.config = self._identified(config)
         self.vectors = item_vectors(self.population.catalogue.texts, self._source)
         self._engines: dict[ModelConfig, CohortEngine] = {}
+
+    def _identified(self, config: ExperimentConfig) -> ExperimentConfig:
+        """The settings with the digests of what they name: another log is another experiment."""
+        population = self.population
+        data = dataclasses.replace(
+            config.data,
+            digest=_same("data.digest", config.data.digest, population.digest),
+            catalogue=_same("data.catalogue", config.data.catalogue, population.catalogue.digest),
+        )
+        weights = _same("model.backbone_sha256", config.model.backbone_sha256, self._source.digest)
+        model = dataclasses.replace(config.model, backbone_sha256=weights)
+        return dataclasses.replace(config, data=data, model=model)
 
     @property
     def users(self) -> range:
@@ -56,3 +71,12 @@ class Workbench:
                 self.population, recommender.to(device), self.config.engine
             )
         return self._engines[model]
+
+
+def _same(name: str, stated: str | None, found: str) -> str:
+    if stated is not None and stated != found:
+        raise ConfigError(
+            f"{name}: is {found[:12]} here, the settings say {stated[:12]}: data, items or weights "
+            "changed since the run started; start a new run with another --out"
+        )
+    return found
