@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.data.split import Case, sample_negatives, test_case, validation_case
+from shared.metrics import rank_of_target
 
 Indices = npt.NDArray[np.int64]
 Phase = Literal["validation", "test"]
@@ -24,17 +25,18 @@ def held_out(history: Indices, phase: Phase) -> Case | None:
 def target_ranks(
     scores: npt.NDArray[np.floating], history: Indices, case: Case, negatives: int, user: int
 ) -> tuple[int, int]:
-    """Ranks of the target, 0-based; a tie counts against it.
+    """Ranks of the target, 0-based, by the tie rule of `shared.metrics.rank_of_target`.
 
     Parameters
     ----------
     scores : float [items]
-        A score that is not finite counts as ahead of the target.
     history : int64 [n]
         The whole history: what negatives must avoid.
     case : Case
     negatives : int
         How many are sampled.
+    user : int
+        Chooses the negatives, with nothing else that is random.
 
     Returns
     -------
@@ -42,8 +44,15 @@ def target_ranks(
         Among `negatives` sampled items; among all items that the context does not hold.
     """
     drawn = sample_negatives(history, len(scores), negatives, NEGATIVES_SEED, user)
-    ahead = ~(scores < scores[case.target])  # ties and NaN are ahead
-    ahead[case.target] = False
-    sampled = int(ahead[drawn].sum())
-    ahead[case.context] = False
-    return sampled, int(ahead.sum())
+    others = np.ones(len(scores), dtype=bool)
+    others[case.context] = False
+    others[case.target] = False
+    return (
+        _rank(scores, case.target, drawn),
+        _rank(scores, case.target, np.flatnonzero(others)),
+    )
+
+
+def _rank(scores: npt.NDArray[np.floating], target: int, others: Indices) -> int:
+    candidates = np.concatenate(([target], others))  # the target in column 0
+    return int(rank_of_target(scores[None, candidates])[0])

@@ -2,8 +2,7 @@
 
 Every user has one relevant item, the held-out interaction. `rank_of_target` turns scores into
 ranks; hits and gains turn ranks into one value per user; `ranking_metrics` averages those and adds
-standard errors over users. Coverage, concentration, popularity bias and the gap between groups
-describe the lists themselves.
+standard errors over users. `gini` says how unequally counts are spread over items.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def rank_of_target(scores: ArrayLike, target_column: int | ArrayLike = 0) -> Ran
 
 
 def hits(ranks: ArrayLike, k: int = 10) -> Values:
-    """One value per user: 1 if rank < k, else 0 (float64 [n])."""
+    """One value per user: 1 if rank < k, else 0 (float64 [n]); their mean is HR@k."""
     return (_ranks(ranks) < _cutoff(k)).astype(np.float64)
 
 
@@ -83,23 +82,8 @@ def discounted_gains(ranks: ArrayLike, k: int = 10) -> Values:
 
 
 def reciprocal_ranks(ranks: ArrayLike) -> Values:
-    """One value per user: 1 / (rank + 1) (float64 [n], in (0, 1])."""
+    """One value per user: 1 / (rank + 1) (float64 [n], in (0, 1]); their mean is MRR."""
     return np.reciprocal(_ranks(ranks).astype(np.float64) + 1.0)
-
-
-def hit_rate(ranks: ArrayLike, k: int = 10) -> float:
-    """HR@k: the share of users whose target is among the first k, in [0, 1]."""
-    return float(hits(ranks, k).mean())
-
-
-def ndcg(ranks: ArrayLike, k: int = 10) -> float:
-    """NDCG@k with one relevant item: the mean of 1 / log2(rank + 2) where rank < k, in [0, 1]."""
-    return float(discounted_gains(ranks, k).mean())
-
-
-def reciprocal_rank(ranks: ArrayLike) -> float:
-    """MRR: the mean of 1 / (rank + 1), in (0, 1]."""
-    return float(reciprocal_ranks(ranks).mean())
 
 
 def standard_error(values: ArrayLike) -> float:
@@ -152,33 +136,16 @@ def ranking_metrics(sampled_ranks: ArrayLike, full_ranks: ArrayLike) -> dict[str
     return metrics | {"users": float(sampled.size)}
 
 
-def coverage(lists: ArrayLike, items: int) -> float:
-    """The share of the catalogue that is in at least one list, in [0, 1].
-
-    Parameters
-    ----------
-    lists : array of int, [users, k]
-        Recommended item indices, each in [0, items).
-    items : int
-        Catalogue size, >= 1.
-    """
-    return float(np.count_nonzero(exposure(lists, items)) / items)
-
-
-def exposure(lists: ArrayLike, items: int) -> Ranks:
-    """How many lists each item is in: int64 [items], from lists [users, k] without repeats."""
-    shown = np.asarray(lists, dtype=np.int64).ravel()
-    if shown.size and not (shown.min() >= 0 and shown.max() < items):
-        outside = int(shown.min()) if shown.min() < 0 else int(shown.max())
-        raise DataError(f"item index {outside} in lists; expected 0 to {items - 1}")
-    return np.bincount(shown, minlength=items).astype(np.int64)
-
-
 def gini(counts: ArrayLike) -> float:
-    """How unequally exposure is spread: 0 if all items have the same, toward 1 if one has it all.
+    """How unequally counts are spread: 0 if all are the same, toward 1 if one item has them all.
 
     G = sum_i (2 i - n - 1) x_i / (n sum_i x_i), with x sorted ascending and i = 1 .. n.
     All zeros give 0.
+
+    Parameters
+    ----------
+    counts : array of float, [items]
+        Each >= 0; items >= 1.
     """
     values = np.sort(np.asarray(counts, dtype=np.float64))
     total = values.sum()
@@ -186,43 +153,6 @@ def gini(counts: ArrayLike) -> float:
         return 0.0
     weights = 2.0 * np.arange(1, values.size + 1) - values.size - 1
     return float(weights @ values / (values.size * total))
-
-
-def popularity_bias(lists: ArrayLike, popularity: ArrayLike) -> float:
-    """Mean popularity of recommended items over the mean popularity of the catalogue.
-
-    1 is neutral, above 1 favours popular items (average recommendation popularity, normalised).
-
-    Parameters
-    ----------
-    lists : array of int, [users, k]
-    popularity : array of float, [items]
-        Interactions per item, >= 0, not all zero.
-
-    References
-    ----------
-    Abdollahpouri et al., "Managing popularity bias in recommender systems", FLAIRS 2019.
-    """
-    counts = np.asarray(popularity, dtype=np.float64)
-    if counts.size == 0 or counts.sum() <= 0:
-        raise DataError("popularity is empty or all zero; expected at least one interaction")
-    return float(counts @ exposure(lists, counts.size) / np.size(lists) / counts.mean())
-
-
-def group_gap(values: ArrayLike, groups: ArrayLike) -> float:
-    """Fairness over groups of users: the best group's mean value minus the worst group's, >= 0.
-
-    Parameters
-    ----------
-    values : array of float, [users]
-        One metric value per user (see `hits`, `discounted_gains`).
-    groups : array, [users]
-        Group label of each user.
-    """
-    _, member = np.unique(np.asarray(groups), return_inverse=True)
-    sums = np.bincount(member, weights=np.asarray(values, dtype=np.float64))
-    means = sums / np.bincount(member)
-    return float(means.max() - means.min())
 
 
 def _ranks(ranks: ArrayLike) -> Ranks:

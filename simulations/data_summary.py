@@ -9,6 +9,7 @@ import numpy as np
 from shared.data.log import InteractionLog
 from shared.data.population import Population
 from shared.data.split import MIN_EVALUATED
+from shared.metrics import gini
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def summarise(population: Population, texts: int = 5) -> Summary:
         length_mean=float(lengths.mean()),
         length_max=float(lengths.max()),
         top_tenth_share=_top_share(popularity, max(1, items // 10)),
-        gini=_gini(popularity),
+        gini=gini(popularity),
         duplicates_dropped=None if log is None else log.dropped,
         first_timestamp=span[0] if span else None,
         last_timestamp=span[1] if span else None,
@@ -98,12 +99,3 @@ def summarise(population: Population, texts: int = 5) -> Summary:
 def _top_share(popularity: np.ndarray, top: int) -> float:
     total = popularity.sum()
     return float(np.sort(popularity)[-top:].sum() / total) if total else 0.0
-
-
-def _gini(popularity: np.ndarray) -> float:
-    """Gini coefficient: 2 sum_k k x_(k) / (n sum x) - (n + 1) / n, with x sorted ascending."""
-    n, total = len(popularity), popularity.sum()
-    if not total:
-        return 0.0
-    weighted = (np.arange(1, n + 1) * np.sort(popularity)).sum()
-    return float(2 * weighted / (n * total) - (n + 1) / n)
