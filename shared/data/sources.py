@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from shared.data.sequences import is_sequences, read_sequences
 from shared.errors import DataError
 
 VARIABLE = "STARLING_DATA"
+OFFLINE = "STARLING_OFFLINE"  # 1: nothing is fetched unless `fetch` is called
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,20 @@ def open_log(spec: str) -> InteractionLog:
     Parameters
     ----------
     spec : str
-        A known name, looked up in `$STARLING_DATA`, `../shared/data` and the user's cache; or a
-        path to a folder or file in the documented columns, or to a folder as published.
+        A known name, looked up in `$STARLING_DATA`, `../shared/data` and the user's cache, then
+        fetched from its publisher into that cache (saying so on stderr), unless
+        `$STARLING_OFFLINE` is 1; or a path to a folder or file in the documented columns, or to a
+        folder as published.
 
     Raises
     ------
     DataError
-        If the name is unknown, its data is nowhere, or the data breaks a rule.
+        If the name is unknown, its data is nowhere and cannot be fetched, or the data breaks a
+        rule.
     """
     if spec in _SOURCES:
         source = _SOURCES[spec]
-        folder = _locate(source)
-        if folder is None:
-            raise DataError(_absent(spec, source))
-        return source.read(folder, spec)
+        return source.read(_locate(source) or _fetch_absent(spec, source), spec)
     path = Path(spec)
     if not path.exists():
         raise DataError(
@@ -106,6 +108,18 @@ def fetch(name: str) -> Path:
     if source.archive is None:
         raise DataError(_absent(name, source))
     return fetch_archive(source.archive, source.folder, _cache())
+
+
+def _fetch_absent(name: str, source: _Source) -> Path:
+    """Fetch what a run needs and this machine lacks, and say so."""
+    if source.archive is None or os.environ.get(OFFLINE) == "1":
+        raise DataError(_absent(name, source))
+    sys.stderr.write(f"data {name}: not on this machine; fetching {source.archive.url}\n")
+    try:
+        return fetch(name)
+    except (DataError, OSError) as error:  # OSError: the cache cannot be written
+        cause = str(error).partition(";")[0]  # its advice gives way to ours
+        raise DataError(f"{_absent(name, source)} ({cause})") from None
 
 
 def _absent(name: str, source: _Source) -> str:

@@ -1,11 +1,17 @@
 """Known names, where they are looked up, and that published sets load with their counts."""
 
+import dataclasses
+import hashlib
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shared.data import sources
+from shared.data.fetch import Archive
 from shared.data.sources import fetch, known_sources, open_log
 from shared.errors import DataError
 from simulations.sources import open_population
@@ -75,13 +81,84 @@ def test_unknown_names_list_the_known_ones_and_the_rule() -> None:
         fetch("movielens")
 
 
-def test_an_absent_set_says_how_to_get_it(nowhere: Path) -> None:
-    with pytest.raises(DataError, match=r"starling data fetch movielens-100k.*STARLING_DATA"):
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Archive]:
+    """Makes a file on this machine the publisher of MovieLens-100K: no test reaches the network."""
+    monkeypatch.delenv("STARLING_OFFLINE", raising=False)
+
+    def make(md5: str | None = None, name: str = "ml-100k.zip") -> Archive:
+        small_movielens(tmp_path / "publisher" / "ml-100k")
+        file = Path(
+            shutil.make_archive(str(tmp_path / "ml-100k"), "zip", tmp_path / "publisher")
+        ).with_name(name)
+        digest = hashlib.md5(file.read_bytes()).hexdigest() if file.exists() else ""
+        archive = Archive(file.as_uri(), md5 or digest)
+        known = sources._SOURCES["movielens-100k"]
+        published = dataclasses.replace(known, archive=archive)
+        monkeypatch.setitem(sources._SOURCES, "movielens-100k", published)
+        return archive
+
+    return make
+
+
+def test_an_absent_set_is_fetched_once_and_says_so(
+    nowhere: Path, publish: Callable[..., Archive], capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = publish()
+    assert len(open_log("movielens-100k")) == 2
+    told = capsys.readouterr()
+    assert told.err == f"data movielens-100k: not on this machine; fetching {archive.url}\n"
+    assert told.out == ""
+    assert (nowhere / "ml-100k" / "u.data").is_file()
+    assert len(open_log("movielens-100k")) == 2
+    assert capsys.readouterr().err == ""  # the second time it is there
+
+
+def test_a_fetch_that_fails_says_why_and_how_to_get_it(
+    nowhere: Path, publish: Callable[..., Archive]
+) -> None:
+    advice = r"run 'starling data fetch movielens-100k' or set STARLING_DATA to a folder.*"
+    archive = publish(name="unreachable.zip")
+    refuse(advice + rf"\({re.escape(archive.url)}: cannot be fetched \(.*No such file")
+    publish(md5="0000")
+    refuse(advice + r"MD5 \w+ instead of the published 0000\)$")
+    assert not (nowhere / "ml-100k").exists()
+    publish()
+    shutil.rmtree(nowhere)
+    nowhere.write_text("")  # a file where the cache should be: it cannot be made
+    refuse(advice + r"\(.*File exists")
+
+
+def refuse(message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
         open_log("movielens-100k")
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_fetched_offline(
+    nowhere: Path,
+    publish: Callable[..., Archive],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    publish()
+    monkeypatch.setenv("STARLING_OFFLINE", "1")
+    refuse(r"run 'starling data fetch movielens-100k' or set STARLING_DATA.*ml-100k/$")
+    assert capsys.readouterr().err == ""
+    assert not nowhere.exists()
+    monkeypatch.setenv("STARLING_OFFLINE", "0")
+    assert len(open_log("movielens-100k")) == 2
+
+
+def test_what_nobody_publishes_in_this_form_says_so(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STARLING_OFFLINE", raising=False)
     for act in (open_log, fetch):
         with pytest.raises(DataError, match=r"cannot be fetched.*STARLING_DATA.*ml-1m/"):
             act("movielens-1m")
     assert [source.folder for source in known_sources()] == [None, None, None]
+    assert not nowhere.exists()
 
 
 def test_the_variable_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +181,7 @@ def test_a_folder_beside_the_working_directory_is_found(
 
 
 def small_movielens(folder: Path) -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "u.data").write_text("10\t2\t3\t5\n9\t1\t3\t7\n9\t2\t4\t6\n")
     (folder / "u.genre").write_text("Action|0\nComedy|1\n\n")
     items = "1|Café (1990)|||x|0|1\n2|Duel (1971)|||x|1|1\n"
