@@ -1,0 +1,155 @@
+"""What a run leaves for `starling verify`: sealed ledgers and the claims beside them."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from shared.config import (
+    ExperimentConfig,
+    FederationConfig,
+    PrivacyConfig,
+    SweepConfig,
+    to_dict,
+)
+from shared.privacy.accountant import calibrate
+from shared.privacy.clipping import L2Clip
+from shared.privacy.keys import load_or_create_signing_key
+from shared.privacy.ledger import Ledger, LedgerHeader, seal
+from shared.privacy.mechanism import GaussianMechanism
+from shared.privacy.policy import policy_hash
+from simulations.point import point_name
+from simulations.summary import summarise
+
+USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4
+Q = COHORT / USERS
+ADVERSARY = "sees every released adapter"
+EXPERIMENT = ExperimentConfig(
+    federation=FederationConfig(rounds=ROUNDS, cohort=COHORT),
+    privacy=PrivacyConfig(histogram_share=0.2, clipping_norm=0.5),
+    sweep=SweepConfig(epsilons=(2.0, math.inf), seeds=(0, 1)),
+)
+Results = dict[str, Any]
+
+
+def header(config: ExperimentConfig, delta: float = DELTA) -> LedgerHeader:
+    """The header of the ledger of a point with these settings."""
+    return LedgerHeader(
+        unit="user",
+        relation="add_remove",
+        trust="central",
+        adversary=ADVERSARY,
+        delta=delta,
+        policy=policy_hash(config),
+        budget=config.privacy.epsilon,
+    )
+
+
+def ledger_file(target: float, seed: int) -> str:
+    return f"ledger-{point_name(target, seed)}.jsonl"
+
+
+def write_point(
+    folder: Path,
+    target: float,
+    seed: int,
+    key: Ed25519PrivateKey,
+    delta: float = DELTA,
+    rounds: Sequence[int] = tuple(range(1, ROUNDS + 1)),
+) -> Results:
+    """What a run leaves for one point, by the same calls that a run makes."""
+    config = EXPERIMENT.at_epsilon(target, seed)
+    found = calibrate(target, delta, len(rounds), Q, histogram_share=0.2)
+    noise, histogram_noise = found.noise_multiplier, found.histogram_noise_multiplier or 0.0
+    ledger = Ledger.create(folder / ledger_file(target, seed), header(config, delta))
+    ledger.append(0, "histogram", GaussianMechanism(histogram_noise, L2Clip(1.0)).event(1.0))
+    for number in rounds:
+        ledger.append(number, "update", GaussianMechanism(noise, L2Clip(0.5)).event(Q))
+    return {
+        "epsilon_target": target,
+        "epsilon": ledger.epsilon(),
+        "delta": delta,
+        "unit": "user",
+        "relation": "add_remove",
+        "trust": "central",
+        "adversary": ADVERSARY,
+        "noise_multiplier": noise,
+        "histogram_noise_multiplier": found.histogram_noise_multiplier,
+        "rounds": len(set(rounds)),
+        "sampling_probability": Q,
+        "cohort": COHORT,
+        "clipping_norm": 0.5,
+        "seed": seed,
+        "metrics": {"hr@10": 0.4 + 0.1 * seed, "hr@10_se": 0.01, "users": USERS},
+        "ledger": seal(ledger, key),
+    }
+
+
+def write_run(folder: Path, delta: float = DELTA) -> Path:
+    """A complete run of four points."""
+    key = load_or_create_signing_key()
+    points = [
+        write_point(folder, target, seed, key, delta)
+        for seed in EXPERIMENT.sweep.seeds
+        for target in EXPERIMENT.sweep.epsilons
+    ]
+    save(folder, results_of(points))
+    return folder
+
+
+def results_of(points: list[Results], config: ExperimentConfig = EXPERIMENT) -> Results:
+    return {
+        "schema": 1,
+        "complete": True,
+        "data": {"users": USERS},
+        "config": to_dict(config),
+        "points": points,
+    }
+
+
+def summarised(folder: Path) -> Results:
+    """The results with the summary that older runs hold."""
+    results = load(folder)
+    return {**results, "summary": summarise(results["points"])}
+
+
+def finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return "inf" if value == math.inf else value
+
+
+def save(folder: Path, results: Results) -> None:
+    (folder / "results.json").write_text(json.dumps(finite(results), allow_nan=False))
+
+
+def load(folder: Path) -> Results:
+    results: Results = json.loads((folder / "results.json").read_text())
+    return results
+
+
+def first_ledger(run: Path) -> Path:
+    return run / str(load(run)["points"][0]["ledger"]["file"])
+
+
+def rewrite(run: Path, key: Ed25519PrivateKey | None) -> None:
+    """A whole new ledger with twice the noise; its own seal in results.json if there is a key."""
+    results = load(run)
+    point, path = results["points"][0], first_ledger(run)
+    old = Ledger.open(path)
+    path.unlink()
+    new = Ledger.create(path, replace(old.header, budget=2.0))
+    z = 2 * point["noise_multiplier"]
+    for entry in old.entries:
+        event = GaussianMechanism(z, L2Clip(1.0)).event(Q) if entry.round else entry.event
+        new.append(entry.round, entry.release, event)
+    if key is not None:
+        claims = {"noise_multiplier": z, "epsilon": new.epsilon(), "ledger": seal(new, key)}
+        point.update(claims)
+        save(run, results)
