@@ -150,6 +150,8 @@ def _start_from_popularity(
     merge: bool,
 ) -> None:
     """Set the item bias to the logarithm of a noised popularity histogram."""
+    if BIAS not in schema.names:
+        raise ConfigError(f"the initial adapter has no {BIAS}; make it with model.item_bias = true")
     where = schema.slice_of(BIAS)
     items = where.stop - where.start
     messages = requests(nodes, HISTOGRAM, point_settings(config), round_number=0, merge=merge)

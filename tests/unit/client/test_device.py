@@ -113,6 +113,7 @@ def ask(device, message_type, config, schema, arrays=None, phase=""):
         message_type,
         point_settings(config),
         round_number=3,
+        merge=True,
         arrays=arrays,
         schema=schema,
         phase=phase,
@@ -145,12 +146,14 @@ def test_the_relay_refuses_an_update_of_another_schema(device, arrays, tiny_bert
 
 def test_settings_travel_without_loss(tiny_bert):
     config = point_config(tiny_bert, epsilon=float("inf"))
-    (message,) = requests([2], MessageType.TRAIN, point_settings(config), round_number=1)
+    (message,) = requests(
+        [2], MessageType.TRAIN, point_settings(config), round_number=1, merge=True
+    )
     assert parse(message).config == config
 
 
 def test_a_request_without_its_fields_is_refused():
-    (message,) = requests([2], MessageType.TRAIN, "{}", round_number=1)
+    (message,) = requests([2], MessageType.TRAIN, "{}", round_number=1, merge=True)
     del message.content.config_records["config"]["round"]
     with pytest.raises(ProtocolError, match="round"):
         parse(message)

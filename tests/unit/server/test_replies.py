@@ -31,7 +31,7 @@ GOOD = Update(vector(0.1, 0.2, 0.3), 1.0, 0.4, SCHEMA)
 
 
 def request(node=2, message_type=MessageType.TRAIN):
-    (message,) = requests([node], message_type, "{}", round_number=1)
+    (message,) = requests([node], message_type, "{}", round_number=1, merge=True)
     message.metadata.__dict__["_message_id"] = "1"
     return message
 
@@ -46,7 +46,7 @@ def broken(**records):
 
 
 def check(*replies, clip=CLIP):
-    checked = Replies(replies, ASKED)
+    checked = Replies(replies, ASKED, merge=True)
     updates = list(checked.updates(SCHEMA, DIM, clip))
     return updates, checked
 
@@ -169,7 +169,7 @@ def test_an_error_is_counted_and_its_text_is_not_repeated():
 
 
 def ranks(*replies):
-    checked = Replies(replies, ASKED)
+    checked = Replies(replies, ASKED, merge=True)
     return checked.ranks(), checked
 
 
@@ -197,7 +197,14 @@ def test_ranks_that_cannot_be_are_refused(sampled, full):
 def test_requests_share_their_content_and_say_everything():
     arrays = {"a": np.ones((2, 2), dtype=np.float32)}
     first, second = requests(
-        [2, 3], MessageType.EVALUATE, "{}", round_number=4, arrays=arrays, schema="s", phase="test"
+        [2, 3],
+        MessageType.EVALUATE,
+        "{}",
+        round_number=4,
+        merge=True,
+        arrays=arrays,
+        schema="s",
+        phase="test",
     )
     assert first.content is second.content
     assert [m.metadata.dst_node_id for m in (first, second)] == [2, 3]
@@ -210,3 +217,12 @@ def test_requests_share_their_content_and_say_everything():
         "merge": True,
     }
     np.testing.assert_array_equal(first.content.array_records["arrays"]["a"].numpy(), arrays["a"])
+
+
+def test_without_merging_a_node_speaks_for_itself_alone():
+    """In a deployment no node may answer, or grow long, in the name of others."""
+    together = Update(vector(1.9, 0, 0), 2.0, 1.0, SCHEMA)
+    checked = Replies([reply(together, 2, 3), reply(GOOD, 3), reply(GOOD, 2)], ASKED, merge=False)
+    assert len(list(checked.updates(SCHEMA, DIM, CLIP))) == 1  # only node 2's own
+    assert checked.answered == {2}
+    assert checked.failures == ["refused a reply that speaks for another node"] * 2

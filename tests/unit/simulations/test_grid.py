@@ -32,6 +32,7 @@ def ask(engine, tiny_bert, nodes, message_type=MessageType.TRAIN, schema=None):
         message_type,
         point_settings(point_config(tiny_bert)),
         round_number=1,
+        merge=True,
         arrays=engine.schema.split(random_adapter(engine.schema).numpy()),
         schema=engine.schema.digest if schema is None else schema,
     )
@@ -45,11 +46,11 @@ def test_pushed_messages_are_answered_when_pulled_and_once(grid, engine, tiny_be
     identifiers = list(grid.push_messages(ask(engine, tiny_bert, [2, 3])))
     assert len(set(identifiers)) == 2
     replies = list(grid.pull_messages(identifiers))
-    checked = Replies(replies, [2, 3])
+    checked = Replies(replies, [2, 3], merge=True)
     pushed = sum(update.vector for update in checked.updates(*bounds(engine)))
     assert checked.answered == {2, 3}
     assert list(grid.pull_messages(identifiers)) == []
-    checked = Replies(grid.send_and_receive(ask(engine, tiny_bert, [2, 3])), [2, 3])
+    checked = Replies(grid.send_and_receive(ask(engine, tiny_bert, [2, 3])), [2, 3], merge=True)
     sent = sum(update.vector for update in checked.updates(*bounds(engine)))
     np.testing.assert_allclose(pushed, sent, atol=1e-6)
 
@@ -78,7 +79,9 @@ def test_histograms_agree(engine, tiny_bert):
     sums = []
     for kind in (CohortGrid, SequentialGrid):
         found = Replies(
-            kind(engine).send_and_receive(ask(engine, tiny_bert, nodes, HISTOGRAM)), nodes
+            kind(engine).send_and_receive(ask(engine, tiny_bert, nodes, HISTOGRAM)),
+            nodes,
+            merge=True,
         )
         sums.append(sum(u.vector for u in found.updates("histogram:60", 60, 1.0)))
         assert found.failures == []
