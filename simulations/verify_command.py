@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from shared.errors import PrivacyError
 from simulations.verify import VerifyReport, verify_run
@@ -37,10 +38,12 @@ def print_report(report: VerifyReport, console: Console) -> None:
     for row in report.rows:
         spent = (row.claimed, row.epsilon, row.epsilon_rdp, row.epsilon_prv)
         cells = ["-" if value is None else f"{value:.4g}" for value in spent]
-        table.add_row(row.point, *cells, "agrees" if row.ok else "MISMATCH")
+        table.add_row(Text(row.point), *cells, "agrees" if row.ok else "MISMATCH")
     console.print(table)
 
     def line(text: str) -> None:
+        # File names and claims are whoever's who wrote the folder: they must not forge lines.
+        text = "".join(letter if letter.isprintable() else "?" for letter in text)
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     for row in report.rows:
@@ -48,6 +51,14 @@ def print_report(report: VerifyReport, console: Console) -> None:
             line(f"{row.point}: {reason}")
     for problem in report.problems:
         line(problem)
+    for ledger in report.in_progress:
+        line(ledger)
+    if not report.complete:
+        line(
+            f"INCOMPLETE: {len(report.rows)} of {report.planned} planned points; of the others "
+            "nothing is claimed and nothing shown. Finish it with starling simulate --resume."
+        )
     line(f"Signer: {report.signer}.")
     line("Each point is a release of its own; whoever sees several of them adds up their losses.")
-    line("Claims and ledgers agree." if report.ok else "Claims and ledgers DISAGREE.")
+    so_far = "" if report.complete else " as far as the run went"
+    line(f"Claims and ledgers {'agree' if report.ok else 'DISAGREE'}{so_far}.")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from shared.config import SweepConfig
 from shared.errors import ConfigError, DataError
 from shared.privacy.keys import load_or_create_signing_key, public_hex
-from simulations import verify as verify_module
+from simulations import verify_point as verify_module
 from simulations.verify import verify_run
 from simulations.verify_command import verify
 from tests.support.ledgers import EXPERIMENT, load, results_of, rewrite, save, write_point
@@ -134,4 +134,17 @@ def test_the_command_exits_with_3_and_says_why(run: Path) -> None:
     result = invoke(str(run), "--public-key", public_hex(load_or_create_signing_key()))
     assert result.exit_code == 3
     assert "MISMATCH" in result.output
-    assert re.search(r"epsilon 2.0, seed 0: epsilon = 1 claimed", result.output)
+    assert re.search(r"epsilon 2, seed 0: epsilon = 1 claimed", result.output)
+
+
+def test_the_command_prints_what_the_folder_says_as_plain_text(run: Path) -> None:
+    """A name can neither style the report, nor forge a line of it, nor end it with a traceback."""
+    results = load(run)
+    results["points"][0]["seed"] = "[/bold]"
+    save(run, results)
+    (run / "ledger-\nClaims and ledgers agree.\x1b[2J.jsonl").write_text("")
+    result = invoke(str(run))
+    assert result.exit_code == 3, result.output
+    assert "seed '[/bold]': not in the settings' sweep" in result.output
+    assert "Claims and ledgers agree." not in result.output.splitlines()
+    assert "\x1b" not in result.output

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from simulations.verify import verify_run
-from tests.support.ledgers import first_ledger, load, rewrite, save
+from tests.support.ledgers import first_ledger, load, rewrite, save, summarised, write_run
 
 # Every alteration below must be found; the pattern is what the report says.
 
@@ -105,6 +105,70 @@ def no_points(run: Path) -> None:
     save(run, {**load(run), "points": []})
 
 
+def results_say(**changes: Any) -> Callable[[Path], None]:
+    def attack(run: Path) -> None:
+        save(run, {**load(run), **changes})
+
+    return attack
+
+
+def plan_says(**changes: Any) -> Callable[[Path], None]:
+    def attack(run: Path) -> None:
+        results = load(run)
+        results["config"]["sweep"].update(changes)
+        save(run, results)
+
+    return attack
+
+
+def summary_says(name: str, value: Any) -> Callable[[Path], None]:
+    def attack(run: Path) -> None:
+        results = summarised(run)
+        results["summary"][0][name] = value
+        save(run, results)
+
+    return attack
+
+
+def summary_of_a_better_model(run: Path) -> None:
+    results = summarised(run)
+    results["summary"][1]["metrics"]["hr@10"]["mean"] += 2e-6
+    save(run, results)
+
+
+def summary_cut(run: Path) -> None:
+    results = summarised(run)
+    results["summary"].pop()
+    save(run, results)
+
+
+def summary_of_nothing(run: Path) -> None:
+    without("metrics")(run)
+    save(run, {**load(run), "summary": []})
+
+
+def point_and_ledger_dropped(run: Path) -> None:
+    first_ledger(run).unlink()
+    point_dropped(run)
+
+
+def point_repeated(run: Path) -> None:
+    results = load(run)
+    results["points"].append(results["points"][0])
+    save(run, results)
+
+
+def completion_not_stated(run: Path) -> None:
+    results = load(run)
+    del results["complete"]
+    save(run, results)
+
+
+def fewer_users_in_smaller_cohorts(run: Path) -> None:
+    claim(cohort=50.0)(run)
+    results_say(data={"users": 500})(run)
+
+
 ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "line removed": (edit_lines(lambda lines: lines[:2] + lines[3:]), "line 3"),
     "lines reordered": (edit_lines(lambda x: [*x[:2], x[3], x[2], *x[4:]]), "line 3"),
@@ -149,6 +213,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "relation": (claim(relation="replace_one"), "relation = 'replace_one' claimed"),
     "trust": (claim(trust="local"), "trust = 'local' claimed"),
     "adversary": (claim(adversary="no one"), "adversary = 'no one' claimed"),
+    "adversary missing": (without("adversary"), "adversary = None claimed"),
     "noise": (claim(noise_multiplier=3.0), "update: claimed"),
     "histogram noise": (claim(histogram_noise_multiplier=9.0), "histogram: claimed"),
     "histogram hidden": (claim(histogram_noise_multiplier=None), "does not state"),
@@ -156,6 +221,39 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "rounds": (claim(rounds=5), "rounds = 5 claimed"),
     "seed": (claim(seed=9), "policy"),
     "settings changed": (settings_changed, "policy"),
+    "clipping": (claim(clipping_norm=0.1), "clipping_norm = 0.1 claimed, the settings give 0.5"),
+    "clipping missing": (without("clipping_norm"), "clipping_norm = nan claimed"),
+    "cohort": (claim(cohort=101.0), "cohort = 101 claimed, the settings give 100"),
+    "cohort missing": (without("cohort"), "cohort = nan claimed"),
+    "users": (results_say(data={"users": 2000}), "sampling_probability = 0.1 claimed"),
+    "users and cohort": (fewer_users_in_smaller_cohorts, "cohort = 50 claimed"),
+    "too few users": (results_say(data={"users": 50}), "there are 50 users"),
+    "users text": (results_say(data={"users": "many"}), "users = 'many': expected"),
+    "users huge": (results_say(data={"users": 10**400}), "expected a whole number"),
+    "users missing": (results_say(data=None), "users = None: expected"),
+    "point and ledger dropped": (
+        point_and_ledger_dropped,
+        "epsilon 2, seed 0: planned, but missing from a run that is called complete",
+    ),
+    "point repeated": (point_repeated, "epsilon 2, seed 0: stated 2 times"),
+    "point not planned": (plan_says(seeds=[0]), "epsilon 2, seed 1: not in the settings' sweep"),
+    "point of a seed in words": (claim(seed="0"), "seed '0': not in the settings' sweep"),
+    "completion not stated": (completion_not_stated, "complete = None: expected true or false"),
+    "completion in words": (results_say(complete="no"), "complete = 'no': expected true or false"),
+    "summary: target": (summary_says("epsilon_target", 1.0), "summary[0].epsilon_target = 1.0"),
+    "summary: epsilon": (summary_says("epsilon", 0.5), "summary[0].epsilon = 0.5"),
+    "summary: another epsilon": (summary_says("epsilon_local", 0.1), "summary[0].epsilon_local"),
+    "summary: epsilon missing": (summary_says("epsilon", None), "summary[0].epsilon = None"),
+    "summary: seeds": (summary_says("seeds", [0, 1, 2]), "summary[0].seeds[2] = 2"),
+    "summary: mean": (summary_of_a_better_model, "summary[1].metrics.hr@10.mean"),
+    "summary: cut": (summary_cut, "summary[1] = 'nothing'"),
+    "summary: of nothing": (summary_of_nothing, "cannot be summarised"),
+    "summary: not a list": (results_say(summary={"epsilon": 0.1}), "summary = {'epsilon': 0.1}"),
+    "epsilon elsewhere": (
+        results_say(references={"best": [{"epsilon": 0.1}]}),
+        "references.best[0].epsilon: an epsilon that no ledger shows",
+    ),
+    "epsilon on top": (results_say(epsilon_total=0.1), "epsilon_total: an epsilon that no ledger"),
     "settings dropped": (settings_dropped, "does not give this point's settings"),
 }
 
@@ -169,3 +267,16 @@ def test_finds_every_alteration(run: Path, attack: Callable[[Path], None], word:
     assert word in said
     for line in said.splitlines():
         assert line.isprintable()
+
+
+def test_an_honest_summary_is_no_problem(run: Path) -> None:
+    save(run, summarised(run))
+    assert verify_run(run).ok
+
+
+def test_refuses_a_delta_above_one_over_the_users(tmp_path: Path, home: Path) -> None:
+    """Claim and ledger agree on it; publishing one person outright would satisfy it."""
+    report = verify_run(write_run(tmp_path, delta=0.0011))
+    assert not report.ok
+    for row in report.rows:
+        assert row.reasons == ("delta = 0.0011 exceeds 1/1000, one over the users",)
