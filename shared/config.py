@@ -55,8 +55,8 @@ class ModelConfig:
     projection_rank: Annotated[int, Field(ge=0)] = 0  # leading text components the core acts on
     item_bias: bool = True
     hidden_scale: NonNegative = 0.2  # weight of the language model's hidden state in the score
-    summary_scale: NonNegative = 20.0  # weight of the decayed mean of the history's item vectors
-    summary_decay: Fraction = 0.8  # weight of one step back in that mean
+    summary_scale: NonNegative = 10.0  # weight of the decayed mean of the history's item vectors
+    summary_decay: Fraction = 0.9  # weight of one step back in that mean
     seed: Annotated[int, Field(ge=0)] = 0  # initial adapter
 
 
