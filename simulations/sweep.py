@@ -55,6 +55,7 @@ def run_sweep(
     settings = _points(config, bench)
     results = _opening(config, bench)
     _prepare(config, directory)
+    _write(results, directory)
     references = config.sweep.references
     users = len(bench.population)
     work = [planned_updates(name, config, users) for name in references]

@@ -15,6 +15,7 @@ def own_folders(tmp_path_factory):
         patch.setenv("STARLING_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("STARLING_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("STARLING_OFFLINE", "1")
         yield
 
 

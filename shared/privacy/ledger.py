@@ -7,6 +7,7 @@ was cut off or everything rewritten shows against the seal, a signature over the
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import math
 import os
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from dp_accounting import DpEvent
 
 from shared.errors import BudgetExceeded, LedgerError
+from shared.files import write_atomically
 from shared.privacy.accountant import epsilon
 from shared.privacy.chain import Chain, LedgerEntry, LedgerHeader, Release, check_release
 from shared.privacy.events import event_to_json
@@ -55,9 +57,9 @@ class Ledger:
         line = chain.header_line(header)
         chain.add(line)
         try:
-            with path.open("xb") as file:
-                _write_through(file.fileno(), line)
-            _sync_folder(path.parent)
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, "it exists already", str(path))
+            write_atomically(path, line)  # a crash leaves no ledger rather than half a header
         except OSError as error:
             raise LedgerError(f"{path}: ledger cannot be created: {error.strerror}") from None
         return cls(path, chain)
