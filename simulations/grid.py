@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from flwr.app import Context, Message, MessageType, RecordDict
@@ -126,18 +126,21 @@ class CohortGrid(VirtualGrid):
 
     def _evaluate(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
         adapter = self.engine.schema.from_arrays(request.arrays)
-        sampled, full = self.engine.evaluate(list(by_user), adapter, request.phase, request.config)
-        yield self._merged(by_user, lambda m, nodes: ranks_reply(m, sampled, full, nodes))
+        for users in self._together(request, by_user):
+            sampled, full = self.engine.evaluate(users, adapter, request.phase, request.config)
+            yield ranks_reply(by_user[users[0]], sampled, full, _nodes(users))
 
     def _histogram(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
-        update = self.engine.histogram(list(by_user))
-        yield self._merged(by_user, lambda m, nodes: update_reply(m, update, nodes))
+        for users in self._together(request, by_user):
+            yield update_reply(by_user[users[0]], self.engine.histogram(users), _nodes(users))
 
-    def _merged(
-        self, by_user: dict[int, Message], reply: Callable[[Message, list[int]], Message]
-    ) -> Message:
-        messages = list(by_user.values())
-        return reply(messages[0], [message.metadata.dst_node_id for message in messages])
+    def _together(self, request: Request, by_user: dict[int, Message]) -> list[list[int]]:
+        """Users who share a reply: all of them, or each alone where the server wants that."""
+        return [list(by_user)] if request.merge else [[user] for user in by_user]
+
+
+def _nodes(users: list[int]) -> list[int]:
+    return [user + _FIRST_NODE for user in users]
 
 
 class SequentialGrid(VirtualGrid):

@@ -168,7 +168,7 @@ def test_a_catalogue_of_one_item(tmp_path, tiny_bert, match):
 
 EVALUATE = {
     "missing adapter": (["--adapter", "none.safetensors"], "there is no such file"),
-    "another catalogue": (["--data", "LOG"], "does not fit"),
+    "another catalogue": (["--data", "LOG"], "trained on other items"),
     "unknown data": (["--data", "nope"], "nope"),
     "unknown phase": (["--phase", "training"], "expected test or validation"),
     "no adapter at all": (["--adapter", "TEXT"], "not an adapter"),

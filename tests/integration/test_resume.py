@@ -1,17 +1,21 @@
 """A point that was interrupted ends as one that was not: same adapter, same ledger."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
+from server import federation as federation_module
 from server import strategy as strategy_module
 from server.checkpoint import load
 from server.federation import run_federation
 from server.releases import Releases
-from shared.errors import BudgetExceeded, ConfigError, LedgerError
+from shared.config import from_dict
+from shared.errors import ConfigError, LedgerError
 from shared.privacy.ledger import Ledger
 from simulations.grid import CohortGrid
+from simulations.workbench import Workbench
 from simulations.world import World
 from tests.support.federations import federate, point_config, prepare
 from tests.support.tiny import make_engine
@@ -204,10 +208,8 @@ def test_other_settings_are_refused(interrupted, grid, tiny_bert):
         resume(grid, files, other)
 
 
-def test_a_deployment_counts_a_repeated_round_twice_and_stops_at_the_budget(
-    grid, tiny_bert, tmp_path, monkeypatch
-):
-    """Fresh noise makes the repetition a second release; the budget has no room for a sixth."""
+def test_a_deployment_never_repeats_a_recorded_round(grid, tiny_bert, tmp_path, monkeypatch):
+    """With fresh noise a repetition would be a second release: the lost round stays spent."""
     config = point_config(
         tiny_bert, federation={"rounds": 3, "popularity_start": False, "cohort": 1.0}
     )
@@ -223,8 +225,38 @@ def test_a_deployment_counts_a_repeated_round_twice_and_stops_at_the_budget(
         patch.setattr(strategy_module, "save", failing)
         with pytest.raises(Crash):
             run_federation(grid, config, files, simulated=False)
-    with pytest.raises(BudgetExceeded):
-        run_federation(grid, config, files, simulated=False)
+    outcome = run_federation(grid, config, files, simulated=False)
+    assert outcome["rounds"] == 3
+    assert "history" not in outcome  # exact norms and cohort sizes stay with the server
     ledger = Ledger.open(files.ledger)
-    assert [entry.round for entry in ledger.entries] == [1, 2, 2]
+    assert [entry.round for entry in ledger.entries] == [1, 2, 3]
     assert ledger.epsilon() <= config.privacy.epsilon * (1 + 1e-6)
+
+
+def test_a_deployment_never_repeats_a_recorded_histogram(grid, tiny_bert, tmp_path, monkeypatch):
+    """Recorded, then lost before the first checkpoint: the bias stays as it was."""
+    config = point_config(tiny_bert, federation={"rounds": 2, "popularity_start": True})
+    files = prepare(tmp_path, grid.engine)
+
+    def crash(state, file):
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(federation_module, "save_state", crash)
+        with pytest.raises(Crash):
+            run_federation(grid, config, files, simulated=False)
+    run_federation(grid, config, files, simulated=False)
+    ledger = Ledger.open(files.ledger)
+    assert [entry.release for entry in ledger.entries] == ["histogram", "update", "update"]
+
+
+def test_a_run_on_changed_data_is_refused(tiny_bert, tmp_path):
+    """Another log under the same name is another experiment."""
+    config = from_dict(
+        {"data": {"spec": "world", "users": 20}, "model": {"backbone": str(tiny_bert)}}
+    )
+    filled = Workbench(config).config
+    assert Workbench(filled).config == filled
+    grown = dataclasses.replace(filled, data=dataclasses.replace(filled.data, users=21))
+    with pytest.raises(ConfigError, match=r"data\.digest.*changed since the run started"):
+        Workbench(grown)
