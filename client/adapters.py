@@ -48,7 +48,7 @@ def read_adapter(file: Path) -> tuple[dict[str, npt.NDArray[np.float32]], Experi
     """
     try:
         with safe_open(file, framework="np") as stream:
-            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dict)
             settings = (stream.metadata() or {})["settings"]
     except FileNotFoundError:
         raise ModelError(f"--adapter {file}: there is no such file") from None

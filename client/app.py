@@ -6,6 +6,7 @@ It imports no torch and holds no data: a bundle delivered by the server can ask,
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Protocol
 
 from flwr.app import Context, Message
@@ -40,11 +41,43 @@ class DeviceService(Protocol):
 Connect = Callable[[Context, Request], DeviceService]
 
 
-def create_app(connect: Connect) -> ClientApp:
-    """A ClientApp whose requests go to the device that `connect` finds for a node."""
+Handler = Callable[[Message, Context], Message]
+
+
+def _discreet(handler: Handler) -> Handler:
+    """Let no text of an exception leave but the protocol's own: it may hold someone's data.
+
+    Flower sends the text to the server, where it is logged as it stands.
+    """
+
+    @wraps(handler)
+    def guarded(message: Message, context: Context) -> Message:
+        try:
+            return handler(message, context)
+        except ProtocolError:
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            raise ProtocolError(f"the device could not answer ({kind})") from None
+
+    return guarded
+
+
+def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
+    """A ClientApp whose requests go to the device that `connect` finds for a node.
+
+    Parameters
+    ----------
+    connect : callable
+    evaluator : bool
+        Whether to answer with exact ranks of held-out items, which no guarantee covers: for
+        simulated people. A real node's owner allows it by `evaluator=true` in the node
+        configuration, whatever the server asks.
+    """
     app = ClientApp()
 
     @app.train()
+    @_discreet
     def train(message: Message, context: Context) -> Message:
         request = parse(message)
         device = connect(context, request)
@@ -54,7 +87,10 @@ def create_app(connect: Connect) -> ClientApp:
         return update_reply(message, update, [context.node_id])
 
     @app.evaluate()
+    @_discreet
     def evaluate(message: Message, context: Context) -> Message:
+        if not evaluator and context.node_config.get("evaluator") is not True:
+            raise ProtocolError("this node does not give metrics: nothing noises them")
         request = parse(message)
         device = connect(context, request)
         ranks = device.evaluate(request.arrays, request.phase, request.config)
@@ -62,6 +98,7 @@ def create_app(connect: Connect) -> ClientApp:
         return ranks_reply(message, sampled, full, [context.node_id])
 
     @app.query("histogram")
+    @_discreet
     def histogram(message: Message, context: Context) -> Message:
         device = connect(context, parse(message))
         return update_reply(message, device.histogram(), [context.node_id])

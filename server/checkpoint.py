@@ -76,7 +76,7 @@ def load(file: Path) -> ServerState | None:
         return None
     try:
         with safe_open(file, framework="np") as stream:
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dict)
             plain = json.loads((stream.metadata() or {})["state"])
     except (SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(f"{file}: not a checkpoint ({error}); remove it to start over") from None

@@ -148,7 +148,7 @@ class SequentialGrid(VirtualGrid):
 
     def __init__(self, engine: CohortEngine) -> None:
         super().__init__(engine)
-        self._app = create_app(self._device)
+        self._app = create_app(self._device, evaluator=True)
 
     def _device(self, context: Context, request: Request) -> Device:
         user = user_of(context.node_id)

@@ -13,7 +13,7 @@ import math
 import secrets
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from dp_accounting import DpEvent
 
@@ -197,7 +197,7 @@ def check_release(release: str) -> Release:
     """
     for known in get_args(Release):
         if release == known:
-            return known  # type: ignore[no-any-return]
+            return cast(Release, known)
     raise ConfigError(f"release = {release!r}: expected one of {', '.join(get_args(Release))}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from shared.errors import ConfigError
 
@@ -20,5 +20,5 @@ def check_relation(relation: str) -> Relation:
     """
     for known in get_args(Relation):
         if relation == known:
-            return known  # type: ignore[no-any-return]
+            return cast(Relation, known)
     raise ConfigError(f"relation = {relation!r}: expected one of {', '.join(get_args(Relation))}")

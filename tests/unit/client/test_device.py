@@ -107,7 +107,7 @@ def test_an_adapter_of_another_schema_is_refused(device, arrays, tiny_bert):
 
 
 def ask(device, message_type, config, schema, arrays=None, phase=""):
-    app = create_app(lambda context, request: device)
+    app = create_app(lambda context, request: device, evaluator=True)
     (message,) = requests(
         [2],
         message_type,
@@ -142,6 +142,41 @@ def test_the_relay_passes_on_what_the_device_answers(device, engine, arrays, tin
 def test_the_relay_refuses_an_update_of_another_schema(device, arrays, tiny_bert):
     with pytest.raises(ProtocolError, match="schema"):
         ask(device, MessageType.TRAIN, point_config(tiny_bert), "other", arrays)
+
+
+def test_no_text_of_an_exception_leaves_the_device(tiny_bert):
+    class Careless:
+        def histogram(self):
+            raise ValueError("user 17 watched item 4")
+
+    with pytest.raises(ProtocolError, match=r"could not answer \(ValueError\)$") as caught:
+        ask(Careless(), HISTOGRAM, point_config(tiny_bert), "")
+    assert caught.value.__suppress_context__
+    assert "17" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("node", "answers"), [({}, False), ({"evaluator": True}, True)])
+def test_exact_ranks_leave_a_node_only_if_its_owner_says_so(
+    device, engine, arrays, tiny_bert, node, answers
+):
+    app = create_app(lambda context, request: device)
+    (message,) = requests(
+        [2],
+        MessageType.EVALUATE,
+        point_settings(point_config(tiny_bert)),
+        round_number=1,
+        merge=False,
+        arrays=arrays,
+        schema=engine.schema.digest,
+        phase="test",
+    )
+    message.metadata.__dict__["_message_id"] = "1"
+    context = Context(1, 2, node, RecordDict(), {})
+    if answers:
+        assert app(message, context).has_content()
+    else:
+        with pytest.raises(ProtocolError, match="does not give metrics"):
+            app(message, context)
 
 
 def test_settings_travel_without_loss(tiny_bert):
