@@ -18,7 +18,7 @@ from shared.model.adapter import current
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, seal
-from simulations.grid import GRIDS, run_app
+from simulations.grid import open_grid, run_app
 from simulations.workbench import Workbench
 
 
@@ -87,7 +87,8 @@ def _federate(
     }
     token = listener.set(on_round)
     try:
-        run_app(app, GRIDS[config.engine.engine](engine), run_config)
+        with open_grid(bench, config.model, run_config) as grid:
+            run_app(app, grid, run_config)
     finally:
         listener.reset(token)
 

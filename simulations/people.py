@@ -1,0 +1,51 @@
+"""Virtual people inside an actor of Flower's simulation runtime.
+
+The population and each model are opened once per process and stay: an actor answers any number of
+requests for any number of people.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, cast
+
+from flwr.app import Context
+
+from client.device import Device
+from shared.config import DataConfig, EngineConfig, ExperimentConfig, ModelConfig
+from simulations.workbench import Workbench
+
+
+def virtual_device(context: Context, config: ExperimentConfig) -> Device:
+    """The device of the person whose index is the node's partition.
+
+    Parameters
+    ----------
+    context : Context
+        Of the node. `device` and `threads` of the run configuration say how this process
+        computes; without them it takes what Ray shows to it, and one thread.
+    config : ExperimentConfig
+        The point's settings as the server sent them.
+
+    Raises
+    ------
+    ConfigError
+        If data, items or weights here are not those that the server's digests name.
+    DataError
+        If there are more nodes than people.
+    """
+    run = context.run_config
+    how = EngineConfig(
+        device=cast(Any, run.get("device") or "auto"),  # checked by EngineConfig
+        threads=int(run.get("threads") or 1),
+    )
+    bench = _bench(config.data, config.model.backbone, config.model.backbone_sha256, how)
+    user = int(context.node_config["partition-id"])
+    history = bench.population.history(user)
+    return Device(history, user, bench.engine(config.model).recommender)
+
+
+@lru_cache(maxsize=1)
+def _bench(data: DataConfig, backbone: str, weights: str | None, how: EngineConfig) -> Workbench:
+    model = ModelConfig(backbone=backbone, backbone_sha256=weights)
+    return Workbench(ExperimentConfig(data=data, model=model, engine=how))
