@@ -97,7 +97,7 @@ def simulate(
         "sweep.epsilons": None if epsilon is None else _numbers("--epsilon", epsilon, float),
         "sweep.seeds": None if seeds is None else _numbers("--seeds", seeds, int),
     }
-    experiment = _override(tree, {key: value for key, value in flags.items() if value is not None})
+    experiment = override(tree, {key: value for key, value in flags.items() if value is not None})
     _run(
         experiment,
         resume or out or Path("runs") / _default_name(experiment),
@@ -141,7 +141,21 @@ def preset_file(name: str) -> Path:
     return folder / f"{name}.toml"
 
 
-def _override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
+def override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
+    """Settings with some replaced, for every point.
+
+    Parameters
+    ----------
+    tree : dict
+        Nested, as read from TOML; changed in place.
+    flags : dict
+        `section.name` -> value.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range, or the settings are those of a single point.
+    """
     if tree.get("privacy", {}).get("epsilon", math.inf) != math.inf or tree.get("seed", 0) != 0:
         raise ConfigError(
             "settings: privacy.epsilon and seed belong to one point; give sweep.epsilons and "

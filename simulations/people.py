@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, cast
 
+import ray
 from flwr.app import Context
 
 from client.device import Device
@@ -22,8 +23,9 @@ def virtual_device(context: Context, config: ExperimentConfig) -> Device:
     Parameters
     ----------
     context : Context
-        Of the node. `device` and `threads` of the run configuration say how this process
-        computes; without them it takes what Ray shows to it, and one thread.
+        Of the node. `device` of the run configuration says what to compute on; without it that
+        is the share of a GPU that Ray gave to this process, if any. It uses as many threads as
+        Ray gave it cores.
     config : ExperimentConfig
         The point's settings as the server sent them.
 
@@ -34,11 +36,10 @@ def virtual_device(context: Context, config: ExperimentConfig) -> Device:
     DataError
         If there are more nodes than people.
     """
-    run = context.run_config
-    how = EngineConfig(
-        device=cast(Any, run.get("device") or "auto"),  # checked by EngineConfig
-        threads=int(run.get("threads") or 1),
-    )
+    share = ray.get_runtime_context().get_assigned_resources()
+    device = context.run_config.get("device") or ("cuda" if share.get("GPU") else "cpu")
+    threads = max(1, int(share.get("CPU", 1)))
+    how = EngineConfig(device=cast(Any, device), threads=threads)  # which checks the name
     bench = _bench(config.data, config.model.backbone, config.model.backbone_sha256, how)
     user = int(context.node_config["partition-id"])
     history = bench.population.history(user)

@@ -13,6 +13,7 @@ from server.app import app as server_app
 from server.app import run_files
 from server.progress import Listener, listener
 from shared.config import ExperimentConfig, dump_toml
+from shared.errors import ConfigError
 from shared.files import write_atomically
 from shared.model.adapter import current
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
@@ -55,7 +56,7 @@ def run_point(
     # Sealed once: a later resumption must not vouch for a ledger that was altered since.
     if not sealed.exists():
         files = run_files(directory, name)
-        _federate(bench, config, directory, name, on_round, app)
+        _federate(bench, config, directory, on_round, app)
         outcome = json.loads(files.outcome.read_text(encoding="utf-8"))
         outcome |= _spent(Ledger.open(files.ledger)) | {"adapter": f"adapters/{name}.safetensors"}
         write_atomically(sealed, json.dumps(outcome))  # infinity inside: ours alone
@@ -67,30 +68,46 @@ def _federate(
     bench: Workbench,
     config: ExperimentConfig,
     directory: Path,
-    name: str,
     on_round: Listener,
     app: ServerApp,
 ) -> None:
     """Run the ServerApp; one that completed before checks its ledger and evaluates again."""
-    files = run_files(directory, name)
-    engine = bench.engine(config.model)
-    if not files.initial.exists():
-        adapter = current(engine.recommender, engine.schema).cpu().numpy()
-        save_file(engine.schema.split(adapter), files.initial)
-    settings = files.initial.with_name(f"{name}.toml")
-    settings.write_text(dump_toml(config), encoding="utf-8")
-    run_config: dict[str, str | bool] = {
-        "config": str(settings),
-        "directory": str(directory),
-        "name": name,
-        "simulated": True,
-    }
+    run_config = prepare(bench, config, directory)
     token = listener.set(on_round)
     try:
         with open_grid(bench, config.model, run_config) as grid:
             run_app(app, grid, run_config)
     finally:
         listener.reset(token)
+
+
+def prepare(bench: Workbench, config: ExperimentConfig, directory: Path) -> dict[str, str | bool]:
+    """Write the initial adapter and the settings of a point; the ServerApp's run configuration.
+
+    Raises
+    ------
+    ConfigError
+        If the folder cannot be written.
+    """
+    name = point_name(config.privacy.epsilon, config.seed)
+    files = run_files(directory, name)
+    settings = files.initial.with_name(f"{name}.toml")
+    engine = bench.engine(config.model)
+    try:
+        for folder in (files.initial.parent, files.adapter.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not files.initial.exists():
+            adapter = current(engine.recommender, engine.schema).cpu().numpy()
+            save_file(engine.schema.split(adapter), files.initial)
+        settings.write_text(dump_toml(config), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
+    return {
+        "config": str(settings),
+        "directory": str(directory),
+        "name": name,
+        "simulated": True,
+    }
 
 
 def _spent(ledger: Ledger) -> dict[str, Any]:

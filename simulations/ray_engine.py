@@ -132,7 +132,7 @@ class RayEngine:
         """A grid of all users for one run; the actors stay for the next."""
         from simulations.runtime import running
 
-        told = {**run_config, "device": self._device, "threads": self.share.cpus}
+        told = {**run_config, "device": self._device}
         with _hushed(), running(self._backend, client_app, users, told) as runtime:
             window = _WINDOW * self.share.workers
             yield PeopleGrid(runtime.grid, runtime.nodes, window, runtime.check)
