@@ -56,7 +56,7 @@ def _spent(files: RunFiles, rounds: int) -> str:
     ledger = Ledger.open(files.ledger)
     header = ledger.header
     return (
-        f"{rounds} rounds: {header.unit}-level epsilon {ledger.epsilon():.3g} at delta "
+        f"after {rounds} round(s): {header.unit}-level epsilon {ledger.epsilon():.3g} at delta "
         f"{header.delta:g} ({header.trust} trust); adapter {files.adapter}, ledger {files.ledger}"
     )
 

@@ -98,6 +98,7 @@ class Workbench:
     ) -> None:
         if self._ray is not None:
             self._ray.close()
+            self._ray = None
 
 
 def _same(name: str, stated: str | None, found: str) -> str:
