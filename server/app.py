@@ -48,7 +48,9 @@ def main(grid: Grid, context: Context) -> None:
 
 def _given(run: Mapping[str, Any], key: str) -> str:
     if not run.get(key):
-        raise ConfigError(f"run configuration: {key!r} is missing; e.g. --run-config \"{key}='...'\"")
+        raise ConfigError(
+            f"run configuration: {key!r} is missing; e.g. --run-config \"{key}='...'\""
+        )
     return str(run[key])
 
 

@@ -114,9 +114,7 @@ def running(
 
 def _link(run_id: int) -> tuple[LinkStateFactory, Run]:
     """A link state that knows one run."""
-    states = LinkStateFactory(
-        FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory()
-    )
+    states = LinkStateFactory(FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory())
     run = Run.create_empty(run_id)
     run.primary_task_id = run_id
     run.federation_id = NOOP_FEDERATION_ID
