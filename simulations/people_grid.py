@@ -110,7 +110,7 @@ class PeopleGrid(Grid):
 
 def _good(reply: Message) -> Message:
     if reply.has_error():
-        raise EngineError(f"a virtual device failed: {last_line(reply.error.reason)}")
+        raise EngineError(f"a virtual device failed: {last_line(reply.error.reason or '')}")
     return reply
 
 
