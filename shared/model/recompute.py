@@ -1,0 +1,98 @@
+"""Gradient checkpointing that works under `torch.func`: a block keeps its input alone.
+
+Torch's own checkpointing rests on saved-tensor hooks, which `torch.func.grad` refuses. Here a block
+is one operation whose backward pass runs the block again,
+
+    y = f(x, A, B)         forward: nothing but x, A, B is kept
+    (dx, dA, dB) = J' dy   backward: the vector-Jacobian product of f at x, A, B
+
+under `vmap`, `grad` or neither. f draws nothing at random (dropout is zero), so both runs agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vjp
+
+from shared.errors import ConfigError
+from shared.model.backbone import blocks
+
+
+def recompute_blocks(backbone: nn.Module) -> None:
+    """Let every block of a backbone forget its inner activations, in place.
+
+    No name changes: an adapter trained with it and one trained without have the same schema.
+
+    Raises
+    ------
+    ConfigError
+        If the blocks of this backbone do not offer it.
+    """
+    found = blocks(backbone)
+    if not found or not all(hasattr(block, "gradient_checkpointing") for block in found):
+        raise ConfigError(
+            f"engine.checkpointing = true: the blocks of {type(backbone).__name__} cannot be "
+            "recomputed; give false"
+        )
+    for block in found:
+        # The place that transformers offers for it: called instead of the block, with its call.
+        block.gradient_checkpointing = True
+        block._gradient_checkpointing_func = partial(_recomputed, _Plain(block))
+
+
+class _Plain(nn.Module):
+    """A block called past its own checkpointing."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        output: Tensor = nn.Module.__call__(self.block, *args, **kwargs)
+        return output
+
+
+def _recomputed(plain: _Plain, call: partial[Any], hidden: Tensor, *rest: Any) -> Tensor:
+    _refuse_hooks(plain)
+    # The tensors that stand in the block now: inside `functional_call` they are not its own.
+    trained = {name: tensor for name, tensor in plain.named_parameters() if "lora_" in name}
+
+    def run(x: Tensor, *tensors: Tensor) -> Tensor:
+        named = dict(zip(trained, tensors, strict=True))
+        output: Tensor = functional_call(plain, named, (x, *rest), call.keywords)
+        return output
+
+    output: Tensor = _Recomputed.apply(run, hidden, *trained.values())
+    return output
+
+
+def _refuse_hooks(plain: _Plain) -> None:
+    # Hooks of per-sample gradients would see the first run, which records nothing.
+    if any(module._forward_hooks for module in plain.modules()):
+        raise ConfigError(
+            "engine.checkpointing = true: not together with per-sample gradients from hooks; "
+            "give engine.checkpointing = false, or an engine that needs no hooks (cohort)"
+        )
+
+
+class _Recomputed(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(run: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        return run(*tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.run, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        _, pull_back = vjp(ctx.run, *ctx.saved_tensors)
+        return None, *pull_back(*gradients)
