@@ -21,31 +21,13 @@ from client.train import local_update, token_losses
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
 from shared.data.windows import PAD, START, context_window
-from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
 from shared.update import Update
+from simulations.placement import clients_at_once
 
 Indices = npt.NDArray[np.int64]
-
-# Activations of one client are about this many float32 per position of a window: measured for
-# two MiniLM layers, forward and backward; the catalogue's logits come on top.
-_FLOATS_PER_POSITION = 40_000
-_MEMORY_BUDGET = 512 * 2**20  # bytes per micro-batch when none is given
-_MAX_AUTOMATIC = 16  # more clients at once gained nothing on a CPU
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then MPS, then the CPU."""
-    absent = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
-    if absent.get(name, False):
-        raise ConfigError(f"engine.device = {name}: not available here; use auto or cpu")
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 class CohortEngine:
@@ -168,11 +150,13 @@ class CohortEngine:
         for user in users:
             cut = user_windows(self.population.history(user), config)
             batches[user] = local_batches(cut, config, round_number, user)
-        # Like sizes share a micro-batch: less padding. Results do not depend on the grouping.
-        order = sorted(users, key=lambda user: batches[user][0].shape[1])
+        # Like sizes share a micro-batch: less padding. The first is its largest, by which the
+        # memory is reckoned. Results do not depend on the grouping.
+        order = sorted(users, key=lambda user: batches[user][0].shape[1], reverse=True)
         start = 0
         while start < len(order):
-            size = self._micro_batch(config, windows=batches[order[start]][0].shape[1])
+            widest = batches[order[start]][0].shape[1]
+            size = clients_at_once(self.recommender, widest, config.model.max_length, self._config)
             members = list(order[start : start + size])
             yield (
                 members,
@@ -188,13 +172,6 @@ class CohortEngine:
             for a in arrays
         ]
         return torch.from_numpy(np.stack(padded)).to(self.device)
-
-    def _micro_batch(self, config: ExperimentConfig, windows: int) -> int:
-        if self._config.micro_batch:
-            return self._config.micro_batch
-        floats = _FLOATS_PER_POSITION + 4 * len(self.population.catalogue)
-        client = 4 * windows * config.model.max_length * floats
-        return max(1, min(_MAX_AUTOMATIC, _MEMORY_BUDGET // client))
 
     @torch.no_grad()
     def evaluate(

@@ -74,7 +74,9 @@ def read_instruction(source: BackboneSource, backbone: nn.Module, text: str) -> 
         return None
     tokens = load_tokenizer(source)(text)["input_ids"]
     if not tokens:
-        raise ConfigError(f"model.instruction = {text!r}: holds no token; give text or leave it out")
+        raise ConfigError(
+            f"model.instruction = {text!r}: holds no token; give text or leave it out"
+        )
     table = backbone.get_input_embeddings().weight.detach().float()  # type: ignore[operator]
     scale = float(table.norm(dim=1).mean())
     return Instruction(table[torch.tensor(tokens)].clone(), scale)
