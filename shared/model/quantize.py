@@ -59,30 +59,30 @@ class QuantizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out], in the type of x."""
-        y: Tensor = _Product.apply(x, self.integers, self.scale)
+        y: Tensor = _Product.apply(x, self.integers, self.scale, self.in_features, False)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
 
 class _Product(torch.autograd.Function):
-    """x W' that keeps the integers, not W, until the backward pass."""
+    """x W', or x W, that keeps the integers and never W; differentiable any number of times."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, integers: Tensor, scale: Tensor) -> Tensor:
-        return x @ _written_out(integers, scale, x.shape[-1], x.dtype).T
+    def forward(x: Tensor, integers: Tensor, scale: Tensor, width: int, back: bool) -> Tensor:
+        weight = _written_out(integers, scale, width, x.dtype)
+        return x @ (weight if back else weight.T)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        x, integers, scale = inputs
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, integers, scale, ctx.width, ctx.back = inputs
         ctx.save_for_backward(integers, scale)
-        ctx.width = x.shape[-1]
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        integers, scale = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         (gradient,) = gradients
-        return gradient @ _written_out(integers, scale, ctx.width, gradient.dtype), None, None
+        x = _Product.apply(gradient, *ctx.saved_tensors, ctx.width, not ctx.back)
+        return x, None, None, None, None
 
 
 def quantize(backbone: nn.Module, bits: Bits) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp
+from torch.utils._pytree import tree_flatten, tree_unflatten  # as torch.func itself does
 
 from shared.errors import ConfigError
 from shared.model.backbone import blocks
@@ -46,28 +47,36 @@ def recompute_blocks(backbone: nn.Module) -> None:
 
 
 class _Plain(nn.Module):
-    """A block called past its own checkpointing."""
+    """A block, called the way it hands us: past its own checkpointing."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         self.block = block
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        output: Tensor = nn.Module.__call__(self.block, *args, **kwargs)
-        return output
+    def forward(self, call: partial[Tensor], args: list[Any], keywords: dict[str, Any]) -> Tensor:
+        return call.func(*call.args, *args, **keywords)
 
 
-def _recomputed(plain: _Plain, call: partial[Any], hidden: Tensor, *rest: Any) -> Tensor:
+def _recomputed(plain: _Plain, call: partial[Tensor], hidden: Tensor, *rest: Any) -> Tensor:
     _refuse_hooks(plain)
     # The tensors that stand in the block now: inside `functional_call` they are not its own.
     trained = {name: tensor for name, tensor in plain.named_parameters() if "lora_" in name}
+    # Mask and positions are handed over too: a tensor that a function brings along instead would
+    # belong to another level of `vmap` or `grad`.
+    leaves, tree = tree_flatten((list(rest), call.keywords))
+    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
 
     def run(x: Tensor, *tensors: Tensor) -> Tensor:
-        named = dict(zip(trained, tensors, strict=True))
-        output: Tensor = functional_call(plain, named, (x, *rest), call.keywords)
+        named = dict(zip(trained, tensors, strict=False))
+        filled = list(leaves)
+        for place, tensor in zip(places, tensors[len(trained) :], strict=True):
+            filled[place] = tensor
+        args, keywords = tree_unflatten(filled, tree)
+        output: Tensor = functional_call(plain, named, (call, [x, *args], keywords))
         return output
 
-    output: Tensor = _Recomputed.apply(run, hidden, *trained.values())
+    constants = [leaves[place] for place in places]
+    output: Tensor = _Recomputed.apply(run, 1 + len(trained), hidden, *trained.values(), *constants)
     return output
 
 
@@ -81,18 +90,48 @@ def _refuse_hooks(plain: _Plain) -> None:
 
 
 class _Recomputed(torch.autograd.Function):
+    """run(x, A, B, ..., constants), of which the first `varying` arguments have a gradient."""
+
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(run: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    def forward(run: Callable[..., Tensor], varying: int, *tensors: Tensor) -> Tensor:
         return run(*tensors)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.run, *tensors = inputs
+        ctx.run, ctx.varying, *tensors = inputs
         ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        _, pull_back = vjp(ctx.run, *ctx.saved_tensors)
-        return None, *pull_back(*gradients)
+        constants = len(ctx.saved_tensors) - ctx.varying
+        pulled = _PulledBack.apply(ctx.run, ctx.varying, *gradients, *ctx.saved_tensors)
+        return None, None, *pulled, *(None for _ in range(constants))
+
+
+class _PulledBack(torch.autograd.Function):
+    """J' dy. An operation of its own, or `torch.func.grad`, which always prepares for a second
+    derivative, would keep all that it computes."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        run: Callable[..., Tensor], varying: int, gradient: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        moving, constants = tensors[:varying], tensors[varying:]
+        _, pull_back = vjp(lambda *moved: run(*moved, *constants), *moving)
+        pulled: tuple[Tensor, ...] = pull_back(gradient)
+        return pulled
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        raise ConfigError(
+            "engine.checkpointing = true: second derivatives are not kept; give false where they "
+            "are needed"
+        )

@@ -86,7 +86,8 @@ def _tiny_model(family: str, shape):
     if family == "llama":
         return t.LlamaForCausalLM(t.LlamaConfig(**(common | decoder | ends | shape)))
     names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    gpt2 = dict(zip(("n_embd", "n_layer", "n_head", "n_inner"), map(common.pop, names)))
+    theirs = ("n_embd", "n_layer", "n_head", "n_inner")
+    gpt2 = {their: common.pop(name) for their, name in zip(theirs, names, strict=True)}
     gpt2["n_positions"] = common.pop("max_position_embeddings")
     return t.GPT2LMHeadModel(t.GPT2Config(**(common | gpt2 | ends | shape)))
 
