@@ -1,6 +1,7 @@
 """Does the cohort engine compute on a GPU what it computes on a CPU, how fast, in how much memory?
 
-    python benchmarks/gpu.py [--out FILE] [--device auto|cpu|cuda] [--sizes tiny|full] [--only TEXT]
+    python benchmarks/gpu.py [--out FILE] [--device auto|cpu|cuda] [--sizes tiny|full]
+                             [--only TEXT] [--users N]
 
 Checks training, clipping and the batched cohort on the device against the CPU, bf16 and recomputed
 blocks against plain float32, then measures client updates a second and peak memory: for the shape
@@ -283,7 +284,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
     }
 
 
-def run(device: torch.device, sizes: str, only: str = "") -> tuple[Report, dict[str, Any]]:
+def run(device: torch.device, sizes: str, shapes: list[Shape]) -> tuple[Report, dict[str, Any]]:
     """All checks and measurements on one device."""
     report = Report()
     if device.type != "cuda":
@@ -292,7 +293,7 @@ def run(device: torch.device, sizes: str, only: str = "") -> tuple[Report, dict[
         report.skipped.append("full shapes: these are tiny ones; give --sizes full")
     if not HAS_PEFT:
         report.skipped.append("LoRA: the package peft is missing; item table, core and bias train")
-    for shape in (shape for shape in SHAPES[sizes] if only in shape.name):
+    for shape in shapes:
         compare(shape, device, report)
         measure(shape, device, report)
     for line in report.skipped:
@@ -307,11 +308,17 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--sizes", choices=tuple(SHAPES))
     parser.add_argument("--only", default="", help="shapes whose name contains this")
+    parser.add_argument("--users", type=int, help="at most so many clients of each shape")
     arguments = parser.parse_args()
     keep_freed_memory()
     device = choose_device(arguments.device)
     sizes = arguments.sizes or ("full" if device.type == "cuda" else "tiny")
-    report, machine = run(device, sizes, arguments.only)
+    shapes = [
+        replace(shape, users=min(shape.users, arguments.users or shape.users))
+        for shape in SHAPES[sizes]
+        if arguments.only in shape.name
+    ]
+    report, machine = run(device, sizes, shapes)
     if arguments.out:
         found = {
             "command": "python benchmarks/gpu.py " + " ".join(sys.argv[1:]),
