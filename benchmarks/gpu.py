@@ -34,10 +34,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shared.config import EngineConfig, ExperimentConfig, from_dict
+from shared.config import EngineConfig, ExperimentConfig, ModelConfig, from_dict
 from shared.errors import ModelError
-from shared.model.backbone import load, resolve
-from shared.model.recommender import Recommender
+from shared.model.backbone import BackboneSource, resolve
+from shared.model.recommender import Recommender, build_recommender
 from shared.privacy.clipping import L2Clip
 from simulations.engine import CohortEngine
 from simulations.memory import keep_freed_memory, peak_bytes
@@ -129,13 +129,18 @@ def settings(shape: Shape, epsilon: float) -> ExperimentConfig:
     )
 
 
-def backbone(shape: Shape) -> tuple[nn.Module, str]:
-    """The frozen model on the CPU, and where its weights come from."""
-    if shape.name.startswith("minilm"):
-        try:
-            return load(resolve("minilm"), shape.layers), "published"
-        except ModelError:
-            pass
+def published(shape: Shape) -> BackboneSource | None:
+    """MiniLM's weights for its shape, where they are installed."""
+    if not shape.name.startswith("minilm"):
+        return None
+    try:
+        return resolve("minilm")
+    except ModelError:
+        return None
+
+
+def drawn(shape: Shape) -> nn.Module:
+    """A frozen model of that shape with random weights, always the same."""
     from transformers import AutoModel, BertConfig, Qwen2Config
 
     family = Qwen2Config if "qwen2" in shape.name else BertConfig
@@ -143,7 +148,7 @@ def backbone(shape: Shape) -> tuple[nn.Module, str]:
     extra = {} if family is Qwen2Config else {"add_pooling_layer": False}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return AutoModel.from_config(config, attn_implementation="eager", **extra), "random"
+        return AutoModel.from_config(config, attn_implementation="eager", **extra)
 
 
 class Bench:
@@ -152,21 +157,26 @@ class Bench:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.world = World(users=shape.users, items=shape.items)
+        self.source = published(shape)
         rng = np.random.default_rng(0)
-        _, self.weights = frozen, _ = backbone(shape)
-        vectors = rng.normal(size=(shape.items, frozen.config.hidden_size)).astype(np.float32)
+        vectors = rng.normal(size=(shape.items, shape.model["hidden_size"])).astype(np.float32)
         self.vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         self.adapter: Tensor | None = None
+
+    def recommender(self, config: ModelConfig) -> Recommender:
+        """A fresh one on the CPU."""
+        if self.source is not None:
+            return build_recommender(self.source, self.vectors, config)
+        return Recommender(drawn(self.shape), self.vectors, config)
 
     def engine(self, bits: str = "full", **engine: Any) -> CohortEngine:
         """A fresh engine; keyword arguments are those of EngineConfig."""
         config = replace(settings(self.shape, math.inf).model, weights=bits)
         chosen = EngineConfig(**engine)
-        recommender = place(Recommender(backbone(self.shape)[0], self.vectors, config), chosen)
-        made = CohortEngine(self.world, recommender, chosen)
+        made = CohortEngine(self.world, place(self.recommender(config), chosen), chosen)
         if self.adapter is None:
-            drawn = np.random.default_rng(1).normal(0, 0.02, made.schema.dim)
-            self.adapter = torch.from_numpy(drawn.astype(np.float32))
+            start = np.random.default_rng(1).normal(0, 0.02, made.schema.dim)
+            self.adapter = torch.from_numpy(start.astype(np.float32))
         return made
 
     def updates(self, engine: CohortEngine, users: int, epsilon: float = math.inf) -> Tensor:
@@ -237,7 +247,7 @@ def measure(shape: Shape, device: torch.device, report: Report) -> None:
         seconds = time.perf_counter() - started
         row = {
             "shape": shape.name,
-            "backbone_weights": bench.weights,
+            "backbone_weights": "random" if bench.source is None else "published",
             "weights": bits,
             "dtype": dtype,
             "checkpointing": again,

@@ -53,7 +53,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     ) as profile:
         work()
     live = most = 0
-    records = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
+    records = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
     for record in sorted(records, key=lambda record: record.start_ns()):
         live += record.nbytes()  # negative where memory is given back
         most = max(most, live)

@@ -70,7 +70,7 @@ def activation_bytes(recommender: Recommender, length: int, config: EngineConfig
     fused = getattr(shape, "hidden_act", None) in ("gelu", "relu")
     block = _HIDDEN * shape.hidden_size + (_FUSED if fused else _STEPWISE) * inner
     block += _ATTENTION * heads
-    kept = block + layers * shape.hidden_size if config.checkpointing else layers * block
+    kept: int = block + layers * shape.hidden_size if config.checkpointing else layers * block
     size = recommender.dtype.itemsize
     return positions * size * kept + 4 * 4 * length * len(recommender.items)
 

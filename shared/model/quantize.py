@@ -40,6 +40,7 @@ class QuantizedLinear(nn.Module):
 
     integers: Tensor  # int8 [out, in], or uint8 [out, padded / 2]: two in a byte
     scale: Tensor  # float32 [out, groups, 1]
+    bias: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None, bits: Bits) -> None:
         super().__init__()
@@ -59,7 +60,7 @@ class QuantizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out], in the type of x."""
-        y: Tensor = _Product.apply(x, self.integers, self.scale, self.in_features, False)
+        y = _product(x, self.integers, self.scale, self.in_features, False)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
 
@@ -80,9 +81,14 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        (gradient,) = gradients
-        x = _Product.apply(gradient, *ctx.saved_tensors, ctx.width, not ctx.back)
+        integers, scale = ctx.saved_tensors
+        x = _product(gradients[0], integers, scale, ctx.width, not ctx.back)
         return x, None, None, None, None
+
+
+def _product(x: Tensor, integers: Tensor, scale: Tensor, width: int, back: bool) -> Tensor:
+    y: Tensor = _Product.apply(x, integers, scale, width, back)  # type: ignore[no-untyped-call]
+    return y
 
 
 def quantize(backbone: nn.Module, bits: Bits) -> None:
@@ -94,7 +100,8 @@ def quantize(backbone: nn.Module, bits: Bits) -> None:
         With its LoRA layers, if any, already there: they stand on top of the frozen ones.
     bits : {"int8", "int4"}
     """
-    for name, layer in linear_layers(backbone).items():
+    layers: dict[str, Any] = dict(linear_layers(backbone))
+    for name, layer in layers.items():
         if "lora_" in name or layer.weight.requires_grad:
             continue
         weight = layer.weight.T if transposed(layer) else layer.weight
@@ -107,7 +114,7 @@ def _grouped(weight: Tensor, bits: Bits) -> Tensor:
     if bits == "int8":
         return weight[:, None]
     missing = -weight.shape[1] % GROUP
-    return functional.pad(weight, (0, missing)).unflatten(1, (-1, GROUP))
+    return functional.pad(weight, (0, missing)).view(len(weight), -1, GROUP)
 
 
 def _pack(integers: Tensor) -> Tensor:
@@ -120,5 +127,6 @@ def _written_out(integers: Tensor, scale: Tensor, width: int, dtype: torch.dtype
     if integers.dtype == torch.uint8:
         halves = torch.stack((integers & 15, integers >> 4), dim=-1).flatten(-2)
         integers = halves.to(torch.int8) - 8
-    groups = integers.unflatten(-1, (scale.shape[-2], -1))  # [out, groups, columns]
-    return (groups.to(dtype) * scale.to(dtype)).flatten(-2)[..., :width]
+    groups = integers.reshape(*scale.shape[:-1], -1)  # [out, groups, columns]
+    weight: Tensor = (groups.to(dtype) * scale.to(dtype)).flatten(-2)
+    return weight[..., :width]

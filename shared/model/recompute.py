@@ -34,7 +34,7 @@ def recompute_blocks(backbone: nn.Module) -> None:
     ConfigError
         If the blocks of this backbone do not offer it.
     """
-    found = blocks(backbone)
+    found: Any = blocks(backbone)
     if not found or not all(hasattr(block, "gradient_checkpointing") for block in found):
         raise ConfigError(
             f"engine.checkpointing = true: the blocks of {type(backbone).__name__} cannot be "
@@ -76,7 +76,8 @@ def _recomputed(plain: _Plain, call: partial[Tensor], hidden: Tensor, *rest: Any
         return output
 
     constants = [leaves[place] for place in places]
-    output: Tensor = _Recomputed.apply(run, 1 + len(trained), hidden, *trained.values(), *constants)
+    inputs = (run, 1 + len(trained), hidden, *trained.values(), *constants)
+    output: Tensor = _Recomputed.apply(*inputs)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -106,7 +107,8 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         constants = len(ctx.saved_tensors) - ctx.varying
-        pulled = _PulledBack.apply(ctx.run, ctx.varying, *gradients, *ctx.saved_tensors)
+        inputs = (ctx.run, ctx.varying, *gradients, *ctx.saved_tensors)
+        pulled = _PulledBack.apply(*inputs)  # type: ignore[no-untyped-call]
         return None, None, *pulled, *(None for _ in range(constants))
 
 
@@ -121,7 +123,7 @@ class _PulledBack(torch.autograd.Function):
         run: Callable[..., Tensor], varying: int, gradient: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         moving, constants = tensors[:varying], tensors[varying:]
-        _, pull_back = vjp(lambda *moved: run(*moved, *constants), *moving)
+        pull_back = vjp(lambda *moved: run(*moved, *constants), *moving)[1]
         pulled: tuple[Tensor, ...] = pull_back(gradient)
         return pulled
 
