@@ -15,7 +15,8 @@ and noise has little to destroy.
 
 w are the frozen word embeddings of a written instruction and c their mean length over the
 vocabulary, so that items, of unit length, stand beside words as words do; without an instruction
-p = 0 and c = 1.
+p = 0 and c = 1. Where there is no item, x is zero, and the language model reads its blank (see
+`shared.model.text`).
 
 Every trained factor is an `nn.Embedding` or `nn.Linear` (Opacus differentiates modules, not bare
 parameters); the item table's A is tied between input and output.
@@ -35,7 +36,7 @@ from shared.errors import ConfigError
 from shared.model.backbone import BackboneSource, causal_mask, load, max_positions
 from shared.model.lora import add_lora
 from shared.model.quantize import quantize
-from shared.model.text import Instruction, read_instruction
+from shared.model.text import Surroundings, instruction_tokens, surroundings
 
 
 class ScoreParts(NamedTuple):
@@ -63,8 +64,8 @@ class Recommender(nn.Module):
     vectors : ndarray float32 [items, hidden]
         Frozen text vectors, centred, unit length.
     config : ModelConfig
-    instruction : Instruction, optional
-        What stands before every history.
+    around : Surroundings, optional
+        Instruction and blank; by default no instruction, and the backbone's own blank.
 
     Raises
     ------
@@ -75,6 +76,7 @@ class Recommender(nn.Module):
 
     items: Tensor
     words: Tensor
+    blank: Tensor
     basis: Tensor
 
     def __init__(
@@ -82,17 +84,17 @@ class Recommender(nn.Module):
         backbone: nn.Module,
         vectors: npt.NDArray[np.float32],
         config: ModelConfig,
-        instruction: Instruction | None = None,
+        around: Surroundings | None = None,
     ) -> None:
         super().__init__()
         count, hidden = vectors.shape
         table = torch.from_numpy(vectors)
-        if instruction is None:
-            instruction = Instruction(torch.empty(0, hidden), 1.0)
-        _check_length(backbone, len(instruction.words), config.max_length)
+        around = surroundings(backbone) if around is None else around
+        _check_length(backbone, len(around.words), config.max_length)
         self.dtype = torch.float32
-        self.word_scale = instruction.scale
-        self.register_buffer("words", instruction.words, persistent=False)
+        self.item_scale = around.scale
+        self.register_buffer("words", around.words, persistent=False)
+        self.register_buffer("blank", around.blank, persistent=False)
         self.hidden_scale = config.hidden_scale
         self.summary_scale = config.summary_scale
         self.summary_decay = config.summary_decay
@@ -146,7 +148,7 @@ class Recommender(nn.Module):
         Tensor [batch, length, hidden]
         """
         x = self._embed(inputs)
-        state = self.hidden_scale * self._read(x)
+        state = self.hidden_scale * self._read(x, inputs >= 0)
         if self.summary_scale:
             state = state + self.summary_scale * (self._decay(inputs.shape[-1], x) @ x)
         return self._turn(state)
@@ -160,12 +162,16 @@ class Recommender(nn.Module):
             x = x + self.item_up(self.item_in(index))
         return x * known.to(x.dtype)
 
-    def _read(self, x: Tensor) -> Tensor:
-        """x [batch, length, hidden] through the language model, of the same shape."""
+    def _read(self, x: Tensor, known: Tensor) -> Tensor:
+        """x [batch, length, hidden] through the language model, of the same shape.
+
+        Where no item is `known`, bool [batch, length], the model's blank stands.
+        """
         length = x.shape[-2]
+        x = torch.where(known[..., None], x, self.blank)
         if len(self.words):
             words = self.words.expand(*x.shape[:-2], *self.words.shape)
-            x = torch.cat((words, self.word_scale * x), dim=-2)  # [batch, p + length, hidden]
+            x = torch.cat((words, self.item_scale * x), dim=-2)  # [batch, p + length, hidden]
         # Padding stands on the right, where the causal mask already hides it.
         mask = causal_mask(x.shape[-2], self.dtype, x.device)
         state: Tensor = self.backbone(
@@ -201,7 +207,9 @@ class Recommender(nn.Module):
             bias = self.item_bias.weight[:, 0]
         return ScoreParts(
             history=self._match(self._turn(weights[:, None] * x[0])),
-            language_model=self._match(self._turn(self.hidden_scale * self._read(x)[0, -1])),
+            language_model=self._match(
+                self._turn(self.hidden_scale * self._read(x, window[None] >= 0)[0, -1])
+            ),
             popularity=bias,
         )
 
@@ -236,9 +244,9 @@ def build_recommender(
 ) -> Recommender:
     """A recommender on the first `config.layers` layers of `source`, with a fresh adapter."""
     backbone = load(source, config.layers)
-    instruction = read_instruction(source, backbone, config.instruction)
+    around = surroundings(backbone, instruction_tokens(source, config.instruction))
     _drop_word_embeddings(backbone)
-    return Recommender(backbone, vectors, config, instruction)
+    return Recommender(backbone, vectors, config, around)
 
 
 def _check_length(backbone: nn.Module, words: int, items: int) -> None:

@@ -1,7 +1,8 @@
-"""Words for a frozen language model: its tokenizer, and a written instruction as vectors."""
+"""Words for a frozen language model: its tokenizer, and what stands around and between items."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,19 +12,49 @@ from shared.errors import ConfigError, ModelError
 from shared.model.backbone import BackboneSource
 
 
-class Instruction(NamedTuple):
-    """A text that stands before the items of a history.
+class Surroundings(NamedTuple):
+    """What a language model reads besides items.
 
     Attributes
     ----------
     words : Tensor float32 [p, hidden]
-        Frozen word embeddings of its p tokens.
+        Frozen word embeddings of an instruction's p tokens.
     scale : float
-        Mean length of the model's word embeddings: items (of unit length) are brought to it.
+        What items, of unit length, are multiplied by: beside words, the mean length of a word;
+        1 without an instruction.
+    blank : Tensor float32 [hidden]
+        What stands where there is no item: the start of a history, or a hidden place.
     """
 
     words: Tensor
     scale: float
+    blank: Tensor
+
+
+def surroundings(backbone: nn.Module, tokens: Sequence[int] = ()) -> Surroundings:
+    """What a backbone reads besides items.
+
+    Parameters
+    ----------
+    backbone : nn.Module
+        With its word table still whole.
+    tokens : sequence of int, length [p]
+        The instruction.
+
+    Notes
+    -----
+    Where position vectors are added to the input, a place without an item is zero. A model with
+    rotary positions would see nothing at all there: zero stays zero through every layer without
+    biases, and the gradient of each of its norms is 1/sqrt(eps), a thousand, which overflows in a
+    deep model. There the direction of the mean word stands, of unit length as items are.
+    """
+    table = backbone.get_input_embeddings().weight.detach().float()  # type: ignore[operator]
+    words = table[torch.tensor(tokens, dtype=torch.int64)].clone()
+    scale = float(table.norm(dim=1).mean()) if len(words) else 1.0
+    mean = table.mean(0)
+    tables = sum(isinstance(module, nn.Embedding) for module in backbone.modules())
+    blank = torch.zeros_like(mean) if tables > 1 else mean / mean.norm().clamp(min=1e-12)
+    return Surroundings(words, scale, blank)
 
 
 def load_tokenizer(source: BackboneSource) -> Any:
@@ -55,28 +86,17 @@ def load_tokenizer(source: BackboneSource) -> Any:
     return tokenizer
 
 
-def read_instruction(source: BackboneSource, backbone: nn.Module, text: str) -> Instruction | None:
-    """The vectors of an instruction; None for an empty one.
-
-    Parameters
-    ----------
-    backbone : nn.Module
-        With its word table still whole.
-    text : str
-        Tokenized as the backbone's tokenizer does it, special tokens included.
+def instruction_tokens(source: BackboneSource, text: str) -> list[int]:
+    """The tokens of an instruction, special ones included; none for an empty one.
 
     Raises
     ------
     ConfigError
-        If the text holds no token.
+        If a text holds no token.
     """
     if not text:
-        return None
-    tokens = load_tokenizer(source)(text)["input_ids"]
+        return []
+    tokens: list[int] = load_tokenizer(source)(text)["input_ids"]
     if not tokens:
-        raise ConfigError(
-            f"model.instruction = {text!r}: holds no token; give text or leave it out"
-        )
-    table = backbone.get_input_embeddings().weight.detach().float()  # type: ignore[operator]
-    scale = float(table.norm(dim=1).mean())
-    return Instruction(table[torch.tensor(tokens)].clone(), scale)
+        raise ConfigError(f"model.instruction = {text!r}: holds no token; give text or none")
+    return tokens

@@ -110,6 +110,10 @@ def by_hooks(engine, vector, inputs, targets):
     return found
 
 
+def read(model, inputs):
+    return model._read(model._embed(inputs), inputs >= 0)
+
+
 def adapted(engine):
     return installed(engine, random_adapter(engine.schema)).requires_grad_(False)
 
@@ -119,7 +123,7 @@ def test_a_later_item_does_not_change_earlier_scores(engine, place):
     model, (inputs, _) = adapted(engine), batches((4,))
     other = inputs.clone()
     other[:, place] = (other[:, place] + 7) % ITEMS
-    before, after = model._read(model._embed(inputs)), model._read(model._embed(other))
+    before, after = read(model, inputs), read(model, other)
     torch.testing.assert_close(before[:, :place], after[:, :place], rtol=1e-4, atol=1e-5)
     assert (before[:, place] - after[:, place]).abs().amax(-1).min() > 1e-3
 
@@ -129,7 +133,7 @@ def test_the_language_model_reads_the_order(engine):
     model, (inputs, _) = adapted(engine), batches((4,))
     other = inputs.clone()
     other[:, 1] = (other[:, 1] + 7) % ITEMS
-    before, after = model._read(model._embed(inputs)), model._read(model._embed(other))
+    before, after = read(model, inputs), read(model, other)
     assert (before[:, -1] - after[:, -1]).abs().amax(-1).min() > 1e-4
 
 

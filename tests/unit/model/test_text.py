@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from client.train import local_update
 from shared.errors import ConfigError, ModelError
 from shared.model.backbone import load, resolve
 from shared.model.items import item_vectors
-from shared.model.text import load_tokenizer, read_instruction
+from shared.model.text import instruction_tokens, load_tokenizer, surroundings
 from simulations.world import World
-from tests.support.tiny import FAMILIES, LENGTH, POSITIONS, make_engine, save_tiny
+from tests.support.tiny import (
+    FAMILIES,
+    LENGTH,
+    POSITIONS,
+    make_engine,
+    random_adapter,
+    save_tiny,
+)
 
 TEXT = "recommend"  # nine letters, nine tokens
 WORLD = World(users=2, items=30)
@@ -27,8 +35,8 @@ def test_it_changes_what_the_language_model_reads_and_nothing_else(family, backb
     told = make_engine(WORLD, backbones(family), instruction=TEXT).recommender
     other = make_engine(WORLD, backbones(family), instruction="avoidance").recommender
     assert told.words.shape == (9, bare.items.shape[1])
-    x = bare._embed(windows())
-    states = [model._read(x) for model in (bare, told, other)]
+    x, known = bare._embed(windows()), windows() >= 0
+    states = [model._read(x, known) for model in (bare, told, other)]
     assert states[1].shape == states[0].shape
     for a, b in ((0, 1), (1, 2)):
         assert (states[a] - states[b]).abs().amax() > 1e-3
@@ -41,8 +49,9 @@ def test_it_is_the_frozen_words_and_items_stand_at_their_scale(backbones):
     source = resolve(str(backbones("qwen2")))
     backbone = load(source)
     table = backbone.get_input_embeddings().weight
-    found = read_instruction(source, backbone, TEXT)
-    ids = load_tokenizer(source)(TEXT)["input_ids"]
+    ids = instruction_tokens(source, TEXT)
+    found = surroundings(backbone, ids)
+    assert ids == load_tokenizer(source)(TEXT)["input_ids"]
     assert torch.equal(found.words, table[torch.tensor(ids)])
     assert found.scale == pytest.approx(float(table.norm(dim=1).mean()))
     model = make_engine(WORLD, backbones("qwen2"), instruction=TEXT).recommender
@@ -50,14 +59,15 @@ def test_it_is_the_frozen_words_and_items_stand_at_their_scale(backbones):
     states = backbone(
         inputs_embeds=torch.cat([found.words.expand(3, -1, -1), found.scale * x], 1)
     ).last_hidden_state  # a decoder is causal by itself
-    torch.testing.assert_close(model._read(x), states[:, 9:], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model._read(x, windows() >= 0), states[:, 9:], rtol=1e-4, atol=1e-5)
 
 
 def test_none_is_not_an_empty_one(backbones):
     source = resolve(str(backbones("gpt2")))
-    assert read_instruction(source, load(source), "") is None
+    assert instruction_tokens(source, "") == []
+    assert surroundings(load(source)).scale == 1
     with pytest.raises(ConfigError, match="holds no token"):
-        read_instruction(source, load(source), "   ")
+        instruction_tokens(source, "   ")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -100,3 +110,21 @@ def test_a_missing_tokenizer_is_told_in_one_line(backbones, tmp_path):
         item_vectors(["a"], resolve(str(folder)), tmp_path)
     assert "needs tokenizer.json" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_place_without_an_item_is_zero_only_where_positions_are_added(family, backbones):
+    blank = make_engine(WORLD, backbones(family)).recommender.blank
+    assert blank.norm() == pytest.approx(0.0 if family in ("bert", "gpt2") else 1.0)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_a_deep_decoder_has_finite_gradients_at_the_start_of_a_history(family, tmp_path):
+    """With zero there, each norm would multiply the gradient by a thousand."""
+    engine = make_engine(WORLD, save_tiny(tmp_path, family, num_hidden_layers=24))
+    inputs = windows()[None]
+    inputs[..., 0] = -1
+    start = random_adapter(engine.schema, scale=0.01)
+    delta, _ = local_update(engine.recommender, engine.schema, start, inputs, inputs, 0.1, 0.0)
+    assert torch.isfinite(delta).all()
+    assert delta.norm() < 100
