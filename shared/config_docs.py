@@ -30,7 +30,13 @@ MEANINGS = {
     "data.world_seed": "which synthetic world",
     "model.lora_rank": "rank of the corrections to the backbone's layers; 0: not adapted",
     "model.lora_alpha": "the backbone's corrections are scaled by lora_alpha / lora_rank",
-    "model.lora_targets": "names of the backbone's linear layers that are adapted",
+    "model.lora_targets": (
+        "layers that are adapted: roles `query`, `key`, `value`, `output`, `mlp`, `dense`, or names"
+    ),
+    "model.weights": "frozen layers in memory: as they are, or in 8 or 4 bit (`docs/backbones.md`)",
+    "model.instruction": (
+        "text whose frozen word embeddings stand before the items of every history"
+    ),
     "model.item_rank": "rank of the correction to the item table; 0: not corrected",
     "model.seed": "of the initial adapter",
     "model.item_bias": "train one number per item that is added to its score",
@@ -58,6 +64,8 @@ MEANINGS = {
     "engine.engine": "`cohort` trains clients in batches, `sequential` one at a time",
     "engine.micro_batch": "clients trained at once; 0 chooses",
     "engine.threads": "of the processor; 0 leaves the default",
+    "engine.dtype": "what the frozen backbone computes in; all that is trained stays float32",
+    "engine.checkpointing": "compute a layer's activations twice instead of keeping them",
     "engine.device": "where the model runs; `auto` takes the first accelerator found",
     "sweep.epsilons": "one model is trained for each, and each seed; `inf` is not private",
     "sweep.seeds": "repetitions of every epsilon",

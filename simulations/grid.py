@@ -17,7 +17,8 @@ from client.app import create_app
 from client.device import Device
 from client.messages import Request, parse, ranks_reply, update_reply
 from shared.errors import Declined, ProtocolError
-from simulations.engine import CohortEngine, device_ledger
+from simulations.engine import CohortEngine
+from simulations.example_cohort import device_ledger
 
 _RUN_ID = 1
 SERVER_NODE = 1

@@ -161,6 +161,8 @@ def _environment(bench: Workbench) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": str(bench.engine(bench.config.model).device),
+        "dtype": bench.config.engine.dtype,
+        "checkpointing": bench.config.engine.checkpointing,
         "backbone_sha256": bench.backbone_digest,
     }
 

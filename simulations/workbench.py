@@ -12,8 +12,9 @@ from shared.errors import ConfigError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
-from simulations.engine import CohortEngine, choose_device
+from simulations.engine import CohortEngine
 from simulations.memory import keep_freed_memory
+from simulations.placement import place
 from simulations.sources import open_population
 
 
@@ -66,10 +67,8 @@ class Workbench:
             raise ConfigError("private.model.backbone: one backbone per experiment")
         if model not in self._engines:
             recommender = build_recommender(self._source, self.vectors, model)
-            device = choose_device(self.config.engine.device)
-            self._engines[model] = CohortEngine(
-                self.population, recommender.to(device), self.config.engine
-            )
+            place(recommender, self.config.engine)
+            self._engines[model] = CohortEngine(self.population, recommender, self.config.engine)
         return self._engines[model]
 
 
