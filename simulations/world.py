@@ -13,30 +13,42 @@ is what the latest items make a user want: more of the same genre, setting and h
 theme that tends to follow. So popularity, text, collaboration between users and order all help to
 predict, each to a degree, and the truth is known: `true_probabilities`.
 
+Settings (`WorldConfig`) let more happen: tastes that drift, several scenarios, items that arrive
+during the year, and slates shown by a logging policy instead of free choice. `docs/world.md` has
+the equations; `world_people` and `world_slates` the parts.
+
 Histories are generated on demand and kept nowhere. A history depends only on the world's seed, its
-items and the user's index, not on how many users there are.
+items, its settings and the user's index, not on how many users there are.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.config import WorldConfig
 from shared.data.catalogue import Catalogue
 from shared.data.population import check_user
+from shared.data.split import evaluated_users
 from shared.errors import DataError
 from simulations.world_items import GENRES, HIDDEN, MOODS, SETTINGS, THEMES, draw_items
+from simulations.world_people import LONGEST, SHORTEST, YEAR, Person, draw_person, steps_of
+from simulations.world_slates import FREE, Interactions, SlatePolicy, Slates, examination
 
-_VERSION = 1  # of the generator: raise it with any change to what a seed gives
-_ITEMS, _USER = 0x6974656D, 0x75736572  # keep random streams of one seed apart
+# Of the generator: raise the first with any change to what a seed gives, the second with one to
+# what it gives where settings let more happen.
+_VERSION, _EFFECTS_VERSION = 1, 1
+# Keep random streams of one seed apart.
+_ITEMS, _ARRIVALS, _SCENARIOS, _SLATES = 0x6974656D, 0x61727269, 0x7363656E, 0x736C6174
 
-MIN_ITEMS = 20
-SHORTEST, LONGEST = 5, 60  # interactions in a history
-_LENGTH_LOG_MEAN, _LENGTH_LOG_SD = 3.1, 0.5
+MIN_ITEMS = 20  # at the start of the year
 
 # The difficulty. Fixed before any model was tuned on the world; see docs/data.md for what it gives.
 _ZIPF = 0.9
@@ -44,6 +56,7 @@ _TASTE = {"genre": 0.7, "theme": 0.5, "mood": 0.3, "setting": 0.3, "hidden": 0.7
 _PULL = {"genre": 1.0, "theme": 0.8, "mood": 0.0, "setting": 1.0, "hidden": 1.2}
 _FOLLOW = 2.0  # pull towards the theme that tends to follow
 _DECAY = 0.6
+_OFFSET = 1.0  # log-odds that an item is clicked, at utility 0, once it is looked at
 
 
 class World:
@@ -58,16 +71,26 @@ class World:
     seed : int
         At least 0.
 
+    settings : WorldConfig, optional
+        By default nothing but what the module's docstring says.
+
     Raises
     ------
     DataError
-        For a parameter out of range.
+        For a parameter out of range, or a catalogue too small for arrivals and slates.
     """
 
-    def __init__(self, users: int = 600, items: int = 300, seed: int = 0) -> None:
+    def __init__(
+        self,
+        users: int = 600,
+        items: int = 300,
+        seed: int = 0,
+        settings: WorldConfig | None = None,
+    ) -> None:
         _check("users", users, 1)
         _check("items", items, MIN_ITEMS)
         _check("seed", seed, 0)
+        self.settings = settings or WorldConfig()
         self._users, self._seed = users, seed
         rng = np.random.default_rng((_ITEMS, seed))
         drawn = draw_items(items, rng, _ZIPF)
@@ -79,7 +102,45 @@ class World:
         themes = slice(len(GENRES), len(GENRES) + len(THEMES))
         self._pull[:, themes][:, following] += _FOLLOW * self._features[:, themes]
         self._taste_sd = _per_feature(_TASTE)
-        self._longest = min(LONGEST, items // 2)
+        self.arrivals = self._draw_arrivals()
+        self._lean = self._draw_scenarios()
+        self._longest = self._most_steps()
+        self.policy = SlatePolicy(
+            self._appeal, self.settings.temperature, self.settings.exploration
+        )
+
+    def _draw_arrivals(self) -> NDArray[np.int64]:
+        """When each item appears, in seconds of the year, int64 [items]; most at 0."""
+        rng = np.random.default_rng((_ARRIVALS, self._seed))
+        items = len(self._catalogue)
+        late = rng.permutation(items)[: int(self.settings.arrivals * items)]
+        arrivals = np.zeros(items, dtype=np.int64)
+        arrivals[late] = rng.integers(1, YEAR, size=len(late))
+        _check("items from the start (items without world.arrivals)", items - len(late), MIN_ITEMS)
+        return arrivals
+
+    def _draw_scenarios(self) -> NDArray[np.float64]:
+        """What each scenario adds to an item's utility for everybody, [scenarios, items]."""
+        count = self.settings.scenarios
+        if count == 1:
+            return np.zeros((1, len(self._catalogue)))
+        rng = np.random.default_rng((_SCENARIOS, self._seed))
+        tilt = self._taste_sd * rng.standard_normal((count, len(self._taste_sd)))
+        return np.asarray(self.settings.contrast * tilt @ self._features.T)
+
+    def _most_steps(self) -> int:
+        """So many steps that nobody runs out of items, even at the start of the year."""
+        first = int((self.arrivals == 0).sum())
+        slate = self.settings.slate
+        if not slate:
+            return min(LONGEST, first // 2)
+        least = slate * (SHORTEST + 1)
+        if first < least:
+            raise DataError(
+                f"world: world.slate = {slate} needs at least {least} items from the start;"
+                f" there are {first}: raise data.world_items or lower world.arrivals or world.slate"
+            )
+        return min(LONGEST, first // slate - 1)
 
     @property
     def name(self) -> str:
@@ -95,13 +156,21 @@ class World:
     def digest(self) -> str:
         """SHA-256 (hex) of the generator's version and parameters, and of the catalogue."""
         content = [_VERSION, self._users, self._seed, self._catalogue.digest]
+        if self.settings != WorldConfig():
+            content += [_EFFECTS_VERSION, json.dumps(dataclasses.asdict(self.settings))]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    @property
+    @cached_property
     def interactions(self) -> int:
-        """The expected number of interactions: counting them would mean generating them."""
+        """The expected number of interactions: counting them would mean generating them.
+
+        With slates it is an estimate from at most 200 users.
+        """
+        if self.settings.slate:
+            asked = evaluated_users(self._users, 200)
+            return round(self._users * float(np.mean([len(self.history(user)) for user in asked])))
         quantiles = [NormalDist().inv_cdf((k + 0.5) / 1000) for k in range(1000)]
-        return round(self._users * float(np.mean([self._length(z) for z in quantiles])))
+        return round(self._users * float(np.mean([steps_of(z, self._longest) for z in quantiles])))
 
     def __len__(self) -> int:
         return self._users
@@ -125,29 +194,109 @@ class World:
         raise DataError(f"world: no user {user_id!r}; users are u0 to u{self._users - 1}")
 
     def history(self, user: int) -> NDArray[np.int64]:
-        """Item indices, oldest first, int64 [5 to 60], read-only, generated anew at every call.
+        """Item indices, oldest first, int64 [n], read-only, generated anew at every call.
+
+        n is 5 to 60; with slates it is the number of clicks, which may be 0.
 
         Raises
         ------
         DataError
             If the index is outside [0, len).
         """
-        rng, length, logits = self._draw(user)
-        # In (0, 1], so that an item of weight zero (met already) is never drawn below.
-        chances = 1.0 - rng.random(length)
-        history = np.empty(length, dtype=np.int64)
-        interest = np.zeros(self._features.shape[1])
-        for step in range(length):
-            cumulative = np.exp(logits + self._features @ interest).cumsum()
-            item = cumulative.searchsorted(chances[step] * cumulative[-1])
-            history[step] = item
-            logits[item] = -np.inf
-            interest = _DECAY * interest + self._pull[item]
+        history = self.interactions_of(user).items
         history.flags.writeable = False  # as the histories of a log are
         return history
 
-    def true_probabilities(self, user: int, context: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What the user would really do next, had they met the items of `context` until now.
+    def interactions_of(self, user: int) -> Interactions:
+        """The history with times, scenarios and positions.
+
+        Raises
+        ------
+        DataError
+            If the index is outside [0, len).
+        """
+        if self.settings.slate:
+            return self.slates(user).interactions
+        person = self._person(user)
+        utilities = self._utilities(person)
+        # In (0, 1], so that an item of weight zero (met already) is never drawn below.
+        chances = 1.0 - person.rng.random(person.steps)
+        items = np.empty(person.steps, dtype=np.int64)
+        met = np.zeros(len(self._catalogue), dtype=bool)
+        interest = np.zeros(self._features.shape[1])
+        for step in range(person.steps):
+            time, scenario = int(person.times[step]), int(person.scenarios[step])
+            utility = utilities(time, scenario) + self._features @ interest
+            utility[met | (self.arrivals > time)] = -np.inf
+            cumulative = np.exp(utility).cumsum()
+            item = cumulative.searchsorted(chances[step] * cumulative[-1])
+            items[step] = item
+            met[item] = True
+            interest = _DECAY * interest + self._pull[item]
+        free = np.full(person.steps, FREE, dtype=np.int64)
+        return Interactions(items, person.times, person.scenarios, free)
+
+    def slates(self, user: int) -> Slates:
+        """All that the logging policy showed to a user, with every chance.
+
+        Raises
+        ------
+        DataError
+            If the index is outside [0, len), or the world has no slates.
+        """
+        size = self._slate()
+        person = self._person(user)
+        utilities = self._utilities(person)
+        rng = np.random.default_rng((_SLATES, self._seed, user))
+        looked_at = examination(size, self.settings.position_bias)
+        shape = (person.steps, size)
+        items, clicks = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=bool)
+        propensities, chances = np.empty(shape), np.empty(shape)
+        open_items = np.ones(len(self._catalogue), dtype=bool)
+        interest = np.zeros(self._features.shape[1])
+        for step in range(person.steps):
+            time, scenario = int(person.times[step]), int(person.scenarios[step])
+            items[step], propensities[step] = self.policy.draw(
+                open_items & (self.arrivals <= time), size, rng
+            )
+            utility = (
+                utilities(time, scenario)[items[step]] + self._features[items[step]] @ interest
+            )
+            chances[step] = looked_at * _attraction(utility)
+            clicks[step] = rng.random(size) < chances[step]
+            for item in items[step][clicks[step]]:
+                open_items[item] = False
+                interest = _DECAY * interest + self._pull[item]
+        return Slates(items, propensities, chances, clicks, person.times, person.scenarios)
+
+    def attractions(
+        self, user: int, context: NDArray[np.int64], time: int = 0, scenario: int = 0
+    ) -> NDArray[np.float64]:
+        """Chance that the user clicks each item once it is looked at, float64 [items].
+
+        Parameters
+        ----------
+        user : int
+            In [0, len).
+        context : int64 [n]
+            The items clicked so far, oldest first: the user's own, or others.
+        time : int
+            Seconds of the year, in [0, 31536000).
+        scenario : int
+            In [0, world.scenarios).
+
+        Raises
+        ------
+        DataError
+            If user, time or scenario is out of range, or the world has no slates.
+        """
+        self._slate()
+        return _attraction(self._wanted(user, context, time, scenario))
+
+    def true_probabilities(
+        self, user: int, context: NDArray[np.int64], time: int = 0, scenario: int = 0
+    ) -> NDArray[np.float64]:
+        """What the user would freely choose next, had they met the items of `context` until now.
 
         Parameters
         ----------
@@ -155,39 +304,67 @@ class World:
             In [0, len).
         context : int64 [n]
             Any distinct items, oldest first: the user's own history, or another one.
+        time : int
+            Seconds of the year, in [0, 31536000); matters where tastes drift or items arrive.
+        scenario : int
+            In [0, world.scenarios).
 
         Returns
         -------
         float64 [items]
-            Sums to 1; 0 for the items of the context.
+            Sums to 1; 0 for the items of the context and those that have not arrived.
 
         Raises
         ------
         DataError
-            If the user is unknown or the context leaves no item.
+            If user, time or scenario is out of range, or the context leaves no item.
         """
-        _, _, logits = self._draw(user)
+        utility = self._wanted(user, context, time, scenario)
+        utility[context] = -np.inf
+        utility[self.arrivals > time] = -np.inf
+        if np.isneginf(utility).all():
+            raise DataError(f"world: user {user} has met all {len(utility)} items; none is left")
+        weights = np.exp(utility - utility.max())
+        return np.asarray(weights / weights.sum())
+
+    def _wanted(
+        self, user: int, context: NDArray[np.int64], time: int, scenario: int
+    ) -> NDArray[np.float64]:
+        """Utility of every item after a context, [items]."""
+        for name, value, end in (
+            ("time", time, YEAR),
+            ("scenario", scenario, self.settings.scenarios),
+        ):
+            if not 0 <= value < end:
+                raise DataError(f"world: {name} = {value} is outside [0, {end})")
         interest = np.zeros(self._features.shape[1])
         for item in context:
             interest = _DECAY * interest + self._pull[item]
-        logits += self._features @ interest
-        logits[context] = -np.inf
-        if np.isneginf(logits).all():
-            raise DataError(f"world: user {user} has met all {len(logits)} items; none is left")
-        weights = np.exp(logits - logits.max())
-        return np.asarray(weights / weights.sum())
+        utilities = self._utilities(self._person(user))
+        return utilities(time, scenario) + self._features @ interest
 
-    def _draw(self, user: int) -> tuple[np.random.Generator, int, NDArray[np.float64]]:
-        """A user's random stream, history length and log-attraction to each item [items]."""
+    def _utilities(self, person: Person) -> Callable[[int, int], NDArray[np.float64]]:
+        """Of time and scenario: a person's utility of every item before any context, [items]."""
+        now, later = self._features @ person.taste, self._features @ person.later
+
+        def at(time: int, scenario: int) -> NDArray[np.float64]:
+            cosine, sine = person.turn(self.settings.drift, time)
+            return np.asarray(self._appeal + cosine * now + sine * later + self._lean[scenario])
+
+        return at
+
+    def _person(self, user: int) -> Person:
         check_user(user, self._users, self.name)
-        rng = np.random.default_rng((_USER, self._seed, user))
-        length = self._length(rng.standard_normal())
-        taste = self._taste_sd * rng.standard_normal(len(self._taste_sd))
-        return rng, length, self._appeal + self._features @ taste
+        return draw_person(self._seed, user, self._taste_sd, self.settings.scenarios, self._longest)
 
-    def _length(self, z: float) -> int:
-        length = round(float(np.exp(_LENGTH_LOG_MEAN + _LENGTH_LOG_SD * z)))
-        return min(max(length, SHORTEST), self._longest)
+    def _slate(self) -> int:
+        if not self.settings.slate:
+            raise DataError("world: no slates are shown in it; set world.slate to 1 or more")
+        return self.settings.slate
+
+
+def _attraction(utility: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(1.0 / (1.0 + np.exp(-(_OFFSET + utility))))
 
 
 def _check(name: str, value: int, least: int) -> None:
