@@ -26,7 +26,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
 from functools import cached_property
 from statistics import NormalDist
 
@@ -38,25 +37,16 @@ from shared.data.catalogue import Catalogue
 from shared.data.population import check_user
 from shared.data.split import evaluated_users
 from shared.errors import DataError
-from simulations.world_items import GENRES, HIDDEN, MOODS, SETTINGS, THEMES, draw_items
+from simulations.world_laws import Laws, attraction
 from simulations.world_people import LONGEST, SHORTEST, YEAR, Person, draw_person, steps_of
 from simulations.world_slates import FREE, Interactions, SlatePolicy, Slates, examination
 
 # Of the generator: raise the first with any change to what a seed gives, the second with one to
 # what it gives where settings let more happen.
 _VERSION, _EFFECTS_VERSION = 1, 1
-# Keep random streams of one seed apart.
-_ITEMS, _ARRIVALS, _SCENARIOS, _SLATES = 0x6974656D, 0x61727269, 0x7363656E, 0x736C6174
+_SLATES = 0x736C6174  # keeps this stream apart from others of one seed
 
 MIN_ITEMS = 20  # at the start of the year
-
-# The difficulty. Fixed before any model was tuned on the world; see docs/data.md for what it gives.
-_ZIPF = 0.9
-_TASTE = {"genre": 0.7, "theme": 0.5, "mood": 0.3, "setting": 0.3, "hidden": 0.7}  # sd
-_PULL = {"genre": 1.0, "theme": 0.8, "mood": 0.0, "setting": 1.0, "hidden": 1.2}
-_FOLLOW = 2.0  # pull towards the theme that tends to follow
-_DECAY = 0.6
-_OFFSET = 1.0  # log-odds that an item is clicked, at utility 0, once it is looked at
 
 
 class World:
@@ -70,7 +60,6 @@ class World:
         At least 20.
     seed : int
         At least 0.
-
     settings : WorldConfig, optional
         By default nothing but what the module's docstring says.
 
@@ -92,55 +81,19 @@ class World:
         _check("seed", seed, 0)
         self.settings = settings or WorldConfig()
         self._users, self._seed = users, seed
-        rng = np.random.default_rng((_ITEMS, seed))
-        drawn = draw_items(items, rng, _ZIPF)
-        self._catalogue = drawn.catalogue
-        self._features = np.concatenate([drawn.visible, drawn.hidden], axis=1)  # [items, features]
-        self._appeal = drawn.popularity  # [items]
-        self._pull = self._features * _per_feature(_PULL)  # [items, features]
-        following = rng.permutation(len(THEMES))
-        themes = slice(len(GENRES), len(GENRES) + len(THEMES))
-        self._pull[:, themes][:, following] += _FOLLOW * self._features[:, themes]
-        self._taste_sd = _per_feature(_TASTE)
-        self.arrivals = self._draw_arrivals()
-        self._lean = self._draw_scenarios()
-        self._longest = self._most_steps()
-        self.policy = SlatePolicy(
-            self._appeal, self.settings.temperature, self.settings.exploration
-        )
-
-    def _draw_arrivals(self) -> NDArray[np.int64]:
-        """When each item appears, in seconds of the year, int64 [items]; most at 0."""
-        rng = np.random.default_rng((_ARRIVALS, self._seed))
-        items = len(self._catalogue)
-        late = rng.permutation(items)[: int(self.settings.arrivals * items)]
-        arrivals = np.zeros(items, dtype=np.int64)
-        arrivals[late] = rng.integers(1, YEAR, size=len(late))
-        _check("items from the start (items without world.arrivals)", items - len(late), MIN_ITEMS)
-        return arrivals
-
-    def _draw_scenarios(self) -> NDArray[np.float64]:
-        """What each scenario adds to an item's utility for everybody, [scenarios, items]."""
-        count = self.settings.scenarios
-        if count == 1:
-            return np.zeros((1, len(self._catalogue)))
-        rng = np.random.default_rng((_SCENARIOS, self._seed))
-        tilt = self._taste_sd * rng.standard_normal((count, len(self._taste_sd)))
-        return np.asarray(self.settings.contrast * tilt @ self._features.T)
-
-    def _most_steps(self) -> int:
-        """So many steps that nobody runs out of items, even at the start of the year."""
+        self._laws = Laws(items, seed, self.settings)
         first = int((self.arrivals == 0).sum())
-        slate = self.settings.slate
-        if not slate:
-            return min(LONGEST, first // 2)
-        least = slate * (SHORTEST + 1)
-        if first < least:
-            raise DataError(
-                f"world: world.slate = {slate} needs at least {least} items from the start;"
-                f" there are {first}: raise data.world_items or lower world.arrivals or world.slate"
-            )
-        return min(LONGEST, first // slate - 1)
+        _check("items from the start (what world.arrivals leaves)", first, MIN_ITEMS)
+        self._longest = _most_steps(first, self.settings.slate)
+
+    @property
+    def arrivals(self) -> NDArray[np.int64]:
+        """When each item appears, in seconds of the year, int64 [items]; most at 0."""
+        return self._laws.arrivals
+
+    def policy(self, temperature: float, exploration: float) -> SlatePolicy:
+        """A policy over this world's popularity: with its own settings, the one that logged."""
+        return SlatePolicy(self._laws.appeal, temperature, exploration)
 
     @property
     def name(self) -> str:
@@ -150,12 +103,12 @@ class World:
     @property
     def catalogue(self) -> Catalogue:
         """The items, the same for every number of users."""
-        return self._catalogue
+        return self._laws.catalogue
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of the generator's version and parameters, and of the catalogue."""
-        content = [_VERSION, self._users, self._seed, self._catalogue.digest]
+        content = [_VERSION, self._users, self._seed, self._laws.catalogue.digest]
         if self.settings != WorldConfig():
             content += [_EFFECTS_VERSION, json.dumps(dataclasses.asdict(self.settings))]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -218,21 +171,23 @@ class World:
         if self.settings.slate:
             return self.slates(user).interactions
         person = self._person(user)
-        utilities = self._utilities(person)
+        utilities = self._laws.utilities(person)
         # In (0, 1], so that an item of weight zero (met already) is never drawn below.
         chances = 1.0 - person.rng.random(person.steps)
         items = np.empty(person.steps, dtype=np.int64)
-        met = np.zeros(len(self._catalogue), dtype=bool)
-        interest = np.zeros(self._features.shape[1])
+        met = np.zeros(len(self.catalogue), dtype=bool)
+        interest = self._laws.interest(items[:0])
         for step in range(person.steps):
             time, scenario = int(person.times[step]), int(person.scenarios[step])
-            utility = utilities(time, scenario) + self._features @ interest
-            utility[met | (self.arrivals > time)] = -np.inf
+            utility = utilities(time, scenario) + self._laws.pulled(interest)
+            utility[met] = -np.inf
+            if self.settings.arrivals:
+                utility[self.arrivals > time] = -np.inf
             cumulative = np.exp(utility).cumsum()
-            item = cumulative.searchsorted(chances[step] * cumulative[-1])
+            item = int(cumulative.searchsorted(chances[step] * cumulative[-1]))
             items[step] = item
             met[item] = True
-            interest = _DECAY * interest + self._pull[item]
+            interest = self._laws.after(interest, item)
         free = np.full(person.steps, FREE, dtype=np.int64)
         return Interactions(items, person.times, person.scenarios, free)
 
@@ -246,27 +201,25 @@ class World:
         """
         size = self._slate()
         person = self._person(user)
-        utilities = self._utilities(person)
+        utilities = self._laws.utilities(person)
+        policy = self.policy(self.settings.temperature, self.settings.exploration)
         rng = np.random.default_rng((_SLATES, self._seed, user))
         looked_at = examination(size, self.settings.position_bias)
         shape = (person.steps, size)
         items, clicks = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=bool)
         propensities, chances = np.empty(shape), np.empty(shape)
-        open_items = np.ones(len(self._catalogue), dtype=bool)
-        interest = np.zeros(self._features.shape[1])
+        unmet = np.ones(len(self.catalogue), dtype=bool)
+        interest = self._laws.interest(items[:0, 0])
         for step in range(person.steps):
             time, scenario = int(person.times[step]), int(person.scenarios[step])
-            items[step], propensities[step] = self.policy.draw(
-                open_items & (self.arrivals <= time), size, rng
-            )
-            utility = (
-                utilities(time, scenario)[items[step]] + self._features[items[step]] @ interest
-            )
-            chances[step] = looked_at * _attraction(utility)
+            shown, propensities[step] = policy.draw(unmet & (self.arrivals <= time), size, rng)
+            utility = utilities(time, scenario) + self._laws.pulled(interest)
+            chances[step] = looked_at * attraction(utility[shown])
             clicks[step] = rng.random(size) < chances[step]
-            for item in items[step][clicks[step]]:
-                open_items[item] = False
-                interest = _DECAY * interest + self._pull[item]
+            for item in shown[clicks[step]]:
+                unmet[item] = False
+                interest = self._laws.after(interest, int(item))
+            items[step] = shown
         return Slates(items, propensities, chances, clicks, person.times, person.scenarios)
 
     def attractions(
@@ -291,7 +244,7 @@ class World:
             If user, time or scenario is out of range, or the world has no slates.
         """
         self._slate()
-        return _attraction(self._wanted(user, context, time, scenario))
+        return attraction(self._wanted(user, context, time, scenario))
 
     def true_probabilities(
         self, user: int, context: NDArray[np.int64], time: int = 0, scenario: int = 0
@@ -337,25 +290,14 @@ class World:
         ):
             if not 0 <= value < end:
                 raise DataError(f"world: {name} = {value} is outside [0, {end})")
-        interest = np.zeros(self._features.shape[1])
-        for item in context:
-            interest = _DECAY * interest + self._pull[item]
-        utilities = self._utilities(self._person(user))
-        return utilities(time, scenario) + self._features @ interest
-
-    def _utilities(self, person: Person) -> Callable[[int, int], NDArray[np.float64]]:
-        """Of time and scenario: a person's utility of every item before any context, [items]."""
-        now, later = self._features @ person.taste, self._features @ person.later
-
-        def at(time: int, scenario: int) -> NDArray[np.float64]:
-            cosine, sine = person.turn(self.settings.drift, time)
-            return np.asarray(self._appeal + cosine * now + sine * later + self._lean[scenario])
-
-        return at
+        utilities = self._laws.utilities(self._person(user))
+        return utilities(time, scenario) + self._laws.pulled(self._laws.interest(context))
 
     def _person(self, user: int) -> Person:
         check_user(user, self._users, self.name)
-        return draw_person(self._seed, user, self._taste_sd, self.settings.scenarios, self._longest)
+        return draw_person(
+            self._seed, user, self._laws.taste_sd, self.settings.scenarios, self._longest
+        )
 
     def _slate(self) -> int:
         if not self.settings.slate:
@@ -363,22 +305,19 @@ class World:
         return self.settings.slate
 
 
-def _attraction(utility: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(1.0 / (1.0 + np.exp(-(_OFFSET + utility))))
-
-
 def _check(name: str, value: int, least: int) -> None:
     if value < least:
         raise DataError(f"world: {name} = {value}; it must be at least {least}")
 
 
-def _per_feature(strengths: dict[str, float]) -> NDArray[np.float64]:
-    """One strength per feature, in the order of the features."""
-    sizes = {
-        "genre": len(GENRES),
-        "theme": len(THEMES),
-        "mood": len(MOODS),
-        "setting": len(SETTINGS),
-        "hidden": HIDDEN,
-    }
-    return np.concatenate([np.full(size, strengths[group]) for group, size in sizes.items()])
+def _most_steps(first: int, slate: int) -> int:
+    """So many steps that nobody runs out of items, even of those `first` there."""
+    if not slate:
+        return min(LONGEST, first // 2)
+    least = slate * (SHORTEST + 1)
+    if first < least:
+        raise DataError(
+            f"world: world.slate = {slate} needs at least {least} items from the start; there are"
+            f" {first}: raise data.world_items, or lower world.slate or world.arrivals"
+        )
+    return min(LONGEST, first // slate - 1)
