@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 YEAR = 365 * 24 * 3600  # seconds that the world lasts
 SCENARIOS = ("home", "work", "travel", "weekend", "holiday")
+SHORTEST, LONGEST = 5, 60  # steps of a person
+_LOG_MEAN, _LOG_SD = 3.1, 0.5
 _USER, _COURSE = 0x75736572, 0x636F7572  # keep random streams of one seed apart
 
 
@@ -72,8 +74,9 @@ def draw_person(
     course = np.random.default_rng((_COURSE, seed, user))
     later = taste_sd * course.standard_normal(len(taste_sd))
     joined = 0.5 * course.random()  # in the first half of the year
-    times = joined + (1 - joined) * np.sort(course.random(steps))
-    occasion = course.random(steps)
+    # Always as many numbers, so that the next ones do not depend on how many are used.
+    times = joined + (1 - joined) * np.sort(course.random(LONGEST)[:steps])
+    occasion = course.random(LONGEST)[:steps]
     shares = course.standard_exponential(scenarios).cumsum()
     return Person(
         rng,
@@ -83,10 +86,6 @@ def draw_person(
         np.minimum((times * YEAR).astype(np.int64), YEAR - 1),
         np.minimum(shares.searchsorted(occasion * shares[-1], side="right"), scenarios - 1),
     )
-
-
-SHORTEST, LONGEST = 5, 60  # steps of a person
-_LOG_MEAN, _LOG_SD = 3.1, 0.5
 
 
 def steps_of(z: float, longest: int) -> int:
