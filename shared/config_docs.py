@@ -28,6 +28,10 @@ MEANINGS = {
     "data.spec": "`world`, a known name (`starling data ls`), or a path to a folder or table",
     "data.negatives": "items sampled per user that the target is ranked against",
     "data.world_seed": "which synthetic world",
+    "data.world_items": "size of the synthetic world's catalogue",
+    "data.evaluated_users": (
+        "metrics and references are over at most this many users, evenly spread over all"
+    ),
     "model.lora_rank": "rank of the corrections to the backbone's layers; 0: not adapted",
     "model.lora_alpha": "the backbone's corrections are scaled by lora_alpha / lora_rank",
     "model.lora_targets": (

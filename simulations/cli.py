@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ import typer
 from shared.config import ExperimentConfig, from_dict, load_toml
 from shared.errors import ConfigError
 from simulations.data_commands import data
+from simulations.settings import preset_file
 from simulations.verify_command import verify
 
 
@@ -118,21 +118,6 @@ def _settings(config: Path | None, preset: str | None, resume: Path | None) -> d
     tree = load_toml(file)
     from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything
     return tree
-
-
-def preset_file(name: str) -> Path:
-    """The committed settings of that name.
-
-    Raises
-    ------
-    ConfigError
-        If there are none, listing those there are.
-    """
-    folder = Path(str(resources.files("simulations"))) / "presets"
-    names = sorted(file.stem for file in folder.glob("*.toml"))
-    if name not in names:
-        raise ConfigError(f"--preset {name}: unknown; there are {', '.join(names)}")
-    return folder / f"{name}.toml"
 
 
 def _override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:

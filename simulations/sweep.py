@@ -58,7 +58,7 @@ def run_sweep(
     _write(results, directory)
     references = config.sweep.references
     users = len(bench.population)
-    work = [planned_updates(name, config, users) for name in references]
+    work = [planned_updates(name, config, len(bench.evaluated)) for name in references]
     work += [_planned_updates(point, users) for point in settings]
     with SweepProgress(sum(work), quiet=quiet) as progress:
         for name in references:
@@ -131,7 +131,7 @@ def _prepare(config: ExperimentConfig, directory: Path) -> None:
 
 def _opening(config: ExperimentConfig, bench: Workbench) -> dict[str, Any]:
     population = bench.population
-    evaluated = sum(len(population.history(user)) >= MIN_EVALUATED for user in bench.users)
+    evaluated = sum(len(population.history(user)) >= MIN_EVALUATED for user in bench.evaluated)
     return {
         "schema": 1,
         "starling": importlib.metadata.version("starling"),

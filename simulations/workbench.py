@@ -8,6 +8,7 @@ import torch
 
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.population import Population
+from shared.data.split import evaluated_users
 from shared.errors import ConfigError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
@@ -28,9 +29,7 @@ class Workbench:
 
     def __init__(self, config: ExperimentConfig) -> None:
         self.config = config
-        self.population: Population = open_population(
-            config.data.spec, config.data.users, config.data.world_seed
-        )
+        self.population: Population = open_population(config.data, config.world)
         if config.engine.threads:
             torch.set_num_threads(config.engine.threads)
         keep_freed_memory()
@@ -55,6 +54,11 @@ class Workbench:
     def users(self) -> range:
         """All users of the population."""
         return range(len(self.population))
+
+    @property
+    def evaluated(self) -> list[int]:
+        """The users that metrics and references are about: `data.evaluated_users` of all."""
+        return evaluated_users(len(self.population), self.config.data.evaluated_users)
 
     @property
     def backbone_digest(self) -> str:
