@@ -153,12 +153,15 @@ class PrivacyConfig:
 class EngineConfig:
     """How the work is done. Changes speed and memory, never a guarantee."""
 
-    engine: Literal["cohort", "sequential"] = "cohort"
+    engine: Literal["cohort", "sequential", "ray"] = "cohort"
     micro_batch: Annotated[int, Field(ge=0)] = 0  # clients at once; 0 chooses
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # 0 leaves torch's default
     dtype: Literal["float32", "bf16"] = "float32"  # what the frozen backbone computes in
     checkpointing: bool = False  # recompute a layer's activations instead of keeping them
+    workers: Annotated[int, Field(ge=0)] = 0  # processes of the Ray engine; 0 chooses
+    cpus_per_client: Count = 1
+    gpus_per_client: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 @dataclass(frozen=True, config=_STRICT)

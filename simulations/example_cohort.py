@@ -16,6 +16,11 @@ from shared.data.population import Population
 from shared.errors import Declined
 
 
+def devices_folder(directory: Path, name: str) -> Path:
+    """Where the virtual devices of a point keep what lasts, in the run's folder."""
+    return directory / "devices" / name
+
+
 def device_ledger(state: Path | None, user: int) -> Path | None:
     """Where the virtual device of a user keeps its ledger in a run's folder of such."""
     return None if state is None else state / f"{user}.jsonl"
