@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
 from flwr.app import Context
 from flwr.superlink.grid import InMemoryGrid
@@ -85,7 +84,7 @@ def _registered(grid: InMemoryGrid) -> list[int]:
     while True:
         nodes = [node.node_id for node in grid.state.get_node_info()]  # in order of registration
         if nodes and len(nodes) == before:
-            return cast(list[int], nodes)
+            return nodes
         if time.monotonic() - started > _PATIENCE and not nodes:
             raise EngineError(f"no virtual node registered within {_PATIENCE} s")
         before = len(nodes)

@@ -112,12 +112,12 @@ class PeopleGrid(Grid):
 
 def _declined(reply: Message) -> bool:
     # Of the exception of a device whose budget does not cover the round, its text alone arrives.
-    return reply.has_error() and "declined round" in last_line(reply.error.reason)
+    return reply.has_error() and "declined round" in last_line(reply.error.reason or "")
 
 
 def _good(reply: Message) -> Message:
     if reply.has_error():
-        raise EngineError(f"a virtual device failed: {last_line(reply.error.reason)}")
+        raise EngineError(f"a virtual device failed: {last_line(reply.error.reason or '')}")
     return reply
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from flwr.app import Context, RecordDict
+from flwr.app.user_config import UserConfig
 from flwr.clientapp import ClientApp
 from flwr.common.constant import NUM_PARTITIONS_KEY, PARTITION_ID_KEY
 from flwr.compat.client.run_info_store import DeprecatedRunInfoStore, RunInfo
@@ -128,7 +129,7 @@ def _store(
     node: int, place: int, users: int, run_config: Mapping[str, str | int | bool]
 ) -> DeprecatedRunInfoStore:
     """What Flower keeps of a node between its messages."""
-    node_config = {PARTITION_ID_KEY: place, NUM_PARTITIONS_KEY: users}
+    node_config: UserConfig = {PARTITION_ID_KEY: place, NUM_PARTITIONS_KEY: users}
     store = DeprecatedRunInfoStore(node, node_config)
     context = Context(RUN_ID, node, node_config, RecordDict(), dict(run_config))
     store.run_infos[RUN_ID] = RunInfo(context, dict(run_config))
