@@ -55,6 +55,8 @@ def _given(run: Mapping[str, Any], key: str) -> str:
 
 
 def _spent(files: RunFiles, rounds: int) -> str:
+    if not files.ledger.exists():
+        return f"after {rounds} round(s): what was spent is on each device's own ledger"
     ledger = Ledger.open(files.ledger)
     header = ledger.header
     return (

@@ -13,7 +13,6 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -34,10 +33,26 @@ class DataConfig:
 
     spec: str = "world"
     users: Count | None = None  # only the first N users of the log (or the world's size)
-    world_seed: int = 0
+    world_seed: Annotated[int, Field(ge=0)] = 0
+    world_items: Annotated[int, Field(ge=20)] = 300
+    evaluated_users: Count = 10_000  # metrics and references are over at most this many users
     negatives: Count = 99  # sampled per user for the sampled ranking metrics
     digest: str | None = None  # SHA-256 of the log; filled in when a run starts, then checked
     catalogue: str | None = None  # SHA-256 of the items; filled in when a run starts, then checked
+
+
+@dataclass(frozen=True, config=_STRICT)
+class WorldConfig:
+    """What happens in the synthetic world; ignored for a log. By default none of it does."""
+
+    drift: Annotated[float, Field(ge=0, le=1)] = 0.0  # turn of tastes in a year; 1: new ones
+    scenarios: Annotated[int, Field(ge=1, le=5)] = 1  # occasions, each with tastes of its own
+    contrast: NonNegative = 1.0  # strength of what distinguishes one scenario from another
+    arrivals: Fraction = 0.0  # share of the items that appear in the course of the year
+    slate: Annotated[int, Field(ge=0, le=50)] = 0  # items shown at once; 0: people choose freely
+    temperature: Positive = 2.0  # of the logging policy; high: nearer to uniform
+    exploration: Annotated[float, Field(ge=0, le=1)] = 0.2  # its share of uniformly random choice
+    position_bias: NonNegative = 0.5  # eta: place p, from 0, is examined with chance (1 + p)^-eta
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -47,6 +62,8 @@ class ModelConfig:
     backbone: str = "minilm"  # the bundled weights, a local folder, or a hub id with @revision
     backbone_sha256: str | None = None  # of its weights; filled in when a run starts, then checked
     layers: Annotated[int, Field(ge=0)] = 2  # the first k transformer layers; 0 keeps all
+    weights: Literal["full", "int8", "int4"] = "full"  # precision of the frozen layers in memory
+    instruction: str = ""  # text whose frozen word embeddings stand before the items
     max_length: Annotated[int, Field(ge=2, le=512)] = 50  # L, items per window
     lora_rank: Annotated[int, Field(ge=0)] = 8  # 0: the backbone is not adapted
     lora_alpha: Positive = 16.0
@@ -88,6 +105,8 @@ class FederationConfig:
     aggregation: Literal["fedit"] = "fedit"
     popularity_start: bool = True  # the item bias starts from a (noised) popularity histogram
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
+    popularity_cohort: Positive = 1.0  # expected users in it (Poisson); up to 1 a share of all
+    evaluate_every: Annotated[int, Field(ge=0)] = 0  # non-private selection on validation; 0: end
 
     def expected_cohort(self, users: int) -> float:
         """Expected users in a round among `users`, in (0, users].
@@ -97,27 +116,36 @@ class FederationConfig:
         ConfigError
             If more are expected than there are.
         """
-        expected = self.cohort * users if self.cohort <= 1 else self.cohort
-        if expected > users:
-            raise ConfigError(
-                f"federation.cohort = {self.cohort:g}: there are {users} users; give at most that,"
-                " or a share in (0, 1]"
-            )
-        return expected
+        return _expected("federation.cohort", self.cohort, users)
 
-    evaluate_every: Annotated[int, Field(ge=0)] = 0  # non-private selection on validation; 0: end
+    def expected_popularity_cohort(self, users: int) -> float:
+        """Expected users in the popularity histogram; as `expected_cohort`."""
+        return _expected("federation.popularity_cohort", self.popularity_cohort, users)
+
+
+def _expected(name: str, cohort: float, users: int) -> float:
+    expected = cohort * users if cohort <= 1 else cohort
+    if expected > users:
+        raise ConfigError(
+            f"{name} = {cohort:g}: there are {users} users; give at most that, or a share in (0, 1]"
+        )
+    return expected
 
 
 @dataclass(frozen=True, config=_STRICT)
 class PrivacyConfig:
     """Everything that a guarantee depends on, next to rounds and expected cohort."""
 
-    unit: Literal["user"] = "user"
-    trust: Literal["central"] = "central"
+    unit: Literal["user", "example", "both"] = "user"
+    trust: Literal["central", "local"] = "central"
     relation: Literal["add_remove"] = "add_remove"
     epsilon: Epsilon = math.inf
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # None: see accountant.default_delta
-    clipping_norm: Positive = 1.0
+    clipping_norm: Positive = 1.0  # of one user's update
+    example_clipping_norm: Positive = 1.0  # of the gradient of one example, a window
+    example_sampling: Annotated[float, Field(gt=0, le=1)] = 1.0  # q of an example in a local step
+    example_epsilon: Epsilon | None = None  # unit both: its example-level budget; None: epsilon
+    max_participations: Count | None = None  # of one device under local noise; None: every round
     histogram_share: Fraction = 0.05  # of the budget, for the popularity histogram
 
 
@@ -129,6 +157,8 @@ class EngineConfig:
     micro_batch: Annotated[int, Field(ge=0)] = 0  # clients at once; 0 chooses
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # 0 leaves torch's default
+    dtype: Literal["float32", "bf16"] = "float32"  # what the frozen backbone computes in
+    checkpointing: bool = False  # recompute a layer's activations instead of keeping them
     workers: Annotated[int, Field(ge=0)] = 0  # processes of the Ray engine; 0 chooses
     cpus_per_client: Count = 1
     gpus_per_client: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -168,6 +198,7 @@ class ExperimentConfig:
     """
 
     data: DataConfig = DataConfig()
+    world: WorldConfig = WorldConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     federation: FederationConfig = FederationConfig()
@@ -246,6 +277,39 @@ def _check_together(config: ExperimentConfig, source: str) -> None:
             f"{source}: federation.popularity_start = true needs model.item_bias = true; "
             "change one of them"
         )
+    _check_unit(config.privacy, config.train, source)
+
+
+def _check_unit(privacy: PrivacyConfig, train: TrainConfig, source: str) -> None:
+    """Refuse what no accounting here covers, naming both settings."""
+
+    def refuse(one: str, other: str, why: str) -> ConfigError:
+        return ConfigError(f"{source}: {one} does not go with {other}: {why}")
+
+    unit, trust = f"privacy.unit = {privacy.unit}", f"privacy.trust = {privacy.trust}"
+    if privacy.trust == "local" and privacy.unit == "user":
+        raise refuse(trust, unit, "devices add noise per example; use --unit example")
+    if privacy.trust == "local" and privacy.unit == "both":
+        raise refuse(trust, unit, "both means examples on the device and users at the server")
+    if privacy.unit == "user":
+        return
+    if train.local_batch:
+        raise refuse(
+            unit, f"train.local_batch = {train.local_batch}", "batches are Poisson samples; use 0"
+        )
+    if privacy.unit == "example" and trust.endswith("central"):
+        if train.local_steps > 1:
+            raise refuse(
+                f"{unit} under central trust",
+                f"train.local_steps = {train.local_steps}",
+                "a second step would depend on un-noised gradients; use 1, or --trust local",
+            )
+        if train.weight_decay:
+            raise refuse(
+                f"{unit} under central trust",
+                f"train.weight_decay = {train.weight_decay:g}",
+                "only clipped gradients may enter the sum; use 0",
+            )
 
 
 def load_toml(path: Path) -> dict[str, Any]:
@@ -266,4 +330,6 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 def dump_toml(config: ExperimentConfig) -> str:
     """The settings as TOML text that `load_toml` and `from_dict` read back to an equal object."""
+    import tomli_w
+
     return tomli_w.dumps(to_dict(config))

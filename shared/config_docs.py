@@ -28,9 +28,19 @@ MEANINGS = {
     "data.spec": "`world`, a known name (`starling data ls`), or a path to a folder or table",
     "data.negatives": "items sampled per user that the target is ranked against",
     "data.world_seed": "which synthetic world",
+    "data.world_items": "size of the synthetic world's catalogue",
+    "data.evaluated_users": (
+        "metrics and references are over at most this many users, evenly spread over all"
+    ),
     "model.lora_rank": "rank of the corrections to the backbone's layers; 0: not adapted",
     "model.lora_alpha": "the backbone's corrections are scaled by lora_alpha / lora_rank",
-    "model.lora_targets": "names of the backbone's linear layers that are adapted",
+    "model.lora_targets": (
+        "layers that are adapted: roles `query`, `key`, `value`, `output`, `mlp`, `dense`, or names"
+    ),
+    "model.weights": "frozen layers in memory: as they are, or in 8 or 4 bit (`docs/backbones.md`)",
+    "model.instruction": (
+        "text whose frozen word embeddings stand before the items of every history"
+    ),
     "model.item_rank": "rank of the correction to the item table; 0: not corrected",
     "model.seed": "of the initial adapter",
     "model.item_bias": "train one number per item that is added to its score",
@@ -61,6 +71,8 @@ MEANINGS = {
     ),
     "engine.micro_batch": "clients trained at once; 0 chooses",
     "engine.threads": "of the processor; 0 leaves the default",
+    "engine.dtype": "what the frozen backbone computes in; all that is trained stays float32",
+    "engine.checkpointing": "compute a layer's activations twice instead of keeping them",
     "engine.workers": "processes of the Ray engine, each with a model of its own; 0 chooses",
     "engine.cpus_per_client": "processor cores, and threads, of one process of the Ray engine",
     "engine.gpus_per_client": (

@@ -7,7 +7,9 @@ frozen weights; a micro-batch bounds memory, and the clipped updates are summed 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,35 +19,22 @@ from torch import Tensor
 from client.batches import local_batches, user_windows
 from client.device import update_clip, user_histogram
 from client.evaluate import Phase, held_out, target_ranks
+from client.gradients import check_gradients, stacked_gradients
 from client.train import local_update, token_losses
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
 from shared.data.windows import PAD, START, context_window
-from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
+from shared.privacy.units import by_example
 from shared.update import Update
+from simulations.placement import clients_at_once
+
+if TYPE_CHECKING:
+    from simulations.example_cohort import ExampleCohort
 
 Indices = npt.NDArray[np.int64]
-
-# Activations of one client are about this many float32 per position of a window: measured for
-# two MiniLM layers, forward and backward; the catalogue's logits come on top.
-_FLOATS_PER_POSITION = 40_000
-_MEMORY_BUDGET = 512 * 2**20  # bytes per micro-batch when none is given
-_MAX_AUTOMATIC = 16  # more clients at once gained nothing on a CPU
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then MPS, then the CPU."""
-    absent = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
-    if absent.get(name, False):
-        raise ConfigError(f"engine.device = {name}: not available here; use auto or cpu")
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 class CohortEngine:
@@ -77,6 +66,7 @@ class CohortEngine:
         config: ExperimentConfig,
         *,
         merge: bool,
+        state: Path | None = None,
     ) -> Iterator[tuple[list[int], Update]]:
         """Local training of a cohort.
 
@@ -88,6 +78,8 @@ class CohortEngine:
             The global adapter.
         merge : bool
             One update per micro-batch (the sum of its users') instead of one per user.
+        state : Path, optional
+            Folder of the devices' own ledgers; needed where devices add noise.
 
         Yields
         ------
@@ -95,10 +87,10 @@ class CohortEngine:
             The users whose contributions the update sums.
         update : Update
         """
-        if merge and update_clip(config) is None and config.train.local_steps == 1:
+        if merge and not np.isfinite(config.privacy.epsilon) and config.train.local_steps == 1:
             yield from self._train_together(users, adapter, round_number, config)
             return
-        for members, deltas in self.deltas(users, adapter, round_number, config):
+        for members, deltas in self.deltas(users, adapter, round_number, config, state):
             vectors = deltas.cpu().numpy()
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
             if merge:
@@ -133,14 +125,35 @@ class CohortEngine:
             yield members, Update(vector, float(len(members)), norm, self.schema.digest)
 
     def deltas(
-        self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        state: Path | None = None,
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Clipped deltas [members, dim] of a cohort, one micro-batch at a time."""
-        step = self._trainer(adapter.to(self.device), config)
         clip = update_clip(config)
+        if by_example(config):
+            length, windows = config.model.max_length, config.train.max_windows
+            size = clients_at_once(self.recommender, windows, length, self._config)
+            for members, deltas in self._examples.deltas(
+                users, adapter.to(self.device), round_number, config, state, size
+            ):
+                yield members, (clip(deltas) if clip else deltas)
+            return
+        step = self._trainer(adapter.to(self.device), config)
         for members, inputs, targets in self._micro_batches(users, round_number, config):
             deltas = step(inputs, targets)
             yield members, (clip(deltas) if clip else deltas)
+
+    @cached_property
+    def _examples(self) -> ExampleCohort:
+        from simulations.example_cohort import ExampleCohort  # plans and accountants enter here
+
+        per_example = stacked_gradients(self.recommender, self.schema)
+        check_gradients(per_example, self.recommender, self.schema, length=6)
+        return ExampleCohort(self.population, per_example)
 
     def _trainer(
         self, adapter: Tensor, config: ExperimentConfig
@@ -168,11 +181,13 @@ class CohortEngine:
         for user in users:
             cut = user_windows(self.population.history(user), config)
             batches[user] = local_batches(cut, config, round_number, user)
-        # Like sizes share a micro-batch: less padding. Results do not depend on the grouping.
-        order = sorted(users, key=lambda user: batches[user][0].shape[1])
+        # Like sizes share a micro-batch: less padding. The first is its largest, by which the
+        # memory is reckoned. Results do not depend on the grouping.
+        order = sorted(users, key=lambda user: batches[user][0].shape[1], reverse=True)
         start = 0
         while start < len(order):
-            size = self._micro_batch(config, windows=batches[order[start]][0].shape[1])
+            widest = batches[order[start]][0].shape[1]
+            size = clients_at_once(self.recommender, widest, config.model.max_length, self._config)
             members = list(order[start : start + size])
             yield (
                 members,
@@ -188,13 +203,6 @@ class CohortEngine:
             for a in arrays
         ]
         return torch.from_numpy(np.stack(padded)).to(self.device)
-
-    def _micro_batch(self, config: ExperimentConfig, windows: int) -> int:
-        if self._config.micro_batch:
-            return self._config.micro_batch
-        floats = _FLOATS_PER_POSITION + 4 * len(self.population.catalogue)
-        client = 4 * windows * config.model.max_length * floats
-        return max(1, min(_MAX_AUTOMATIC, _MEMORY_BUDGET // client))
 
     @torch.no_grad()
     def evaluate(
@@ -275,16 +283,24 @@ class CohortEngine:
         last = np.array([len(window) - 1 for window in windows])
         return torch.from_numpy(table).to(self.device), torch.from_numpy(last).to(self.device)
 
-    def histogram(self, users: Sequence[int]) -> Update:
-        """Sum of the users' popularity histograms."""
+    def histogram(
+        self, users: Sequence[int], config: ExperimentConfig, state: Path | None = None
+    ) -> tuple[list[int], Update]:
+        """Sum of the popularity histograms of those users whose own budgets cover it."""
         items = len(self.population.catalogue)
+        if by_example(config):
+            shares = self._examples.histograms(users, config, state)
+        else:
+            histories = ((user, self.population.history(user)) for user in users)
+            shares = ((user, user_histogram(history, items)) for user, history in histories)
         total = np.zeros(items, dtype=np.float32)
         largest = 0.0
-        for user in users:
-            mine = user_histogram(self.population.history(user), items)
-            largest = max(largest, float(np.linalg.norm(mine)))
+        members: list[int] = []
+        for user, mine in shares:
+            members.append(user)
+            largest = max(largest, float(np.linalg.norm(mine.astype(np.float64))))
             total += mine
-        return Update(total, float(len(users)), largest, histogram_schema(items))
+        return members, Update(total, float(len(members)), largest, histogram_schema(items))
 
 
 class _LastScores(torch.nn.Module):

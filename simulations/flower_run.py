@@ -6,20 +6,19 @@ by `--run-config`. Person i of the data is the node of partition i.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import platformdirs
 from flwr.app import Context
 from flwr.superlink.grid import InMemoryGrid
 
 from shared.config import ExperimentConfig, load_toml
 from shared.errors import ConfigError, EngineError
-from simulations.cli import override, preset_file
+from simulations.names import directory_of
 from simulations.people_grid import PeopleGrid
 from simulations.point import prepare
+from simulations.settings import override, preset_file
 from simulations.workbench import Workbench
 
 Settings = Mapping[str, str | int | float | bool]
@@ -49,7 +48,7 @@ def prepared(grid: InMemoryGrid, context: Context) -> tuple[PeopleGrid, dict[str
     settings = context.run_config
     epsilon, seed = float(settings["epsilon"]), int(settings["seed"])
     bench = Workbench(experiment(settings, len(nodes)))
-    directory = directory_of(context)
+    directory = directory_of(context.run_config, context.run_id)
     run_config = prepare(bench, bench.config.at_epsilon(epsilon, seed), directory)
     return PeopleGrid(grid, nodes), run_config
 
@@ -77,15 +76,6 @@ def experiment(settings: Settings, nodes: int) -> ExperimentConfig:
         "federation.cohort": settings["cohort"],
     }
     return override(load_toml(file), flags)
-
-
-def directory_of(context: Context) -> Path:
-    """Where a run keeps its files: the same folder for the server and every actor of a machine."""
-    named = str(context.run_config["directory"])
-    if named:
-        return Path(named)
-    home = os.environ.get("STARLING_HOME") or platformdirs.user_data_dir("starling")
-    return Path(home) / "runs" / f"flower-{context.run_id}"
 
 
 def _registered(grid: InMemoryGrid) -> list[int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from flwr.app import Context, Message, MessageType, RecordDict
@@ -16,8 +17,9 @@ from client.app import create_app
 from client.device import Device
 from client.messages import Request, parse, ranks_reply, update_reply
 from shared.config import ModelConfig
-from shared.errors import ProtocolError
+from shared.errors import Declined, ProtocolError
 from simulations.engine import CohortEngine
+from simulations.example_cohort import device_ledger, devices_folder
 from simulations.workbench import Workbench
 
 _RUN_ID = 1
@@ -37,10 +39,13 @@ class VirtualGrid(Grid):
     ----------
     engine : CohortEngine
         Owns population, model and device.
+    state : Path, optional
+        Folder of what the virtual devices keep between rounds: their own ledgers.
     """
 
-    def __init__(self, engine: CohortEngine) -> None:
+    def __init__(self, engine: CohortEngine, state: Path | None = None) -> None:
         self.engine = engine
+        self.state = state
         self._run = Run.create_empty(_RUN_ID)
         self._sent = 0
         self._replies: dict[str, Message] = {}
@@ -121,7 +126,12 @@ class CohortGrid(VirtualGrid):
             raise ProtocolError("the server's adapter schema is not this engine's")
         adapter = engine.schema.from_arrays(request.arrays)
         rounds = engine.train(
-            list(by_user), adapter, request.round_number, request.config, merge=request.merge
+            list(by_user),
+            adapter,
+            request.round_number,
+            request.config,
+            merge=request.merge,
+            state=self.state,
         )
         for members, update in rounds:
             nodes = [by_user[user].metadata.dst_node_id for user in members]
@@ -135,7 +145,9 @@ class CohortGrid(VirtualGrid):
 
     def _histogram(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
         for users in self._together(request, by_user):
-            yield update_reply(by_user[users[0]], self.engine.histogram(users), _nodes(users))
+            members, update = self.engine.histogram(users, request.config, self.state)
+            if members:
+                yield update_reply(by_user[members[0]], update, _nodes(members))
 
     def _together(self, request: Request, by_user: dict[int, Message]) -> list[list[int]]:
         """Users who share a reply: all of them, or each alone where the server wants that."""
@@ -149,32 +161,40 @@ def _nodes(users: list[int]) -> list[int]:
 class SequentialGrid(VirtualGrid):
     """One client at a time through the real ClientApp: slow, obvious, the oracle of the others."""
 
-    def __init__(self, engine: CohortEngine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: CohortEngine, state: Path | None = None) -> None:
+        super().__init__(engine, state)
         self._app = create_app(self._device, evaluator=True)
 
     def _device(self, context: Context, request: Request) -> Device:
         user = user_of(context.node_id)
-        return Device(self.engine.population.history(user), user, self.engine.recommender)
+        return Device(
+            self.engine.population.history(user),
+            user,
+            self.engine.recommender,
+            device_ledger(self.state, user),
+            simulated=True,
+        )
 
     def _answer(self, messages: list[Message]) -> Iterator[Message]:
         for message in messages:
             node = message.metadata.dst_node_id
             context = Context(_RUN_ID, node, {}, RecordDict(), {})
-            yield self._app(message, context)
+            with contextlib.suppress(Declined):  # no reply, as from a node that went away
+                yield self._app(message, context)
 
 
 GRIDS: dict[str, type[VirtualGrid]] = {"cohort": CohortGrid, "sequential": SequentialGrid}
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_grid(
     bench: Workbench, model: ModelConfig, run_config: Mapping[str, str | bool]
 ) -> Iterator[Grid]:
     """The grid of one run on the engine that the settings name."""
     name = bench.config.engine.engine
     if name != "ray":
-        yield GRIDS[name](bench.engine(model))
+        state = devices_folder(Path(str(run_config["directory"])), str(run_config["name"]))
+        yield GRIDS[name](bench.engine(model), state)
         return
     with bench.ray().grid(len(bench.population), run_config) as grid:
         yield grid

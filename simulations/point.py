@@ -17,15 +17,13 @@ from shared.errors import ConfigError
 from shared.files import write_atomically
 from shared.model.adapter import current
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
+from shared.privacy.device_ledgers import DeviceLedgers
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, seal
+from simulations.example_cohort import devices_folder
 from simulations.grid import open_grid, run_app
+from simulations.names import point_name
 from simulations.workbench import Workbench
-
-
-def point_name(epsilon: float, seed: int) -> str:
-    """Name of a point's files, such as `eps-8-seed-0`; different for any two points."""
-    return f"eps-{repr(epsilon).removesuffix('.0').replace('+', '')}-seed-{seed}"
 
 
 def run_point(
@@ -58,7 +56,8 @@ def run_point(
         files = run_files(directory, name)
         _federate(bench, config, directory, on_round, app)
         outcome = json.loads(files.outcome.read_text(encoding="utf-8"))
-        outcome |= _spent(Ledger.open(files.ledger)) | {"adapter": f"adapters/{name}.safetensors"}
+        outcome |= _spent_by_all(directory, name, outcome)
+        outcome["adapter"] = f"adapters/{name}.safetensors"
         write_atomically(sealed, json.dumps(outcome))  # infinity inside: ours alone
     point: dict[str, Any] = json.loads(sealed.read_text(encoding="utf-8"))
     return point
@@ -110,13 +109,24 @@ def prepare(bench: Workbench, config: ExperimentConfig, directory: Path) -> dict
     }
 
 
-def _spent(ledger: Ledger) -> dict[str, Any]:
-    """Epsilon as the ledger shows it, three ways, and the ledger's seal."""
-    history = [(entry.event, 1) for entry in ledger.entries]
-    delta, relation = ledger.header.delta, ledger.header.relation
+def _spent_by_all(directory: Path, name: str, outcome: dict[str, Any]) -> dict[str, Any]:
+    """What the server's ledger shows, the devices' ledgers, or one beside the other."""
+    file, devices = run_files(directory, name).ledger, devices_folder(directory, name)
+    if not file.exists():
+        return _spent(DeviceLedgers.open(devices))
+    spent = _spent(Ledger.open(file))
+    if "example" in outcome:
+        spent["example"] = outcome["example"] | _spent(DeviceLedgers.open(devices))
+    return spent
+
+
+def _spent(record: Ledger | DeviceLedgers) -> dict[str, Any]:
+    """Epsilon as the record shows it, three ways, and the record's seal."""
+    delta, relation = record.header.delta, record.header.relation
+    histories = record.histories()
     return {
-        "epsilon": ledger.epsilon(),
-        "epsilon_rdp": epsilon_rdp(history, delta, relation),
-        "epsilon_prv": epsilon_prv(history, delta, relation),
-        "ledger": seal(ledger, load_or_create_signing_key()),
+        "epsilon": record.epsilon(),
+        "epsilon_rdp": max(epsilon_rdp(history, delta, relation) for history in histories),
+        "epsilon_prv": max(epsilon_prv(history, delta, relation) for history in histories),
+        "ledger": seal(record, load_or_create_signing_key()),
     }

@@ -17,7 +17,7 @@ from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_
 from shared.data.split import MIN_EVALUATED
 from shared.errors import ConfigError
 from shared.files import write_atomically
-from shared.privacy.accountant import calibrate, default_delta
+from shared.privacy.plan import device_plan, server_plan
 from simulations.point import run_point
 from simulations.progress import SweepProgress
 from simulations.references import REFERENCES, planned_updates
@@ -64,7 +64,7 @@ def _run(bench: Workbench, directory: Path, quiet: bool) -> dict[str, Any]:
     _write(results, directory)
     references = config.sweep.references
     users = len(bench.population)
-    work = [planned_updates(name, config, users) for name in references]
+    work = [planned_updates(name, config, len(bench.evaluated)) for name in references]
     work += [_planned_updates(point, users) for point in settings]
     with SweepProgress(sum(work), quiet=quiet) as progress:
         for name in references:
@@ -119,16 +119,9 @@ def _points(config: ExperimentConfig, bench: Workbench) -> list[ExperimentConfig
 
 
 def _refuse_impossible(point: ExperimentConfig, users: int) -> None:
-    """Calibrate now (cached): a budget that no noise meets is refused before hours of work."""
-    privacy = point.privacy
-    calibrate(
-        privacy.epsilon,
-        default_delta(users) if privacy.delta is None else privacy.delta,
-        point.federation.rounds,
-        point.federation.expected_cohort(users) / users,
-        privacy.relation,
-        privacy.histogram_share if point.federation.popularity_start else 0.0,
-    )
+    """Plan now (cached): a budget that no noise meets is refused before hours of work."""
+    server_plan(point, users)
+    device_plan(point, users)
 
 
 def _prepare(config: ExperimentConfig, directory: Path) -> None:
@@ -144,7 +137,7 @@ def _prepare(config: ExperimentConfig, directory: Path) -> None:
 
 def _opening(config: ExperimentConfig, bench: Workbench) -> dict[str, Any]:
     population = bench.population
-    evaluated = sum(len(population.history(user)) >= MIN_EVALUATED for user in bench.users)
+    evaluated = sum(len(population.history(user)) >= MIN_EVALUATED for user in bench.evaluated)
     return {
         "schema": 1,
         "starling": importlib.metadata.version("starling"),
@@ -174,6 +167,8 @@ def _environment(bench: Workbench) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": str(bench.engine(bench.config.model).device),
+        "dtype": bench.config.engine.dtype,
+        "checkpointing": bench.config.engine.checkpointing,
         "backbone_sha256": bench.backbone_digest,
     }
 

@@ -10,12 +10,14 @@ import torch
 
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.population import Population
+from shared.data.split import evaluated_users
 from shared.errors import ConfigError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
-from simulations.engine import CohortEngine, choose_device
+from simulations.engine import CohortEngine
 from simulations.memory import keep_freed_memory
+from simulations.placement import choose_device, place
 from simulations.sources import open_population
 
 if TYPE_CHECKING:
@@ -32,9 +34,7 @@ class Workbench:
 
     def __init__(self, config: ExperimentConfig) -> None:
         self.config = config
-        self.population: Population = open_population(
-            config.data.spec, config.data.users, config.data.world_seed
-        )
+        self.population: Population = open_population(config.data, config.world)
         if config.engine.threads:
             torch.set_num_threads(config.engine.threads)
         keep_freed_memory()
@@ -62,6 +62,11 @@ class Workbench:
         return range(len(self.population))
 
     @property
+    def evaluated(self) -> list[int]:
+        """The users that metrics and references are about: `data.evaluated_users` of all."""
+        return evaluated_users(len(self.population), self.config.data.evaluated_users)
+
+    @property
     def backbone_digest(self) -> str:
         """SHA-256 (hex) of the backbone's weights."""
         return self._source.digest
@@ -72,10 +77,8 @@ class Workbench:
             raise ConfigError("private.model.backbone: one backbone per experiment")
         if model not in self._engines:
             recommender = build_recommender(self._source, self.vectors, model)
-            device = choose_device(self.config.engine.device)
-            self._engines[model] = CohortEngine(
-                self.population, recommender.to(device), self.config.engine
-            )
+            place(recommender, self.config.engine)
+            self._engines[model] = CohortEngine(self.population, recommender, self.config.engine)
         return self._engines[model]
 
     def ray(self) -> RayEngine:

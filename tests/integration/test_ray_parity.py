@@ -11,7 +11,8 @@ from safetensors.numpy import load_file
 from shared.config import from_dict, to_dict
 from shared.errors import EngineError, StarlingError
 from shared.privacy.ledger import Ledger
-from simulations.point import point_name, run_point
+from simulations.names import point_name
+from simulations.point import run_point
 from simulations.workbench import Workbench
 from tests.support.federations import point_config
 from tests.support.tiny import relative

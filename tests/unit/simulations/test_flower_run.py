@@ -8,7 +8,8 @@ import pytest
 
 import server.app
 from shared.errors import ConfigError
-from simulations.flower_run import directory_of, experiment
+from simulations.flower_run import experiment
+from simulations.names import directory_of
 
 ROOT = Path(__file__).parents[3]
 DEFAULTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
@@ -51,11 +52,10 @@ def test_mistakes_are_named(settings, message):
 
 def test_every_run_has_a_folder_of_its_own_unless_named(monkeypatch, tmp_path):
     monkeypatch.setenv("STARLING_HOME", str(tmp_path))
-    runs = [SimpleNamespace(run_config={"directory": ""}, run_id=number) for number in (1, 2)]
-    assert [directory_of(run).parent for run in runs] == [tmp_path / "runs"] * 2
-    assert directory_of(runs[0]) != directory_of(runs[1])
-    named = SimpleNamespace(run_config={"directory": "/some/where"}, run_id=1)
-    assert directory_of(named) == Path("/some/where")
+    runs = [directory_of({"directory": ""}, number) for number in (1, 2)]
+    assert [run.parent for run in runs] == [tmp_path / "runs"] * 2
+    assert runs[0] != runs[1]
+    assert directory_of({"directory": "/some/where"}, 1) == Path("/some/where")
 
 
 def test_on_real_nodes_a_missing_setting_is_named():
