@@ -145,7 +145,7 @@ def test_a_virtual_persons_error_keeps_its_text_and_a_real_ones_does_not(monkeyp
 
     relay = create_app(fail)
     settings = point_settings(point_config(tiny_bert))
-    (message,) = requests([5], "train", settings, round_number=1, merge=False)
+    (message,) = requests([5], "train", settings, users=2, round_number=1, merge=False)
     context = SimpleNamespace(node_config={"partition-id": 0, "num-partitions": 2}, run_config={})
     monkeypatch.delitem(sys.modules, "ray", raising=False)
     with pytest.raises(ProtocolError, match=r"could not answer \(ConfigError\)"):
