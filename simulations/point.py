@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from flwr.serverapp import ServerApp
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from server.app import app as server_app
 from server.app import run_files
 from server.progress import Listener, listener
 from shared.config import ExperimentConfig, dump_toml
-from shared.files import write_atomically
+from shared.files import read_record, write_atomically
 from shared.model.adapter import current
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, seal
 from simulations.grid import GRIDS, run_app
 from simulations.workbench import Workbench
+
+_CLAIMED = ("epsilon_target", "delta", "relation", "trust", "seed", "metrics")
 
 
 def point_name(epsilon: float, seed: int) -> str:
@@ -56,11 +58,10 @@ def run_point(
     if not sealed.exists():
         files = run_files(directory, name)
         _federate(bench, config, directory, name, on_round, app)
-        outcome = json.loads(files.outcome.read_text(encoding="utf-8"))
+        outcome = read_record(files.outcome, _CLAIMED)
         outcome |= _spent(Ledger.open(files.ledger)) | {"adapter": f"adapters/{name}.safetensors"}
         write_atomically(sealed, json.dumps(outcome))  # infinity inside: ours alone
-    point: dict[str, Any] = json.loads(sealed.read_text(encoding="utf-8"))
-    return point
+    return read_record(sealed, (*_CLAIMED, "epsilon", "ledger"))
 
 
 def _federate(
@@ -74,11 +75,10 @@ def _federate(
     """Run the ServerApp; one that completed before checks its ledger and evaluates again."""
     files = run_files(directory, name)
     engine = bench.engine(config.model)
-    if not files.initial.exists():
-        adapter = current(engine.recommender, engine.schema).cpu().numpy()
-        save_file(engine.schema.split(adapter), files.initial)
+    adapter = current(engine.recommender, engine.schema).cpu().numpy()
+    write_atomically(files.initial, save(dict(engine.schema.split(adapter))))
     settings = files.initial.with_name(f"{name}.toml")
-    settings.write_text(dump_toml(config), encoding="utf-8")
+    write_atomically(settings, dump_toml(config))
     run_config: dict[str, str | bool] = {
         "config": str(settings),
         "directory": str(directory),

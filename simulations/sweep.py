@@ -16,8 +16,9 @@ import torch
 from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_dict
 from shared.data.split import MIN_EVALUATED
 from shared.errors import ConfigError
-from shared.files import write_atomically
+from shared.files import LOCK, FolderLock, read_record, write_atomically
 from shared.privacy.accountant import calibrate, default_delta
+from shared.privacy.keys import load_or_create_signing_key
 from simulations.point import run_point
 from simulations.progress import SweepProgress
 from simulations.references import REFERENCES, planned_updates
@@ -46,15 +47,29 @@ def run_sweep(
     Raises
     ------
     ConfigError
-        If the folder holds another experiment, or one and `resume` is false, or a setting does
-        not fit the data. Nothing was made then.
+        If the folder holds another experiment, or one and `resume` is false, or another process
+        works in it, or a setting does not fit the data. Nothing was made then.
     """
     _refuse_another(config, directory, resume)
-    bench = Workbench(config)
+    with FolderLock(directory) as lock:
+        if resume:
+            lock.take()
+        bench = Workbench(config)
+        settings = _points(bench.config, bench)
+        load_or_create_signing_key()  # a key that cannot be had is an error now, not in an hour
+        _make_folders(directory)
+        lock.take()
+        _refuse_another(config, directory, resume)  # of two that start at once, one comes second
+        return _sweep(bench, settings, directory, quiet)
+
+
+def _sweep(
+    bench: Workbench, settings: list[ExperimentConfig], directory: Path, quiet: bool
+) -> dict[str, Any]:
+    """Everything that is written, in a folder that is ours."""
     config = bench.config  # with the digests of data and weights
-    settings = _points(config, bench)
+    _save_settings(config, directory)
     results = _opening(config, bench)
-    _prepare(config, directory)
     _write(results, directory)
     references = config.sweep.references
     users = len(bench.population)
@@ -73,9 +88,9 @@ def run_sweep(
             progress.reach(sum(work[: len(references) + len(results["points"])]))
             _write(results, directory)
     results["complete"] = True
-    _write(results, directory)
     draw_curve(_finite(results), directory / "curve.png")
     write_report(_finite(results), directory)
+    _write(results, directory)
     return results
 
 
@@ -86,14 +101,51 @@ def _planned_updates(point: ExperimentConfig, users: int) -> int:
 def _refuse_another(config: ExperimentConfig, directory: Path, resume: bool) -> None:
     saved = directory / "config.toml"
     if not saved.exists():
+        _refuse_foreign(directory)
         return
     if not resume:
         raise ConfigError(
             f"{directory}: holds a run already; continue it with --resume {directory}, "
             "or choose another --out"
         )
-    if from_dict(load_toml(saved), str(saved)) != config:
-        raise ConfigError(f"{saved}: differs from these settings; choose another --out")
+    then, now = (to_dict(found) for found in (from_dict(load_toml(saved), str(saved)), config))
+    if then != now:
+        raise ConfigError(
+            f"{saved}: differs from these settings in {_difference(then, now)}; resume with the "
+            "old ones, or choose another --out"
+        )
+
+
+_MADE_FIRST = {"points", "adapters", LOCK, "config.toml.part"}  # before config.toml is there
+
+
+def _refuse_foreign(directory: Path) -> None:
+    """A folder with somebody's files in it is not ours to write to."""
+    try:
+        found = sorted(file.name for file in directory.iterdir())
+        found += sorted(
+            f.name for name in ("points", "adapters") for f in directory.glob(f"{name}/*")
+        )
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
+    if foreign := [name for name in found if name not in _MADE_FIRST]:
+        raise ConfigError(
+            f"{directory}: holds other files, such as {foreign[0]}; choose a new or empty --out"
+        )
+
+
+def _difference(then: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first setting that differs, such as `federation.rounds (2 then, 5 now)`."""
+    for name in then | now:
+        one, other = then.get(name), now.get(name)
+        if one == other:
+            continue
+        if isinstance(one, dict) and isinstance(other, dict):
+            return f"{name}.{_difference(one, other)}"
+        return f"{name} ({one} then, {other} now)"
+    return "nothing"
 
 
 def _points(config: ExperimentConfig, bench: Workbench) -> list[ExperimentConfig]:
@@ -125,13 +177,19 @@ def _refuse_impossible(point: ExperimentConfig, users: int) -> None:
     )
 
 
-def _prepare(config: ExperimentConfig, directory: Path) -> None:
-    saved = directory / "config.toml"
+def _make_folders(directory: Path) -> None:
     try:
         for folder in (directory, directory / "points", directory / "adapters"):
             folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
+
+
+def _save_settings(config: ExperimentConfig, directory: Path) -> None:
+    saved = directory / "config.toml"
+    try:
         if not saved.exists():
-            saved.write_text(dump_toml(config), encoding="utf-8")
+            write_atomically(saved, dump_toml(config))
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
 
@@ -177,8 +235,7 @@ def _reference(
 ) -> dict[str, Any]:
     file = directory / "points" / f"reference-{name}.json"
     if file.exists():
-        done: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return done
+        return read_record(file, ("metrics", "validation"))
     started = time.monotonic()
     found = REFERENCES[name](bench, config, progress.advance)
     found["seconds"] = time.monotonic() - started

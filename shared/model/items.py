@@ -5,9 +5,9 @@ The catalogue is public and fixed before the run: nothing here sees an interacti
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,12 @@ def _read(file: Path, items: int) -> Vectors | None:
 
 
 def _write(file: Path, vectors: Vectors) -> None:
+    draft = file.with_name(f".{file.name}.{os.getpid()}")  # of its own: two may encode at once
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as stream:
+        with draft.open("wb") as stream:
             np.save(stream, vectors)
-        Path(stream.name).replace(file)  # atomic: a reader sees the whole file or none
+        draft.replace(file)  # atomic: a reader sees the whole file or none
     except OSError:
-        return
+        with contextlib.suppress(OSError):
+            draft.unlink()  # a full disk is not filled further
