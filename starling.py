@@ -48,6 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments is None:
         arguments = sys.argv[1:]
         signal.signal(signal.SIGTERM, _terminate)
+        _tolerate(sys.stdout)
+        _tolerate(sys.stderr)
     sys.exit(_run(list(arguments)))
 
 
@@ -55,13 +57,17 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise _Terminated
 
 
+def _tolerate(stream: Any) -> None:
+    """A letter that the terminal's encoding lacks is shown as a question mark."""
+    if stream is not None:  # closed by whoever started us
+        stream.reconfigure(errors="replace")
+
+
 def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments  # wherever it stands
+    words = [word for word in arguments if word != "--debug"]
     try:
-        if arguments[:1] == ["doctor"]:
-            status = _doctor().main(arguments[1:])
-        else:
-            status = _dispatch([word for word in arguments if word != "--debug"])
+        status = _doctor().main(words[1:]) if words[:1] == ["doctor"] else _dispatch(words)
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
@@ -162,6 +168,8 @@ def _explain(error: Exception, debug: bool) -> int:
 
     if isinstance(error, StarlingError):
         return _tell(f"error: {error}", error.exit_code)
+    if "home directory" in str(error):  # platformdirs: a user without a name or a HOME
+        return _tell("error: no home folder; set HOME, or STARLING_HOME and STARLING_CACHE", 2)
     if _is_out_of_memory(error):
         return _tell("error: not enough memory; give fewer --users or a smaller --micro-batch", 2)
     kind = type(error).__name__

@@ -94,6 +94,8 @@ def run_federation(
         len(nodes),
         config.seed if simulated else None,
     )
+    if files.checkpoint.exists() and not files.ledger.exists():  # before a new one hides that
+        raise LedgerError(f"{files.ledger}: is missing, {files.checkpoint} is there; restore it")
     releases = Releases(config, len(nodes), sampler.probability, files.ledger, simulated)
     state = _resumed(files, releases, simulated)
     if state is None:

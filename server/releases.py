@@ -32,6 +32,21 @@ ADVERSARY = (
 )
 
 
+def check_delta(delta: float | None, users: int) -> None:
+    """Refuse a delta under which publishing one person outright would be allowed.
+
+    Raises
+    ------
+    ConfigError
+        If it is above one over the users.
+    """
+    if delta is not None and delta > 1 / users:
+        raise ConfigError(
+            f"privacy.delta = {delta:g}: at most 1/{users} = {1 / users:.2g}, one over "
+            "the users; above that, publishing one person outright would be allowed"
+        )
+
+
 class Releases:
     """Mechanisms, ledger and noise of one point.
 
@@ -58,11 +73,7 @@ class Releases:
         simulated: bool,
     ) -> None:
         privacy = config.privacy
-        if privacy.delta is not None and privacy.delta > 1 / users:
-            raise ConfigError(
-                f"privacy.delta = {privacy.delta:g}: at most 1/{users} = {1 / users:.2g}, one over "
-                "the users; above that, publishing one person outright would be allowed"
-            )
+        check_delta(privacy.delta, users)
         self.private = math.isfinite(privacy.epsilon)
         self.delta = privacy.delta if privacy.delta is not None else default_delta(users)
         self.sampling_probability = sampling_probability

@@ -26,6 +26,11 @@ def write_atomically(file: Path, content: bytes | str) -> None:
         Its folder must exist.
     content : bytes or str
         Text is written as UTF-8.
+
+    Raises
+    ------
+    OSError
+        Naming the file, if it cannot be written.
     """
     part = file.with_name(f"{file.name}.part")
     try:
@@ -33,9 +38,9 @@ def write_atomically(file: Path, content: bytes | str) -> None:
             stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
-    except OSError:
+    except OSError as error:
         part.unlink(missing_ok=True)
-        raise
+        raise OSError(error.errno, error.strerror, str(file)) from None  # a write names no file
     part.replace(file)
     folder = os.open(file.parent, os.O_RDONLY)
     try:
@@ -63,8 +68,8 @@ def read_record(file: Path, required: Iterable[str]) -> dict[str, Any]:
         record = json.loads(file.read_bytes())
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{file}: damaged, no JSON ({error}); {_RESTORE}") from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{file}: damaged, not whole JSON; {_RESTORE}") from None
     missing = [name for name in required if not isinstance(record, dict) or name not in record]
     if missing:
         raise ConfigError(f"{file}: damaged, {missing[0]} is missing; {_RESTORE}")

@@ -53,15 +53,35 @@ def run_point(
         The point as `results.json` holds it.
     """
     name = point_name(config.privacy.epsilon, config.seed)
-    sealed = directory / "points" / f"{name}.sealed.json"
     # Sealed once: a later resumption must not vouch for a ledger that was altered since.
-    if not sealed.exists():
+    if not is_finished(directory, name):
         files = run_files(directory, name)
         _federate(bench, config, directory, name, on_round, app)
         outcome = read_record(files.outcome, _CLAIMED)
         outcome |= _spent(Ledger.open(files.ledger)) | {"adapter": f"adapters/{name}.safetensors"}
-        write_atomically(sealed, json.dumps(outcome))  # infinity inside: ours alone
-    return read_record(sealed, (*_CLAIMED, "epsilon", "ledger"))
+        # Infinity inside: ours alone.
+        write_atomically(_sealed_file(directory, name), json.dumps(outcome))
+    return read_point(directory, name)
+
+
+def is_finished(directory: Path, name: str) -> bool:
+    """Whether the point of that name was completed and sealed in a run's folder."""
+    return _sealed_file(directory, name).exists()
+
+
+def read_point(directory: Path, name: str) -> dict[str, Any]:
+    """A finished point as `results.json` holds it.
+
+    Raises
+    ------
+    ConfigError
+        If its file was damaged.
+    """
+    return read_record(_sealed_file(directory, name), (*_CLAIMED, "epsilon", "ledger"))
+
+
+def _sealed_file(directory: Path, name: str) -> Path:
+    return directory / "points" / f"{name}.sealed.json"
 
 
 def _federate(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from shared.data.population import FirstUsers, Population
 from shared.data.sources import open_log
+from shared.errors import DataError
 from simulations.world import World
 
 WORLD = "world"
 WORLD_USERS = 600  # unless told otherwise
+WORLD_LARGEST = 10**8  # users; more than that would not fit into memory or a lifetime
 
 
 def open_population(spec: str, users: int | None = None, world_seed: int = 0) -> Population:
@@ -28,6 +30,8 @@ def open_population(spec: str, users: int | None = None, world_seed: int = 0) ->
         If the data is nowhere, breaks a rule, or has fewer users.
     """
     if spec == WORLD:
+        if users is not None and users > WORLD_LARGEST:
+            raise DataError(f"users = {users}: the world holds at most {WORLD_LARGEST}")
         return World(users=WORLD_USERS if users is None else users, seed=world_seed)
     log = open_log(spec)
     return log if users is None else FirstUsers(log, users)

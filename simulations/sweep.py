@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 
+from server.releases import check_delta
 from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_dict
 from shared.data.split import MIN_EVALUATED
 from shared.errors import ConfigError
 from shared.files import LOCK, FolderLock, read_record, write_atomically
 from shared.privacy.accountant import calibrate, default_delta
 from shared.privacy.keys import load_or_create_signing_key
-from simulations.point import run_point
+from simulations.point import is_finished, point_name, read_point, run_point
 from simulations.progress import SweepProgress
 from simulations.references import REFERENCES, planned_updates
 from simulations.report import draw_curve, write_report
@@ -70,8 +71,15 @@ def _sweep(
     config = bench.config  # with the digests of data and weights
     _save_settings(config, directory)
     results = _opening(config, bench)
-    _write(results, directory)
     references = config.sweep.references
+    points = _finished(settings, directory)
+    results["references"] = {
+        name: read_record(file, _REFERENCE)
+        for name in references
+        if (file := _reference_file(directory, name)).exists()
+    }
+    results["points"] = list(points.values())
+    _write(results, directory)  # never less than an interrupted run had written
     users = len(bench.population)
     work = [planned_updates(name, config, users) for name in references]
     work += [_planned_updates(point, users) for point in settings]
@@ -79,19 +87,35 @@ def _sweep(
         for name in references:
             progress.point(name.replace("_", " "))
             results["references"][name] = _reference(name, bench, config, directory, progress)
-            progress.reach(sum(work[: len(results["references"])]))
-        for point in settings:
+            progress.reach(sum(work[: references.index(name) + 1]))
+        for number, point in enumerate(settings, start=len(references)):
             progress.point(f"epsilon {point.privacy.epsilon:g}, seed {point.seed}")
-            results["points"].append(
-                run_point(bench, point, directory, lambda entry: _tell(entry, progress))
-            )
-            progress.reach(sum(work[: len(references) + len(results["points"])]))
+            name = point_name(point.privacy.epsilon, point.seed)
+            points[name] = run_point(bench, point, directory, lambda entry: _tell(entry, progress))
+            results["points"] = list(points.values())
+            progress.reach(sum(work[: number + 1]))
             _write(results, directory)
     results["complete"] = True
     draw_curve(_finite(results), directory / "curve.png")
     write_report(_finite(results), directory)
     _write(results, directory)
     return results
+
+
+_REFERENCE = ("metrics", "validation")
+
+
+def _reference_file(directory: Path, name: str) -> Path:
+    return directory / "points" / f"reference-{name}.json"
+
+
+def _finished(settings: list[ExperimentConfig], directory: Path) -> dict[str, dict[str, Any]]:
+    """The points that were completed before, by name in the order of the sweep.
+
+    They are completed in that order, so that those that follow are appended.
+    """
+    names = [point_name(point.privacy.epsilon, point.seed) for point in settings]
+    return {name: read_point(directory, name) for name in names if is_finished(directory, name)}
 
 
 def _planned_updates(point: ExperimentConfig, users: int) -> int:
@@ -113,6 +137,20 @@ def _refuse_another(config: ExperimentConfig, directory: Path, resume: bool) -> 
         raise ConfigError(
             f"{saved}: differs from these settings in {_difference(then, now)}; resume with the "
             "old ones, or choose another --out"
+        )
+    _refuse_edited(saved, _finite(now), directory / "results.json")
+
+
+def _refuse_edited(saved: Path, now: dict[str, Any], made: Path) -> None:
+    """What was made so far says under which settings; a damaged file is written anew."""
+    try:
+        then = json.loads(made.read_bytes())["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if then != now:
+        raise ConfigError(
+            f"{saved}: was edited since the run started, in {_difference(then, now)}; put that "
+            "back, or start a new run with another --out"
         )
 
 
@@ -159,6 +197,7 @@ def _points(config: ExperimentConfig, bench: Workbench) -> list[ExperimentConfig
         for epsilon in config.sweep.epsilons
     ]
     for point in points:
+        check_delta(point.privacy.delta, len(bench.population))
         _refuse_impossible(point, len(bench.population))
         bench.engine(point.model)
     return points
@@ -233,9 +272,9 @@ def _environment(bench: Workbench) -> dict[str, Any]:
 def _reference(
     name: str, bench: Workbench, config: ExperimentConfig, directory: Path, progress: SweepProgress
 ) -> dict[str, Any]:
-    file = directory / "points" / f"reference-{name}.json"
+    file = _reference_file(directory, name)
     if file.exists():
-        return read_record(file, ("metrics", "validation"))
+        return read_record(file, _REFERENCE)
     started = time.monotonic()
     found = REFERENCES[name](bench, config, progress.advance)
     found["seconds"] = time.monotonic() - started

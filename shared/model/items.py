@@ -17,6 +17,7 @@ import numpy.typing as npt
 import platformdirs
 import torch
 
+from shared.errors import ModelError
 from shared.model.backbone import BackboneSource, load
 
 MAX_TOKENS = 64
@@ -62,12 +63,29 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(platformdirs.user_cache_dir("starling"))
 
 
-def _encode(texts: Sequence[str], source: BackboneSource, batch: int) -> Vectors:
+_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model")
+
+
+def _tokenizer(source: BackboneSource) -> Any:
     from transformers import AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(
-        source.location, revision=source.revision, trust_remote_code=False
-    )
+    folder = Path(source.location)
+    # Without a vocabulary every text would become the same unknown words, and nothing would say so.
+    if folder.is_dir() and not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise ModelError(f"backbone {folder}: holds no tokenizer ({', '.join(_VOCABULARIES)})")
+    try:
+        return AutoTokenizer.from_pretrained(
+            source.location, revision=source.revision, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise ModelError(
+            f"backbone {source.location}: its tokenizer cannot be loaded: {first}"
+        ) from None
+
+
+def _encode(texts: Sequence[str], source: BackboneSource, batch: int) -> Vectors:
+    tokenizer = _tokenizer(source)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model = load(source).eval()
