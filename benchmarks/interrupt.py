@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--each", action="store_true", help="a fresh sweep for every kill")
     parser.add_argument("--signal", choices=("KILL", "INT", "TERM"), default="KILL")
     parser.add_argument("--engine", default="cohort")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--backbone", default="minilm")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -124,7 +124,7 @@ def changed_weights(lab):
 
 
 RESUME = {
-    "config.toml cut short": _damaged("config.toml", lambda p: cut(p, 0.3)),
+    "config.toml cut short": _damaged("config.toml", lambda p: p.write_text("[data]\nspec = ")),
     "config.toml empty": _damaged("config.toml", lambda p: p.write_text("")),
     "config.toml says other data than is there": _damaged("config.toml", other_digest),
     "config.toml edited": _damaged("config.toml", _text("rounds = 2", "rounds = 3")),
@@ -144,6 +144,9 @@ LEDGERS = {
 VERIFY = {
     "results.json removed": (_damaged("results.json", lambda p: p.unlink(), False), 2),
     "results.json cut short": (
+        _damaged("results.json", lambda p: p.write_text('{"schema": 1'), False),
+        2,
+    ),
         _damaged("results.json", lambda p: p.write_text('{"schema": 1'), False),
         2,
     ),
