@@ -147,9 +147,6 @@ VERIFY = {
         _damaged("results.json", lambda p: p.write_text('{"schema": 1'), False),
         2,
     ),
-        _damaged("results.json", lambda p: p.write_text('{"schema": 1'), False),
-        2,
-    ),
     "results.json of another schema": (
         _damaged("results.json", _text('"schema": 1', '"schema": 9'), False),
         2,
