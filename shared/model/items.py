@@ -5,9 +5,9 @@ The catalogue is public and fixed before the run: nothing here sees an interacti
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,12 +123,13 @@ def _read(file: Path, items: int) -> Vectors | None:
 
 
 def _write(file: Path, vectors: Vectors) -> None:
-    draft = file.with_name(f".{file.name}.{os.getpid()}")  # of its own: two may encode at once
+    draft: Path | None = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as stream:
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as stream:
+            draft = Path(stream.name)  # of its own: two may encode at once
             np.save(stream, vectors)
         draft.replace(file)  # atomic: a reader sees the whole file or none
     except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()  # a full disk is not filled further
+        if draft is not None:
+            draft.unlink(missing_ok=True)  # a full disk is not filled further

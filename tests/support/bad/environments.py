@@ -43,6 +43,28 @@ def ascii_output(lab):
     return _process("data", "inspect", folder, PYTHONIOENCODING="ascii")
 
 
+def _stub(lab, name, content):
+    """A folder for PYTHONPATH with a module in it that hides the real one."""
+    folder = lab.folder / "stubs"
+    (folder / name).mkdir(parents=True)
+    (folder / name / "__init__.py").write_text(content)
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+
+
+def somebody_elses_shared(lab):
+    return _process("data", "ls", PYTHONPATH=_stub(lab, "shared", ""))
+
+
+def no_pandas(lab):
+    lacking = "raise ModuleNotFoundError(\"No module named 'pandas'\", name='pandas')"
+    return _process("data", "ls", PYTHONPATH=_stub(lab, "pandas", lacking))
+
+
+def broken_pandas(lab):
+    broken = "raise ImportError('numpy.core.multiarray failed to import')"
+    return _process("data", "ls", PYTHONPATH=_stub(lab, "pandas", broken))
+
+
 def hidden_gpu(lab):
     lab.patch.setattr("torch.cuda.is_available", lambda: False)
     return lab.simulate("--device", "cuda")
@@ -229,6 +251,9 @@ ENVIRONMENTS = (
     Case("environment", "HOME is a file", user_home_is_a_file),
     Case("environment", "no HOME, and the user has no entry in /etc/passwd", nobody_home),
     Case("environment", "STARLING_CACHE cannot be written (done without)", cache_below_a_file, 0),
+    Case("environment", "another package named `shared` comes first", somebody_elses_shared),
+    Case("environment", "a package is missing", no_pandas),
+    Case("environment", "a package is broken", broken_pandas),
     Case("environment", "one processor", one_processor, 0),
     Case("environment", "STARLING_DATA=/none", _variable("STARLING_DATA", "/none", *INSPECT)),
     Case("environment", "STARLING_OFFLINE=yes", _variable("STARLING_OFFLINE", "yes", *INSPECT)),
