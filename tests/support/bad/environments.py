@@ -51,10 +51,6 @@ def _stub(lab, name, content):
     return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
 
 
-def somebody_elses_shared(lab):
-    return _process("data", "ls", PYTHONPATH=_stub(lab, "shared", ""))
-
-
 def no_pandas(lab):
     lacking = "raise ModuleNotFoundError(\"No module named 'pandas'\", name='pandas')"
     return _process("data", "ls", PYTHONPATH=_stub(lab, "pandas", lacking))
@@ -251,7 +247,6 @@ ENVIRONMENTS = (
     Case("environment", "HOME is a file", user_home_is_a_file),
     Case("environment", "no HOME, and the user has no entry in /etc/passwd", nobody_home),
     Case("environment", "STARLING_CACHE cannot be written (done without)", cache_below_a_file, 0),
-    Case("environment", "another package named `shared` comes first", somebody_elses_shared),
     Case("environment", "a package is missing", no_pandas),
     Case("environment", "a package is broken", broken_pandas),
     Case("environment", "one processor", one_processor, 0),

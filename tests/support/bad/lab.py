@@ -156,7 +156,7 @@ def answer(case: Case, lab: Lab) -> tuple[str, str]:
     """The row's last two cells: exit code and line. Fails where the house rules are broken."""
     done = case.act(lab)
     assert "Traceback" not in done.err, done.err
-    assert done.code == case.code, (done.code, done.err)
+    assert done.code == case.code, (case.tried, done.code, done.err)
     lines = done.err.strip().splitlines()
     assert len(lines) <= 1, done.err
     if done.code:
