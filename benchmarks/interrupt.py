@@ -46,6 +46,9 @@ max_windows = 2
 rounds = {rounds}
 cohort = 12
 evaluate_every = 1
+[privacy]
+unit = "{unit}"
+trust = "{trust}"
 [engine]
 engine = "{engine}"
 [sweep]
@@ -78,6 +81,7 @@ class Sweep:
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
+            preexec_fn=_heed,
         )
 
     def finish(self, folder: Path) -> float:
@@ -90,6 +94,11 @@ class Sweep:
         return time.monotonic() - started
 
 
+def _heed() -> None:
+    """A job in the background of a shell is born deaf to Ctrl-C, and so are its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main() -> None:
     """Run, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -99,25 +108,24 @@ def main() -> None:
     parser.add_argument("--signal", choices=("KILL", "INT", "TERM"), default="KILL")
     parser.add_argument("--engine", default="cohort")
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--unit", default="user")
+    parser.add_argument("--trust", default="central")
     parser.add_argument("--backbone", default="minilm")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["STARLING_HOME"] = f"{temporary}/home"
-        sweep = prepare(Path(temporary), given.engine, given.rounds, given.backbone)
+        names = ("engine", "rounds", "backbone", "unit", "trust")
+        sweep = prepare(Path(temporary), **{name: getattr(given, name) for name in names})
         report = measure(sweep, Path(temporary), given)
     sys.stdout.write(json.dumps(report, indent=1) + "\n")
     sys.exit(0 if report["identical"] else 1)
 
 
-def prepare(
-    folder: Path, engine: str, rounds: int, backbone: str, seeds: tuple[int, ...] = (0, 1)
-) -> Sweep:
-    """Write the settings of a small sweep."""
+def prepare(folder: Path, seeds: tuple[int, ...] = (0, 1), **settings: str | int) -> Sweep:
+    """Write the settings of a small sweep: `engine`, `rounds`, `backbone`, `unit`, `trust`."""
     file = folder / "settings.toml"
-    file.write_text(
-        SETTINGS.format(engine=engine, rounds=rounds, backbone=backbone, seeds=list(seeds))
-    )
-    return Sweep(file, engine)
+    file.write_text(SETTINGS.format(seeds=list(seeds), **settings))
+    return Sweep(file, str(settings["engine"]))
 
 
 def measure(sweep: Sweep, folder: Path, given: argparse.Namespace) -> dict[str, Any]:

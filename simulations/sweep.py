@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 
-from server.releases import check_delta
 from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_dict
 from shared.data.split import MIN_EVALUATED
 from shared.errors import ConfigError
 from shared.files import LOCK, FolderLock, read_record, write_atomically
-from shared.privacy.accountant import calibrate, default_delta
 from shared.privacy.keys import load_or_create_signing_key
+from shared.privacy.plan import device_plan, server_plan
 from simulations.point import is_finished, point_name, read_point, run_point
 from simulations.progress import SweepProgress
 from simulations.references import REFERENCES, planned_updates
@@ -197,23 +196,15 @@ def _points(config: ExperimentConfig, bench: Workbench) -> list[ExperimentConfig
         for epsilon in config.sweep.epsilons
     ]
     for point in points:
-        check_delta(point.privacy.delta, len(bench.population))
         _refuse_impossible(point, len(bench.population))
         bench.engine(point.model)
     return points
 
 
 def _refuse_impossible(point: ExperimentConfig, users: int) -> None:
-    """Calibrate now (cached): a budget that no noise meets is refused before hours of work."""
-    privacy = point.privacy
-    calibrate(
-        privacy.epsilon,
-        default_delta(users) if privacy.delta is None else privacy.delta,
-        point.federation.rounds,
-        point.federation.expected_cohort(users) / users,
-        privacy.relation,
-        privacy.histogram_share if point.federation.popularity_start else 0.0,
-    )
+    """Plan now (cached): a budget that no noise meets is refused before hours of work."""
+    server_plan(point, users)
+    device_plan(point, users)
 
 
 def _make_folders(directory: Path) -> None:

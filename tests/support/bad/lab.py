@@ -1,6 +1,7 @@
 """Tries one bad input in a folder of its own, and checks that nothing was lost or left behind."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ class Lab:
         return {path: _content(path) for path in paths}
 
     def plain(self, line: str) -> str:
-        """The line without the names of folders that differ between machines."""
+        """The line without what differs between machines and versions: folders, hashes."""
         for path, name in (
             (f"{self.folder}/", ""),
             (str(self.folder), "."),
@@ -120,7 +121,7 @@ class Lab:
             (str(self.backbone), "tiny-bert"),
         ):
             line = line.replace(path, name)
-        return line
+        return re.sub(r"\b[0-9a-f]{12,64}\b", "<hash>", line)
 
 
 def _content(path):
