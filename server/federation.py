@@ -131,6 +131,10 @@ def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: 
     """How sums become releases: noised and recorded here, or private when they arrive."""
     plan = server_plan(config, users)
     if plan is not None:
+        if files.checkpoint.exists() and not files.ledger.exists():  # a new one would hide that
+            raise LedgerError(
+                f"{files.ledger}: is missing, {files.checkpoint} is there; restore it"
+            )
         seed = config.seed if simulated else None
         return Releases(plan, policy_hash(config), files.ledger, seed)
     device = device_plan(config, users)

@@ -36,7 +36,8 @@ def print_outcome(results: dict[str, Any], directory: Path) -> None:
     console.print(table)
     point = results["points"][0]
     console.print(
-        f"User-level ({point['relation']}, delta {point['delta']:g}, {point['trust']} trust); "
+        f"{point['unit'].capitalize()}-level ({point['relation']}, delta {point['delta']:g}, "
+        f"{point['trust']} trust); "
         "metrics are the evaluator's, not released.",
         highlight=False,
         soft_wrap=True,

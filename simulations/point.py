@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from flwr.serverapp import ServerApp
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from server.app import app as server_app
 from server.app import run_files
 from server.progress import Listener, listener
 from shared.config import ExperimentConfig, dump_toml
 from shared.errors import ConfigError
-from shared.files import write_atomically
+from shared.files import read_record, write_atomically
 from shared.model.adapter import current
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
 from shared.privacy.device_ledgers import DeviceLedgers
@@ -24,6 +24,8 @@ from simulations.example_cohort import devices_folder
 from simulations.grid import open_grid, run_app
 from simulations.names import point_name
 from simulations.workbench import Workbench
+
+_CLAIMED = ("epsilon_target", "unit", "delta", "relation", "trust", "seed", "metrics")
 
 
 def run_point(
@@ -50,17 +52,36 @@ def run_point(
         The point as `results.json` holds it.
     """
     name = point_name(config.privacy.epsilon, config.seed)
-    sealed = directory / "points" / f"{name}.sealed.json"
     # Sealed once: a later resumption must not vouch for a ledger that was altered since.
-    if not sealed.exists():
+    if not is_finished(directory, name):
         files = run_files(directory, name)
         _federate(bench, config, directory, on_round, app)
-        outcome = json.loads(files.outcome.read_text(encoding="utf-8"))
+        outcome = read_record(files.outcome, _CLAIMED)
         outcome |= _spent_by_all(directory, name, outcome)
         outcome["adapter"] = f"adapters/{name}.safetensors"
-        write_atomically(sealed, json.dumps(outcome))  # infinity inside: ours alone
-    point: dict[str, Any] = json.loads(sealed.read_text(encoding="utf-8"))
-    return point
+        # Infinity inside: ours alone.
+        write_atomically(_sealed_file(directory, name), json.dumps(outcome))
+    return read_point(directory, name)
+
+
+def is_finished(directory: Path, name: str) -> bool:
+    """Whether the point of that name was completed and sealed in a run's folder."""
+    return _sealed_file(directory, name).exists()
+
+
+def read_point(directory: Path, name: str) -> dict[str, Any]:
+    """A finished point as `results.json` holds it.
+
+    Raises
+    ------
+    ConfigError
+        If its file was damaged.
+    """
+    return read_record(_sealed_file(directory, name), (*_CLAIMED, "epsilon", "ledger"))
+
+
+def _sealed_file(directory: Path, name: str) -> Path:
+    return directory / "points" / f"{name}.sealed.json"
 
 
 def _federate(
@@ -92,13 +113,12 @@ def prepare(bench: Workbench, config: ExperimentConfig, directory: Path) -> dict
     files = run_files(directory, name)
     settings = files.initial.with_name(f"{name}.toml")
     engine = bench.engine(config.model)
+    adapter = current(engine.recommender, engine.schema).cpu().numpy()
     try:
         for folder in (files.initial.parent, files.adapter.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        if not files.initial.exists():
-            adapter = current(engine.recommender, engine.schema).cpu().numpy()
-            save_file(engine.schema.split(adapter), files.initial)
-        settings.write_text(dump_toml(config), encoding="utf-8")
+        write_atomically(files.initial, save(dict(engine.schema.split(adapter))))
+        write_atomically(settings, dump_toml(config))
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
     return {

@@ -5,10 +5,12 @@ from __future__ import annotations
 from shared.config import DataConfig, WorldConfig
 from shared.data.population import FirstUsers, Population
 from shared.data.sources import open_log
+from shared.errors import DataError
 from simulations.world import World
 
 WORLD = "world"
 WORLD_USERS = 600  # unless told otherwise
+WORLD_LARGEST = 10**8  # users; more than that would not fit into memory or a lifetime
 
 
 def open_population(data: DataConfig, world: WorldConfig | None = None) -> Population:
@@ -36,4 +38,6 @@ def open_population(data: DataConfig, world: WorldConfig | None = None) -> Popul
 def open_world(data: DataConfig, world: WorldConfig | None = None) -> World:
     """The synthetic world of these settings, whatever `data.spec` says."""
     users = WORLD_USERS if data.users is None else data.users
+    if users > WORLD_LARGEST:
+        raise DataError(f"users = {users}: the world holds at most {WORLD_LARGEST}")
     return World(users, data.world_items, data.world_seed, world or WorldConfig())

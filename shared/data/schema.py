@@ -36,6 +36,8 @@ def read_log(path: Path) -> InteractionLog:
     interactions = _find(path, "interactions") if path.is_dir() else path
     if not interactions.exists():
         raise DataError(f"{path}: no such file or folder; see 'starling data ls' for known names")
+    if interactions.suffix not in SUFFIXES:
+        raise DataError(f"{path}: unknown kind of file; give one that ends in .csv or .parquet")
     catalogue = read_catalogue(_find(interactions.parent, "items"))
     return InteractionLog(read_interactions(interactions, catalogue), catalogue, name=str(path))
 

@@ -98,9 +98,10 @@ def open_log(spec: str) -> InteractionLog:
     """
     if spec in _SOURCES:
         source = _SOURCES[spec]
+        _check_environment()
         return source.read(_locate(source) or _fetch_absent(spec, source), spec)
     path = Path(spec)
-    if not path.exists():
+    if not spec or not path.exists():
         raise DataError(
             f"data {spec!r}: neither a known name (world, {', '.join(_SOURCES)}) nor a path to a"
             " folder or a .csv or .parquet file"
@@ -137,6 +138,16 @@ def _fetch_absent(name: str, source: _Source) -> Path:
     except (DataError, OSError) as error:  # OSError: the cache cannot be written
         cause = str(error).partition(";")[0]  # its advice gives way to ours
         raise DataError(f"{_absent(name, source)} ({cause})") from None
+
+
+def _check_environment() -> None:
+    """A variable that was set by mistake is told, not passed over."""
+    folder = os.environ.get(VARIABLE)
+    if folder and not Path(folder).is_dir():
+        raise DataError(f"{VARIABLE}={folder}: no such folder; correct it or unset it")
+    offline = os.environ.get(OFFLINE, "0")
+    if offline not in ("0", "1"):
+        raise DataError(f"{OFFLINE}={offline}: expected 1 (nothing is fetched) or 0")
 
 
 def _absent(name: str, source: _Source) -> str:

@@ -103,10 +103,13 @@ def _read(file: Path, items: int) -> Vectors | None:
 
 
 def _write(file: Path, vectors: Vectors) -> None:
+    draft: Path | None = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as stream:
+            draft = Path(stream.name)  # of its own: two may encode at once
             np.save(stream, vectors)
-        Path(stream.name).replace(file)  # atomic: a reader sees the whole file or none
+        draft.replace(file)  # atomic: a reader sees the whole file or none
     except OSError:
-        return
+        if draft is not None:
+            draft.unlink(missing_ok=True)  # a full disk is not filled further
