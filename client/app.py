@@ -23,7 +23,9 @@ from shared.update import Update
 class DeviceService(Protocol):
     """What a device answers; see `client.device.Device`."""
 
-    def train(self, arrays: Arrays, round_number: int, config: ExperimentConfig) -> Update:
+    def train(
+        self, arrays: Arrays, round_number: int, users: int, config: ExperimentConfig
+    ) -> Update:
         """One round of local training; the clipped update."""
         ...
 
@@ -33,7 +35,7 @@ class DeviceService(Protocol):
         """Sampled and full rank of the held-out item, or None."""
         ...
 
-    def histogram(self) -> Update:
+    def histogram(self, users: int, config: ExperimentConfig) -> Update:
         """The user's share of the popularity histogram."""
         ...
 
@@ -81,7 +83,7 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     def train(message: Message, context: Context) -> Message:
         request = parse(message)
         device = connect(context, request)
-        update = device.train(request.arrays, request.round_number, request.config)
+        update = device.train(request.arrays, request.round_number, request.users, request.config)
         if update.schema != request.schema:
             raise ProtocolError("the server's adapter schema is not this device's")
         return update_reply(message, update, [context.node_id])
@@ -100,8 +102,9 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     @app.query("histogram")
     @_discreet
     def histogram(message: Message, context: Context) -> Message:
-        device = connect(context, parse(message))
-        return update_reply(message, device.histogram(), [context.node_id])
+        request = parse(message)
+        update = connect(context, request).histogram(request.users, request.config)
+        return update_reply(message, update, [context.node_id])
 
     return app
 

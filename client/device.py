@@ -1,11 +1,14 @@
 """The device: owns one user's history and the model, and answers the three things it may be asked.
 
-What leaves is an update clipped to the agreed norm, a clipped histogram, or, in a simulation, the
-ranks of held-out items ("evaluator only"). Everything is computed by the same functions that the
-cohort engine batches.
+What leaves is an update or a histogram, clipped and noised as the settings' unit and trust ask, or,
+in a simulation, the ranks of held-out items ("evaluator only"). Everything is computed by the same
+functions that the cohort engine batches.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,23 +16,27 @@ import torch
 
 from client.batches import local_batches, user_windows
 from client.evaluate import Phase, held_out, target_ranks
+from client.examples import Client, ExampleTraining, PerExample
+from client.gradients import check_gradients, opacus_gradients
 from client.train import local_update
 from shared.config import ExperimentConfig
 from shared.data.split import training_history
 from shared.data.windows import context_window
-from shared.errors import ProtocolError
+from shared.errors import Declined, ProtocolError
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.clipping import L2Clip
 from shared.privacy.histogram import HISTOGRAM_CLIP, histogram_schema
+from shared.privacy.plan import by_example
 from shared.update import Update
 
 
 def update_clip(config: ExperimentConfig) -> L2Clip | None:
-    """The clip of a user's update; None at infinite epsilon, where nothing is bounded."""
-    finite = np.isfinite(config.privacy.epsilon)
-    return L2Clip(config.privacy.clipping_norm) if finite else None
+    """The clip of a whole user's update; None where none is promised to a user."""
+    privacy = config.privacy
+    bounded = np.isfinite(privacy.epsilon) and privacy.unit != "example"
+    return L2Clip(privacy.clipping_norm) if bounded else None
 
 
 def user_histogram(history: npt.NDArray[np.int64], items: int) -> npt.NDArray[np.float32]:
@@ -46,6 +53,15 @@ def user_histogram(history: npt.NDArray[np.int64], items: int) -> npt.NDArray[np
     return clipped
 
 
+@lru_cache(maxsize=2)
+def checked_opacus(recommender: Recommender) -> PerExample:
+    """Opacus's per-example gradients of a model, checked once against a plain backward pass."""
+    schema = AdapterSchema.of(recommender)
+    per_example = opacus_gradients(recommender, schema)
+    check_gradients(per_example, recommender, schema, length=6)
+    return per_example
+
+
 class Device:
     """One user's device.
 
@@ -57,17 +73,61 @@ class Device:
         Index of the user: seeds what is random on a simulated device.
     recommender : Recommender
         Its own adapter is not used: every request brings the global one.
+    ledger : Path, optional
+        Where the device records what it spends; needed where it adds noise.
+    simulated : bool
+        Whether noise is seeded; see `client.examples.ExampleTraining`.
     """
 
-    def __init__(self, history: npt.NDArray[np.int64], user: int, recommender: Recommender) -> None:
+    def __init__(
+        self,
+        history: npt.NDArray[np.int64],
+        user: int,
+        recommender: Recommender,
+        ledger: Path | None = None,
+        *,
+        simulated: bool = False,
+    ) -> None:
         self.history = history
         self.user = user
         self.recommender = recommender
         self.schema = AdapterSchema.of(recommender)
+        self._client = Client(user, history, ledger)
+        self._simulated = simulated
 
-    def train(self, arrays: Arrays, round_number: int, config: ExperimentConfig) -> Update:
-        """One round of local training; the clipped delta of the adapter."""
+    def train(
+        self, arrays: Arrays, round_number: int, users: int, config: ExperimentConfig
+    ) -> Update:
+        """One round of local training: the delta of the adapter, clipped and noised as agreed.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            The global adapter.
+        round_number : int
+        users : int
+            Size of the population: public.
+        config : ExperimentConfig
+
+        Raises
+        ------
+        Declined
+            If the device's own budget does not cover the round.
+        """
         adapter = self._adapter(arrays)
+        if by_example(config):
+            delta = self._example_delta(adapter, round_number, users, config)
+        else:
+            delta = self._user_delta(adapter, round_number, config)
+        clip = update_clip(config)
+        delta = clip(delta) if clip else delta
+        vector = delta.cpu().numpy()
+        norm = float(np.linalg.norm(vector.astype(np.float64)))
+        return Update(vector, 1.0, norm, self.schema.digest)
+
+    def _user_delta(
+        self, adapter: torch.Tensor, round_number: int, config: ExperimentConfig
+    ) -> torch.Tensor:
         inputs, targets = local_batches(
             user_windows(self.history, config), config, round_number, self.user
         )
@@ -80,11 +140,18 @@ class Device:
             config.train.local_lr,
             config.train.weight_decay,
         )
-        clip = update_clip(config)
-        delta = clip(delta) if clip else delta
-        vector = delta.cpu().numpy()
-        norm = float(np.linalg.norm(vector.astype(np.float64)))
-        return Update(vector, 1.0, norm, self.schema.digest)
+        return delta
+
+    def _example_delta(
+        self, adapter: torch.Tensor, round_number: int, users: int, config: ExperimentConfig
+    ) -> torch.Tensor:
+        training = ExampleTraining(config, users, simulated=self._simulated)
+        members, deltas = training.deltas(
+            checked_opacus(self.recommender), adapter, [self._client], round_number
+        )
+        if not members:
+            raise Declined(f"declined round {round_number}: the device's own budget is spent")
+        return deltas[0]
 
     @torch.no_grad()
     def evaluate(
@@ -108,10 +175,14 @@ class Device:
         array: npt.NDArray[np.float32] = result[0, -1].float().cpu().numpy()
         return array
 
-    def histogram(self) -> Update:
-        """The user's share of the popularity histogram."""
+    def histogram(self, users: int, config: ExperimentConfig) -> Update:
+        """The user's share of the popularity histogram, clipped and noised as agreed."""
         items = len(self.recommender.items)
-        vector = user_histogram(self.history, items)
+        if by_example(config):
+            training = ExampleTraining(config, users, simulated=self._simulated)
+            vector = training.histogram(self._client, items)
+        else:
+            vector = user_histogram(self.history, items)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, histogram_schema(items))
 

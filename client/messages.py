@@ -33,6 +33,8 @@ class Request:
         The global adapter; empty for a histogram.
     round_number : int
         >= 0; 0 is before the first round.
+    users : int
+        Size of the population, >= 1.
     phase : str
         Which held-out item is asked for; has no meaning outside `evaluate`.
     config : ExperimentConfig
@@ -45,6 +47,7 @@ class Request:
 
     arrays: Arrays
     round_number: int
+    users: int
     phase: Phase
     config: ExperimentConfig
     schema: str
@@ -65,6 +68,7 @@ def parse(message: Message) -> Request:
         return Request(
             arrays={} if record is None else {name: a.numpy() for name, a in record.items()},
             round_number=int(cast(int, fields["round"])),
+            users=int(cast(int, fields["users"])),
             phase="test" if fields["phase"] == "test" else "validation",
             config=_settings(str(fields["settings"])),
             schema=str(fields["schema"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from safetensors.numpy import load_file, save
 from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
 from server.messages import HISTOGRAM, Replies, point_settings, requests
-from server.releases import ADVERSARY, Releases
+from server.releases import AlreadyPrivate, Releases, Releasing
 from server.sampling import PoissonSampler
 from server.strategy import PrivateFedOpt, RoundEntry
 from shared.config import ExperimentConfig
@@ -25,7 +26,9 @@ from shared.errors import ConfigError, LedgerError, ProtocolError
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
-from shared.privacy.histogram import HISTOGRAM_CLIP, histogram_schema, popularity_bias
+from shared.privacy.histogram import histogram_schema, popularity_bias
+from shared.privacy.plan import Plan, device_plan, histogram_limit, server_plan
+from shared.privacy.policy import policy_hash
 
 Vector = npt.NDArray[np.float64]
 BIAS = "item_bias.weight"
@@ -94,7 +97,7 @@ def run_federation(
         len(nodes),
         config.seed if simulated else None,
     )
-    releases = Releases(config, len(nodes), sampler.probability, files.ledger, simulated)
+    releases = _releases(config, len(nodes), files, simulated)
     state = _resumed(files, releases, simulated)
     if state is None:
         state = ServerState(adapter=schema.join(arrays))
@@ -112,7 +115,7 @@ def run_federation(
     )
     adapter = strategy.final_adapter()
     _save_adapter(schema.split(adapter), point_settings(config), files.adapter)
-    outcome = _outcome(config, releases, sampler, state, schema)
+    outcome = _outcome(config, sampler, state, schema)
     if simulated:
         outcome["validation"] = strategy.evaluate(grid, adapter, "validation")
         outcome["metrics"] = strategy.evaluate(grid, adapter, "test")
@@ -123,12 +126,24 @@ def run_federation(
     return outcome
 
 
-def _resumed(files: RunFiles, releases: Releases, simulated: bool) -> ServerState | None:
+def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: bool) -> Releasing:
+    """How sums become releases: noised and recorded here, or private when they arrive."""
+    plan = server_plan(config, users)
+    if plan is not None:
+        seed = config.seed if simulated else None
+        return Releases(plan, policy_hash(config), files.ledger, seed)
+    device = device_plan(config, users)
+    per_device = (device.histogram_noise_multiplier if device else None) or 0.0
+    asked = config.federation.expected_popularity_cohort(users)
+    return AlreadyPrivate(per_device * math.sqrt(asked))  # independent noise of so many devices
+
+
+def _resumed(files: RunFiles, releases: Releasing, simulated: bool) -> ServerState | None:
     """The state to continue from; None at the very start."""
     state = load(files.checkpoint)
     if state is None:
         return None
-    if not releases.ledger.extends(*state.ledger):
+    if not releases.continues(*state.ledger):
         raise LedgerError(
             f"{files.ledger}: does not continue the ledger of {files.checkpoint}; one of them was "
             "replaced or cut"
@@ -146,20 +161,30 @@ def _start_from_popularity(
     config: ExperimentConfig,
     schema: AdapterSchema,
     state: ServerState,
-    releases: Releases,
-    merge: bool,
+    releases: Releasing,
+    simulated: bool,
 ) -> None:
     """Set the item bias to the logarithm of a noised popularity histogram."""
     if BIAS not in schema.names:
         raise ConfigError(f"the initial adapter has no {BIAS}; make it with model.item_bias = true")
     where = schema.slice_of(BIAS)
     items = where.stop - where.start
-    messages = requests(nodes, HISTOGRAM, point_settings(config), round_number=0, merge=merge)
-    replies = Replies(grid.send_and_receive(messages), nodes, merge)
+    expected = config.federation.expected_popularity_cohort(len(nodes))
+    sampler = PoissonSampler(expected, len(nodes), config.seed if simulated else None)
+    asked = sampler.draw(0, nodes)
+    messages = requests(
+        asked,
+        HISTOGRAM,
+        point_settings(config),
+        round_number=0,
+        users=len(nodes),
+        merge=simulated,
+    )
+    replies = Replies(grid.send_and_receive(messages), asked, simulated)
     total = np.zeros(items)
-    for update in replies.updates(histogram_schema(items), items, HISTOGRAM_CLIP.norm):
+    for update in replies.updates(histogram_schema(items), items, histogram_limit(config)):
         total += update.vector
-    if not replies.answered:
+    if asked and not replies.answered:
         raise ProtocolError(f"popularity histogram: no client answered: {replies.failures[:1]}")
     state.adapter[where] = popularity_bias(
         releases.histogram(total), releases.histogram_noise, config.federation.popularity_strength
@@ -170,28 +195,39 @@ def _start_from_popularity(
 
 def _outcome(
     config: ExperimentConfig,
-    releases: Releases,
     sampler: PoissonSampler,
     state: ServerState,
     schema: AdapterSchema,
 ) -> dict[str, Any]:
-    calibration = releases.calibration
-    return {
-        "epsilon_target": config.privacy.epsilon,
-        "delta": releases.delta,
-        "unit": config.privacy.unit,
-        "relation": config.privacy.relation,
-        "trust": config.privacy.trust,
-        "adversary": ADVERSARY,
-        "noise_multiplier": calibration.noise_multiplier,
-        "histogram_noise_multiplier": calibration.histogram_noise_multiplier,
+    server, device = (plan(config, sampler.users) for plan in (server_plan, device_plan))
+    plans = [_promise(plan) for plan in (server, device) if plan is not None]
+    # One guarantee, or two: what the server adds to what the devices already did.
+    stated = plans[0] | ({"example": plans[1]} if len(plans) > 1 else {})
+    return stated | {
         "rounds": state.round_number,
-        "sampling_probability": releases.sampling_probability,
         "cohort": sampler.expected,
-        "clipping_norm": config.privacy.clipping_norm,
         "seed": config.seed,
         "communication_bytes": {"up": state.bytes_up, "down": state.bytes_down},
         "trained_parameters": schema.dim,
+    }
+
+
+def _promise(plan: Plan) -> dict[str, Any]:
+    """What a point states of one guarantee, before its cost is read from the ledger."""
+    return {
+        "epsilon_target": plan.budget,
+        "delta": plan.delta,
+        "unit": plan.unit,
+        "relation": plan.relation,
+        "trust": plan.trust,
+        "adversary": plan.adversary,
+        "noise_multiplier": plan.noise_multiplier,
+        "sampling_probability": plan.sampling_probability,
+        "steps": plan.steps,
+        "updates": plan.updates,
+        "histogram_noise_multiplier": plan.histogram_noise_multiplier,
+        "histogram_sampling": plan.histogram_sampling,
+        "clipping_norm": plan.clip.norm,
     }
 
 

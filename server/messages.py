@@ -37,15 +37,20 @@ def requests(
     settings: str,
     *,
     round_number: int,
+    users: int,
     merge: bool,
     arrays: Arrays | None = None,
     schema: str = "",
     phase: str = "",
 ) -> list[Message]:
-    """One message per node, all sharing one content."""
+    """One message per node, all sharing one content.
+
+    `users` is the size of the population, which is public: a device's delta follows from it.
+    """
     fields = ConfigRecord(
         {
             "round": round_number,
+            "users": users,
             "settings": settings,
             "schema": schema,
             "phase": phase,

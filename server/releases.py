@@ -1,35 +1,99 @@
-"""The only way from an exact sum to a released one: record, flush, then add noise.
+"""The only way from a sum to a released one: record, flush, then add noise.
 
-Central trust: this code sees exact sums, and a device's guarantee rests on trusting it.
+Central trust: `Releases` sees exact sums, and a device's guarantee rests on trusting it. Where
+devices add the noise themselves, `AlreadyPrivate` passes their sums on: post-processing, free.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from dp_accounting import DpEvent
 
-from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.accountant import Calibration, calibrate, default_delta
-from shared.privacy.chain import LedgerHeader
-from shared.privacy.clipping import L2Clip
-from shared.privacy.histogram import HISTOGRAM_CLIP
 from shared.privacy.ledger import Ledger
 from shared.privacy.mechanism import GaussianMechanism
 from shared.privacy.noise import NoiseSource
-from shared.privacy.policy import policy_hash
+from shared.privacy.plan import Plan
 
 Vector = npt.NDArray[np.float64]
 
-ADVERSARY = (
-    "anyone who sees every released adapter and the settings, but not which users were sampled; "
-    "the server itself is trusted with exact sums"
-)
+
+class Releasing(Protocol):
+    """What the strategy needs to know of how sums become releases."""
+
+    @property
+    def private(self) -> bool:
+        """Whether a guarantee is promised: nothing may be chosen by looking at exact metrics."""
+        ...
+
+    @property
+    def histogram_spent(self) -> bool:
+        """Whether a histogram was recorded whose release must not be repeated with fresh noise."""
+        ...
+
+    @property
+    def histogram_noise(self) -> float:
+        """Noise multiplier of the histogram, as its use as a bias needs to know it."""
+        ...
+
+    @property
+    def last_round(self) -> int:
+        """The last round whose update was recorded; 0 before the first."""
+        ...
+
+    def position(self) -> tuple[int, str]:
+        """Length and head of the ledger, to be stored with a checkpoint."""
+        ...
+
+    def continues(self, entries: int, head: str) -> bool:
+        """Whether the ledger begins with the one that had this `position`."""
+        ...
+
+    def histogram(self, total: Vector) -> Vector:
+        """The popularity histogram [items] as it may be released."""
+        ...
+
+    def update(self, total: Vector, round_number: int) -> Vector:
+        """The sum of a round's updates [dim] as it may be released."""
+        ...
+
+
+class AlreadyPrivate:
+    """Sums of messages that are private on arrival: nothing to add, nothing to record.
+
+    Parameters
+    ----------
+    histogram_noise : float
+        Noise multiplier of the sum of the devices' histograms.
+    """
+
+    private = True
+    histogram_spent = False
+    last_round = 0
+
+    def __init__(self, histogram_noise: float) -> None:
+        self.histogram_noise = histogram_noise
+
+    def position(self) -> tuple[int, str]:
+        """No ledger: what the devices spent is on theirs."""
+        return 0, ""
+
+    def continues(self, entries: int, head: str) -> bool:
+        """Whether the checkpoint was made without a ledger, too."""
+        return (entries, head) == self.position()
+
+    def histogram(self, total: Vector) -> Vector:
+        """As it came."""
+        return total
+
+    def update(self, total: Vector, round_number: int) -> Vector:
+        """As it came."""
+        return total
 
 
 class Releases:
@@ -37,53 +101,32 @@ class Releases:
 
     Parameters
     ----------
-    config : ExperimentConfig
-    users : int
-        Size of the population, >= 1: public.
-    sampling_probability : float
-        q in (0, 1].
+    plan : Plan
+        Of the server's guarantee.
+    policy : str
+        Hash of the settings.
     ledger_file : Path
         Created, or continued if it exists.
-    simulated : bool
-        True seeds the noise (reproducible, worthless against an attacker); False takes it from the
-        operating system's secure generator.
+    seed : int or None
+        Of a simulation: seeded noise, reproducible, worthless against an attacker. None takes the
+        noise from the operating system's secure generator.
+
+    Raises
+    ------
+    ConfigError
+        If the ledger was written under other settings.
+    BudgetExceeded
+        If what is still planned does not fit into the budget.
     """
 
-    def __init__(
-        self,
-        config: ExperimentConfig,
-        users: int,
-        sampling_probability: float,
-        ledger_file: Path,
-        simulated: bool,
-    ) -> None:
-        privacy = config.privacy
-        if privacy.delta is not None and privacy.delta > 1 / users:
-            raise ConfigError(
-                f"privacy.delta = {privacy.delta:g}: at most 1/{users} = {1 / users:.2g}, one over "
-                "the users; above that, publishing one person outright would be allowed"
-            )
-        self.private = math.isfinite(privacy.epsilon)
-        self.delta = privacy.delta if privacy.delta is not None else default_delta(users)
-        self.sampling_probability = sampling_probability
-        self.calibration: Calibration = calibrate(
-            privacy.epsilon,
-            self.delta,
-            config.federation.rounds,
-            sampling_probability,
-            privacy.relation,
-            privacy.histogram_share if config.federation.popularity_start else 0.0,
-        )
-        self.clip_norm = privacy.clipping_norm if self.private else None
-        self._seed = config.seed if simulated else None
-        clip = L2Clip(privacy.clipping_norm)
-        self._update = GaussianMechanism(self.calibration.noise_multiplier, clip)
-        self.histogram_noise = self.calibration.histogram_noise_multiplier or 0.0
-        self._histogram = GaussianMechanism(self.histogram_noise, HISTOGRAM_CLIP)
-        self.ledger = self._open(config, ledger_file)
+    def __init__(self, plan: Plan, policy: str, ledger_file: Path, seed: int | None) -> None:
+        self._plan = plan
+        self._seed = seed
+        self.private = plan.budget != float("inf")
+        self.histogram_noise = plan.histogram_noise_multiplier or 0.0
+        self.ledger = self._open(policy, ledger_file)
 
-    def _open(self, config: ExperimentConfig, file: Path) -> Ledger:
-        policy = policy_hash(config)
+    def _open(self, policy: str, file: Path) -> Ledger:
         if file.exists():
             ledger = Ledger.recover(file)
             if ledger.header.policy != policy:
@@ -92,27 +135,18 @@ class Releases:
                     "settings to resume"
                 )
         else:
-            header = LedgerHeader(
-                unit=config.privacy.unit,
-                relation=config.privacy.relation,
-                trust=config.privacy.trust,
-                adversary=ADVERSARY,
-                delta=self.delta,
-                budget=config.privacy.epsilon,
-                policy=policy,
-            )
-            ledger = Ledger.create(file, header)
-        self._admit(ledger, config)
+            ledger = Ledger.create(file, self._plan.header(policy))
+        self._admit(ledger)
         return ledger
 
-    def _admit(self, ledger: Ledger, config: ExperimentConfig) -> None:
+    def _admit(self, ledger: Ledger) -> None:
         """Check everything that is still to come against the budget before any of it happens."""
         recorded = Counter(entry.release for entry in ledger.entries)
-        rounds = config.federation.rounds - recorded["update"]
-        plan = [("update", self._update.event(self.sampling_probability), max(rounds, 0))]
-        if config.federation.popularity_start and not recorded["histogram"]:
-            plan.append(("histogram", self._histogram.event(1.0), 1))
-        ledger.admit(plan)
+        rounds = self._plan.updates - recorded["update"]
+        planned = [("update", self._plan.update_event(), max(rounds, 0))]
+        if self._plan.histogram_noise_multiplier is not None and not recorded["histogram"]:
+            planned.append(("histogram", self._plan.histogram_event(), 1))
+        ledger.admit(planned)
 
     @property
     def histogram_spent(self) -> bool:
@@ -130,18 +164,28 @@ class Releases:
         """Length and head of the ledger."""
         return self.ledger.position()
 
+    def continues(self, entries: int, head: str) -> bool:
+        """Whether the ledger begins with the one that had this `position`."""
+        return self.ledger.extends(entries, head)
+
     def histogram(self, total: Vector) -> Vector:
-        """The popularity histogram [items], noised; every user takes part."""
-        return self._release("histogram", self._histogram, total, 0, 1.0)
+        """The popularity histogram [items], noised."""
+        event = self._plan.histogram_event()
+        return self._release("histogram", self._plan.histogram, event, total, 0)
 
     def update(self, total: Vector, round_number: int) -> Vector:
         """The sum of a round's clipped updates [dim], noised."""
-        return self._release("update", self._update, total, round_number, self.sampling_probability)
+        event = self._plan.update_event()
+        return self._release("update", self._plan.update, event, total, round_number)
 
     def _release(
-        self, kind: str, mechanism: GaussianMechanism, total: Vector, round_number: int, q: float
+        self,
+        kind: str,
+        mechanism: GaussianMechanism,
+        event: DpEvent,
+        total: Vector,
+        round_number: int,
     ) -> Vector:
-        event = mechanism.event(q)
         if not self._replayed(round_number, kind, event):
             self.ledger.append(round_number, kind, event)  # on disk when this returns
         return mechanism.release(total, self._noise(kind, round_number))

@@ -35,6 +35,7 @@ class PoissonSampler:
         if not 0 < expected <= users:
             raise ConfigError(f"expected cohort = {expected:g}: must be in (0, {users}]")
         self.expected = expected
+        self.users = users
         self.probability = expected / users
         self._seed = seed
 

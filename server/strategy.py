@@ -2,9 +2,9 @@
 
     1. sample     S_t: every user independently with probability q
     2. send       theta_t to S_t
-    3. combine    sum over i in S_t of clip(delta_i, C)
+    3. combine    sum over i in S_t of what each clipped (under local trust: and noised) itself
     4. record     the event in the ledger, flushed to disk, before anything is released
-    5. noise      + z C N(0, I)
+    5. noise      + z C N(0, I); under local trust steps 4 and 5 happened on the devices
     6. average    / (q N), the expected cohort: every client weighs the same
     7. step       Flower's server optimiser
     8. keep       average of iterates; best on validation (non-private only)
@@ -30,18 +30,19 @@ from server.aggregation import RULES
 from server.checkpoint import ServerState, save
 from server.messages import Replies, point_settings, requests
 from server.optimizer import ServerOptimizer
-from server.releases import Releases
+from server.releases import Releasing
 from server.sampling import PoissonSampler
 from shared.config import ExperimentConfig
 from shared.errors import ProtocolError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
+from shared.privacy.plan import update_limit
 
 RoundEntry = dict[str, float]
 
 
 class PrivateFedOpt(Strategy):
-    """Federated optimisation of an adapter under user-level central differential privacy.
+    """Federated optimisation of an adapter under differential privacy.
 
     Parameters
     ----------
@@ -51,8 +52,8 @@ class PrivateFedOpt(Strategy):
     state : ServerState
         Fresh, or from a checkpoint; advanced in place.
     sampler : PoissonSampler
-    releases : Releases
-        Mechanisms, ledger and noise: the only way from an exact sum to a released one.
+    releases : Releasing
+        Mechanisms, ledger and noise: the only way from a sum to a released one.
     checkpoint : Path
         Written after every round.
     on_round : callable
@@ -67,7 +68,7 @@ class PrivateFedOpt(Strategy):
         schema: AdapterSchema,
         state: ServerState,
         sampler: PoissonSampler,
-        releases: Releases,
+        releases: Releasing,
         checkpoint: Path,
         on_round: Callable[[RoundEntry], None],
         *,
@@ -104,6 +105,7 @@ class PrivateFedOpt(Strategy):
             MessageType.TRAIN,
             self._settings,
             round_number=round_number,
+            users=self._sampler.users,
             merge=self._merge,
             arrays={name: array.numpy() for name, array in arrays.items()},
             schema=self.schema.digest,
@@ -116,7 +118,7 @@ class PrivateFedOpt(Strategy):
         round_number = self._offset + server_round
         checked = Replies(replies, self._cohort, self._merge)
         total = self._rule.combine(
-            checked.updates(self.schema.digest, self.schema.dim, self._releases.clip_norm),
+            checked.updates(self.schema.digest, self.schema.dim, update_limit(self.config)),
             self.schema.dim,
         )
         if self._cohort and not checked.answered:
@@ -204,6 +206,7 @@ class PrivateFedOpt(Strategy):
             MessageType.EVALUATE,
             self._settings,
             round_number=round_number,
+            users=self._sampler.users,
             merge=self._merge,
             arrays={name: array.numpy() for name, array in arrays.items()},
             schema=self.schema.digest,

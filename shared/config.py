@@ -89,6 +89,8 @@ class FederationConfig:
     aggregation: Literal["fedit"] = "fedit"
     popularity_start: bool = True  # the item bias starts from a (noised) popularity histogram
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
+    popularity_cohort: Positive = 1.0  # expected users in it (Poisson); up to 1 a share of all
+    evaluate_every: Annotated[int, Field(ge=0)] = 0  # non-private selection on validation; 0: end
 
     def expected_cohort(self, users: int) -> float:
         """Expected users in a round among `users`, in (0, users].
@@ -98,27 +100,36 @@ class FederationConfig:
         ConfigError
             If more are expected than there are.
         """
-        expected = self.cohort * users if self.cohort <= 1 else self.cohort
-        if expected > users:
-            raise ConfigError(
-                f"federation.cohort = {self.cohort:g}: there are {users} users; give at most that,"
-                " or a share in (0, 1]"
-            )
-        return expected
+        return _expected("federation.cohort", self.cohort, users)
 
-    evaluate_every: Annotated[int, Field(ge=0)] = 0  # non-private selection on validation; 0: end
+    def expected_popularity_cohort(self, users: int) -> float:
+        """Expected users in the popularity histogram; as `expected_cohort`."""
+        return _expected("federation.popularity_cohort", self.popularity_cohort, users)
+
+
+def _expected(name: str, cohort: float, users: int) -> float:
+    expected = cohort * users if cohort <= 1 else cohort
+    if expected > users:
+        raise ConfigError(
+            f"{name} = {cohort:g}: there are {users} users; give at most that, or a share in (0, 1]"
+        )
+    return expected
 
 
 @dataclass(frozen=True, config=_STRICT)
 class PrivacyConfig:
     """Everything that a guarantee depends on, next to rounds and expected cohort."""
 
-    unit: Literal["user"] = "user"
-    trust: Literal["central"] = "central"
+    unit: Literal["user", "example", "both"] = "user"
+    trust: Literal["central", "local"] = "central"
     relation: Literal["add_remove"] = "add_remove"
     epsilon: Epsilon = math.inf
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # None: see accountant.default_delta
-    clipping_norm: Positive = 1.0
+    clipping_norm: Positive = 1.0  # of one user's update
+    example_clipping_norm: Positive = 1.0  # of the gradient of one example, a window
+    example_sampling: Annotated[float, Field(gt=0, le=1)] = 1.0  # q of an example in a local step
+    example_epsilon: Epsilon | None = None  # unit both: its example-level budget; None: epsilon
+    max_participations: Count | None = None  # of one device under local noise; None: every round
     histogram_share: Fraction = 0.05  # of the budget, for the popularity histogram
 
 
@@ -246,6 +257,46 @@ def _check_together(config: ExperimentConfig, source: str) -> None:
             f"{source}: federation.popularity_start = true needs model.item_bias = true; "
             "change one of them"
         )
+    _check_unit(config.privacy, config.train, source)
+    hooks = config.engine.engine != "cohort" and config.privacy.unit != "user"
+    if hooks and config.engine.checkpointing:
+        raise ConfigError(
+            f"{source}: engine.checkpointing = true does not go with privacy.unit = "
+            f"{config.privacy.unit} on engine.engine = {config.engine.engine}: its per-example "
+            "gradients come from hooks, which see no recomputed layer; use --engine cohort"
+        )
+
+
+def _check_unit(privacy: PrivacyConfig, train: TrainConfig, source: str) -> None:
+    """Refuse what no accounting here covers, naming both settings."""
+
+    def refuse(one: str, other: str, why: str) -> ConfigError:
+        return ConfigError(f"{source}: {one} does not go with {other}: {why}")
+
+    unit, trust = f"privacy.unit = {privacy.unit}", f"privacy.trust = {privacy.trust}"
+    if privacy.trust == "local" and privacy.unit == "user":
+        raise refuse(trust, unit, "devices add noise per example; use --unit example")
+    if privacy.trust == "local" and privacy.unit == "both":
+        raise refuse(trust, unit, "both means examples on the device and users at the server")
+    if privacy.unit == "user":
+        return
+    if train.local_batch:
+        raise refuse(
+            unit, f"train.local_batch = {train.local_batch}", "batches are Poisson samples; use 0"
+        )
+    if privacy.unit == "example" and trust.endswith("central"):
+        if train.local_steps > 1:
+            raise refuse(
+                f"{unit} under central trust",
+                f"train.local_steps = {train.local_steps}",
+                "a second step would depend on un-noised gradients; use 1, or --trust local",
+            )
+        if train.weight_decay:
+            raise refuse(
+                f"{unit} under central trust",
+                f"train.weight_decay = {train.weight_decay:g}",
+                "only clipped gradients may enter the sum; use 0",
+            )
 
 
 def load_toml(path: Path) -> dict[str, Any]:

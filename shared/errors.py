@@ -5,6 +5,7 @@
     ├── DataError               an interaction log or catalogue breaks a rule
     ├── ModelError              a backbone is missing, altered or unsupported
     ├── ProtocolError           a message is of another schema, round or size, or not finite
+    │   └── Declined            a device does not take part: its own budget does not cover it
     └── PrivacyError            exit code 3: a guarantee does not hold
         ├── BudgetExceeded      a release would spend more than allowed (refused: nothing released)
         └── LedgerError         a ledger was altered, or claims and ledger disagree
@@ -33,6 +34,10 @@ class ModelError(StarlingError):
 
 class ProtocolError(StarlingError, ValueError):
     """A message is of another schema, round or size, or holds numbers that are not finite."""
+
+
+class Declined(ProtocolError):
+    """A device does not take part in a round: its own budget does not cover it."""
 
 
 class PrivacyError(StarlingError):

@@ -7,6 +7,8 @@ frozen weights; a micro-batch bounds memory, and the clipped updates are summed 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +19,26 @@ from torch import Tensor
 from client.batches import local_batches, user_windows
 from client.device import update_clip, user_histogram
 from client.evaluate import Phase, held_out, target_ranks
+from client.examples import Client, ExampleTraining, PerExample
+from client.gradients import check_gradients, stacked_gradients
 from client.train import local_update, token_losses
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
 from shared.data.windows import PAD, START, context_window
+from shared.errors import Declined
 from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
+from shared.privacy.plan import by_example
 from shared.update import Update
 from simulations.placement import clients_at_once
 
 Indices = npt.NDArray[np.int64]
+
+
+def device_ledger(state: Path | None, user: int) -> Path | None:
+    """Where the virtual device of a user keeps its ledger in a run's folder of such."""
+    return None if state is None else state / f"{user}.jsonl"
 
 
 class CohortEngine:
@@ -59,6 +70,7 @@ class CohortEngine:
         config: ExperimentConfig,
         *,
         merge: bool,
+        state: Path | None = None,
     ) -> Iterator[tuple[list[int], Update]]:
         """Local training of a cohort.
 
@@ -70,6 +82,8 @@ class CohortEngine:
             The global adapter.
         merge : bool
             One update per micro-batch (the sum of its users') instead of one per user.
+        state : Path, optional
+            Folder of the devices' own ledgers; needed where devices add noise.
 
         Yields
         ------
@@ -77,10 +91,10 @@ class CohortEngine:
             The users whose contributions the update sums.
         update : Update
         """
-        if merge and update_clip(config) is None and config.train.local_steps == 1:
+        if merge and not np.isfinite(config.privacy.epsilon) and config.train.local_steps == 1:
             yield from self._train_together(users, adapter, round_number, config)
             return
-        for members, deltas in self.deltas(users, adapter, round_number, config):
+        for members, deltas in self.deltas(users, adapter, round_number, config, state):
             vectors = deltas.cpu().numpy()
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
             if merge:
@@ -115,14 +129,60 @@ class CohortEngine:
             yield members, Update(vector, float(len(members)), norm, self.schema.digest)
 
     def deltas(
-        self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        state: Path | None = None,
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Clipped deltas [members, dim] of a cohort, one micro-batch at a time."""
-        step = self._trainer(adapter.to(self.device), config)
         clip = update_clip(config)
+        if by_example(config):
+            for members, deltas in self._by_example(users, adapter, round_number, config, state):
+                yield members, (clip(deltas) if clip else deltas)
+            return
+        step = self._trainer(adapter.to(self.device), config)
         for members, inputs, targets in self._micro_batches(users, round_number, config):
             deltas = step(inputs, targets)
             yield members, (clip(deltas) if clip else deltas)
+
+    def _by_example(
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        state: Path | None,
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Example-level deltas [members, dim] of those whose own budgets cover the round."""
+        training = ExampleTraining(config, len(self.population), simulated=True)
+        # A gradient for every window, clipped and summed, comes on top of the activations.
+        size = clients_at_once(
+            self.recommender,
+            config.train.max_windows,
+            config.model.max_length,
+            self._config,
+            extra=3 * 4 * self.schema.dim,
+        )
+        # Like sizes share a micro-batch: less padding.
+        order = sorted(users, key=lambda user: len(self.population.history(user)))
+        for start in range(0, len(order), size):
+            clients = [self._client(user, state) for user in order[start : start + size]]
+            members, deltas = training.deltas(
+                self._per_example, adapter.to(self.device), clients, round_number
+            )
+            if members:
+                yield members, deltas
+
+    def _client(self, user: int, state: Path | None) -> Client:
+        return Client(user, self.population.history(user), device_ledger(state, user))
+
+    @cached_property
+    def _per_example(self) -> PerExample:
+        per_example = stacked_gradients(self.recommender, self.schema)
+        check_gradients(per_example, self.recommender, self.schema, length=6)
+        return per_example
 
     def _trainer(
         self, adapter: Tensor, config: ExperimentConfig
@@ -252,16 +312,27 @@ class CohortEngine:
         last = np.array([len(window) - 1 for window in windows])
         return torch.from_numpy(table).to(self.device), torch.from_numpy(last).to(self.device)
 
-    def histogram(self, users: Sequence[int]) -> Update:
-        """Sum of the users' popularity histograms."""
+    def histogram(
+        self, users: Sequence[int], config: ExperimentConfig, state: Path | None = None
+    ) -> tuple[list[int], Update]:
+        """Sum of the popularity histograms of those users whose own budgets cover it."""
         items = len(self.population.catalogue)
         total = np.zeros(items, dtype=np.float32)
         largest = 0.0
+        members: list[int] = []
+        training = ExampleTraining(config, len(self.population), simulated=True)
         for user in users:
-            mine = user_histogram(self.population.history(user), items)
-            largest = max(largest, float(np.linalg.norm(mine)))
+            try:
+                if by_example(config):
+                    mine = training.histogram(self._client(user, state), items)
+                else:
+                    mine = user_histogram(self.population.history(user), items)
+            except Declined:
+                continue
+            members.append(user)
+            largest = max(largest, float(np.linalg.norm(mine.astype(np.float64))))
             total += mine
-        return Update(total, float(len(users)), largest, histogram_schema(items))
+        return members, Update(total, float(len(members)), largest, histogram_schema(items))
 
 
 class _LastScores(torch.nn.Module):

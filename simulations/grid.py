@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import torch
 from flwr.app import Context, Message, MessageType, RecordDict
@@ -14,8 +16,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from client.app import create_app
 from client.device import Device
 from client.messages import Request, parse, ranks_reply, update_reply
-from shared.errors import ProtocolError
-from simulations.engine import CohortEngine
+from shared.errors import Declined, ProtocolError
+from simulations.engine import CohortEngine, device_ledger
 
 _RUN_ID = 1
 SERVER_NODE = 1
@@ -34,10 +36,13 @@ class VirtualGrid(Grid):
     ----------
     engine : CohortEngine
         Owns population, model and device.
+    state : Path, optional
+        Folder of what the virtual devices keep between rounds: their own ledgers.
     """
 
-    def __init__(self, engine: CohortEngine) -> None:
+    def __init__(self, engine: CohortEngine, state: Path | None = None) -> None:
         self.engine = engine
+        self.state = state
         self._run = Run.create_empty(_RUN_ID)
         self._sent = 0
         self._replies: dict[str, Message] = {}
@@ -118,7 +123,12 @@ class CohortGrid(VirtualGrid):
             raise ProtocolError("the server's adapter schema is not this engine's")
         adapter = engine.schema.from_arrays(request.arrays)
         rounds = engine.train(
-            list(by_user), adapter, request.round_number, request.config, merge=request.merge
+            list(by_user),
+            adapter,
+            request.round_number,
+            request.config,
+            merge=request.merge,
+            state=self.state,
         )
         for members, update in rounds:
             nodes = [by_user[user].metadata.dst_node_id for user in members]
@@ -132,7 +142,9 @@ class CohortGrid(VirtualGrid):
 
     def _histogram(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
         for users in self._together(request, by_user):
-            yield update_reply(by_user[users[0]], self.engine.histogram(users), _nodes(users))
+            members, update = self.engine.histogram(users, request.config, self.state)
+            if members:
+                yield update_reply(by_user[members[0]], update, _nodes(members))
 
     def _together(self, request: Request, by_user: dict[int, Message]) -> list[list[int]]:
         """Users who share a reply: all of them, or each alone where the server wants that."""
@@ -146,19 +158,26 @@ def _nodes(users: list[int]) -> list[int]:
 class SequentialGrid(VirtualGrid):
     """One client at a time through the real ClientApp: slow, obvious, the oracle of the others."""
 
-    def __init__(self, engine: CohortEngine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: CohortEngine, state: Path | None = None) -> None:
+        super().__init__(engine, state)
         self._app = create_app(self._device, evaluator=True)
 
     def _device(self, context: Context, request: Request) -> Device:
         user = user_of(context.node_id)
-        return Device(self.engine.population.history(user), user, self.engine.recommender)
+        return Device(
+            self.engine.population.history(user),
+            user,
+            self.engine.recommender,
+            device_ledger(self.state, user),
+            simulated=True,
+        )
 
     def _answer(self, messages: list[Message]) -> Iterator[Message]:
         for message in messages:
             node = message.metadata.dst_node_id
             context = Context(_RUN_ID, node, {}, RecordDict(), {})
-            yield self._app(message, context)
+            with contextlib.suppress(Declined):  # no reply, as from a node that went away
+                yield self._app(message, context)
 
 
 GRIDS: dict[str, type[VirtualGrid]] = {"cohort": CohortGrid, "sequential": SequentialGrid}

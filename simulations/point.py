@@ -16,10 +16,13 @@ from shared.config import ExperimentConfig, dump_toml
 from shared.files import write_atomically
 from shared.model.adapter import current
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
+from shared.privacy.device_ledgers import DeviceLedgers
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, seal
 from simulations.grid import GRIDS, run_app
 from simulations.workbench import Workbench
+
+DEVICES = "devices"  # folder of the virtual devices' own ledgers, one folder a point
 
 
 def point_name(epsilon: float, seed: int) -> str:
@@ -57,7 +60,8 @@ def run_point(
         files = run_files(directory, name)
         _federate(bench, config, directory, name, on_round, app)
         outcome = json.loads(files.outcome.read_text(encoding="utf-8"))
-        outcome |= _spent(Ledger.open(files.ledger)) | {"adapter": f"adapters/{name}.safetensors"}
+        outcome |= _spent_by_all(directory, name, outcome)
+        outcome["adapter"] = f"adapters/{name}.safetensors"
         write_atomically(sealed, json.dumps(outcome))  # infinity inside: ours alone
     point: dict[str, Any] = json.loads(sealed.read_text(encoding="utf-8"))
     return point
@@ -87,18 +91,29 @@ def _federate(
     }
     token = listener.set(on_round)
     try:
-        run_app(app, GRIDS[config.engine.engine](engine), run_config)
+        run_app(app, GRIDS[config.engine.engine](engine, directory / DEVICES / name), run_config)
     finally:
         listener.reset(token)
 
 
-def _spent(ledger: Ledger) -> dict[str, Any]:
-    """Epsilon as the ledger shows it, three ways, and the ledger's seal."""
-    history = [(entry.event, 1) for entry in ledger.entries]
-    delta, relation = ledger.header.delta, ledger.header.relation
+def _spent_by_all(directory: Path, name: str, outcome: dict[str, Any]) -> dict[str, Any]:
+    """What the server's ledger shows, the devices' ledgers, or one beside the other."""
+    file, devices = run_files(directory, name).ledger, directory / DEVICES / name
+    if not file.exists():
+        return _spent(DeviceLedgers.open(devices))
+    spent = _spent(Ledger.open(file))
+    if "example" in outcome:
+        spent["example"] = outcome["example"] | _spent(DeviceLedgers.open(devices))
+    return spent
+
+
+def _spent(record: Ledger | DeviceLedgers) -> dict[str, Any]:
+    """Epsilon as the record shows it, three ways, and the record's seal."""
+    delta, relation = record.header.delta, record.header.relation
+    histories = record.histories()
     return {
-        "epsilon": ledger.epsilon(),
-        "epsilon_rdp": epsilon_rdp(history, delta, relation),
-        "epsilon_prv": epsilon_prv(history, delta, relation),
-        "ledger": seal(ledger, load_or_create_signing_key()),
+        "epsilon": record.epsilon(),
+        "epsilon_rdp": max(epsilon_rdp(history, delta, relation) for history in histories),
+        "epsilon_prv": max(epsilon_prv(history, delta, relation) for history in histories),
+        "ledger": seal(record, load_or_create_signing_key()),
     }

@@ -17,7 +17,7 @@ from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_
 from shared.data.split import MIN_EVALUATED
 from shared.errors import ConfigError
 from shared.files import write_atomically
-from shared.privacy.accountant import calibrate, default_delta
+from shared.privacy.plan import device_plan, server_plan
 from simulations.point import run_point
 from simulations.progress import SweepProgress
 from simulations.references import REFERENCES, planned_updates
@@ -113,16 +113,9 @@ def _points(config: ExperimentConfig, bench: Workbench) -> list[ExperimentConfig
 
 
 def _refuse_impossible(point: ExperimentConfig, users: int) -> None:
-    """Calibrate now (cached): a budget that no noise meets is refused before hours of work."""
-    privacy = point.privacy
-    calibrate(
-        privacy.epsilon,
-        default_delta(users) if privacy.delta is None else privacy.delta,
-        point.federation.rounds,
-        point.federation.expected_cohort(users) / users,
-        privacy.relation,
-        privacy.histogram_share if point.federation.popularity_start else 0.0,
-    )
+    """Plan now (cached): a budget that no noise meets is refused before hours of work."""
+    server_plan(point, users)
+    device_plan(point, users)
 
 
 def _prepare(config: ExperimentConfig, directory: Path) -> None:

@@ -78,7 +78,11 @@ def verify_run(directory: Path, public_key: str | None = None) -> VerifyReport:
     results = read_results(directory / "results.json")
     trusted = public_key or trusted_public_key()
     plan = check_plan(directory, results)
-    rows = tuple(verify_point(directory, results, point, trusted) for point in results["points"])
+    rows = tuple(
+        row
+        for point in results["points"]
+        for row in verify_point(directory, results, point, trusted)
+    )
     return VerifyReport(
         rows=rows,
         problems=plan.problems,

@@ -58,6 +58,22 @@ def sealed(point: dict[str, Any]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def guarantees_of(point: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The guarantees that a point claims: its own, and under both units that of its examples.
+
+    Returns
+    -------
+    list of (str, dict)
+        What distinguishes the guarantee in reports, and its claim as a point of its own.
+    """
+    own = [("", point)]
+    inner = point.get("example")
+    if isinstance(inner, dict):
+        outer = {name: point.get(name) for name in ("rounds", "cohort", "seed")}
+        own.append((", per example", {**outer, **inner}))
+    return own
+
+
 def users_of(results: dict[str, Any]) -> int | None:
     """The size of the population, at least 1; None if it is not stated."""
     data = results.get("data")

@@ -5,26 +5,31 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from dp_accounting import DpEvent
+from dp_accounting import DpEvent, SelfComposedDpEvent
 
-from shared.config import ExperimentConfig, from_dict
 from shared.errors import ConfigError, LedgerError
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
+from shared.privacy.device_ledgers import DeviceLedgers
 from shared.privacy.events import event_to_json
-from shared.privacy.history import History, Step, steps_of
+from shared.privacy.history import Step, steps_of
 from shared.privacy.ledger import Ledger, is_sealed_by
-from shared.privacy.policy import policy_hash
-from simulations.verify_claims import number, point_words, sealed, users_of
+from shared.privacy.plan import Terms
+from simulations.verify_claims import guarantees_of, number, point_words, sealed
+from simulations.verify_terms import Expected, expected_terms, settings_reasons
 
 # The accountant is deterministic; another build of its numerics may differ in the last digits.
 _TOLERANCE = 1e-4
-_SAME = 1e-9  # figures that follow from each other by one division
+_MOST_STEPS = 10**6
 # Beyond this the number has no meaning as a guarantee, and Opacus's accountant needs gigabytes.
 _LARGEST_CROSS_CHECK = 200.0
+
+
+Record = Ledger | DeviceLedgers
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class VerifyRow:
 
 def verify_point(
     directory: Path, results: dict[str, Any], point: dict[str, Any], trusted: str | None
-) -> VerifyRow:
+) -> tuple[VerifyRow, ...]:
     """Recompute one point and compare.
 
     Parameters
@@ -75,40 +80,67 @@ def verify_point(
     point : dict
         One of its points.
     trusted : str or None
-        The key that the seal must be by, if one is known.
+        The key that the seals must be by, if one is known.
+
+    Returns
+    -------
+    tuple of VerifyRow
+        One for each guarantee: a point under both units has two.
     """
-    claimed = number(point, "epsilon")
     name = point_words(number(point, "epsilon_target"), point.get("seed"))
+    expected = expected_terms(results, point)
+    claims = guarantees_of(point)
+    rows = [
+        _verify_guarantee(directory, name + words, claim, expected, terms, trusted)
+        for (words, claim), terms in zip_longest(claims, expected.terms)
+        if claim is not None
+    ]
+    missing = len(expected.terms) - len(claims)
+    wrong = expected.problems + (("a guarantee that the settings give is not stated",) * missing)
+    return (replace(rows[0], reasons=rows[0].reasons + wrong), *rows[1:])
+
+
+def _verify_guarantee(
+    directory: Path,
+    name: str,
+    claim: dict[str, Any],
+    expected: Expected,
+    terms: Terms | None,
+    trusted: str | None,
+) -> VerifyRow:
+    claimed = number(claim, "epsilon")
     try:
-        ledger = _open_ledger(directory, sealed(point))
-        loss = ledger.epsilon()
-        rdp, prv = _cross_checks(ledger, loss)
+        record = _open_record(directory, claim)
+        loss = record.epsilon()
+        rdp, prv = _cross_checks(record, loss)
     except (LedgerError, ConfigError) as error:
         return VerifyRow(name, claimed, None, None, None, (str(error),))
     reasons = [
-        *_seal_reasons(ledger, sealed(point), trusted),
-        *_guarantee_reasons(ledger, point),
-        *_settings_reasons(ledger, results, point),
-        *_release_reasons(ledger, point),
-        *_epsilon_reasons(ledger, point, loss, rdp, prv),
+        *_seal_reasons(record, sealed(claim), trusted),
+        *_guarantee_reasons(record, claim),
+        *settings_reasons(record.header, claim, expected, terms),
+        *_release_reasons(record, claim),
+        *_epsilon_reasons(record, claim, loss, rdp, prv),
     ]
     return VerifyRow(name, claimed, loss, rdp, prv, tuple(reasons))
 
 
-def _open_ledger(directory: Path, seal: dict[str, Any]) -> Ledger:
-    file = seal.get("file")
+def _open_record(directory: Path, claim: dict[str, Any]) -> Record:
+    file = sealed(claim).get("file")
     # The name comes from the claim: it must not lead out of the folder.
+    if isinstance(file, str) and re.fullmatch(r"devices/[\w-][\w.-]*", file):
+        return DeviceLedgers.open(directory / file)
     if not isinstance(file, str) or not re.fullmatch(r"ledger-[\w.-]+\.jsonl", file):
         raise LedgerError(f"no ledger: file {file!r} is not a name like ledger-*.jsonl")
     return Ledger.open(directory / file)
 
 
-def _seal_reasons(ledger: Ledger, seal: dict[str, Any], trusted: str | None) -> list[str]:
+def _seal_reasons(record: Record, seal: dict[str, Any], trusted: str | None) -> list[str]:
     reasons = []
     key = seal.get("public_key")
-    if seal.get("entries") != len(ledger) or seal.get("head") != ledger.head:
+    if seal.get("entries") != len(record) or seal.get("head") != record.head:
         reasons.append(
-            f"the ledger ends after {len(ledger)} entries in {ledger.head[:12]}, "
+            f"the ledger ends after {len(record)} entries in {record.head[:12]}, "
             f"the seal says {seal.get('entries')} in {str(seal.get('head'))[:12]}: "
             "cut, extended or rewritten"
         )
@@ -122,8 +154,8 @@ def _seal_reasons(ledger: Ledger, seal: dict[str, Any], trusted: str | None) -> 
     return reasons
 
 
-def _guarantee_reasons(ledger: Ledger, point: dict[str, Any]) -> list[str]:
-    header = ledger.header
+def _guarantee_reasons(record: Record, point: dict[str, Any]) -> list[str]:
+    header = record.header
     words = ("unit", "relation", "trust", "adversary")
     claims: list[tuple[str, Any, Any]] = [
         (name, point.get(name), getattr(header, name)) for name in words
@@ -133,89 +165,64 @@ def _guarantee_reasons(ledger: Ledger, point: dict[str, Any]) -> list[str]:
     return _differences(claims)
 
 
-def _settings_reasons(ledger: Ledger, results: dict[str, Any], point: dict[str, Any]) -> list[str]:
-    """The settings that results.json shows must be those that the ledger was opened for."""
-    try:
-        config = from_dict(dict(results["config"]), source="results.json: config")
-        config = config.at_epsilon(number(point, "epsilon_target"), point["seed"])
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
-        return [f"results.json: config does not give this point's settings ({error})"]
-    policy = policy_hash(config)
-    reasons = _population_reasons(ledger, config, results, point)
-    clip, set_clip = number(point, "clipping_norm"), config.privacy.clipping_norm
-    if clip != set_clip:
-        reasons.append(f"clipping_norm = {clip:g} claimed, the settings give {set_clip:g}")
-    if policy != ledger.header.policy:
-        reasons.append(
-            f"policy: the settings in results.json hash to {policy[:12]}, "
-            f"the ledger was opened for {ledger.header.policy[:12]}"
-        )
-    return reasons
-
-
-def _population_reasons(
-    ledger: Ledger, config: ExperimentConfig, results: dict[str, Any], point: dict[str, Any]
-) -> list[str]:
-    """Cohort, sampling and delta must fit the number of users; comparisons are false for NaN."""
-    users = users_of(results)
-    if users is None:
-        return [f"results.json: data: {_stated_users(results)}: expected a whole number above 0"]
-    reasons = []
-    cohort, q = number(point, "cohort"), number(point, "sampling_probability")
-    try:
-        expected = config.federation.expected_cohort(users)
-        if not abs(cohort - expected) <= _SAME * expected:
-            reasons.append(f"cohort = {cohort:g} claimed, the settings give {expected:g}")
-    except ConfigError as error:
-        reasons.append(str(error))
-    if not abs(q - cohort / users) <= _SAME:
-        reasons.append(
-            f"sampling_probability = {q:g} claimed, a cohort of {cohort:g} of {users} users gives "
-            f"{cohort / users:g}"
-        )
-    if not ledger.header.delta <= 1 / users:
-        reasons.append(f"delta = {ledger.header.delta:g} exceeds 1/{users}, one over the users")
-    return reasons
-
-
-def _stated_users(results: dict[str, Any]) -> str:
-    data = results.get("data")
-    return f"users = {data.get('users') if isinstance(data, dict) else None!r}"[:60]
-
-
-def _release_reasons(ledger: Ledger, point: dict[str, Any]) -> list[str]:
+def _release_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
     """Noise, sampling and rounds as claimed must be those that the entries show."""
-    noise = number(point, "noise_multiplier")
-    q = number(point, "sampling_probability")
-    histogram = point.get("histogram_noise_multiplier")
-    if histogram is None and noise == 0 and _shown(ledger, "histogram"):
+    noise, steps = number(claim, "noise_multiplier"), claim.get("steps")
+    q = number(claim, "sampling_probability")
+    histogram = claim.get("histogram_noise_multiplier")
+    if histogram is None and noise == 0 and _shown(record, "histogram"):
         histogram = 0.0  # a point without noise promises nothing of its histogram either
-    rounds = {entry.round for entry in ledger.entries if entry.release == "update"}
-    reasons = _differences([("rounds", point.get("rounds"), len(rounds))])
-    reasons += _event_reasons(ledger, "update", noise, q)
+    reasons = []
+    if type(steps) is not int or not 1 <= steps < _MOST_STEPS:
+        return [f"steps = {steps!r}: expected a whole number from 1 to {_MOST_STEPS}"]
+    reasons += _round_reasons(record, claim)
+    reasons += _event_reasons(record, "update", _update_event(noise, q, steps))
     if histogram is None:
-        if _shown(ledger, "histogram"):
+        if _shown(record, "histogram"):
             reasons.append("the ledger shows a histogram release that the point does not state")
     else:
-        reasons += _event_reasons(
-            ledger, "histogram", number(point | {"histogram": histogram}, "histogram"), 1.0
-        )
+        wanted = number({"histogram": histogram}, "histogram")
+        sampling = number(claim, "histogram_sampling")
+        reasons += _event_reasons(record, "histogram", Step(wanted, sampling, 1).event())
     return reasons
 
 
-def _event_reasons(ledger: Ledger, release: str, noise: float, q: float) -> list[str]:
-    shown = _shown(ledger, release)
+def _round_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
+    """A server records every round; a device the rounds that it took part in, each once."""
+    rounds = [
+        [entry.round for entry in entries if entry.release == "update"]
+        for entries in record.records()
+    ]
+    if isinstance(record, Ledger):
+        return _differences([("rounds", claim.get("rounds"), len(set(rounds[0])))])
+    most, last = number(claim, "updates"), number(claim, "rounds")
+    reasons = []
+    if not all(len(taken) <= most for taken in rounds):
+        reasons.append(f"a device took part more than {most:g} times")
+    if not all(1 <= number <= last for taken in rounds for number in taken):
+        reasons.append(f"a device took part in a round outside 1 to {last:g}")
+    return reasons
+
+
+def _update_event(noise: float, q: float, steps: int) -> DpEvent:
+    event = Step(noise, q, 1).event()
+    return event if steps == 1 else SelfComposedDpEvent(event, steps)
+
+
+def _event_reasons(record: Record, release: str, claimed: DpEvent) -> list[str]:
+    shown = _shown(record, release)
     if not shown:
         return [f"the ledger shows no {release}"]
-    claimed = Step(noise, q, 1).event()
     for event in shown:
         if event != claimed:
             return [f"{release}: claimed {_words(claimed)}, the ledger shows {_words(event)}"]
     return []
 
 
-def _shown(ledger: Ledger, release: str) -> list[DpEvent]:
-    return [entry.event for entry in ledger.entries if entry.release == release]
+def _shown(record: Record, release: str) -> list[DpEvent]:
+    return [
+        entry.event for entries in record.records() for entry in entries if entry.release == release
+    ]
 
 
 def _words(event: DpEvent) -> str:
@@ -223,14 +230,14 @@ def _words(event: DpEvent) -> str:
 
 
 def _epsilon_reasons(
-    ledger: Ledger, point: dict[str, Any], loss: float, rdp: float | None, prv: float | None
+    record: Record, point: dict[str, Any], loss: float, rdp: float | None, prv: float | None
 ) -> list[str]:
     claimed = number(point, "epsilon")
     reasons = []
     if not _is_close(claimed, loss):
         reasons.append(f"epsilon = {claimed:g} claimed, {loss:g} spent by the ledger")
-    if loss > ledger.header.budget * (1 + _TOLERANCE):
-        reasons.append(f"{loss:g} spent exceeds the budget of {ledger.header.budget:g}")
+    if loss > record.header.budget * (1 + _TOLERANCE):
+        reasons.append(f"{loss:g} spent exceeds the budget of {record.header.budget:g}")
     for name, own in (("epsilon_rdp", rdp), ("epsilon_prv", prv)):
         if own is not None and point.get(name) is not None and number(point, name) < own - 0.05:
             reasons.append(f"{name} = {point[name]} claimed, {own:g} recomputed")
@@ -245,16 +252,16 @@ def _epsilon_reasons(
     return reasons
 
 
-def _cross_checks(ledger: Ledger, loss: float) -> tuple[float | None, float | None]:
-    history: History = [(entry.event, 1) for entry in ledger.entries]
-    delta, relation = ledger.header.delta, ledger.header.relation
-    if not steps_of(history, relation):
+def _cross_checks(record: Record, loss: float) -> tuple[float | None, float | None]:
+    histories = record.histories()
+    delta, relation = record.header.delta, record.header.relation
+    if not any(steps_of(history, relation) for history in histories):
         return 0.0, 0.0
-    rdp = epsilon_rdp(history, delta, relation)
+    rdp = max(epsilon_rdp(history, delta, relation) for history in histories)
     if _LARGEST_CROSS_CHECK < loss < math.inf:
         return rdp, None
     try:
-        return rdp, epsilon_prv(history, delta, relation)
+        return rdp, max(epsilon_prv(history, delta, relation) for history in histories)
     except (RuntimeError, ValueError):  # its grid cannot resolve this history
         return rdp, None
 

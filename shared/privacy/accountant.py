@@ -246,11 +246,12 @@ def calibrate(
     sampling_probability: float,
     relation: Relation = "add_remove",
     histogram_share: float = 0.0,
+    histogram_sampling: float = 1.0,
 ) -> Calibration:
     """The least noise with which a fixed plan of releases stays within a target.
 
-    The plan is one histogram release over everyone (if its share is positive) and `rounds`
-    Poisson-sampled releases. With z_1 the noise multiplier of a single release that would spend
+    The plan is one histogram release (if its share is positive) and `rounds` releases, each of a
+    Poisson sample. With z_1 the noise multiplier of a single release that would spend
     the whole target, the histogram gets z_h = z_1 / sqrt(share): that share of the squared
     signal-to-noise ratio. What remains goes to the rounds, in equal parts.
 
@@ -267,6 +268,8 @@ def calibrate(
     relation : {"add_remove", "replace_one"}
     histogram_share : float
         In [0, 1).
+    histogram_sampling : float
+        q in (0, 1] of the histogram.
 
     Returns
     -------
@@ -282,9 +285,10 @@ def calibrate(
     """
     _check_plan(target_epsilon, rounds, histogram_share)
     _check_delta(delta)
-    once = Step(1.0, 1.0, 1)
+    once = Step(1.0, histogram_sampling, 1)
     each = Step(1.0, sampling_probability, rounds)
-    steps_of([(each.event(), rounds)], relation)  # refuses what cannot be accounted
+    planned = [(each.event(), rounds), (once.event(), 1)]
+    steps_of(planned, relation)  # refuses what cannot be accounted
     has_histogram = histogram_share > 0
     if math.isinf(target_epsilon):
         return Calibration(0.0, 0.0 if has_histogram else None, math.inf)

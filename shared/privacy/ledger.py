@@ -14,6 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from dp_accounting import DpEvent
@@ -112,6 +113,11 @@ class Ledger:
         return self._path
 
     @property
+    def name(self) -> str:
+        """The file's name without its folder."""
+        return self._path.name
+
+    @property
     def header(self) -> LedgerHeader:
         """What the entries are counted towards."""
         return self._chain.header
@@ -128,6 +134,14 @@ class Ledger:
 
     def __len__(self) -> int:
         return len(self._chain.entries)
+
+    def records(self) -> list[tuple[LedgerEntry, ...]]:
+        """All releases, as the one record that this ledger is."""
+        return [self.entries]
+
+    def histories(self) -> list[list[tuple[DpEvent, int]]]:
+        """What was released, as the one history that accountants take."""
+        return [[(entry.event, 1) for entry in self.entries]]
 
     def position(self) -> tuple[int, str]:
         """Number of entries and head, to be stored with a checkpoint."""
@@ -253,23 +267,39 @@ class Ledger:
             ) from None
 
 
-def seal(ledger: Ledger, key: Ed25519PrivateKey) -> dict[str, str | int]:
+class Sealable(Protocol):
+    """What can be vouched for: a ledger, or the ledgers of many devices."""
+
+    @property
+    def name(self) -> str:
+        """Name within the run's folder."""
+        ...
+
+    @property
+    def head(self) -> str:
+        """Hash that stands for all of it."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+def seal(ledger: Sealable, key: Ed25519PrivateKey) -> dict[str, str | int]:
     """Vouch for the ledger as it stands now; belongs into the results as `point["ledger"]`.
 
     Parameters
     ----------
-    ledger : Ledger
+    ledger : Ledger or DeviceLedgers
     key : Ed25519PrivateKey
         The operator's, see `shared.privacy.keys`.
 
     Returns
     -------
     dict
-        "file" (name without folder), "entries", "head", and over these three the "signature",
-        with its "public_key".
+        "file" (name within the run's folder), "entries", "head", and over these three the
+        "signature", with its "public_key".
     """
     sealed: dict[str, str | int] = {
-        "file": ledger.path.name,
+        "file": ledger.name,
         "entries": len(ledger),
         "head": ledger.head,
     }

@@ -93,11 +93,11 @@ def between_ledger_and_noise(grid, config, folder, patch):
     """Round 2 is on record but nothing was released."""
     append = Releases._release
 
-    def failing(self, kind, mechanism, total, round_number, q):
+    def failing(self, kind, mechanism, event, total, round_number):
         if round_number == 2:
-            self.ledger.append(round_number, kind, mechanism.event(q))
+            self.ledger.append(round_number, kind, event)
             raise Crash
-        return append(self, kind, mechanism, total, round_number, q)
+        return append(self, kind, mechanism, event, total, round_number)
 
     patch.setattr(Releases, "_release", failing)
     run_federation(grid, config, prepare(folder, grid.engine), simulated=True)

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from server.app import run_files
 from server.federation import run_federation
-from server.releases import Releases
+from server.releases import AlreadyPrivate, Releases
 from shared.config import ExperimentConfig, from_dict
 from shared.privacy.ledger import Ledger
 from tests.support.tiny import RICH, random_adapter
@@ -39,7 +39,7 @@ class Run:
 
     folder: Path
     outcome: dict
-    totals: list = field(default_factory=list)  # exact sums, in the order of the releases
+    totals: list = field(default_factory=list)  # sums as they arrived, in the order of the releases
 
     @property
     def files(self):
@@ -67,17 +67,21 @@ def prepare(folder: Path, engine, scale: float = 0.1):
 
 
 def federate(folder: Path, grid, config: ExperimentConfig, monkeypatch, **arguments) -> Run:
-    """Run a point to its end and record the exact sums before noise."""
+    """Run a point to its end and record the sums before they are released."""
     run = Run(folder, {})
-    release = Releases._release
 
-    def spy(self, kind, mechanism, total, round_number, q):
-        run.totals.append(total.copy())
-        return release(self, kind, mechanism, total, round_number, q)
+    def recording(release):
+        def spy(self, total, *rest):
+            run.totals.append(total.copy())
+            return release(self, total, *rest)
+
+        return spy
 
     files = prepare(folder, grid.engine)
     with monkeypatch.context() as patch:
-        patch.setattr(Releases, "_release", spy)
+        for kind in (Releases, AlreadyPrivate):
+            for name in ("histogram", "update"):
+                patch.setattr(kind, name, recording(getattr(kind, name)))
         run.outcome = run_federation(grid, config, files, simulated=True, **arguments)
     return run
 

@@ -40,7 +40,7 @@ def arrays(engine):
 
 def test_the_update_is_the_clipped_delta(engine, device, arrays, tiny_bert):
     config = point_config(tiny_bert)
-    update = device.train(arrays, 3, config)
+    update = device.train(arrays, 3, 40, config)
     cut = user_windows(device.history, config)
     inputs, targets = (torch.from_numpy(part) for part in local_batches(cut, config, 3, 2))
     raw, _ = local_update(
@@ -54,7 +54,7 @@ def test_the_update_is_the_clipped_delta(engine, device, arrays, tiny_bert):
 
 
 def test_at_infinite_epsilon_nothing_is_clipped(device, arrays, tiny_bert):
-    update = device.train(arrays, 3, point_config(tiny_bert, epsilon=float("inf")))
+    update = device.train(arrays, 3, 40, point_config(tiny_bert, epsilon=float("inf")))
     assert update.norm > 0.5
 
 
@@ -64,11 +64,11 @@ def test_at_infinite_epsilon_nothing_is_clipped(device, arrays, tiny_bert):
 def test_short_histories(history, engine, arrays, tiny_bert):
     config = point_config(tiny_bert)
     device = Device(np.array(history, dtype=np.int64), 0, engine.recommender)
-    update = device.train(arrays, 1, config)
+    update = device.train(arrays, 1, 40, config)
     assert bool(update.vector.any()) == bool(history)
     assert device.evaluate(arrays, "test", config) is None
     assert device.evaluate(arrays, "validation", config) is None
-    assert device.histogram().norm == pytest.approx(1.0 if history else 0.0)
+    assert device.histogram(40, config).norm == pytest.approx(1.0 if history else 0.0)
 
 
 def test_ranks_are_those_of_the_whole_model(engine, device, arrays, tiny_bert):
@@ -98,12 +98,12 @@ def test_an_adapter_of_another_schema_is_refused(device, arrays, tiny_bert):
     short = dict(arrays)
     short.pop(next(iter(short)))
     with pytest.raises(ProtocolError, match="schema"):
-        device.train(short, 1, config)
+        device.train(short, 1, 40, config)
     name = "item_bias.weight"
     with pytest.raises(ProtocolError, match="shape"):
-        device.train(arrays | {name: arrays[name][:-1]}, 1, config)
+        device.train(arrays | {name: arrays[name][:-1]}, 1, 40, config)
     with pytest.raises(ProtocolError, match="not finite"):
-        device.train(arrays | {name: arrays[name] * np.nan}, 1, config)
+        device.train(arrays | {name: arrays[name] * np.nan}, 1, 40, config)
 
 
 def ask(device, message_type, config, schema, arrays=None, phase=""):
@@ -113,6 +113,7 @@ def ask(device, message_type, config, schema, arrays=None, phase=""):
         message_type,
         point_settings(config),
         round_number=3,
+        users=40,
         merge=True,
         arrays=arrays,
         schema=schema,
@@ -125,7 +126,7 @@ def ask(device, message_type, config, schema, arrays=None, phase=""):
 def test_the_relay_passes_on_what_the_device_answers(device, engine, arrays, tiny_bert):
     config, digest = point_config(tiny_bert), engine.schema.digest
     reply = ask(device, MessageType.TRAIN, config, digest, arrays)
-    update = device.train(arrays, 3, config)
+    update = device.train(arrays, 3, 40, config)
     np.testing.assert_array_equal(reply.array_records["update"]["vector"].numpy(), update.vector)
     assert dict(reply.metric_records["metrics"]) == {"weight": 1.0, "norm": update.norm}
     assert dict(reply.config_records["config"]) == {"schema": digest, "contributors": [2]}
@@ -134,7 +135,7 @@ def test_the_relay_passes_on_what_the_device_answers(device, engine, arrays, tin
     assert dict(reply.metric_records["metrics"]) == {"sampled": [sampled], "full": [full]}
     reply = ask(device, HISTOGRAM, config, "")
     np.testing.assert_array_equal(
-        reply.array_records["update"]["vector"].numpy(), device.histogram().vector
+        reply.array_records["update"]["vector"].numpy(), device.histogram(40, config).vector
     )
     assert reply.config_records["config"]["schema"] == histogram_schema(60)
 
@@ -146,7 +147,7 @@ def test_the_relay_refuses_an_update_of_another_schema(device, arrays, tiny_bert
 
 def test_no_text_of_an_exception_leaves_the_device(tiny_bert):
     class Careless:
-        def histogram(self):
+        def histogram(self, users, config):
             raise ValueError("user 17 watched item 4")
 
     with pytest.raises(ProtocolError, match=r"could not answer \(ValueError\)$") as caught:
@@ -165,6 +166,7 @@ def test_exact_ranks_leave_a_node_only_if_its_owner_says_so(
         MessageType.EVALUATE,
         point_settings(point_config(tiny_bert)),
         round_number=1,
+        users=40,
         merge=False,
         arrays=arrays,
         schema=engine.schema.digest,
@@ -182,13 +184,13 @@ def test_exact_ranks_leave_a_node_only_if_its_owner_says_so(
 def test_settings_travel_without_loss(tiny_bert):
     config = point_config(tiny_bert, epsilon=float("inf"))
     (message,) = requests(
-        [2], MessageType.TRAIN, point_settings(config), round_number=1, merge=True
+        [2], MessageType.TRAIN, point_settings(config), round_number=1, users=40, merge=True
     )
     assert parse(message).config == config
 
 
 def test_a_request_without_its_fields_is_refused():
-    (message,) = requests([2], MessageType.TRAIN, "{}", round_number=1, merge=True)
+    (message,) = requests([2], MessageType.TRAIN, "{}", round_number=1, users=40, merge=True)
     del message.content.config_records["config"]["round"]
     with pytest.raises(ProtocolError, match="round"):
         parse(message)

@@ -31,7 +31,7 @@ GOOD = Update(vector(0.1, 0.2, 0.3), 1.0, 0.4, SCHEMA)
 
 
 def request(node=2, message_type=MessageType.TRAIN):
-    (message,) = requests([node], message_type, "{}", round_number=1, merge=True)
+    (message,) = requests([node], message_type, "{}", round_number=1, users=40, merge=True)
     message.metadata.__dict__["_message_id"] = "1"
     return message
 
@@ -201,6 +201,7 @@ def test_requests_share_their_content_and_say_everything():
         MessageType.EVALUATE,
         "{}",
         round_number=4,
+        users=40,
         merge=True,
         arrays=arrays,
         schema="s",
@@ -211,6 +212,7 @@ def test_requests_share_their_content_and_say_everything():
     fields = first.content.config_records["config"]
     assert dict(fields) == {
         "round": 4,
+        "users": 40,
         "settings": "{}",
         "schema": "s",
         "phase": "test",

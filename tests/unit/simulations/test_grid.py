@@ -32,6 +32,7 @@ def ask(engine, tiny_bert, nodes, message_type=MessageType.TRAIN, schema=None):
         message_type,
         point_settings(point_config(tiny_bert)),
         round_number=1,
+        users=40,
         merge=True,
         arrays=engine.schema.split(random_adapter(engine.schema).numpy()),
         schema=engine.schema.digest if schema is None else schema,

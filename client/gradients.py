@@ -1,0 +1,125 @@
+"""Gradients of single examples, two ways that agree: Opacus hooks on a device, vmap in a stack.
+
+Both differentiate a window's mean loss, `client.train.window_loss`, and both are checked at start
+against a plain backward pass: models adapted by PEFT have been seen to train under per-example
+hooks with plausible losses while nothing was learned (opacus issues 820 and 826).
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from client.examples import PerExample
+from client.train import window_loss
+from shared.errors import ModelError
+from shared.model.adapter import AdapterSchema, current, install
+from shared.model.recommender import Recommender
+
+# Relative; float32 sums in another order differ by less than 1e-5. bf16 has 8 bits, and a batch of
+# another size may round otherwise at every layer.
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+
+
+def stacked_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExample:
+    """For any number of clients at once: `torch.func.vmap` over clients and their windows."""
+
+    def loss(vector: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        tensors = schema.unflatten(vector)
+        return window_loss(recommender, tensors, inputs[None], targets[None])
+
+    one = grad(loss)  # [dim], [length], [length] -> [dim]
+    stacked: PerExample = vmap(vmap(one, in_dims=(None, 0, 0)))
+    return stacked
+
+
+def opacus_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExample:
+    """For one client at a time: Opacus records per-sample gradients by hooks, without wrapping.
+
+    The adapter is written into the recommender's own parameters for as long as it takes.
+    """
+    from opacus.grad_sample import GradSampleHooks
+
+    parameters = dict(recommender.named_parameters())
+
+    def per_example(theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        if len(theta) != 1:
+            raise ValueError(f"Expected a stack of 1 client, not {len(theta)}")
+        before = current(recommender, schema)
+        install(recommender, schema, theta[0])
+        hooks = GradSampleHooks(recommender)  # its loss_reduction "mean" divides by the batch
+        try:
+            losses = _window_losses(recommender, inputs[0], targets[0])  # [windows]
+            with warnings.catch_warnings():  # of the first layer: its input, data, has no gradient
+                warnings.filterwarnings("ignore", "Full backward hook is firing")
+                losses.mean().backward()  # type: ignore[no-untyped-call]
+            samples = {
+                name: parameters[name].grad_sample  # type: ignore[attr-defined]  # by Opacus
+                for name in schema.names
+            }
+            return schema.flatten(samples)[None]  # [1, windows, dim]
+        finally:
+            recommender.zero_grad(set_to_none=True)
+            hooks.cleanup()
+            install(recommender, schema, before)
+
+    return per_example
+
+
+def _window_losses(recommender: Recommender, inputs: Tensor, targets: Tensor) -> Tensor:
+    scores = recommender(inputs)  # [windows, length, items]
+    chosen = scores.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    counted = (targets >= 0).to(scores.dtype)
+    loss = (torch.logsumexp(scores, dim=-1) - chosen) * counted
+    mean: Tensor = loss.sum(-1) / counted.sum(-1).clamp(min=1)
+    return mean
+
+
+def check_gradients(
+    per_example: PerExample, recommender: Recommender, schema: AdapterSchema, length: int
+) -> None:
+    """Refuse to train where training would not learn.
+
+    At an adapter without zeros, on two made-up windows: a step without clip and noise must be the
+    plain step, and must move every tensor.
+
+    Raises
+    ------
+    ModelError
+        Naming the tensor.
+    """
+    rng = np.random.default_rng(0)
+    device = recommender.items.device
+    drawn = rng.integers(len(recommender.items), size=(2, length + 1))
+    windows = torch.from_numpy(drawn).to(device)
+    inputs, targets = windows[:, :-1], windows[:, 1:]
+    draw = rng.standard_normal(schema.dim).astype(np.float32)
+    theta = (0.05 * torch.from_numpy(draw)).to(device)
+    found = schema.unflatten(per_example(theta[None], inputs[None], targets[None])[0].sum(0))
+    plain = schema.unflatten(_plain_gradient(recommender, schema, theta, inputs, targets))
+    for name in schema.names:
+        size = float(plain[name].norm())
+        if not size > 0:
+            raise ModelError(f"adapter tensor {name!r}: gets no gradient; take it out of the model")
+        if not float((found[name] - plain[name]).norm()) <= _TOLERANCE[recommender.dtype] * size:
+            raise ModelError(
+                f"adapter tensor {name!r}: its per-example gradients do not add up to its "
+                "gradient; this backbone cannot be trained per example"
+            )
+
+
+def _plain_gradient(
+    recommender: Recommender, schema: AdapterSchema, theta: Tensor, inputs: Tensor, targets: Tensor
+) -> Tensor:
+    vector = theta.clone().requires_grad_(True)
+    tensors = schema.unflatten(vector)
+    losses = [
+        window_loss(recommender, tensors, inputs[w : w + 1], targets[w : w + 1])
+        for w in range(len(inputs))
+    ]
+    (gradient,) = torch.autograd.grad(torch.stack(losses).sum(), vector)
+    return gradient

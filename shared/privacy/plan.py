@@ -1,0 +1,314 @@
+"""What one guarantee is going to count, fixed before anything is released.
+
+Server and device derive the same plan from the settings and the public number of users, so the
+noise they add, the ledger they keep and the budget they refuse to exceed come from one place.
+
+    unit      trust     who adds noise   what is counted
+    user      central   server           every round, amplified by the Poisson-sampled cohort
+    example   central   server           every round, not amplified by the cohort
+    example   local     device           every participation, on the device's own ledger
+    both      central   both             user-level at the server, example-level on the device
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dp_accounting import DpEvent, SelfComposedDpEvent
+
+from shared.config import ExperimentConfig
+from shared.errors import ConfigError
+from shared.privacy.accountant import calibrate, default_delta
+from shared.privacy.chain import LedgerHeader
+from shared.privacy.clipping import L2Clip
+from shared.privacy.histogram import HISTOGRAM_CLIP
+from shared.privacy.mechanism import GaussianMechanism
+from shared.privacy.relation import Relation
+
+USER_CENTRAL = (
+    "anyone who sees every released adapter and the settings, but not which users were sampled; "
+    "the server itself is trusted with exact sums"
+)
+EXAMPLE_CENTRAL = (
+    "anyone who sees every released adapter, the settings and which users were sampled, but not "
+    "which of their examples; the server itself is trusted with exact sums"
+)
+EXAMPLE_LOCAL = (
+    "the server, and anyone who sees every message of the device and the settings, but not which "
+    "of its examples were sampled"
+)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One guarantee as the settings alone fix it: unit, adversary, budget, and what will count.
+
+    Attributes
+    ----------
+    unit : {"user", "example"}
+    trust : {"central", "local"}
+    relation : {"add_remove"}
+    adversary : str
+    delta : float
+    budget : float
+        Epsilon; infinity for a point that is not private.
+    clip : L2Clip
+        Of what one unit adds to a noised sum.
+    sampling_probability : float
+        With which a unit is in a noised sum, as the accountants may count it.
+    steps : int
+        Noised sums in one update: the device's local steps under local noise, else 1.
+    updates : int
+        How many updates there may be: rounds, or one device's participations.
+    histogram_sampling : float
+        With which a unit is in the histogram, as the accountants may count it.
+    """
+
+    unit: str
+    trust: str
+    relation: Relation
+    adversary: str
+    delta: float
+    budget: float
+    clip: L2Clip
+    sampling_probability: float
+    steps: int
+    updates: int
+    histogram_sampling: float
+
+
+@dataclass(frozen=True)
+class Plan(Terms):
+    """The terms with the least noise that keeps all their releases within the budget.
+
+    Attributes
+    ----------
+    noise_multiplier : float
+        z of each noised sum; 0 without a budget.
+    histogram_noise_multiplier : float or None
+        None if there is no histogram.
+    """
+
+    noise_multiplier: float
+    histogram_noise_multiplier: float | None
+
+    @property
+    def update(self) -> GaussianMechanism:
+        """The mechanism of one noised sum."""
+        return GaussianMechanism(self.noise_multiplier, self.clip)
+
+    @property
+    def histogram(self) -> GaussianMechanism:
+        """The mechanism of the popularity histogram."""
+        return GaussianMechanism(self.histogram_noise_multiplier or 0.0, HISTOGRAM_CLIP)
+
+    def update_event(self) -> DpEvent:
+        """What one update costs: `steps` noised sums."""
+        event = self.update.event(self.sampling_probability)
+        return event if self.steps == 1 else SelfComposedDpEvent(event, self.steps)
+
+    def histogram_event(self) -> DpEvent:
+        """What the histogram costs."""
+        return self.histogram.event(self.histogram_sampling)
+
+    def header(self, policy: str) -> LedgerHeader:
+        """The first line of this guarantee's ledger, under settings of that hash."""
+        return LedgerHeader(
+            unit=self.unit,
+            relation=self.relation,
+            trust=self.trust,
+            adversary=self.adversary,
+            delta=self.delta,
+            budget=self.budget,
+            policy=policy,
+        )
+
+
+def by_example(config: ExperimentConfig) -> bool:
+    """Whether a client clips per example: at a finite epsilon, under any unit but `user`."""
+    return math.isfinite(config.privacy.epsilon) and config.privacy.unit != "user"
+
+
+def examples_per_user(config: ExperimentConfig) -> int:
+    """The contribution bound in examples: how many windows of one user may count."""
+    return config.train.max_windows
+
+
+def expected_batch(config: ExperimentConfig) -> float:
+    """Expected examples in a local step of a user at the contribution bound: public, fixed."""
+    return config.privacy.example_sampling * examples_per_user(config)
+
+
+def example_clip(config: ExperimentConfig) -> L2Clip:
+    """The clip of what one example adds to an adapter: lr C / expected batch.
+
+    Clipping the scaled gradient at the scaled norm is clipping the gradient at C, and leaves no
+    rounding between the clip and the sum.
+    """
+    privacy = config.privacy
+    rate = config.train.local_lr / expected_batch(config)
+    return L2Clip(privacy.example_clipping_norm * rate)
+
+
+def update_limit(config: ExperimentConfig) -> float | None:
+    """The largest L2 norm that one user's update may arrive with; None if it is not bounded."""
+    privacy = config.privacy
+    if not math.isfinite(privacy.epsilon) or privacy.trust == "local":
+        return None
+    if privacy.unit == "example":
+        return examples_per_user(config) * example_clip(config).norm
+    return privacy.clipping_norm
+
+
+def histogram_limit(config: ExperimentConfig) -> float | None:
+    """The same of one user's popularity histogram."""
+    privacy = config.privacy
+    private = math.isfinite(privacy.epsilon)
+    if private and privacy.trust == "local":
+        return None
+    by_window = private and privacy.unit == "example"
+    return HISTOGRAM_CLIP.norm * (examples_per_user(config) if by_window else 1)
+
+
+def server_plan(config: ExperimentConfig, users: int) -> Plan | None:
+    """`server_terms` with their noise.
+
+    Raises
+    ------
+    ConfigError
+        If delta is too large for so many users, or no noise meets the budget.
+    """
+    return _calibrated(server_terms(config, users), config)
+
+
+def device_plan(config: ExperimentConfig, users: int) -> Plan | None:
+    """`device_terms` with their noise; errors as for `server_plan`."""
+    return _calibrated(device_terms(config, users), config)
+
+
+def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
+    """The server's guarantee; None where every message is private before it arrives.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+        Of one point.
+    users : int
+        Size of the population, >= 1: public.
+
+    Raises
+    ------
+    ConfigError
+        If delta is too large for so many users.
+    """
+    privacy = config.privacy
+    private = math.isfinite(privacy.epsilon)
+    if private and privacy.trust == "local":
+        return None
+    if private and privacy.unit == "example":
+        # One step a round on every user's examples. A sampled cohort hides users, not which of a
+        # sampled user's examples counted, so it amplifies nothing here.
+        return _terms(
+            config,
+            "example",
+            EXAMPLE_CENTRAL,
+            protected=users * examples_per_user(config),
+            clip=example_clip(config),
+            sampling=privacy.example_sampling,
+            histogram_sampling=1.0,
+            updates=config.federation.rounds,
+        )
+    return _terms(
+        config,
+        "user" if privacy.unit == "both" else privacy.unit,
+        USER_CENTRAL,
+        protected=users,
+        clip=L2Clip(privacy.clipping_norm),
+        sampling=config.federation.expected_cohort(users) / users,
+        histogram_sampling=config.federation.expected_popularity_cohort(users) / users,
+        updates=config.federation.rounds,
+    )
+
+
+def device_terms(config: ExperimentConfig, users: int) -> Terms | None:
+    """One device's own guarantee; None where the device adds no noise.
+
+    Every participation counts, whoever was sampled: the server knows the cohort. Only the
+    examples that the device itself draws, unseen, amplify. Devices hold disjoint examples, so what
+    each of them guarantees holds for all of them together, by parallel composition.
+
+    Parameters and errors as for `server_terms`.
+    """
+    privacy = config.privacy
+    if not by_example(config) or (privacy.unit, privacy.trust) == ("example", "central"):
+        return None
+    rounds = config.federation.rounds
+    return _terms(
+        config,
+        "example",
+        EXAMPLE_LOCAL,
+        protected=users * examples_per_user(config),
+        clip=example_clip(config),
+        sampling=privacy.example_sampling,
+        histogram_sampling=1.0,
+        updates=min(privacy.max_participations or rounds, rounds),
+        trust="local",
+        steps=config.train.local_steps,
+        budget=privacy.example_epsilon if privacy.unit == "both" else None,
+    )
+
+
+def _terms(
+    config: ExperimentConfig,
+    unit: str,
+    adversary: str,
+    *,
+    protected: int,
+    clip: L2Clip,
+    sampling: float,
+    histogram_sampling: float,
+    updates: int,
+    trust: str | None = None,
+    steps: int = 1,
+    budget: float | None = None,
+) -> Terms:
+    privacy = config.privacy
+    delta = default_delta(protected) if privacy.delta is None else privacy.delta
+    if delta > 1 / protected:
+        raise ConfigError(
+            f"privacy.delta = {delta:g}: at most 1/{protected} = {1 / protected:.2g}, one over the "
+            f"{unit}s; above that, publishing one {unit} outright would be allowed"
+        )
+    return Terms(
+        unit=unit,
+        trust=trust or privacy.trust,
+        relation=privacy.relation,
+        adversary=adversary,
+        delta=delta,
+        budget=privacy.epsilon if budget is None else budget,
+        clip=clip,
+        sampling_probability=sampling,
+        steps=steps,
+        updates=updates,
+        histogram_sampling=histogram_sampling,
+    )
+
+
+def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
+    if terms is None:
+        return None
+    found = calibrate(
+        terms.budget,
+        terms.delta,
+        terms.updates * terms.steps,
+        terms.sampling_probability,
+        terms.relation,
+        config.privacy.histogram_share if config.federation.popularity_start else 0.0,
+        terms.histogram_sampling,
+    )
+    return Plan(
+        **vars(terms),
+        noise_multiplier=found.noise_multiplier,
+        histogram_noise_multiplier=found.histogram_noise_multiplier,
+    )

@@ -1,0 +1,102 @@
+"""What a point's settings promise, against what it claims and what its ledger was opened for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from shared.config import ExperimentConfig, from_dict
+from shared.errors import ConfigError
+from shared.privacy.chain import LedgerHeader
+from shared.privacy.plan import Terms, device_terms, examples_per_user, server_terms
+from shared.privacy.policy import policy_hash
+from simulations.verify_claims import number, users_of
+
+_SAME = 1e-9  # figures that follow from each other by one division
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The guarantees that a point's settings give.
+
+    Parameters
+    ----------
+    config : ExperimentConfig or None
+        The point's own settings.
+    users : int
+        Size of the population.
+    terms : tuple of Terms or None
+        One for each guarantee, the server's first; one None where the settings are of no use.
+    problems : tuple of str
+        Why they are of no use.
+    """
+
+    config: ExperimentConfig | None
+    users: int
+    terms: tuple[Terms | None, ...]
+    problems: tuple[str, ...]
+
+
+def expected_terms(results: dict[str, Any], point: dict[str, Any]) -> Expected:
+    """What the settings in results.json promise of a point."""
+    users = users_of(results)
+    if users is None:
+        stated = f"results.json: data: {_stated_users(results)}: expected a whole number above 0"
+        return Expected(None, 0, (None,), (stated,))
+    try:
+        experiment = from_dict(dict(results["config"]), source="results.json: config")
+        config = experiment.at_epsilon(number(point, "epsilon_target"), point["seed"])
+        found = [terms(config, users) for terms in (server_terms, device_terms)]
+    except ConfigError as error:
+        return Expected(None, users, (None,), (str(error),))
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"results.json: config does not give this point's settings ({error})"
+        return Expected(None, users, (None,), (reason,))
+    return Expected(config, users, tuple(at for at in found if at is not None), ())
+
+
+def settings_reasons(
+    header: LedgerHeader, claim: dict[str, Any], expected: Expected, terms: Terms | None
+) -> list[str]:
+    """Where a guarantee's claim or ledger disagrees with the settings."""
+    config, users = expected.config, expected.users
+    if config is None:
+        return []  # why is among the problems of `expected`
+    if terms is None:
+        return ["the settings give no such guarantee"]
+    reasons = []
+    cohort = config.federation.expected_cohort(users)
+    for name, given in (
+        ("cohort", cohort),
+        ("clipping_norm", terms.clip.norm),
+        ("sampling_probability", terms.sampling_probability),
+        ("histogram_sampling", terms.histogram_sampling),
+        ("steps", terms.steps),
+        ("updates", terms.updates),
+    ):
+        claimed = number(claim, name)
+        if not math.isclose(claimed, given, rel_tol=_SAME):  # false for NaN
+            reasons.append(f"{name} = {claimed:g} claimed, the settings give {given:g}")
+    for name in ("unit", "trust"):
+        if claim.get(name) != getattr(terms, name):
+            reasons.append(
+                f"{name} = {claim.get(name)!r} claimed, the settings give {getattr(terms, name)!r}"
+            )
+    protected = users * (examples_per_user(config) if terms.unit == "example" else 1)
+    if not header.delta <= 1 / protected:
+        reasons.append(
+            f"delta = {header.delta:g} exceeds 1/{protected}, one over the {terms.unit}s"
+        )
+    policy = policy_hash(config)
+    if policy != header.policy:
+        reasons.append(
+            f"policy: the settings in results.json hash to {policy[:12]}, "
+            f"the ledger was opened for {header.policy[:12]}"
+        )
+    return reasons
+
+
+def _stated_users(results: dict[str, Any]) -> str:
+    data = results.get("data")
+    return f"users = {data.get('users') if isinstance(data, dict) else None!r}"[:60]
