@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import ExperimentConfig, from_dict, load_toml
-from simulations.cli import preset_file
 from simulations.point import run_point
+from simulations.settings import preset_file
 from simulations.workbench import Workbench
 
 # name -> what it changes in the [private] sections of the default preset

@@ -33,10 +33,26 @@ class DataConfig:
 
     spec: str = "world"
     users: Count | None = None  # only the first N users of the log (or the world's size)
-    world_seed: int = 0
+    world_seed: Annotated[int, Field(ge=0)] = 0
+    world_items: Annotated[int, Field(ge=20)] = 300
+    evaluated_users: Count = 10_000  # metrics and references are over at most this many users
     negatives: Count = 99  # sampled per user for the sampled ranking metrics
     digest: str | None = None  # SHA-256 of the log; filled in when a run starts, then checked
     catalogue: str | None = None  # SHA-256 of the items; filled in when a run starts, then checked
+
+
+@dataclass(frozen=True, config=_STRICT)
+class WorldConfig:
+    """What happens in the synthetic world; ignored for a log. By default none of it does."""
+
+    drift: Annotated[float, Field(ge=0, le=1)] = 0.0  # turn of tastes in a year; 1: new ones
+    scenarios: Annotated[int, Field(ge=1, le=5)] = 1  # occasions, each with tastes of its own
+    contrast: NonNegative = 1.0  # strength of what distinguishes one scenario from another
+    arrivals: Fraction = 0.0  # share of the items that appear in the course of the year
+    slate: Annotated[int, Field(ge=0, le=50)] = 0  # items shown at once; 0: people choose freely
+    temperature: Positive = 2.0  # of the logging policy; high: nearer to uniform
+    exploration: Annotated[float, Field(ge=0, le=1)] = 0.2  # its share of uniformly random choice
+    position_bias: NonNegative = 0.5  # eta: place p, from 0, is examined with chance (1 + p)^-eta
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -137,12 +153,15 @@ class PrivacyConfig:
 class EngineConfig:
     """How the work is done. Changes speed and memory, never a guarantee."""
 
-    engine: Literal["cohort", "sequential"] = "cohort"
+    engine: Literal["cohort", "sequential", "ray"] = "cohort"
     micro_batch: Annotated[int, Field(ge=0)] = 0  # clients at once; 0 chooses
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # 0 leaves torch's default
     dtype: Literal["float32", "bf16"] = "float32"  # what the frozen backbone computes in
     checkpointing: bool = False  # recompute a layer's activations instead of keeping them
+    workers: Annotated[int, Field(ge=0)] = 0  # processes of the Ray engine; 0 chooses
+    cpus_per_client: Count = 1
+    gpus_per_client: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -179,6 +198,7 @@ class ExperimentConfig:
     """
 
     data: DataConfig = DataConfig()
+    world: WorldConfig = WorldConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     federation: FederationConfig = FederationConfig()

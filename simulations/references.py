@@ -1,4 +1,8 @@
-"""Reference points of the curve: what no federation, no training or no privacy would give."""
+"""Reference points of the curve: what no federation, no training or no privacy would give.
+
+They count, train and rank over the users of `bench.evaluated`: all of them, unless there are more
+than `data.evaluated_users`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ def popularity(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
     """Rank by how many users trained on an item; no model, exact counts, not private."""
     engine = bench.engine(config.model)
     counts = torch.zeros(len(bench.population.catalogue))
-    for user in bench.users:
+    for user in bench.evaluated:
         counts[torch.tensor(training_history(bench.population.history(user)))] += 1
 
     def score(windows: Tensor, last: Tensor) -> Tensor:
@@ -51,7 +55,7 @@ def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
     )
     config = dataclasses.replace(config, train=alone)
     initial = current(engine.recommender, engine.schema)
-    able = [u for u in bench.users if len(bench.population.history(u)) >= MIN_EVALUATED]
+    able = [u for u in bench.evaluated if len(bench.population.history(u)) >= MIN_EVALUATED]
     ranks: dict[Phase, tuple[list[int], list[int]]] = {"validation": ([], []), "test": ([], [])}
     done = 0
     for members, deltas in engine.deltas(able, initial, 0, config):
@@ -88,10 +92,10 @@ def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) ->
             )
             (theta.grad,) = torch.autograd.grad(loss, theta)
             optimizer.step()
-        found = engine.evaluate(bench.users, theta.detach(), "validation", config)
+        found = engine.evaluate(bench.evaluated, theta.detach(), "validation", config)
         metrics = ranking_metrics(*found)
         remark = f"epoch {epoch + 1}, validation HR@10 {metrics['hr@10']:.3f}"
-        advance(len(bench.users), remark)
+        advance(len(bench.evaluated), remark)
         score = metrics["hr@10"] + metrics["ndcg@10"]
         if score > best[0]:
             best = score, theta.detach().clone()
@@ -99,7 +103,7 @@ def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) ->
 
 
 def _pooled(bench: Workbench, config: ExperimentConfig) -> tuple[Tensor, Tensor]:
-    cuts = [user_windows(bench.population.history(user), config) for user in bench.users]
+    cuts = [user_windows(bench.population.history(user), config) for user in bench.evaluated]
     inputs = np.concatenate([cut.inputs for cut in cuts])
     targets = np.concatenate([cut.targets for cut in cuts])
     return torch.from_numpy(inputs), torch.from_numpy(targets)
@@ -108,8 +112,8 @@ def _pooled(bench: Workbench, config: ExperimentConfig) -> tuple[Tensor, Tensor]
 def _evaluate(
     engine: CohortEngine, bench: Workbench, adapter: Tensor, config: ExperimentConfig
 ) -> dict[str, Any]:
-    test = engine.evaluate(bench.users, adapter, "test", config)
-    validation = engine.evaluate(bench.users, adapter, "validation", config)
+    test = engine.evaluate(bench.evaluated, adapter, "test", config)
+    validation = engine.evaluate(bench.evaluated, adapter, "validation", config)
     return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
 
 
@@ -119,8 +123,8 @@ def _both(
     score: Callable[[Tensor, Tensor], Tensor],
     config: ExperimentConfig,
 ) -> dict[str, Any]:
-    test = engine.ranks(bench.users, score, "test", config)
-    validation = engine.ranks(bench.users, score, "validation", config)
+    test = engine.ranks(bench.evaluated, score, "test", config)
+    validation = engine.ranks(bench.evaluated, score, "validation", config)
     return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
 
 

@@ -50,7 +50,13 @@ def run_sweep(
         not fit the data. Nothing was made then.
     """
     _refuse_another(config, directory, resume)
-    bench = Workbench(config)
+    with Workbench(config) as bench:
+        if config.engine.engine == "ray":
+            bench.ray()  # a machine too small for it is an error now, not after the references
+        return _run(bench, directory, quiet)
+
+
+def _run(bench: Workbench, directory: Path, quiet: bool) -> dict[str, Any]:
     config = bench.config  # with the digests of data and weights
     settings = _points(config, bench)
     results = _opening(config, bench)
@@ -58,7 +64,7 @@ def run_sweep(
     _write(results, directory)
     references = config.sweep.references
     users = len(bench.population)
-    work = [planned_updates(name, config, users) for name in references]
+    work = [planned_updates(name, config, len(bench.evaluated)) for name in references]
     work += [_planned_updates(point, users) for point in settings]
     with SweepProgress(sum(work), quiet=quiet) as progress:
         for name in references:
@@ -131,7 +137,7 @@ def _prepare(config: ExperimentConfig, directory: Path) -> None:
 
 def _opening(config: ExperimentConfig, bench: Workbench) -> dict[str, Any]:
     population = bench.population
-    evaluated = sum(len(population.history(user)) >= MIN_EVALUATED for user in bench.users)
+    evaluated = sum(len(population.history(user)) >= MIN_EVALUATED for user in bench.evaluated)
     return {
         "schema": 1,
         "starling": importlib.metadata.version("starling"),

@@ -150,3 +150,15 @@ def test_the_workbench_builds_a_model_once_and_one_backbone_only(bench, config):
     assert bench.engine(other).schema.dim < engine.schema.dim
     with pytest.raises(ValueError, match="one backbone per experiment"):
         bench.engine(dataclasses.replace(config.model, backbone="minilm"))
+
+
+def test_references_are_over_the_evaluated_users(bench, config):
+    """Counted, trained and ranked: with a fourth of the users, on a fourth of the users."""
+    few = dataclasses.replace(bench.config.data, evaluated_users=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "config", dataclasses.replace(bench.config, data=few))
+        assert bench.evaluated == [0, 3, 7, 10]
+        found = {name: run(bench, config, silent) for name, run in REFERENCES.items()}
+    assert {name: part["metrics"]["users"] for name, part in found.items()} == dict.fromkeys(
+        REFERENCES, 3
+    )  # user 0 has no history

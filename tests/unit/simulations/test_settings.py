@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from shared.config import from_dict, load_toml
 from shared.errors import ConfigError
-from simulations.cli import _numbers, _override, preset_file
-from simulations.point import point_name
+from simulations.cli import _numbers, _override
+from simulations.names import point_name
+from simulations.settings import preset_file
 
 FINITE = st.floats(min_value=1e-6, max_value=1e12)
 
 
-@pytest.mark.parametrize("name", ["default", "demo"])
+@pytest.mark.parametrize("name", ["default", "demo", "million", "world-deep"])
 def test_presets_are_valid_at_every_point(name):
     config = from_dict(load_toml(preset_file(name)))
     for epsilon in config.sweep.epsilons:
