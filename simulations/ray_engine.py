@@ -122,7 +122,7 @@ class RayEngine:
     def __init__(self, config: EngineConfig, device: torch.device) -> None:
         gpus = torch.cuda.device_count() if device.type == "cuda" else 0
         self.share = share_of(config, device.type, _cores(), gpus)
-        self._how = {
+        self._how: dict[str, str | bool] = {
             "device": device.type,
             "dtype": config.dtype,
             "checkpointing": config.checkpointing,
