@@ -331,7 +331,9 @@ def main() -> None:
     report, machine = run(device, sizes, shapes)
     if arguments.out:
         found = {
-            "command": "python benchmarks/gpu.py " + " ".join(sys.argv[1:]),
+            "command": f"python benchmarks/gpu.py --device {device.type} --sizes {sizes}"
+            + (f" --only {arguments.only}" if arguments.only else "")
+            + (f" --users {arguments.users}" if arguments.users else ""),
             "machine": machine,
             "sizes": sizes,
             "checks": report.checks,

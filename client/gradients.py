@@ -24,7 +24,9 @@ PerExample = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(theta [clients, dim], inputs and targets [clients, windows, length]) -> [clients, windows, dim],
 the gradient of every window's mean loss at its client's own theta."""
 
-_TOLERANCE = 1e-3  # relative; float32 sums in another order differ by less than 1e-5
+# Relative; float32 sums in another order differ by less than 1e-5. bf16 has 8 bits, and a batch of
+# another size may round otherwise at every layer.
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 
 
 def stacked_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExample:
@@ -107,7 +109,7 @@ def check_gradients(
         size = float(plain[name].norm())
         if not size > 0:
             raise ModelError(f"adapter tensor {name!r}: gets no gradient; take it out of the model")
-        if not float((found[name] - plain[name]).norm()) <= _TOLERANCE * size:
+        if not float((found[name] - plain[name]).norm()) <= _TOLERANCE[recommender.dtype] * size:
             raise ModelError(
                 f"adapter tensor {name!r}: its per-example gradients do not add up to its "
                 "gradient; this backbone cannot be trained per example"

@@ -278,6 +278,13 @@ def _check_together(config: ExperimentConfig, source: str) -> None:
             "change one of them"
         )
     _check_unit(config.privacy, config.train, source)
+    hooks = config.engine.engine != "cohort" and config.privacy.unit != "user"
+    if hooks and config.engine.checkpointing:
+        raise ConfigError(
+            f"{source}: engine.checkpointing = true does not go with privacy.unit = "
+            f"{config.privacy.unit} on engine.engine = {config.engine.engine}: its per-example "
+            "gradients come from hooks, which see no recomputed layer; use --engine cohort"
+        )
 
 
 def _check_unit(privacy: PrivacyConfig, train: TrainConfig, source: str) -> None:

@@ -136,7 +136,9 @@ class CohortEngine:
         clip = update_clip(config)
         if by_example(config):
             length, windows = config.model.max_length, config.train.max_windows
-            size = clients_at_once(self.recommender, windows, length, self._config)
+            # A gradient for every window, clipped and summed, comes on top of the activations.
+            extra = 3 * 4 * self.schema.dim
+            size = clients_at_once(self.recommender, windows, length, self._config, extra)
             for members, deltas in self._examples.deltas(
                 users, adapter.to(self.device), round_number, config, state, size
             ):

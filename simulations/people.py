@@ -42,7 +42,12 @@ def virtual_device(context: Context, config: ExperimentConfig) -> Device:
     share: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
     device = context.run_config.get("device") or ("cuda" if share.get("GPU") else "cpu")
     threads = max(1, int(share.get("CPU", 1)))
-    how = EngineConfig(device=cast(Any, device), threads=threads)  # which checks the name
+    told: dict[str, Any] = {
+        name: context.run_config[name]
+        for name in ("dtype", "checkpointing")
+        if name in context.run_config
+    }
+    how = EngineConfig(device=cast(Any, device), threads=threads, **told)  # which checks them
     bench = _bench(
         config.data, config.world, config.model.backbone, config.model.backbone_sha256, how
     )

@@ -76,9 +76,17 @@ def activation_bytes(recommender: Recommender, length: int, config: EngineConfig
 
 
 def clients_at_once(
-    recommender: Recommender, windows: int, length: int, config: EngineConfig
+    recommender: Recommender, windows: int, length: int, config: EngineConfig, extra: int = 0
 ) -> int:
-    """How many clients of so many windows each fit into memory; at least 1."""
+    """How many clients of so many windows each fit into memory; at least 1.
+
+    Parameters
+    ----------
+    windows, length : int
+        Of one client, and items of a window.
+    extra : int
+        Bytes that every window takes beside its activations.
+    """
     if config.micro_batch:
         return config.micro_batch
     device = recommender.items.device
@@ -86,5 +94,5 @@ def clients_at_once(
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         budget = int(_GPU_SHARE * free)
-    client = windows * activation_bytes(recommender, length, config)
+    client = windows * (activation_bytes(recommender, length, config) + extra)
     return max(1, min(_MOST_CLIENTS.get(device.type, 1), budget // client))

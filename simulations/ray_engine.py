@@ -122,7 +122,11 @@ class RayEngine:
     def __init__(self, config: EngineConfig, device: torch.device) -> None:
         gpus = torch.cuda.device_count() if device.type == "cuda" else 0
         self.share = share_of(config, device.type, _cores(), gpus)
-        self._device = device.type
+        self._how: dict[str, str | bool] = {
+            "device": device.type,
+            "dtype": config.dtype,
+            "checkpointing": config.checkpointing,
+        }
         self._folder = Path(_temporary_folder())
         os.environ.update({k: os.environ.get(k, v) for k, v in _ENVIRONMENT.items()})
         self._backend = _start(self.share, self._folder)
@@ -132,7 +136,7 @@ class RayEngine:
         """A grid of all users for one run; the actors stay for the next."""
         from simulations.runtime import running
 
-        told = {**run_config, "device": self._device}
+        told = {**run_config, **self._how}
         with _hushed(), running(self._backend, client_app, users, told) as runtime:
             window = _WINDOW * self.share.workers
             yield PeopleGrid(runtime.grid, runtime.nodes, window, runtime.check)

@@ -205,11 +205,10 @@ class Recommender(nn.Module):
         bias = torch.zeros(len(self.items), device=x.device)
         if self.item_bias is not None:
             bias = self.item_bias.weight[:, 0]
+        state = self.hidden_scale * self._read(x, window[None] >= 0)[0, -1]  # [hidden]
         return ScoreParts(
             history=self._match(self._turn(weights[:, None] * x[0])),
-            language_model=self._match(
-                self._turn(self.hidden_scale * self._read(x, window[None] >= 0)[0, -1])
-            ),
+            language_model=self._match(self._turn(state)),
             popularity=bias,
         )
 

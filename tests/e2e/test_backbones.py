@@ -97,6 +97,30 @@ def test_both_engines_draw_the_same_curve(family, more, runs):
     assert cohort["epsilon"] == loop["epsilon"]
 
 
+@pytest.mark.parametrize("engine", ["cohort", "sequential"])
+@pytest.mark.parametrize("dtype", ["float32", "bf16"])
+def test_a_decoder_is_trained_by_example(engine, dtype, backbones, tmp_path):
+    """Per-example gradients by vmap and by Opacus' hooks, each checked against a plain step."""
+    settings = tmp_path / "settings.toml"
+    more = {"weights": "int8", "dtype": dtype, "checkpointing": "false"}
+    settings.write_text(SETTINGS.format(engine=engine, **more))
+    done = command(
+        "simulate", "--config", settings, "--backbone", backbones("llama"), "--unit", "example",
+        "--rounds", 1, "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    verified = command("verify", tmp_path / "out")
+    assert verified.code == 0, verified.err
+
+
+def test_hooks_and_recomputed_layers_are_refused_together(tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text(SETTINGS.format(engine="sequential", **SAVING))
+    done = command("simulate", "--config", settings, "--unit", "example", "--out", tmp_path / "out")
+    assert done.code == 2
+    assert "checkpointing = true does not go with privacy.unit = example" in done.error
+
+
 def test_dtype_is_an_option_and_a_wrong_one_is_one_line(backbones, tmp_path):
     done = command("simulate", "--dtype", "float16", "--out", tmp_path / "out")
     assert done.code == 2

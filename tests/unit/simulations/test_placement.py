@@ -77,3 +77,5 @@ def test_a_large_backbone_is_trained_one_client_at_a_time():
     assert clients_at_once(qwen, 4, 50, EngineConfig()) == 1
     assert clients_at_once(qwen, 4, 50, EngineConfig(checkpointing=True)) > 1
     assert clients_at_once(qwen, 4, 50, EngineConfig(micro_batch=7)) == 7
+    assert clients_at_once(minilm, 10**6, 50, EngineConfig()) == 1
+    assert clients_at_once(minilm, 4, 50, EngineConfig(), extra=10**9) == 1
