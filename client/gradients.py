@@ -8,17 +8,21 @@ hooks with plausible losses while nothing was learned (opacus issues 820 and 826
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from client.examples import PerExample
 from client.train import window_loss
 from shared.errors import ModelError
 from shared.model.adapter import AdapterSchema, current, install
 from shared.model.recommender import Recommender
+
+PerExample = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(theta [clients, dim], inputs and targets [clients, windows, length]) -> [clients, windows, dim],
+the gradient of every window's mean loss at its client's own theta."""
 
 _TOLERANCE = 1e-3  # relative; float32 sums in another order differ by less than 1e-5
 

@@ -27,8 +27,9 @@ from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
 from shared.privacy.histogram import histogram_schema, popularity_bias
-from shared.privacy.plan import Plan, device_plan, histogram_limit, server_plan
+from shared.privacy.plan import Plan, device_plan, server_plan
 from shared.privacy.policy import policy_hash
+from shared.privacy.units import histogram_limit
 
 Vector = npt.NDArray[np.float64]
 BIAS = "item_bias.weight"

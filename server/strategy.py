@@ -37,7 +37,7 @@ from shared.data.split import evaluated_users
 from shared.errors import ProtocolError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
-from shared.privacy.plan import update_limit
+from shared.privacy.units import update_limit
 
 RoundEntry = dict[str, float]
 

@@ -13,7 +13,6 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -63,6 +62,8 @@ class ModelConfig:
     backbone: str = "minilm"  # the bundled weights, a local folder, or a hub id with @revision
     backbone_sha256: str | None = None  # of its weights; filled in when a run starts, then checked
     layers: Annotated[int, Field(ge=0)] = 2  # the first k transformer layers; 0 keeps all
+    weights: Literal["full", "int8", "int4"] = "full"  # precision of the frozen layers in memory
+    instruction: str = ""  # text whose frozen word embeddings stand before the items
     max_length: Annotated[int, Field(ge=2, le=512)] = 50  # L, items per window
     lora_rank: Annotated[int, Field(ge=0)] = 8  # 0: the backbone is not adapted
     lora_alpha: Positive = 16.0
@@ -152,10 +153,15 @@ class PrivacyConfig:
 class EngineConfig:
     """How the work is done. Changes speed and memory, never a guarantee."""
 
-    engine: Literal["cohort", "sequential"] = "cohort"
+    engine: Literal["cohort", "sequential", "ray"] = "cohort"
     micro_batch: Annotated[int, Field(ge=0)] = 0  # clients at once; 0 chooses
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # 0 leaves torch's default
+    dtype: Literal["float32", "bf16"] = "float32"  # what the frozen backbone computes in
+    checkpointing: bool = False  # recompute a layer's activations instead of keeping them
+    workers: Annotated[int, Field(ge=0)] = 0  # processes of the Ray engine; 0 chooses
+    cpus_per_client: Count = 1
+    gpus_per_client: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -324,4 +330,6 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 def dump_toml(config: ExperimentConfig) -> str:
     """The settings as TOML text that `load_toml` and `from_dict` read back to an equal object."""
+    import tomli_w
+
     return tomli_w.dumps(to_dict(config))

@@ -14,7 +14,7 @@ import typer
 from shared.config import ExperimentConfig, from_dict, load_toml
 from shared.errors import ConfigError
 from simulations.data_commands import data
-from simulations.settings import preset_file
+from simulations.settings import override, preset_file
 from simulations.verify_command import verify
 
 
@@ -45,7 +45,7 @@ def simulate(
     data: Annotated[str | None, typer.Option(help="world, a known name, or a path.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None,
     preset: Annotated[str | None, typer.Option(help="Committed settings by name.")] = None,
-    engine: Annotated[str | None, typer.Option(help="cohort | sequential")] = None,
+    engine: Annotated[str | None, typer.Option(help="cohort | sequential | ray")] = None,
     unit: Annotated[str | None, typer.Option(help="What is hidden: user | example | both")] = None,
     trust: Annotated[str | None, typer.Option(help="Who adds noise: central | local")] = None,
     epsilon: Annotated[str | None, typer.Option(help="Budgets, such as 1,2,4,8,inf.")] = None,
@@ -60,7 +60,13 @@ def simulate(
     backbone: Annotated[str | None, typer.Option(help="minilm, a folder, or id@revision.")] = None,
     layers: Annotated[int | None, typer.Option(help="Keep the first N layers; 0: all.")] = None,
     device: Annotated[str | None, typer.Option(help="auto | cpu | cuda | mps")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 | bf16, of the backbone.")] = None,
     micro_batch: Annotated[int | None, typer.Option(help="Clients trained at once.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes of the Ray engine.")] = None,
+    cpus_per_client: Annotated[int | None, typer.Option(help="Cores of each of them.")] = None,
+    gpus_per_client: Annotated[
+        float | None, typer.Option(help="Share of a GPU of each, such as 0.25.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder for everything made.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
@@ -77,7 +83,11 @@ def simulate(
         "data.users": users,
         "engine.engine": engine,
         "engine.device": device,
+        "engine.dtype": dtype,
         "engine.micro_batch": micro_batch,
+        "engine.workers": workers,
+        "engine.cpus_per_client": cpus_per_client,
+        "engine.gpus_per_client": gpus_per_client,
         "privacy.unit": unit,
         "privacy.trust": trust,
         "privacy.delta": delta,
@@ -89,7 +99,7 @@ def simulate(
         "sweep.epsilons": None if epsilon is None else _numbers("--epsilon", epsilon, float),
         "sweep.seeds": None if seeds is None else _numbers("--seeds", seeds, int),
     }
-    experiment = _override(tree, {key: value for key, value in flags.items() if value is not None})
+    experiment = override(tree, {key: value for key, value in flags.items() if value is not None})
     _run(
         experiment,
         resume or out or Path("runs") / _default_name(experiment),
@@ -116,20 +126,6 @@ def _settings(config: Path | None, preset: str | None, resume: Path | None) -> d
     tree = load_toml(file)
     from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything
     return tree
-
-
-def _override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
-    if tree.get("privacy", {}).get("epsilon", math.inf) != math.inf or tree.get("seed", 0) != 0:
-        raise ConfigError(
-            "settings: privacy.epsilon and seed belong to one point; give sweep.epsilons and "
-            "sweep.seeds (or --epsilon and --seeds)"
-        )
-    for key, value in flags.items():
-        section, _, name = key.partition(".")
-        tree.setdefault(section, {})[name] = value
-        # A flag speaks for every point, the noised ones too.
-        tree.get("private", {}).get(section, {}).pop(name, None)
-    return from_dict(tree, source="settings")
 
 
 def _numbers(flag: str, text: str, kind: type[int] | type[float]) -> list[int | float]:

@@ -13,21 +13,17 @@ from server.app import app as server_app
 from server.app import run_files
 from server.progress import Listener, listener
 from shared.config import ExperimentConfig, dump_toml
+from shared.errors import ConfigError
 from shared.files import write_atomically
 from shared.model.adapter import current
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
 from shared.privacy.device_ledgers import DeviceLedgers
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, seal
-from simulations.grid import GRIDS, run_app
+from simulations.example_cohort import devices_folder
+from simulations.grid import open_grid, run_app
+from simulations.names import point_name
 from simulations.workbench import Workbench
-
-DEVICES = "devices"  # folder of the virtual devices' own ledgers, one folder a point
-
-
-def point_name(epsilon: float, seed: int) -> str:
-    """Name of a point's files, such as `eps-8-seed-0`; different for any two points."""
-    return f"eps-{repr(epsilon).removesuffix('.0').replace('+', '')}-seed-{seed}"
 
 
 def run_point(
@@ -58,7 +54,7 @@ def run_point(
     # Sealed once: a later resumption must not vouch for a ledger that was altered since.
     if not sealed.exists():
         files = run_files(directory, name)
-        _federate(bench, config, directory, name, on_round, app)
+        _federate(bench, config, directory, on_round, app)
         outcome = json.loads(files.outcome.read_text(encoding="utf-8"))
         outcome |= _spent_by_all(directory, name, outcome)
         outcome["adapter"] = f"adapters/{name}.safetensors"
@@ -71,34 +67,51 @@ def _federate(
     bench: Workbench,
     config: ExperimentConfig,
     directory: Path,
-    name: str,
     on_round: Listener,
     app: ServerApp,
 ) -> None:
     """Run the ServerApp; one that completed before checks its ledger and evaluates again."""
+    run_config = prepare(bench, config, directory)
+    token = listener.set(on_round)
+    try:
+        with open_grid(bench, config.model, run_config) as grid:
+            run_app(app, grid, run_config)
+    finally:
+        listener.reset(token)
+
+
+def prepare(bench: Workbench, config: ExperimentConfig, directory: Path) -> dict[str, str | bool]:
+    """Write the initial adapter and the settings of a point; the ServerApp's run configuration.
+
+    Raises
+    ------
+    ConfigError
+        If the folder cannot be written.
+    """
+    name = point_name(config.privacy.epsilon, config.seed)
     files = run_files(directory, name)
-    engine = bench.engine(config.model)
-    if not files.initial.exists():
-        adapter = current(engine.recommender, engine.schema).cpu().numpy()
-        save_file(engine.schema.split(adapter), files.initial)
     settings = files.initial.with_name(f"{name}.toml")
-    settings.write_text(dump_toml(config), encoding="utf-8")
-    run_config: dict[str, str | bool] = {
+    engine = bench.engine(config.model)
+    try:
+        for folder in (files.initial.parent, files.adapter.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not files.initial.exists():
+            adapter = current(engine.recommender, engine.schema).cpu().numpy()
+            save_file(engine.schema.split(adapter), files.initial)
+        settings.write_text(dump_toml(config), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
+    return {
         "config": str(settings),
         "directory": str(directory),
         "name": name,
         "simulated": True,
     }
-    token = listener.set(on_round)
-    try:
-        run_app(app, GRIDS[config.engine.engine](engine, directory / DEVICES / name), run_config)
-    finally:
-        listener.reset(token)
 
 
 def _spent_by_all(directory: Path, name: str, outcome: dict[str, Any]) -> dict[str, Any]:
     """What the server's ledger shows, the devices' ledgers, or one beside the other."""
-    file, devices = run_files(directory, name).ledger, directory / DEVICES / name
+    file, devices = run_files(directory, name).ledger, devices_folder(directory, name)
     if not file.exists():
         return _spent(DeviceLedgers.open(devices))
     spent = _spent(Ledger.open(file))

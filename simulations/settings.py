@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from shared.config import ExperimentConfig, from_dict, load_toml
 from shared.errors import ConfigError
@@ -36,3 +38,31 @@ def chosen_settings(config: Path | None, preset: str | None) -> ExperimentConfig
         raise ConfigError("--config and --preset: give one of them")
     file = preset_file(preset) if preset is not None else config
     return ExperimentConfig() if file is None else from_dict(load_toml(file), source=str(file))
+
+
+def override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
+    """Settings with some replaced, for every point.
+
+    Parameters
+    ----------
+    tree : dict
+        Nested, as read from TOML; changed in place.
+    flags : dict
+        `section.name` -> value.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range, or the settings are those of a single point.
+    """
+    if tree.get("privacy", {}).get("epsilon", math.inf) != math.inf or tree.get("seed", 0) != 0:
+        raise ConfigError(
+            "settings: privacy.epsilon and seed belong to one point; give sweep.epsilons and "
+            "sweep.seeds (or --epsilon and --seeds)"
+        )
+    for key, value in flags.items():
+        section, _, name = key.partition(".")
+        tree.setdefault(section, {})[name] = value
+        # A flag speaks for every point, the noised ones too.
+        tree.get("private", {}).get(section, {}).pop(name, None)
+    return from_dict(tree, source="settings")

@@ -50,7 +50,13 @@ def run_sweep(
         not fit the data. Nothing was made then.
     """
     _refuse_another(config, directory, resume)
-    bench = Workbench(config)
+    with Workbench(config) as bench:
+        if config.engine.engine == "ray":
+            bench.ray()  # a machine too small for it is an error now, not after the references
+        return _run(bench, directory, quiet)
+
+
+def _run(bench: Workbench, directory: Path, quiet: bool) -> dict[str, Any]:
     config = bench.config  # with the digests of data and weights
     settings = _points(config, bench)
     results = _opening(config, bench)
@@ -161,6 +167,8 @@ def _environment(bench: Workbench) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": str(bench.engine(bench.config.model).device),
+        "dtype": bench.config.engine.dtype,
+        "checkpointing": bench.config.engine.checkpointing,
         "backbone_sha256": bench.backbone_digest,
     }
 

@@ -135,7 +135,7 @@ def _unclaimed(
 def _ledger_files(unfinished: dict[_Point, ExperimentConfig]) -> dict[str, ExperimentConfig]:
     if not unfinished:
         return {}
-    from simulations.point import point_name  # torch and Flower enter here
+    from simulations.names import point_name
 
     return {f"ledger-{point_name(*point)}.jsonl": at for point, at in unfinished.items()}
 

@@ -9,8 +9,9 @@ from typing import Any
 from shared.config import ExperimentConfig, from_dict
 from shared.errors import ConfigError
 from shared.privacy.chain import LedgerHeader
-from shared.privacy.plan import Terms, device_terms, examples_per_user, server_terms
+from shared.privacy.plan import Terms, device_terms, server_terms
 from shared.privacy.policy import policy_hash
+from shared.privacy.units import examples_per_user
 from simulations.verify_claims import number, users_of
 
 _SAME = 1e-9  # figures that follow from each other by one division

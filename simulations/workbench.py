@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import torch
 
@@ -13,9 +15,13 @@ from shared.errors import ConfigError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
-from simulations.engine import CohortEngine, choose_device
+from simulations.engine import CohortEngine
 from simulations.memory import keep_freed_memory
+from simulations.placement import choose_device, place
 from simulations.sources import open_population
+
+if TYPE_CHECKING:
+    from simulations.ray_engine import RayEngine
 
 
 class Workbench:
@@ -36,6 +42,7 @@ class Workbench:
         self.config = self._identified(config)
         self.vectors = item_vectors(self.population.catalogue.texts, self._source)
         self._engines: dict[ModelConfig, CohortEngine] = {}
+        self._ray: RayEngine | None = None
 
     def _identified(self, config: ExperimentConfig) -> ExperimentConfig:
         """The settings with the digests of what they name: another log is another experiment."""
@@ -70,11 +77,31 @@ class Workbench:
             raise ConfigError("private.model.backbone: one backbone per experiment")
         if model not in self._engines:
             recommender = build_recommender(self._source, self.vectors, model)
-            device = choose_device(self.config.engine.device)
-            self._engines[model] = CohortEngine(
-                self.population, recommender.to(device), self.config.engine
-            )
+            place(recommender, self.config.engine)
+            self._engines[model] = CohortEngine(self.population, recommender, self.config.engine)
         return self._engines[model]
+
+    def ray(self) -> RayEngine:
+        """Ray and its workers, started when first asked for."""
+        if self._ray is None:
+            from simulations.ray_engine import RayEngine  # Flower enters here
+
+            engine = self.config.engine
+            self._ray = RayEngine(engine, choose_device(engine.device))
+        return self._ray
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ray is not None:
+            self._ray.close()
+            self._ray = None
 
 
 def _same(name: str, stated: str | None, found: str) -> str:

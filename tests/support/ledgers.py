@@ -22,7 +22,7 @@ from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, LedgerHeader, seal
 from shared.privacy.mechanism import GaussianMechanism
 from shared.privacy.policy import policy_hash
-from simulations.point import point_name
+from simulations.names import point_name
 from simulations.summary import summarise
 
 USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4

@@ -16,7 +16,8 @@ from client.train import window_loss
 from shared.data.windows import windows
 from shared.errors import ConfigError, ModelError
 from shared.model.adapter import current, install
-from shared.privacy.plan import device_plan, example_clip
+from shared.privacy.plan import device_plan
+from shared.privacy.units import example_clip
 from simulations.world import World
 from tests.support.federations import point_config
 from tests.support.tiny import LENGTH, make_engine, random_adapter, relative

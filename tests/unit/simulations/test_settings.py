@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared.config import from_dict, load_toml
 from shared.errors import ConfigError
 from simulations.cli import _numbers, _override
-from simulations.point import point_name
+from simulations.names import point_name
 from simulations.settings import preset_file
 
 FINITE = st.floats(min_value=1e-6, max_value=1e12)
