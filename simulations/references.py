@@ -16,13 +16,16 @@ from torch import Tensor
 
 from client.batches import user_windows
 from client.evaluate import Phase
-from client.train import window_loss
+from client.train import token_losses
 from shared.config import ExperimentConfig
 from shared.data.split import MIN_EVALUATED, training_history
 from shared.metrics import ranking_metrics
 from shared.model.adapter import current
 from simulations.engine import CohortEngine
 from simulations.workbench import Workbench
+
+_SCORES = 4  # copies of the scores [length, items] of a window: forward, softmax and backward
+_MEMORY_BUDGET = 512 * 2**20  # bytes for the scores of windows that are trained on at once
 
 Advance = Callable[[int, str], None]  # client updates done, a remark
 
@@ -84,13 +87,7 @@ def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) ->
         order = rng.permutation(len(inputs))
         for start in range(0, len(order), settings.centralized_batch):
             rows = torch.from_numpy(order[start : start + settings.centralized_batch])
-            loss = window_loss(
-                engine.recommender,
-                engine.schema.unflatten(theta),
-                inputs[rows].to(engine.device),
-                targets[rows].to(engine.device),
-            )
-            (theta.grad,) = torch.autograd.grad(loss, theta)
+            theta.grad = _gradient(engine, theta, inputs[rows], targets[rows])
             optimizer.step()
         found = engine.evaluate(bench.evaluated, theta.detach(), "validation", config)
         metrics = ranking_metrics(*found)
@@ -100,6 +97,27 @@ def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) ->
         if score > best[0]:
             best = score, theta.detach().clone()
     return _evaluate(engine, bench, best[1], config) | {"epochs": settings.centralized_epochs}
+
+
+def _gradient(engine: CohortEngine, theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Of the mean loss over all targets of a batch of windows [n, length], [dim].
+
+    A large catalogue is gone through in several pieces, so that its scores fit into memory.
+    """
+    window = 4 * _SCORES * inputs.shape[1] * len(engine.population.catalogue)  # bytes
+    piece = max(1, _MEMORY_BUDGET // window)
+    counted = (targets >= 0).sum().clamp(min=1).to(engine.device)
+    total = torch.zeros_like(theta)
+    for part, wanted in zip(inputs.split(piece), targets.split(piece), strict=True):
+        losses = token_losses(
+            engine.recommender,
+            engine.schema.unflatten(theta),
+            part.to(engine.device),
+            wanted.to(engine.device),
+        )
+        (gradient,) = torch.autograd.grad(losses.sum() / counted, theta)
+        total += gradient
+    return total
 
 
 def _pooled(bench: Workbench, config: ExperimentConfig) -> tuple[Tensor, Tensor]:
