@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,7 @@ def _collect(process: subprocess.Popen[str], group: str) -> Answers:
 def _answer(group: str) -> Answers:
     """In the other process: import, then ask."""
     sys.path[0] = str(ROOT)  # instead of this folder, whose modules are not to be found
-    reasons = {
-        name: _reason(lambda name=name: importlib.import_module(name)) for name in IMPORTS[group]
-    }
+    reasons = {name: _reason(partial(importlib.import_module, name)) for name in IMPORTS[group]}
     found: Answers = {"imports": reasons}
     for name, question in _QUESTIONS[group].items():
         try:
