@@ -10,7 +10,7 @@ from simulations.world import World
 
 WORLD = "world"
 WORLD_USERS = 600  # unless told otherwise
-WORLD_LARGEST = 10**8  # users; more than that would not fit into memory or a lifetime
+WORLD_LARGEST = 10**10  # users; more would not fit into a lifetime
 
 
 def open_population(data: DataConfig, world: WorldConfig | None = None) -> Population:

@@ -92,10 +92,8 @@ def _sweep(
             progress.reach(sum(work[: references.index(name) + 1]))
         for number, point in enumerate(settings, start=len(references)):
             progress.point(f"epsilon {point.privacy.epsilon:g}, seed {point.seed}")
-            called = point_name(point.privacy.epsilon, point.seed)
-            points[called] = run_point(
-                bench, point, directory, lambda entry: _tell(entry, progress)
-            )
+            label = point_name(point.privacy.epsilon, point.seed)
+            points[label] = run_point(bench, point, directory, lambda entry: _tell(entry, progress))
             results["points"] = list(points.values())
             progress.reach(sum(work[: number + 1]))
             _write(results, directory)

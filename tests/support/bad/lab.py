@@ -121,7 +121,7 @@ class Lab:
             (str(self.backbone), "tiny-bert"),
         ):
             line = line.replace(path, name)
-        return re.sub(r"\b[0-9a-f]{12,64}\b", "<hash>", line)
+        return re.sub(r"\b(?=[0-9]*[a-f])[0-9a-f]{12,64}\b", "<hash>", line)
 
 
 def _content(path):
