@@ -108,7 +108,8 @@ def _gradient(engine: CohortEngine, theta: Tensor, inputs: Tensor, targets: Tens
     piece = max(1, _MEMORY_BUDGET // window)
     counted = (targets >= 0).sum().clamp(min=1).to(engine.device)
     total = torch.zeros_like(theta)
-    for part, wanted in zip(inputs.split(piece), targets.split(piece), strict=True):
+    for start in range(0, len(inputs), piece):
+        part, wanted = inputs[start : start + piece], targets[start : start + piece]
         losses = token_losses(
             engine.recommender,
             engine.schema.unflatten(theta),
