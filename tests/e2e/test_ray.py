@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from tests.e2e.test_interrupted import stop_when
-from tests.support.command import command, results, start, write_settings
+from tests.support.command import command, results, start, stop_when, write_settings
 from tests.support.tiny import relative
 
 ROUNDS = 4
