@@ -44,7 +44,9 @@ def _function(name: str) -> Callable[..., None]:
 def simulate(
     data: Annotated[str | None, typer.Option(help="world, a known name, or a path.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Committed settings by name.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Committed settings by name, such as default or local.")
+    ] = None,
     engine: Annotated[str | None, typer.Option(help="cohort | sequential | ray")] = None,
     unit: Annotated[str | None, typer.Option(help="What is hidden: user | example | both")] = None,
     trust: Annotated[str | None, typer.Option(help="Who adds noise: central | local")] = None,
@@ -77,7 +79,7 @@ def simulate(
     chosen = [name for name in (config, preset, resume) if name is not None]
     if len(chosen) > 1:
         raise ConfigError("--config, --preset and --resume: give one of them")
-    tree = _settings(config, preset, resume)
+    tree = _settings(config, preset, resume, trust)
     flags: dict[str, Any] = {
         "data.spec": data,
         "data.users": users,
@@ -116,13 +118,17 @@ def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: boo
     print_outcome(run_sweep(experiment, directory, resume=resume, quiet=quiet), directory)
 
 
-def _settings(config: Path | None, preset: str | None, resume: Path | None) -> dict[str, Any]:
+def _settings(
+    config: Path | None, preset: str | None, resume: Path | None, trust: str | None
+) -> dict[str, Any]:
     if resume is not None:
         file = resume / "config.toml"
         if not file.is_file():
             raise ConfigError(f"--resume {resume}: holds no run (no config.toml)")
     else:
-        file = config or preset_file(preset or "default")
+        # Noise on every device is far more noise: what is trained under it is another model.
+        usual = "local" if trust == "local" else "default"
+        file = config or preset_file(preset or usual)
     tree = load_toml(file)
     from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything
     return tree
