@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -57,6 +58,9 @@ def surroundings(backbone: nn.Module, tokens: Sequence[int] = ()) -> Surrounding
     return Surroundings(words, scale, blank)
 
 
+_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model")
+
+
 def load_tokenizer(source: BackboneSource) -> Any:
     """The tokenizer that belongs to a backbone; pads on the right, with any token at all.
 
@@ -66,10 +70,14 @@ def load_tokenizer(source: BackboneSource) -> Any:
     Raises
     ------
     ModelError
-        If there is none.
+        If there is none, or it cannot be read.
     """
     from transformers import AutoTokenizer
 
+    folder = Path(source.location)
+    # Without a vocabulary every text would become the same unknown words, and nothing would say so.
+    if folder.is_dir() and not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise ModelError(f"backbone {folder}: holds no tokenizer ({', '.join(_VOCABULARIES)})")
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(
             source.location, revision=source.revision, trust_remote_code=False

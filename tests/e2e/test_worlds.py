@@ -39,7 +39,7 @@ def test_the_deep_world_is_bound_into_the_run(deep):
     settings.write_text(settings.read_text().replace("drift = 0.5", "drift = 0.6"))
     altered = command("simulate", "--resume", deep)
     assert altered.code == 2
-    assert "data.digest" in altered.error
+    assert "world.drift (0.5 then, 0.6 now)" in altered.error
 
 
 def test_inspect_tells_what_happens_in_the_preset():

@@ -180,7 +180,7 @@ def test_a_cut_ledger_is_refused(interrupted, grid):
 def test_a_missing_ledger_is_refused(interrupted, grid):
     files, config = interrupted
     files.ledger.unlink()
-    with pytest.raises(LedgerError, match="does not continue"):
+    with pytest.raises(LedgerError, match="is missing"):
         resume(grid, files, config)
 
 

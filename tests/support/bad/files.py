@@ -24,6 +24,12 @@ SETTINGS = {
     "an infinite learning rate": "[train]\nlocal_lr = inf\n",
     "windows of one item": "[model]\nmax_length = 1\n",
     "a popularity start without an item bias": "[model]\nitem_bias = false\n",
+    "two local steps under central example-level noise": (
+        '[privacy]\nunit = "example"\n[train]\nlocal_steps = 2\n'
+    ),
+    "fixed batches where examples are sampled": (
+        '[privacy]\nunit = "example"\n[train]\nlocal_batch = 1\n'
+    ),
     "an epsilon outside the sweep": "[privacy]\nepsilon = 3.0\n",
     "an unknown LoRA target": "[model]\nlora_targets = ['nowhere']\n",
     "more item dimensions than the backbone has": "[model]\nprojection_rank = 4000\n",

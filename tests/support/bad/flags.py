@@ -22,6 +22,9 @@ SIMULATE = (
     ("flag", "--aggregation best"),
     ("flag", "--engine steam"),
     ("flag", "--device tpu"),
+    ("flag", "--dtype int3"),
+    ("flag", "--unit user --trust local"),
+    ("flag", "--unit both --trust local"),
     ("value", "--epsilon 0"),
     ("value", "--epsilon -1"),
     ("value", "--epsilon 1,nan"),
@@ -51,6 +54,9 @@ SIMULATE = (
     ("value", "--layers 9"),
     ("value", "--layers -1"),
     ("value", "--micro-batch -1"),
+    ("value", "--workers -1"),
+    ("value", "--gpus-per-client 2"),
+    ("value", "--engine ray --device cpu --gpus-per-client 0.5"),
 )
 
 OTHERS = (
