@@ -16,13 +16,11 @@ from shared.config import ExperimentConfig, dump_toml
 from shared.files import write_atomically
 from shared.model.adapter import current
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
-from shared.privacy.device_ledgers import DeviceLedgers
+from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, seal
 from simulations.grid import GRIDS, run_app
 from simulations.workbench import Workbench
-
-DEVICES = "devices"  # folder of the virtual devices' own ledgers, one folder a point
 
 
 def point_name(epsilon: float, seed: int) -> str:
