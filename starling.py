@@ -1,14 +1,19 @@
-"""The `starling` command: mounts each room's commands when they are asked for, not before."""
+"""The `starling` command: mounts each room's commands when they are asked for, not before.
+
+Nothing but the standard library is imported until `main` runs: what goes wrong while the rest is
+imported, an interruption included, ends in one line too.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
-import traceback
+from pathlib import Path
+from types import FrameType, ModuleType
 from typing import Any
-
-import click
 
 # Nothing here phones home: set before Flower, Ray or the hub can be imported.
 for _name, _value in (
@@ -27,89 +32,179 @@ COMMANDS = {
     "data": ("simulations.cli", "List, inspect, fetch and make interaction logs."),
     "evaluate": ("simulations.cli", "Rank held-out items with a trained adapter."),
     "recommend": ("simulations.cli", "Recommend items to one user, and say why."),
+    "doctor": ("simulations.doctor", "Check what this machine has, and say what to do."),
 }
+ROOMS = ("shared", "client", "server", "simulations")
 
-INTERRUPTED = "interrupted; continue with --resume where the command offers it"
-
-
-class Rooms(click.Group):
-    """A group whose commands live in the rooms; a room is imported when its command runs."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of a first walk through."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the room of a command."""
-        if cmd_name not in COMMANDS:
-            return None
-        room = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = room.command(cmd_name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List commands without importing their rooms."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+CONTINUE = "continue with --resume where the command offers it"
 
 
-@click.command(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
-@click.version_option(package_name="starling")
-@click.pass_context
-def cli(context: click.Context, debug: bool) -> None:
-    """Federated, privacy-preserving recommendation with a frozen language model."""
-    context.obj = {"debug": debug}
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: an interruption by the system, which ends like one by hand."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; errors become one line and an exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
+        signal.signal(signal.SIGTERM, _terminate)
+        _tolerate(sys.stdout)
+        _tolerate(sys.stderr)
+    sys.exit(_run(list(arguments)))
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _tolerate(stream: Any) -> None:
+    """A letter that the terminal's encoding lacks is shown as a question mark."""
+    if stream is not None:  # closed by whoever started us
+        stream.reconfigure(errors="replace")
+
+
+def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments  # wherever it stands
+    words = [word for word in arguments if word != "--debug"]
     try:
-        status: Any = cli.main(
-            [a for a in arguments if a != "--debug"], prog_name="starling", standalone_mode=False
-        )
-    except click.exceptions.Abort:
-        sys.exit(_tell(INTERRUPTED, 130))
+        status = _doctor().main(words[1:]) if words[:1] == ["doctor"] else _dispatch(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
+    except _Terminated:
+        return _tell(f"terminated; {CONTINUE}", 143)
     except KeyboardInterrupt:
-        sys.exit(_tell(INTERRUPTED, 130))
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        sys.exit(_tell(f"error: {error.format_message()}{_where(error)}", error.exit_code))
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        return _tell(f"interrupted; {CONTINUE}", 130)
     except BrokenPipeError:
-        sys.exit(0)  # the reader, such as `head`, has seen enough
+        return _drop_output(0)  # the reader, such as `head`, has seen enough
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # as rich ends it
+            return _drop_output(0)
+        return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:
-        sys.exit(_explain(error, debug=debug))
-    sys.exit(status if isinstance(status, int) else 0)
+        return _explain(error, debug=debug)
 
 
-def _where(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    return f" (see {context.command_path} --help)" if context else ""
+def _dispatch(arguments: list[str]) -> int:
+    cli = command_line()
+    with cli.make_context("starling", arguments) as context:
+        status = cli.invoke(context)
+    return status if isinstance(status, int) else 0
+
+
+def command_line() -> Any:
+    """The click group of all commands; a room is imported when its command runs."""
+    import click
+
+    class Rooms(click.Group):
+        """A group whose commands live in the rooms."""
+
+        def list_commands(self, ctx: click.Context) -> list[str]:
+            """Names in the order of a first walk through."""
+            return list(COMMANDS)
+
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+            """Import the room of a command."""
+            if cmd_name not in COMMANDS:
+                return None
+            room = importlib.import_module(COMMANDS[cmd_name][0])
+            command: click.Command = room.command(cmd_name)
+            return command
+
+        def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+            """List commands without importing their rooms."""
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    @click.command(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+    @click.version_option(package_name="starling")
+    def cli(debug: bool) -> None:
+        """Federated, privacy-preserving recommendation with a frozen language model."""
+
+    return cli
+
+
+def _doctor() -> ModuleType:
+    """The doctor, from the folder beside this file: it must run where nothing else can."""
+    import importlib.util
+
+    folder = Path(__file__).resolve().parent / "simulations" / "doctor"
+    spec = importlib.util.spec_from_file_location(
+        "starling_doctor", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"no doctor in {folder}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["starling_doctor"] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _explain(error: Exception, debug: bool) -> int:
+    """One line for what was raised, by kind."""
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, ModuleNotFoundError):
+        return _tell(_missing(error), 2)
+    if isinstance(error, ImportError):
+        return _tell(f"error: {error}; starling doctor says what is wrong", 2)
+    if isinstance(error, OSError) and error.strerror:
+        if error.filename is None:  # no file: what was printed could not be written
+            return _drop_output(_tell(f"error: standard output: {error.strerror}", 2))
+        return _tell(f"error: {error.filename}: {error.strerror}", 2)
+    import click
+
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        return _tell(f"error: {error.format_message()}{_where(error)}", error.exit_code)
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
     from shared.errors import StarlingError
 
-    if debug:
-        traceback.print_exc()
     if isinstance(error, StarlingError):
         return _tell(f"error: {error}", error.exit_code)
-    if isinstance(error, ModuleNotFoundError):
-        return _tell(f"error: {error}; pip install 'starling[simulate,minilm]'", 2)
-    if isinstance(error, OSError) and error.strerror:
-        return _tell(f"error: {error.filename or 'a file'}: {error.strerror}", 2)
+    if "home directory" in str(error):  # platformdirs: a user without a name or a HOME
+        return _tell("error: no home folder; set HOME, or STARLING_HOME and STARLING_CACHE", 2)
+    if _is_out_of_memory(error):
+        return _tell("error: not enough memory; give fewer --users or a smaller --micro-batch", 2)
     kind = type(error).__name__
     return _tell(f"error: {kind}: {error} (unexpected; --debug shows where)", 1)
 
 
+def _missing(error: ModuleNotFoundError) -> str:
+    if (error.name or "").partition(".")[0] in ROOMS:
+        return f"error: {error}: another package of that name hides ours; see starling doctor"
+    return f"error: {error}; pip install 'starling[simulate,minilm]', or see starling doctor"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in words or "allocate memory" in words
+
+
+def _where(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see {context.command_path} --help)" if context else ""
+
+
 def _tell(line: str, status: int) -> int:
-    click.echo(" ".join(line.split()), err=True)
+    with contextlib.suppress(OSError, AttributeError, ValueError):  # standard error may be closed
+        sys.stderr.write(" ".join(line.split()) + "\n")
+        sys.stderr.flush()
+    return status
+
+
+def _drop_output(status: int) -> int:
+    """What is still buffered goes nowhere: writing it at exit would fail once more."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
     return status
 
 

@@ -27,8 +27,8 @@ from shared.data.split import training_history
 from shared.metrics import ranking_metrics
 from shared.privacy.accountant import calibrate
 from shared.privacy.histogram import popularity_bias
-from simulations.cli import preset_file
 from simulations.engine import CohortEngine
+from simulations.settings import preset_file
 from simulations.workbench import Workbench
 
 RESULTS = Path(__file__).parent / "results" / "probe_core.json"

@@ -1,10 +1,11 @@
 """Compare settings for noised points on other people's data than they are then used on.
 
-    python benchmarks/tune_private.py [--data SPEC] [--users N] [--epsilon E] [--only NAME]
+    python benchmarks/tune_private.py [--preset default|local] [--data SPEC] [--users N]
+                                      [--epsilon E] [--only NAME]
 
-Choosing settings by looking at private data is itself a release. So the committed presets'
-`[private]` sections were chosen here: on the first 943 users of MovieLens-1M, by validation, never
-on MovieLens-100K. Prints one line per candidate; writes `benchmarks/results/tune_private.json`.
+Choosing settings by looking at private data is itself a release. So the committed presets' settings
+of noised points were chosen here: on the first 943 users of MovieLens-1M, by validation, never on
+MovieLens-100K. Prints one line per candidate; writes `benchmarks/results/tune_PRESET.json`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import ExperimentConfig, from_dict, load_toml
-from simulations.cli import preset_file
 from simulations.point import run_point
+from simulations.settings import preset_file
 from simulations.workbench import Workbench
 
-# name -> what it changes in the [private] sections of the default preset
-CANDIDATES: dict[str, dict[str, dict[str, Any]]] = {
+Candidates = dict[str, dict[str, dict[str, Any]]]
+
+# name -> what it changes in the [private] sections, and in [privacy], of a preset
+USER_CENTRAL: Candidates = {
     "preset": {},
     "histogram and public text only": {"federation": {"rounds": 1, "server_lr": 1e-9}},
     "server_lr 0.1": {"federation": {"server_lr": 0.1}},
@@ -34,35 +37,56 @@ CANDIDATES: dict[str, dict[str, dict[str, Any]]] = {
     "no summary": {"model": {"summary_scale": 0.0, "hidden_scale": 0.5}},
     "without LoRA": {"model": {"lora_rank": 0}},
 }
-RESULTS = Path(__file__).parent / "results" / "tune_private.json"
+_START = {"federation": {"rounds": 1, "server_lr": 1e-9}}
+EXAMPLE_LOCAL: Candidates = {
+    "preset": {},
+    "public text only": {"federation": {**_START["federation"], "popularity_start": False}},
+    "histogram and public text, all for it": {**_START, "privacy": {"histogram_share": 0.99}},
+    "as the default preset": {
+        "model": {"lora_rank": 2, "projection_rank": 32},
+        "federation": {"rounds": 4, "server_lr": 0.3},
+    },
+    "core 32": {"model": {"projection_rank": 32}},
+    "core 8": {"model": {"projection_rank": 8}},
+    "no histogram": {"federation": {"popularity_start": False}},
+    "server_lr 0.1": {"federation": {"server_lr": 0.1}},
+    "server_lr 1": {"federation": {"server_lr": 1.0}},
+    "2 rounds": {"federation": {"rounds": 2}},
+    "clip 0.2": {"privacy": {"example_clipping_norm": 0.2}},
+    "windows of 25": {"model": {"max_length": 25}, "train": {"max_windows": 8}},
+}
+CANDIDATES = {"default": USER_CENTRAL, "local": EXAMPLE_LOCAL}
+RESULTS = Path(__file__).parent / "results"
 
 
 def candidate(base: dict[str, Any], change: dict[str, dict[str, Any]]) -> ExperimentConfig:
     """The default preset with one candidate's changes to its private settings."""
     tree = json.loads(json.dumps(base))
     for section, settings in change.items():
-        tree["private"].setdefault(section, {}).update(settings)
+        part = tree if section == "privacy" else tree["private"]
+        part.setdefault(section, {}).update(settings)
     return from_dict(tree, source="candidate")
 
 
 def main() -> None:
     """Run every candidate once."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", choices=list(CANDIDATES), default="default")
     parser.add_argument("--data", default="movielens-1m")
     parser.add_argument("--users", type=int, default=943)
     parser.add_argument("--epsilon", type=float, default=8.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", default=[])
     chosen = parser.parse_args()
-    base = load_toml(preset_file("default"))
+    base = load_toml(preset_file(chosen.preset))
     base["data"] = {"spec": chosen.data, "users": chosen.users}
     base["sweep"] = {"epsilons": [chosen.epsilon]}
     bench = Workbench(from_dict(base))
     logging.getLogger("flwr").setLevel(logging.WARNING)
     rows = []
-    RESULTS.parent.mkdir(exist_ok=True)
-    for name in chosen.only or CANDIDATES:
-        config = candidate(base, CANDIDATES[name]).at_epsilon(chosen.epsilon, chosen.seed)
+    candidates = CANDIDATES[chosen.preset]
+    for name in chosen.only or candidates:
+        config = candidate(base, candidates[name]).at_epsilon(chosen.epsilon, chosen.seed)
         with tempfile.TemporaryDirectory() as folder:
             for part in ("points", "adapters"):
                 (Path(folder) / part).mkdir()
@@ -79,7 +103,9 @@ def main() -> None:
             flush=True,
         )
         settings = {k: v for k, v in vars(chosen).items() if k != "only"}
-        RESULTS.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
+        (RESULTS / f"tune_{chosen.preset}.json").write_text(
+            json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

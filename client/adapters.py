@@ -46,15 +46,22 @@ def read_adapter(file: Path) -> tuple[dict[str, npt.NDArray[np.float32]], Experi
     ModelError
         If the file is missing or no adapter of a run.
     """
+    if file.is_dir():
+        raise ModelError(f"--adapter {file}: is a folder; give DIR/adapters/NAME.safetensors")
     try:
         with safe_open(file, framework="np") as stream:
             arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dict)
-            settings = (stream.metadata() or {})["settings"]
+            settings = (stream.metadata() or {}).get("settings")
     except FileNotFoundError:
         raise ModelError(f"--adapter {file}: there is no such file") from None
-    except (SafetensorError, KeyError, OSError) as error:
+    except (SafetensorError, OSError) as error:
         raise ModelError(f"--adapter {file}: not an adapter of a run ({error})") from None
-    return arrays, from_dict(json.loads(settings), source=str(file))
+    try:
+        return arrays, from_dict(json.loads(settings or ""), source=str(file))
+    except json.JSONDecodeError:
+        raise ModelError(
+            f"--adapter {file}: not an adapter of a run (no settings are in it)"
+        ) from None
 
 
 def open_adapter(file: Path, population: Population) -> Trained:

@@ -14,6 +14,7 @@ from flwr.clientapp import ClientApp
 
 from client.evaluate import Phase
 from client.messages import Request, parse, ranks_reply, update_reply
+from client.simulated import is_simulated
 from shared.config import ExperimentConfig
 from shared.errors import ProtocolError
 from shared.model.arrays import Arrays
@@ -59,6 +60,8 @@ def _discreet(handler: Handler) -> Handler:
         except ProtocolError:
             raise
         except Exception as error:
+            if is_simulated(context.node_config):
+                raise  # nobody's data, and whoever runs the simulation must know
             kind = type(error).__name__
             raise ProtocolError(f"the device could not answer ({kind})") from None
 
@@ -73,8 +76,8 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     connect : callable
     evaluator : bool
         Whether to answer with exact ranks of held-out items, which no guarantee covers: for
-        simulated people. A real node's owner allows it by `evaluator=true` in the node
-        configuration, whatever the server asks.
+        simulated people; those of Flower's simulation runtime always do. A real node's owner
+        allows it by `evaluator=true` in the node configuration, whatever the server asks.
     """
     app = ClientApp()
 
@@ -91,7 +94,8 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     @app.evaluate()
     @_discreet
     def evaluate(message: Message, context: Context) -> Message:
-        if not evaluator and context.node_config.get("evaluator") is not True:
+        allowed = evaluator or context.node_config.get("evaluator") is True
+        if not allowed and not is_simulated(context.node_config):
             raise ProtocolError("this node does not give metrics: nothing noises them")
         request = parse(message)
         device = connect(context, request)
@@ -110,7 +114,12 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
 
 
 def _connect_by_node_config(context: Context, request: Request) -> DeviceService:
-    from client.local import device_of  # torch enters here, not when the bundle is imported
+    # Torch enters here, not when the bundle is imported.
+    if is_simulated(context.node_config):
+        from simulations.people import virtual_device
+
+        return virtual_device(context, request.config)
+    from client.local import device_of
 
     return device_of(context.node_config, request.config)
 

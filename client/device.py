@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,7 @@ import torch
 
 from client.batches import local_batches, user_windows
 from client.evaluate import Phase, held_out, target_ranks
-from client.examples import Client, ExampleTraining, PerExample
-from client.gradients import check_gradients, opacus_gradients
+from client.gradients import PerExample, check_gradients, opacus_gradients
 from client.train import local_update
 from shared.config import ExperimentConfig
 from shared.data.split import training_history
@@ -28,8 +28,11 @@ from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.clipping import L2Clip
 from shared.privacy.histogram import HISTOGRAM_CLIP, histogram_schema
-from shared.privacy.plan import by_example
+from shared.privacy.units import by_example
 from shared.update import Update
+
+if TYPE_CHECKING:
+    from client.examples import Client, ExampleTraining
 
 
 def update_clip(config: ExperimentConfig) -> L2Clip | None:
@@ -92,7 +95,7 @@ class Device:
         self.user = user
         self.recommender = recommender
         self.schema = AdapterSchema.of(recommender)
-        self._client = Client(user, history, ledger)
+        self._ledger = ledger
         self._simulated = simulated
 
     def train(
@@ -145,13 +148,23 @@ class Device:
     def _example_delta(
         self, adapter: torch.Tensor, round_number: int, users: int, config: ExperimentConfig
     ) -> torch.Tensor:
-        training = ExampleTraining(config, users, simulated=self._simulated)
+        training = self._example_training(users, config)
         members, deltas = training.deltas(
-            checked_opacus(self.recommender), adapter, [self._client], round_number
+            checked_opacus(self.recommender), adapter, [self._client()], round_number
         )
         if not members:
             raise Declined(f"declined round {round_number}: the device's own budget is spent")
         return deltas[0]
+
+    def _example_training(self, users: int, config: ExperimentConfig) -> ExampleTraining:
+        from client.examples import ExampleTraining  # plans and accountants enter here
+
+        return ExampleTraining(config, users, simulated=self._simulated)
+
+    def _client(self) -> Client:
+        from client.examples import Client
+
+        return Client(self.user, self.history, self._ledger)
 
     @torch.no_grad()
     def evaluate(
@@ -179,8 +192,7 @@ class Device:
         """The user's share of the popularity histogram, clipped and noised as agreed."""
         items = len(self.recommender.items)
         if by_example(config):
-            training = ExampleTraining(config, users, simulated=self._simulated)
-            vector = training.histogram(self._client, items)
+            vector = self._example_training(users, config).histogram(self._client(), items)
         else:
             vector = user_histogram(self.history, items)
         norm = float(np.linalg.norm(vector.astype(np.float64)))

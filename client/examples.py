@@ -18,7 +18,7 @@ Abadi et al. 2016, Deep Learning with Differential Privacy.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,20 +28,18 @@ import torch
 from torch import Tensor
 
 from client.batches import local_batches, user_windows
+from client.gradients import PerExample
 from shared.config import ExperimentConfig
 from shared.data.windows import PAD, START, Windows
 from shared.errors import ConfigError, Declined
 from shared.privacy.budget import DeviceBudget
 from shared.privacy.histogram import HISTOGRAM_CLIP
 from shared.privacy.noise import NoiseSource
-from shared.privacy.plan import Plan, device_plan, example_clip, expected_batch
+from shared.privacy.plan import Plan, device_plan
 from shared.privacy.policy import policy_hash
+from shared.privacy.units import example_clip, expected_batch
 
 Indices = npt.NDArray[np.int64]
-
-PerExample = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(theta [clients, dim], inputs and targets [clients, windows, length]) -> [clients, windows, dim],
-the gradient of every window's mean loss at its client's own theta."""
 
 _EXAMPLES = 0x6578616D  # a stream of randomness of its own
 

@@ -8,19 +8,25 @@ hooks with plausible losses while nothing was learned (opacus issues 820 and 826
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from client.examples import PerExample
 from client.train import window_loss
 from shared.errors import ModelError
 from shared.model.adapter import AdapterSchema, current, install
 from shared.model.recommender import Recommender
 
-_TOLERANCE = 1e-3  # relative; float32 sums in another order differ by less than 1e-5
+PerExample = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(theta [clients, dim], inputs and targets [clients, windows, length]) -> [clients, windows, dim],
+the gradient of every window's mean loss at its client's own theta."""
+
+# Relative; float32 sums in another order differ by less than 1e-5. bf16 has 8 bits, and a batch of
+# another size may round otherwise at every layer.
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 
 
 def stacked_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExample:
@@ -103,7 +109,7 @@ def check_gradients(
         size = float(plain[name].norm())
         if not size > 0:
             raise ModelError(f"adapter tensor {name!r}: gets no gradient; take it out of the model")
-        if not float((found[name] - plain[name]).norm()) <= _TOLERANCE * size:
+        if not float((found[name] - plain[name]).norm()) <= _TOLERANCE[recommender.dtype] * size:
             raise ModelError(
                 f"adapter tensor {name!r}: its per-example gradients do not add up to its "
                 "gradient; this backbone cannot be trained per example"

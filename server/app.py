@@ -1,20 +1,28 @@
 """The Flower ServerApp: reads its settings, builds, starts.
 
 Run configuration: `config` (a TOML file of one point's settings), `directory` (where the run's
-files are; `initial.safetensors` must be there), `name` (of the point), `simulated`.
+files are; `NAME.initial.safetensors` must be there), `name` (of the point), `simulated`. In
+Flower's simulation runtime (`flwr run .`) all of these are made from the few settings of
+`[tool.flwr.app.config]`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from logging import INFO
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.supercore import log
+from flwr.superlink.grid import InMemoryGrid
 
 from server.federation import RunFiles, run_federation
 from server.progress import report_round
 from shared.config import from_dict, load_toml
 from shared.errors import ConfigError
+from shared.privacy.ledger import Ledger
 
 app = ServerApp()
 
@@ -22,19 +30,45 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the federation that the run configuration names."""
-    run = context.run_config
-    try:
-        file, directory, name = Path(str(run["config"])), Path(str(run["directory"])), run["name"]
-    except KeyError as error:
-        raise ConfigError(f"run configuration: {error} is missing") from None
-    config = from_dict(load_toml(file), source=str(file))
-    run_federation(
-        grid,
-        config,
-        run_files(directory, str(name)),
-        simulated=bool(run.get("simulated", False)),
-        on_round=report_round,
+    run: Mapping[str, Any] = context.run_config
+    # Which grid this is decides, not a setting: noise that is only seeded must not reach people.
+    if isinstance(grid, InMemoryGrid):
+        from simulations.flower_run import prepared
+
+        grid, run = prepared(grid, context)
+    file, directory, name = (_given(run, key) for key in ("config", "directory", "name"))
+    config = from_dict(load_toml(Path(file)), source=file)
+    files = run_files(Path(directory), name)
+    simulated = bool(run.get("simulated", False))
+    outcome = run_federation(grid, config, files, simulated=simulated, on_round=report_round)
+    log(INFO, "%s", _spent(files, config.federation.rounds))
+    if simulated:
+        log(INFO, "%s", _ranked(outcome))
+
+
+def _given(run: Mapping[str, Any], key: str) -> str:
+    if not run.get(key):
+        raise ConfigError(
+            f"run configuration: {key!r} is missing; e.g. --run-config \"{key}='...'\""
+        )
+    return str(run[key])
+
+
+def _spent(files: RunFiles, rounds: int) -> str:
+    if not files.ledger.exists():
+        return f"after {rounds} round(s): what was spent is on each device's own ledger"
+    ledger = Ledger.open(files.ledger)
+    header = ledger.header
+    return (
+        f"after {rounds} round(s): {header.unit}-level epsilon {ledger.epsilon():.3g} at delta "
+        f"{header.delta:g} ({header.trust} trust); adapter {files.adapter}, ledger {files.ledger}"
     )
+
+
+def _ranked(outcome: Mapping[str, Any]) -> str:
+    metrics = outcome["metrics"]
+    ranked = ", ".join(f"{name} {metrics[name.lower()]:.3f}" for name in ("HR@10", "NDCG@10"))
+    return f"test {ranked} over {metrics['users']:.0f} people (evaluator only, not released)"
 
 
 def run_files(directory: Path, name: str) -> RunFiles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
 from server.messages import HISTOGRAM, Replies, point_settings, requests
 from server.releases import AlreadyPrivate, Releases, Releasing
-from server.sampling import PoissonSampler
+from server.sampling import PoissonSampler, node_ids
 from server.strategy import PrivateFedOpt, RoundEntry
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, LedgerError, ProtocolError
@@ -27,8 +27,9 @@ from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
 from shared.privacy.histogram import histogram_schema, popularity_bias
-from shared.privacy.plan import Plan, device_plan, histogram_limit, server_plan
+from shared.privacy.plan import Plan, device_plan, server_plan
 from shared.privacy.policy import policy_hash
+from shared.privacy.units import histogram_limit
 
 Vector = npt.NDArray[np.float64]
 BIAS = "item_bias.weight"
@@ -86,7 +87,7 @@ def run_federation(
     ConfigError
         If there is no client, or the settings contradict each other.
     """
-    nodes = list(grid.get_node_ids())
+    nodes = node_ids(grid)
     if not nodes:
         raise ConfigError("no client is connected: start clients, then the run")
     started = time.monotonic()
@@ -130,6 +131,10 @@ def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: 
     """How sums become releases: noised and recorded here, or private when they arrive."""
     plan = server_plan(config, users)
     if plan is not None:
+        if files.checkpoint.exists() and not files.ledger.exists():  # a new one would hide that
+            raise LedgerError(
+                f"{files.ledger}: is missing, {files.checkpoint} is there; restore it"
+            )
         seed = config.seed if simulated else None
         return Releases(plan, policy_hash(config), files.ledger, seed)
     device = device_plan(config, users)
@@ -157,7 +162,7 @@ def _resumed(files: RunFiles, releases: Releasing, simulated: bool) -> ServerSta
 
 def _start_from_popularity(
     grid: Grid,
-    nodes: list[int],
+    nodes: Sequence[int],
     config: ExperimentConfig,
     schema: AdapterSchema,
     state: ServerState,

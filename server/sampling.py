@@ -6,10 +6,17 @@ import secrets
 from collections.abc import Sequence
 
 import numpy as np
+from flwr.serverapp import Grid
 
 from shared.errors import ConfigError
 
 _COHORT = 0x636F686F  # keeps this stream apart from others seeded with (seed, round)
+
+
+def node_ids(grid: Grid) -> Sequence[int]:
+    """Every node of a grid; not copied where the grid gives a sequence, such as a range."""
+    found = grid.get_node_ids()
+    return found if isinstance(found, Sequence) else list(found)
 
 
 class PoissonSampler:

@@ -31,12 +31,13 @@ from server.checkpoint import ServerState, save
 from server.messages import Replies, point_settings, requests
 from server.optimizer import ServerOptimizer
 from server.releases import Releasing
-from server.sampling import PoissonSampler
+from server.sampling import PoissonSampler, node_ids
 from shared.config import ExperimentConfig
+from shared.data.split import evaluated_users
 from shared.errors import ProtocolError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
-from shared.privacy.plan import update_limit
+from shared.privacy.units import update_limit
 
 RoundEntry = dict[str, float]
 
@@ -98,7 +99,7 @@ class PrivateFedOpt(Strategy):
     ) -> Iterable[Message]:
         """Steps 1 and 2: sample the cohort, address it."""
         round_number = self._offset + server_round
-        self._cohort = self._sampler.draw(round_number, list(grid.get_node_ids()))
+        self._cohort = self._sampler.draw(round_number, node_ids(grid))
         self.state.bytes_down += len(self._cohort) * 4 * self.schema.dim
         return requests(
             self._cohort,
@@ -165,7 +166,7 @@ class PrivateFedOpt(Strategy):
         self._evaluated = []
         if not self._validates(round_number):
             return []
-        self._evaluated = list(grid.get_node_ids())
+        self._evaluated = self._asked(grid)
         return self._ask_ranks(self._evaluated, arrays, "validation", round_number)
 
     def aggregate_evaluate(
@@ -192,11 +193,16 @@ class PrivateFedOpt(Strategy):
         return self.state.adapter
 
     def evaluate(self, grid: Grid, adapter: np.ndarray, phase: str) -> dict[str, float]:
-        """Ranking metrics of an adapter over all users: evaluator only, not released."""
-        nodes = list(grid.get_node_ids())
+        """Ranking metrics over `data.evaluated_users`: evaluator only, not released."""
+        nodes = self._asked(grid)
         messages = self._ask_ranks(nodes, self.arrays(adapter), phase, self.state.round_number)
         replies = Replies(grid.send_and_receive(messages), nodes, self._merge)
         return ranking_metrics(*replies.ranks())
+
+    def _asked(self, grid: Grid) -> list[int]:
+        """The nodes whose held-out items are ranked: all of them, or evenly spread ones."""
+        nodes = node_ids(grid)
+        return [nodes[i] for i in evaluated_users(len(nodes), self.config.data.evaluated_users)]
 
     def _ask_ranks(
         self, nodes: list[int], arrays: ArrayRecord, phase: str, round_number: int

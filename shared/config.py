@@ -13,7 +13,6 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -34,10 +33,26 @@ class DataConfig:
 
     spec: str = "world"
     users: Count | None = None  # only the first N users of the log (or the world's size)
-    world_seed: int = 0
+    world_seed: Annotated[int, Field(ge=0)] = 0
+    world_items: Annotated[int, Field(ge=20)] = 300
+    evaluated_users: Count = 10_000  # metrics and references are over at most this many users
     negatives: Count = 99  # sampled per user for the sampled ranking metrics
     digest: str | None = None  # SHA-256 of the log; filled in when a run starts, then checked
     catalogue: str | None = None  # SHA-256 of the items; filled in when a run starts, then checked
+
+
+@dataclass(frozen=True, config=_STRICT)
+class WorldConfig:
+    """What happens in the synthetic world; ignored for a log. By default none of it does."""
+
+    drift: Annotated[float, Field(ge=0, le=1)] = 0.0  # turn of tastes in a year; 1: new ones
+    scenarios: Annotated[int, Field(ge=1, le=5)] = 1  # occasions, each with tastes of its own
+    contrast: NonNegative = 1.0  # strength of what distinguishes one scenario from another
+    arrivals: Fraction = 0.0  # share of the items that appear in the course of the year
+    slate: Annotated[int, Field(ge=0, le=50)] = 0  # items shown at once; 0: people choose freely
+    temperature: Positive = 2.0  # of the logging policy; high: nearer to uniform
+    exploration: Annotated[float, Field(ge=0, le=1)] = 0.2  # its share of uniformly random choice
+    position_bias: NonNegative = 0.5  # eta: place p, from 0, is examined with chance (1 + p)^-eta
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -47,6 +62,8 @@ class ModelConfig:
     backbone: str = "minilm"  # the bundled weights, a local folder, or a hub id with @revision
     backbone_sha256: str | None = None  # of its weights; filled in when a run starts, then checked
     layers: Annotated[int, Field(ge=0)] = 2  # the first k transformer layers; 0 keeps all
+    weights: Literal["full", "int8", "int4"] = "full"  # precision of the frozen layers in memory
+    instruction: str = ""  # text whose frozen word embeddings stand before the items
     max_length: Annotated[int, Field(ge=2, le=512)] = 50  # L, items per window
     lora_rank: Annotated[int, Field(ge=0)] = 8  # 0: the backbone is not adapted
     lora_alpha: Positive = 16.0
@@ -136,10 +153,15 @@ class PrivacyConfig:
 class EngineConfig:
     """How the work is done. Changes speed and memory, never a guarantee."""
 
-    engine: Literal["cohort", "sequential"] = "cohort"
+    engine: Literal["cohort", "sequential", "ray"] = "cohort"
     micro_batch: Annotated[int, Field(ge=0)] = 0  # clients at once; 0 chooses
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # 0 leaves torch's default
+    dtype: Literal["float32", "bf16"] = "float32"  # what the frozen backbone computes in
+    checkpointing: bool = False  # recompute a layer's activations instead of keeping them
+    workers: Annotated[int, Field(ge=0)] = 0  # processes of the Ray engine; 0 chooses
+    cpus_per_client: Count = 1
+    gpus_per_client: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -176,6 +198,7 @@ class ExperimentConfig:
     """
 
     data: DataConfig = DataConfig()
+    world: WorldConfig = WorldConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     federation: FederationConfig = FederationConfig()
@@ -255,6 +278,13 @@ def _check_together(config: ExperimentConfig, source: str) -> None:
             "change one of them"
         )
     _check_unit(config.privacy, config.train, source)
+    hooks = config.engine.engine != "cohort" and config.privacy.unit != "user"
+    if hooks and config.engine.checkpointing:
+        raise ConfigError(
+            f"{source}: engine.checkpointing = true does not go with privacy.unit = "
+            f"{config.privacy.unit} on engine.engine = {config.engine.engine}: its per-example "
+            "gradients come from hooks, which see no recomputed layer; use --engine cohort"
+        )
 
 
 def _check_unit(privacy: PrivacyConfig, train: TrainConfig, source: str) -> None:
@@ -307,4 +337,6 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 def dump_toml(config: ExperimentConfig) -> str:
     """The settings as TOML text that `load_toml` and `from_dict` read back to an equal object."""
+    import tomli_w
+
     return tomli_w.dumps(to_dict(config))

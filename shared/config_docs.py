@@ -28,9 +28,19 @@ MEANINGS = {
     "data.spec": "`world`, a known name (`starling data ls`), or a path to a folder or table",
     "data.negatives": "items sampled per user that the target is ranked against",
     "data.world_seed": "which synthetic world",
+    "data.world_items": "size of the synthetic world's catalogue",
+    "data.evaluated_users": (
+        "metrics and references are over at most this many users, evenly spread over all"
+    ),
     "model.lora_rank": "rank of the corrections to the backbone's layers; 0: not adapted",
     "model.lora_alpha": "the backbone's corrections are scaled by lora_alpha / lora_rank",
-    "model.lora_targets": "names of the backbone's linear layers that are adapted",
+    "model.lora_targets": (
+        "layers that are adapted: roles `query`, `key`, `value`, `output`, `mlp`, `dense`, or names"
+    ),
+    "model.weights": "frozen layers in memory: as they are, or in 8 or 4 bit (`docs/backbones.md`)",
+    "model.instruction": (
+        "text whose frozen word embeddings stand before the items of every history"
+    ),
     "model.item_rank": "rank of the correction to the item table; 0: not corrected",
     "model.seed": "of the initial adapter",
     "model.item_bias": "train one number per item that is added to its score",
@@ -55,9 +65,19 @@ MEANINGS = {
     "privacy.delta": "chance that the bound fails; unset: largest power of ten <= 1 / (9 users)",
     "privacy.histogram_share": "share of the budget spent on the popularity histogram",
     "privacy.clipping_norm": "L2 norm that one person's update is cut down to",
-    "engine.engine": "`cohort` trains clients in batches, `sequential` one at a time",
+    "engine.engine": (
+        "`cohort` trains clients in batches, `sequential` one at a time, `ray` by Flower's "
+        "simulation runtime (engines.md)"
+    ),
     "engine.micro_batch": "clients trained at once; 0 chooses",
     "engine.threads": "of the processor; 0 leaves the default",
+    "engine.dtype": "what the frozen backbone computes in; all that is trained stays float32",
+    "engine.checkpointing": "compute a layer's activations twice instead of keeping them",
+    "engine.workers": "processes of the Ray engine, each with a model of its own; 0 chooses",
+    "engine.cpus_per_client": "processor cores, and threads, of one process of the Ray engine",
+    "engine.gpus_per_client": (
+        "share of a GPU of one process of the Ray engine; 0: equal shares if the device is a GPU"
+    ),
     "engine.device": "where the model runs; `auto` takes the first accelerator found",
     "sweep.epsilons": "one model is trained for each, and each seed; `inf` is not private",
     "sweep.seeds": "repetitions of every epsilon",

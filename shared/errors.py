@@ -4,6 +4,7 @@
     ├── ConfigError             a setting is unknown, out of range or contradicts another
     ├── DataError               an interaction log or catalogue breaks a rule
     ├── ModelError              a backbone is missing, altered or unsupported
+    ├── EngineError             the machinery under a run failed; --resume continues
     ├── ProtocolError           a message is of another schema, round or size, or not finite
     │   └── Declined            a device does not take part: its own budget does not cover it
     └── PrivacyError            exit code 3: a guarantee does not hold
@@ -30,6 +31,12 @@ class DataError(StarlingError, ValueError):
 
 class ModelError(StarlingError):
     """A backbone is missing, altered or unsupported."""
+
+
+class EngineError(StarlingError):
+    """What a run is computed on failed: a worker died, or did not start. `--resume` continues."""
+
+    exit_code = 1
 
 
 class ProtocolError(StarlingError, ValueError):

@@ -1,13 +1,24 @@
-"""Files that a crash leaves whole: the old content or the new one, never a part."""
+"""Files that a crash leaves whole, and folders that one process at a time works in."""
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from shared.errors import ConfigError
+
+LOCK = ".lock"
 
 
 def write_atomically(file: Path, content: bytes | str) -> None:
     """Replace a file's content; when this returns it is on disk.
+
+    A crash leaves the old content or the new one, never a part; so does a full disk.
 
     Parameters
     ----------
@@ -15,15 +26,128 @@ def write_atomically(file: Path, content: bytes | str) -> None:
         Its folder must exist.
     content : bytes or str
         Text is written as UTF-8.
+
+    Raises
+    ------
+    OSError
+        Naming the file, if it cannot be written.
     """
     part = file.with_name(f"{file.name}.part")
-    with part.open("wb") as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with part.open("wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(file)) from None  # a write names no file
     part.replace(file)
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # the new name itself
     finally:
         os.close(folder)
+
+
+def read_record(file: Path, required: Iterable[str]) -> dict[str, Any]:
+    """An object that an interrupted run left as JSON.
+
+    Parameters
+    ----------
+    file : Path
+    required : iterable of str
+        Names that the object must have.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is no JSON object or lacks a name: it was damaged since, as
+        `write_atomically` leaves no part of a file.
+    """
+    try:
+        record = json.loads(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{file}: damaged, not whole JSON; {_RESTORE}") from None
+    missing = [name for name in required if not isinstance(record, dict) or name not in record]
+    if missing:
+        raise ConfigError(f"{file}: damaged, {missing[0]} is missing; {_RESTORE}")
+    found: dict[str, Any] = record
+    return found
+
+
+_RESTORE = "restore it from a copy, or start a new run with another --out"
+
+
+class FolderLock:
+    """Keeps a second process out of a folder; used as a context manager.
+
+    The lock is the operating system's (`flock`) on a file that stays behind: it ends with the
+    process that holds it, however that ends.
+
+    Parameters
+    ----------
+    folder : Path
+        Must exist when the lock is taken.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / LOCK
+        self._handle: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def take(self, *, wait: bool = False) -> bool:
+        """Take the lock; nothing happens if this object holds it already.
+
+        Parameters
+        ----------
+        wait : bool
+            Wait for another process to end instead of refusing.
+
+        Returns
+        -------
+        bool
+            Whether another process had to be waited for.
+
+        Raises
+        ------
+        ConfigError
+            If another process holds it, or the file cannot be written.
+        """
+        if self._handle is not None:
+            return False
+        try:
+            handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._handle = handle  # closed with this object, whatever follows
+            return _lock(handle, wait)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{self._file.parent}: another process is at work in this folder; wait for it to "
+                "end, or stop it"
+            ) from None
+        except OSError as error:
+            raise ConfigError(f"{self._file}: cannot be written ({error.strerror})") from None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._handle is not None:
+            os.close(self._handle)  # ends the lock
+            self._handle = None
+
+
+def _lock(handle: int, wait: bool) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if not wait:
+            raise
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return True
+    return False

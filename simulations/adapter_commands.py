@@ -14,9 +14,10 @@ from rich.table import Table
 from client.adapters import Trained, open_adapter, read_adapter
 from client.evaluate import Phase
 from client.recommend import Recommendation, recommend
-from shared.config import EngineConfig
+from shared.config import DataConfig, EngineConfig
 from shared.data.catalogue import Catalogue
 from shared.data.population import Population
+from shared.data.split import evaluated_users
 from shared.errors import ConfigError
 from shared.metrics import ranking_metrics
 from simulations.engine import CohortEngine
@@ -46,8 +47,8 @@ def evaluate_adapter(
     population = _population(adapter, data, users, world_seed)
     trained = open_adapter(adapter, population)
     engine = CohortEngine(population, trained.recommender, EngineConfig())
-    everyone = range(len(population))
-    ranks = engine.evaluate(everyone, trained.adapter, cast(Phase, phase), trained.config)
+    asked = evaluated_users(len(population), trained.config.data.evaluated_users)
+    ranks = engine.evaluate(asked, trained.adapter, cast(Phase, phase), trained.config)
     metrics = ranking_metrics(*ranks)
     if as_json:
         typer.echo(json.dumps({"data": population.name, "phase": phase, "metrics": metrics}))
@@ -89,11 +90,16 @@ def recommend_items(
 
 def _population(adapter: Path, data: str, users: int | None, world_seed: int | None) -> Population:
     """The users that the adapter was trained on, where the same data is named again."""
-    trained = read_adapter(adapter)[1].data
-    if trained.spec == data:
-        users = trained.users if users is None else users
-        world_seed = trained.world_seed if world_seed is None else world_seed
-    return open_population(data, users, world_seed or 0)
+    trained = read_adapter(adapter)[1]
+    same = trained.data.spec == data
+    # Another log is another experiment: nothing of the trained one's digests holds for it.
+    chosen = DataConfig(
+        spec=data,
+        users=trained.data.users if same and users is None else users,
+        world_seed=(trained.data.world_seed if same else 0) if world_seed is None else world_seed,
+        world_items=trained.data.world_items,
+    )
+    return open_population(chosen, trained.world)
 
 
 def _table(found: list[Recommendation], population: Population, user: str, explain: bool) -> Table:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ import typer
 from shared.config import ExperimentConfig, from_dict, load_toml
 from shared.errors import ConfigError
 from simulations.data_commands import data
+from simulations.settings import override, preset_file
 from simulations.verify_command import verify
 
 
@@ -44,8 +44,10 @@ def _function(name: str) -> Callable[..., None]:
 def simulate(
     data: Annotated[str | None, typer.Option(help="world, a known name, or a path.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Committed settings by name.")] = None,
-    engine: Annotated[str | None, typer.Option(help="cohort | sequential")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Committed settings by name, such as default or local.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="cohort | sequential | ray")] = None,
     unit: Annotated[str | None, typer.Option(help="What is hidden: user | example | both")] = None,
     trust: Annotated[str | None, typer.Option(help="Who adds noise: central | local")] = None,
     epsilon: Annotated[str | None, typer.Option(help="Budgets, such as 1,2,4,8,inf.")] = None,
@@ -60,7 +62,13 @@ def simulate(
     backbone: Annotated[str | None, typer.Option(help="minilm, a folder, or id@revision.")] = None,
     layers: Annotated[int | None, typer.Option(help="Keep the first N layers; 0: all.")] = None,
     device: Annotated[str | None, typer.Option(help="auto | cpu | cuda | mps")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 | bf16, of the backbone.")] = None,
     micro_batch: Annotated[int | None, typer.Option(help="Clients trained at once.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes of the Ray engine.")] = None,
+    cpus_per_client: Annotated[int | None, typer.Option(help="Cores of each of them.")] = None,
+    gpus_per_client: Annotated[
+        float | None, typer.Option(help="Share of a GPU of each, such as 0.25.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder for everything made.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
@@ -71,13 +79,17 @@ def simulate(
     chosen = [name for name in (config, preset, resume) if name is not None]
     if len(chosen) > 1:
         raise ConfigError("--config, --preset and --resume: give one of them")
-    tree = _settings(config, preset, resume)
+    tree = _settings(config, preset, resume, trust)
     flags: dict[str, Any] = {
         "data.spec": data,
         "data.users": users,
         "engine.engine": engine,
         "engine.device": device,
+        "engine.dtype": dtype,
         "engine.micro_batch": micro_batch,
+        "engine.workers": workers,
+        "engine.cpus_per_client": cpus_per_client,
+        "engine.gpus_per_client": gpus_per_client,
         "privacy.unit": unit,
         "privacy.trust": trust,
         "privacy.delta": delta,
@@ -89,7 +101,7 @@ def simulate(
         "sweep.epsilons": None if epsilon is None else _numbers("--epsilon", epsilon, float),
         "sweep.seeds": None if seeds is None else _numbers("--seeds", seeds, int),
     }
-    experiment = _override(tree, {key: value for key, value in flags.items() if value is not None})
+    experiment = override(tree, {key: value for key, value in flags.items() if value is not None})
     _run(
         experiment,
         resume or out or Path("runs") / _default_name(experiment),
@@ -106,45 +118,20 @@ def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: boo
     print_outcome(run_sweep(experiment, directory, resume=resume, quiet=quiet), directory)
 
 
-def _settings(config: Path | None, preset: str | None, resume: Path | None) -> dict[str, Any]:
+def _settings(
+    config: Path | None, preset: str | None, resume: Path | None, trust: str | None
+) -> dict[str, Any]:
     if resume is not None:
         file = resume / "config.toml"
         if not file.is_file():
             raise ConfigError(f"--resume {resume}: holds no run (no config.toml)")
     else:
-        file = config or preset_file(preset or "default")
+        # Noise on every device is far more noise: what is trained under it is another model.
+        usual = "local" if trust == "local" else "default"
+        file = config or preset_file(preset or usual)
     tree = load_toml(file)
     from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything
     return tree
-
-
-def preset_file(name: str) -> Path:
-    """The committed settings of that name.
-
-    Raises
-    ------
-    ConfigError
-        If there are none, listing those there are.
-    """
-    folder = Path(str(resources.files("simulations"))) / "presets"
-    names = sorted(file.stem for file in folder.glob("*.toml"))
-    if name not in names:
-        raise ConfigError(f"--preset {name}: unknown; there are {', '.join(names)}")
-    return folder / f"{name}.toml"
-
-
-def _override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
-    if tree.get("privacy", {}).get("epsilon", math.inf) != math.inf or tree.get("seed", 0) != 0:
-        raise ConfigError(
-            "settings: privacy.epsilon and seed belong to one point; give sweep.epsilons and "
-            "sweep.seeds (or --epsilon and --seeds)"
-        )
-    for key, value in flags.items():
-        section, _, name = key.partition(".")
-        tree.setdefault(section, {})[name] = value
-        # A flag speaks for every point, the noised ones too.
-        tree.get("private", {}).get(section, {}).pop(name, None)
-    return from_dict(tree, source="settings")
 
 
 def _numbers(flag: str, text: str, kind: type[int] | type[float]) -> list[int | float]:

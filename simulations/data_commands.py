@@ -13,14 +13,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shared.data.schema import write_log
+from shared.config import DataConfig, ExperimentConfig
 from shared.data.sources import KnownSource, fetch, known_sources
 from simulations.data_summary import Summary, summarise
-from simulations.sources import WORLD, WORLD_USERS, open_population
-from simulations.world import World
+from simulations.settings import chosen_settings
+from simulations.sources import WORLD, open_population, open_world
+from simulations.world_files import write_world
+from simulations.world_people import SCENARIOS
+from simulations.world_summary import WorldSummary
 
 data = typer.Typer(no_args_is_help=True, help="List, inspect, fetch and make interaction logs.")
 
+_Config = Annotated[Path | None, typer.Option(help="Settings, for the world: a TOML file.")]
+_Preset = Annotated[str | None, typer.Option(help="Committed settings by name, for the world.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
@@ -55,15 +60,31 @@ def _status(source: KnownSource) -> str:
 def inspect(
     spec: Annotated[str, typer.Argument(help="world, a known name, or a path.")],
     users: Annotated[int | None, typer.Option(min=1, help="Only the first N users.")] = None,
-    world_seed: Annotated[int, typer.Option(min=0, help="Of the synthetic world.")] = 0,
+    world_seed: Annotated[int | None, typer.Option(min=0, help="Of the synthetic world.")] = None,
+    config: _Config = None,
+    preset: _Preset = None,
     as_json: _AsJson = False,
 ) -> None:
     """Counts, lengths, sparsity, popularity skew, what was dropped, a few item texts."""
-    summary = summarise(open_population(spec, users, world_seed))
+    settings = chosen_settings(config, preset)
+    if spec == WORLD:
+        population = open_population(_of_world(settings, users, None, world_seed), settings.world)
+    else:
+        population = open_population(DataConfig(spec=spec, users=users))
+    summary = summarise(population)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
         return
     _show(("of", "value"), _readable(summary))
+
+
+def _of_world(
+    settings: ExperimentConfig, users: int | None, items: int | None, seed: int | None
+) -> DataConfig:
+    """The settings' data section with what the command line says in its place."""
+    given = {"users": users, "world_items": items, "world_seed": seed}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(settings.data, spec=WORLD, **chosen)  # type: ignore[arg-type]
 
 
 def _readable(summary: Summary) -> list[tuple[str, str]]:
@@ -83,10 +104,32 @@ def _readable(summary: Summary) -> list[tuple[str, str]]:
         ),
         ("popularity", f"top tenth {summary.top_tenth_share:.1%}, Gini {summary.gini:.2f}"),
         ("repeats dropped", _dropped(summary.duplicates_dropped)),
+        ("test targets", f"{summary.test_targets_unseen:,} that nobody trains on"),
         ("time", _span(summary)),
         ("digest", summary.digest),
     ]
+    if summary.world is not None:
+        rows += _happening(summary.world)
     return rows + [("item text", text) for text in summary.texts]
+
+
+def _happening(world: WorldSummary) -> list[tuple[str, str]]:
+    shares = zip(SCENARIOS, world.scenario_shares, strict=False)
+    rows = [
+        ("arriving", f"{world.items_arriving:,} items in the course of the year"),
+        ("scenarios", ", ".join(f"{name} {share:.1%}" for name, share in shares)),
+    ]
+    if world.slates is None:
+        return [*rows, ("slates", "none: people choose freely")]
+    rates = ", ".join(f"{rate:.1%}" for rate in world.clicked)
+    known = ", ".join(f"{rate:.1%}" for rate in world.click_probability)
+    return [
+        *rows,
+        ("slates", f"{world.slates:,} of {len(world.clicked)} items"),
+        ("clicked, by place", rates),
+        ("expected, by place", known),
+        ("least propensity", f"{world.least_propensity:.2g}"),
+    ]
 
 
 def _dropped(count: int | None) -> str:
@@ -111,13 +154,17 @@ def fetch_command(name: Annotated[str, typer.Argument(help="A known name.")]) ->
 
 @data.command()
 def world(
-    out: Annotated[Path, typer.Option(help="Folder for interactions.csv and items.csv.")],
-    users: Annotated[int, typer.Option(min=1)] = WORLD_USERS,
-    items: Annotated[int, typer.Option(min=20)] = 300,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for interactions.csv, items.csv, slates.csv.")],
+    users: Annotated[int | None, typer.Option(min=1)] = None,
+    items: Annotated[int | None, typer.Option(min=20)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    config: _Config = None,
+    preset: _Preset = None,
 ) -> None:
     """Write a synthetic world in the documented columns."""
-    typer.echo(str(write_log(World(users, items, seed), out)))
+    settings = chosen_settings(config, preset)
+    made = open_world(_of_world(settings, users, items, seed), settings.world)
+    typer.echo(str(write_world(made, out)))
 
 
 def _show(header: tuple[str, str], rows: list[tuple[str, str]]) -> None:

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.config import WorldConfig
 from shared.data.log import InteractionLog
 from shared.data.population import Population
-from shared.data.split import MIN_EVALUATED
+from shared.data.split import MIN_EVALUATED, training_history
 from shared.metrics import gini
+from simulations.world import World
+from simulations.world_people import YEAR
+from simulations.world_summary import WorldSummary, summarise_world
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,11 @@ class Summary:
     duplicates_dropped : int or None
         Rows in which a user met an item again; None unless this is a whole log.
     first_timestamp, last_timestamp : float or None
-        In the log's own unit; None unless this is a whole log.
+        In the log's own unit; None unless this is a whole log or the world, whose year it is.
+    test_targets_unseen : int
+        Users whose test target is in nobody's training history: only its text tells of it.
+    world : WorldSummary or None
+        What happens in a synthetic world, where its settings let more happen than free choice.
     texts : tuple of str
         A few item texts, spread over the catalogue.
     """
@@ -58,6 +66,8 @@ class Summary:
     duplicates_dropped: int | None
     first_timestamp: float | None
     last_timestamp: float | None
+    test_targets_unseen: int
+    world: WorldSummary | None
     texts: tuple[str, ...]
 
 
@@ -66,12 +76,19 @@ def summarise(population: Population, texts: int = 5) -> Summary:
     items = len(population.catalogue)
     lengths = np.empty(len(population), dtype=np.int64)
     popularity = np.zeros(items, dtype=np.int64)
+    trained, targets = np.zeros(items, dtype=bool), np.zeros(items, dtype=np.int64)
     for user in range(len(population)):
         history = population.history(user)
         lengths[user] = len(history)
         popularity[history] += 1  # a history never holds an item twice
+        trained[training_history(history)] = True
+        if len(history) >= MIN_EVALUATED:
+            targets[history[-1]] += 1
     log = population if isinstance(population, InteractionLog) else None
-    span = None if log is None else log.span
+    deep = None
+    if isinstance(population, World) and population.settings != WorldConfig():
+        deep = summarise_world(population)
+    span = (0.0, float(YEAR)) if isinstance(population, World) else log.span if log else None
     shown = np.linspace(0, items - 1, min(texts, items)).astype(int)
     return Summary(
         name=population.name,
@@ -92,6 +109,8 @@ def summarise(population: Population, texts: int = 5) -> Summary:
         duplicates_dropped=None if log is None else log.dropped,
         first_timestamp=span[0] if span else None,
         last_timestamp=span[1] if span else None,
+        test_targets_unseen=int(targets[~trained].sum()),
+        world=deep,
         texts=tuple(population.catalogue.texts[index] for index in shown),
     )
 

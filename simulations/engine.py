@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,43 +19,22 @@ from torch import Tensor
 from client.batches import local_batches, user_windows
 from client.device import update_clip, user_histogram
 from client.evaluate import Phase, held_out, target_ranks
-from client.examples import Client, ExampleTraining, PerExample
 from client.gradients import check_gradients, stacked_gradients
 from client.train import local_update, token_losses
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
 from shared.data.windows import PAD, START, context_window
-from shared.errors import ConfigError, Declined
 from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
-from shared.privacy.plan import by_example
+from shared.privacy.units import by_example
 from shared.update import Update
+from simulations.placement import clients_at_once
+
+if TYPE_CHECKING:
+    from simulations.example_cohort import ExampleCohort
 
 Indices = npt.NDArray[np.int64]
-
-# Activations of one client are about this many float32 per position of a window: measured for
-# two MiniLM layers, forward and backward; the catalogue's logits come on top.
-_FLOATS_PER_POSITION = 40_000
-_MEMORY_BUDGET = 512 * 2**20  # bytes per micro-batch when none is given
-_MAX_AUTOMATIC = 16  # more clients at once gained nothing on a CPU
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then MPS, then the CPU."""
-    absent = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
-    if absent.get(name, False):
-        raise ConfigError(f"engine.device = {name}: not available here; use auto or cpu")
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def device_ledger(state: Path | None, user: int) -> Path | None:
-    """Where the virtual device of a user keeps its ledger in a run's folder of such."""
-    return None if state is None else state / f"{user}.jsonl"
 
 
 class CohortEngine:
@@ -156,7 +135,13 @@ class CohortEngine:
         """Clipped deltas [members, dim] of a cohort, one micro-batch at a time."""
         clip = update_clip(config)
         if by_example(config):
-            for members, deltas in self._by_example(users, adapter, round_number, config, state):
+            length, windows = config.model.max_length, config.train.max_windows
+            # A gradient for every window, clipped and summed, comes on top of the activations.
+            extra = 3 * 4 * self.schema.dim
+            size = clients_at_once(self.recommender, windows, length, self._config, extra)
+            for members, deltas in self._examples.deltas(
+                users, adapter.to(self.device), round_number, config, state, size
+            ):
                 yield members, (clip(deltas) if clip else deltas)
             return
         step = self._trainer(adapter.to(self.device), config)
@@ -164,35 +149,13 @@ class CohortEngine:
             deltas = step(inputs, targets)
             yield members, (clip(deltas) if clip else deltas)
 
-    def _by_example(
-        self,
-        users: Sequence[int],
-        adapter: Tensor,
-        round_number: int,
-        config: ExperimentConfig,
-        state: Path | None,
-    ) -> Iterator[tuple[list[int], Tensor]]:
-        """Example-level deltas [members, dim] of those whose own budgets cover the round."""
-        training = ExampleTraining(config, len(self.population), simulated=True)
-        size = self._micro_batch(config, windows=config.train.max_windows)
-        # Like sizes share a micro-batch: less padding.
-        order = sorted(users, key=lambda user: len(self.population.history(user)))
-        for start in range(0, len(order), size):
-            clients = [self._client(user, state) for user in order[start : start + size]]
-            members, deltas = training.deltas(
-                self._per_example, adapter.to(self.device), clients, round_number
-            )
-            if members:
-                yield members, deltas
-
-    def _client(self, user: int, state: Path | None) -> Client:
-        return Client(user, self.population.history(user), device_ledger(state, user))
-
     @cached_property
-    def _per_example(self) -> PerExample:
+    def _examples(self) -> ExampleCohort:
+        from simulations.example_cohort import ExampleCohort  # plans and accountants enter here
+
         per_example = stacked_gradients(self.recommender, self.schema)
         check_gradients(per_example, self.recommender, self.schema, length=6)
-        return per_example
+        return ExampleCohort(self.population, per_example)
 
     def _trainer(
         self, adapter: Tensor, config: ExperimentConfig
@@ -220,11 +183,13 @@ class CohortEngine:
         for user in users:
             cut = user_windows(self.population.history(user), config)
             batches[user] = local_batches(cut, config, round_number, user)
-        # Like sizes share a micro-batch: less padding. Results do not depend on the grouping.
-        order = sorted(users, key=lambda user: batches[user][0].shape[1])
+        # Like sizes share a micro-batch: less padding. The first is its largest, by which the
+        # memory is reckoned. Results do not depend on the grouping.
+        order = sorted(users, key=lambda user: batches[user][0].shape[1], reverse=True)
         start = 0
         while start < len(order):
-            size = self._micro_batch(config, windows=batches[order[start]][0].shape[1])
+            widest = batches[order[start]][0].shape[1]
+            size = clients_at_once(self.recommender, widest, config.model.max_length, self._config)
             members = list(order[start : start + size])
             yield (
                 members,
@@ -240,13 +205,6 @@ class CohortEngine:
             for a in arrays
         ]
         return torch.from_numpy(np.stack(padded)).to(self.device)
-
-    def _micro_batch(self, config: ExperimentConfig, windows: int) -> int:
-        if self._config.micro_batch:
-            return self._config.micro_batch
-        floats = _FLOATS_PER_POSITION + 4 * len(self.population.catalogue)
-        client = 4 * windows * config.model.max_length * floats
-        return max(1, min(_MAX_AUTOMATIC, _MEMORY_BUDGET // client))
 
     @torch.no_grad()
     def evaluate(
@@ -332,18 +290,15 @@ class CohortEngine:
     ) -> tuple[list[int], Update]:
         """Sum of the popularity histograms of those users whose own budgets cover it."""
         items = len(self.population.catalogue)
+        if by_example(config):
+            shares = self._examples.histograms(users, config, state)
+        else:
+            histories = ((user, self.population.history(user)) for user in users)
+            shares = ((user, user_histogram(history, items)) for user, history in histories)
         total = np.zeros(items, dtype=np.float32)
         largest = 0.0
         members: list[int] = []
-        training = ExampleTraining(config, len(self.population), simulated=True)
-        for user in users:
-            try:
-                if by_example(config):
-                    mine = training.histogram(self._client(user, state), items)
-                else:
-                    mine = user_histogram(self.population.history(user), items)
-            except Declined:
-                continue
+        for user, mine in shares:
             members.append(user)
             largest = max(largest, float(np.linalg.norm(mine.astype(np.float64))))
             total += mine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -16,8 +16,11 @@ from flwr.supercore.task_identity import TaskIdentity
 from client.app import create_app
 from client.device import Device
 from client.messages import Request, parse, ranks_reply, update_reply
+from shared.config import ModelConfig
 from shared.errors import Declined, ProtocolError
-from simulations.engine import CohortEngine, device_ledger
+from simulations.engine import CohortEngine
+from simulations.example_cohort import device_ledger, devices_folder
+from simulations.workbench import Workbench
 
 _RUN_ID = 1
 SERVER_NODE = 1
@@ -183,7 +186,21 @@ class SequentialGrid(VirtualGrid):
 GRIDS: dict[str, type[VirtualGrid]] = {"cohort": CohortGrid, "sequential": SequentialGrid}
 
 
-def run_app(app: ServerApp, grid: VirtualGrid, run_config: dict[str, str | bool]) -> None:
+@contextlib.contextmanager
+def open_grid(
+    bench: Workbench, model: ModelConfig, run_config: Mapping[str, str | bool]
+) -> Iterator[Grid]:
+    """The grid of one run on the engine that the settings name."""
+    name = bench.config.engine.engine
+    if name != "ray":
+        state = devices_folder(Path(str(run_config["directory"])), str(run_config["name"]))
+        yield GRIDS[name](bench.engine(model), state)
+        return
+    with bench.ray().grid(len(bench.population), run_config) as grid:
+        yield grid
+
+
+def run_app(app: ServerApp, grid: Grid, run_config: Mapping[str, str | bool]) -> None:
     """Run an unmodified ServerApp over a grid, in this process.
 
     Flower fills in the identity of the running task itself only inside its own processes; this is

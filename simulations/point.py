@@ -7,25 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from flwr.serverapp import ServerApp
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from server.app import app as server_app
 from server.app import run_files
 from server.progress import Listener, listener
 from shared.config import ExperimentConfig, dump_toml
-from shared.files import write_atomically
+from shared.errors import ConfigError
+from shared.files import read_record, write_atomically
 from shared.model.adapter import current
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
-from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
+from shared.privacy.device_ledgers import DeviceLedgers
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, seal
-from simulations.grid import GRIDS, run_app
+from simulations.example_cohort import devices_folder
+from simulations.grid import open_grid, run_app
+from simulations.names import point_name
 from simulations.workbench import Workbench
 
-
-def point_name(epsilon: float, seed: int) -> str:
-    """Name of a point's files, such as `eps-8-seed-0`; different for any two points."""
-    return f"eps-{repr(epsilon).removesuffix('.0').replace('+', '')}-seed-{seed}"
+_CLAIMED = ("epsilon_target", "unit", "delta", "relation", "trust", "seed", "metrics")
 
 
 def run_point(
@@ -52,51 +52,86 @@ def run_point(
         The point as `results.json` holds it.
     """
     name = point_name(config.privacy.epsilon, config.seed)
-    sealed = directory / "points" / f"{name}.sealed.json"
     # Sealed once: a later resumption must not vouch for a ledger that was altered since.
-    if not sealed.exists():
+    if not is_finished(directory, name):
         files = run_files(directory, name)
-        _federate(bench, config, directory, name, on_round, app)
-        outcome = json.loads(files.outcome.read_text(encoding="utf-8"))
+        _federate(bench, config, directory, on_round, app)
+        outcome = read_record(files.outcome, _CLAIMED)
         outcome |= _spent_by_all(directory, name, outcome)
         outcome["adapter"] = f"adapters/{name}.safetensors"
-        write_atomically(sealed, json.dumps(outcome))  # infinity inside: ours alone
-    point: dict[str, Any] = json.loads(sealed.read_text(encoding="utf-8"))
-    return point
+        # Infinity inside: ours alone.
+        write_atomically(_sealed_file(directory, name), json.dumps(outcome))
+    return read_point(directory, name)
+
+
+def is_finished(directory: Path, name: str) -> bool:
+    """Whether the point of that name was completed and sealed in a run's folder."""
+    return _sealed_file(directory, name).exists()
+
+
+def read_point(directory: Path, name: str) -> dict[str, Any]:
+    """A finished point as `results.json` holds it.
+
+    Raises
+    ------
+    ConfigError
+        If its file was damaged.
+    """
+    return read_record(_sealed_file(directory, name), (*_CLAIMED, "epsilon", "ledger"))
+
+
+def _sealed_file(directory: Path, name: str) -> Path:
+    return directory / "points" / f"{name}.sealed.json"
 
 
 def _federate(
     bench: Workbench,
     config: ExperimentConfig,
     directory: Path,
-    name: str,
     on_round: Listener,
     app: ServerApp,
 ) -> None:
     """Run the ServerApp; one that completed before checks its ledger and evaluates again."""
+    run_config = prepare(bench, config, directory)
+    token = listener.set(on_round)
+    try:
+        with open_grid(bench, config.model, run_config) as grid:
+            run_app(app, grid, run_config)
+    finally:
+        listener.reset(token)
+
+
+def prepare(bench: Workbench, config: ExperimentConfig, directory: Path) -> dict[str, str | bool]:
+    """Write the initial adapter and the settings of a point; the ServerApp's run configuration.
+
+    Raises
+    ------
+    ConfigError
+        If the folder cannot be written.
+    """
+    name = point_name(config.privacy.epsilon, config.seed)
     files = run_files(directory, name)
-    engine = bench.engine(config.model)
-    if not files.initial.exists():
-        adapter = current(engine.recommender, engine.schema).cpu().numpy()
-        save_file(engine.schema.split(adapter), files.initial)
     settings = files.initial.with_name(f"{name}.toml")
-    settings.write_text(dump_toml(config), encoding="utf-8")
-    run_config: dict[str, str | bool] = {
+    engine = bench.engine(config.model)
+    adapter = current(engine.recommender, engine.schema).cpu().numpy()
+    try:
+        for folder in (files.initial.parent, files.adapter.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(files.initial, save(dict(engine.schema.split(adapter))))
+        write_atomically(settings, dump_toml(config))
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
+    return {
         "config": str(settings),
         "directory": str(directory),
         "name": name,
         "simulated": True,
     }
-    token = listener.set(on_round)
-    try:
-        run_app(app, GRIDS[config.engine.engine](engine, directory / DEVICES / name), run_config)
-    finally:
-        listener.reset(token)
 
 
 def _spent_by_all(directory: Path, name: str, outcome: dict[str, Any]) -> dict[str, Any]:
     """What the server's ledger shows, the devices' ledgers, or one beside the other."""
-    file, devices = run_files(directory, name).ledger, directory / DEVICES / name
+    file, devices = run_files(directory, name).ledger, devices_folder(directory, name)
     if not file.exists():
         return _spent(DeviceLedgers.open(devices))
     spent = _spent(Ledger.open(file))

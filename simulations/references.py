@@ -1,4 +1,8 @@
-"""Reference points of the curve: what no federation, no training or no privacy would give."""
+"""Reference points of the curve: what no federation, no training or no privacy would give.
+
+They count, train and rank over the users of `bench.evaluated`: all of them, unless there are more
+than `data.evaluated_users`.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,16 @@ from torch import Tensor
 
 from client.batches import user_windows
 from client.evaluate import Phase
-from client.train import window_loss
+from client.train import token_losses
 from shared.config import ExperimentConfig
 from shared.data.split import MIN_EVALUATED, training_history
 from shared.metrics import ranking_metrics
 from shared.model.adapter import current
 from simulations.engine import CohortEngine
 from simulations.workbench import Workbench
+
+_SCORES = 4  # copies of the scores [length, items] of a window: forward, softmax and backward
+_MEMORY_BUDGET = 512 * 2**20  # bytes for the scores of windows that are trained on at once
 
 Advance = Callable[[int, str], None]  # client updates done, a remark
 
@@ -27,7 +34,7 @@ def popularity(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
     """Rank by how many users trained on an item; no model, exact counts, not private."""
     engine = bench.engine(config.model)
     counts = torch.zeros(len(bench.population.catalogue))
-    for user in bench.users:
+    for user in bench.evaluated:
         counts[torch.tensor(training_history(bench.population.history(user)))] += 1
 
     def score(windows: Tensor, last: Tensor) -> Tensor:
@@ -51,7 +58,7 @@ def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
     )
     config = dataclasses.replace(config, train=alone)
     initial = current(engine.recommender, engine.schema)
-    able = [u for u in bench.users if len(bench.population.history(u)) >= MIN_EVALUATED]
+    able = [u for u in bench.evaluated if len(bench.population.history(u)) >= MIN_EVALUATED]
     ranks: dict[Phase, tuple[list[int], list[int]]] = {"validation": ([], []), "test": ([], [])}
     done = 0
     for members, deltas in engine.deltas(able, initial, 0, config):
@@ -80,26 +87,42 @@ def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) ->
         order = rng.permutation(len(inputs))
         for start in range(0, len(order), settings.centralized_batch):
             rows = torch.from_numpy(order[start : start + settings.centralized_batch])
-            loss = window_loss(
-                engine.recommender,
-                engine.schema.unflatten(theta),
-                inputs[rows].to(engine.device),
-                targets[rows].to(engine.device),
-            )
-            (theta.grad,) = torch.autograd.grad(loss, theta)
+            theta.grad = _gradient(engine, theta, inputs[rows], targets[rows])
             optimizer.step()
-        found = engine.evaluate(bench.users, theta.detach(), "validation", config)
+        found = engine.evaluate(bench.evaluated, theta.detach(), "validation", config)
         metrics = ranking_metrics(*found)
         remark = f"epoch {epoch + 1}, validation HR@10 {metrics['hr@10']:.3f}"
-        advance(len(bench.users), remark)
+        advance(len(bench.evaluated), remark)
         score = metrics["hr@10"] + metrics["ndcg@10"]
         if score > best[0]:
             best = score, theta.detach().clone()
     return _evaluate(engine, bench, best[1], config) | {"epochs": settings.centralized_epochs}
 
 
+def _gradient(engine: CohortEngine, theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Of the mean loss over all targets of a batch of windows [n, length], [dim].
+
+    A large catalogue is gone through in several pieces, so that its scores fit into memory.
+    """
+    window = 4 * _SCORES * inputs.shape[1] * len(engine.population.catalogue)  # bytes
+    piece = max(1, _MEMORY_BUDGET // window)
+    counted = (targets >= 0).sum().clamp(min=1).to(engine.device)
+    total = torch.zeros_like(theta)
+    for start in range(0, len(inputs), piece):
+        part, wanted = inputs[start : start + piece], targets[start : start + piece]
+        losses = token_losses(
+            engine.recommender,
+            engine.schema.unflatten(theta),
+            part.to(engine.device),
+            wanted.to(engine.device),
+        )
+        (gradient,) = torch.autograd.grad(losses.sum() / counted, theta)
+        total += gradient
+    return total
+
+
 def _pooled(bench: Workbench, config: ExperimentConfig) -> tuple[Tensor, Tensor]:
-    cuts = [user_windows(bench.population.history(user), config) for user in bench.users]
+    cuts = [user_windows(bench.population.history(user), config) for user in bench.evaluated]
     inputs = np.concatenate([cut.inputs for cut in cuts])
     targets = np.concatenate([cut.targets for cut in cuts])
     return torch.from_numpy(inputs), torch.from_numpy(targets)
@@ -108,8 +131,8 @@ def _pooled(bench: Workbench, config: ExperimentConfig) -> tuple[Tensor, Tensor]
 def _evaluate(
     engine: CohortEngine, bench: Workbench, adapter: Tensor, config: ExperimentConfig
 ) -> dict[str, Any]:
-    test = engine.evaluate(bench.users, adapter, "test", config)
-    validation = engine.evaluate(bench.users, adapter, "validation", config)
+    test = engine.evaluate(bench.evaluated, adapter, "test", config)
+    validation = engine.evaluate(bench.evaluated, adapter, "validation", config)
     return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
 
 
@@ -119,8 +142,8 @@ def _both(
     score: Callable[[Tensor, Tensor], Tensor],
     config: ExperimentConfig,
 ) -> dict[str, Any]:
-    test = engine.ranks(bench.users, score, "test", config)
-    validation = engine.ranks(bench.users, score, "validation", config)
+    test = engine.ranks(bench.evaluated, score, "test", config)
+    validation = engine.ranks(bench.evaluated, score, "validation", config)
     return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
 
 

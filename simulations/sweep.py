@@ -16,9 +16,11 @@ import torch
 from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_dict
 from shared.data.split import MIN_EVALUATED
 from shared.errors import ConfigError
-from shared.files import write_atomically
+from shared.files import LOCK, FolderLock, read_record, write_atomically
+from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.plan import device_plan, server_plan
-from simulations.point import run_point
+from simulations.names import point_name
+from simulations.point import is_finished, read_point, run_point
 from simulations.progress import SweepProgress
 from simulations.references import REFERENCES, planned_updates
 from simulations.report import draw_curve, write_report
@@ -46,37 +48,76 @@ def run_sweep(
     Raises
     ------
     ConfigError
-        If the folder holds another experiment, or one and `resume` is false, or a setting does
-        not fit the data. Nothing was made then.
+        If the folder holds another experiment, or one and `resume` is false, or another process
+        works in it, or a setting does not fit the data. Nothing was made then.
     """
     _refuse_another(config, directory, resume)
-    bench = Workbench(config)
+    with FolderLock(directory) as lock:
+        if resume:
+            lock.take()
+        with Workbench(config) as bench:
+            settings = _points(bench.config, bench)
+            load_or_create_signing_key()  # a key that cannot be had is an error now, not in an hour
+            if config.engine.engine == "ray":
+                bench.ray()  # nor is a machine that is too small for it
+            _make_folders(directory)
+            lock.take()
+            _refuse_another(config, directory, resume)  # of two that start at once, one is second
+            return _sweep(bench, settings, directory, quiet)
+
+
+def _sweep(
+    bench: Workbench, settings: list[ExperimentConfig], directory: Path, quiet: bool
+) -> dict[str, Any]:
+    """Everything that is written, in a folder that is ours."""
     config = bench.config  # with the digests of data and weights
-    settings = _points(config, bench)
+    _save_settings(config, directory)
     results = _opening(config, bench)
-    _prepare(config, directory)
-    _write(results, directory)
     references = config.sweep.references
+    points = _finished(settings, directory)
+    results["references"] = {
+        name: read_record(file, _REFERENCE)
+        for name in references
+        if (file := _reference_file(directory, name)).exists()
+    }
+    results["points"] = list(points.values())
+    _write(results, directory)  # never less than an interrupted run had written
     users = len(bench.population)
-    work = [planned_updates(name, config, users) for name in references]
+    work = [planned_updates(name, config, len(bench.evaluated)) for name in references]
     work += [_planned_updates(point, users) for point in settings]
     with SweepProgress(sum(work), quiet=quiet) as progress:
         for name in references:
             progress.point(name.replace("_", " "))
             results["references"][name] = _reference(name, bench, config, directory, progress)
-            progress.reach(sum(work[: len(results["references"])]))
-        for point in settings:
+            progress.reach(sum(work[: references.index(name) + 1]))
+        for number, point in enumerate(settings, start=len(references)):
             progress.point(f"epsilon {point.privacy.epsilon:g}, seed {point.seed}")
-            results["points"].append(
-                run_point(bench, point, directory, lambda entry: _tell(entry, progress))
-            )
-            progress.reach(sum(work[: len(references) + len(results["points"])]))
+            label = point_name(point.privacy.epsilon, point.seed)
+            points[label] = run_point(bench, point, directory, lambda entry: _tell(entry, progress))
+            results["points"] = list(points.values())
+            progress.reach(sum(work[: number + 1]))
             _write(results, directory)
     results["complete"] = True
-    _write(results, directory)
     draw_curve(_finite(results), directory / "curve.png")
     write_report(_finite(results), directory)
+    _write(results, directory)
     return results
+
+
+_REFERENCE = ("metrics", "validation")
+
+
+def _reference_file(directory: Path, name: str) -> Path:
+    return directory / "points" / f"reference-{name}.json"
+
+
+def _finished(settings: list[ExperimentConfig], directory: Path) -> dict[str, dict[str, Any]]:
+    """The points that were completed before, by name in the order of the sweep.
+
+    They are completed in that order, so that those that follow are appended.
+    """
+    names = [point_name(point.privacy.epsilon, point.seed) for point in settings]
+    return {name: read_point(directory, name) for name in names if is_finished(directory, name)}
 
 
 def _planned_updates(point: ExperimentConfig, users: int) -> int:
@@ -86,14 +127,65 @@ def _planned_updates(point: ExperimentConfig, users: int) -> int:
 def _refuse_another(config: ExperimentConfig, directory: Path, resume: bool) -> None:
     saved = directory / "config.toml"
     if not saved.exists():
+        _refuse_foreign(directory)
         return
     if not resume:
         raise ConfigError(
             f"{directory}: holds a run already; continue it with --resume {directory}, "
             "or choose another --out"
         )
-    if from_dict(load_toml(saved), str(saved)) != config:
-        raise ConfigError(f"{saved}: differs from these settings; choose another --out")
+    then, now = (to_dict(found) for found in (from_dict(load_toml(saved), str(saved)), config))
+    if then != now:
+        raise ConfigError(
+            f"{saved}: differs from these settings in {_difference(then, now)}; resume with the "
+            "old ones, or choose another --out"
+        )
+    _refuse_edited(saved, _finite(now), directory / "results.json")
+
+
+def _refuse_edited(saved: Path, now: dict[str, Any], made: Path) -> None:
+    """What was made so far says under which settings; a damaged file is written anew."""
+    try:
+        then = json.loads(made.read_bytes())["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if then != now:
+        raise ConfigError(
+            f"{saved}: was edited since the run started, in {_difference(then, now)}; put that "
+            "back, or start a new run with another --out"
+        )
+
+
+_MADE_FIRST = {"points", "adapters", LOCK, "config.toml.part"}  # before config.toml is there
+
+
+def _refuse_foreign(directory: Path) -> None:
+    """A folder with somebody's files in it is not ours to write to."""
+    try:
+        found = sorted(file.name for file in directory.iterdir())
+        found += sorted(
+            f.name for name in ("points", "adapters") for f in directory.glob(f"{name}/*")
+        )
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
+    if foreign := [name for name in found if name not in _MADE_FIRST]:
+        raise ConfigError(
+            f"{directory}: holds other files, such as {foreign[0]}; choose a new or empty --out"
+        )
+
+
+def _difference(then: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first setting that differs, such as `federation.rounds (2 then, 5 now)`."""
+    for name in then | now:
+        one, other = then.get(name), now.get(name)
+        if one == other:
+            continue
+        if isinstance(one, dict) and isinstance(other, dict):
+            return f"{name}.{_difference(one, other)}"
+        return f"{name} ({one} then, {other} now)"
+    return "nothing"
 
 
 def _points(config: ExperimentConfig, bench: Workbench) -> list[ExperimentConfig]:
@@ -118,20 +210,26 @@ def _refuse_impossible(point: ExperimentConfig, users: int) -> None:
     device_plan(point, users)
 
 
-def _prepare(config: ExperimentConfig, directory: Path) -> None:
-    saved = directory / "config.toml"
+def _make_folders(directory: Path) -> None:
     try:
         for folder in (directory, directory / "points", directory / "adapters"):
             folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
+
+
+def _save_settings(config: ExperimentConfig, directory: Path) -> None:
+    saved = directory / "config.toml"
+    try:
         if not saved.exists():
-            saved.write_text(dump_toml(config), encoding="utf-8")
+            write_atomically(saved, dump_toml(config))
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
 
 
 def _opening(config: ExperimentConfig, bench: Workbench) -> dict[str, Any]:
     population = bench.population
-    evaluated = sum(len(population.history(user)) >= MIN_EVALUATED for user in bench.users)
+    evaluated = sum(len(population.history(user)) >= MIN_EVALUATED for user in bench.evaluated)
     return {
         "schema": 1,
         "starling": importlib.metadata.version("starling"),
@@ -161,6 +259,8 @@ def _environment(bench: Workbench) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": str(bench.engine(bench.config.model).device),
+        "dtype": bench.config.engine.dtype,
+        "checkpointing": bench.config.engine.checkpointing,
         "backbone_sha256": bench.backbone_digest,
     }
 
@@ -168,10 +268,9 @@ def _environment(bench: Workbench) -> dict[str, Any]:
 def _reference(
     name: str, bench: Workbench, config: ExperimentConfig, directory: Path, progress: SweepProgress
 ) -> dict[str, Any]:
-    file = directory / "points" / f"reference-{name}.json"
+    file = _reference_file(directory, name)
     if file.exists():
-        done: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return done
+        return read_record(file, _REFERENCE)
     started = time.monotonic()
     found = REFERENCES[name](bench, config, progress.advance)
     found["seconds"] = time.monotonic() - started

@@ -11,6 +11,7 @@ from shared.errors import LedgerError
 from shared.privacy.chain import Chain
 from shared.privacy.device_ledgers import DEVICES, device_files
 from shared.privacy.policy import policy_hash
+from simulations.names import point_name
 from simulations.verify_claims import claimed_files, plain_file
 
 
@@ -69,8 +70,6 @@ def _ledgers_in(directory: Path) -> set[str]:
 def _expected_names(
     unfinished: dict[tuple[float, int], ExperimentConfig],
 ) -> dict[str, ExperimentConfig]:
-    from simulations.point import point_name  # torch and Flower enter here
-
     names = {}
     for point, config in unfinished.items():
         names[f"ledger-{point_name(*point)}.jsonl"] = config

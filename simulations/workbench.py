@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import torch
 
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.population import Population
+from shared.data.split import evaluated_users
 from shared.errors import ConfigError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
-from simulations.engine import CohortEngine, choose_device
+from simulations.engine import CohortEngine
 from simulations.memory import keep_freed_memory
+from simulations.placement import choose_device, place
 from simulations.sources import open_population
+
+if TYPE_CHECKING:
+    from simulations.ray_engine import RayEngine
 
 
 class Workbench:
@@ -27,9 +34,7 @@ class Workbench:
 
     def __init__(self, config: ExperimentConfig) -> None:
         self.config = config
-        self.population: Population = open_population(
-            config.data.spec, config.data.users, config.data.world_seed
-        )
+        self.population: Population = open_population(config.data, config.world)
         if config.engine.threads:
             torch.set_num_threads(config.engine.threads)
         keep_freed_memory()
@@ -37,6 +42,7 @@ class Workbench:
         self.config = self._identified(config)
         self.vectors = item_vectors(self.population.catalogue.texts, self._source)
         self._engines: dict[ModelConfig, CohortEngine] = {}
+        self._ray: RayEngine | None = None
 
     def _identified(self, config: ExperimentConfig) -> ExperimentConfig:
         """The settings with the digests of what they name: another log is another experiment."""
@@ -56,6 +62,11 @@ class Workbench:
         return range(len(self.population))
 
     @property
+    def evaluated(self) -> list[int]:
+        """The users that metrics and references are about: `data.evaluated_users` of all."""
+        return evaluated_users(len(self.population), self.config.data.evaluated_users)
+
+    @property
     def backbone_digest(self) -> str:
         """SHA-256 (hex) of the backbone's weights."""
         return self._source.digest
@@ -66,11 +77,31 @@ class Workbench:
             raise ConfigError("private.model.backbone: one backbone per experiment")
         if model not in self._engines:
             recommender = build_recommender(self._source, self.vectors, model)
-            device = choose_device(self.config.engine.device)
-            self._engines[model] = CohortEngine(
-                self.population, recommender.to(device), self.config.engine
-            )
+            place(recommender, self.config.engine)
+            self._engines[model] = CohortEngine(self.population, recommender, self.config.engine)
         return self._engines[model]
+
+    def ray(self) -> RayEngine:
+        """Ray and its workers, started when first asked for."""
+        if self._ray is None:
+            from simulations.ray_engine import RayEngine  # Flower enters here
+
+            engine = self.config.engine
+            self._ray = RayEngine(engine, choose_device(engine.device))
+        return self._ray
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ray is not None:
+            self._ray.close()
+            self._ray = None
 
 
 def _same(name: str, stated: str | None, found: str) -> str:

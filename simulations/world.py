@@ -13,37 +13,40 @@ is what the latest items make a user want: more of the same genre, setting and h
 theme that tends to follow. So popularity, text, collaboration between users and order all help to
 predict, each to a degree, and the truth is known: `true_probabilities`.
 
+Settings (`WorldConfig`) let more happen: tastes that drift, several scenarios, items that arrive
+during the year, and slates shown by a logging policy instead of free choice. `docs/world.md` has
+the equations; `world_people` and `world_slates` the parts.
+
 Histories are generated on demand and kept nowhere. A history depends only on the world's seed, its
-items and the user's index, not on how many users there are.
+items, its settings and the user's index, not on how many users there are.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.config import WorldConfig
 from shared.data.catalogue import Catalogue
 from shared.data.population import check_user
+from shared.data.split import evaluated_users
 from shared.errors import DataError
-from simulations.world_items import GENRES, HIDDEN, MOODS, SETTINGS, THEMES, draw_items
+from simulations.world_laws import Laws, attraction
+from simulations.world_people import LONGEST, SHORTEST, YEAR, Person, draw_person, steps_of
+from simulations.world_slates import FREE, Interactions, SlatePolicy, Slates, examination
 
-_VERSION = 1  # of the generator: raise it with any change to what a seed gives
-_ITEMS, _USER = 0x6974656D, 0x75736572  # keep random streams of one seed apart
+# Of the generator: raise the first with any change to what a seed gives, the second with one to
+# what it gives where settings let more happen.
+_VERSION, _EFFECTS_VERSION = 1, 1
+_SLATES = 0x736C6174  # keeps this stream apart from others of one seed
 
-MIN_ITEMS = 20
-SHORTEST, LONGEST = 5, 60  # interactions in a history
-_LENGTH_LOG_MEAN, _LENGTH_LOG_SD = 3.1, 0.5
-
-# The difficulty. Fixed before any model was tuned on the world; see docs/data.md for what it gives.
-_ZIPF = 0.9
-_TASTE = {"genre": 0.7, "theme": 0.5, "mood": 0.3, "setting": 0.3, "hidden": 0.7}  # sd
-_PULL = {"genre": 1.0, "theme": 0.8, "mood": 0.0, "setting": 1.0, "hidden": 1.2}
-_FOLLOW = 2.0  # pull towards the theme that tends to follow
-_DECAY = 0.6
+MIN_ITEMS = 20  # at the start of the year
 
 
 class World:
@@ -57,29 +60,40 @@ class World:
         At least 20.
     seed : int
         At least 0.
+    settings : WorldConfig, optional
+        By default nothing but what the module's docstring says.
 
     Raises
     ------
     DataError
-        For a parameter out of range.
+        For a parameter out of range, or a catalogue too small for arrivals and slates.
     """
 
-    def __init__(self, users: int = 600, items: int = 300, seed: int = 0) -> None:
+    def __init__(
+        self,
+        users: int = 600,
+        items: int = 300,
+        seed: int = 0,
+        settings: WorldConfig | None = None,
+    ) -> None:
         _check("users", users, 1)
         _check("items", items, MIN_ITEMS)
         _check("seed", seed, 0)
+        self.settings = settings or WorldConfig()
         self._users, self._seed = users, seed
-        rng = np.random.default_rng((_ITEMS, seed))
-        drawn = draw_items(items, rng, _ZIPF)
-        self._catalogue = drawn.catalogue
-        self._features = np.concatenate([drawn.visible, drawn.hidden], axis=1)  # [items, features]
-        self._appeal = drawn.popularity  # [items]
-        self._pull = self._features * _per_feature(_PULL)  # [items, features]
-        following = rng.permutation(len(THEMES))
-        themes = slice(len(GENRES), len(GENRES) + len(THEMES))
-        self._pull[:, themes][:, following] += _FOLLOW * self._features[:, themes]
-        self._taste_sd = _per_feature(_TASTE)
-        self._longest = min(LONGEST, items // 2)
+        self._laws = Laws(items, seed, self.settings)
+        first = int((self.arrivals == 0).sum())
+        _check("items from the start (what world.arrivals leaves)", first, MIN_ITEMS)
+        self._longest = _most_steps(first, self.settings.slate)
+
+    @property
+    def arrivals(self) -> NDArray[np.int64]:
+        """When each item appears, in seconds of the year, int64 [items]; most at 0."""
+        return self._laws.arrivals
+
+    def policy(self, temperature: float, exploration: float) -> SlatePolicy:
+        """A policy over this world's popularity: with its own settings, the one that logged."""
+        return SlatePolicy(self._laws.appeal, temperature, exploration)
 
     @property
     def name(self) -> str:
@@ -89,19 +103,27 @@ class World:
     @property
     def catalogue(self) -> Catalogue:
         """The items, the same for every number of users."""
-        return self._catalogue
+        return self._laws.catalogue
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of the generator's version and parameters, and of the catalogue."""
-        content = [_VERSION, self._users, self._seed, self._catalogue.digest]
+        content = [_VERSION, self._users, self._seed, self._laws.catalogue.digest]
+        if self.settings != WorldConfig():
+            content += [_EFFECTS_VERSION, json.dumps(dataclasses.asdict(self.settings))]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    @property
+    @cached_property
     def interactions(self) -> int:
-        """The expected number of interactions: counting them would mean generating them."""
+        """The expected number of interactions: counting them would mean generating them.
+
+        With slates it is an estimate from at most 200 users.
+        """
+        if self.settings.slate:
+            asked = evaluated_users(self._users, 200)
+            return round(self._users * float(np.mean([len(self.history(user)) for user in asked])))
         quantiles = [NormalDist().inv_cdf((k + 0.5) / 1000) for k in range(1000)]
-        return round(self._users * float(np.mean([self._length(z) for z in quantiles])))
+        return round(self._users * float(np.mean([steps_of(z, self._longest) for z in quantiles])))
 
     def __len__(self) -> int:
         return self._users
@@ -125,29 +147,109 @@ class World:
         raise DataError(f"world: no user {user_id!r}; users are u0 to u{self._users - 1}")
 
     def history(self, user: int) -> NDArray[np.int64]:
-        """Item indices, oldest first, int64 [5 to 60], read-only, generated anew at every call.
+        """Item indices, oldest first, int64 [n], read-only, generated anew at every call.
+
+        n is 5 to 60; with slates it is the number of clicks, which may be 0.
 
         Raises
         ------
         DataError
             If the index is outside [0, len).
         """
-        rng, length, logits = self._draw(user)
-        # In (0, 1], so that an item of weight zero (met already) is never drawn below.
-        chances = 1.0 - rng.random(length)
-        history = np.empty(length, dtype=np.int64)
-        interest = np.zeros(self._features.shape[1])
-        for step in range(length):
-            cumulative = np.exp(logits + self._features @ interest).cumsum()
-            item = cumulative.searchsorted(chances[step] * cumulative[-1])
-            history[step] = item
-            logits[item] = -np.inf
-            interest = _DECAY * interest + self._pull[item]
+        history = self.interactions_of(user).items
         history.flags.writeable = False  # as the histories of a log are
         return history
 
-    def true_probabilities(self, user: int, context: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What the user would really do next, had they met the items of `context` until now.
+    def interactions_of(self, user: int) -> Interactions:
+        """The history with times, scenarios and positions.
+
+        Raises
+        ------
+        DataError
+            If the index is outside [0, len).
+        """
+        if self.settings.slate:
+            return self.slates(user).interactions
+        person = self._person(user)
+        utilities = self._laws.utilities(person)
+        # In (0, 1], so that an item of weight zero (met already) is never drawn below.
+        chances = 1.0 - person.rng.random(person.steps)
+        items = np.empty(person.steps, dtype=np.int64)
+        met = np.zeros(len(self.catalogue), dtype=bool)
+        interest = self._laws.interest(items[:0])
+        for step in range(person.steps):
+            time, scenario = int(person.times[step]), int(person.scenarios[step])
+            utility = utilities(time, scenario) + self._laws.pulled(interest)
+            utility[met] = -np.inf
+            if self.settings.arrivals:
+                utility[self.arrivals > time] = -np.inf
+            cumulative = np.exp(utility).cumsum()
+            item = int(cumulative.searchsorted(chances[step] * cumulative[-1]))
+            items[step] = item
+            met[item] = True
+            interest = self._laws.after(interest, item)
+        free = np.full(person.steps, FREE, dtype=np.int64)
+        return Interactions(items, person.times, person.scenarios, free)
+
+    def slates(self, user: int) -> Slates:
+        """All that the logging policy showed to a user, with every chance.
+
+        Raises
+        ------
+        DataError
+            If the index is outside [0, len), or the world has no slates.
+        """
+        size = self._slate()
+        person = self._person(user)
+        utilities = self._laws.utilities(person)
+        policy = self.policy(self.settings.temperature, self.settings.exploration)
+        rng = np.random.default_rng((_SLATES, self._seed, user))
+        looked_at = examination(size, self.settings.position_bias)
+        shape = (person.steps, size)
+        items, clicks = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=bool)
+        propensities, chances = np.empty(shape), np.empty(shape)
+        unmet = np.ones(len(self.catalogue), dtype=bool)
+        interest = self._laws.interest(items[:0, 0])
+        for step in range(person.steps):
+            time, scenario = int(person.times[step]), int(person.scenarios[step])
+            shown, propensities[step] = policy.draw(unmet & (self.arrivals <= time), size, rng)
+            utility = utilities(time, scenario) + self._laws.pulled(interest)
+            chances[step] = looked_at * attraction(utility[shown])
+            clicks[step] = rng.random(size) < chances[step]
+            for item in shown[clicks[step]]:
+                unmet[item] = False
+                interest = self._laws.after(interest, int(item))
+            items[step] = shown
+        return Slates(items, propensities, chances, clicks, person.times, person.scenarios)
+
+    def attractions(
+        self, user: int, context: NDArray[np.int64], time: int = 0, scenario: int = 0
+    ) -> NDArray[np.float64]:
+        """Chance that the user clicks each item once it is looked at, float64 [items].
+
+        Parameters
+        ----------
+        user : int
+            In [0, len).
+        context : int64 [n]
+            The items clicked so far, oldest first: the user's own, or others.
+        time : int
+            Seconds of the year, in [0, 31536000).
+        scenario : int
+            In [0, world.scenarios).
+
+        Raises
+        ------
+        DataError
+            If user, time or scenario is out of range, or the world has no slates.
+        """
+        self._slate()
+        return attraction(self._wanted(user, context, time, scenario))
+
+    def true_probabilities(
+        self, user: int, context: NDArray[np.int64], time: int = 0, scenario: int = 0
+    ) -> NDArray[np.float64]:
+        """What the user would freely choose next, had they met the items of `context` until now.
 
         Parameters
         ----------
@@ -155,39 +257,52 @@ class World:
             In [0, len).
         context : int64 [n]
             Any distinct items, oldest first: the user's own history, or another one.
+        time : int
+            Seconds of the year, in [0, 31536000); matters where tastes drift or items arrive.
+        scenario : int
+            In [0, world.scenarios).
 
         Returns
         -------
         float64 [items]
-            Sums to 1; 0 for the items of the context.
+            Sums to 1; 0 for the items of the context and those that have not arrived.
 
         Raises
         ------
         DataError
-            If the user is unknown or the context leaves no item.
+            If user, time or scenario is out of range, or the context leaves no item.
         """
-        _, _, logits = self._draw(user)
-        interest = np.zeros(self._features.shape[1])
-        for item in context:
-            interest = _DECAY * interest + self._pull[item]
-        logits += self._features @ interest
-        logits[context] = -np.inf
-        if np.isneginf(logits).all():
-            raise DataError(f"world: user {user} has met all {len(logits)} items; none is left")
-        weights = np.exp(logits - logits.max())
+        utility = self._wanted(user, context, time, scenario)
+        utility[context] = -np.inf
+        utility[self.arrivals > time] = -np.inf
+        if np.isneginf(utility).all():
+            raise DataError(f"world: user {user} has met all {len(utility)} items; none is left")
+        weights = np.exp(utility - utility.max())
         return np.asarray(weights / weights.sum())
 
-    def _draw(self, user: int) -> tuple[np.random.Generator, int, NDArray[np.float64]]:
-        """A user's random stream, history length and log-attraction to each item [items]."""
-        check_user(user, self._users, self.name)
-        rng = np.random.default_rng((_USER, self._seed, user))
-        length = self._length(rng.standard_normal())
-        taste = self._taste_sd * rng.standard_normal(len(self._taste_sd))
-        return rng, length, self._appeal + self._features @ taste
+    def _wanted(
+        self, user: int, context: NDArray[np.int64], time: int, scenario: int
+    ) -> NDArray[np.float64]:
+        """Utility of every item after a context, [items]."""
+        for name, value, end in (
+            ("time", time, YEAR),
+            ("scenario", scenario, self.settings.scenarios),
+        ):
+            if not 0 <= value < end:
+                raise DataError(f"world: {name} = {value} is outside [0, {end})")
+        utilities = self._laws.utilities(self._person(user))
+        return utilities(time, scenario) + self._laws.pulled(self._laws.interest(context))
 
-    def _length(self, z: float) -> int:
-        length = round(float(np.exp(_LENGTH_LOG_MEAN + _LENGTH_LOG_SD * z)))
-        return min(max(length, SHORTEST), self._longest)
+    def _person(self, user: int) -> Person:
+        check_user(user, self._users, self.name)
+        return draw_person(
+            self._seed, user, self._laws.taste_sd, self.settings.scenarios, self._longest
+        )
+
+    def _slate(self) -> int:
+        if not self.settings.slate:
+            raise DataError("world: no slates are shown in it; set world.slate to 1 or more")
+        return self.settings.slate
 
 
 def _check(name: str, value: int, least: int) -> None:
@@ -195,13 +310,14 @@ def _check(name: str, value: int, least: int) -> None:
         raise DataError(f"world: {name} = {value}; it must be at least {least}")
 
 
-def _per_feature(strengths: dict[str, float]) -> NDArray[np.float64]:
-    """One strength per feature, in the order of the features."""
-    sizes = {
-        "genre": len(GENRES),
-        "theme": len(THEMES),
-        "mood": len(MOODS),
-        "setting": len(SETTINGS),
-        "hidden": HIDDEN,
-    }
-    return np.concatenate([np.full(size, strengths[group]) for group, size in sizes.items()])
+def _most_steps(first: int, slate: int) -> int:
+    """So many steps that nobody runs out of items, even of those `first` there."""
+    if not slate:
+        return min(LONGEST, first // 2)
+    least = slate * (SHORTEST + 1)
+    if first < least:
+        raise DataError(
+            f"world: world.slate = {slate} needs at least {least} items from the start; there are"
+            f" {first}: raise data.world_items, or lower world.slate or world.arrivals"
+        )
+    return min(LONGEST, first // slate - 1)

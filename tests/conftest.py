@@ -28,6 +28,21 @@ def tiny_bert(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def backbones(tmp_path_factory):
+    """The folder of a random two-layer backbone of any family."""
+    from tests.support.tiny import save_tiny
+
+    saved = {}
+
+    def folder(family):
+        if family not in saved:
+            saved[family] = save_tiny(tmp_path_factory.mktemp(f"tiny-{family}"), family)
+        return saved[family]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
 def flower():
     """Flower's own processes know who they are; so must a test that makes messages."""
     from flwr.supercore.task_identity import TaskIdentity

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from shared.errors import DataError
+from shared.files import FolderLock
 
 _CHUNK = 1 << 20  # bytes
 _LARGEST = 1 << 28  # bytes an archive may unpack to; ml-100k needs 16 million
@@ -37,6 +38,8 @@ MOVIELENS_100K = Archive(
 def fetch_archive(archive: Archive, folder: str, cache: Path) -> Path:
     """Download, verify and unpack; the result appears whole or not at all.
 
+    Of two processes that fetch at once the second waits, and takes what the first one left.
+
     Parameters
     ----------
     archive : Archive
@@ -55,8 +58,17 @@ def fetch_archive(archive: Archive, folder: str, cache: Path) -> Path:
     DataError
         If the publisher cannot be reached, the checksum differs, or the archive holds a path that
         leads outside its folder.
+    ConfigError
+        If the cache cannot be written.
     """
     cache.mkdir(parents=True, exist_ok=True)
+    with FolderLock(cache) as lock:
+        if lock.take(wait=True) and (cache / folder).is_dir():
+            return cache / folder
+        return _fetch(archive, folder, cache)
+
+
+def _fetch(archive: Archive, folder: str, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as temporary:
         file = Path(temporary) / "archive.zip"
         _download(archive, file)

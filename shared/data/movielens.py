@@ -1,4 +1,7 @@
-"""MovieLens-100K as published: `u.data` (tab separated), `u.item` and `u.genre` (latin-1, pipes).
+"""MovieLens as published, in its two forms.
+
+100K: `u.data` (tab separated), `u.item` and `u.genre` (latin-1, pipes). Latest-small: `ratings.csv`
+and `movies.csv` (UTF-8). Every rating, high or low, is an interaction.
 
 References
 ----------
@@ -13,6 +16,7 @@ import pandas as pd
 
 from shared.data.catalogue import Catalogue
 from shared.data.log import InteractionLog
+from shared.data.tables import ROW, read_table
 from shared.errors import DataError
 
 _FLAGS = 5  # fields of u.item before the genre flags: id, title, dates, address
@@ -41,6 +45,37 @@ def read_movielens_100k(folder: Path, name: str = "movielens-100k") -> Interacti
     bad = numbers.isna() | ~frame["item"].isin(catalogue.item_ids) | ~frame["user"].str.isdigit()
     if bad.any():
         raise DataError(f"{path}, row {int(bad.argmax()) + 1}: not a rating of a listed item")
+    frame["timestamp"] = numbers.astype("int64")
+    users = sorted(frame["user"].unique(), key=int)
+    return InteractionLog(frame, catalogue, name=name, users=users)
+
+
+def is_movielens_latest(folder: Path) -> bool:
+    """Whether a folder holds `ratings.csv` and `movies.csv`."""
+    return all((folder / name).is_file() for name in ("ratings.csv", "movies.csv"))
+
+
+def read_movielens_latest(folder: Path, name: str = "movielens-latest-small") -> InteractionLog:
+    """All ratings as interactions; users in the order of their numbers, all listed films.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or a row is not as published.
+    """
+    films = read_table(folder / "movies.csv", ("movieId", "title", "genres"))
+    genres = films["genres"].str.replace("|", ", ").replace("(no genres listed)", "")
+    texts = (films["title"].str.strip() + ". " + genres).str.removesuffix(". ")
+    catalogue = Catalogue(tuple(films["movieId"]), tuple(texts))
+    path = folder / "ratings.csv"
+    rows = read_table(path, ("userId", "movieId", "timestamp"))
+    numbers = pd.to_numeric(rows["timestamp"], errors="coerce")
+    bad = numbers.isna() | ~rows["movieId"].isin(catalogue.item_ids) | ~rows["userId"].str.isdigit()
+    if bad.any():
+        raise DataError(
+            f"{path}, row {rows[ROW][int(bad.argmax())]}: not a rating of a listed film"
+        )
+    frame = rows.rename(columns={"userId": "user", "movieId": "item"})
     frame["timestamp"] = numbers.astype("int64")
     users = sorted(frame["user"].unique(), key=int)
     return InteractionLog(frame, catalogue, name=name, users=users)

@@ -15,8 +15,7 @@ import pandas as pd
 
 from shared.data.catalogue import Catalogue
 from shared.data.log import InteractionLog
-from shared.data.population import Population
-from shared.data.tables import ROW, SUFFIXES, read_table, write_csv
+from shared.data.tables import ROW, SUFFIXES, read_table
 from shared.errors import DataError
 
 
@@ -37,6 +36,8 @@ def read_log(path: Path) -> InteractionLog:
     interactions = _find(path, "interactions") if path.is_dir() else path
     if not interactions.exists():
         raise DataError(f"{path}: no such file or folder; see 'starling data ls' for known names")
+    if interactions.suffix not in SUFFIXES:
+        raise DataError(f"{path}: unknown kind of file; give one that ends in .csv or .parquet")
     catalogue = read_catalogue(_find(interactions.parent, "items"))
     return InteractionLog(read_interactions(interactions, catalogue), catalogue, name=str(path))
 
@@ -86,38 +87,6 @@ def read_interactions(path: Path, catalogue: Catalogue) -> pd.DataFrame:
         )
     table["timestamp"] = _timestamps(path, table)
     return table
-
-
-def write_log(population: Population, folder: Path) -> Path:
-    """Write `interactions.csv` and `items.csv`, from which `read_log` gives equal histories.
-
-    An interaction's timestamp is its place in the user's history. A user without interactions has
-    no row, and so is not read back.
-
-    Raises
-    ------
-    DataError
-        If the folder holds a log already, or cannot be written.
-    """
-    paths = folder / "interactions.csv", folder / "items.csv"
-    for path in paths:
-        if path.exists():
-            raise DataError(f"{path}: exists already; choose another folder or remove it")
-    item_ids = population.catalogue.item_ids
-    interactions = (
-        (population.user_id(user), item_ids[item], place)
-        for user in range(len(population))
-        for place, item in enumerate(population.history(user))
-    )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_csv(paths[0], ("user", "item", "timestamp"), interactions)
-        write_csv(
-            paths[1], ("item", "text"), zip(item_ids, population.catalogue.texts, strict=True)
-        )
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror})") from None
-    return folder
 
 
 def _find(folder: Path, stem: str) -> Path:

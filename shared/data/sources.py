@@ -12,7 +12,13 @@ import platformdirs
 
 from shared.data.fetch import MOVIELENS_100K, Archive, fetch_archive
 from shared.data.log import InteractionLog
-from shared.data.movielens import is_movielens_100k, read_movielens_100k
+from shared.data.movielens import (
+    is_movielens_100k,
+    is_movielens_latest,
+    read_movielens_100k,
+    read_movielens_latest,
+)
+from shared.data.scenarios import is_two_shops, read_two_shops
 from shared.data.schema import read_log
 from shared.data.sequences import is_sequences, read_sequences
 from shared.errors import DataError
@@ -28,13 +34,23 @@ class _Source:
     folder: str  # its published folder
     recognise: Callable[[Path], bool]
     read: Callable[[Path, str], InteractionLog]
-    archive: Archive | None  # None: no publisher offers this form of it
+    archive: Archive | None  # None: it cannot be fetched
+    reason: str = "its publisher offers another form"  # why it cannot
 
 
 _SOURCES = {
     "movielens-100k": _Source("ml-100k", is_movielens_100k, read_movielens_100k, MOVIELENS_100K),
+    "movielens-latest-small": _Source(
+        "ml-latest-small",
+        is_movielens_latest,
+        read_movielens_latest,
+        None,
+        "its publisher may replace it, so no checksum holds; unpack ml-latest-small.zip from "
+        "https://grouplens.org/datasets/movielens/latest",
+    ),
     "movielens-1m": _Source("ml-1m", is_sequences, read_sequences, None),
     "amazon-software": _Source("amazon-software", is_sequences, read_sequences, None),
+    "amazon-arts-office": _Source("amazon-arts-office", is_two_shops, read_two_shops, None),
 }
 
 
@@ -82,16 +98,18 @@ def open_log(spec: str) -> InteractionLog:
     """
     if spec in _SOURCES:
         source = _SOURCES[spec]
+        _check_environment()
         return source.read(_locate(source) or _fetch_absent(spec, source), spec)
     path = Path(spec)
-    if not path.exists():
+    if not spec or not path.exists():
         raise DataError(
             f"data {spec!r}: neither a known name (world, {', '.join(_SOURCES)}) nor a path to a"
             " folder or a .csv or .parquet file"
         )
-    if is_movielens_100k(path):
-        return read_movielens_100k(path, spec)
-    return read_sequences(path, spec) if is_sequences(path) else read_log(path)
+    for source in _SOURCES.values():
+        if source.recognise(path):
+            return source.read(path, spec)
+    return read_log(path)
 
 
 def fetch(name: str) -> Path:
@@ -122,10 +140,20 @@ def _fetch_absent(name: str, source: _Source) -> Path:
         raise DataError(f"{_absent(name, source)} ({cause})") from None
 
 
+def _check_environment() -> None:
+    """A variable that was set by mistake is told, not passed over."""
+    folder = os.environ.get(VARIABLE)
+    if folder and not Path(folder).is_dir():
+        raise DataError(f"{VARIABLE}={folder}: no such folder; correct it or unset it")
+    offline = os.environ.get(OFFLINE, "0")
+    if offline not in ("0", "1"):
+        raise DataError(f"{OFFLINE}={offline}: expected 1 (nothing is fetched) or 0")
+
+
 def _absent(name: str, source: _Source) -> str:
     by_hand = f"set {VARIABLE} to a folder that holds {source.folder}/"
     if source.archive is None:
-        return f"data {name!r}: cannot be fetched, its publisher offers another form; {by_hand}"
+        return f"data {name!r}: cannot be fetched, {source.reason}; {by_hand}"
     return f"data {name!r}: not on this machine; run 'starling data fetch {name}' or {by_hand}"
 
 

@@ -60,6 +60,28 @@ def test_case(history: NDArray[np.int64]) -> Case | None:
     return Case(history[:-1], int(history[-1]))
 
 
+def evaluated_users(users: int, most: int) -> list[int]:
+    """Whose held-out interactions are asked for: everybody, or that many spread evenly over all.
+
+    The k-th of n is user floor(k N / n). Nothing is random, so every run, seed and engine asks the
+    same people.
+
+    Parameters
+    ----------
+    users : int
+        N >= 0.
+    most : int
+        n >= 1.
+
+    Examples
+    --------
+    >>> evaluated_users(3, 10), evaluated_users(1_000_000, 4)
+    ([0, 1, 2], [0, 250000, 500000, 750000])
+    """
+    chosen = min(users, most)
+    return [place * users // chosen for place in range(chosen)]
+
+
 # The name begins with "test_": keep pytest from collecting it where a test imports it.
 test_case.__test__ = False  # type: ignore[attr-defined]
 

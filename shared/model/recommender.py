@@ -3,7 +3,7 @@
 For items i with frozen text vectors e_i (rows of E) and history i_1 ... i_n:
 
     x_t = e_{i_t} + B a_{i_t}                     input, a = low-rank correction of the item table
-    h_t = LM(x_1 ... x_t)                          frozen backbone + LoRA, causal mask
+    h_t = LM(w_1 ... w_p, c x_1 ... c x_t)         frozen backbone + LoRA, causal mask
     m_t = (1 - a) sum_{r <= t} a^{t-r} x_r         summary: decayed mean of the history's vectors
     f_t = alpha h_t + beta m_t
     g_t = f_t + U C U' f_t                         core C [k, k] on leading text components U
@@ -12,6 +12,11 @@ For items i with frozen text vectors e_i (rows of E) and history i_1 ... i_n:
 The summary is a residual path around the language model: untrained, it already ranks items whose
 text is like what was liked last, from public text alone, so training starts well above popularity
 and noise has little to destroy.
+
+w are the frozen word embeddings of a written instruction and c their mean length over the
+vocabulary, so that items, of unit length, stand beside words as words do; without an instruction
+p = 0 and c = 1. Where there is no item, x is zero, and the language model reads its blank (see
+`shared.model.text`).
 
 Every trained factor is an `nn.Embedding` or `nn.Linear` (Opacus differentiates modules, not bare
 parameters); the item table's A is tied between input and output.
@@ -28,7 +33,10 @@ from torch import Tensor, nn
 
 from shared.config import ModelConfig
 from shared.errors import ConfigError
-from shared.model.backbone import BackboneSource, causal_mask, load
+from shared.model.backbone import BackboneSource, causal_mask, load, max_positions
+from shared.model.lora import add_lora
+from shared.model.quantize import quantize
+from shared.model.text import Surroundings, instruction_tokens, surroundings
 
 
 class ScoreParts(NamedTuple):
@@ -56,23 +64,47 @@ class Recommender(nn.Module):
     vectors : ndarray float32 [items, hidden]
         Frozen text vectors, centred, unit length.
     config : ModelConfig
+    around : Surroundings, optional
+        Instruction and blank; by default no instruction, and the backbone's own blank.
+
+    Raises
+    ------
+    ConfigError
+        If instruction and windows are longer than the backbone's positions, a LoRA target is none
+        of its layers, or the core is larger than the space.
     """
 
     items: Tensor
+    words: Tensor
+    blank: Tensor
     basis: Tensor
 
     def __init__(
-        self, backbone: nn.Module, vectors: npt.NDArray[np.float32], config: ModelConfig
+        self,
+        backbone: nn.Module,
+        vectors: npt.NDArray[np.float32],
+        config: ModelConfig,
+        around: Surroundings | None = None,
     ) -> None:
         super().__init__()
         count, hidden = vectors.shape
         table = torch.from_numpy(vectors)
+        around = surroundings(backbone) if around is None else around
+        _check_length(backbone, len(around.words), config.max_length)
+        self.dtype = torch.float32
+        self.item_scale = around.scale
+        self.register_buffer("words", around.words, persistent=False)
+        self.register_buffer("blank", around.blank, persistent=False)
         self.hidden_scale = config.hidden_scale
         self.summary_scale = config.summary_scale
         self.summary_decay = config.summary_decay
         self.register_buffer("items", table, persistent=False)
         generator = torch.Generator().manual_seed(config.seed)
-        self.backbone = _with_lora(backbone, config, generator)
+        self.backbone = add_lora(
+            backbone, config.lora_rank, config.lora_alpha, config.lora_targets, generator
+        )
+        if config.weights != "full":
+            quantize(self.backbone, config.weights)
         self.item_in: nn.Embedding | None = None
         if config.item_rank:
             self._add_item_correction(count, hidden, config.item_rank, generator)
@@ -116,7 +148,7 @@ class Recommender(nn.Module):
         Tensor [batch, length, hidden]
         """
         x = self._embed(inputs)
-        state = self.hidden_scale * self._read(x)
+        state = self.hidden_scale * self._read(x, inputs >= 0)
         if self.summary_scale:
             state = state + self.summary_scale * (self._decay(inputs.shape[-1], x) @ x)
         return self._turn(state)
@@ -130,12 +162,35 @@ class Recommender(nn.Module):
             x = x + self.item_up(self.item_in(index))
         return x * known.to(x.dtype)
 
-    def _read(self, x: Tensor) -> Tensor:
-        """x [batch, length, hidden] through the language model, of the same shape."""
+    def _read(self, x: Tensor, known: Tensor) -> Tensor:
+        """x [batch, length, hidden] through the language model, of the same shape.
+
+        Where no item is `known`, bool [batch, length], the model's blank stands.
+        """
+        length = x.shape[-2]
+        x = torch.where(known[..., None], x, self.blank)
+        if len(self.words):
+            words = self.words.expand(*x.shape[:-2], *self.words.shape)
+            x = torch.cat((words, self.item_scale * x), dim=-2)  # [batch, p + length, hidden]
         # Padding stands on the right, where the causal mask already hides it.
-        mask = causal_mask(x.shape[-2], x.dtype, x.device)
-        state: Tensor = self.backbone(inputs_embeds=x, attention_mask=mask).last_hidden_state
-        return state
+        mask = causal_mask(x.shape[-2], self.dtype, x.device)
+        state: Tensor = self.backbone(
+            inputs_embeds=x.to(self.dtype), attention_mask=mask
+        ).last_hidden_state
+        return state[..., -length:, :].to(x.dtype)
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Let the frozen backbone compute in another type; all that is trained stays float32.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            torch.bfloat16, say. Scores, losses and gradients of the adapter stay float32.
+        """
+        for parameter in self.backbone.parameters():
+            if not parameter.requires_grad:  # buffers, such as rotary frequencies, keep their type
+                parameter.data = parameter.data.to(dtype)
+        self.dtype = dtype
 
     def _turn(self, state: Tensor) -> Tensor:
         if self.core is None:
@@ -150,9 +205,10 @@ class Recommender(nn.Module):
         bias = torch.zeros(len(self.items), device=x.device)
         if self.item_bias is not None:
             bias = self.item_bias.weight[:, 0]
+        state = self.hidden_scale * self._read(x, window[None] >= 0)[0, -1]  # [hidden]
         return ScoreParts(
             history=self._match(self._turn(weights[:, None] * x[0])),
-            language_model=self._match(self._turn(self.hidden_scale * self._read(x)[0, -1])),
+            language_model=self._match(self._turn(state)),
             popularity=bias,
         )
 
@@ -187,8 +243,18 @@ def build_recommender(
 ) -> Recommender:
     """A recommender on the first `config.layers` layers of `source`, with a fresh adapter."""
     backbone = load(source, config.layers)
+    around = surroundings(backbone, instruction_tokens(source, config.instruction))
     _drop_word_embeddings(backbone)
-    return Recommender(backbone, vectors, config)
+    return Recommender(backbone, vectors, config, around)
+
+
+def _check_length(backbone: nn.Module, words: int, items: int) -> None:
+    limit = max_positions(backbone)
+    if limit is not None and words + items > limit:
+        raise ConfigError(
+            f"model.max_length = {items} with an instruction of {words} tokens: this backbone has "
+            f"{limit} positions; shorten one of them"
+        )
 
 
 def _drop_word_embeddings(backbone: nn.Module) -> None:
@@ -202,30 +268,3 @@ def _zero_linear(width_in: int, width_out: int) -> nn.Linear:
     layer = nn.Linear(width_in, width_out, bias=False)
     nn.init.zeros_(layer.weight)
     return layer
-
-
-def _with_lora(backbone: nn.Module, config: ModelConfig, generator: torch.Generator) -> nn.Module:
-    """LoRA (Hu et al. 2021) on the named linear layers: A random, B zero."""
-    backbone.requires_grad_(False)
-    if config.lora_rank == 0:
-        return backbone
-    from peft import LoraConfig, inject_adapter_in_model
-
-    settings = LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        target_modules=list(config.lora_targets),
-        lora_dropout=0.0,
-    )
-    try:
-        adapted: nn.Module = inject_adapter_in_model(settings, backbone)
-    except ValueError as error:
-        raise ConfigError(
-            f"model.lora_targets = {list(config.lora_targets)}: {str(error).splitlines()[0]}"
-        ) from None
-    with torch.no_grad():  # our generator: the same seed gives the same adapter everywhere
-        for name, parameter in adapted.named_parameters():
-            if "lora_A" in name:
-                bound = parameter.shape[1] ** -0.5
-                parameter.uniform_(-bound, bound, generator=generator)
-    return adapted

@@ -12,7 +12,7 @@ from shared.config import ExperimentConfig, to_dict
 
 # What the model is trained on, how, and under which guarantee. The engine changes speed only; the
 # sweep and the reference points are other runs.
-_BOUND = ("data", "model", "train", "federation", "privacy", "seed")
+_BOUND = ("data", "world", "model", "train", "federation", "privacy", "seed")
 
 
 def canonical_json(tree: Any) -> str:

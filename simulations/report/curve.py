@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from shared.files import write_atomically
 from simulations.guarantees import axis_label, example_epsilons
 from simulations.report.style import (
     FADED,
@@ -42,8 +44,10 @@ def draw_curve(results: Results, path: Path) -> None:
         The file to write, such as `curve.png`.
     """
     figure, _ = curve_figure(results)
+    picture = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(path, format="png", dpi=150)
+        figure.savefig(picture, format="png", dpi=150)
+    write_atomically(path, picture.getvalue())
 
 
 def curve_figure(results: Results) -> tuple[Figure, dict[str, str]]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from shared.errors import DataError
+from shared.files import write_atomically
 from simulations.guarantees import axis_label
 from simulations.report import statement, tables
 from simulations.report.curve import curve_figure
@@ -45,7 +46,7 @@ def write_report(results: Results, directory: Path) -> Path:
     """
     page = render(results)
     path = directory / "report.html"
-    path.write_text(page, encoding="utf-8")
+    write_atomically(path, page)
     return path
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,3 +93,20 @@ def start(*arguments) -> subprocess.Popen:
 
 def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
+
+
+def stop_when(process: subprocess.Popen, ledger: Path, lines: int, by: int) -> tuple[str, str]:
+    """Send a signal once a ledger has so many lines; what the process wrote until its end."""
+    deadline = time.monotonic() + 120
+    try:
+        while not (ledger.is_file() and ledger.read_bytes().count(b"\n") >= lines):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "the run did not come as far as it should"
+            time.sleep(0.005)
+        process.send_signal(by)
+        return process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()

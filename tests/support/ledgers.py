@@ -26,7 +26,7 @@ from shared.privacy.ledger import Ledger, LedgerHeader, seal
 from shared.privacy.mechanism import GaussianMechanism
 from shared.privacy.plan import USER_CENTRAL, Plan, device_plan, server_plan
 from shared.privacy.policy import policy_hash
-from simulations.point import point_name
+from simulations.names import point_name
 from simulations.summary import summarise
 
 USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4

@@ -1,4 +1,4 @@
-"""A random two-layer BERT with a letter tokenizer: everything a backbone has, in milliseconds."""
+"""Random two-layer backbones with a letter tokenizer: all that a real one has, in milliseconds."""
 
 import string
 from pathlib import Path
@@ -12,6 +12,7 @@ from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
 from simulations.engine import CohortEngine
+from simulations.placement import place
 
 HIDDEN, LAYERS, LENGTH = 32, 2, 8
 # Every trained factor there is, the tied item table included.
@@ -25,30 +26,70 @@ RICH = {
 }
 
 
-def save_tiny_bert(folder: Path) -> Path:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+FAMILIES = ("bert", "qwen2", "llama", "gpt2")
+POSITIONS = 96
 
+
+def save_tiny_bert(folder: Path) -> Path:
+    return save_tiny(folder, "bert")
+
+
+def save_tiny(folder: Path, family: str, *, pad: bool = True, **shape) -> Path:
+    """A random two-layer backbone of a family; `shape` overrides its configuration.
+
+    Decoders are saved as causal models, with a head and tied words, as they are published.
+    """
+    save_tokenizer(folder, pad)
+    with torch.random.fork_rng(devices=[]):
+        torch.random.manual_seed(0)
+        _tiny_model(family, shape).save_pretrained(folder)
+    return folder
+
+
+def _words() -> list[str]:
     letters = string.ascii_lowercase + string.digits
-    words = ["[PAD]", "[UNK]", *letters, *(f"##{letter}" for letter in letters), ".", ","]
-    pieces = models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]")
+    return ["[PAD]", "[UNK]", *letters, *(f"##{letter}" for letter in letters), ".", ","]
+
+
+def save_tokenizer(folder: Path, pad: bool = True) -> None:
+    """A tokenizer of single letters."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = models.WordPiece({w: i for i, w in enumerate(_words())}, unk_token="[UNK]")
     tokenizer = Tokenizer(pieces)
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+    padding = {"pad_token": "[PAD]"} if pad else {}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", **padding)
     fast.save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=HIDDEN,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=96,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.random.manual_seed(0)
-        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return folder
+
+
+def _tiny_model(family: str, shape):
+    import transformers as t
+
+    common = {
+        "vocab_size": len(_words()),
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "max_position_embeddings": POSITIONS,
+    }
+    # Larger than usual: at its usual 0.02 a random decoder of this width adds almost nothing.
+    decoder = {"num_key_value_heads": 1, "initializer_range": 0.2, "tie_word_embeddings": True}
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    if family == "bert":
+        return t.BertModel(t.BertConfig(**(common | shape)), add_pooling_layer=False)
+    if family == "qwen2":
+        return t.Qwen2ForCausalLM(t.Qwen2Config(**(common | decoder | ends | shape)))
+    if family == "llama":
+        return t.LlamaForCausalLM(t.LlamaConfig(**(common | decoder | ends | shape)))
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    theirs = ("n_embd", "n_layer", "n_head", "n_inner")
+    gpt2 = {their: common.pop(name) for their, name in zip(theirs, names, strict=True)}
+    gpt2["n_positions"] = common.pop("max_position_embeddings")
+    return t.GPT2LMHeadModel(t.GPT2Config(**(common | gpt2 | ends | shape)))
 
 
 class Edited:
@@ -68,13 +109,16 @@ class Edited:
         return self._histories.get(user, self._population.history(user))
 
 
-def make_engine(population, backbone: Path, micro_batch: int = 0, **model) -> CohortEngine:
+def make_engine(
+    population, backbone: Path, micro_batch: int = 0, engine=None, **model
+) -> CohortEngine:
     """An engine over a population; `model` overrides the settings in RICH."""
+    settings = EngineConfig(micro_batch=micro_batch, **(engine or {"device": "cpu"}))
     config = ModelConfig(backbone=str(backbone), **(RICH | model))
     source = resolve(str(backbone))
     vectors = item_vectors(population.catalogue.texts, source)
-    recommender = build_recommender(source, vectors, config)
-    return CohortEngine(population, recommender, EngineConfig(micro_batch=micro_batch))
+    recommender = place(build_recommender(source, vectors, config), settings)
+    return CohortEngine(population, recommender, settings)
 
 
 def with_micro_batch(engine: CohortEngine, micro_batch: int) -> CohortEngine:

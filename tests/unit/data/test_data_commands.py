@@ -52,6 +52,8 @@ def test_inspect_counts(tmp_path: Path) -> None:
         "duplicates_dropped": 1,
         "first_timestamp": 50,
         "last_timestamp": 300,
+        "test_targets_unseen": 1,  # item c
+        "world": None,
     }
     assert {name: summary[name] for name in expected} == expected
     lines = invoke("inspect", str(tmp_path)).splitlines()
@@ -72,7 +74,14 @@ def test_inspect_world_and_dates(tmp_path: Path) -> None:
 
 def test_ls_names_every_source() -> None:
     listed = json.loads(invoke("ls", "--json"))
-    names = ["world", "movielens-100k", "movielens-1m", "amazon-software"]
+    names = [
+        "world",
+        "movielens-100k",
+        "movielens-latest-small",
+        "movielens-1m",
+        "amazon-software",
+        "amazon-arts-office",
+    ]
     assert [row["name"] for row in listed] == names
     assert [line.split(":")[0] for line in invoke("ls").splitlines()] == names
 

@@ -2,13 +2,20 @@
 
 import hashlib
 import io
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from shared.data.fetch import Archive, fetch_archive
 from shared.errors import DataError
+from shared.files import LOCK, FolderLock
+
+
+def content(cache: Path) -> list[str]:
+    return sorted(entry.name for entry in cache.iterdir() if entry.name != LOCK)
 
 
 def zipped(path: Path, members: dict[str, bytes]) -> Archive:
@@ -31,14 +38,14 @@ def test_a_good_archive_is_unpacked_and_replaces_an_older_one(tmp_path: Path) ->
         "u.data": b"new",
         "u.item": b"items",
     }
-    assert [entry.name for entry in cache.iterdir()] == ["ml"]  # nothing temporary stays
+    assert content(cache) == ["ml"]  # nothing temporary stays
 
 
 def test_another_checksum_is_refused_before_unpacking(tmp_path: Path) -> None:
     good = zipped(tmp_path / "a.zip", {"ml/u.data": b"x"})
     with pytest.raises(DataError, match=f"MD5 {good.md5} instead of the published 0000"):
         fetch_archive(Archive(good.url, "0000"), "ml", tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert content(tmp_path / "cache") == []
 
 
 @pytest.mark.parametrize("name", ["../evil", "ml/../../evil", "/evil", "ml\\..\\evil"])
@@ -47,7 +54,7 @@ def test_paths_that_lead_outside_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="leads outside"):
         fetch_archive(archive, "ml", tmp_path / "cache")
     assert not list(tmp_path.rglob("evil*"))
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert content(tmp_path / "cache") == []
 
 
 def test_what_is_no_archive_or_not_there_is_refused(tmp_path: Path) -> None:
@@ -60,3 +67,20 @@ def test_what_is_no_archive_or_not_there_is_refused(tmp_path: Path) -> None:
     other = zipped(tmp_path / "b.zip", {"other/u.data": b"x"})
     with pytest.raises(DataError, match="holds no folder ml"):
         fetch_archive(other, "ml", tmp_path / "cache")
+
+
+def test_of_two_that_fetch_at_once_the_second_takes_what_the_first_left(tmp_path: Path) -> None:
+    """Replacing the folder under the first one's feet would break what it is reading."""
+    archive = zipped(tmp_path / "a.zip", {"ml/u.data": b"x"})
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    with ThreadPoolExecutor() as pool:
+        with FolderLock(cache) as first:
+            first.take()
+            second = pool.submit(fetch_archive, archive, "ml", cache)
+            time.sleep(0.2)
+            assert not second.done()
+            (cache / "ml").mkdir()
+            (cache / "ml" / "u.data").write_bytes(b"of the first")
+        assert second.result(timeout=20) == cache / "ml"
+    assert (cache / "ml" / "u.data").read_bytes() == b"of the first"

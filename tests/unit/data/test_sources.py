@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shared.config import DataConfig, WorldConfig
 from shared.data import sources
 from shared.data.fetch import Archive
 from shared.data.sources import fetch, known_sources, open_log
@@ -72,6 +73,41 @@ def test_amazon_software() -> None:
     assert log.catalogue.texts[6].startswith(
         "The Rosetta Stone Spanish (Latin America) Level 1, 2 & 3"
     )
+
+
+def test_movielens_latest_small() -> None:
+    folder = require("movielens-latest-small")
+    log = open_log("movielens-latest-small")
+    assert (len(log), len(log.catalogue), log.interactions) == (610, 9742, 100_836)
+    assert log.dropped == 0
+    assert len({int(item) for user in range(610) for item in log.history(user)}) == 9724
+    assert log.catalogue.texts[0] == (
+        "Toy Story (1995). Adventure, Animation, Children, Comedy, Fantasy"
+    )
+    assert log.catalogue.texts[10] == "American President, The (1995). Comedy, Drama, Romance"
+    # A film without genres is its title alone.
+    assert log.catalogue.texts[log.catalogue.index("114335")] == "La cravate (1957)"
+    # The first line of ratings.csv.
+    user = log.user_index("1")
+    place = log.history(user).tolist().index(log.catalogue.index("1"))
+    assert log.timestamps(user)[place] == 964982703
+    assert open_log(str(folder)).digest == log.digest
+
+
+def test_amazon_arts_office() -> None:
+    folder = require("amazon-arts-office")
+    log = open_log("amazon-arts-office")
+    assert (len(log), len(log.catalogue)) == (8000 + 577 + 1000, 18_639 + 19_757)
+    assert log.interactions + log.dropped == 206_661 + 1_880
+    assert log.catalogue.item_ids == tuple(str(item) for item in range(38_396))
+    assert log.catalogue.texts[3] == (
+        "omnigrid 60mm rotary cutter. arts crafts sewing sewing quilting rotary cutters omnigrid"
+    )
+    assert log.catalogue.texts[18_639].startswith("ld remanufactured ink cartridge replacement")
+    # The first user of each file: Office's last item, then Arts'.
+    for user, last in (("0", [22212, 9]), ("8000", [26645, 11203]), ("9000", [6199, 11436])):
+        assert log.history(log.user_index(user))[-2:].tolist() == last
+    assert open_log(str(folder)).digest == log.digest
 
 
 def test_unknown_names_list_the_known_ones_and_the_rule() -> None:
@@ -157,7 +193,9 @@ def test_what_nobody_publishes_in_this_form_says_so(
     for act in (open_log, fetch):
         with pytest.raises(DataError, match=r"cannot be fetched.*STARLING_DATA.*ml-1m/"):
             act("movielens-1m")
-    assert [source.folder for source in known_sources()] == [None, None, None]
+        with pytest.raises(DataError, match=r"no checksum holds; unpack ml-latest-small\.zip"):
+            act("movielens-latest-small")
+    assert [source.folder for source in known_sources()] == [None] * 5
     assert not nowhere.exists()
 
 
@@ -202,6 +240,48 @@ def test_broken_published_files_name_file_and_row(tmp_path: Path) -> None:
         open_log(str(tmp_path / "ml"))
 
 
+def test_latest_files_are_checked(tmp_path: Path) -> None:
+    films = 'movieId,title,genres\n7,"Duel, The (1971)",Action|Comedy\n9,Rain,(no genres listed)\n'
+    (tmp_path / "movies.csv").write_text(films)
+    path = tmp_path / "ratings.csv"
+    path.write_text("userId,movieId,rating,timestamp\n10,9,0.5,7\n9,7,4,8\n9,9,4,6\n")
+    log = open_log(str(tmp_path))
+    assert log.catalogue.texts == ("Duel, The (1971). Action, Comedy", "Rain")
+    assert [log.user_id(user) for user in range(2)] == ["9", "10"]
+    assert [log.history(user).tolist() for user in range(2)] == [[1, 0], [1]]
+    for row in ("9,8,4,8", "9,7,4,late", "x,7,4,8"):
+        path.write_text(f"userId,movieId,rating,timestamp\n9,7,4,8\n{row}\n")
+        with pytest.raises(DataError, match=r"ratings\.csv, row 3: not a rating of a listed film"):
+            open_log(str(tmp_path))
+
+
+def two_shops(folder: Path, train: str) -> None:
+    header = "idBefore,item_title,idAfter,item_attribute\n"
+    (folder / "item_listA_F.csv").write_text(header + "5,pen,0,arts\n6,ink,1,\n")
+    (folder / "item_listO_AA_F.csv").write_text(header + "5,desk,2,office\n9,lamp,3,office\n")
+    (folder / "train_F2.txt").write_text(train)
+    (folder / "test_F2.txt").write_text("7\t1\t1|0|0\t3|1|1\t\n7\t1\t1|0|0\t0|1|1\t\n")
+    (folder / "valid_F2.txt").write_text("")
+
+
+def test_two_shops_are_read_in_order_and_checked(tmp_path: Path) -> None:
+    shared = "0\t2\t0|0|0\t2|1|1\t"
+    two_shops(tmp_path, f"{shared}3|2|2\t\n{shared}1|2|2\t\n")
+    log = open_log(str(tmp_path))
+    assert log.catalogue.texts == ("pen. arts", "ink", "desk. office", "lamp. office")
+    assert [log.user_id(user) for user in range(2)] == ["0", "7"]
+    assert [log.history(user).tolist() for user in range(2)] == [[0, 2, 3, 1], [1, 3, 0]]
+    for train, message in (
+        (f"{shared}3|2|2\t\n{shared}9|2|2\t\n", "row 2: item '9' is in neither"),
+        (f"{shared}3|2|2\t\n0\t2\t0|0|0\t3|1|1\t1|2|2\n", "row 2: does not share the history"),
+        (f"{shared}3|2|2\t\n", "row 2: expected a user, a number n"),
+        ("0\t9\t1|0|0\n", "row 1: expected a user, a number n and n \\+ 1 items"),
+    ):
+        two_shops(tmp_path, train)
+        with pytest.raises(DataError, match=rf"train_F2\.txt, {message}"):
+            open_log(str(tmp_path))
+
+
 def test_sequences_are_read_in_order_and_checked(tmp_path: Path) -> None:
     items = 'org_id remap_id title category\nX 0 "One &amp; only" A|B\nY 1 Two ""\n'
     (tmp_path / "item_list.txt").write_text(items)
@@ -219,11 +299,20 @@ def test_sequences_are_read_in_order_and_checked(tmp_path: Path) -> None:
 
 def test_open_population_takes_the_first_users(tmp_path: Path) -> None:
     small_movielens(tmp_path / "ml")
-    assert len(open_population(str(tmp_path / "ml"))) == 2
-    assert len(open_population(str(tmp_path / "ml"), users=1)) == 1
+    spec = str(tmp_path / "ml")
+    assert len(open_population(DataConfig(spec=spec))) == 2
+    assert len(open_population(DataConfig(spec=spec, users=1))) == 1
     with pytest.raises(DataError, match=r"data\.users = 3"):
-        open_population(str(tmp_path / "ml"), users=3)
-    assert len(open_population("world")) == 600
-    assert len(open_population("world", users=10**9)) == 10**9
-    first, second = (open_population("world", world_seed=seed) for seed in (0, 1))
-    assert first.history(0).tolist() != second.history(0).tolist()
+        open_population(DataConfig(spec=spec, users=3))
+
+
+def test_open_population_makes_the_world_of_the_settings() -> None:
+    plain = open_population(DataConfig())
+    assert (len(plain), len(plain.catalogue)) == (600, 300)
+    assert len(open_population(DataConfig(users=10**9))) == 10**9
+    assert len(open_population(DataConfig(world_items=40)).catalogue) == 40
+    other = open_population(DataConfig(world_seed=1))
+    deep = open_population(DataConfig(), WorldConfig(drift=1.0))
+    assert plain.history(0).tolist() != other.history(0).tolist()
+    assert plain.history(0).tolist() != deep.history(0).tolist()
+    assert plain.digest != deep.digest

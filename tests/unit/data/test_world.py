@@ -12,6 +12,8 @@ from simulations.world import LONGEST, SHORTEST, World
 
 FIRST_HISTORY = [121, 264, 14, 147, 85, 146, 106, 1, 148, 17, 117, 76, 116, 138]
 
+DIGEST = "3c318eb61d8cf237eb78d12b007af3b6a965b0a5be5918fdbbe80277dbec8c7e"  # before any setting
+
 
 def test_a_history_depends_on_seed_items_and_user_only() -> None:
     small, large = World(users=3), World(users=10**9)
@@ -28,6 +30,7 @@ def test_the_default_world_is_the_one_that_was_fixed() -> None:
     """A change of the generator would make earlier results incomparable: raise its version."""
     world = World()
     assert world.history(0).tolist() == FIRST_HISTORY
+    assert world.digest == DIGEST
     assert world.catalogue.texts[0] == (
         "The Quiet Fang. Horror, Crime. A tender story of a creature hunting in the dark,"
         " set in Tokyo"

@@ -1,5 +1,9 @@
 """Item vectors: what they are, and a cache that is never trusted more than it deserves."""
 
+import errno
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -102,3 +106,29 @@ def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path
     monkeypatch.delenv("STARLING_CACHE")
     assert cache_folder().name == "starling"
+
+
+def test_two_that_encode_into_one_cache_at_once(source, tmp_path, monkeypatch):
+    """Both miss the cache and both write; whoever reads sees a whole file."""
+    pooled = np.arange(4 * HIDDEN, dtype=np.float32).reshape(4, HIDDEN)
+    both = threading.Barrier(2, timeout=20)
+
+    def together(texts, *rest):
+        both.wait()
+        return pooled
+
+    monkeypatch.setattr(items, "_encode", together)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: item_vectors(TEXTS, source, tmp_path), range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(np.load(cached(tmp_path)), pooled)  # one file, nothing else
+
+
+def test_a_full_disk_is_not_filled_further(source, tmp_path, monkeypatch):
+    def full(stream, vectors):
+        stream.write(b"part of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(items.np, "save", full)
+    assert item_vectors(TEXTS, source, tmp_path).shape == (4, HIDDEN)
+    assert list((tmp_path / "items").iterdir()) == []

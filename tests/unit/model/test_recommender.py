@@ -71,7 +71,7 @@ def formula(model, window):
     rows, down = model.item_in.weight.numpy(), model.item_down.weight.numpy()
     basis, core = model.basis.numpy(), model.core.weight.numpy()
     x = [table[i] + up @ rows[i] if i >= 0 else np.zeros(HIDDEN, np.float32) for i in window]
-    state = model._read(torch.from_numpy(np.stack(x))[None])[0].numpy()
+    state = model._read(torch.from_numpy(np.stack(x))[None], torch.tensor([window]) >= 0)[0].numpy()
     decay, scores = model.summary_decay, []
     for t in range(len(window)):
         m = sum((1 - decay) * decay ** (t - r) * x[r] for r in range(t + 1))

@@ -19,12 +19,10 @@ from shared.privacy.plan import (
     Terms,
     device_plan,
     device_terms,
-    examples_per_user,
-    histogram_limit,
     server_plan,
     server_terms,
-    update_limit,
 )
+from shared.privacy.units import examples_per_user, histogram_limit, update_limit
 
 USERS, WINDOWS, ROUNDS = 200, 5, 12
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -323,3 +324,46 @@ def test_a_deployment_neither_seeds_nor_evaluates(tmp_path, monkeypatch):
     assert all(source.is_secure for source in made)
     assert "metrics" not in outcome
     assert json.loads(found.outcome.read_text()) == outcome
+
+
+class Uncounted(Sequence):
+    """Nodes that may be addressed but not gone through, as with a million of them."""
+
+    def __init__(self, users):
+        self._nodes = range(10, 10 + users)
+
+    def __len__(self):
+        return len(self._nodes)
+
+    def __getitem__(self, place):
+        return self._nodes[place]
+
+    def __iter__(self):
+        raise AssertionError("every node was gone through")
+
+
+def test_metrics_are_over_the_stated_number_of_users_and_nobody_goes_through_all(tmp_path):
+    grid = Canned()
+    grid.nodes = Uncounted(10**6)
+    asked = []
+
+    def listen(message, request):
+        if message.metadata.message_type == MessageType.EVALUATE:
+            asked.append(message.metadata.dst_node_id)
+        return grid.good(message, request)
+
+    grid.answer = listen
+    config = settings(
+        math.inf,
+        data={"evaluated_users": 4},
+        federation={"evaluate_every": 3, "cohort": 5.0},
+        privacy={"delta": 1e-7},
+    )
+    _, outcome, _ = run(tmp_path, grid, config)
+    assert asked == 3 * [10, 250_010, 500_010, 750_010]  # selection, validation, test
+    assert outcome["metrics"]["users"] == 4
+
+
+def test_everybody_is_evaluated_where_there_are_fewer(tmp_path):
+    _, outcome, _ = run(tmp_path, Canned(), settings(math.inf, data={"evaluated_users": USERS}))
+    assert outcome["metrics"]["users"] == USERS

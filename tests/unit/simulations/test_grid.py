@@ -7,7 +7,6 @@ from flwr.supercore.run import Run
 
 from server.messages import HISTOGRAM, Replies, point_settings, requests
 from shared.errors import ProtocolError
-from simulations.engine import choose_device
 from simulations.grid import CohortGrid, SequentialGrid, user_of
 from simulations.world import World
 from tests.support.federations import point_config
@@ -96,14 +95,3 @@ def test_it_is_a_grid_of_flower(grid):
     assert grid.run is run
     message = grid.create_message(RecordDict(), MessageType.TRAIN, 4, "1")
     assert message.metadata.dst_node_id == 4
-
-
-def test_the_automatic_micro_batch_is_within_its_bounds(engine, tiny_bert):
-    config = point_config(tiny_bert)
-    assert 1 <= engine._micro_batch(config, windows=10**6) == 1
-    assert engine._micro_batch(config, windows=1) == 16
-
-
-def test_a_device_by_name():
-    assert choose_device("cpu").type == "cpu"
-    assert choose_device("auto").type in {"cpu", "cuda", "mps"}

@@ -14,12 +14,12 @@ from shared.config import ReferenceConfig
 from shared.data.split import training_history
 from shared.metrics import ranking_metrics
 from shared.model.adapter import current
-from simulations import workbench
+from simulations import references, workbench
 from simulations.references import REFERENCES
 from simulations.workbench import Workbench
 from simulations.world import World
 from tests.support.federations import point_config
-from tests.support.tiny import Edited
+from tests.support.tiny import Edited, relative
 
 ITEMS = 60
 SHORT = {0: [], 1: [7], 2: [3, 9], 3: [4, 5, 6]}
@@ -150,3 +150,28 @@ def test_the_workbench_builds_a_model_once_and_one_backbone_only(bench, config):
     assert bench.engine(other).schema.dim < engine.schema.dim
     with pytest.raises(ValueError, match="one backbone per experiment"):
         bench.engine(dataclasses.replace(config.model, backbone="minilm"))
+
+
+def test_references_are_over_the_evaluated_users(bench, config):
+    """Counted, trained and ranked: with a fourth of the users, on a fourth of the users."""
+    few = dataclasses.replace(bench.config.data, evaluated_users=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "config", dataclasses.replace(bench.config, data=few))
+        assert bench.evaluated == [0, 3, 7, 10]
+        found = {name: run(bench, config, silent) for name, run in REFERENCES.items()}
+    assert {name: part["metrics"]["users"] for name, part in found.items()} == dict.fromkeys(
+        REFERENCES, 3
+    )  # user 0 has no history
+
+
+def test_a_batch_in_pieces_gives_the_gradient_of_the_whole(bench, config, monkeypatch):
+    """Windows with few targets must not weigh as much as full ones."""
+    engine = bench.engine(config.model)
+    theta = current(engine.recommender, engine.schema).requires_grad_(True)
+    inputs, targets = references._pooled(bench, config)
+    assert len({int(count) for count in (targets >= 0).sum(1)}) > 2
+    loss = window_loss(engine.recommender, engine.schema.unflatten(theta), inputs, targets)
+    (whole,) = torch.autograd.grad(loss, theta)
+    assert relative(references._gradient(engine, theta, inputs, targets), whole.numpy()) < 1e-6
+    monkeypatch.setattr(references, "_MEMORY_BUDGET", 3 * 4 * 4 * inputs.shape[1] * ITEMS)
+    assert relative(references._gradient(engine, theta, inputs, targets), whole.numpy()) < 1e-5

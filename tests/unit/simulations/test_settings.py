@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from shared.config import from_dict, load_toml
 from shared.errors import ConfigError
-from simulations.cli import _numbers, _override, preset_file
-from simulations.point import point_name
+from simulations.cli import _numbers
+from simulations.names import point_name
+from simulations.settings import override, preset_file
 
 FINITE = st.floats(min_value=1e-6, max_value=1e12)
 
 
-@pytest.mark.parametrize("name", ["default", "demo"])
+@pytest.mark.parametrize("name", ["default", "demo", "million", "world-deep"])
 def test_presets_are_valid_at_every_point(name):
     config = from_dict(load_toml(preset_file(name)))
     for epsilon in config.sweep.epsilons:
@@ -31,7 +32,7 @@ def test_the_demo_draws_four_budgets_and_three_seeds():
 
 def test_a_flag_speaks_for_noised_points_too():
     tree = {"federation": {"rounds": 9}, "private": {"federation": {"rounds": 3, "cohort": 5.0}}}
-    config = _override(tree, {"federation.rounds": 4})
+    config = override(tree, {"federation.rounds": 4})
     assert config.federation.rounds == config.at_epsilon(1.0, 0).federation.rounds == 4
     assert config.at_epsilon(1.0, 0).federation.cohort == 5
     assert config.at_epsilon(math.inf, 0).federation.cohort == 100

@@ -1,0 +1,102 @@
+"""Words for a frozen language model: its tokenizer, and what stands around and between items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from shared.errors import ConfigError, ModelError
+from shared.model.backbone import BackboneSource
+
+
+class Surroundings(NamedTuple):
+    """What a language model reads besides items.
+
+    Attributes
+    ----------
+    words : Tensor float32 [p, hidden]
+        Frozen word embeddings of an instruction's p tokens.
+    scale : float
+        What items, of unit length, are multiplied by: beside words, the mean length of a word;
+        1 without an instruction.
+    blank : Tensor float32 [hidden]
+        What stands where there is no item: the start of a history, or a hidden place.
+    """
+
+    words: Tensor
+    scale: float
+    blank: Tensor
+
+
+def surroundings(backbone: nn.Module, tokens: Sequence[int] = ()) -> Surroundings:
+    """What a backbone reads besides items.
+
+    Parameters
+    ----------
+    backbone : nn.Module
+        With its word table still whole.
+    tokens : sequence of int, length [p]
+        The instruction.
+
+    Notes
+    -----
+    Where position vectors are added to the input, a place without an item is zero. A model with
+    rotary positions would see nothing at all there: zero stays zero through every layer without
+    biases, and the gradient of each of its norms is 1/sqrt(eps), a thousand, which overflows in a
+    deep model. There the direction of the mean word stands, of unit length as items are.
+    """
+    table = backbone.get_input_embeddings().weight.detach().float()  # type: ignore[operator]
+    words = table[torch.tensor(tokens, dtype=torch.int64)].clone()
+    scale = float(table.norm(dim=1).mean()) if len(words) else 1.0
+    mean = table.mean(0)
+    tables = sum(isinstance(module, nn.Embedding) for module in backbone.modules())
+    blank = torch.zeros_like(mean) if tables > 1 else mean / mean.norm().clamp(min=1e-12)
+    return Surroundings(words, scale, blank)
+
+
+def load_tokenizer(source: BackboneSource) -> Any:
+    """The tokenizer that belongs to a backbone; pads on the right, with any token at all.
+
+    What stands on the padding is masked out everywhere. On the left it would move positions, and a
+    text's vector would depend on its neighbours in the batch.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            source.location, revision=source.revision, trust_remote_code=False
+        )
+    except Exception as error:  # whatever its many readers raise; the cause is in the line
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"backbone {source.location}: its tokenizer cannot be loaded ({first}); "
+            "the folder needs tokenizer.json"
+        ) from None
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    return tokenizer
+
+
+def instruction_tokens(source: BackboneSource, text: str) -> list[int]:
+    """The tokens of an instruction, special ones included; none for an empty one.
+
+    Raises
+    ------
+    ConfigError
+        If a text holds no token.
+    """
+    if not text:
+        return []
+    tokens: list[int] = load_tokenizer(source)(text)["input_ids"]
+    if not tokens:
+        raise ConfigError(f"model.instruction = {text!r}: holds no token; give text or none")
+    return tokens

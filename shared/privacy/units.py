@@ -1,0 +1,58 @@
+"""What the settings' unit means for one contribution: which clip, and how long it may be.
+
+Needs no accountant: what trains imports this, what plans and records imports `plan`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from shared.config import ExperimentConfig
+from shared.privacy.clipping import L2Clip
+from shared.privacy.histogram import HISTOGRAM_CLIP
+
+
+def by_example(config: ExperimentConfig) -> bool:
+    """Whether a client clips per example: at a finite epsilon, under any unit but `user`."""
+    return math.isfinite(config.privacy.epsilon) and config.privacy.unit != "user"
+
+
+def examples_per_user(config: ExperimentConfig) -> int:
+    """The contribution bound in examples: how many windows of one user may count."""
+    return config.train.max_windows
+
+
+def expected_batch(config: ExperimentConfig) -> float:
+    """Expected examples in a local step of a user at the contribution bound: public, fixed."""
+    return config.privacy.example_sampling * examples_per_user(config)
+
+
+def example_clip(config: ExperimentConfig) -> L2Clip:
+    """The clip of what one example adds to an adapter: lr C / expected batch.
+
+    Clipping the scaled gradient at the scaled norm is clipping the gradient at C, and leaves no
+    rounding between the clip and the sum.
+    """
+    privacy = config.privacy
+    rate = config.train.local_lr / expected_batch(config)
+    return L2Clip(privacy.example_clipping_norm * rate)
+
+
+def update_limit(config: ExperimentConfig) -> float | None:
+    """The largest L2 norm that one user's update may arrive with; None if it is not bounded."""
+    privacy = config.privacy
+    if not math.isfinite(privacy.epsilon) or privacy.trust == "local":
+        return None
+    if privacy.unit == "example":
+        return examples_per_user(config) * example_clip(config).norm
+    return privacy.clipping_norm
+
+
+def histogram_limit(config: ExperimentConfig) -> float | None:
+    """The same of one user's popularity histogram."""
+    privacy = config.privacy
+    private = math.isfinite(privacy.epsilon)
+    if private and privacy.trust == "local":
+        return None
+    by_window = private and privacy.unit == "example"
+    return HISTOGRAM_CLIP.norm * (examples_per_user(config) if by_window else 1)

@@ -1,0 +1,59 @@
+"""The findings as a table on a terminal, elsewhere as one line each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from .check import Check, can_run
+
+_STYLES = {"ok": "green", "missing": "yellow", "wrong": "red"}
+
+
+def show(checks: Sequence[Check]) -> None:
+    """Print the findings and, last, whether a simulation can run."""
+    if not (sys.stdout is not None and sys.stdout.isatty() and _table(checks)):
+        _lines(checks)
+    _say(_verdict(checks))
+
+
+def _say(line: str) -> None:
+    if sys.stdout is not None:  # closed by whoever started us
+        sys.stdout.write(f"{line}\n")
+
+
+def _lines(checks: Sequence[Check]) -> None:
+    for check in checks:
+        advice = f" -> {check.todo}" if check.todo else ""
+        _say(f"{_word(check):<8} {check.name}: {check.found}{advice}")
+
+
+def _word(check: Check) -> str:
+    """A thing that is missing and not needed is no reason to worry."""
+    return check.status if check.needed or check.status == "ok" else f"({check.status})"
+
+
+def _table(checks: Sequence[Check]) -> bool:
+    """Draw a table; False where rich is missing or broken."""
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except Exception:  # a broken package may raise anything: plain lines follow
+        return False
+    table = Table()
+    for column in ("", "what", "found", "what to do"):
+        table.add_column(column)
+    for check in checks:
+        style = _STYLES[check.status] if check.needed else "dim"
+        word = Text(_word(check), style=style)
+        table.add_row(word, Text(check.name), Text(check.found), Text(check.todo))
+    Console().print(table)
+    return True
+
+
+def _verdict(checks: Sequence[Check]) -> str:
+    if can_run(checks):
+        return "Simulations can run here."
+    names = [check.name for check in checks if check.needed and check.status != "ok"]
+    return f"Simulations cannot run here until this is mended: {', '.join(names)}."

@@ -1,0 +1,88 @@
+"""Example-level training of a cohort: the device's own, stacked, each with its own ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from client.examples import Client, ExampleTraining
+from client.gradients import PerExample
+from shared.config import ExperimentConfig
+from shared.data.population import Population
+from shared.errors import Declined
+from shared.privacy.device_ledgers import DEVICES
+
+
+def devices_folder(directory: Path, name: str) -> Path:
+    """Where the virtual devices of a point keep what lasts, in the run's folder."""
+    return directory / DEVICES / name
+
+
+def device_ledger(state: Path | None, user: int) -> Path | None:
+    """Where the virtual device of a user keeps its ledger in a run's folder of such."""
+    return None if state is None else state / f"{user}.jsonl"
+
+
+class ExampleCohort:
+    """What the cohort engine does where clients clip per example.
+
+    Parameters
+    ----------
+    population : Population
+    per_example : callable
+        See `client.gradients.PerExample`; for any number of clients at once.
+    """
+
+    def __init__(self, population: Population, per_example: PerExample) -> None:
+        self._population = population
+        self._per_example = per_example
+
+    def deltas(
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        state: Path | None,
+        micro_batch: int,
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Deltas [members, dim] of those whose own budgets cover the round, as they come.
+
+        Parameters
+        ----------
+        users : sequence of int
+        adapter : Tensor float32 [dim]
+        round_number : int
+        config : ExperimentConfig
+        state : Path or None
+            Folder of the devices' ledgers.
+        micro_batch : int
+            Clients at once.
+        """
+        training = ExampleTraining(config, len(self._population), simulated=True)
+        # Like sizes share a micro-batch: less padding. Results do not depend on the grouping.
+        order = sorted(users, key=lambda user: len(self._population.history(user)))
+        for start in range(0, len(order), micro_batch):
+            clients = [self._client(user, state) for user in order[start : start + micro_batch]]
+            members, deltas = training.deltas(self._per_example, adapter, clients, round_number)
+            if members:
+                yield members, deltas
+
+    def histograms(
+        self, users: Sequence[int], config: ExperimentConfig, state: Path | None
+    ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Popularity histograms [items] of those whose own budgets cover them."""
+        items = len(self._population.catalogue)
+        training = ExampleTraining(config, len(self._population), simulated=True)
+        for user in users:
+            try:
+                yield user, training.histogram(self._client(user, state), items)
+            except Declined:
+                continue
+
+    def _client(self, user: int, state: Path | None) -> Client:
+        return Client(user, self._population.history(user), device_ledger(state, user))

@@ -1,0 +1,1 @@
+"""Bad inputs that a person or a machine may come up with, and the laboratory that tries them."""

