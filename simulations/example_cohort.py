@@ -14,11 +14,12 @@ from client.gradients import PerExample
 from shared.config import ExperimentConfig
 from shared.data.population import Population
 from shared.errors import Declined
+from shared.privacy.device_ledgers import DEVICES
 
 
 def devices_folder(directory: Path, name: str) -> Path:
     """Where the virtual devices of a point keep what lasts, in the run's folder."""
-    return directory / "devices" / name
+    return directory / DEVICES / name
 
 
 def device_ledger(state: Path | None, user: int) -> Path | None:

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from shared.errors import DataError
+from shared.errors import DataError, LedgerError
 
 _LARGEST = 2**53  # whole numbers beyond it are not exact as floats
 
@@ -68,10 +68,30 @@ def guarantees_of(point: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """
     own = [("", point)]
     inner = point.get("example")
-    if isinstance(inner, dict):
+    if "example" in point:  # whatever it is: a claim that nothing reads would stand unchecked
+        inner = inner if isinstance(inner, dict) else {}
         outer = {name: point.get(name) for name in ("rounds", "cohort", "seed")}
         own.append((", per example", {**outer, **inner}))
     return own
+
+
+def claimed_files(points: list[dict[str, Any]]) -> set[str]:
+    """Files and folders that points name as the ledgers of their guarantees."""
+    claims = [claim for point in points for _, claim in guarantees_of(point)]
+    return {str(sealed(claim).get("file")) for claim in claims}
+
+
+def plain_file(path: Path) -> Path:
+    """The path, if a file lies there or nothing: not a link, which may lead out of the folder.
+
+    Raises
+    ------
+    LedgerError
+        If something else does.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise LedgerError(f"{path.name}: cannot be read: a link, or no plain file")
+    return path
 
 
 def users_of(results: dict[str, Any]) -> int | None:

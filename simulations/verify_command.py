@@ -32,13 +32,16 @@ def print_report(report: VerifyReport, console: Console) -> None:
     """A table of the points, then everything that disagrees, then who vouches for it."""
     table = Table(title="Privacy spent, recomputed from the ledgers")
     table.add_column("point")
+    table.add_column("unit, trust")
     for column in ("claimed", "PLD", "RDP", "PRV"):
         table.add_column(column, justify="right")
     table.add_column("")
     for row in report.rows:
         spent = (row.claimed, row.epsilon, row.epsilon_rdp, row.epsilon_prv)
         cells = ["-" if value is None else f"{value:.4g}" for value in spent]
-        table.add_row(Text(row.point), *cells, "agrees" if row.ok else "MISMATCH")
+        table.add_row(
+            Text(row.point), Text(row.promise), *cells, "agrees" if row.ok else "MISMATCH"
+        )
     console.print(table)
 
     def line(text: str) -> None:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import ExperimentConfig, from_dict
-from shared.errors import ConfigError, LedgerError
-from shared.privacy.chain import Chain
-from shared.privacy.policy import policy_hash
+from shared.errors import ConfigError
 from simulations.summary import summarise
-from simulations.verify_claims import number, point_words, sealed
+from simulations.verify_claims import guarantees_of, number, point_words, sealed
+from simulations.verify_unclaimed import unclaimed
 
 _TOLERANCE = 1e-6
-# The accountants check the points, the ledgers' policy the settings, `_summary_problems` the rest.
+# `verify_point` checks the points, the ledgers' policy the settings, `_summary_problems` the rest.
 _CHECKED = {"points", "config", "summary"}
+_READ = {"epsilon", "epsilon_target", "epsilon_rdp", "epsilon_prv"}  # of a guarantee
 _Point = tuple[float, int]  # target epsilon and seed
 
 
@@ -73,7 +73,7 @@ def check_plan(directory: Path, results: dict[str, Any]) -> PlanCheck:
     unfinished = (
         {} if complete else {p: at for p, at in planned.items() if point_words(*p) not in stated}
     )
-    left_over, in_progress = _unclaimed(directory, points, unfinished)
+    left_over, in_progress = unclaimed(directory, points, unfinished)
     return PlanCheck(
         complete, len(planned), tuple(sorted(problems + left_over)), tuple(in_progress)
     )
@@ -106,58 +106,12 @@ def _plan_problems(
 
 
 def _claim_problems(points: list[dict[str, Any]]) -> list[str]:
-    """No two points may rest on one ledger."""
-    files = Counter(str(sealed(point).get("file")) for point in points)
-    heads = Counter(str(sealed(point).get("head")) for point in points)
-    problems = [f"{name}: claimed by {n} points" for name, n in files.items() if n > 1]
-    return problems + [f"head {head}: claimed by {n} points" for head, n in heads.items() if n > 1]
-
-
-def _unclaimed(
-    directory: Path, points: list[dict[str, Any]], unfinished: dict[_Point, ExperimentConfig]
-) -> tuple[list[str], list[str]]:
-    """Problems and ledgers in progress among the ledgers that no point claims."""
-    claimed = {str(sealed(point).get("file")) for point in points}
-    names = sorted({path.name for path in directory.glob("ledger-*.jsonl")} - claimed)
-    expected = _ledger_files(unfinished) if names else {}
-    problems, in_progress = [], []
-    for name in names:
-        if name not in expected:
-            problems.append(f"{name}: no point of results.json claims it")
-            continue
-        try:
-            in_progress.append(_so_far(directory / name, expected[name]))
-        except LedgerError as error:
-            problems.append(str(error))
-    return problems, in_progress
-
-
-def _ledger_files(unfinished: dict[_Point, ExperimentConfig]) -> dict[str, ExperimentConfig]:
-    if not unfinished:
-        return {}
-    from simulations.names import point_name
-
-    return {f"ledger-{point_name(*point)}.jsonl": at for point, at in unfinished.items()}
-
-
-def _so_far(path: Path, config: ExperimentConfig) -> str:
-    """What a ledger in progress shows, every whole line of it checked.
-
-    A last line without its end is what a crash leaves: nothing was released for it.
-    """
-    try:
-        *whole, torn = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise LedgerError(f"{path.name}: cannot be read: {error.strerror}") from None
-    chain = Chain(path.name)
-    for line in whole:
-        chain.add(line + b"\n")
-    if whole and chain.header.policy != policy_hash(config):
-        raise LedgerError(f"{path.name}: was opened for other settings than its point's")
-    n = len(chain.entries)
-    recorded = f"{n} release{'' if n == 1 else 's'} recorded, not sealed yet"
-    cut = "; its last line was cut off in writing, nothing was released for it" if torn else ""
-    return f"{path.name}: in progress, {recorded}{cut}"
+    """No two guarantees may rest on one ledger."""
+    seals = [sealed(claim) for point in points for _, claim in guarantees_of(point)]
+    files = Counter(str(seal.get("file")) for seal in seals)
+    heads = Counter(str(seal.get("head")) for seal in seals)
+    problems = [f"{name}: claimed {n} times" for name, n in files.items() if n > 1]
+    return problems + [f"head {head}: claimed {n} times" for head, n in heads.items() if n > 1]
 
 
 def _summary_problems(results: dict[str, Any]) -> list[str]:
@@ -203,10 +157,20 @@ def _both_close(stated: Any, own: Any) -> bool:
 def _unchecked(results: dict[str, Any]) -> list[str]:
     """Epsilons in parts of results.json that are compared with nothing."""
     rest = {name: value for name, value in results.items() if name not in _CHECKED}
+    rest["points"] = [_unread(point) for point in results["points"]]
     return [
         f"results.json: {where}: an epsilon that no ledger shows; it must not be there"
         for where in _epsilons(rest, "")
     ]
+
+
+def _unread(point: dict[str, Any]) -> dict[str, Any]:
+    """What no check of a guarantee reads of a point."""
+    rest = {name: value for name, value in point.items() if name not in _READ}
+    inner = point.get("example")
+    if isinstance(inner, dict):
+        rest["example"] = {name: value for name, value in inner.items() if name not in _READ}
+    return rest
 
 
 def _epsilons(tree: Any, where: str) -> list[str]:

@@ -6,7 +6,6 @@ import json
 import math
 import re
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,13 @@ from dp_accounting import DpEvent, SelfComposedDpEvent
 
 from shared.errors import ConfigError, LedgerError
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp
-from shared.privacy.device_ledgers import DeviceLedgers
+from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
 from shared.privacy.events import event_to_json
 from shared.privacy.history import Step, steps_of
 from shared.privacy.ledger import Ledger, is_sealed_by
 from shared.privacy.plan import Terms
-from simulations.verify_claims import guarantees_of, number, point_words, sealed
-from simulations.verify_terms import Expected, expected_terms, settings_reasons
+from simulations.verify_claims import guarantees_of, number, plain_file, point_words, sealed
+from simulations.verify_terms import Expected, expected_terms, settings_give_none, settings_reasons
 
 # The accountant is deterministic; another build of its numerics may differ in the last digits.
 _TOLERANCE = 1e-4
@@ -40,6 +39,8 @@ class VerifyRow:
     ----------
     point : str
         Which: target epsilon and seed.
+    promise : str
+        What the recomputed figure bounds, as the ledger says it: privacy unit and trust.
     claimed : float
         Epsilon in results.json; NaN if it has none.
     epsilon, epsilon_rdp, epsilon_prv : float or None
@@ -49,6 +50,7 @@ class VerifyRow:
     """
 
     point: str
+    promise: str
     claimed: float
     epsilon: float | None
     epsilon_rdp: float | None
@@ -92,8 +94,7 @@ def verify_point(
     claims = guarantees_of(point)
     rows = [
         _verify_guarantee(directory, name + words, claim, expected, terms, trusted)
-        for (words, claim), terms in zip_longest(claims, expected.terms)
-        if claim is not None
+        for (words, claim), terms in zip(claims, [*expected.terms, None], strict=False)
     ]
     missing = len(expected.terms) - len(claims)
     wrong = expected.problems + (("a guarantee that the settings give is not stated",) * missing)
@@ -114,7 +115,8 @@ def _verify_guarantee(
         loss = record.epsilon()
         rdp, prv = _cross_checks(record, loss)
     except (LedgerError, ConfigError) as error:
-        return VerifyRow(name, claimed, None, None, None, (str(error),))
+        wrong = settings_give_none(expected, terms) or (str(error),)
+        return VerifyRow(name, "-", claimed, None, None, None, wrong)
     reasons = [
         *_seal_reasons(record, sealed(claim), trusted),
         *_guarantee_reasons(record, claim),
@@ -122,17 +124,25 @@ def _verify_guarantee(
         *_release_reasons(record, claim),
         *_epsilon_reasons(record, claim, loss, rdp, prv),
     ]
-    return VerifyRow(name, claimed, loss, rdp, prv, tuple(reasons))
+    if isinstance(record, DeviceLedgers) and record.devices > expected.users > 0:
+        reasons.append(f"{record.devices} devices' ledgers, but there are {expected.users} users")
+    return VerifyRow(name, _promise(record, loss), claimed, loss, rdp, prv, tuple(reasons))
+
+
+def _promise(record: Record, loss: float) -> str:
+    if math.isinf(loss):
+        return "not private"
+    return f"{record.header.unit}, {record.header.trust}"
 
 
 def _open_record(directory: Path, claim: dict[str, Any]) -> Record:
     file = sealed(claim).get("file")
     # The name comes from the claim: it must not lead out of the folder.
-    if isinstance(file, str) and re.fullmatch(r"devices/[\w-][\w.-]*", file):
+    if isinstance(file, str) and re.fullmatch(rf"{DEVICES}/[\w-][\w.-]*", file):
         return DeviceLedgers.open(directory / file)
     if not isinstance(file, str) or not re.fullmatch(r"ledger-[\w.-]+\.jsonl", file):
-        raise LedgerError(f"no ledger: file {file!r} is not a name like ledger-*.jsonl")
-    return Ledger.open(directory / file)
+        raise LedgerError(f"no ledger: file {str(file)[:99]!r} is not a name like ledger-*.jsonl")
+    return Ledger.open(plain_file(directory / file))
 
 
 def _seal_reasons(record: Record, seal: dict[str, Any], trusted: str | None) -> list[str]:
@@ -188,7 +198,7 @@ def _release_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
 
 
 def _round_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
-    """A server records every round; a device the rounds that it took part in, each once."""
+    """A server records every round; a device the rounds that it took part in."""
     rounds = [
         [entry.round for entry in entries if entry.release == "update"]
         for entries in record.records()
@@ -239,8 +249,9 @@ def _epsilon_reasons(
     if loss > record.header.budget * (1 + _TOLERANCE):
         reasons.append(f"{loss:g} spent exceeds the budget of {record.header.budget:g}")
     for name, own in (("epsilon_rdp", rdp), ("epsilon_prv", prv)):
-        if own is not None and point.get(name) is not None and number(point, name) < own - 0.05:
-            reasons.append(f"{name} = {point[name]} claimed, {own:g} recomputed")
+        least = loss * 0.99 if own is None else own  # what its accountant cannot say, PLD can
+        if point.get(name) is not None and not number(point, name) >= least - 0.05:
+            reasons.append(f"{name} = {str(point[name])[:40]} claimed, {least:g} recomputed")
     if (
         rdp is not None
         and rdp <= _LARGEST_CROSS_CHECK

@@ -11,7 +11,6 @@ from shared.errors import ConfigError
 from shared.privacy.chain import LedgerHeader
 from shared.privacy.plan import Terms, device_terms, server_terms
 from shared.privacy.policy import policy_hash
-from shared.privacy.units import examples_per_user
 from simulations.verify_claims import number, users_of
 
 _SAME = 1e-9  # figures that follow from each other by one division
@@ -27,6 +26,8 @@ class Expected:
         The point's own settings.
     users : int
         Size of the population.
+    cohort : float
+        Expected users in a round.
     terms : tuple of Terms or None
         One for each guarantee, the server's first; one None where the settings are of no use.
     problems : tuple of str
@@ -35,6 +36,7 @@ class Expected:
 
     config: ExperimentConfig | None
     users: int
+    cohort: float
     terms: tuple[Terms | None, ...]
     problems: tuple[str, ...]
 
@@ -44,32 +46,41 @@ def expected_terms(results: dict[str, Any], point: dict[str, Any]) -> Expected:
     users = users_of(results)
     if users is None:
         stated = f"results.json: data: {_stated_users(results)}: expected a whole number above 0"
-        return Expected(None, 0, (None,), (stated,))
+        return Expected(None, 0, 0.0, (None,), (stated,))
     try:
         experiment = from_dict(dict(results["config"]), source="results.json: config")
         config = experiment.at_epsilon(number(point, "epsilon_target"), point["seed"])
+        cohort = config.federation.expected_cohort(users)
         found = [terms(config, users) for terms in (server_terms, device_terms)]
     except ConfigError as error:
-        return Expected(None, users, (None,), (str(error),))
+        return Expected(None, users, 0.0, (None,), (str(error),))
     except (KeyError, TypeError, ValueError) as error:
         reason = f"results.json: config does not give this point's settings ({error})"
-        return Expected(None, users, (None,), (reason,))
-    return Expected(config, users, tuple(at for at in found if at is not None), ())
+        return Expected(None, users, 0.0, (None,), (reason,))
+    given = tuple(at for at in found if at is not None)
+    return Expected(config, users, cohort, given, ())
+
+
+def settings_give_none(expected: Expected, terms: Terms | None) -> tuple[str, ...]:
+    """The reason against a guarantee that a point's settings do not give; empty if they do."""
+    known = expected.config is not None
+    return ("the settings give no such guarantee",) if known and terms is None else ()
 
 
 def settings_reasons(
     header: LedgerHeader, claim: dict[str, Any], expected: Expected, terms: Terms | None
 ) -> list[str]:
     """Where a guarantee's claim or ledger disagrees with the settings."""
-    config, users = expected.config, expected.users
+    config = expected.config
     if config is None:
         return []  # why is among the problems of `expected`
     if terms is None:
-        return ["the settings give no such guarantee"]
+        return list(settings_give_none(expected, terms))
     reasons = []
-    cohort = config.federation.expected_cohort(users)
     for name, given in (
-        ("cohort", cohort),
+        ("epsilon_target", terms.budget),
+        ("delta", terms.delta),
+        ("cohort", expected.cohort),
         ("clipping_norm", terms.clip.norm),
         ("sampling_probability", terms.sampling_probability),
         ("histogram_sampling", terms.histogram_sampling),
@@ -79,16 +90,14 @@ def settings_reasons(
         claimed = number(claim, name)
         if not math.isclose(claimed, given, rel_tol=_SAME):  # false for NaN
             reasons.append(f"{name} = {claimed:g} claimed, the settings give {given:g}")
-    for name in ("unit", "trust"):
+    if not number(claim, "rounds") <= config.federation.rounds:
+        most = config.federation.rounds
+        reasons.append(f"rounds = {claim.get('rounds')!r} claimed, the settings give {most}")
+    for name in ("unit", "relation", "trust", "adversary"):
         if claim.get(name) != getattr(terms, name):
             reasons.append(
                 f"{name} = {claim.get(name)!r} claimed, the settings give {getattr(terms, name)!r}"
             )
-    protected = users * (examples_per_user(config) if terms.unit == "example" else 1)
-    if not header.delta <= 1 / protected:
-        reasons.append(
-            f"delta = {header.delta:g} exceeds 1/{protected}, one over the {terms.unit}s"
-        )
     policy = policy_hash(config)
     if policy != header.policy:
         reasons.append(

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+from collections import Counter
+from functools import cached_property
 from pathlib import Path
 
 from dp_accounting import DpEvent
 
 from shared.errors import LedgerError
+from shared.privacy.accountant import epsilon
 from shared.privacy.chain import LedgerEntry, LedgerHeader
+from shared.privacy.history import Step, steps_of
 from shared.privacy.ledger import Ledger
 
+DEVICES = "devices"  # in a run's folder; below it one folder a point
 _PROMISE = ("unit", "relation", "trust", "adversary", "delta", "policy", "budget")
 
 
@@ -38,7 +45,7 @@ class DeviceLedgers:
         LedgerError
             If there is none, one is not what was written, or two promise different things.
         """
-        ledgers = [Ledger.open(file) for file in sorted(folder.glob("*.jsonl"))]
+        ledgers = [Ledger.open(file) for file in device_files(folder)]
         if not ledgers:
             raise LedgerError(f"{folder}: no device ledger is there")
         promises = {tuple(getattr(at.header, name) for name in _PROMISE) for at in ledgers}
@@ -56,7 +63,7 @@ class DeviceLedgers:
         """What each device promises; identity and time of creation are the first one's."""
         return self._ledgers[0].header
 
-    @property
+    @cached_property
     def head(self) -> str:
         """SHA-256 (hex) over every device's name, number of entries and last hash."""
         lines = [f"{at.name} {len(at)} {at.head}\n" for at in self._ledgers]
@@ -73,19 +80,69 @@ class DeviceLedgers:
 
     def records(self) -> list[tuple[LedgerEntry, ...]]:
         """The entries of each device that differ from every other's in what they record."""
+        return list(self._records)
+
+    @cached_property
+    def _records(self) -> list[tuple[LedgerEntry, ...]]:
+        # In words: composed events cannot be compared by hash.
         distinct = {
-            tuple((entry.round, entry.release, entry.event) for entry in ledger.entries): ledger
+            tuple((entry.round, entry.release, repr(entry.event)) for entry in ledger.entries): (
+                ledger.entries
+            )
             for ledger in self._ledgers
         }
-        return [ledger.entries for ledger in distinct.values()]
+        return list(distinct.values())
 
     def histories(self) -> list[list[tuple[DpEvent, int]]]:
-        """What was released, one history for each way of having taken part."""
-        events: dict[tuple[DpEvent, ...], None] = {}
-        for entries in self.records():
-            events[tuple(entry.event for entry in entries)] = None
-        return [[(event, 1) for event in history] for history in events]
+        """What was released, by the devices that released the most.
+
+        A device whose releases are among those of another spent no more, and is left out.
+
+        Raises
+        ------
+        ConfigError
+            For a kind of release that no accountant here covers.
+        """
+        return [[(step.event(), step.times) for step in steps] for steps in self._most]
+
+    @cached_property
+    def _most(self) -> list[tuple[Step, ...]]:
+        relation = self.header.relation
+        spent: dict[tuple[Step, ...], Counter[tuple[float, float]]] = {}
+        for entries in self._records:
+            steps = steps_of([(entry.event, 1) for entry in entries], relation)
+            spent[steps] = Counter({(z, q): times for z, q, times in steps})
+        return [
+            steps
+            for steps, counts in spent.items()
+            if not any(counts < other for other in spent.values())
+        ]
 
     def epsilon(self, delta: float | None = None) -> float:
         """That of the device that spent the most, by PLD."""
-        return max(ledger.epsilon(delta) for ledger in self._ledgers)
+        chosen = self.header.delta if delta is None else delta
+        relation = self.header.relation
+        return max(epsilon(history, chosen, relation) for history in self.histories())
+
+
+def device_files(folder: Path) -> list[Path]:
+    """The ledgers in a folder of devices, in the order of their names.
+
+    Raises
+    ------
+    LedgerError
+        If the folder or one of them is a link or no plain file, or has a name that the seal
+        could be misread by.
+    """
+    if folder.is_symlink():
+        raise LedgerError(f"{folder}: is a link; the devices' ledgers must lie in the run's folder")
+    try:
+        found = [entry for entry in os.scandir(folder) if entry.name.endswith(".jsonl")]
+    except OSError as error:
+        raise LedgerError(f"{folder}: cannot be read: {error.strerror}") from None
+    for entry in found:
+        if not re.fullmatch(r"[\w.-]+", entry.name) or not entry.is_file(follow_symlinks=False):
+            raise LedgerError(
+                f"{folder}: {entry.name!r} is not the plain file of a device's ledger"
+            )
+    return [folder / name for name in sorted(entry.name for entry in found)]

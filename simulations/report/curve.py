@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shared.files import write_atomically
+from simulations.guarantees import axis_label, example_epsilons
 from simulations.report.style import (
     FADED,
     INK,
@@ -66,7 +67,7 @@ def curve_figure(results: Results) -> tuple[Figure, dict[str, str]]:
                 _panel(axes, points, results.get("references", {}), prefix + metric, tips)
                 axes.set_title(f"{label}, {against}", loc="left")
         for axes in panels[-1]:
-            axes.set_xlabel("privacy budget ε (logarithmic; smaller protects more)")
+            axes.set_xlabel(f"{axis_label(results)}\n(logarithmic; smaller protects more)")
         height = figure.get_figheight()
         figure.subplots_adjust(
             left=0.045,
@@ -74,7 +75,7 @@ def curve_figure(results: Results) -> tuple[Figure, dict[str, str]]:
             wspace=0.46,
             hspace=0.3,
             top=1 - 0.35 / height,
-            bottom=1.35 / height,
+            bottom=1.5 / height,
         )
         figure.text(0.045, 0.12 / height, _caption(results), va="bottom", fontsize=8.5, color=INK)
     return figure, tips
@@ -234,6 +235,8 @@ def _is_private(entry: Mapping[str, Any]) -> bool:
 def _caption(results: Results) -> str:
     """What the figure shows, for whom the budget holds, and what the bars are."""
     lines = [scope(results)]
+    for target, inner in sorted(example_epsilons(results).items()):
+        lines.append(f"At user-level ε {number(target)}, example-level ε is {number(inner)}.")
     entries = summarise(results["points"])
     if any(entry["interval"] == "seeds" for entry in entries):
         lines.append("Bars: 95% Student-t interval of the mean over seeds; small dots: each seed.")

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from shared.errors import DataError
 from shared.files import write_atomically
+from simulations.guarantees import axis_label
 from simulations.report import statement, tables
 from simulations.report.curve import curve_figure
 from simulations.report.rounds import noise_figure
@@ -79,6 +80,7 @@ def _view(results: Results) -> dict[str, Any]:
         "protected": statement.protected(results),
         "adversaries": statement.adversaries(results),
         "unprotected": statement.unprotected(results),
+        "budget": f"ε: {axis_label(results)}",
         "curve": _curve(results),
         "correlation": _correlation(results),
         "metric_labels": tables.METRIC_LABELS,

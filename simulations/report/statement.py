@@ -7,28 +7,36 @@ without a sentence here is named as it stands, never described as something stro
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from simulations.guarantees import level, levels, private_guarantees
 from simulations.report.tables import accuracy_rows, distinct, number, privacy_rows
 from simulations.summary import epsilon_of
 
 Results = Mapping[str, Any]
 
 UNITS = {
-    "user": "The unit is a person: everything that one user ever contributed counts as one.",
+    "user": (
+        "User-level: the unit is a person, everything that one user ever contributed together."
+    ),
     "example": (
-        "The unit is one training window, not a person: somebody with many windows is protected "
-        "far less than the number suggests."
+        "Example-level: the unit is one training window, a piece of one person's history, not the "
+        "person. That somebody took part is not hidden. An interaction is the target of one window "
+        "only, but also context of what follows it there, and the first input of the next window."
     ),
 }
 RELATIONS = {
-    "add_remove": (
-        "Two data sets are neighbours if one has a whole unit more than the other: the comparison "
-        "is between taking part and not taking part."
+    ("user", "add_remove"): (
+        "Two data sets are neighbours if one has a whole person more than the other: the "
+        "comparison is between taking part and not taking part."
     ),
-    "replace_one": (
-        "Two data sets are neighbours if one unit is replaced by another: the comparison is "
+    ("example", "add_remove"): (
+        "Two data sets are neighbours if one has a window more than the other, of a person who is "
+        "in both."
+    ),
+    ("user", "replace_one"): (
+        "Two data sets are neighbours if one person is replaced by another: the comparison is "
         "between one person's data and any other's. That somebody took part is not hidden."
     ),
 }
@@ -39,7 +47,11 @@ TRUST = {
         "promises nothing."
     ),
     "distributed": "Every device adds a share of the noise, and the server sees noised sums only.",
-    "local": "Every device's own message carries its noise, so the server need not be trusted.",
+    "local": (
+        "Every device's own message carries noise, so the server need not be trusted with single "
+        "windows. Devices hold different people's windows, so the budget is that of the device "
+        "that spent the most, not a sum."
+    ),
 }
 LIMITS = (
     "Every number about accuracy and signal on this page was computed from the users' "
@@ -50,8 +62,8 @@ LIMITS = (
     "release.",
     "The budget covers the models of one point. Several points trained on the same people, and "
     "settings that were chosen by looking at results on them, cost more than any one row says.",
-    "Somebody who uses two accounts counts as two units. A group of k people who behave alike is "
-    "covered by k times the budget, not by the budget.",
+    "Somebody who uses two accounts counts as two people. A group of k units, such as people who "
+    "behave alike, is covered by k times the budget, not by the budget.",
     "What holds for people in general can still be learned, and can be applied to anybody, whether "
     "they took part or not.",
     "The noise is computed in floating point, whose rounding can leak a little beyond the formula "
@@ -61,17 +73,21 @@ LIMITS = (
 
 def protected(results: Results) -> list[str]:
     """Sentences on what the budget means, for the private points of these results."""
-    private = [p for p in results["points"] if math.isfinite(epsilon_of(p["epsilon"]))]
+    private = private_guarantees(results)
     if not private:
         return [
             "Nothing is protected: no model in this run was trained under a finite privacy budget."
         ]
-    scoped = {"points": private}
-    sentences = [_explain(UNITS, unit, "privacy unit") for unit in distinct(scoped, "unit")]
-    sentences += [
-        _explain(RELATIONS, r, "neighbour relation") for r in distinct(scoped, "relation")
-    ]
-    deltas = " or ".join(distinct(scoped, "delta")) or "not stated"
+    units = list(dict.fromkeys(str(claim.get("unit")) for claim in private if "unit" in claim))
+    sentences = []
+    if len(units) > 1:
+        sentences.append(
+            "Every private model carries two budgets, one for each unit below. They are different "
+            "promises: neither figure may be read as the other."
+        )
+    for unit in units:
+        sentences += _unit_sentences(unit, [c for c in private if c.get("unit") == unit], results)
+    deltas = " or ".join(distinct({"points": private}, "delta")) or "not stated"
     sentences.append(
         "A budget ε bounds how much one unit can change what is released: whatever an attacker "
         "believed beforehand, the odds that a given unit was in the data change by at most a "
@@ -80,14 +96,47 @@ def protected(results: Results) -> list[str]:
     return sentences
 
 
+def _unit_sentences(
+    unit: str, claims: Sequence[Mapping[str, Any]], results: Results
+) -> Iterator[str]:
+    yield _explain(UNITS, unit, "privacy unit")
+    for relation in distinct({"points": claims}, "relation"):
+        known = RELATIONS.get((unit, relation))
+        yield known or _explain({}, relation, "neighbour relation")
+    if unit == "example":
+        yield _whole_person(claims, results)
+
+
+def _whole_person(claims: Sequence[Mapping[str, Any]], results: Results) -> str:
+    """Group privacy: what an example-level budget says of somebody with many windows."""
+    config = results.get("config", {})
+    trains = [tree.get("train") or {} for tree in (config.get("private") or {}, config)]
+    windows = next((train["max_windows"] for train in trains if "max_windows" in train), None)
+    largest = max(epsilon_of(claim["epsilon"]) for claim in claims)
+    if not isinstance(windows, int):
+        return "Somebody with W windows is covered by W times this ε only, at a larger δ."
+    return (
+        f"A person has up to {windows} windows and as a whole is covered by that many times this ε "
+        f"only, at a larger δ: an example-level ε of {number(largest)} promises a person what a "
+        f"user-level ε of {number(windows * largest)} would."
+    )
+
+
 def adversaries(results: Results) -> list[str]:
-    """Against whom, in the results' own words."""
-    return distinct(results, "adversary") or ["The results do not name an adversary."]
+    """Against whom, in the results' own words, by unit where there is more than one."""
+    private = private_guarantees(results)
+    named = [(str(c.get("unit")), str(c["adversary"])) for c in private if c.get("adversary")]
+    several = len({unit for unit, _ in named}) > 1
+    words = [f"{level(u).capitalize()}: {text}" if several else text for u, text in named]
+    if private:
+        return list(dict.fromkeys(words)) or ["The results do not name an adversary."]
+    return ["Nobody: there is no noise."]
 
 
 def unprotected(results: Results) -> list[str]:
     """Sentences on what the budget does not cover."""
-    sentences = [_explain(TRUST, trust, "trust model") for trust in distinct(results, "trust")]
+    private = {"points": private_guarantees(results)}
+    sentences = [_explain(TRUST, trust, "trust model") for trust in distinct(private, "trust")]
     if any(math.isinf(epsilon_of(point["epsilon"])) for point in results["points"]):
         sentences.append(
             "The points marked ∞ have no privacy at all. They show what accuracy costs; a model "
@@ -101,6 +150,12 @@ def warnings(results: Results) -> list[str]:
     found = []
     if not results["points"]:
         found.append("No point has finished: there is nothing to read from this run yet.")
+    if {unit for unit, _ in levels(results)} == {"example"}:
+        found.append(
+            "Every ε on this page is example-level: it bounds what is learned of one training "
+            "window, not of a person. No person-level promise follows from it but the one under "
+            "“Protected”."
+        )
     if not results.get("complete", True):
         found.append(f"This run is incomplete.{_missing(results)}")
     for row in accuracy_rows(results):
@@ -118,12 +173,16 @@ def warnings(results: Results) -> list[str]:
     for row in privacy_rows(results):
         if row["over"]:
             found.append(
-                f"The point at ε {row['target']}, seed {row['seed']} spent {row['pld']}: more than "
-                "its target."
+                f"The point at ε {row['target']}, seed {row['seed']}{_of(row)} spent {row['pld']}: "
+                "more than its target."
             )
     if results["points"] and "popularity" not in results.get("references", {}):
         found.append("Popularity was not measured: nothing here shows that the model beats it.")
     return found
+
+
+def _of(row: Mapping[str, Any]) -> str:
+    return ", per example," if row["unit"] == "example" else ""
 
 
 def _missing(results: Results) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from simulations.guarantees import guarantees, private_guarantees
 from simulations.report.style import reference_style
 from simulations.summary import epsilon_of, summarise
 
@@ -65,15 +66,20 @@ def scope(results: Results) -> str:
     parts = [f"Data {data.get('name') or data.get('spec') or 'not named'}"]
     if data.get("users"):
         parts.append(f"{number(data['users'])} users")
-    for key, label in (
+    promises = list(dict.fromkeys(_promise(claim) for claim in private_guarantees(results)))
+    parts += ["; and beside it ".join(promises)] if any(promises) else []
+    return ", ".join(parts) + "."
+
+
+def _promise(claim: Mapping[str, Any]) -> str:
+    labels = (
         ("unit", "privacy unit: {}"),
         ("relation", "neighbours: {}"),
         ("delta", "δ = {}"),
         ("trust", "trust model: {}"),
-    ):
-        if values := distinct(results, key):
-            parts.append(label.format(" and ".join(values)))
-    return ", ".join(parts) + "."
+    )
+    stated = ((label, claim.get(key)) for key, label in labels)
+    return ", ".join(label.format(number(value)) for label, value in stated if value is not None)
 
 
 def membership_bound(epsilon: float, delta: float, false_alarm: float = FALSE_ALARM) -> float:
@@ -151,9 +157,9 @@ def reference_rows(results: Results) -> list[Row]:
 
 
 def privacy_rows(results: Results) -> list[Row]:
-    """One row per point: budget by three accountants, what it bounds, and the mechanism."""
+    """One row per guarantee of a point: unit, budget, what it bounds, and the mechanism."""
     rows: list[Row] = []
-    for point in ordered(results):
+    for point in _claims(results):
         epsilon = epsilon_of(point["epsilon"])
         target = epsilon_of(point["epsilon_target"])
         private = math.isfinite(epsilon)
@@ -166,6 +172,8 @@ def privacy_rows(results: Results) -> list[Row]:
                 "rdp": number(point.get("epsilon_rdp")),
                 "prv": number(point.get("epsilon_prv")),
                 "delta": number(point.get("delta")),
+                "unit": number(point.get("unit")) if private else MISSING,
+                "trust": number(point.get("trust")) if private else MISSING,
                 "bound": f"{100 * bound:.4g}%" if private else "all",
                 "noise": number(point.get("noise_multiplier")),
                 "histogram_noise": number(point.get("histogram_noise_multiplier")),
@@ -199,9 +207,9 @@ def cost_rows(results: Results) -> list[Row]:
 
 
 def ledger_rows(results: Results) -> list[Row]:
-    """One row per point: the ledger it is computed from, and the head that is signed."""
+    """One row per guarantee: the ledger it is computed from, and the head that is signed."""
     rows: list[Row] = []
-    for point in ordered(results):
+    for point in _claims(results):
         ledger = point.get("ledger") or {}
         rows.append(
             {
@@ -259,6 +267,10 @@ def ordered(results: Results) -> Sequence[Mapping[str, Any]]:
         results["points"],
         key=lambda point: (epsilon_of(point["epsilon_target"]), str(point.get("seed"))),
     )
+
+
+def _claims(results: Results) -> Iterator[Mapping[str, Any]]:
+    return (claim for point in ordered(results) for claim in guarantees(point))
 
 
 def _mean(entry: Mapping[str, Any], metric: str) -> float | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ledgers import write_run
+from tests.support.ledgers import BOTH, LOCAL, write_promised_run, write_run
 
 
 @pytest.fixture
@@ -19,3 +19,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 def run(tmp_path: Path, home: Path) -> Path:
     """Four points: epsilon 2 and none, seeds 0 and 1."""
     return write_run(tmp_path)
+
+
+@pytest.fixture
+def local(tmp_path: Path, home: Path) -> Path:
+    """Epsilon 2 and none, with noise on the devices."""
+    return write_promised_run(tmp_path, LOCAL)
+
+
+@pytest.fixture
+def both(tmp_path: Path, home: Path) -> Path:
+    """Epsilon 2 and none, with two guarantees where there is noise."""
+    return write_promised_run(tmp_path, BOTH)

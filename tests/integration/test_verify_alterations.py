@@ -188,7 +188,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "rewritten and sealed anew": (rewrite_with_a_fresh_key, "not by the trusted key"),
     "deleted": (ledger_deleted, "cannot be read"),
     "unclaimed ledger": (unclaimed, "ledger-secret.jsonl: no point"),
-    "ledger of two points": (shared_between_points, "claimed by 2 points"),
+    "ledger of two points": (shared_between_points, "claimed 2 times"),
     "ledger copied": (copied_for_another_point, "cut, extended or rewritten"),
     "point dropped": (point_dropped, "no point of results.json claims it"),
     "no points": (no_points, "no points"),
@@ -279,4 +279,11 @@ def test_refuses_a_delta_above_one_over_the_users(tmp_path: Path, home: Path) ->
     report = verify_run(write_run(tmp_path, delta=0.0011))
     assert not report.ok
     for row in report.rows:
-        assert row.reasons == ("delta = 0.0011 exceeds 1/1000, one over the users",)
+        assert row.reasons == ("delta = 0.0011 claimed, the settings give 0.0001",)
+
+
+def test_refuses_settings_with_a_delta_above_one_over_the_users(run: Path) -> None:
+    results = load(run)
+    results["config"]["privacy"]["delta"] = 0.0011
+    save(run, results)
+    assert "privacy.delta = 0.0011: at most 1/1000" in verify_run(run).rows[0].reason

@@ -14,25 +14,40 @@ from shared.config import (
     FederationConfig,
     PrivacyConfig,
     SweepConfig,
+    TrainConfig,
     to_dict,
 )
 from shared.privacy.accountant import calibrate
+from shared.privacy.budget import DeviceBudget
 from shared.privacy.clipping import L2Clip
+from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, LedgerHeader, seal
 from shared.privacy.mechanism import GaussianMechanism
+from shared.privacy.plan import USER_CENTRAL, Plan, device_plan, server_plan
 from shared.privacy.policy import policy_hash
 from simulations.names import point_name
 from simulations.summary import summarise
 
 USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4
 Q = COHORT / USERS
-ADVERSARY = "sees every released adapter"
 EXPERIMENT = ExperimentConfig(
     federation=FederationConfig(rounds=ROUNDS, cohort=COHORT),
     privacy=PrivacyConfig(histogram_share=0.2, clipping_norm=0.5),
     sweep=SweepConfig(epsilons=(2.0, math.inf), seeds=(0, 1)),
 )
+# Devices with noise of their own, and which rounds each of them took part in.
+LOCAL = replace(
+    EXPERIMENT,
+    privacy=PrivacyConfig(
+        unit="example", trust="local", example_sampling=0.5, max_participations=3
+    ),
+    train=TrainConfig(local_steps=2),
+)
+BOTH = replace(
+    EXPERIMENT, privacy=PrivacyConfig(unit="both", clipping_norm=0.5, example_epsilon=4.0)
+)
+DEVICES_ROUNDS = {0: (1, 2, 4), 1: (3,), 10: (), 2: (1, 4)}
 Results = dict[str, Any]
 
 
@@ -42,7 +57,7 @@ def header(config: ExperimentConfig, delta: float = DELTA) -> LedgerHeader:
         unit="user",
         relation="add_remove",
         trust="central",
-        adversary=ADVERSARY,
+        adversary=USER_CENTRAL,
         delta=delta,
         policy=policy_hash(config),
         budget=config.privacy.epsilon,
@@ -76,7 +91,7 @@ def write_point(
         "unit": "user",
         "relation": "add_remove",
         "trust": "central",
-        "adversary": ADVERSARY,
+        "adversary": USER_CENTRAL,
         "noise_multiplier": noise,
         "histogram_noise_multiplier": found.histogram_noise_multiplier,
         "rounds": len(set(rounds)),
@@ -90,6 +105,65 @@ def write_point(
         "metrics": {"hr@10": 0.4 + 0.1 * seed, "hr@10_se": 0.01, "users": USERS},
         "ledger": seal(ledger, key),
     }
+
+
+def write_promised(
+    folder: Path, experiment: ExperimentConfig, target: float, key: Ed25519PrivateKey
+) -> Results:
+    """What a run leaves for a point of any unit and trust, with seed 0."""
+    config = experiment.at_epsilon(target, 0)
+    server, device = server_plan(config, USERS), device_plan(config, USERS)
+    claims = []
+    if server is not None:
+        claims.append(_claim(server, write_server(folder, config, server), key))
+    if device is not None:
+        claims.append(_claim(device, write_devices(folder, config, device), key))
+    if len(claims) == 2:
+        claims[0]["example"] = claims[1]
+    common = {"rounds": ROUNDS, "cohort": COHORT, "seed": 0}
+    return {**claims[0], **common, "metrics": {"hr@10": 0.4, "hr@10_se": 0.01, "users": USERS}}
+
+
+def write_server(folder: Path, config: ExperimentConfig, plan: Plan) -> Ledger:
+    """The server's ledger of a whole run."""
+    path = folder / ledger_file(config.privacy.epsilon, config.seed)
+    ledger = Ledger.create(path, plan.header(policy_hash(config)))
+    ledger.append(0, "histogram", plan.histogram_event())
+    for number in range(1, plan.updates + 1):
+        ledger.append(number, "update", plan.update_event())
+    return ledger
+
+
+def write_devices(folder: Path, config: ExperimentConfig, plan: Plan) -> DeviceLedgers:
+    """The devices' ledgers of a whole run, by the guard that devices use."""
+    place = devices_folder(folder, config.privacy.epsilon)
+    for user, rounds in DEVICES_ROUNDS.items():
+        budget = DeviceBudget(place / f"{user}.jsonl", plan, policy_hash(config), (0, user))
+        budget.spend_histogram()
+        for number in rounds:
+            budget.spend_update(number)
+    return DeviceLedgers.open(place)
+
+
+def devices_folder(folder: Path, target: float) -> Path:
+    return folder / DEVICES / point_name(target, 0)
+
+
+def _claim(plan: Plan, record: Ledger | DeviceLedgers, key: Ed25519PrivateKey) -> Results:
+    names = ("delta", "unit", "relation", "trust", "adversary", "noise_multiplier")
+    names += ("sampling_probability", "steps", "updates", "histogram_noise_multiplier")
+    stated = {name: getattr(plan, name) for name in (*names, "histogram_sampling")}
+    found = {"epsilon_target": plan.budget, "clipping_norm": plan.clip.norm}
+    return stated | found | {"epsilon": record.epsilon(), "ledger": seal(record, key)}
+
+
+def write_promised_run(folder: Path, experiment: ExperimentConfig) -> Path:
+    """A complete run of any unit and trust: epsilon 2 and none."""
+    key = load_or_create_signing_key()
+    config = replace(experiment, sweep=SweepConfig(epsilons=(2.0, math.inf), seeds=(0,)))
+    points = [write_promised(folder, config, target, key) for target in config.sweep.epsilons]
+    save(folder, results_of(points, config))
+    return folder
 
 
 def write_run(folder: Path, delta: float = DELTA) -> Path:

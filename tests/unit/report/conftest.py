@@ -108,3 +108,49 @@ _RESULTS = {
 def results():
     """Five epsilons and three seeds, with references; free to alter."""
     return copy.deepcopy(_RESULTS)
+
+
+def _inner():
+    """An example-level claim, of another delta, beside a point's own."""
+    return {
+        "epsilon_target": 3.0,
+        "epsilon": 2.75,
+        "epsilon_rdp": 3.1,
+        "epsilon_prv": 2.76,
+        "delta": 2e-5,
+        "unit": "example",
+        "relation": "add_remove",
+        "trust": "local",
+        "adversary": "The server.",
+        "noise_multiplier": 1.5,
+        "histogram_noise_multiplier": 4.0,
+        "sampling_probability": 0.5,
+        "clipping_norm": 0.1,
+        "ledger": {
+            "file": "devices/eps-1",
+            "entries": 99,
+            "head": "0" * 64,
+            "public_key": "1" * 64,
+        },
+    }
+
+
+@pytest.fixture
+def both(results):
+    """The same with an example-level guarantee beside every private point's own."""
+    for point in results["points"]:
+        if point["epsilon"] != "inf":
+            point["example"] = _inner()
+    results["config"]["train"] = {"max_windows": 5}
+    return results
+
+
+@pytest.fixture
+def by_example(results):
+    """The same, with example-level guarantees only."""
+    for point in results["points"]:
+        if point["epsilon"] != "inf":
+            inner = _inner()
+            point.update({name: inner[name] for name in ("unit", "trust", "adversary", "delta")})
+    results["config"]["train"] = {"max_windows": 5}
+    return results
