@@ -59,6 +59,9 @@ def simulate(
     users: Annotated[int | None, typer.Option(help="Only the first N users.")] = None,
     aggregation: Annotated[str | None, typer.Option(help="fedit")] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
+    references: Annotated[
+        str | None, typer.Option(help="Such as popularity,zero_shot; none for none.")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="minilm, a folder, or id@revision.")] = None,
     layers: Annotated[int | None, typer.Option(help="Keep the first N layers; 0: all.")] = None,
     device: Annotated[str | None, typer.Option(help="auto | cpu | cuda | mps")] = None,
@@ -100,6 +103,7 @@ def simulate(
         "model.layers": layers,
         "sweep.epsilons": None if epsilon is None else _numbers("--epsilon", epsilon, float),
         "sweep.seeds": None if seeds is None else _numbers("--seeds", seeds, int),
+        "sweep.references": None if references is None else _words(references),
     }
     experiment = override(tree, {key: value for key, value in flags.items() if value is not None})
     _run(
@@ -132,6 +136,10 @@ def _settings(
     tree = load_toml(file)
     from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything
     return tree
+
+
+def _words(text: str) -> list[str]:
+    return [] if text == "none" else [part.strip() for part in text.split(",")]
 
 
 def _numbers(flag: str, text: str, kind: type[int] | type[float]) -> list[int | float]:

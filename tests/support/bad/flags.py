@@ -55,6 +55,7 @@ SIMULATE = (
     ("value", "--layers -1"),
     ("value", "--micro-batch -1"),
     ("value", "--workers -1"),
+    ("value", "--references guess"),
     ("value", "--gpus-per-client 2"),
     ("value", "--engine ray --device cpu --gpus-per-client 0.5"),
 )
