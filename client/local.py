@@ -1,13 +1,15 @@
 """A device in the relay's own process, for nodes that are configured with a log and a user.
 
-Node configuration: `data` (a known name or a path) and `user` (an identifier in that log) or
-`partition-id` (an index). The model is built once per process and kept.
+Node configuration: `data` (a known name or a path), `user` (an identifier in that log) or
+`partition-id` (an index), and `state` (a folder of this device's own, where its ledger lasts), which a
+device that adds noise itself needs. The model is built once per process and kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 
 from client.device import Device
 from shared.config import ExperimentConfig, ModelConfig
@@ -41,7 +43,9 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
         raise ConfigError(
             'node configuration: user is missing; e.g. data="movielens-100k" user="1"'
         )
-    return Device(log.history(user), user, _recommender(spec, config.model))
+    state = node_config.get("state")
+    ledger = None if state is None else Path(str(state)) / "ledger.jsonl"
+    return Device(log.history(user), user, _recommender(spec, config.model), ledger)
 
 
 @lru_cache(maxsize=1)

@@ -3,8 +3,10 @@
 import pytest
 
 from client.local import _log, _recommender, device_of
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, Declined
+from shared.privacy.ledger import Ledger
 from tests.support.federations import point_config
+from tests.support.tiny import random_adapter
 
 
 @pytest.fixture
@@ -45,3 +47,24 @@ def test_an_incomplete_node_is_refused(node, message, log, config):
 def test_an_unknown_user_is_refused(log, config):
     with pytest.raises(DataError, match="'w'"):
         device_of({"data": log, "user": "w"}, config)
+
+
+def test_a_nodes_ledger_lasts_and_its_noise_is_never_seeded(log, tiny_bert, tmp_path):
+    """Two processes' worth of devices: asked twice for a round, both count and differ."""
+    privacy = {"unit": "example", "trust": "local", "epsilon": 8.0, "delta": 1e-3}
+    config = point_config(tiny_bert, privacy=privacy)
+    node = {"data": log, "user": "u", "state": str(tmp_path / "state")}
+    messages = []
+    for _ in range(2):
+        device = device_of(node, config)
+        adapter = device.schema.split(random_adapter(device.schema).numpy())
+        messages.append(device.train(adapter, 1, 40, config).vector)
+    assert abs(messages[0] - messages[1]).max() > 0
+    kept = Ledger.open(tmp_path / "state" / "ledger.jsonl")
+    assert [entry.round for entry in kept.entries] == [1, 1]
+    assert kept.header.trust == "local"
+    device = device_of(node, config)
+    device.train(adapter, 2, 40, config)  # three updates were planned, a histogram besides
+    with pytest.raises(Declined, match="declined round 3"):
+        for _ in range(9):
+            device.train(adapter, 3, 40, config)
