@@ -1,8 +1,8 @@
 """A device in the relay's own process, for nodes that are configured with a log and a user.
 
 Node configuration: `data` (a known name or a path), `user` (an identifier in that log) or
-`partition-id` (an index), and `state` (a folder of this device's own, where its ledger lasts), which a
-device that adds noise itself needs. The model is built once per process and kept.
+`partition-id` (an index), and `state`, which a device that adds noise itself needs: a folder of its
+own, where its ledger lasts. The model is built once per process and kept.
 """
 
 from __future__ import annotations
