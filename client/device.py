@@ -117,6 +117,7 @@ class Device:
         Declined
             If the device's own budget does not cover the round.
         """
+        self._keep_agreement(config)
         adapter = self._adapter(arrays)
         if by_example(config):
             delta = self._example_delta(adapter, round_number, users, config)
@@ -156,6 +157,22 @@ class Device:
             raise Declined(f"declined round {round_number}: the device's own budget is spent")
         return deltas[0]
 
+    def _keep_agreement(self, config: ExperimentConfig) -> None:
+        """A device that once agreed to noise its messages answers under no other settings.
+
+        Raises
+        ------
+        Declined
+            If its ledger was opened under other settings than these.
+        """
+        if self._simulated or self._ledger is None or not self._ledger.exists():
+            return
+        from shared.privacy.ledger import Ledger
+        from shared.privacy.policy import policy_hash
+
+        if Ledger.recover(self._ledger).header.policy != policy_hash(config):
+            raise Declined("declined: this device's ledger belongs to other settings")
+
     def _example_training(self, users: int, config: ExperimentConfig) -> ExampleTraining:
         from client.examples import ExampleTraining  # plans and accountants enter here
 
@@ -190,6 +207,7 @@ class Device:
 
     def histogram(self, users: int, config: ExperimentConfig) -> Update:
         """The user's share of the popularity histogram, clipped and noised as agreed."""
+        self._keep_agreement(config)
         items = len(self.recommender.items)
         if by_example(config):
             vector = self._example_training(users, config).histogram(self._client(), items)

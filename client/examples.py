@@ -117,6 +117,10 @@ class ExampleTraining:
             gradients = per_example(theta, inputs[:, step], targets[:, step])
             pieces = self._clip(gradients * (-rate / expected_batch(self._config)))
             pieces = torch.where(taken[:, step, :, None], pieces, torch.zeros_like(pieces))
+            if self._plan is None:
+                # Central trust, one step: the clipped sum itself. Through theta and back it would
+                # be rounded to theta's size, beyond the sensitivity that the noise is for.
+                return [client.user for client in willing], pieces.sum(1)
             theta = theta + self._noised(pieces.sum(1), sources) - rate * decay * theta
         return [client.user for client in willing], theta - adapter
 

@@ -43,9 +43,17 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
         raise ConfigError(
             'node configuration: user is missing; e.g. data="movielens-100k" user="1"'
         )
-    state = node_config.get("state")
-    ledger = None if state is None else Path(str(state)) / "ledger.jsonl"
+    ledger = _ledger(node_config)
     return Device(log.history(user), user, _recommender(spec, config.model), ledger)
+
+
+def _ledger(node_config: Mapping[str, object]) -> Path | None:
+    if "state" not in node_config:
+        return None
+    state = Path(str(node_config["state"]))
+    if not state.is_absolute():  # an app runs in an unpacked copy: another copy, another budget
+        raise ConfigError(f"node configuration: state = {str(state)!r}: give a full path")
+    return state / "ledger.jsonl"
 
 
 @lru_cache(maxsize=1)

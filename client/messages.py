@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -80,7 +80,7 @@ def parse(message: Message) -> Request:
         ) from None
 
 
-@cache
+@lru_cache(maxsize=64)
 def _settings(text: str) -> ExperimentConfig:
     return from_dict(json.loads(text), source="the server's settings")
 

@@ -1,7 +1,7 @@
 """The Flower ServerApp: reads its settings, builds, starts.
 
 Run configuration: `config` (a TOML file of one point's settings), `directory` (where the run's
-files are; `NAME.initial.safetensors` must be there), `name` (of the point), `simulated`. In
+files are; `NAME.initial.safetensors` must be there), `name` (of the point). In
 Flower's simulation runtime (`flwr run .`) all of these are made from the few settings of
 `[tool.flwr.app.config]`.
 """
@@ -39,7 +39,7 @@ def main(grid: Grid, context: Context) -> None:
     file, directory, name = (_given(run, key) for key in ("config", "directory", "name"))
     config = from_dict(load_toml(Path(file)), source=file)
     files = run_files(Path(directory), name)
-    simulated = bool(run.get("simulated", False))
+    simulated = getattr(grid, "simulated", False) is True
     outcome = run_federation(grid, config, files, simulated=simulated, on_round=report_round)
     log(INFO, "%s", _spent(files, config.federation.rounds))
     if simulated:

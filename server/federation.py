@@ -29,7 +29,7 @@ from shared.model.arrays import Arrays
 from shared.privacy.histogram import histogram_schema, popularity_bias
 from shared.privacy.plan import Plan, device_plan, server_plan
 from shared.privacy.policy import policy_hash
-from shared.privacy.units import histogram_limit
+from shared.privacy.units import devices_add_noise, histogram_limit
 
 Vector = npt.NDArray[np.float64]
 BIAS = "item_bias.weight"
@@ -189,7 +189,8 @@ def _start_from_popularity(
     total = np.zeros(items)
     for update in replies.updates(histogram_schema(items), items, histogram_limit(config)):
         total += update.vector
-    if asked and not replies.answered:
+    silent = devices_add_noise(config) and not replies.failures
+    if asked and not replies.answered and not silent:
         raise ProtocolError(f"popularity histogram: no client answered: {replies.failures[:1]}")
     state.adapter[where] = popularity_bias(
         releases.histogram(total), releases.histogram_noise, config.federation.popularity_strength

@@ -129,10 +129,10 @@ class Releases:
     def _open(self, policy: str, file: Path) -> Ledger:
         if file.exists():
             ledger = Ledger.recover(file)
-            if ledger.header.policy != policy:
+            if ledger.header.promise != self._plan.header(policy).promise:
                 raise ConfigError(
-                    f"{file}: was written under other settings; use another --out, or the old "
-                    "settings to resume"
+                    f"{file}: was written under other settings, or for another number of users; "
+                    "use another --out, or the old settings to resume"
                 )
         else:
             ledger = Ledger.create(file, self._plan.header(policy))

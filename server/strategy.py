@@ -37,7 +37,7 @@ from shared.data.split import evaluated_users
 from shared.errors import ProtocolError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
-from shared.privacy.units import update_limit
+from shared.privacy.units import devices_add_noise, update_limit
 
 RoundEntry = dict[str, float]
 
@@ -122,7 +122,9 @@ class PrivateFedOpt(Strategy):
             checked.updates(self.schema.digest, self.schema.dim, update_limit(self.config)),
             self.schema.dim,
         )
-        if self._cohort and not checked.answered:
+        # Devices with a budget of their own may all have spent it: then nobody took part.
+        silent = devices_add_noise(self.config) and not checked.failures
+        if self._cohort and not checked.answered and not silent:
             raise ProtocolError(f"round {round_number}: no update counted: {checked.failures[:1]}")
         noised = self._releases.update(total, round_number)
         mean = noised / self._sampler.expected

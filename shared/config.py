@@ -304,6 +304,12 @@ def _check_unit(privacy: PrivacyConfig, train: TrainConfig, source: str) -> None
         raise refuse(
             unit, f"train.local_batch = {train.local_batch}", "batches are Poisson samples; use 0"
         )
+    if train.history_dropout:
+        raise refuse(
+            unit,
+            f"train.history_dropout = {train.history_dropout:g}",
+            "one example less would hide other items in all the others; use 0",
+        )
     if privacy.unit == "example" and trust.endswith("central"):
         if train.local_steps > 1:
             raise refuse(

@@ -42,11 +42,24 @@ def write_atomically(file: Path, content: bytes | str) -> None:
         part.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(file)) from None  # a write names no file
     part.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
+    sync_folder(file.parent)  # the new name itself
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it; when this returns their names are on disk."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of new or renamed files in a folder last."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the new name itself
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def read_record(file: Path, required: Iterable[str]) -> dict[str, Any]:

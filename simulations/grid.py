@@ -43,6 +43,8 @@ class VirtualGrid(Grid):
         Folder of what the virtual devices keep between rounds: their own ledgers.
     """
 
+    simulated = True  # read by the ServerApp: noise may be seeded, clients may be merged
+
     def __init__(self, engine: CohortEngine, state: Path | None = None) -> None:
         self.engine = engine
         self.state = state

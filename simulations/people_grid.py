@@ -33,6 +33,8 @@ class PeopleGrid(Grid):
         Called while waiting; raises if nobody is left to answer.
     """
 
+    simulated = True  # read by the ServerApp: noise may be seeded
+
     def __init__(
         self,
         grid: Grid,

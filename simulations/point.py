@@ -20,9 +20,11 @@ from shared.privacy.accountant import epsilon_prv, epsilon_rdp
 from shared.privacy.device_ledgers import DeviceLedgers
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, seal
+from shared.privacy.plan import device_terms
 from simulations.example_cohort import devices_folder
 from simulations.grid import open_grid, run_app
 from simulations.names import point_name
+from simulations.participation import check_participation
 from simulations.workbench import Workbench
 
 _CLAIMED = ("epsilon_target", "unit", "delta", "relation", "trust", "seed", "metrics")
@@ -57,7 +59,7 @@ def run_point(
         files = run_files(directory, name)
         _federate(bench, config, directory, on_round, app)
         outcome = read_record(files.outcome, _CLAIMED)
-        outcome |= _spent_by_all(directory, name, outcome)
+        outcome |= _spent_by_all(config, len(bench.population), directory, outcome)
         outcome["adapter"] = f"adapters/{name}.safetensors"
         # Infinity inside: ours alone.
         write_atomically(_sealed_file(directory, name), json.dumps(outcome))
@@ -125,19 +127,29 @@ def prepare(bench: Workbench, config: ExperimentConfig, directory: Path) -> dict
         "config": str(settings),
         "directory": str(directory),
         "name": name,
-        "simulated": True,
     }
 
 
-def _spent_by_all(directory: Path, name: str, outcome: dict[str, Any]) -> dict[str, Any]:
+def _spent_by_all(
+    config: ExperimentConfig, users: int, directory: Path, outcome: dict[str, Any]
+) -> dict[str, Any]:
     """What the server's ledger shows, the devices' ledgers, or one beside the other."""
-    file, devices = run_files(directory, name).ledger, devices_folder(directory, name)
+    name = point_name(config.privacy.epsilon, config.seed)
+    file = run_files(directory, name).ledger
+    terms = device_terms(config, users)
+    if terms is None:
+        return _spent(Ledger.open(file))
+    folder = devices_folder(directory, name)
+    if not folder.exists():
+        raise ConfigError(
+            f"{name}: no device took part in any round; expect more with --cohort, or give more "
+            "--rounds"
+        )
+    devices = DeviceLedgers.open(folder)
+    check_participation(devices, config, users, terms)
     if not file.exists():
-        return _spent(DeviceLedgers.open(devices))
-    spent = _spent(Ledger.open(file))
-    if "example" in outcome:
-        spent["example"] = outcome["example"] | _spent(DeviceLedgers.open(devices))
-    return spent
+        return _spent(devices)
+    return _spent(Ledger.open(file)) | {"example": outcome["example"] | _spent(devices)}
 
 
 def _spent(record: Ledger | DeviceLedgers) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shared.errors import BudgetExceeded, ConfigError, Declined
+from shared.files import make_folder
 from shared.privacy.ledger import Ledger
 from shared.privacy.noise import NoiseSource
 from shared.privacy.plan import Plan
@@ -43,18 +44,20 @@ class DeviceBudget:
         self._plan = plan
         self._context = context
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
         except OSError as error:
             raise ConfigError(f"{file.parent}: cannot be made ({error.strerror})") from None
+        agreed = plan.header(policy)
         if file.exists():
             self.ledger = Ledger.recover(file)
-            if self.ledger.header.policy != policy:
+            if self.ledger.header.promise != agreed.promise:
                 raise ConfigError(
-                    f"{file}: this device's ledger belongs to other settings; what was spent under "
-                    "them would not be counted. Keep a state folder per agreement"
+                    f"{file}: this device's ledger belongs to other settings or another number of "
+                    "users; what was spent under them would not be counted. A state folder per "
+                    "agreement is a budget per agreement: they add up"
                 )
         else:
-            self.ledger = Ledger.create(file, plan.header(policy))
+            self.ledger = Ledger.create(file, agreed)
 
     def spend_update(self, round_number: int) -> NoiseSource:
         """Record one participation, and return the noise for its `plan.steps` sums.
@@ -77,6 +80,10 @@ class DeviceBudget:
         # costs nothing; on a real one the noise is fresh, and so is the cost.
         replayed = self._context is not None and self.ledger.holds(round_number, release, event)
         if not replayed:
+            # Epsilon alone would let a device spend a histogram's share on one round more.
+            recorded = sum(entry.release == release for entry in self.ledger.entries)
+            if recorded >= (plan.updates if release == "update" else 1):
+                raise Declined(f"declined round {round_number}: has taken part as often as agreed")
             try:
                 self.ledger.append(round_number, release, event)  # on disk when this returns
             except BudgetExceeded:

@@ -67,6 +67,12 @@ class LedgerHeader:
     created: str = field(default_factory=_now)
     identity: str = field(default_factory=lambda: secrets.token_hex(16))
 
+    @property
+    def promise(self) -> tuple[str | float, ...]:
+        """All that is promised: what two ledgers of one guarantee agree in."""
+        told = (self.unit, self.relation, self.trust, self.adversary, self.policy)
+        return (*told, self.delta, self.budget)
+
     def __post_init__(self) -> None:
         check_relation(self.relation)
         if not 0 < self.delta < 1:

@@ -18,7 +18,6 @@ from shared.privacy.history import Step, steps_of
 from shared.privacy.ledger import Ledger
 
 DEVICES = "devices"  # in a run's folder; below it one folder a point
-_PROMISE = ("unit", "relation", "trust", "adversary", "delta", "policy", "budget")
 
 
 class DeviceLedgers:
@@ -48,8 +47,7 @@ class DeviceLedgers:
         ledgers = [Ledger.open(file) for file in device_files(folder)]
         if not ledgers:
             raise LedgerError(f"{folder}: no device ledger is there")
-        promises = {tuple(getattr(at.header, name) for name in _PROMISE) for at in ledgers}
-        if len(promises) > 1:
+        if len({ledger.header.promise for ledger in ledgers}) > 1:
             raise LedgerError(f"{folder}: the devices' ledgers promise different things")
         return cls(folder, ledgers)
 
@@ -77,6 +75,13 @@ class DeviceLedgers:
     def devices(self) -> int:
         """How many devices there are."""
         return len(self._ledgers)
+
+    def rounds(self) -> dict[str, list[tuple[str, int]]]:
+        """Release and round of every entry, by the name of the device's file."""
+        return {
+            ledger.name: [(entry.release, entry.round) for entry in ledger.entries]
+            for ledger in self._ledgers
+        }
 
     def records(self) -> list[tuple[LedgerEntry, ...]]:
         """The entries of each device that differ from every other's in what they record."""

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from dp_accounting import DpEvent
 
 from shared.errors import BudgetExceeded, LedgerError
-from shared.files import write_atomically
+from shared.files import sync_folder, write_atomically
 from shared.privacy.accountant import epsilon
 from shared.privacy.chain import Chain, LedgerEntry, LedgerHeader, Release, check_release
 from shared.privacy.events import event_to_json
@@ -350,21 +350,12 @@ def _write_through(handle: int, data: bytes) -> None:
     os.fsync(handle)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a new or renamed file's name last."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _replace(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{path.name}.recovered")
     try:
         with draft.open("wb") as file:
             _write_through(file.fileno(), data)
         draft.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise LedgerError(f"{path}: ledger cannot be repaired: {error.strerror}") from None

@@ -25,7 +25,7 @@ from shared.privacy.clipping import L2Clip
 from shared.privacy.histogram import HISTOGRAM_CLIP
 from shared.privacy.mechanism import GaussianMechanism
 from shared.privacy.relation import Relation
-from shared.privacy.units import by_example, example_clip, examples_per_user
+from shared.privacy.units import devices_add_noise, example_clip, examples_per_user
 
 USER_CENTRAL = (
     "anyone who sees every released adapter and the settings, but not which users were sampled; "
@@ -197,7 +197,7 @@ def device_terms(config: ExperimentConfig, users: int) -> Terms | None:
     Parameters and errors as for `server_terms`.
     """
     privacy = config.privacy
-    if not by_example(config) or (privacy.unit, privacy.trust) == ("example", "central"):
+    if not devices_add_noise(config):
         return None
     rounds = config.federation.rounds
     return _terms(
@@ -254,13 +254,20 @@ def _terms(
 def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
     if terms is None:
         return None
+    privacy = config.privacy
+    has_histogram = config.federation.popularity_start
+    if math.isfinite(terms.budget) and has_histogram and privacy.histogram_share == 0:
+        raise ConfigError(
+            "privacy.histogram_share = 0 does not go with federation.popularity_start = true: the "
+            "histogram would have no budget; change one of them"
+        )
     found = calibrate(
         terms.budget,
         terms.delta,
         terms.updates * terms.steps,
         terms.sampling_probability,
         terms.relation,
-        config.privacy.histogram_share if config.federation.popularity_start else 0.0,
+        privacy.histogram_share if has_histogram else 0.0,
         terms.histogram_sampling,
     )
     return Plan(

@@ -17,6 +17,12 @@ def by_example(config: ExperimentConfig) -> bool:
     return math.isfinite(config.privacy.epsilon) and config.privacy.unit != "user"
 
 
+def devices_add_noise(config: ExperimentConfig) -> bool:
+    """Whether every device noises its own message, and may decline when its budget is spent."""
+    privacy = config.privacy
+    return by_example(config) and (privacy.unit, privacy.trust) != ("example", "central")
+
+
 def examples_per_user(config: ExperimentConfig) -> int:
     """The contribution bound in examples: how many windows of one user may count."""
     return config.train.max_windows

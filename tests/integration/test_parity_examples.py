@@ -19,9 +19,9 @@ LOCAL = {"unit": "example", "trust": "local", "epsilon": 8.0, "delta": 1e-3}
 
 CASES = {
     "local": {"privacy": LOCAL},
-    "local, several steps, sampled examples, hidden context": {
+    "local, several steps, sampled examples": {
         "privacy": LOCAL | {"example_sampling": 0.6},
-        "train": {"local_steps": 2, "history_dropout": 0.3, "weight_decay": 0.01},
+        "train": {"local_steps": 2, "weight_decay": 0.01},
     },
     "local, few participations, sampled histogram": {
         "privacy": LOCAL | {"max_participations": 1},

@@ -83,8 +83,9 @@ def participation_over_the_limit(run: Path) -> None:
         path.unlink()
     guard = budget(run, 0, budget=9.0)
     guard.spend_histogram()
-    for number in (1, 2, 3, 4):
-        guard.spend_update(number)
+    event = device_plan(LOCAL.at_epsilon(2.0, 0), USERS).update_event()
+    for number in (1, 2, 3, 4):  # past the guard, which would decline the fourth
+        guard.ledger.append(number, "update", event)
     sealed_again(run)
 
 

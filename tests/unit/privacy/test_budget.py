@@ -42,12 +42,33 @@ def test_participations_add_up_over_restarts_until_the_device_declines(file):
     events = [(PLAN.histogram_event(), 1), (PLAN.update_event(), 3)]
     assert spent.epsilon() == epsilon(events, PLAN.delta) == pytest.approx(2.0, rel=1e-3)
     before = file.read_bytes()
-    with pytest.raises(Declined, match=r"declined round 10: .*epsilon 2 at delta") as caught:
+    with pytest.raises(Declined, match=r"declined round 10: has taken part as often") as caught:
         opened(file).spend_update(10)
     assert "\n" not in str(caught.value)
     with pytest.raises(Declined):
         opened(file).spend_histogram()
     assert file.read_bytes() == before  # what was declined is not recorded
+
+
+def test_what_a_histogram_would_have_cost_buys_no_further_round(file):
+    """The budget would cover it; the number of participations is agreed, too."""
+    for number in (1, 2, 3):
+        opened(file).spend_update(number)
+    with pytest.raises(Declined, match="declined round 4"):
+        opened(file).spend_update(4)
+
+
+def test_a_budget_beyond_the_agreed_releases_is_declined_by_epsilon(file):
+    spender = opened(file)
+    spender.ledger.append(1, "update", replace(PLAN, steps=9).update_event())
+    with pytest.raises(Declined, match=r"declined round 2: .*epsilon 2 at delta"):
+        opened(file).spend_update(2)
+
+
+def test_another_number_of_users_is_another_agreement(file):
+    opened(file)
+    with pytest.raises(ConfigError, match="another number of users"):
+        DeviceBudget(file, replace(PLAN, delta=PLAN.delta / 10), "p", None)
 
 
 def test_each_step_of_an_update_counts(file):
