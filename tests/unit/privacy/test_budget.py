@@ -60,7 +60,7 @@ def test_what_a_histogram_would_have_cost_buys_no_further_round(file):
 
 def test_a_budget_beyond_the_agreed_releases_is_declined_by_epsilon(file):
     spender = opened(file)
-    spender.ledger.append(1, "update", replace(PLAN, steps=9).update_event())
+    spender.ledger.append(1, "update", replace(PLAN, steps=6).update_event())
     with pytest.raises(Declined, match=r"declined round 2: .*epsilon 2 at delta"):
         opened(file).spend_update(2)
 
