@@ -48,6 +48,7 @@ def first(**change: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 EXAMPLE_LOCAL: Candidates = {
     "preset": {},
+    "server_lr 0.3": {"federation": {"server_lr": 0.3}},
     "first draft": first(),
     "public text only": first(federation={**_START["federation"], "popularity_start": False}),
     "histogram and public text, all for it": first(**_START, privacy={"histogram_share": 0.99}),

@@ -27,6 +27,10 @@ SETTINGS = {
     "two local steps under central example-level noise": (
         '[privacy]\nunit = "example"\n[train]\nlocal_steps = 2\n'
     ),
+    "hidden context where examples are counted": (
+        '[privacy]\nunit = "example"\n[train]\nhistory_dropout = 0.2\n'
+    ),
+    "a histogram without a budget": "[privacy]\nhistogram_share = 0.0\n",
     "fixed batches where examples are sampled": (
         '[privacy]\nunit = "example"\n[train]\nlocal_batch = 1\n'
     ),

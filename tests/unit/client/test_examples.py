@@ -10,11 +10,12 @@ from opacus.grad_sample import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from scipy import stats
 
+from client.device import Device
 from client.examples import Client, ExampleTraining, example_histogram
 from client.gradients import check_gradients, opacus_gradients, stacked_gradients
 from client.train import window_loss
 from shared.data.windows import windows
-from shared.errors import ConfigError, ModelError
+from shared.errors import ConfigError, Declined, ModelError
 from shared.model.adapter import current, install
 from shared.privacy.plan import device_plan
 from shared.privacy.units import example_clip
@@ -239,3 +240,32 @@ def test_examples_are_drawn_with_their_probability(engine, tiny_bert):
     drawn = sum(bool(delta.norm() > 0) for delta in deltas)
     assert stats.binomtest(drawn, rounds, 0.3).pvalue > 1e-6
     assert stats.binomtest(drawn, rounds, 1.0).pvalue < 1e-6  # everyone, always: would be seen
+
+
+def test_rounding_to_the_adapters_size_adds_nothing_to_an_examples_share(engine, tiny_bert):
+    """A small step from a large adapter: through theta and back the share would be rounded."""
+    config = settings(tiny_bert, CENTRAL | {"example_clipping_norm": 0.1}, local_lr=1e-4)
+    per_example = stacked_gradients(engine.recommender, engine.schema)
+    training = ExampleTraining(config, USERS, simulated=True)
+    large = 10 * random_adapter(engine.schema)
+    deltas = [
+        training.deltas(per_example, large, [Client(3, history, None)], 1)[1][0].double()
+        for history in (LONG, LONG[8:])
+    ]
+    assert 0 < float((deltas[0] - deltas[1]).norm()) <= example_clip(config).norm * (1 + 1e-5)
+
+
+def test_a_device_that_noises_answers_under_no_other_settings(engine, tiny_bert, tmp_path):
+    """A server that asks for an update without noise, of a device that agreed to noise."""
+    device = Device(LONG, 3, engine.recommender, tmp_path / "ledger.jsonl")
+    arrays = engine.schema.split(random_adapter(engine.schema).numpy())
+    agreed = settings(tiny_bert, LOCAL)
+    device.train(arrays, 1, USERS, agreed)
+    central = {"trust": "central"}
+    for weaker in ({"epsilon": math.inf}, central, {"unit": "user"} | central):
+        asked = settings(tiny_bert, LOCAL | weaker)
+        with pytest.raises(Declined, match="belongs to other settings"):
+            device.train(arrays, 2, USERS, asked)
+        with pytest.raises(Declined, match="belongs to other settings"):
+            device.histogram(USERS, asked)
+    device.train(arrays, 2, USERS, agreed)
