@@ -36,8 +36,8 @@ EXAMPLE_CENTRAL = (
     "which of their examples; the server itself is trusted with exact sums"
 )
 EXAMPLE_LOCAL = (
-    "the server, and anyone who sees every message of the device and the settings, but not which "
-    "of its examples were sampled"
+    "the server, as long as it sends the agreed settings, and anyone who sees every message of the "
+    "device and the settings, but not which of its examples were sampled"
 )
 
 

@@ -48,9 +48,9 @@ TRUST = {
     ),
     "distributed": "Every device adds a share of the noise, and the server sees noised sums only.",
     "local": (
-        "Every device's own message carries noise, so the server need not be trusted with single "
-        "windows. Devices hold different people's windows, so the budget is that of the device "
-        "that spent the most, not a sum."
+        "Every device's own message carries noise, so a server that sends the agreed settings "
+        "need not be trusted with single windows. Devices hold different people's windows, so the "
+        "budget is that of the device that spent the most, not a sum."
     ),
 }
 LIMITS = (
