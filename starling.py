@@ -179,7 +179,7 @@ def _explain(error: Exception, debug: bool) -> int:
 def _missing(error: ModuleNotFoundError) -> str:
     if (error.name or "").partition(".")[0] in ROOMS:
         return f"error: {error}: another package of that name hides ours; see starling doctor"
-    return f"error: {error}; pip install 'starling[simulate,minilm]', or see starling doctor"
+    return f"error: {error}; install it (make setup, in the checkout), or see starling doctor"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -69,7 +69,7 @@ class ModelConfig:
     lora_alpha: Positive = 16.0
     lora_targets: tuple[str, ...] = ("query", "value")
     item_rank: Annotated[int, Field(ge=0)] = 0  # rank of the item table's correction
-    projection_rank: Annotated[int, Field(ge=0)] = 0  # leading text components the core acts on
+    projection_rank: Annotated[int, Field(ge=0)] = 0  # text components that the core acts on
     item_bias: bool = True
     hidden_scale: NonNegative = 0.2  # weight of the language model's hidden state in the score
     summary_scale: NonNegative = 10.0  # weight of the decayed mean of the history's item vectors
@@ -128,6 +128,7 @@ def _expected(name: str, cohort: float, users: int) -> float:
     if expected > users:
         raise ConfigError(
             f"{name} = {cohort:g}: there are {users} users; give at most that, or a share in (0, 1]"
+            ", where 1 is everyone"
         )
     return expected
 

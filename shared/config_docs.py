@@ -25,6 +25,7 @@ from shared import config
 from shared.errors import ConfigError
 
 MEANINGS = {
+    "model.projection_rank": "leading text components that the core acts on; at most all there are",
     "data.spec": "`world`, a known name (`starling data ls`), or a path to a folder or table",
     "data.negatives": "items sampled per user that the target is ranked against",
     "data.world_seed": "which synthetic world",

@@ -166,7 +166,7 @@ def _start(share: Share, folder: Path) -> ResidentBackend:
         from simulations.runtime import ResidentBackend
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"engine.engine = ray: {error.name} is not installed; pip install 'starling[ray]', "
+            f"engine.engine = ray: {error.name} is not installed; pip install ray, "
             "or use engine.engine = cohort"
         ) from None
     try:

@@ -201,6 +201,8 @@ def _points(config: ExperimentConfig, bench: Workbench) -> list[ExperimentConfig
     for point in points:
         _refuse_impossible(point, len(bench.population))
         bench.engine(point.model)
+    if config.sweep.references:
+        bench.engine(config.model)
     return points
 
 

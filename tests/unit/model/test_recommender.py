@@ -139,9 +139,11 @@ def test_without_a_summary_the_language_model_stands_alone(world, tiny_bert):
     close(parts.language_model + parts.popularity, alone(windows(1))[0, -1])
 
 
-def test_a_core_larger_than_the_space_is_refused(world, tiny_bert):
-    with pytest.raises(ConfigError, match=f"projection_rank = {HIDDEN + 1}: at most {HIDDEN}"):
-        make_engine(world, tiny_bert, projection_rank=HIDDEN + 1)
+def test_a_core_larger_than_the_space_takes_all_of_it(world, tiny_bert):
+    """A preset's core then fits small catalogues and narrow backbones, too."""
+    model = make_engine(world, tiny_bert, projection_rank=HIDDEN + 1).recommender
+    assert model.core.weight.shape == (HIDDEN, HIDDEN)
+    close(model.basis.T @ model.basis, torch.eye(HIDDEN))
 
 
 def test_unknown_lora_targets_are_refused_in_one_line(world, tiny_bert):
