@@ -139,7 +139,11 @@ def test_stopped_while_it_starts_leaves_nothing(by, code, word, sweep, tmp_path)
     """Imports take most of a start; one line then, too, instead of a stack of other people's."""
     folder = tmp_path / "run"
     process = sweep.start(folder)
-    time.sleep(0.3 + random.Random(SEED + by).random())
+    maps = Path(f"/proc/{process.pid}/maps")
+    deadline = time.monotonic() + 60
+    while maps.exists() and "numpy" not in maps.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)  # until the command, which hears signals, imports what it needs
+    time.sleep(0.5 * random.Random(SEED + by).random())
     process.send_signal(by)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
