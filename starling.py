@@ -39,6 +39,9 @@ ROOMS = ("shared", "client", "server", "simulations")
 CONTINUE = "continue with --resume where the command offers it"
 
 
+_heard: list[int] = []  # a signal in the middle of a C import surfaces as a failed import
+
+
 class _Terminated(KeyboardInterrupt):
     """SIGTERM: an interruption by the system, which ends like one by hand."""
 
@@ -54,6 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    _heard.append(143)
     raise _Terminated
 
 
@@ -82,6 +86,8 @@ def _run(arguments: list[str]) -> int:
             return _drop_output(0)
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:
+        if _heard:
+            return _tell(f"terminated; {CONTINUE}", 143)
         return _explain(error, debug=debug)
 
 
