@@ -39,26 +39,34 @@ ROOMS = ("shared", "client", "server", "simulations")
 CONTINUE = "continue with --resume where the command offers it"
 
 
-_heard: list[int] = []  # a signal in the middle of a C import surfaces as a failed import
-
-
 class _Terminated(KeyboardInterrupt):
     """SIGTERM: an interruption by the system, which ends like one by hand."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; errors become one line and an exit code."""
+    heard: list[BaseException] = []
     if arguments is None:
         arguments = sys.argv[1:]
-        signal.signal(signal.SIGTERM, _terminate)
+        _listen(heard)
         _tolerate(sys.stdout)
         _tolerate(sys.stderr)
-    sys.exit(_run(list(arguments)))
+    sys.exit(_run(list(arguments), heard))
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    _heard.append(143)
-    raise _Terminated
+def _listen(heard: list[BaseException]) -> None:
+    """Raise interruptions, and remember them.
+
+    In the middle of a C extension's import one surfaces as a failed import, of any kind.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        heard.append(_Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+        raise heard[-1]
+
+    signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, stop)
 
 
 def _tolerate(stream: Any) -> None:
@@ -67,7 +75,7 @@ def _tolerate(stream: Any) -> None:
         stream.reconfigure(errors="replace")
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], heard: list[BaseException]) -> int:
     debug = "--debug" in arguments  # wherever it stands
     words = [word for word in arguments if word != "--debug"]
     try:
@@ -75,10 +83,8 @@ def _run(arguments: list[str]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
-    except _Terminated:
-        return _tell(f"terminated; {CONTINUE}", 143)
-    except KeyboardInterrupt:
-        return _tell(f"interrupted; {CONTINUE}", 130)
+    except KeyboardInterrupt as stopped:
+        return _stopped(stopped)
     except BrokenPipeError:
         return _drop_output(0)  # the reader, such as `head`, has seen enough
     except SystemExit as stop:
@@ -86,9 +92,13 @@ def _run(arguments: list[str]) -> int:
             return _drop_output(0)
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:
-        if _heard:
-            return _tell(f"terminated; {CONTINUE}", 143)
-        return _explain(error, debug=debug)
+        return _stopped(heard[-1]) if heard else _explain(error, debug=debug)
+
+
+def _stopped(by: BaseException) -> int:
+    if isinstance(by, _Terminated):
+        return _tell(f"terminated; {CONTINUE}", 143)
+    return _tell(f"interrupted; {CONTINUE}", 130)
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -121,7 +121,8 @@ class ExampleTraining:
                 # Central trust, one step: the clipped sum itself. Through theta and back it would
                 # be rounded to theta's size, beyond the sensitivity that the noise is for.
                 return [client.user for client in willing], pieces.sum(1)
-            theta = theta + self._noised(pieces.sum(1), sources) - rate * decay * theta
+            noised = _noised(self._plan, pieces.sum(1), sources)
+            theta = theta + noised - rate * decay * theta
         return [client.user for client in willing], theta - adapter
 
     def histogram(self, client: Client, items: int) -> npt.NDArray[np.float32]:
@@ -178,16 +179,14 @@ class ExampleTraining:
         taken = rng.random(inputs.shape[:2]) < self._config.privacy.example_sampling
         return inputs, targets, taken
 
-    def _noised(self, totals: Tensor, sources: Sequence[NoiseSource]) -> Tensor:
-        """Sums [clients, dim] of clipped contributions, each with its own noise."""
-        if self._plan is None:
-            return totals
-        sums = totals.cpu().numpy()
-        noised = [
-            self._plan.update.release(total, source)
-            for total, source in zip(sums, sources, strict=True)
-        ]
-        return torch.from_numpy(np.stack(noised)).to(totals.device, totals.dtype)
+
+def _noised(plan: Plan, totals: Tensor, sources: Sequence[NoiseSource]) -> Tensor:
+    """Sums [clients, dim] of clipped contributions, each with its own noise."""
+    sums = totals.cpu().numpy()
+    noised = [
+        plan.update.release(total, source) for total, source in zip(sums, sources, strict=True)
+    ]
+    return torch.from_numpy(np.stack(noised)).to(totals.device, totals.dtype)
 
 
 def _stacked(

@@ -60,7 +60,7 @@ def opacus_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExam
             losses = _window_losses(recommender, inputs[0], targets[0])  # [windows]
             with warnings.catch_warnings():  # of the first layer: its input, data, has no gradient
                 warnings.filterwarnings("ignore", "Full backward hook is firing")
-                losses.mean().backward()  # type: ignore[no-untyped-call]
+                losses.mean().backward()  # type: ignore[no-untyped-call]  # torch: untyped
             samples = {
                 name: parameters[name].grad_sample  # type: ignore[attr-defined]  # by Opacus
                 for name in schema.names

@@ -84,7 +84,7 @@ def _of_world(
     """The settings' data section with what the command line says in its place."""
     given = {"users": users, "world_items": items, "world_seed": seed}
     chosen = {name: value for name, value in given.items() if value is not None}
-    return dataclasses.replace(settings.data, spec=WORLD, **chosen)  # type: ignore[arg-type]
+    return dataclasses.replace(settings.data, spec=WORLD, **chosen)  # type: ignore[arg-type]  # of one type by name
 
 
 def _readable(summary: Summary) -> list[tuple[str, str]]:

@@ -39,7 +39,7 @@ def virtual_device(context: Context, config: ExperimentConfig) -> Device:
     DataError
         If there are more nodes than people.
     """
-    share: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
+    share: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]  # Ray: untyped
     device = context.run_config.get("device") or ("cuda" if share.get("GPU") else "cpu")
     threads = max(1, int(share.get("CPU", 1)))
     told: dict[str, Any] = {

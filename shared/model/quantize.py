@@ -87,7 +87,7 @@ class _Product(torch.autograd.Function):
 
 
 def _product(x: Tensor, integers: Tensor, scale: Tensor, width: int, back: bool) -> Tensor:
-    y: Tensor = _Product.apply(x, integers, scale, width, back)  # type: ignore[no-untyped-call]
+    y: Tensor = _Product.apply(x, integers, scale, width, back)  # type: ignore[no-untyped-call]  # torch: untyped
     return y
 
 

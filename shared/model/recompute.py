@@ -77,7 +77,7 @@ def _recomputed(plain: _Plain, call: partial[Tensor], hidden: Tensor, *rest: Any
 
     constants = [leaves[place] for place in places]
     inputs = (run, 1 + len(trained), hidden, *trained.values(), *constants)
-    output: Tensor = _Recomputed.apply(*inputs)  # type: ignore[no-untyped-call]
+    output: Tensor = _Recomputed.apply(*inputs)  # type: ignore[no-untyped-call]  # torch: untyped
     return output
 
 
@@ -108,7 +108,7 @@ class _Recomputed(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         constants = len(ctx.saved_tensors) - ctx.varying
         inputs = (ctx.run, ctx.varying, *gradients, *ctx.saved_tensors)
-        pulled = _PulledBack.apply(*inputs)  # type: ignore[no-untyped-call]
+        pulled = _PulledBack.apply(*inputs)  # type: ignore[no-untyped-call]  # torch: untyped
         return None, None, *pulled, *(None for _ in range(constants))
 
 

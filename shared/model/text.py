@@ -49,7 +49,7 @@ def surroundings(backbone: nn.Module, tokens: Sequence[int] = ()) -> Surrounding
     biases, and the gradient of each of its norms is 1/sqrt(eps), a thousand, which overflows in a
     deep model. There the direction of the mean word stands, of unit length as items are.
     """
-    table = backbone.get_input_embeddings().weight.detach().float()  # type: ignore[operator]
+    table = backbone.get_input_embeddings().weight.detach().float()  # type: ignore[operator]  # torch: a Module or a Tensor
     words = table[torch.tensor(tokens, dtype=torch.int64)].clone()
     scale = float(table.norm(dim=1).mean()) if len(words) else 1.0
     mean = table.mean(0)
