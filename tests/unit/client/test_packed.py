@@ -207,6 +207,8 @@ def test_positions_of_a_roberta_are_counted_as_it_does():
         intermediate_size=16,
         max_position_embeddings=20,
         pad_token_id=1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
         attn_implementation="eager",
     )
     with torch.random.fork_rng(devices=[]):
