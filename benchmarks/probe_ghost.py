@@ -3,9 +3,9 @@
     python benchmarks/probe_ghost.py
 
 A ghost norm takes the size of a window's gradient, dW = sum over t of dy_t x_t', from the products
-of its factors, |dW|^2 = sum over t, t' of (dy_t dy_t') (x_t x_t'), without forming dW. Prints what one
-window of 50 keeps either way, for the adapters of the default preset, and how far a float32 ghost
-norm lies from the true one when terms of a window's gradient cancel; writes
+of its factors, |dW|^2 = sum over t, t' of (dy_t dy_t') (x_t x_t'), without forming dW. Prints what
+one window of 50 keeps either way, for the adapters of the default preset, and how far a float32
+ghost norm lies from the true one when terms of a window's gradient cancel; writes
 `benchmarks/results/probe_ghost.json`. Nothing is random but seed 0; needs no data.
 """
 
