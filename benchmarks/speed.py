@@ -23,14 +23,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[0] = str(HERE)
-
 import numpy as np
 from machine import TreeMemory, hardware, load, versions
 from peers import PEERS
 from work import CLIP, COHORT, EXAMPLE_CLIP, RATE, SEED, SIZES, Work
 
+HERE = Path(__file__).resolve().parent
 LIMIT = 1e-3  # relative distance of an update from ours
 MEASURED = 256  # updates of the rate with start-up
 SUMMED = "sum"

@@ -63,9 +63,7 @@ PEERS = {
         "with_opacus", "run", ("example",), "the loop, Opacus's hooks and its DPOptimizer"
     ),
     "pfl": Peer("with_pfl", "run", ("none",), "Apple's pfl 0.6.0, its simulated backend"),
-    "flower": Peer(
-        "flower", "cached", ("none",), "Flower on 2 Ray actors, the model kept"
-    ),
+    "flower": Peer("flower", "cached", ("none",), "Flower on 2 Ray actors, the model kept"),
     "flower-naive": Peer(
         "flower",
         "naive",

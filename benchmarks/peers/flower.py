@@ -17,12 +17,12 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
-from peers import Cohorts, Done
-from peers.sequential import loss_of, trained
 from torch import Tensor
 from work import RATE, SIZES, Work
 
-from shared.model.adapter import AdapterSchema, install
+from peers import Cohorts, Done
+from peers.sequential import loss_of, trained
+from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from peers import Cohorts, Done
 from torch import Tensor
 from work import Work
 
+from peers import Cohorts, Done
 from shared.config import EngineConfig
 from simulations.engine import CohortEngine
 from simulations.memory import keep_freed_memory

@@ -17,14 +17,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # never a folder that has a `flower.py`
-
-from work import SIZES, UNITS, Work  # first: it says where Starling is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
-from peers import PEERS, runner
 from torch import Tensor
+from work import SIZES, UNITS, Work
+
+from peers import PEERS, runner
 
 _UNIT = 1 if platform.system() == "Darwin" else 1024  # bytes per unit of ru_maxrss
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from peers import Cohorts, Done
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from work import CLIP, RATE, Work
 
+from peers import Cohorts, Done
 from shared.model.adapter import AdapterSchema, current, install
 from shared.model.recommender import Recommender
 

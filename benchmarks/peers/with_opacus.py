@@ -10,12 +10,12 @@ import warnings
 import torch
 from opacus.grad_sample import GradSampleHooks
 from opacus.optimizers import DPOptimizer
-from peers import Cohorts, Done
-from peers.sequential import trained
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from work import EXAMPLE_CLIP, RATE, Work
 
+from peers import Cohorts, Done
+from peers.sequential import trained
 from shared.model.adapter import AdapterSchema, current, install
 from shared.model.recommender import Recommender
 

@@ -6,8 +6,6 @@ import itertools
 from typing import Any
 
 import torch
-from peers import Cohorts, Done
-from peers.sequential import loss_of, trained
 from pfl.aggregate.simulate import SimulatedBackend
 from pfl.algorithm.base import NNAlgorithmParams
 from pfl.algorithm.federated_averaging import FederatedAveraging
@@ -21,6 +19,8 @@ from pfl.postprocessor.base import Postprocessor
 from torch import Tensor, nn
 from work import RATE, Work
 
+from peers import Cohorts, Done
+from peers.sequential import loss_of, trained
 from shared.model.adapter import AdapterSchema, install
 
 
