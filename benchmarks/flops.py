@@ -1,22 +1,22 @@
 """Floating-point operations of the work, from shapes alone, and the products that they are.
 
-A multiply-add counts two. Only what must be computed counts: positions with an item or the start of
-a history (no padding), pairs of positions that the causal mask lets through, no gradient of frozen
-weights, and in the first layer no gradient of its input, which nothing trained lies below. For a
-position of width h, inner width i and rank r:
+A multiply-add counts two. Only what must be computed counts: positions with a target (no padding),
+pairs of positions that the causal mask lets through, no gradient of frozen weights, and in the
+first layer no gradient of its input, below which nothing is trained. For one position:
 
-    block, forward      8 h^2 + 4 h i           queries, keys, values, output; the two inner layers
-    block, backward     8 h^2 + 4 h i           the same towards the input; first layer 2 h^2 + 4 h i
-    LoRA, per layer     4 h r + 6 h r           on each adapted one: forward, and backward to both
-                                                factors; 2 h r more where the input has a gradient
-    head                2 h n + 2 h n           scores of n items, and the gradient of the state
+    frozen matrix [a, b]      2 a b forward, 2 a b backward towards its input where that is needed
+    LoRA of rank r beside it  2 r (a + b) forward, 2 r (a + 2 b) backward, 2 r a more towards the
+                              input
+    head over n items         2 h n forward, 2 h n backward
 
-and for the n(n+1)/2 pairs of a window of n positions 4 h forward, 8 h backward (6 h in the first
-layer, whose keys need no gradient). Softmax, normalisation, activations and sums are not counted.
+and for a pair of positions 4 h forward (query by key, weight by value) and 8 h backward, in the
+first layer 6 h, for its keys are not trained; h is the width. Softmax, normalisation, activations
+and sums are not counted.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
@@ -42,44 +42,51 @@ class Product:
 
 
 def products(work: Work, users: list[int]) -> list[Product]:
-    """What a cohort's updates cost in products, by shape.
-
-    Raises
-    ------
-    ValueError
-        For a backbone that is no BERT: others have gates and shared keys.
-    """
-    shape = work.size.shape
-    if "num_key_value_heads" in shape.model:
-        raise ValueError(f"{shape.name}: operations are counted for BERT's layers")
+    """What a cohort's updates cost in products, by shape: LoRA on query and value, item bias."""
+    shape, rank = work.size.shape, work.config("none").model.lora_rank
     h, inner = shape.model["hidden_size"], shape.model["intermediate_size"]
-    layers, items, rank = shape.layers, len(work.population.catalogue), 8
+    keys = shape.model.get("num_key_value_heads", shape.model["num_attention_heads"])
+    keys = keys * h // shape.model["num_attention_heads"]  # width of keys and values
+    gated = "num_key_value_heads" in shape.model  # a third inner layer
     lengths = [int(n) for user in users for n in (work.windows(user).targets >= 0).sum(1)]
     positions, pairs = sum(lengths), sum(n * (n + 1) // 2 for n in lengths)
-    square = 2 * h * h * positions
-    adapted = 2  # query and value
+    layers, items = shape.layers, len(work.population.catalogue)
+    # Forward in all layers, backward above the first; in the first, of the output's matrix alone.
+    square = 2 * h * h * positions * (2 * layers + 2 * (layers - 1) + 1)
+    narrow = 2 * h * keys * positions * (2 * layers + 2 * (layers - 1))
+    deep = 2 * h * inner * positions * (3 if gated else 2) * 2 * layers
+    beside = sum(
+        4 * rank * (h + out) * layers + 2 * rank * out * layers + 2 * rank * h * (layers - 1)
+        for out in (h, keys)
+    )
     return [
-        Product("attention's layers, forward", h, h, 4 * layers * square),
-        # Towards the input of all four above the first layer, of the output's alone in it.
-        Product("attention's layers, backward", h, h, (4 * (layers - 1) + 1) * square),
-        Product("inner layers", h, inner, 2 * layers * 4 * h * inner * positions),
+        Product("query and output", h, h, square),
+        Product("key and value", h, keys, narrow),
+        Product("inner layers", h, inner, deep),
         Product("pairs of positions", h, 0, (12 * (layers - 1) + 10) * h * pairs),
-        Product(
-            "LoRA", h, rank, adapted * (10 * layers + 2 * (layers - 1)) * h * rank * positions
-        ),
+        Product("LoRA", h, rank, beside * positions),
         Product("head", h, items, 4 * h * items * positions),
     ]
 
 
-def peak(inner: int, columns: int, rows: int, dtype: torch.dtype, seconds: float) -> float:
-    """Operations a second of [rows, inner] x [inner, columns], the best of many."""
-    import time
+def peak(
+    shape: tuple[int, int, int], dtype: torch.dtype, seconds: float, device: torch.device
+) -> float:
+    """Operations a second of [rows, inner] x [inner, columns], the best of many.
 
-    a, b = torch.ones(rows, inner, dtype=dtype), torch.ones(inner, columns, dtype=dtype)
-    out = torch.empty(rows, columns, dtype=dtype)
+    On a GPU of twenty products in a row, so that launching them is hidden.
+    """
+    rows, inner, columns = shape
+    a = torch.ones(rows, inner, dtype=dtype, device=device)
+    b = torch.ones(inner, columns, dtype=dtype, device=device)
+    out = torch.empty(rows, columns, dtype=dtype, device=device)
+    times = 1 if device.type == "cpu" else 20
     best, until = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < until:
         started = time.perf_counter()
-        torch.mm(a, b, out=out)
-        best = min(best, time.perf_counter() - started)
+        for _ in range(times):
+            torch.mm(a, b, out=out)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, (time.perf_counter() - started) / times)
     return 2 * rows * inner * columns / best

@@ -1,6 +1,7 @@
 """How much of the machine's arithmetic the work gets, and where the rest of the time goes.
 
-    python benchmarks/roofline.py [--size minilm|tiny] [--threads 2] [--seconds 1] [--out FILE]
+    python benchmarks/roofline.py [--size minilm|qwen|tiny|tiny-qwen] [--device cpu|cuda]
+                                  [--threads 2] [--seconds 1] [--out FILE]
 
 Measures the products of the model's own shapes alone (the peak), counts the operations that the
 work needs (`benchmarks/flops.py`: no padding, no gradient of frozen weights), and times the
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -19,18 +21,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own chatter
+
 import torch
 from flops import Product, peak, products
 from machine import hardware, load, versions
 from peers import ours, sequential
 from torch.profiler import ProfilerActivity, profile
-from work import Work
+from work import SIZES, Work
 
-ROWS = (400, 800, 3200)  # positions at once, as packed micro-batches have
+from simulations.placement import choose_device
+
+ROWS = {"cpu": (400, 800, 3200), "cuda": (3_200, 12_800, 51_200)}  # positions at once
 TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 # The first that an operation's name contains.
 KINDS = (
-    ("products", ("mm", "matmul", "linear", "dot_product")),
+    ("products", ("mm", "matmul", "linear", "dot_product", "gemv", "cutlass")),
     ("softmax and loss", ("softmax", "logsumexp", "nll", "cross_entropy")),
     ("activation and normalisation", ("gelu", "norm", "silu")),
     ("copies and rearrangement", ("copy", "cat", "index", "gather", "scatter", "clone", "pad")),
@@ -42,24 +48,21 @@ KINDS = (
 )
 
 
-def peaks(found: list[Product], threads: int, seconds: float) -> list[dict[str, Any]]:
+def peaks(
+    found: list[Product], threads: int, seconds: float, device: torch.device
+) -> list[dict[str, Any]]:
     """Measured peak of every shape, thread count and type: the best over `ROWS`."""
     shapes = sorted({(product.inner, product.columns) for product in found if product.columns})
     rows = []
-    for count in sorted({1, threads}):
+    for count in sorted({1, threads} if device.type == "cpu" else {threads}):
         torch.set_num_threads(count)
         for name, dtype in TYPES.items():
             for inner, columns in shapes:
-                best = max(peak(inner, columns, n, dtype, seconds / len(ROWS)) for n in ROWS)
-                rows.append(
-                    {
-                        "threads": count,
-                        "dtype": name,
-                        "inner": inner,
-                        "columns": columns,
-                        "gflops": best / 1e9,
-                    }
+                best = max(
+                    peak((n, inner, columns), dtype, seconds / 3, device) for n in ROWS[device.type]
                 )
+                row = {"threads": count, "dtype": name, "inner": inner, "columns": columns}
+                rows.append(row | {"gflops": best / 1e9})
     torch.set_num_threads(threads)
     return rows
 
@@ -100,24 +103,32 @@ def timed(run: Callable[..., None], work: Work, turns: int, same: list[int]) -> 
 
 
 def where(work: Work, users: list[int]) -> list[dict[str, Any]]:
-    """Share of the engine's time by kind of operation; what no operation took is Python's."""
+    """Share of the engine's time by kind of operation, of the device that computes.
+
+    What no operation took is Python's on a CPU, and waiting on a GPU.
+    """
+    on_gpu = work.device.type == "cuda"
     watch = Stopwatch()
-    took: dict[str, float] = {}
+    profiler = profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu])
 
-    def second(updates: torch.Tensor | None) -> None:
-        watch(updates)
-        if len(watch.stamps) == 1:  # warm
-            profiler.start()
+    class Second(Stopwatch):
+        """Profiles the cohort after the one that warms up."""
 
-    second.wants = False  # type: ignore[attr-defined]
-    profiler = profile(activities=[ProfilerActivity.CPU])
-    ours.run(work, "none", [users, users], second)
+        def __call__(self, updates: torch.Tensor | None) -> None:
+            watch(updates)
+            if len(watch.stamps) == 1:
+                profiler.start()
+
+    ours.run(work, "none", [users, users], Second())
     profiler.stop()
-    whole = watch.seconds[0]
+    took: dict[str, float] = {}
     for event in profiler.key_averages():
+        if on_gpu and event.device_type == torch.autograd.DeviceType.CPU:
+            continue  # launches a kernel, which is counted itself
         kind = kind_of(event.key)
-        took[kind] = took.get(kind, 0.0) + event.self_cpu_time_total / 1e6
-    took["outside of operations"] = max(0.0, whole - sum(took.values()))
+        spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        took[kind] = took.get(kind, 0.0) + spent / 1e6
+    took["outside of operations"] = max(0.0, watch.seconds[0] - sum(took.values()))
     total = sum(took.values())
     return [
         {"kind": kind, "seconds": seconds, "share": seconds / total}
@@ -134,11 +145,12 @@ def kind_of(name: str) -> str:
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     """Peak, work, rates and profile."""
     torch.set_num_threads(chosen.threads)
-    works = {name: Work(chosen.size, dtype=name) for name in TYPES}
+    device = choose_device(chosen.device)
+    works = {name: Work(chosen.size, device.type, name) for name in TYPES}
     work = works["float32"]
     users = work.cohort(1)
     counted = products(work, users)
-    rows = peaks(counted, chosen.threads, chosen.seconds)
+    rows = peaks(counted, chosen.threads, chosen.seconds, device)
     flops = sum(product.flops for product in counted)
     rates = []
     timings: dict[tuple[str, str], list[float]] = {}
@@ -193,7 +205,8 @@ def show(found: dict[str, Any]) -> None:
 def main() -> None:
     """Measure, print, and write what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", default="minilm", choices=("minilm", "tiny"))
+    parser.add_argument("--size", default="minilm", choices=tuple(SIZES))
+    parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each product's peak")
     parser.add_argument("--repeats", type=int, default=3)

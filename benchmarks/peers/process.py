@@ -66,7 +66,13 @@ def measure(work: Work, name: str, unit: str, cohorts: int, began: float) -> dic
         "startup_seconds": clock.stamps[0] - began - float(np.median(seconds)) * first / each,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT,
         "first": clock.first.numpy(),
+        **({"peak_gpu_bytes": torch.cuda.max_memory_allocated()} if on_gpu(work) else {}),
     }
+
+
+def on_gpu(work: Work) -> bool:
+    """Whether it computes there."""
+    return work.device.type == "cuda"
 
 
 def main() -> None:
