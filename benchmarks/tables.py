@@ -163,9 +163,38 @@ def precision(found: Found) -> str:
     return f"`{found['command'].strip()}`\n\n{table(head, rows)}"
 
 
+def parity(found: Found) -> str:
+    """What `gpu.py` checked, and its speeds."""
+    failed = [check for check in found["checks"] if not check["passed"]]
+    checks = [
+        [c["shape"], c["check"], f"{c['value']:.1e}", f"{c['limit']:.0e}"] for c in found["checks"]
+    ]
+    rows = [
+        [
+            row["shape"],
+            row["weights"],
+            row["dtype"],
+            "recomputed" if row["checkpointing"] else "kept",
+            f"{row['clients_per_second']:.1f}",
+            f"{row['peak_mib']:,.0f}",
+        ]
+        for row in found["measured"]
+    ]
+    machine = found["machine"]
+    return "\n\n".join(
+        [
+            f"`{found['command']}` on {machine['name']}, torch {machine['torch']}: "
+            f"{len(found['checks'])} checks, {len(failed)} failed.",
+            table("shape|check|apart|at most", checks),
+            table("shape|weights|type|activations|clients/s|peak MiB", rows),
+        ]
+    )
+
+
 TABLES: dict[str, Callable[[Found], str]] = {
     "speed_cpu": speed,
     "speed_gpu": speed,
+    "gpu": parity,
     "roofline_cpu": roofline,
     "roofline_gpu_minilm": roofline,
     "roofline_gpu_qwen": roofline,

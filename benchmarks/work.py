@@ -43,7 +43,6 @@ from shared.model.adapter import AdapterSchema
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
 from simulations.placement import place
-from simulations.sources import open_population
 from simulations.world import World
 
 UNITS = ("none", "user", "example", "sum")
@@ -136,8 +135,10 @@ class Work:
         shape = self.size.shape
         if self.size.log:
             try:
+                from simulations.sources import open_population  # needs what reads files
+
                 return open_population(DataConfig(spec=self.size.log))
-            except DataError:
+            except (DataError, ModuleNotFoundError):
                 pass
         made: Any = LikeLog if shape.length >= 50 else World
         return made(users=shape.users, items=shape.items)

@@ -1,6 +1,8 @@
 """The benchmarks measure what they say: the same work for all, operations counted right."""
 
 import json
+import subprocess
+import sys
 from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from shared.data.windows import Windows
+from tests.support.absent import ABSENT, hiding
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,9 +25,17 @@ def of_benchmarks(monkeypatch):
     return import_module
 
 
-def test_the_loop_and_the_engine_do_the_same_work(of_benchmarks, monkeypatch, tmp_path):
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """Processes started now find only what a GPU machine has."""
+    (tmp_path / "sitecustomize.py").write_text(hiding([*ABSENT, "pfl"]))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def test_the_loop_and_the_engine_do_the_same_work(of_benchmarks, bare, monkeypatch, tmp_path):
+    """As on a GPU machine: without Flower, Opacus, the accountants and the peers."""
     out = tmp_path / "speed.json"
-    options = ["--peers", "sequential,ours", "--sizes", "tiny", "--units", "none,user"]
+    options = ["--peers", "sequential,pfl,ours", "--sizes", "tiny", "--units", "none,user"]
     options += ["--repeats", "1", "--cohorts", "1", "--threads", "1", "--out", str(out)]
     monkeypatch.setattr("sys.argv", ["speed.py", *options])
     with pytest.raises(SystemExit) as ended:
@@ -37,7 +48,7 @@ def test_the_loop_and_the_engine_do_the_same_work(of_benchmarks, monkeypatch, tm
         assert 0 < rows["sequential", unit]["apart"] < 1e-4  # compared, and not with itself
         assert rows["ours", unit]["updates_per_second"] > 0
     assert rows["ours", "none"]["startup_seconds"] > 0
-    assert size["skipped"] == []
+    assert size["skipped"] == ["pfl: skipped: No module named 'pfl'"]
     assert [r["repeat"] for r in size["repeats"]] == [0] * 4
 
 
@@ -117,3 +128,18 @@ def test_a_page_without_results_says_so(of_benchmarks, tmp_path):
     page = "before\n<!-- speed_cpu -->\nold\n<!-- end -->\nafter\n"
     assert "old" not in tables.page_of(page, tmp_path)
     assert "Not measured yet." in tables.page_of(page, tmp_path)
+
+
+@pytest.mark.slow
+def test_all_that_a_gpu_is_measured_for_runs_without_one(bare):
+    done = subprocess.run(
+        [sys.executable, "benchmarks/bench_gpu.py", "--repeats", "1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in ("gpu", "speed_gpu", "roofline_gpu_minilm", "roofline_gpu_qwen"):
+        assert f"\n{part}: " in done.stdout
+    assert "nothing is written" in done.stdout
