@@ -62,22 +62,21 @@ def start(name: str, size: str, units: list[str], chosen: argparse.Namespace, ou
         child = subprocess.Popen(
             command, env=environment(chosen.threads), stdout=log, stderr=log, cwd=HERE.parent
         )
-        memory = TreeMemory(child.pid)
+        # Others are one process, which knows its own peak.
+        memory = TreeMemory(child.pid) if PEERS[name].tree else None
         try:
             code = child.wait(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:
             child.kill()
             code = child.wait()
-        finally:
-            peak = memory.stop()
+        peak = memory.stop() if memory else 0
     if code:
         lines = (out / "log").read_text(errors="replace").strip().splitlines()
         return f"{name}: {lines[-1] if lines else f'exit code {code}'}"
     report = json.loads((out / "measured.json").read_text())
     for row in report["rows"]:
         row["first"] = np.load(out / f"{row['unit']}.npy")
-        if name.startswith("flower"):  # its processes together
-            row["peak_bytes"] = max(row["peak_bytes"], peak)
+        row["peak_bytes"] = max(row["peak_bytes"], peak)
     return report
 
 

@@ -45,6 +45,8 @@ class Peer(NamedTuple):
         Of the frozen backbone.
     slow : bool
         Much slower than all others: one cohort is measured, and a part of one warms up.
+    tree : bool
+        Whether it starts processes of its own.
     """
 
     module: str
@@ -53,6 +55,7 @@ class Peer(NamedTuple):
     says: str
     dtype: str = "float32"
     slow: bool = False
+    tree: bool = False
 
 
 PEERS = {
@@ -63,13 +66,16 @@ PEERS = {
         "with_opacus", "run", ("example",), "the loop, Opacus's hooks and its DPOptimizer"
     ),
     "pfl": Peer("with_pfl", "run", ("none",), "Apple's pfl 0.6.0, its simulated backend"),
-    "flower": Peer("flower", "cached", ("none",), "Flower on 2 Ray actors, the model kept"),
+    "flower": Peer(
+        "flower", "cached", ("none",), "Flower on 2 Ray actors, the model kept", tree=True
+    ),
     "flower-naive": Peer(
         "flower",
         "naive",
         ("none",),
         "Flower on 2 Ray actors, a model for every message",
         slow=True,
+        tree=True,
     ),
     "reference": Peer(
         "ours", "reference", ("none", "example"), "our reference engine: nested vmap, padded"
