@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from machine import TreeMemory, hardware, load, versions
 from peers import PEERS
-from work import CLIP, COHORT, EXAMPLE_CLIP, RATE, SEED, SIZES, Work
+from work import BUDGET_MIB, CLIP, COHORT, EXAMPLE_CLIP, RATE, SEED, SIZES, Work
 
 HERE = Path(__file__).resolve().parent
 LIMIT = 1e-3  # relative distance of an update from ours
@@ -180,7 +180,7 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         note("time with clipped examples, times that without", ratio, 1.1, most=True)
     if plain := by.get(("sequential", "none")):
         more = (ours["peak_bytes"] - plain["peak_bytes"]) / 2**20
-        note("peak memory beyond the sequential loop's, MiB", more, budget() / 2**20, most=True)
+        note("peak memory beyond the sequential loop's, MiB", more, BUDGET_MIB, most=True)
     return found
 
 
@@ -188,13 +188,6 @@ def other_work(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Float32 rows whose updates are not ours; NaN is none of ours."""
     compared = [row for row in rows if row["dtype"] == "float32" and row["apart"] is not None]
     return [row for row in compared if not row["apart"] < LIMIT]
-
-
-def budget() -> int:
-    """Bytes that the engine may take for a micro-batch."""
-    from simulations import placement
-
-    return int(getattr(placement, "CPU_BUDGET", 512 * 2**20))
 
 
 def show(rows: list[dict[str, Any]]) -> None:

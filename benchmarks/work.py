@@ -51,6 +51,7 @@ RATE = 0.5  # of the local step
 CLIP, EXAMPLE_CLIP = 0.13, 0.35
 SPREAD = 0.02  # of the adapter's coordinates: no factor is zero, so every tensor has a gradient
 COHORT, SEED = 64, 0
+BUDGET_MIB = 512  # for a micro-batch on a CPU: what the engine takes unless told otherwise
 # Interactions of MovieLens-100K's users: logarithm's mean and deviation, least and most.
 _LENGTHS = (4.24, 0.93, 20, 737)
 
@@ -126,8 +127,9 @@ class Work:
 
     def __init__(self, size: str, device: str = "cpu", dtype: str = "float32") -> None:
         self.size = SIZES[size]
-        self.engine = EngineConfig(device=device, dtype=dtype)  # type: ignore[arg-type]
         self.device = torch.device(device)
+        memory = BUDGET_MIB if self.device.type == "cpu" else 0  # on a GPU: what is free
+        self.engine = EngineConfig(device=device, dtype=dtype, memory_mib=memory)  # type: ignore[arg-type]
         self.population = self._population()
         self.source = published(self.size.shape)
 

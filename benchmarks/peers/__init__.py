@@ -78,7 +78,10 @@ PEERS = {
         tree=True,
     ),
     "reference": Peer(
-        "ours", "reference", ("none", "example"), "our reference engine: nested vmap, padded"
+        "ours",
+        "reference",
+        ("none", "example"),
+        "the slow oracle: nested vmap, padded windows",
     ),
     "ours": Peer("ours", "run", ("none", "user", "example", "sum"), "the cohort engine"),
     "ours-bf16": Peer(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +14,6 @@ from shared.config import EngineConfig
 from simulations.engine import CohortEngine
 from simulations.memory import keep_freed_memory
 
-# The setting of EngineConfig that chooses the slow, obvious engine, and its value.
-REFERENCE: dict[str, Any] = {}
-
-
-class NoReference(ImportError):
-    """There is no such engine to choose."""
-
 
 def run(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
     """Train every cohort with the engine as it comes."""
@@ -29,11 +21,8 @@ def run(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
 
 
 def reference(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
-    """Train every cohort with the reference."""
-    names = {field.name for field in dataclasses.fields(EngineConfig)}
-    if not REFERENCE or not names.issuperset(REFERENCE):
-        raise NoReference("this engine offers no reference to choose")
-    _train(work, unit, cohorts, done, dataclasses.replace(work.engine, **REFERENCE))
+    """Train every cohort with the slow oracle."""
+    _train(work, unit, cohorts, done, dataclasses.replace(work.engine, batching="padded"))
 
 
 def _train(work: Work, unit: str, cohorts: Cohorts, done: Done, chosen: EngineConfig) -> None:
