@@ -62,7 +62,7 @@ def speed(found: Found) -> str:
         head = "peer|unit|updates/s (least to most)|ours is|with start-up|start-up, s|"
         rows = (_speed_row(row, by) for row in size["rows"])
         parts.append(table(head + "peak MiB|apart from ours", rows))
-        parts += [f"Skipped: {line}." for line in size["skipped"]]
+        parts += [f"Skipped {line.replace('skipped: ', '')}." for line in size["skipped"]]
         if size["targets"]:
             parts.append(table("target|found|wanted|", map(_target, size["targets"])))
     return "\n\n".join(parts)

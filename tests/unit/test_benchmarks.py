@@ -104,7 +104,7 @@ def test_targets_compare_the_right_rows(of_benchmarks):
 
     rows = [row("sequential", "none", 50), row("pfl", "none", 60), row("flower", "none", 40)]
     rows += [row("ours", "none", 90, 2**30 + 2**20), row("ours", "example", 60)]
-    found = {goal["name"]: goal for goal in speed.targets(rows)}
+    found = {goal["name"]: goal for goal in speed.targets(rows, "cpu")}
     assert found["times the rate of sequential"]["value"] == pytest.approx(1.8)
     met = {
         name.split(",")[0].removeprefix("times the rate of "): g["met"] for name, g in found.items()
@@ -113,6 +113,7 @@ def test_targets_compare_the_right_rows(of_benchmarks):
     assert not met["pfl"]  # 1.5 of 1.6
     assert met["flower"]
     assert not met["time with clipped examples"]  # 1.5 of 1.1
+    assert [goal["met"] for goal in speed.targets(rows, "cuda")] == [False, False]  # of 10
     assert found["peak memory beyond the sequential loop's, MiB"]["value"] == pytest.approx(1)
 
 
