@@ -76,14 +76,15 @@ SIZES = {
 
 
 class LikeLog:
-    """People of the synthetic world whose histories are as long as those of MovieLens-100K.
+    """People whose histories are as long as those of MovieLens-100K, over the world's items.
 
-    One history of the world has at most 60 interactions: here several follow each other, so an item
-    may come twice.
+    What follows what has no meaning, which changes no time; drawing a history takes next to none.
     """
 
     def __init__(self, users: int, items: int) -> None:
         self._world = World(users=users, items=items, seed=SEED)
+        weight = 1.0 / (10.0 + np.arange(items))
+        self._chance = np.random.default_rng(SEED).permutation(weight / weight.sum())
 
     def __len__(self) -> int:
         return len(self._world)
@@ -91,27 +92,19 @@ class LikeLog:
     @property
     def name(self) -> str:
         """Says that it is no log."""
-        return "world, histories as long as MovieLens-100K's"
+        return "random histories as long as MovieLens-100K's"
 
     @property
     def catalogue(self) -> Catalogue:
         """The world's."""
         return self._world.catalogue
 
-    @property
-    def digest(self) -> str:
-        """The world's."""
-        return self._world.digest
-
     def history(self, user: int) -> np.ndarray:
-        """Item indices, int64 [n], n from 20 to 737."""
+        """Item indices, int64 [n], n from 20 to 737, none twice."""
         mean, deviation, least, most = _LENGTHS
         rng = np.random.default_rng((SEED, user))
         length = int(np.clip(rng.lognormal(mean, deviation), least, most))
-        found: list[np.ndarray] = []
-        while sum(map(len, found)) < length:
-            found.append(self._world.history((user + 7 * len(found)) % len(self)))
-        return np.concatenate(found)[:length]
+        return rng.choice(len(self._chance), length, replace=False, p=self._chance)
 
 
 class Work:
