@@ -16,12 +16,13 @@ that this is tested against.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional
 
 from shared.model.adapter import AdapterSchema, Tensors
 from shared.model.packing import Packing
@@ -29,7 +30,8 @@ from shared.model.recommender import Recommender
 
 _SCORES = {"cpu": 2**20, "mps": 2**24, "cuda": 2**26}  # numbers of one piece; 4 MiB stay in a cache
 _APART = {torch.float32: 1e-4, torch.bfloat16: 0.05}  # relative; of two ways to read a window
-_FEWEST = 64  # tokens of a piece: fewer make poor products
+_ROUND = {"cpu": 128}  # rows of products are a multiple: oneDNN makes a kernel for every size
+_FEWEST = 128  # tokens of a piece: fewer make poor products
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +73,20 @@ def pack(inputs: Tensor, targets: Tensor, owners: Tensor, segments: int) -> Row 
     order = order[: int((lengths > 0).sum())]
     if not len(order):
         return None
-    sizes = lengths[order].tolist()
-    packing = Packing(sizes, owners[order], segments, one_group=targets.is_cuda)
-    window, place = order[packing.window_of], packing.positions
-    return Row(packing, inputs[window, place], targets[window, place], order)
+    packing = _packing(lengths[order].tolist(), owners[order], segments)
+    stop = packing.tokens - packing.filler
+    window, place = order[packing.window_of[:stop]], packing.positions[:stop]
+
+    def row(x: Tensor) -> Tensor:
+        return functional.pad(x[window, place], (0, packing.filler), value=-1)
+
+    return Row(packing, row(inputs), row(targets), order)
+
+
+def _packing(lengths: Sequence[int], owners: Tensor, segments: int) -> Packing:
+    device = owners.device
+    filler = -sum(lengths) % _ROUND.get(device.type, 1)
+    return Packing(lengths, owners, segments, device.type == "cuda", filler)
 
 
 class PackedGradients:
@@ -90,7 +102,9 @@ class PackedGradients:
         self._recommender = recommender
         self._schema = schema
         self._hidden, self._scores = _Hidden(recommender), _Scores(recommender)
-        self._most = _SCORES[recommender.items.device.type] // len(recommender.items)
+        kind = recommender.items.device.type
+        most, whole = _SCORES[kind] // len(recommender.items), _ROUND.get(kind, 1)
+        self._piece = max(most // whole * whole, _FEWEST)
 
     def by_client(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         """Gradient of every client's mean loss over its targets, at its own adapter.
@@ -167,22 +181,26 @@ class PackedGradients:
         stacked: bool,
     ) -> Tensor:
         """The slope of the losses in every state [T, hidden]; adds to `total` what scores give."""
-        slopes = torch.empty_like(states)
-        for piece in _pieces(row.packing, max(self._most, _FEWEST)):
+        slopes = torch.zeros_like(states)
+        for piece in _pieces(row.packing, self._piece):
             segments, packing = piece.packing(row.packing)
             shared = theta.stride(0) == 0 or not stacked
             some = theta[:1].expand(len(segments), -1) if shared else theta[segments]
             tensors = self._leaves(some, stacked)
-            state = states[piece.tokens].requires_grad_(True)
+            piece_states = functional.pad(states[piece.tokens], (0, 0, 0, packing.filler))
+            state = piece_states.requires_grad_(True)
+            about = (
+                functional.pad(x[piece.tokens], (0, packing.filler)) for x in (row.targets, weights)
+            )
             with self._recommender.packed(packing):
                 scores = functional_call(self._scores, _named(tensors), (state,))
                 found = torch.autograd.grad(
                     scores,
                     [state, *tensors.values()],
-                    _slope(scores.detach(), row.targets[piece.tokens], weights[piece.tokens]),
+                    _slope(scores.detach(), *about),
                     allow_unused=True,
                 )
-            slopes[piece.tokens] = found[0]
+            slopes[piece.tokens] = found[0][: len(found[0]) - packing.filler]
             if stacked:
                 part = torch.zeros_like(some)
                 self._accumulate(part, tensors, found[1:])
@@ -217,7 +235,7 @@ class _Piece:
         """Which segments the windows are of, and their packing among those alone."""
         segments, owners = torch.unique(whole.owners[self.first : self.last], return_inverse=True)
         lengths = whole.lengths[self.first : self.last]
-        return segments, Packing(lengths, owners, len(segments), whole.one_group)
+        return segments, _packing(lengths, owners, len(segments))
 
 
 def _pieces(packing: Packing, tokens: int) -> Iterator[_Piece]:
@@ -298,7 +316,8 @@ def why_not_packed(recommender: Recommender) -> str:
     except Exception as error:  # whatever a foreign model raises at a call that it does not know
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     with torch.no_grad():
-        expected = recommender.read(inputs)[row.packing.window_of, row.packing.positions]
+        window, place = row.packing.window_of[:9], row.packing.positions[:9]  # 6 and 3
+        expected, found = recommender.read(inputs)[window, place], found[:9]
     apart = float((found - expected).norm() / expected.norm())
     return "" if apart <= _APART[recommender.dtype] else f"its states are {apart:.1e} apart"
 

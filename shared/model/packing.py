@@ -42,12 +42,16 @@ class Packing:
     one_group : bool
         Treat windows of all lengths as one group, padded: fewer and larger operations, as a GPU
         likes it. Otherwise a group for every length, without padding.
+    filler : int
+        Tokens after the last window that belong to none: they are multiplied like all others and
+        meet nothing. They round T up, where products of a new size cost the making of a new kernel.
     """
 
     lengths: Sequence[int]
     owners: Tensor
     segments: int
     one_group: bool = False
+    filler: int = 0
 
     def __post_init__(self) -> None:
         if any(n < m for n, m in zip(self.lengths, self.lengths[1:], strict=False)):
@@ -55,20 +59,20 @@ class Packing:
 
     @property
     def tokens(self) -> int:
-        """T."""
-        return sum(self.lengths)
+        """T, filler included."""
+        return sum(self.lengths) + self.filler
 
     @cached_property
     def positions(self) -> Tensor:
-        """Place of every token in its window, int64 [T], from 0."""
+        """Place of every token in its window, int64 [T], from 0; 0 in the filler."""
         counts = [torch.arange(length) for length in self.lengths]
-        return torch.cat(counts).to(self.owners.device)
+        return torch.cat([*counts, torch.zeros(self.filler).long()]).to(self.owners.device)
 
     @cached_property
     def window_of(self) -> Tensor:
-        """Window of every token, int64 [T]."""
-        lengths = torch.tensor(self.lengths, device=self.owners.device)
-        return torch.repeat_interleave(lengths)
+        """Window of every token, int64 [T]; the last one of the filler."""
+        lengths = [*self.lengths[:-1], self.lengths[-1] + self.filler]
+        return torch.repeat_interleave(torch.tensor(lengths)).to(self.owners.device)
 
     @property
     def segment_of(self) -> Tensor:
@@ -92,15 +96,17 @@ class Packing:
         """Where the row's tokens stand among the padded ones; None if there is no padding."""
         if not self.one_group or self.lengths[0] == self.lengths[-1]:
             return None
-        return self.window_of * self.lengths[0] + self.positions
+        stop = sum(self.lengths)
+        return self.window_of[:stop] * self.lengths[0] + self.positions[:stop]
 
     def after(self, words: int) -> Packing:
         """The packing of the same windows with so many more positions before each."""
         longer = [words + length for length in self.lengths]
-        return Packing(longer, self.owners, self.segments, self.one_group)
+        return Packing(longer, self.owners, self.segments, self.one_group, self.filler)
 
     def rectangles(self, row: Tensor) -> list[Tensor]:
         """Row [T, ...] -> for every group [windows, length, ...]; padding is zero."""
+        row = row[: sum(self.lengths)]
         places = self._places
         if places is not None:
             windows, length = self.groups[0]
@@ -113,11 +119,13 @@ class Packing:
         ]
 
     def row(self, rectangles: Sequence[Tensor]) -> Tensor:
-        """The inverse of `rectangles`."""
+        """The inverse of `rectangles`; the filler is zero."""
         flat = [rectangle.flatten(0, 1) for rectangle in rectangles]
         places = self._places
         if places is not None:
-            return flat[0].index_select(0, places)
+            flat = [flat[0].index_select(0, places)]
+        if self.filler:
+            flat.append(flat[0].new_zeros(self.filler, *flat[0].shape[1:]))
         return flat[0] if len(flat) == 1 else torch.cat(flat)
 
     def map(self, function: Callable[..., Tensor], *rows: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def test_one_padded_group_as_on_a_gpu_and_small_pieces(checkpointing, tmp_path, 
     theta, (inputs, targets) = thetas(engine, 5, True), drawn(5, 3)
     expected = by_client(engine, theta, inputs, targets)
     whole = packed.Packing
-    monkeypatch.setattr(packed, "Packing", lambda *args, **_: whole(*args[:3], True))
+    monkeypatch.setattr(packed, "Packing", lambda *args: whole(*args[:3], True, args[4]))
     monkeypatch.setattr(packed, "_FEWEST", 5)
     monkeypatch.setitem(packed._SCORES, "cpu", 1)
     found = PackedGradients(engine.recommender, engine.schema).by_client(theta, inputs, targets)
@@ -149,7 +149,9 @@ def test_nothing_is_padding():
     targets[..., 0] = 7
     row = pack(inputs.flatten(0, 1), targets.flatten(0, 1), torch.arange(12), 12)
     last = (torch.arange(1, LENGTH + 1) * (targets >= 0)).amax(-1)
-    assert row.packing.tokens == len(row.inputs) == int(last.sum())
+    assert sum(row.packing.lengths) == int(last.sum())
+    assert row.packing.tokens == len(row.inputs) == 128
+    assert (row.targets[sum(row.packing.lengths) :] == -1).all()
 
 
 def test_one_windows_poison_stays_its_own(bert):

@@ -13,9 +13,9 @@ LENGTHS = st.lists(st.integers(1, 6), min_size=1, max_size=7).map(
 )
 
 
-def packing(lengths, segments=3, one_group=False):
+def packing(lengths, segments=3, one_group=False, filler=2):
     owners = torch.arange(len(lengths)) % segments
-    return Packing(lengths, owners, segments, one_group)
+    return Packing(lengths, owners, segments, one_group, filler)
 
 
 def drawn(*shape, seed=0):
@@ -30,14 +30,15 @@ def test_rectangles_hold_the_windows_and_give_the_row_back(lengths, one_group):
     row = drawn(packed.tokens, 2)
     rectangles = packed.rectangles(row)
     windows = [window for rectangle in rectangles for window in rectangle]
-    parts = row.split(lengths)
+    row[sum(lengths) :] = 0
+    parts = row[: sum(lengths)].split(lengths)
     assert len(windows) == len(parts)
     for window, part in zip(windows, parts, strict=True):
         assert torch.equal(window[: len(part)], part)
         assert not window[len(part) :].any()
     assert torch.equal(packed.row(rectangles), row)
     assert one_group or all(len(r) * r.shape[1] for r in rectangles)
-    assert packed.positions.tolist() == [p for length in lengths for p in range(length)]
+    assert packed.positions.tolist() == [p for length in lengths for p in range(length)] + [0, 0]
 
 
 @pytest.mark.parametrize("one_group", [False, True])
@@ -48,6 +49,7 @@ def test_every_segment_has_its_own_product_and_its_own_gradient(lengths, shared,
     packed = packing(lengths, one_group=one_group)
     stack = drawn(1, 5, 2).expand(3, -1, -1) if shared else drawn(3, 5, 2)
     x, dy = drawn(1, packed.tokens, 2, seed=1), drawn(1, packed.tokens, 5, seed=2)
+    x[:, sum(lengths) :] = dy[:, sum(lengths) :] = 0
     leaves = stack.detach().requires_grad_(), x.clone().requires_grad_()
     y = packed.linear(leaves[1], leaves[0])
     gradients = torch.autograd.grad(y, leaves, dy)
@@ -68,7 +70,7 @@ def test_windows_must_come_longest_first():
 def test_more_positions_before_each_window():
     longer = packing([3, 1]).after(2)
     assert list(longer.lengths) == [5, 3]
-    assert longer.positions.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
+    assert longer.positions.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 0, 0]
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["onednn", "without"])
