@@ -19,11 +19,13 @@ from shared.errors import ConfigError
 from shared.files import LOCK, FolderLock, read_record, write_atomically
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.plan import device_plan, server_plan
+from shared.privacy.units import devices_add_noise
 from simulations.names import point_name
 from simulations.point import is_finished, read_point, run_point
 from simulations.progress import SweepProgress
 from simulations.references import REFERENCES, planned_updates
 from simulations.report import draw_curve, write_report
+from simulations.sweep_work import Advance, Job, work
 from simulations.workbench import Workbench
 
 _PACKAGES = ("torch", "flwr", "transformers", "peft", "opacus", "dp-accounting", "numpy")
@@ -60,9 +62,12 @@ def run_sweep(
             load_or_create_signing_key()  # a key that cannot be had is an error now, not in an hour
             if config.engine.engine == "ray":
                 bench.ray()  # nor is a machine that is too small for it
+            pool = bench.workers()
             _make_folders(directory)
             lock.take()
             _refuse_another(config, directory, resume)  # of two that start at once, one is second
+            if pool and any(devices_add_noise(point) for point in settings):
+                pool.keep_in(directory)
             return _sweep(bench, settings, directory, quiet)
 
 
@@ -73,29 +78,25 @@ def _sweep(
     config = bench.config  # with the digests of data and weights
     _save_settings(config, directory)
     results = _opening(config, bench)
-    references = config.sweep.references
-    points = _finished(settings, directory)
-    results["references"] = {
+    names = [point_name(point.privacy.epsilon, point.seed) for point in settings]
+    points = {n: read_point(directory, n) for n in names if is_finished(directory, n)}
+    references = {
         name: read_record(file, _REFERENCE)
-        for name in references
+        for name in config.sweep.references
         if (file := _reference_file(directory, name)).exists()
     }
-    results["points"] = list(points.values())
+    _record(results, references, points, names)
     _write(results, directory)  # never less than an interrupted run had written
-    users = len(bench.population)
-    work = [planned_updates(name, config, len(bench.evaluated)) for name in references]
-    work += [_planned_updates(point, users) for point in settings]
-    with SweepProgress(sum(work), quiet=quiet) as progress:
-        for name in references:
-            progress.point(name.replace("_", " "))
-            results["references"][name] = _reference(name, bench, config, directory, progress)
-            progress.reach(sum(work[: references.index(name) + 1]))
-        for number, point in enumerate(settings, start=len(references)):
-            progress.point(f"epsilon {point.privacy.epsilon:g}, seed {point.seed}")
-            label = point_name(point.privacy.epsilon, point.seed)
-            points[label] = run_point(bench, point, directory, lambda entry: _tell(entry, progress))
-            results["points"] = list(points.values())
-            progress.reach(sum(work[: number + 1]))
+    jobs = [_reference_job(name, bench, directory) for name in config.sweep.references]
+    jobs += [_point_job(point, bench, directory) for point in settings]
+    pool = bench.workers()
+    at_once, stop = (pool.size, pool.stop) if pool else (1, _nothing)
+    with SweepProgress(sum(job.updates for job in jobs), quiet=quiet) as progress:
+        if pool:
+            pool.tell = progress.message
+        for name, found in work(jobs, at_once, progress, stop):
+            (points if name in names else references)[name] = found
+            _record(results, references, points, names)
             _write(results, directory)
     results["complete"] = True
     draw_curve(_finite(results), directory / "curve.png")
@@ -104,20 +105,46 @@ def _sweep(
     return results
 
 
+def _record(
+    results: dict[str, Any],
+    references: dict[str, dict[str, Any]],
+    points: dict[str, dict[str, Any]],
+    names: list[str],
+) -> None:
+    """What was completed, in the order of the settings, whatever was faster."""
+    wanted = results["config"]["sweep"]["references"]
+    results["references"] = {name: references[name] for name in wanted if name in references}
+    results["points"] = [points[name] for name in names if name in points]
+
+
+def _reference_job(name: str, bench: Workbench, directory: Path) -> Job:
+    planned = planned_updates(name, bench.config, len(bench.evaluated))
+
+    def run(advance: Advance) -> dict[str, Any]:
+        return _reference(name, bench, directory, planned, advance)
+
+    return Job(name, name.replace("_", " "), planned, run)
+
+
+def _point_job(point: ExperimentConfig, bench: Workbench, directory: Path) -> Job:
+    epsilon, seed = point.privacy.epsilon, point.seed
+
+    def run(advance: Advance) -> dict[str, Any]:
+        return run_point(bench, point, directory, lambda entry: _tell(entry, advance))
+
+    label = f"epsilon {epsilon:g}, seed {seed}"
+    return Job(point_name(epsilon, seed), label, _planned_updates(point, len(bench.users)), run)
+
+
+def _nothing() -> None:
+    """Where the work is in this thread, nobody waits for workers."""
+
+
 _REFERENCE = ("metrics", "validation")
 
 
 def _reference_file(directory: Path, name: str) -> Path:
     return directory / "points" / f"reference-{name}.json"
-
-
-def _finished(settings: list[ExperimentConfig], directory: Path) -> dict[str, dict[str, Any]]:
-    """The points that were completed before, by name in the order of the sweep.
-
-    They are completed in that order, so that those that follow are appended.
-    """
-    names = [point_name(point.privacy.epsilon, point.seed) for point in settings]
-    return {name: read_point(directory, name) for name in names if is_finished(directory, name)}
 
 
 def _planned_updates(point: ExperimentConfig, users: int) -> int:
@@ -268,24 +295,29 @@ def _environment(bench: Workbench) -> dict[str, Any]:
 
 
 def _reference(
-    name: str, bench: Workbench, config: ExperimentConfig, directory: Path, progress: SweepProgress
+    name: str, bench: Workbench, directory: Path, planned: int, advance: Advance
 ) -> dict[str, Any]:
     file = _reference_file(directory, name)
     if file.exists():
         return read_record(file, _REFERENCE)
     started = time.monotonic()
-    found = REFERENCES[name](bench, config, progress.advance)
+    pool = bench.workers()
+    if pool is None:
+        found = REFERENCES[name](bench, bench.config, advance)
+    else:
+        found = pool.ask(pool.rank(), "reference", name, bench.config).result()
+        advance(planned, "")
     found["seconds"] = time.monotonic() - started
     found["metrics_status"] = "evaluator only, not released"
     write_atomically(file, json.dumps(found))
     return found
 
 
-def _tell(entry: dict[str, float], progress: SweepProgress) -> None:
+def _tell(entry: dict[str, float], advance: Advance) -> None:
     if "hr@10" in entry:  # a second word on a round that was counted already
-        progress.advance(0, f"validation HR@10 {entry['hr@10']:.3f}")
+        advance(0, f"validation HR@10 {entry['hr@10']:.3f}")
     else:
-        progress.advance(int(entry["participants"]), f"round {entry['round']:.0f}")
+        advance(int(entry["participants"]), f"round {entry['round']:.0f}")
 
 
 def _write(results: dict[str, Any], directory: Path) -> None:
