@@ -287,7 +287,7 @@ class WorkerPool:
         """Have a question answered; false if that ended the worker."""
         try:
             if self._folder is not None and self._folder != reached:
-                self._check_folder(place, actor, self._folder)
+                check_folder(self._folder, actor, f".probe-{place}")
             answer = ray.get(getattr(actor, question.method).remote(*question.arguments))
         except RayTaskError as error:
             self._settle(question, _own(error))
@@ -320,22 +320,6 @@ class WorkerPool:
             self.tell(f"a worker was lost; its work is done again ({_reason(error)})")
             if self._failure is not None:
                 self._refuse_all()
-
-    def _check_folder(self, place: int, actor: Any, folder: Path) -> None:
-        probe, token = folder / f".probe-{place}", secrets.token_hex(8)
-        try:
-            probe.write_text(token, encoding="utf-8")
-            seen = ray.get(actor.reach.remote(probe, token))
-            seen = seen and probe.read_text(encoding="utf-8") == SEEN
-        finally:
-            probe.unlink(missing_ok=True)
-        if not seen:
-            node, _ = ray.get(actor.hello.remote())
-            raise ConfigError(
-                f"{folder}: a worker on {node} cannot read and write it, and devices that add "
-                "noise keep their ledgers there; give an --out that all nodes share, such as on "
-                "NFS, or use workers on one machine"
-            )
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -372,6 +356,38 @@ def open_pool(config: ExperimentConfig, vectors: npt.NDArray[np.float32]) -> Wor
     return WorkerPool(session, dataclasses.replace(config, engine=engine), vectors)
 
 
+def check_folder(folder: Path, actor: Any, name: str) -> None:
+    """Refuse a worker that has not this folder in common with us.
+
+    Parameters
+    ----------
+    folder : Path
+    actor
+        Of `Worker`.
+    name : str
+        Of a file that is made in the folder and removed.
+
+    Raises
+    ------
+    ConfigError
+        If it does not see what is written there, or its own writing is not seen here.
+    """
+    probe, token = folder / name, secrets.token_hex(8)
+    try:
+        probe.write_text(token, encoding="utf-8")
+        seen = ray.get(actor.reach.remote(probe, token))
+        seen = seen and probe.read_text(encoding="utf-8") == SEEN
+    finally:
+        probe.unlink(missing_ok=True)
+    if not seen:
+        node, _ = ray.get(actor.hello.remote())
+        raise ConfigError(
+            f"{folder}: a worker on {node} cannot read and write it, and devices that add noise "
+            "keep their ledgers there; give an --out that all nodes share, such as on NFS, or use "
+            "workers on one machine"
+        )
+
+
 def _own(error: RayTaskError) -> BaseException:
     """What the worker raised, as this process would have raised it."""
     cause = error.cause
@@ -379,7 +395,8 @@ def _own(error: RayTaskError) -> BaseException:
 
 
 def _reason(error: RayError) -> str:
-    return last_line(str(error))
+    """The first sentence of its last line: what follows are guesses."""
+    return last_line(str(error)).split(". ")[0].rstrip(".")
 
 
 def _kill(actor: Any) -> None:
