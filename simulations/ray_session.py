@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from shared.config import EngineConfig
-from shared.errors import ConfigError, EngineError
+from shared.errors import ConfigError, EngineError, StarlingError
 from simulations.people_grid import last_line
 
 _STORE = 256 * 2**20  # bytes of Ray's object store: requests under way, not data
@@ -177,13 +177,11 @@ def join(config: EngineConfig, device: torch.device) -> RaySession:
     Raises
     ------
     ConfigError
-        If Ray is not installed, or the cluster is too small for the settings.
-    EngineError
-        If nobody answers there.
+        If Ray is not installed, nobody answers there, or the cluster is too small.
     """
     _require_ray(config)
     _refuse_silent(config.address)
-    with _one_line(f"engine.address = {config.address}: Ray cannot be joined"):
+    with _one_line(f"engine.address = {config.address}: Ray cannot be joined", ConfigError):
         import ray
 
         ray.init(address=config.address, log_to_driver=False, logging_level=logging.ERROR)
@@ -216,7 +214,7 @@ def _refuse_silent(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER).close()
     except (OSError, OverflowError) as error:
-        raise EngineError(
+        raise ConfigError(
             f"engine.address = {address}: nobody answers ({error}); start Ray there with ray start "
             "--head, or use engine.address = auto on a node of the cluster"
         ) from None
@@ -237,13 +235,13 @@ def _require_ray(config: EngineConfig) -> None:
 
 
 @contextmanager
-def _one_line(what: str) -> Iterator[None]:
+def _one_line(what: str, kind: type[StarlingError] = EngineError) -> Iterator[None]:
     """Errors as one line; and whoever listened to SIGTERM before Ray does so after it."""
     mine = signal.getsignal(signal.SIGTERM)
     try:
         yield
     except Exception as error:  # whatever Ray raises
-        raise EngineError(f"{what}: {last_line(str(error))}") from error
+        raise kind(f"{what}: {last_line(str(error))}") from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, mine)
