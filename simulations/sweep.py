@@ -161,7 +161,7 @@ def _refuse_another(config: ExperimentConfig, directory: Path, resume: bool) -> 
             f"{directory}: holds a run already; continue it with --resume {directory}, "
             "or choose another --out"
         )
-    then, now = (to_dict(found) for found in (from_dict(load_toml(saved), str(saved)), config))
+    then, now = (_identity(to_dict(c)) for c in (from_dict(load_toml(saved), str(saved)), config))
     if then != now:
         raise ConfigError(
             f"{saved}: differs from these settings in {_difference(then, now)}; resume with the "
@@ -173,7 +173,7 @@ def _refuse_another(config: ExperimentConfig, directory: Path, resume: bool) -> 
 def _refuse_edited(saved: Path, now: dict[str, Any], made: Path) -> None:
     """What was made so far says under which settings; a damaged file is written anew."""
     try:
-        then = json.loads(made.read_bytes())["config"]
+        then = _identity(json.loads(made.read_bytes())["config"])
     except (OSError, ValueError, KeyError, TypeError):
         return
     if then != now:
@@ -181,6 +181,12 @@ def _refuse_edited(saved: Path, now: dict[str, Any], made: Path) -> None:
             f"{saved}: was edited since the run started, in {_difference(then, now)}; put that "
             "back, or start a new run with another --out"
         )
+
+
+def _identity(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without where the work is done: a run may continue with other workers."""
+    engine = {k: v for k, v in settings["engine"].items() if k not in ("workers", "address")}
+    return {**settings, "engine": engine}
 
 
 _MADE_FIRST = {"points", "adapters", LOCK, "config.toml.part"}  # before config.toml is there
@@ -286,12 +292,20 @@ def _environment(bench: Workbench) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": str(bench.engine(bench.config.model).device),
+        **_workers(bench),
         "dtype": bench.config.engine.dtype,
         "checkpointing": bench.config.engine.checkpointing,
         "backbone_sha256": bench.backbone_digest,
     }
+
+
+def _workers(bench: Workbench) -> dict[str, Any]:
+    """What computes: this process, or so many others."""
+    if pool := bench.workers():
+        share, device = pool.session.share, pool.session.device
+        return {"workers": share.workers, "threads": share.cpus, "device": device}
+    device = str(bench.engine(bench.config.model).device)
+    return {"threads": torch.get_num_threads(), "device": device}
 
 
 def _reference(
