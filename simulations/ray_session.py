@@ -126,8 +126,16 @@ class RaySession:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def start_here(config: EngineConfig, device: torch.device) -> RaySession:
+def start_here(config: EngineConfig, device: torch.device, shared: int = 0) -> RaySession:
     """Start Ray on this machine.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    device : torch.device
+        What the workers compute on.
+    shared : int
+        Bytes that all workers read, and which stay.
 
     Raises
     ------
@@ -141,14 +149,14 @@ def start_here(config: EngineConfig, device: torch.device) -> RaySession:
     _require_ray(config)
     folder = Path(_temporary_folder())
     try:
-        _start(share, folder)
+        _start(share, folder, _STORE + 2 * shared)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return RaySession(share, device.type, folder)
 
 
-def _start(share: Share, folder: Path) -> None:
+def _start(share: Share, folder: Path, store: int) -> None:
     with _one_line("Ray did not start"):
         import ray
 
@@ -159,7 +167,7 @@ def _start(share: Share, folder: Path) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            object_store_memory=_STORE,
+            object_store_memory=store,
             _temp_dir=str(folder),
         )
 
@@ -186,7 +194,7 @@ def join(config: EngineConfig, device: torch.device) -> RaySession:
 
         ray.init(address=config.address, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        found = ray.cluster_resources()
+        found = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray: untyped
         kind = "cuda" if config.device == "auto" and found.get("GPU") else device.type
         share = _share_of_cluster(config, kind, found)
     except BaseException:

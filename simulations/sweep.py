@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,8 @@ def _sweep(
     results = _opening(config, bench)
     names = [point_name(point.privacy.epsilon, point.seed) for point in settings]
     points = {n: read_point(directory, n) for n in names if is_finished(directory, n)}
-    references = {
-        name: read_record(file, _REFERENCE)
+    references: dict[str, dict[str, Any]] = {
+        str(name): read_record(file, _REFERENCE)
         for name in config.sweep.references
         if (file := _reference_file(directory, name)).exists()
     }
@@ -94,10 +95,11 @@ def _sweep(
     with SweepProgress(sum(job.updates for job in jobs), quiet=quiet) as progress:
         if pool:
             pool.tell = progress.message
-        for name, found in work(jobs, at_once, progress, stop):
-            (points if name in names else references)[name] = found
-            _record(results, references, points, names)
-            _write(results, directory)
+        with closing(work(jobs, at_once, progress, stop)) as finished:
+            for name, found in finished:
+                (points if name in names else references)[name] = found
+                _record(results, references, points, names)
+                _write(results, directory)
     results["complete"] = True
     draw_curve(_finite(results), directory / "curve.png")
     write_report(_finite(results), directory)

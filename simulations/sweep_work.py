@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +55,7 @@ class Part:
 
 def work(
     jobs: Sequence[Job], at_once: int, progress: SweepProgress, stop: Callable[[], None]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Generator[tuple[str, dict[str, Any]]]:
     """Names and results of jobs, as they are completed.
 
     Parameters
@@ -66,7 +66,7 @@ def work(
     progress : SweepProgress
     stop : callable
         Makes jobs that wait for workers stop waiting; called when one failed, or the caller was
-        interrupted.
+        interrupted. Close the iterator to be sure of that: then no job is at work any more.
     """
     if at_once == 1:
         yield from _one_by_one(jobs, progress)
@@ -86,7 +86,7 @@ def work(
 
 def _one_by_one(
     jobs: Sequence[Job], progress: SweepProgress
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Generator[tuple[str, dict[str, Any]]]:
     for job in jobs:
         progress.point(job.label)
         part = Part(progress, job)

@@ -79,7 +79,8 @@ class Worker:
         """The node's address, and its software."""
         import ray
 
-        return str(ray.util.get_node_ip_address()), software()
+        node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]  # Ray: untyped
+        return str(node), software()
 
     def open(self, config: ExperimentConfig, vectors: npt.NDArray[np.float32]) -> None:
         """Open population and backbone.

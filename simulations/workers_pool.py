@@ -344,7 +344,10 @@ def open_pool(config: ExperimentConfig, vectors: npt.NDArray[np.float32]) -> Wor
         If Ray does not start, or nobody answers at the address.
     """
     device = choose_device(config.engine.device)
-    session = (join if config.engine.address else start_here)(config.engine, device)
+    if config.engine.address:
+        session = join(config.engine, device)
+    else:
+        session = start_here(config.engine, device, vectors.nbytes)
     # A worker is one process of the cohort engine, and hires nobody.
     engine = dataclasses.replace(
         config.engine,
