@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -27,11 +26,10 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from shared.config import ExperimentConfig
-from shared.errors import ConfigError, EngineError, StarlingError
-from simulations.people_grid import last_line
+from shared.errors import EngineError, StarlingError
 from simulations.placement import choose_device
 from simulations.ray_session import RaySession, join, start_here
-from simulations.workers_actor import SEEN, Worker, software
+from simulations.workers_hiring import Hiring, check_folder, kill, reason
 
 _LOOK = 0.5  # seconds between looks whether anything has changed
 _PATIENCE = 180.0  # seconds that a pool without any worker waits for one
@@ -74,9 +72,7 @@ class WorkerPool:
     ) -> None:
         self.session = session
         self.tell: Callable[[str], None] = lambda line: None
-        self._config = config
-        self._vectors = ray.put(vectors)
-        self._software = software()
+        self._hiring = Hiring(session.share, config, vectors)
         self._folder: Path | None = None
         self._questions: PriorityQueue[_Question] = PriorityQueue()
         self._ranks, self._numbers = itertools.count(), itertools.count()
@@ -109,6 +105,8 @@ class WorkerPool:
     def start(self) -> None:
         """Hire all workers; returns when every one has opened its data.
 
+        Where some have and the others found no room for some minutes, these begin without them.
+
         Raises
         ------
         ConfigError
@@ -121,6 +119,8 @@ class WorkerPool:
         with self._changed:
             while self._failure is None and self._working < self.size:
                 self._changed.wait(_LOOK)
+                if self._working and time.monotonic() - self._idle_since > _PATIENCE:
+                    break
         if self._failure is not None:
             raise self._failure
 
@@ -176,7 +176,7 @@ class WorkerPool:
             actors = list(self._actors.values())
             self._changed.notify_all()
         for actor in actors:
-            _kill(actor)  # ends the waiting of its thread
+            kill(actor)  # ends the waiting of its thread
         self._refuse_all()
 
     def _refuse_all(self) -> None:
@@ -199,65 +199,34 @@ class WorkerPool:
             except Exception as error:  # nobody would hear of it
                 self._fail(EngineError(f"workers: {type(error).__name__}: {error}"))
             finally:
-                _kill(self._actors.pop(place, None))
+                kill(self._actors.pop(place, None))
 
     def _hire(self, place: int) -> Any:
         """A worker with its data open."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            actor = self._actors[place] = self._place_actor()
+        for left in reversed(range(_ATTEMPTS)):
+            actor = self._actors[place] = self._hiring.place()
             try:
-                node = self._introduce(actor)
-                self._wait(actor.open.remote(self._config, self._vectors), node)
+                self._hiring.introduce(actor, self._go_on_waiting)
                 return actor
             except RayError as error:
-                _kill(actor)
+                kill(actor)
                 self._raise_failure()
-                if attempt == _ATTEMPTS:
-                    raise EngineError(f"a worker does not start: {_reason(error)}") from error
+                if not left:
+                    raise EngineError(f"a worker does not start: {reason(error)}") from error
         raise EngineError("a worker does not start")
 
-    def _place_actor(self) -> Any:
-        share = self.session.share
-        make = ray.remote(
-            num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=0, scheduling_strategy="SPREAD"
-        )
-        return make(Worker).remote()
-
-    def _introduce(self, actor: Any) -> str:
-        """The node of a new worker, whose software is checked."""
-        waited = actor.hello.remote()
-        while not ray.wait([waited], timeout=_LOOK)[0]:
-            self._raise_failure()
-            self._refuse_to_wait_forever()
-        node, theirs = self._wait(waited, "a node")
-        for name, version in self._software.items():
-            if theirs.get(name) != version:
-                raise ConfigError(
-                    f"worker on {node}: {name} is {theirs.get(name)} there and {version} here; "
-                    "install the same on every node"
-                )
-        return str(node)
-
-    def _refuse_to_wait_forever(self) -> None:
+    def _go_on_waiting(self) -> None:
         """Where others work a replacement may take its time; where nobody does, nothing moves."""
+        self._raise_failure()
         with self._changed:
             waited = 0.0 if self._working else time.monotonic() - self._idle_since
         if waited > _PATIENCE:
+            share = self.session.share
             raise EngineError(
                 f"no worker started within {_PATIENCE:.0f} s: the cluster has no room for one of "
-                f"{self.session.share.cpus} core(s) and {self.session.share.gpus:g} GPU; free or "
-                "add nodes, then continue with --resume"
+                f"{share.cpus} core(s) and {share.gpus:g} GPU; free or add nodes, then continue "
+                "with --resume"
             )
-
-    def _wait(self, reference: Any, node: str) -> Any:
-        """An answer; what a worker raised on purpose, as it raised it, with where that was."""
-        try:
-            return ray.get(reference)
-        except RayTaskError as error:
-            cause = error.cause
-            if isinstance(cause, StarlingError):
-                raise type(cause)(f"worker on {node}: {cause}") from None
-            raise EngineError(f"worker on {node}: {_reason(error)}") from error
 
     def _serve(self, place: int, actor: Any) -> None:
         """Put questions to a worker until it is lost."""
@@ -311,13 +280,13 @@ class WorkerPool:
                 question,
                 EngineError(
                     f"{_ATTEMPTS} workers ended while they answered the same question "
-                    f"({question.method}): {_reason(error)}; give a smaller --micro-batch or "
+                    f"({question.method}): {reason(error)}; give a smaller --micro-batch or "
                     "fewer --workers, then continue with --resume"
                 ),
             )
         else:
             self._questions.put(question)
-            self.tell(f"a worker was lost; its work is done again ({_reason(error)})")
+            self.tell(f"a worker was lost; its work is done again ({reason(error)})")
             if self._failure is not None:
                 self._refuse_all()
 
@@ -359,51 +328,7 @@ def open_pool(config: ExperimentConfig, vectors: npt.NDArray[np.float32]) -> Wor
     return WorkerPool(session, dataclasses.replace(config, engine=engine), vectors)
 
 
-def check_folder(folder: Path, actor: Any, name: str) -> None:
-    """Refuse a worker that has not this folder in common with us.
-
-    Parameters
-    ----------
-    folder : Path
-    actor
-        Of `Worker`.
-    name : str
-        Of a file that is made in the folder and removed.
-
-    Raises
-    ------
-    ConfigError
-        If it does not see what is written there, or its own writing is not seen here.
-    """
-    probe, token = folder / name, secrets.token_hex(8)
-    try:
-        probe.write_text(token, encoding="utf-8")
-        seen = ray.get(actor.reach.remote(probe, token))
-        seen = seen and probe.read_text(encoding="utf-8") == SEEN
-    finally:
-        probe.unlink(missing_ok=True)
-    if not seen:
-        node, _ = ray.get(actor.hello.remote())
-        raise ConfigError(
-            f"{folder}: a worker on {node} cannot read and write it, and devices that add noise "
-            "keep their ledgers there; give an --out that all nodes share, such as on NFS, or use "
-            "workers on one machine"
-        )
-
-
 def _own(error: RayTaskError) -> BaseException:
     """What the worker raised, as this process would have raised it."""
     cause = error.cause
-    return cause if isinstance(cause, Exception) else EngineError(_reason(error))
-
-
-def _reason(error: RayError) -> str:
-    """The first sentence of its last line: what follows are guesses."""
-    return last_line(str(error)).split(". ")[0].rstrip(".")
-
-
-def _kill(actor: Any) -> None:
-    """End a worker, whatever state it is in: what it was asked is then nobody's any more."""
-    if actor is not None:
-        with contextlib.suppress(Exception):
-            ray.kill(actor)
+    return cause if isinstance(cause, Exception) else EngineError(reason(error))

@@ -11,11 +11,12 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from shared.config import EngineConfig, ExperimentConfig
 from shared.errors import ConfigError, DataError, EngineError
-from simulations import workers, workers_pool
+from simulations import workers, workers_hiring, workers_pool
 from simulations.ray_session import Share, _share_of_cluster, share_of
 from simulations.workers import ShardedEngine, shards
 from simulations.workers_actor import SEEN, Worker
-from simulations.workers_pool import Stopped, WorkerPool, check_folder
+from simulations.workers_hiring import check_folder
+from simulations.workers_pool import Stopped, WorkerPool
 from simulations.world import World
 from tests.support.federations import point_config
 from tests.support.tiny import make_engine, random_adapter
@@ -161,7 +162,8 @@ class Good:
 def opened(monkeypatch, kind, size=1):
     ray = FakeRay(kind)
     monkeypatch.setattr(workers_pool, "ray", ray)
-    monkeypatch.setattr(workers_pool, "software", lambda: {"torch": "1"})
+    monkeypatch.setattr(workers_hiring, "ray", ray)
+    monkeypatch.setattr(workers_hiring, "software", lambda: {"torch": "1"})
     session = SimpleNamespace(share=Share(size, 1, 0), close=lambda: None)
     return WorkerPool(session, ExperimentConfig(), np.zeros((1, 1), np.float32)), ray
 
@@ -247,6 +249,15 @@ def test_a_cluster_without_room_is_not_waited_for_forever(monkeypatch):
         pool.start()
 
 
+def test_those_who_found_room_begin_without_the_others(monkeypatch):
+    pool, _ = opened(monkeypatch, Good, size=2)
+    monkeypatch.setattr(workers_pool, "_PATIENCE", 0.2)
+    monkeypatch.setattr(pool._threads[1], "start", lambda: None)  # finds no room
+    with pool:
+        pool.start()
+        assert pool.ask(0, "train", "a").result(20) == ("a", 0)
+
+
 def test_whoever_waits_is_told_when_the_pool_stops(monkeypatch):
     pool, _ = opened(monkeypatch, Good)
     answer = pool.ask(0, "train", "never started")
@@ -281,7 +292,7 @@ def test_questions_of_an_earlier_one_go_first(monkeypatch):
 
 
 def test_a_folder_that_a_worker_does_not_share_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(workers_pool, "ray", FakeRay(Good))
+    monkeypatch.setattr(workers_hiring, "ray", FakeRay(Good))
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.mkdir()
     theirs.mkdir()
