@@ -41,7 +41,7 @@ from shared.model.recommender import Recommender, build_recommender
 from shared.privacy.clipping import L2Clip
 from simulations.engine import CohortEngine
 from simulations.memory import keep_freed_memory, peak_bytes
-from simulations.placement import choose_device, clients_at_once, place
+from simulations.placement import choose_device, place
 from simulations.world import World
 
 CLIP = 0.5
@@ -237,10 +237,8 @@ def measure(shape: Shape, device: torch.device, report: Report) -> None:
     bench = Bench(shape)
     for bits, dtype, again in ways():
         engine = bench.engine(bits, device=device.type, dtype=dtype, checkpointing=again)
-        config = EngineConfig(dtype=dtype, checkpointing=again)
-        size = clients_at_once(engine.recommender, shape.windows, shape.length, config)
-        bench.updates(engine, min(size, shape.users), epsilon=8.0)  # warm
-        work = partial(bench.updates, engine, min(size, shape.users), 8.0)
+        bench.updates(engine, shape.users, epsilon=8.0)  # warm
+        work = partial(bench.updates, engine, shape.users, 8.0)
         peak = peak_bytes(work, device)
         started = time.perf_counter()
         bench.updates(engine, shape.users, epsilon=8.0)
@@ -251,7 +249,7 @@ def measure(shape: Shape, device: torch.device, report: Report) -> None:
             "weights": bits,
             "dtype": dtype,
             "checkpointing": again,
-            "micro_batch": size,
+            "batching": engine.batching,
             "clients_per_second": shape.users / seconds,
             "weight_mib": weight_bytes(engine.recommender.backbone) / 2**20,
             "peak_mib": peak / 2**20,
@@ -259,7 +257,7 @@ def measure(shape: Shape, device: torch.device, report: Report) -> None:
         report.speeds.append(row)
         print(
             f"{shape.name:18s} {bits:5s} {dtype:8s} {'recomputed' if again else 'kept':10s} "
-            f"micro-batch {size:4d}  {row['clients_per_second']:8.2f} clients/s  "
+            f"{engine.batching:6s}  {row['clients_per_second']:8.2f} clients/s  "
             f"weights {row['weight_mib']:8.1f} MiB  peak {row['peak_mib']:9.1f} MiB"
         )
 

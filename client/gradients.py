@@ -18,6 +18,7 @@ from torch.func import grad, vmap
 from client.train import window_loss
 from shared.errors import ModelError
 from shared.model.adapter import AdapterSchema, current, install
+from shared.model.layers import AdapterEmbedding, AdapterLinear
 from shared.model.recommender import Recommender
 
 PerExample = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -46,8 +47,12 @@ def opacus_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExam
 
     The adapter is written into the recommender's own parameters for as long as it takes.
     """
-    from opacus.grad_sample import GradSampleHooks
+    from opacus.grad_sample import GradSampleHooks, register_grad_sampler
+    from opacus.grad_sample.embedding import compute_embedding_grad_sample
+    from opacus.grad_sample.linear import compute_linear_grad_sample
 
+    register_grad_sampler(AdapterLinear)(compute_linear_grad_sample)
+    register_grad_sampler(AdapterEmbedding)(compute_embedding_grad_sample)
     parameters = dict(recommender.named_parameters())
 
     def per_example(theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:

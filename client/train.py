@@ -6,6 +6,8 @@ runs it alone, so there is one local training in the project.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value
@@ -84,12 +86,25 @@ def local_update(
     def loss_of(vector: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
         return window_loss(recommender, schema.unflatten(vector), *batch)
 
-    theta = adapter
-    first_loss: Tensor | None = None
-    for step in range(inputs.shape[0]):
-        gradient, loss = grad_and_value(loss_of)(theta, (inputs[step], targets[step]))
-        theta = theta - learning_rate * (gradient + weight_decay * theta)
-        first_loss = loss if first_loss is None else first_loss
-    if first_loss is None:
-        return torch.zeros_like(adapter), adapter.new_zeros(())
-    return theta - adapter, first_loss
+    losses: list[Tensor] = []
+
+    def gradient(theta: Tensor, step: int) -> Tensor:
+        found: tuple[Tensor, Tensor] = grad_and_value(loss_of)(theta, (inputs[step], targets[step]))
+        losses.append(found[1])
+        return found[0]
+
+    theta = descend(adapter, inputs.shape[0], gradient, learning_rate, weight_decay)
+    return theta - adapter, losses[0] if losses else adapter.new_zeros(())
+
+
+def descend(
+    theta: Tensor,
+    steps: int,
+    gradient: Callable[[Tensor, int], Tensor],
+    learning_rate: float,
+    weight_decay: float,
+) -> Tensor:
+    """Plain SGD from `theta`, [dim] or a stack [clients, dim]; `gradient` of (theta, step)."""
+    for step in range(steps):
+        theta = theta - learning_rate * (gradient(theta, step) + weight_decay * theta)
+    return theta

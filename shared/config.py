@@ -157,6 +157,8 @@ class EngineConfig:
 
     engine: Literal["cohort", "sequential", "ray"] = "cohort"
     micro_batch: Annotated[int, Field(ge=0)] = 0  # clients at once; 0 chooses
+    memory_mib: Annotated[int, Field(ge=0)] = 0  # for clients at once; 0 chooses
+    batching: Literal["auto", "packed", "padded"] = "auto"  # how the cohort engine lays out windows
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # 0 leaves torch's default
     dtype: Literal["float32", "bf16"] = "float32"  # what the frozen backbone computes in

@@ -71,6 +71,10 @@ MEANINGS = {
         "simulation runtime (engines.md)"
     ),
     "engine.micro_batch": "clients trained at once; 0 chooses",
+    "engine.memory_mib": "memory in MiB for the clients trained at once; 0 takes 512 on a CPU and "
+    "half of what is free on a GPU",
+    "engine.batching": "how the cohort engine lays out windows: `packed` end to end without "
+    "padding; `padded`, the slow oracle; `auto` packs where the backbone can",
     "engine.threads": "of the processor; 0 leaves the default",
     "engine.dtype": "what the frozen backbone computes in; all that is trained stays float32",
     "engine.checkpointing": "compute a layer's activations twice instead of keeping them",

@@ -1,7 +1,9 @@
 """The cohort engine: many clients trained as one batch. Needs torch, not Flower.
 
-`torch.func.vmap` runs the client's own `local_update` over a stack of clients that share the
-frozen weights; a micro-batch bounds memory, and the clipped updates are summed as they come.
+Windows are packed into one row of tokens that the frozen weights, shared by all clients, multiply
+once (`client.packed`). The slow and obvious way stays as the oracle (`engine.batching = padded`):
+`torch.func.vmap` over the client's own `local_update`. A micro-batch bounds memory, and the clipped
+updates are summed as they come.
 """
 
 from __future__ import annotations
@@ -16,25 +18,29 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from client.batches import local_batches, user_windows
 from client.device import update_clip, user_histogram
 from client.evaluate import Phase, held_out, target_ranks
 from client.gradients import check_gradients, stacked_gradients
-from client.train import local_update, token_losses
+from client.packed import PackedGradients, why_not_packed
+from client.train import descend, local_update, token_losses
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
-from shared.data.windows import PAD, START, context_window
+from shared.data.windows import START, context_window
+from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
 from shared.privacy.units import by_example
 from shared.update import Update
-from simulations.placement import clients_at_once
+from simulations.batching import Batch, Person, ahead, batches, together
+from simulations.placement import capacity
 
 if TYPE_CHECKING:
     from simulations.example_cohort import ExampleCohort
 
 Indices = npt.NDArray[np.int64]
+
+_GRADIENTS = 5  # copies of a client's gradient under way: itself, moved weights, clipped ones, ...
 
 
 class CohortEngine:
@@ -108,21 +114,29 @@ class CohortEngine:
 
         No client's own delta is ever formed, so none may be asked for: not under privacy.
         """
-        theta = adapter.to(self.device).requires_grad_(True)
+        theta = adapter.to(self.device)
         rate, decay = config.train.local_lr, config.train.weight_decay
-        for members, inputs, targets in self._micro_batches(users, round_number, config):
-            tensors = self.schema.unflatten(theta)
-            inputs, targets = inputs[:, 0], targets[:, 0]  # [members, windows, length]
-            losses = token_losses(
-                self.recommender, tensors, inputs.flatten(0, 1), targets.flatten(0, 1)
-            )
-            counted = (targets >= 0).sum((1, 2)).clamp(min=1)  # [members]
-            total = (losses.view(targets.shape).sum((1, 2)) / counted).sum()
-            (gradient,) = torch.autograd.grad(total, theta)
-            delta = -rate * (gradient + len(members) * decay * theta.detach())
+        for batch in self._batches(users, round_number, config):
+            members, inputs, targets = self._here(batch)
+            gradient = self._of_all(theta, inputs[:, 0], targets[:, 0])
+            delta = -rate * (gradient + len(members) * decay * theta)
             vector = delta.cpu().numpy()
             norm = float(np.linalg.norm(vector.astype(np.float64)))
             yield members, Update(vector, float(len(members)), norm, self.schema.digest)
+
+    def _of_all(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Gradient [dim] of the sum of mean losses of [members, windows, length]."""
+        if self._packed is not None:
+            return self._packed.together(theta, inputs, targets)
+        theta = theta.clone().requires_grad_(True)
+        tensors = self.schema.unflatten(theta)
+        losses = token_losses(
+            self.recommender, tensors, inputs.flatten(0, 1), targets.flatten(0, 1)
+        )
+        counted = (targets >= 0).sum((1, 2)).clamp(min=1)  # [members]
+        total = (losses.view(targets.shape).sum((1, 2)) / counted).sum()
+        (gradient,) = torch.autograd.grad(total, theta)
+        return gradient
 
     def deltas(
         self,
@@ -134,77 +148,99 @@ class CohortEngine:
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Clipped deltas [members, dim] of a cohort, one micro-batch at a time."""
         clip = update_clip(config)
+        adapter = adapter.to(self.device)
         if by_example(config):
-            length, windows = config.model.max_length, config.train.max_windows
-            # A gradient for every window, clipped and summed, comes on top of the activations.
-            extra = 3 * 4 * self.schema.dim
-            size = clients_at_once(self.recommender, windows, length, self._config, extra)
-            for members, deltas in self._examples.deltas(
-                users, adapter.to(self.device), round_number, config, state, size
-            ):
-                yield members, (clip(deltas) if clip else deltas)
-            return
-        step = self._trainer(adapter.to(self.device), config)
-        for members, inputs, targets in self._micro_batches(users, round_number, config):
-            deltas = step(inputs, targets)
+            people = ahead(self._people(users, config))
+            found = self._examples.deltas(people, adapter, round_number, config, state)
+        else:
+            found = self._whole(users, adapter, round_number, config)
+        for members, deltas in found:
             yield members, (clip(deltas) if clip else deltas)
+
+    def _whole(
+        self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Deltas [members, dim] of local training without a clip inside."""
+        step = self._trainer(adapter, config)
+        for batch in self._batches(users, round_number, config):
+            members, inputs, targets = self._here(batch)
+            yield members, step(inputs, targets)
+
+    @cached_property
+    def _packed(self) -> PackedGradients | None:
+        """The fast way to gradients; None where the settings or the backbone do not allow it."""
+        wanted = self._config.batching
+        if wanted == "padded":
+            return None
+        why = why_not_packed(self.recommender)
+        if why and wanted == "packed":
+            raise ConfigError(
+                f"engine.batching = packed: this backbone cannot ({why}); give auto or padded"
+            )
+        return None if why else PackedGradients(self.recommender, self.schema)
+
+    @property
+    def batching(self) -> str:
+        """How windows are laid out: `packed` or `padded`."""
+        return "padded" if self._packed is None else "packed"
 
     @cached_property
     def _examples(self) -> ExampleCohort:
         from simulations.example_cohort import ExampleCohort  # plans and accountants enter here
 
-        per_example = stacked_gradients(self.recommender, self.schema)
+        packed = self._packed
+        per_example = (
+            packed.by_window if packed else stacked_gradients(self.recommender, self.schema)
+        )
         check_gradients(per_example, self.recommender, self.schema, length=6)
         return ExampleCohort(self.population, per_example)
 
     def _trainer(
         self, adapter: Tensor, config: ExperimentConfig
     ) -> Callable[[Tensor, Tensor], Tensor]:
+        """Inputs and targets [members, steps, windows, length] -> deltas [members, dim]."""
+        rate, decay = config.train.local_lr, config.train.weight_decay
+        packed = self._packed
+        if packed is None:
+            return self._one_by_one(adapter, rate, decay)
+
+        def step(inputs: Tensor, targets: Tensor) -> Tensor:
+            def gradient(theta: Tensor, step: int) -> Tensor:
+                return packed.by_client(theta, inputs[:, step], targets[:, step])
+
+            start = adapter.expand(len(inputs), -1)
+            return descend(start, inputs.shape[1], gradient, rate, decay) - adapter
+
+        return step
+
+    def _one_by_one(
+        self, adapter: Tensor, rate: float, decay: float
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """The oracle: the very function that a device runs, mapped over clients."""
+
         def one(inputs: Tensor, targets: Tensor) -> Tensor:
-            delta, _ = local_update(
-                self.recommender,
-                self.schema,
-                adapter,
-                inputs,
-                targets,
-                config.train.local_lr,
-                config.train.weight_decay,
-            )
-            return delta
+            settings = (adapter, inputs, targets, rate, decay)
+            return local_update(self.recommender, self.schema, *settings)[0]
 
-        batched: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(one)
-        return batched
+        mapped: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(one)
+        return mapped
 
-    def _micro_batches(
+    def _people(self, users: Sequence[int], config: ExperimentConfig) -> Iterator[list[Person]]:
+        """Users by those that are trained at once."""
+        windows = config.train.max_windows if by_example(config) else 1
+        own = _GRADIENTS * 4 * self.schema.dim * windows  # bytes of a client's own gradients
+        length, padded = config.model.max_length, self._packed is None
+        room = capacity(self.recommender, self._config, length, own, padded=padded)
+        return together(self.population, users, config, room)
+
+    def _batches(
         self, users: Sequence[int], round_number: int, config: ExperimentConfig
-    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """Users with inputs and targets [members, steps, windows, length], like sizes together."""
-        batches = {}
-        for user in users:
-            cut = user_windows(self.population.history(user), config)
-            batches[user] = local_batches(cut, config, round_number, user)
-        # Like sizes share a micro-batch: less padding. The first is its largest, by which the
-        # memory is reckoned. Results do not depend on the grouping.
-        order = sorted(users, key=lambda user: batches[user][0].shape[1], reverse=True)
-        start = 0
-        while start < len(order):
-            widest = batches[order[start]][0].shape[1]
-            size = clients_at_once(self.recommender, widest, config.model.max_length, self._config)
-            members = list(order[start : start + size])
-            yield (
-                members,
-                self._stack([batches[user][0] for user in members], START),
-                self._stack([batches[user][1] for user in members], PAD),
-            )
-            start += size
+    ) -> Iterator[Batch]:
+        return ahead(batches(self._people(users, config), config, round_number))
 
-    def _stack(self, arrays: list[Indices], fill: int) -> Tensor:
-        widest = max(array.shape[1] for array in arrays)
-        padded = [
-            np.pad(a, ((0, 0), (0, widest - a.shape[1]), (0, 0)), constant_values=fill)
-            for a in arrays
-        ]
-        return torch.from_numpy(np.stack(padded)).to(self.device)
+    def _here(self, batch: Batch) -> Batch:
+        """A batch on the device that computes."""
+        return Batch(batch.members, batch.inputs.to(self.device), batch.targets.to(self.device))
 
     @torch.no_grad()
     def evaluate(

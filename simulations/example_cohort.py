@@ -15,6 +15,7 @@ from shared.config import ExperimentConfig
 from shared.data.population import Population
 from shared.errors import Declined
 from shared.privacy.device_ledgers import DEVICES
+from simulations.batching import Person
 
 
 def devices_folder(directory: Path, name: str) -> Path:
@@ -43,31 +44,27 @@ class ExampleCohort:
 
     def deltas(
         self,
-        users: Sequence[int],
+        people: Iterator[list[Person]],
         adapter: Tensor,
         round_number: int,
         config: ExperimentConfig,
         state: Path | None,
-        micro_batch: int,
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Deltas [members, dim] of those whose own budgets cover the round, as they come.
 
         Parameters
         ----------
-        users : sequence of int
+        people : iterator of list of Person
+            Those that are trained at once.
         adapter : Tensor float32 [dim]
         round_number : int
         config : ExperimentConfig
         state : Path or None
             Folder of the devices' ledgers.
-        micro_batch : int
-            Clients at once.
         """
         training = ExampleTraining(config, len(self._population), simulated=True)
-        # Like sizes share a micro-batch: less padding. Results do not depend on the grouping.
-        order = sorted(users, key=lambda user: len(self._population.history(user)))
-        for start in range(0, len(order), micro_batch):
-            clients = [self._client(user, state) for user in order[start : start + micro_batch]]
+        for group in people:
+            clients = [Client(*person, device_ledger(state, person.user)) for person in group]
             members, deltas = training.deltas(self._per_example, adapter, clients, round_number)
             if members:
                 yield members, deltas
@@ -80,9 +77,7 @@ class ExampleCohort:
         training = ExampleTraining(config, len(self._population), simulated=True)
         for user in users:
             try:
-                yield user, training.histogram(self._client(user, state), items)
+                client = Client(user, self._population.history(user), device_ledger(state, user))
+                yield user, training.histogram(client, items)
             except Declined:
                 continue
-
-    def _client(self, user: int, state: Path | None) -> Client:
-        return Client(user, self._population.history(user), device_ledger(state, user))

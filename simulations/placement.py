@@ -5,7 +5,9 @@ Nothing here changes what is computed by more than rounding.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,12 +19,23 @@ from shared.model.recompute import recompute_blocks
 
 _CPU_BUDGET = 512 * 2**20  # bytes per micro-batch when none is given
 _GPU_SHARE = 0.5  # of the memory that is free on a GPU
-_MOST_CLIENTS = {"cpu": 16, "mps": 16, "cuda": 256}  # more at once gained nothing on a CPU
+_MOST_TOKENS = {"cpu": 2048, "mps": 2048, "cuda": 2**16}  # more at once gained nothing on a CPU
 
-# Activations that a block keeps for its backward pass, in units of its widths. Fitted to measured
-# peaks of BERT, Qwen2 and GPT-2 shapes with LoRA on every layer, and rounded up.
-_HIDDEN, _ATTENTION = 20, 4
-_FUSED, _STEPWISE = 4, 12  # of the inner width: one operation, or a gate or formula step by step
+
+class _Kept(NamedTuple):
+    """Activations that a block keeps for its backward pass, in units of its widths.
+
+    Fitted to measured peaks of BERT, Qwen2 and GPT-2 shapes with LoRA on every layer, rounded up.
+    """
+
+    hidden: int
+    fused: int  # of the inner width, where what lies between its layers is one operation
+    stepwise: int  # likewise, where it is a gate or a formula step by step
+
+
+_MAPPED = _Kept(20, 4, 12)  # `torch.func` prepares for a second derivative
+_PACKED = _Kept(10, 3, 6)
+_ATTENTION = 4  # weights of all heads, where they are kept
 
 
 def choose_device(name: str) -> torch.device:
@@ -62,37 +75,110 @@ def place(recommender: Recommender, config: EngineConfig) -> Recommender:
 
 def activation_bytes(recommender: Recommender, length: int, config: EngineConfig) -> int:
     """About how much one window of `length` items keeps for the backward pass, scores included."""
+    positions = length + len(recommender.words)
+    shape: Any = recommender.backbone.config
+    attention = _ATTENTION * shape.num_attention_heads * positions
+    kept = _block_widths(recommender, config, _MAPPED, attention)
+    states: int = positions * recommender.dtype.itemsize * kept
+    return states + 4 * 4 * length * len(recommender.items)
+
+
+def token_bytes(recommender: Recommender, config: EngineConfig) -> int:
+    """About how much one token of a packed window keeps for the backward pass.
+
+    Neither scores nor attention weights are among it: both are made a piece at a time.
+    """
+    # A block that is run again is differentiated as a function, like the mapped ones.
+    kept = _MAPPED if config.checkpointing else _PACKED
+    return recommender.dtype.itemsize * _block_widths(recommender, config, kept, 0)
+
+
+def _block_widths(
+    recommender: Recommender, config: EngineConfig, kept: _Kept, attention: int
+) -> int:
+    """Numbers that all blocks keep of one position."""
     shape: Any = recommender.backbone.config
     layers = len(blocks(recommender.backbone) or ()) or shape.num_hidden_layers
-    positions = length + len(recommender.words)
-    inner = getattr(shape, "intermediate_size", None) or 4 * shape.hidden_size
-    heads = shape.num_attention_heads * positions
+    inner = getattr(shape, "intermediate_size", None) or getattr(shape, "n_inner", None)
     fused = getattr(shape, "hidden_act", None) in ("gelu", "relu")
-    block = _HIDDEN * shape.hidden_size + (_FUSED if fused else _STEPWISE) * inner
-    block += _ATTENTION * heads
-    kept: int = block + layers * shape.hidden_size if config.checkpointing else layers * block
-    size = recommender.dtype.itemsize
-    return positions * size * kept + 4 * 4 * length * len(recommender.items)
+    block = kept.hidden * shape.hidden_size + attention
+    block += (kept.fused if fused else kept.stepwise) * (inner or 4 * shape.hidden_size)
+    total: int = block + layers * shape.hidden_size if config.checkpointing else layers * block
+    return total
 
 
-def clients_at_once(
-    recommender: Recommender, windows: int, length: int, config: EngineConfig, extra: int = 0
-) -> int:
-    """How many clients of so many windows each fit into memory; at least 1.
+@dataclass(frozen=True)
+class Capacity:
+    """How many clients are trained at once.
+
+    Attributes
+    ----------
+    clients : int
+        At most; 0 leaves it to the memory.
+    budget : int
+        Bytes.
+    token, client : int
+        Bytes that each takes.
+    tokens : int
+        More tokens at once than this gained nothing.
+    padded : bool
+        Every client takes as much as the largest of its batch.
+    """
+
+    clients: int
+    budget: int
+    token: int
+    client: int
+    tokens: int
+    padded: bool
+
+    def split(self, sizes: Sequence[int]) -> list[int]:
+        """Clients of so many tokens each, descending -> how many of them go together, in order."""
+        groups: list[int] = []
+        start = 0
+        while start < len(sizes):
+            count = tokens = 0
+            for size in sizes[start:]:
+                tokens = (count + 1) * sizes[start] if self.padded else tokens + size
+                if count and not self._fits(count + 1, tokens):
+                    break
+                count += 1
+            groups.append(count)
+            start += count
+        return groups
+
+    def _fits(self, clients: int, tokens: int) -> bool:
+        if self.clients:
+            return clients <= self.clients
+        taken = tokens * self.token + clients * self.client
+        return tokens <= self.tokens and taken <= self.budget
+
+
+def capacity(
+    recommender: Recommender, config: EngineConfig, length: int, client: int, *, padded: bool
+) -> Capacity:
+    """What fits on the device that a recommender is on.
 
     Parameters
     ----------
-    windows, length : int
-        Of one client, and items of a window.
-    extra : int
-        Bytes that every window takes beside its activations.
+    length : int
+        Items of a window.
+    client : int
+        Bytes of one client beside its activations, such as its own gradient.
+    padded : bool
+        Windows are padded to one length.
     """
-    if config.micro_batch:
-        return config.micro_batch
     device = recommender.items.device
-    budget = _CPU_BUDGET
+    each = activation_bytes(recommender, length, config) // length
+    token = each if padded else token_bytes(recommender, config)
+    most = _MOST_TOKENS.get(device.type, 1)
+    return Capacity(config.micro_batch, _budget(device, config), token, client, most, padded)
+
+
+def _budget(device: torch.device, config: EngineConfig) -> int:
+    if config.memory_mib:
+        return config.memory_mib * 2**20
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        budget = int(_GPU_SHARE * free)
-    client = windows * (activation_bytes(recommender, length, config) + extra)
-    return max(1, min(_MOST_CLIENTS.get(device.type, 1), budget // client))
+        return int(_GPU_SHARE * free)
+    return _CPU_BUDGET

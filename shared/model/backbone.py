@@ -218,9 +218,13 @@ def max_positions(backbone: nn.Module) -> int | None:
     """How many positions a backbone can tell apart; None if it states no limit."""
     config: Any = backbone.config
     stated: int | None = getattr(config, "max_position_embeddings", None)
-    # RoBERTa counts positions from after its padding index.
-    skipped = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
-    return None if stated is None else stated - skipped
+    return None if stated is None else stated - first_position(backbone)
+
+
+def first_position(backbone: nn.Module) -> int:
+    """The number of a sequence's first position: RoBERTa counts from after its padding index."""
+    config: Any = backbone.config
+    return config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
 
 
 def causal_mask(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from shared.errors import ConfigError
+from shared.model.layers import AdapterLinear
 
 _MLP = r"intermediate\.dense|(?<!attention\.)output\.dense|(?:gate|up|down)_proj|mlp\.c_(?:fc|proj)"
 _OUTPUT = r"attention\.output\.dense|o_proj|attn\.c_proj"
@@ -129,4 +130,14 @@ def _injected(backbone: nn.Module, rank: int, alpha: float, names: list[str]) ->
         "fan_in_fan_out": any(transposed(modules[name]) for name in names),
     }
     adapted: nn.Module = inject_adapter_in_model(LoraConfig(**settings), backbone)
+    for name, layer in list(adapted.named_modules()):
+        if isinstance(layer, nn.Linear) and (".lora_A." in name or ".lora_B." in name):
+            owner, _, own = name.rpartition(".")
+            setattr(adapted.get_submodule(owner), own, _adapter_layer(layer))
     return adapted
+
+
+def _adapter_layer(layer: nn.Linear) -> AdapterLinear:
+    made = AdapterLinear(layer.in_features, layer.out_features)
+    made.weight = layer.weight
+    return made

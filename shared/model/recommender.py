@@ -18,13 +18,15 @@ vocabulary, so that items, of unit length, stand beside words as words do; witho
 p = 0 and c = 1. Where there is no item, x is zero, and the language model reads its blank (see
 `shared.model.text`).
 
-Every trained factor is an `nn.Embedding` or `nn.Linear` (Opacus differentiates modules, not bare
-parameters); the item table's A is tied between input and output.
+Every trained factor is a layer of its own (Opacus differentiates modules, not bare parameters); the
+item table's A is tied between input and output.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +35,18 @@ from torch import Tensor, nn
 
 from shared.config import ModelConfig
 from shared.errors import ConfigError
-from shared.model.backbone import BackboneSource, causal_mask, load, max_positions
+from shared.model.attention import packed_attention
+from shared.model.backbone import (
+    BackboneSource,
+    causal_mask,
+    first_position,
+    load,
+    max_positions,
+)
+from shared.model.layers import AdapterEmbedding, AdapterLinear, layers_of, mark_frozen, packed
 from shared.model.lora import add_lora
+from shared.model.packing import Packing
+from shared.model.products import frozen_linear
 from shared.model.quantize import quantize
 from shared.model.text import Surroundings, instruction_tokens, surroundings
 
@@ -105,10 +117,11 @@ class Recommender(nn.Module):
         )
         if config.weights != "full":
             quantize(self.backbone, config.weights)
-        self.item_in: nn.Embedding | None = None
+        mark_frozen(self.backbone)
+        self.item_in: AdapterEmbedding | None = None
         if config.item_rank:
             self._add_item_correction(count, hidden, config.item_rank, generator)
-        self.core: nn.Linear | None = None
+        self.core: AdapterLinear | None = None
         if config.projection_rank:
             rank = min(config.projection_rank, count, hidden)  # of all that there is
             basis = torch.linalg.svd(table, full_matrices=False).Vh[:rank].T
@@ -116,20 +129,39 @@ class Recommender(nn.Module):
             self.core = _zero_linear(rank, rank)
         # A bias as a layer from a constant 1, so that per-sample gradients see a module.
         self.item_bias = _zero_linear(1, count) if config.item_bias else None
+        self._packing: Packing | None = None
         self.train()  # dropout is zero everywhere; Opacus needs train mode
 
     def _add_item_correction(
         self, items: int, hidden: int, rank: int, generator: torch.Generator
     ) -> None:
-        self.item_in = nn.Embedding(items, rank)
-        self.item_up = nn.Linear(rank, hidden, bias=False)  # B
-        self.item_down = nn.Linear(hidden, rank, bias=False)  # B', tied: B's transpose at the start
-        self.item_out = nn.Linear(rank, items, bias=False)
+        self.item_in = AdapterEmbedding(items, rank)
+        self.item_up = AdapterLinear(rank, hidden)  # B
+        self.item_down = AdapterLinear(hidden, rank)  # B', tied: B's transpose at the start
+        self.item_out = AdapterLinear(rank, items)
         with torch.no_grad():
             self.item_in.weight.zero_()  # the correction starts at zero, as LoRA's B does
             self.item_up.weight.normal_(0, rank**-0.5, generator=generator)
             self.item_down.weight.copy_(self.item_up.weight.T)
         self.item_out.weight = self.item_in.weight
+
+    @contextmanager
+    def packed(self, packing: Packing) -> Iterator[None]:
+        """For as long as it takes, backward pass included, inputs are rows of packed windows.
+
+        `hidden` then maps indices [T] to states [T, hidden], and a stack of weights may stand in
+        for every trained one.
+        """
+        inner = packing.after(len(self.words))
+        language_model = layers_of(self.backbone)
+        own = [layer for layer in layers_of(self) if layer not in language_model]
+        before, self._packing = self._packing, packing
+        attention = packed_attention(self.backbone)
+        try:
+            with packed(own, packing), packed(language_model, inner), attention:
+                yield
+        finally:
+            self._packing = before
 
     def hidden(self, inputs: Tensor) -> Tensor:
         """States that are scored.
@@ -146,8 +178,14 @@ class Recommender(nn.Module):
         x = self._embed(inputs)
         state = self.hidden_scale * self._read(x, inputs >= 0)
         if self.summary_scale:
-            state = state + self.summary_scale * (self._decay(inputs.shape[-1], x) @ x)
+            state = state + self.summary_scale * self._summary(x)
         return self._turn(state)
+
+    def _summary(self, x: Tensor) -> Tensor:
+        def one_group(group: Tensor) -> Tensor:  # [..., length, hidden]
+            return self._decay(group.shape[-2], group) @ group
+
+        return one_group(x) if self._packing is None else self._packing.map(one_group, x)
 
     def _embed(self, inputs: Tensor) -> Tensor:
         """Indices [..., length] -> x [..., length, hidden]; the start is a zero vector."""
@@ -159,21 +197,42 @@ class Recommender(nn.Module):
         return x * known.to(x.dtype)
 
     def _read(self, x: Tensor, known: Tensor) -> Tensor:
-        """x [batch, length, hidden] through the language model, of the same shape.
+        """x [..., length, hidden] through the language model, of the same shape.
 
-        Where no item is `known`, bool [batch, length], the model's blank stands.
+        Where no item is `known`, bool [..., length], the model's blank stands.
         """
-        length = x.shape[-2]
         x = torch.where(known[..., None], x, self.blank)
         if len(self.words):
-            words = self.words.expand(*x.shape[:-2], *self.words.shape)
-            x = torch.cat((words, self.item_scale * x), dim=-2)  # [batch, p + length, hidden]
-        # Padding stands on the right, where the causal mask already hides it.
-        mask = causal_mask(x.shape[-2], self.dtype, x.device)
-        state: Tensor = self.backbone(
-            inputs_embeds=x.to(self.dtype), attention_mask=mask
-        ).last_hidden_state
+            x = self.item_scale * x
+        if self._packing is None:
+            return self._read_windows(x)
+        return self._read_row(x, self._packing)
+
+    def _read_windows(self, x: Tensor) -> Tensor:
+        """x [batch, length, hidden]; padding stands on the right, where the mask hides it."""
+        length = x.shape[-2]
+        x = self._after_words(x)  # [batch, p + length, hidden]
+        state = self._states(x, causal_mask(x.shape[-2], self.dtype, x.device))
         return state[..., -length:, :].to(x.dtype)
+
+    def _read_row(self, x: Tensor, packing: Packing) -> Tensor:
+        """x [T, hidden], packed."""
+        words = len(self.words)
+        inner = packing.after(words)
+        row = inner.row([self._after_words(group) for group in packing.rectangles(x)])
+        mask = row.new_zeros(1, 1, 1, 1)  # keeps transformers from making one of T by T
+        places = inner.positions[None] + first_position(self.backbone)
+        state = self._states(row[None], mask, position_ids=places, packing=inner)[0]
+        return packing.row([group[:, words:] for group in inner.rectangles(state)]).to(x.dtype)
+
+    def _after_words(self, x: Tensor) -> Tensor:
+        words = self.words.expand(*x.shape[:-2], *self.words.shape)
+        return torch.cat((words, x), dim=-2) if len(self.words) else x
+
+    def _states(self, x: Tensor, mask: Tensor, **more: Any) -> Tensor:
+        output = self.backbone(inputs_embeds=x.to(self.dtype), attention_mask=mask, **more)
+        state: Tensor = output.last_hidden_state
+        return state
 
     def compute_in(self, dtype: torch.dtype) -> None:
         """Let the frozen backbone compute in another type; all that is trained stays float32.
@@ -210,7 +269,8 @@ class Recommender(nn.Module):
 
     def _match(self, state: Tensor) -> Tensor:
         """States [..., hidden] against the corrected item table -> [..., items]; linear."""
-        scores = state @ self.items.T
+        plain = self._packing is None
+        scores = state @ self.items.T if plain else frozen_linear(state, self.items)
         if self.item_in is not None:
             scores = scores + self.item_out(self.item_down(state))
         return scores
@@ -260,7 +320,7 @@ def _drop_word_embeddings(backbone: nn.Module) -> None:
     backbone.set_input_embeddings(tiny.requires_grad_(False))  # type: ignore[operator]  # likewise
 
 
-def _zero_linear(width_in: int, width_out: int) -> nn.Linear:
-    layer = nn.Linear(width_in, width_out, bias=False)
+def _zero_linear(width_in: int, width_out: int) -> AdapterLinear:
+    layer = AdapterLinear(width_in, width_out)
     nn.init.zeros_(layer.weight)
     return layer

@@ -1,15 +1,25 @@
 """Where the model computes, and how many clients fit."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from client.packed import PackedGradients
 from client.train import local_update
 from shared.config import EngineConfig
 from shared.errors import ConfigError
 from simulations.memory import peak_bytes
-from simulations.placement import activation_bytes, choose_device, clients_at_once
+from simulations.placement import (
+    Capacity,
+    activation_bytes,
+    capacity,
+    choose_device,
+    token_bytes,
+)
 from simulations.world import World
 from tests.support.tiny import make_engine, random_adapter, save_tiny
 
@@ -51,6 +61,16 @@ def test_the_estimate_is_of_the_right_size(family, checkpointing, tmp_path):
     estimate = 4 * activation_bytes(engine.recommender, 50, EngineConfig(**settings))
     assert 0.9 * measured < estimate < 2 * measured
 
+    fast = PackedGradients(engine.recommender, engine.schema)
+    inputs = torch.ones(4, 4, 50, dtype=torch.int64)
+
+    def packed_work():
+        fast.by_client(start.expand(4, -1), inputs, inputs)
+
+    measured = peak_bytes(packed_work, torch.device("cpu"))
+    estimate = 800 * token_bytes(engine.recommender, EngineConfig(**settings))
+    assert 0.9 * measured < estimate < 2 * measured
+
 
 def shaped(hidden, inner, layers, heads, act, items=2000):
     """As much of a recommender as the estimate looks at."""
@@ -71,11 +91,41 @@ def shaped(hidden, inner, layers, heads, act, items=2000):
     )
 
 
+def room(recommender, padded=False, client=0, **settings):
+    return capacity(recommender, EngineConfig(**settings), 50, client, padded=padded)
+
+
 def test_a_large_backbone_is_trained_one_client_at_a_time():
     minilm, qwen = shaped(384, 1536, 2, 12, "gelu"), shaped(896, 4864, 24, 14, "silu")
-    assert clients_at_once(minilm, 4, 50, EngineConfig()) > 4
-    assert clients_at_once(qwen, 4, 50, EngineConfig()) == 1
-    assert clients_at_once(qwen, 4, 50, EngineConfig(checkpointing=True)) > 1
-    assert clients_at_once(qwen, 4, 50, EngineConfig(micro_batch=7)) == 7
-    assert clients_at_once(minilm, 10**6, 50, EngineConfig()) == 1
-    assert clients_at_once(minilm, 4, 50, EngineConfig(), extra=10**9) == 1
+    assert room(minilm).split([200] * 20)[0] > 4
+    assert room(qwen).split([200] * 3) == [1, 1, 1]
+    assert room(qwen, checkpointing=True).split([200] * 3)[0] > 1
+    assert room(minilm, micro_batch=7).split([200] * 20) == [7, 7, 6]
+    assert room(minilm, client=10**9).split([1, 1]) == [1, 1]
+    assert room(minilm, memory_mib=1).split([200, 200]) == [1, 1]
+
+
+def test_padding_counts_every_client_as_the_largest():
+    even = Capacity(clients=0, budget=100, token=1, client=0, tokens=1000, padded=False)
+    assert even.split([60, 20, 20, 10]) == [3, 1]
+    assert replace(even, padded=True).split([60, 20, 20, 10]) == [1, 3]
+    assert replace(even, tokens=30).split([60, 20, 10]) == [1, 2]
+    assert replace(even, client=30).split([30, 20, 20]) == [1, 2]
+    assert even.split([]) == []
+    assert even.split([0, 0]) == [2]
+
+
+@given(
+    sizes=st.lists(st.integers(0, 300), max_size=30).map(lambda s: sorted(s, reverse=True)),
+    budget=st.integers(1, 1000),
+    padded=st.booleans(),
+)
+def test_everyone_is_trained_and_no_group_exceeds_the_budget(sizes, budget, padded):
+    found = Capacity(0, budget, token=1, client=2, tokens=500, padded=padded).split(sizes)
+    assert sum(found) == len(sizes)
+    start = 0
+    for count in found:
+        group = sizes[start : start + count]
+        tokens = count * group[0] if padded else sum(group)
+        assert count == 1 or (tokens + 2 * count <= budget and tokens <= 500)
+        start += count
