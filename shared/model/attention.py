@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from shared.errors import ModelError
 from shared.model.packing import Packing
@@ -68,6 +67,9 @@ def attend(
 @contextmanager
 def packed_attention(backbone: nn.Module) -> Iterator[None]:
     """For as long as it takes, backward pass included, a backbone attends within packed windows."""
+    from transformers import AttentionInterface  # seconds to import: not for those who need none
+
+    AttentionInterface.register(NAME, attend)
     config: Any = backbone.config
     before = config._attn_implementation
     config._attn_implementation = NAME
@@ -75,6 +77,3 @@ def packed_attention(backbone: nn.Module) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = before
-
-
-ALL_ATTENTION_FUNCTIONS.register(NAME, attend)

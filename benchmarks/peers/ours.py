@@ -1,0 +1,42 @@
+"""The cohort engine, through its public interface."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+from work import Work
+
+from peers import Cohorts, Done
+from shared.config import EngineConfig
+from simulations.engine import CohortEngine
+from simulations.memory import keep_freed_memory
+
+
+def run(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
+    """Train every cohort with the engine as it comes."""
+    _train(work, unit, cohorts, done, work.engine)
+
+
+def reference(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
+    """Train every cohort with the slow oracle."""
+    _train(work, unit, cohorts, done, dataclasses.replace(work.engine, batching="padded"))
+
+
+def _train(work: Work, unit: str, cohorts: Cohorts, done: Done, chosen: EngineConfig) -> None:
+    keep_freed_memory()
+    config = work.config(unit)
+    engine = CohortEngine(work.population, work.recommender(), chosen)
+    adapter = work.adapter(engine.schema)
+    for number, cohort in enumerate(cohorts, start=1):
+        found = list(engine.train(cohort, adapter, number, config, merge=unit == "sum"))
+        if unit == "sum":
+            done(torch.from_numpy(sum(update.vector for _, update in found))[None])
+        else:
+            done(_rows({members[0]: update.vector for members, update in found}))
+
+
+def _rows(vectors: dict[int, np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack([vectors[user] for user in sorted(vectors)]))

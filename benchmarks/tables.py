@@ -1,0 +1,239 @@
+"""Writes the tables of docs/benchmarks.md from the results, so that they cannot differ.
+
+    python benchmarks/tables.py [--check]
+
+Each table stands between `<!-- NAME -->` and `<!-- end -->`. With `--check` nothing is written, and
+the exit code is 1 if the page is not what it would be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
+RESULTS = ROOT / "benchmarks" / "results"
+_UNMEASURED = "Not measured yet."
+_PLACE = re.compile(r"<!-- (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+
+Found = dict[str, Any]
+
+
+def table(head: str, rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    names = head.split("|")
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def mebibytes(size: float) -> str:
+    """Of bytes."""
+    return f"{size / 2**20:,.0f}"
+
+
+def about(found: Found) -> str:
+    """Where and when idle, in one line."""
+    machine, versions = found["machine"], found["versions"]
+    where = machine.get("gpu") or f"{machine['processor']}, {machine['cores']} cores"
+    return (
+        f"`{found['command'].strip()}` on {where}; {found['threads']} threads, load "
+        f"{found['load']:.1f} before; torch {versions['torch']}, Python {versions['python']}."
+    )
+
+
+def speed(found: Found) -> str:
+    """One table a size, and what was skipped."""
+    parts = [about(found)]
+    for size in found["sizes"]:
+        by = {(row["peer"], row["unit"]): row["updates_per_second"] for row in size["rows"]}
+        work = size["work"]
+        parts.append(
+            f"**{size['size']}**, {size['data']}: a cohort is {work['users']} clients, "
+            f"{work['windows']} windows, {work['positions']:,} targets "
+            f"({work['padded_positions']:,} positions when padded)."
+            + (f" Here {size['stands_in']}." if size["stands_in"] else "")
+        )
+        head = "peer|unit|updates/s (least to most)|ours is|with start-up|start-up, s|"
+        rows = (_speed_row(row, by) for row in size["rows"])
+        parts.append(table(head + "peak MiB|apart from ours", rows))
+        parts += [f"Skipped {line.replace('skipped: ', '')}." for line in size["skipped"]]
+        if size["targets"]:
+            parts.append(table("target|found|wanted|", map(_target, size["targets"])))
+    return "\n\n".join(parts)
+
+
+def _speed_row(row: Found, by: dict[tuple[str, str], float]) -> list[str]:
+    rate, ours = row["updates_per_second"], by.get(("ours", row["unit"]))
+    return [
+        row["peer"],
+        row["unit"],
+        f"{rate:.1f} ({row['slowest']:.1f} to {row['fastest']:.1f})",
+        f"{ours / rate:.2f}x" if ours and row["peer"] != "ours" else "",
+        f"{row['with_startup']:.1f}" if "with_startup" in row else "",
+        f"{row['startup_seconds']:.1f}" if "startup_seconds" in row else "",
+        mebibytes(row["peak_bytes"]),
+        f"{row['apart']:.0e}" if row["apart"] else "",
+    ]
+
+
+def _target(goal: Found) -> list[str]:
+    met = "met" if goal["met"] else "**missed**"
+    return [goal["name"], f"{goal['value']:.2f}", goal["target"], met]
+
+
+def roofline(found: Found) -> str:
+    """Operations, peaks, fractions, profile."""
+    work = found["work"]
+    shares = ", ".join(
+        f"{p['name']} {p['share']:.0%}" for p in found["products"] if p["share"] > 0.005
+    )
+    peaks = [
+        [
+            f"{row['inner']} x {row['columns']}",
+            row["dtype"],
+            str(row["threads"]),
+            f"{row['gflops']:,.0f}",
+        ]
+        for row in found["peaks"]
+    ]
+    rates = [
+        [
+            row["peer"],
+            row["dtype"],
+            f"{row['updates_per_second']:.1f}",
+            f"{row['gflops']:,.0f}",
+            f"{row['fraction_of_peak']:.0%}",
+        ]
+        for row in found["rates"]
+    ]
+    spent = [[row["kind"], f"{row['share']:.1%}"] for row in found["profile"]]
+    return "\n\n".join(
+        [
+            about(found),
+            f"The work of {work['users']} updates is {work['gflop']:.1f} GFLOP, "
+            f"{1000 * work['gflop'] / work['users']:.0f} MFLOP an update: {shares}.",
+            table("peer|type|updates/s|GFLOP/s of the work|of the measured peak", rates),
+            "Measured peaks, the best of many products of that shape:",
+            table("product|type|threads|GFLOP/s", peaks),
+            "Where the cohort engine spends its time, float32:",
+            table("kind|share", spent),
+        ]
+    )
+
+
+def population(found: Found) -> str:
+    """Memory and time against the number of users."""
+    runs = found["runs"]
+    first = runs[0]["users"]
+    sizes = sorted({run["users"] for run in runs})
+    least = {n: min(r["cpu_seconds"] for r in runs if r["users"] == n) for n in sizes}
+    most = {n: max(r["peak_bytes"] for r in runs if r["users"] == n) for n in sizes}
+    rows = [
+        [
+            f"{n:,}",
+            f"{mebibytes(most[n])} ({most[n] / most[first]:.2f}x)",
+            f"{least[n]:.1f} ({least[n] / least[first]:.2f}x)",
+        ]
+        for n in sizes
+    ]
+    machine = found["environment"]
+    line = f"`{found['command'].strip()}`; {machine['cpus']} cores, {machine['threads']} threads."
+    return f"{line}\n\n" + table("users|peak MiB|CPU seconds", rows)
+
+
+def precision(found: Found) -> str:
+    """Accuracy of float32 and bf16 side by side."""
+    rows = [
+        [
+            str(row["epsilon"]),
+            row["dtype"],
+            f"{row['hr@10']:.3f} / {row['ndcg@10']:.3f}",
+            f"{row['full_hr@10']:.3f} / {row['full_ndcg@10']:.3f}",
+            f"{row['seconds']:.0f}",
+        ]
+        for row in found["rows"]
+    ]
+    head = "epsilon|backbone computes in|test HR@10 / NDCG@10|full ranking|seconds"
+    return f"`{found['command'].strip()}`\n\n{table(head, rows)}"
+
+
+def parity(found: Found) -> str:
+    """What `gpu.py` checked, and its speeds."""
+    failed = [check for check in found["checks"] if not check["passed"]]
+    checks = [
+        [c["shape"], c["check"], f"{c['value']:.1e}", f"{c['limit']:.0e}"] for c in found["checks"]
+    ]
+    rows = [
+        [
+            row["shape"],
+            row["weights"],
+            row["dtype"],
+            "recomputed" if row["checkpointing"] else "kept",
+            f"{row['clients_per_second']:.1f}",
+            f"{row['peak_mib']:,.0f}",
+        ]
+        for row in found["measured"]
+    ]
+    machine = found["machine"]
+    return "\n\n".join(
+        [
+            f"`{found['command']}` on {machine['name']}, torch {machine['torch']}: "
+            f"{len(found['checks'])} checks, {len(failed)} failed.",
+            table("shape|check|apart|at most", checks),
+            table("shape|weights|type|activations|clients/s|peak MiB", rows),
+        ]
+    )
+
+
+TABLES: dict[str, Callable[[Found], str]] = {
+    "speed_cpu": speed,
+    "speed_gpu": speed,
+    "gpu": parity,
+    "roofline_cpu": roofline,
+    "roofline_gpu_minilm": roofline,
+    "roofline_gpu_qwen": roofline,
+    "population": population,
+    "precision": precision,
+}
+
+
+def text_of(name: str, results: Path = RESULTS) -> str:
+    """One table, or that it was not measured."""
+    file = results / f"{name}.json"
+    if not file.is_file():
+        return _UNMEASURED
+    return TABLES[name](json.loads(file.read_text(encoding="utf-8")))
+
+
+def page_of(text: str, results: Path = RESULTS) -> str:
+    """The page with all its tables written anew."""
+
+    def anew(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return f"<!-- {name} -->\n{text_of(name, results)}\n<!-- end -->"
+
+    return _PLACE.sub(anew, text)
+
+
+def main() -> None:
+    """Write the page, or check it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    chosen = parser.parse_args()
+    text = PAGE.read_text(encoding="utf-8")
+    wanted = page_of(text)
+    if chosen.check:
+        if wanted != text:
+            sys.exit("docs/benchmarks.md: not what the results say; run benchmarks/tables.py")
+        return
+    PAGE.write_text(wanted, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

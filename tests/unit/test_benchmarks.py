@@ -1,0 +1,147 @@
+"""The benchmarks measure what they say: the same work for all, operations counted right."""
+
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from shared.data.windows import Windows
+from tests.support.absent import ABSENT, hiding
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def of_benchmarks(monkeypatch):
+    """Import a module of benchmarks/ by its name there."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return import_module
+
+
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """Processes started now find only what a GPU machine has."""
+    (tmp_path / "sitecustomize.py").write_text(hiding([*ABSENT, "pfl"]))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def test_the_loop_and_the_engine_do_the_same_work(of_benchmarks, bare, monkeypatch, tmp_path):
+    """As on a GPU machine: without Flower, Opacus, the accountants and the peers."""
+    out = tmp_path / "speed.json"
+    options = ["--peers", "sequential,ours", "--sizes", "tiny", "--units", "none,user"]
+    options += ["--repeats", "1", "--cohorts", "1", "--threads", "1", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["speed.py", *options])
+    with pytest.raises(SystemExit) as ended:
+        of_benchmarks("speed").main()  # the peers run in processes of their own
+    assert ended.value.code == 0
+    (size,) = json.loads(out.read_text())["sizes"]
+    rows = {(row["peer"], row["unit"]): row for row in size["rows"]}
+    assert set(rows) == {(p, u) for p in ("sequential", "ours") for u in ("none", "user")}
+    for unit in ("none", "user"):
+        assert 0 < rows["sequential", unit]["apart"] < 1e-4  # compared, and not with itself
+        assert rows["ours", unit]["updates_per_second"] > 0
+    assert rows["ours", "none"]["startup_seconds"] > 0
+    assert size["skipped"] == []
+    assert [r["repeat"] for r in size["repeats"]] == [0] * 4
+
+
+@pytest.mark.parametrize("wrong", ["twice as far", "one client only", "not a number"])
+def test_other_work_is_told(of_benchmarks, wrong):
+    speed = of_benchmarks("speed")
+    measured = speed.Measured("tiny", Namespace())
+    ours = np.random.default_rng(0).normal(size=(6, 9)).astype(np.float32)
+    theirs = ours.copy()
+    theirs[slice(None) if wrong == "twice as far" else 2] *= (
+        np.nan if wrong == "not a number" else 2
+    )
+    measured.first = {("ours", "none"): ours, ("same", "none"): ours, ("pfl", "none"): theirs}
+    apart = {name: measured._apart(first, unit) for (name, unit), first in measured.first.items()}
+    rows = [{"peer": n, "dtype": "float32", "apart": away} for n, away in apart.items()]
+    assert [row["peer"] for row in speed.other_work(rows)] == ["pfl"]
+
+
+def test_a_sum_is_compared_with_the_sum(of_benchmarks):
+    measured = of_benchmarks("speed").Measured("tiny", Namespace())
+    ours = np.arange(12, dtype=np.float32).reshape(3, 4)
+    measured.first = {("ours", "none"): ours}
+    assert measured._apart(ours.sum(0, keepdims=True), "sum") == 0
+    assert measured._apart(ours[:2].sum(0, keepdims=True), "sum") > 0.1
+
+
+@pytest.mark.parametrize("size", ["tiny", "tiny-qwen"])
+def test_operations_are_those_that_torch_counts(of_benchmarks, size):
+    """Of one window without padding: only the pairs that the mask hides are more in torch."""
+    flops, work = of_benchmarks("flops"), of_benchmarks("work").Work(size)
+    sequential = of_benchmarks("peers.sequential")
+    cut = next(c for u in range(40) if (c := work.windows(u)).targets[-1].min() >= 0)
+    whole = Windows(cut.inputs[-1:], cut.targets[-1:])  # the last is full
+    work.windows = lambda user: whole
+    length, items = whole.inputs.shape[1], len(work.population.catalogue)
+    products = {product.name: product.flops for product in flops.products(work, [0])}
+    products["pairs of positions"] *= 2 * length / (length + 1)
+    model = work.recommender()
+    torch.nn.init.normal_(model.item_bias.weight)
+    with FlopCounterMode(display=False) as counter:
+        sequential.loss_of(model, *work.batch(0)).backward()
+    # The bias is a product with a constant 1 there, forward and backward.
+    expected = sum(products.values()) + 4 * items * length
+    assert counter.get_total_flops() == pytest.approx(expected, rel=2e-3)
+
+
+def test_targets_compare_the_right_rows(of_benchmarks):
+    speed = of_benchmarks("speed")
+
+    def row(peer, unit, rate, peak=2**30):
+        named = {"peer": peer, "unit": unit, "updates_per_second": rate}
+        return named | {"startup_seconds": 5.0, "peak_bytes": peak}
+
+    rows = [row("sequential", "none", 50), row("pfl", "none", 60), row("flower", "none", 40)]
+    rows += [row("ours", "none", 90, 2**30 + 2**20), row("ours", "example", 60)]
+    found = {goal["name"]: goal for goal in speed.targets(rows, "cpu")}
+    assert found["times the rate of sequential"]["value"] == pytest.approx(1.8)
+    met = {
+        name.split(",")[0].removeprefix("times the rate of "): g["met"] for name, g in found.items()
+    }
+    assert met["sequential"]
+    assert not met["pfl"]  # 1.5 of 1.6
+    assert met["flower"]
+    assert not met["time with clipped examples"]  # 1.5 of 1.1
+    assert [goal["met"] for goal in speed.targets(rows, "cuda")] == [False, False]  # of 10
+    assert found["peak memory beyond the sequential loop's, MiB"]["value"] == pytest.approx(1)
+
+
+def test_the_page_shows_what_the_results_say(of_benchmarks):
+    tables = of_benchmarks("tables")
+    text = tables.PAGE.read_text(encoding="utf-8")
+    assert tables.page_of(text) == text
+    assert set(tables.TABLES) <= {m.group(1) for m in tables._PLACE.finditer(text)}
+
+
+def test_a_page_without_results_says_so(of_benchmarks, tmp_path):
+    tables = of_benchmarks("tables")
+    page = "before\n<!-- speed_cpu -->\nold\n<!-- end -->\nafter\n"
+    assert "old" not in tables.page_of(page, tmp_path)
+    assert "Not measured yet." in tables.page_of(page, tmp_path)
+
+
+@pytest.mark.slow
+def test_all_that_a_gpu_is_measured_for_runs_without_one(bare):
+    done = subprocess.run(
+        [sys.executable, "benchmarks/bench_gpu.py", "--repeats", "1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in ("gpu", "speed_gpu", "roofline_gpu_minilm", "roofline_gpu_qwen"):
+        assert f"\n{part}: " in done.stdout
+    assert "nothing is written" in done.stdout
+    assert "skipped pfl: skipped: No module named 'pfl'" in done.stdout
