@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -162,9 +163,17 @@ class EngineConfig:
     threads: Annotated[int, Field(ge=0)] = 0  # 0 leaves torch's default
     dtype: Literal["float32", "bf16"] = "float32"  # what the frozen backbone computes in
     checkpointing: bool = False  # recompute a layer's activations instead of keeping them
-    workers: Annotated[int, Field(ge=0)] = 0  # processes of the Ray engine; 0 chooses
+    # Processes beside this one: of the Ray engine (0 chooses), or of the cohort engine from 2 on.
+    workers: Annotated[int, Field(ge=0)] = 0
+    address: str = ""  # a running Ray cluster: auto or host:port; empty starts Ray here
+    shard: Annotated[int, Field(ge=0)] = 0  # clients of one task of a worker; 0 chooses
     cpus_per_client: Count = 1
     gpus_per_client: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the cohort engine's work goes to worker processes instead of this one."""
+        return self.engine == "cohort" and (self.workers > 1 or bool(self.address))
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -281,12 +290,34 @@ def _check_together(config: ExperimentConfig, source: str) -> None:
             "change one of them"
         )
     _check_unit(config.privacy, config.train, source)
+    _check_workers(config.engine, source)
     hooks = config.engine.engine != "cohort" and config.privacy.unit != "user"
     if hooks and config.engine.checkpointing:
         raise ConfigError(
             f"{source}: engine.checkpointing = true does not go with privacy.unit = "
             f"{config.privacy.unit} on engine.engine = {config.engine.engine}: its per-example "
             "gradients come from hooks, which see no recomputed layer; use --engine cohort"
+        )
+
+
+def _check_workers(engine: EngineConfig, source: str) -> None:
+    name = f"engine.engine = {engine.engine}"
+    if engine.workers > 1 and engine.engine == "sequential":
+        raise ConfigError(
+            f"{source}: engine.workers = {engine.workers} does not go with {name}, which is one "
+            "process; use --engine cohort"
+        )
+    if not engine.address:
+        return
+    if engine.engine != "cohort":
+        raise ConfigError(
+            f"{source}: engine.address = {engine.address} does not go with {name}; "
+            "use --engine cohort"
+        )
+    if engine.address != "auto" and not re.fullmatch(r"[^/\s]+:\d{1,5}", engine.address):
+        raise ConfigError(
+            f"{source}: engine.address = {engine.address}: expected auto, or host:port of the "
+            "cluster's head, such as 10.0.0.1:6379"
         )
 
 

@@ -78,10 +78,18 @@ MEANINGS = {
     "engine.threads": "of the processor; 0 leaves the default",
     "engine.dtype": "what the frozen backbone computes in; all that is trained stays float32",
     "engine.checkpointing": "compute a layer's activations twice instead of keeping them",
-    "engine.workers": "processes of the Ray engine, each with a model of its own; 0 chooses",
-    "engine.cpus_per_client": "processor cores, and threads, of one process of the Ray engine",
+    "engine.workers": (
+        "processes beside this one, each with a model of its own (engines.md); engine `ray`: 0 "
+        "chooses; engine `cohort`: 0 and 1 compute in this process"
+    ),
+    "engine.address": (
+        "a Ray cluster that runs already: `auto`, or host:port of its head; empty: Ray is started "
+        "on this machine; with engine `cohort` only (cluster.md)"
+    ),
+    "engine.shard": "clients of one task of a worker; 0: 16, on a GPU 256",
+    "engine.cpus_per_client": "processor cores, and threads, of one worker process",
     "engine.gpus_per_client": (
-        "share of a GPU of one process of the Ray engine; 0: equal shares if the device is a GPU"
+        "share of a GPU of one worker process; 0: equal shares if the device is a GPU"
     ),
     "engine.device": "where the model runs; `auto` takes the first accelerator found",
     "sweep.epsilons": "one model is trained for each, and each seed; `inf` is not private",

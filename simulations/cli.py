@@ -67,7 +67,12 @@ def simulate(
     device: Annotated[str | None, typer.Option(help="auto | cpu | cuda | mps")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 | bf16, of the backbone.")] = None,
     micro_batch: Annotated[int | None, typer.Option(help="Clients trained at once.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes of the Ray engine.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; cohort: from 2 on, ray: 0 chooses.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Workers on a running Ray cluster: auto | host:port")
+    ] = None,
     cpus_per_client: Annotated[int | None, typer.Option(help="Cores of each of them.")] = None,
     gpus_per_client: Annotated[
         float | None, typer.Option(help="Share of a GPU of each, such as 0.25.")
@@ -91,6 +96,7 @@ def simulate(
         "engine.dtype": dtype,
         "engine.micro_batch": micro_batch,
         "engine.workers": workers,
+        "engine.address": ray_address,
         "engine.cpus_per_client": cpus_per_client,
         "engine.gpus_per_client": gpus_per_client,
         "privacy.unit": unit,

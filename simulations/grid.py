@@ -6,6 +6,7 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from flwr.app import Context, Message, MessageType, RecordDict
@@ -22,6 +23,9 @@ from simulations.engine import CohortEngine
 from simulations.example_cohort import device_ledger, devices_folder
 from simulations.workbench import Workbench
 
+if TYPE_CHECKING:
+    from simulations.workers import ShardedEngine
+
 _RUN_ID = 1
 SERVER_NODE = 1
 _FIRST_NODE = 2  # node of user 0
@@ -37,15 +41,15 @@ class VirtualGrid(Grid):
 
     Parameters
     ----------
-    engine : CohortEngine
-        Owns population, model and device.
+    engine : CohortEngine or ShardedEngine
+        Owns population and model, or those who do.
     state : Path, optional
         Folder of what the virtual devices keep between rounds: their own ledgers.
     """
 
     simulated = True  # read by the ServerApp: noise may be seeded, clients may be merged
 
-    def __init__(self, engine: CohortEngine, state: Path | None = None) -> None:
+    def __init__(self, engine: CohortEngine | ShardedEngine, state: Path | None = None) -> None:
         self.engine = engine
         self.state = state
         self._run = Run.create_empty(_RUN_ID)
@@ -165,6 +169,7 @@ class SequentialGrid(VirtualGrid):
 
     def __init__(self, engine: CohortEngine, state: Path | None = None) -> None:
         super().__init__(engine, state)
+        self._recommender = engine.recommender
         self._app = create_app(self._device, evaluator=True)
 
     def _device(self, context: Context, request: Request) -> Device:
@@ -172,7 +177,7 @@ class SequentialGrid(VirtualGrid):
         return Device(
             self.engine.population.history(user),
             user,
-            self.engine.recommender,
+            self._recommender,
             device_ledger(self.state, user),
             simulated=True,
         )
@@ -185,21 +190,20 @@ class SequentialGrid(VirtualGrid):
                 yield self._app(message, context)
 
 
-GRIDS: dict[str, type[VirtualGrid]] = {"cohort": CohortGrid, "sequential": SequentialGrid}
-
-
 @contextlib.contextmanager
 def open_grid(
     bench: Workbench, model: ModelConfig, run_config: Mapping[str, str | bool]
 ) -> Iterator[Grid]:
     """The grid of one run on the engine that the settings name."""
     name = bench.config.engine.engine
-    if name != "ray":
-        state = devices_folder(Path(str(run_config["directory"])), str(run_config["name"]))
-        yield GRIDS[name](bench.engine(model), state)
-        return
-    with bench.ray().grid(len(bench.population), run_config) as grid:
-        yield grid
+    state = devices_folder(Path(str(run_config["directory"])), str(run_config["name"]))
+    if name == "ray":
+        with bench.ray().grid(len(bench.population), run_config) as grid:
+            yield grid
+    elif name == "sequential":
+        yield SequentialGrid(bench.engine(model), state)
+    else:
+        yield CohortGrid(bench.trainer(model), state)
 
 
 def run_app(app: ServerApp, grid: Grid, run_config: Mapping[str, str | bool]) -> None:

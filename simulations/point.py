@@ -59,7 +59,8 @@ def run_point(
         files = run_files(directory, name)
         _federate(bench, config, directory, on_round, app)
         outcome = read_record(files.outcome, _CLAIMED)
-        outcome |= _spent_by_all(config, len(bench.population), directory, outcome)
+        with bench.sealing:
+            outcome |= _spent_by_all(config, len(bench.population), directory, outcome)
         outcome["adapter"] = f"adapters/{name}.safetensors"
         # Infinity inside: ours alone.
         write_atomically(_sealed_file(directory, name), json.dumps(outcome))

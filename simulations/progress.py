@@ -5,6 +5,7 @@ Everything goes to standard error, so that a command's own output can be piped.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -28,6 +29,8 @@ LINE_INTERVAL = 10.0  # seconds between plain lines
 
 class SweepProgress:
     """Progress over the client updates of a whole sweep, used as a context manager.
+
+    Any thread may report.
 
     Parameters
     ----------
@@ -65,6 +68,7 @@ class SweepProgress:
         self._note = ""
         self._started = self._last_line = clock()
         self._bar: Progress | None = None
+        self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
         self._started = self._last_line = self._clock()
@@ -94,30 +98,47 @@ class SweepProgress:
 
     def point(self, label: str) -> None:
         """Name what is being worked on, such as `epsilon 8, seed 0`."""
+        with self._lock:
+            self._name(label)
+            if self._bar is None and not self._quiet:
+                self._line(self._status())
+
+    def _name(self, label: str) -> None:
         self._label, self._note = label, ""
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], description=label, note="")
-        elif not self._quiet:
-            self._line(self._status())
 
-    def advance(self, updates: int = 1, note: str = "") -> None:
-        """Count finished client updates; `note` is a short remark such as the last metric."""
-        self.done += updates
-        self._note = note or self._note
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], advance=updates, note=self._note)
-        elif not self._quiet and self._clock() - self._last_line >= LINE_INTERVAL:
-            self._line(self._status())
+    def advance(self, updates: int = 1, note: str = "", label: str = "") -> None:
+        """Count finished client updates.
 
-    def reach(self, updates: int) -> None:
-        """Say that this many are done in all: after work that was skipped or differed in size."""
-        skipped = updates - self.done
-        self._skipped += skipped  # took no time: must not enter the rate
-        self.advance(skipped)
+        Parameters
+        ----------
+        updates : int
+        note : str
+            A short remark such as the last metric.
+        label : str
+            Of what advanced, where several things are worked on at once.
+        """
+        with self._lock:
+            if label and label != self._label:
+                self._name(label)
+            self.done += updates
+            self._note = note or self._note
+            if self._bar is not None:
+                self._bar.update(self._bar.task_ids[0], advance=updates, note=self._note)
+            elif not self._quiet and self._clock() - self._last_line >= LINE_INTERVAL:
+                self._line(self._status())
+
+    def skip(self, updates: int) -> None:
+        """Count updates that took no time: planned and not made, or made before."""
+        with self._lock:
+            self._skipped += updates  # must not enter the rate
+            self.advance(updates)
 
     def message(self, text: str) -> None:
         """Print a line that stays, above the bar; shown even when quiet."""
-        self._line(text)
+        with self._lock:
+            self._line(text)
 
     def _status(self) -> str:
         """`epsilon 8, seed 0: 120/400 updates, 15 updates/s, 0:00:19 left, HR@10 .41`."""

@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from shared.errors import ConfigError
 from shared.files import LOCK, FolderLock, read_record, write_atomically
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.plan import device_plan, server_plan
+from shared.privacy.units import devices_add_noise
 from simulations.names import point_name
 from simulations.point import is_finished, read_point, run_point
 from simulations.progress import SweepProgress
 from simulations.references import REFERENCES, planned_updates
 from simulations.report import draw_curve, write_report
+from simulations.sweep_work import Advance, Job, work
 from simulations.workbench import Workbench
 
 _PACKAGES = ("torch", "flwr", "transformers", "peft", "opacus", "dp-accounting", "numpy")
@@ -60,9 +63,12 @@ def run_sweep(
             load_or_create_signing_key()  # a key that cannot be had is an error now, not in an hour
             if config.engine.engine == "ray":
                 bench.ray()  # nor is a machine that is too small for it
+            pool = bench.workers()
             _make_folders(directory)
             lock.take()
             _refuse_another(config, directory, resume)  # of two that start at once, one is second
+            if pool and any(devices_add_noise(point) for point in settings):
+                pool.keep_in(directory)
             return _sweep(bench, settings, directory, quiet)
 
 
@@ -73,30 +79,27 @@ def _sweep(
     config = bench.config  # with the digests of data and weights
     _save_settings(config, directory)
     results = _opening(config, bench)
-    references = config.sweep.references
-    points = _finished(settings, directory)
-    results["references"] = {
-        name: read_record(file, _REFERENCE)
-        for name in references
+    names = [point_name(point.privacy.epsilon, point.seed) for point in settings]
+    points = {n: read_point(directory, n) for n in names if is_finished(directory, n)}
+    references: dict[str, dict[str, Any]] = {
+        str(name): read_record(file, _REFERENCE)
+        for name in config.sweep.references
         if (file := _reference_file(directory, name)).exists()
     }
-    results["points"] = list(points.values())
+    _record(results, references, points, names)
     _write(results, directory)  # never less than an interrupted run had written
-    users = len(bench.population)
-    work = [planned_updates(name, config, len(bench.evaluated)) for name in references]
-    work += [_planned_updates(point, users) for point in settings]
-    with SweepProgress(sum(work), quiet=quiet) as progress:
-        for name in references:
-            progress.point(name.replace("_", " "))
-            results["references"][name] = _reference(name, bench, config, directory, progress)
-            progress.reach(sum(work[: references.index(name) + 1]))
-        for number, point in enumerate(settings, start=len(references)):
-            progress.point(f"epsilon {point.privacy.epsilon:g}, seed {point.seed}")
-            label = point_name(point.privacy.epsilon, point.seed)
-            points[label] = run_point(bench, point, directory, lambda entry: _tell(entry, progress))
-            results["points"] = list(points.values())
-            progress.reach(sum(work[: number + 1]))
-            _write(results, directory)
+    jobs = [_reference_job(name, bench, directory) for name in config.sweep.references]
+    jobs += [_point_job(point, bench, directory) for point in settings]
+    pool = bench.workers()
+    at_once, stop = (pool.size, pool.stop) if pool else (1, _nothing)
+    with SweepProgress(sum(job.updates for job in jobs), quiet=quiet) as progress:
+        if pool:
+            pool.tell = progress.message
+        with closing(work(jobs, at_once, progress, stop)) as finished:
+            for name, found in finished:
+                (points if name in names else references)[name] = found
+                _record(results, references, points, names)
+                _write(results, directory)
     results["complete"] = True
     draw_curve(_finite(results), directory / "curve.png")
     write_report(_finite(results), directory)
@@ -104,20 +107,46 @@ def _sweep(
     return results
 
 
+def _record(
+    results: dict[str, Any],
+    references: dict[str, dict[str, Any]],
+    points: dict[str, dict[str, Any]],
+    names: list[str],
+) -> None:
+    """What was completed, in the order of the settings, whatever was faster."""
+    wanted = results["config"]["sweep"]["references"]
+    results["references"] = {name: references[name] for name in wanted if name in references}
+    results["points"] = [points[name] for name in names if name in points]
+
+
+def _reference_job(name: str, bench: Workbench, directory: Path) -> Job:
+    planned = planned_updates(name, bench.config, len(bench.evaluated))
+
+    def run(advance: Advance) -> dict[str, Any]:
+        return _reference(name, bench, directory, planned, advance)
+
+    return Job(name, name.replace("_", " "), planned, run)
+
+
+def _point_job(point: ExperimentConfig, bench: Workbench, directory: Path) -> Job:
+    epsilon, seed = point.privacy.epsilon, point.seed
+
+    def run(advance: Advance) -> dict[str, Any]:
+        return run_point(bench, point, directory, lambda entry: _tell(entry, advance))
+
+    label = f"epsilon {epsilon:g}, seed {seed}"
+    return Job(point_name(epsilon, seed), label, _planned_updates(point, len(bench.users)), run)
+
+
+def _nothing() -> None:
+    """Where the work is in this thread, nobody waits for workers."""
+
+
 _REFERENCE = ("metrics", "validation")
 
 
 def _reference_file(directory: Path, name: str) -> Path:
     return directory / "points" / f"reference-{name}.json"
-
-
-def _finished(settings: list[ExperimentConfig], directory: Path) -> dict[str, dict[str, Any]]:
-    """The points that were completed before, by name in the order of the sweep.
-
-    They are completed in that order, so that those that follow are appended.
-    """
-    names = [point_name(point.privacy.epsilon, point.seed) for point in settings]
-    return {name: read_point(directory, name) for name in names if is_finished(directory, name)}
 
 
 def _planned_updates(point: ExperimentConfig, users: int) -> int:
@@ -134,7 +163,7 @@ def _refuse_another(config: ExperimentConfig, directory: Path, resume: bool) -> 
             f"{directory}: holds a run already; continue it with --resume {directory}, "
             "or choose another --out"
         )
-    then, now = (to_dict(found) for found in (from_dict(load_toml(saved), str(saved)), config))
+    then, now = (_identity(to_dict(c)) for c in (from_dict(load_toml(saved), str(saved)), config))
     if then != now:
         raise ConfigError(
             f"{saved}: differs from these settings in {_difference(then, now)}; resume with the "
@@ -146,7 +175,7 @@ def _refuse_another(config: ExperimentConfig, directory: Path, resume: bool) -> 
 def _refuse_edited(saved: Path, now: dict[str, Any], made: Path) -> None:
     """What was made so far says under which settings; a damaged file is written anew."""
     try:
-        then = json.loads(made.read_bytes())["config"]
+        then = _identity(json.loads(made.read_bytes())["config"])
     except (OSError, ValueError, KeyError, TypeError):
         return
     if then != now:
@@ -154,6 +183,12 @@ def _refuse_edited(saved: Path, now: dict[str, Any], made: Path) -> None:
             f"{saved}: was edited since the run started, in {_difference(then, now)}; put that "
             "back, or start a new run with another --out"
         )
+
+
+def _identity(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without where the work is done: a run may continue with other workers."""
+    engine = {k: v for k, v in settings["engine"].items() if k not in ("workers", "address")}
+    return {**settings, "engine": engine}
 
 
 _MADE_FIRST = {"points", "adapters", LOCK, "config.toml.part"}  # before config.toml is there
@@ -259,33 +294,46 @@ def _environment(bench: Workbench) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": str(bench.engine(bench.config.model).device),
+        **_workers(bench),
         "dtype": bench.config.engine.dtype,
         "checkpointing": bench.config.engine.checkpointing,
         "backbone_sha256": bench.backbone_digest,
     }
 
 
+def _workers(bench: Workbench) -> dict[str, Any]:
+    """What computes: this process, or so many others."""
+    if pool := bench.workers():
+        share, device = pool.session.share, pool.session.device
+        return {"workers": share.workers, "threads": share.cpus, "device": device}
+    device = str(bench.engine(bench.config.model).device)
+    return {"threads": torch.get_num_threads(), "device": device}
+
+
 def _reference(
-    name: str, bench: Workbench, config: ExperimentConfig, directory: Path, progress: SweepProgress
+    name: str, bench: Workbench, directory: Path, planned: int, advance: Advance
 ) -> dict[str, Any]:
     file = _reference_file(directory, name)
     if file.exists():
         return read_record(file, _REFERENCE)
     started = time.monotonic()
-    found = REFERENCES[name](bench, config, progress.advance)
+    pool = bench.workers()
+    if pool is None:
+        found = REFERENCES[name](bench, bench.config, advance)
+    else:
+        found = pool.ask(pool.rank(), "reference", name, bench.config).result()
+        advance(planned, "")
     found["seconds"] = time.monotonic() - started
     found["metrics_status"] = "evaluator only, not released"
     write_atomically(file, json.dumps(found))
     return found
 
 
-def _tell(entry: dict[str, float], progress: SweepProgress) -> None:
+def _tell(entry: dict[str, float], advance: Advance) -> None:
     if "hr@10" in entry:  # a second word on a round that was counted already
-        progress.advance(0, f"validation HR@10 {entry['hr@10']:.3f}")
+        advance(0, f"validation HR@10 {entry['hr@10']:.3f}")
     else:
-        progress.advance(int(entry["participants"]), f"round {entry['round']:.0f}")
+        advance(int(entry["participants"]), f"round {entry['round']:.0f}")
 
 
 def _write(results: dict[str, Any], directory: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from shared.config import ExperimentConfig, ModelConfig
@@ -22,6 +25,8 @@ from simulations.sources import open_population
 
 if TYPE_CHECKING:
     from simulations.ray_engine import RayEngine
+    from simulations.workers import ShardedEngine
+    from simulations.workers_pool import WorkerPool
 
 
 class Workbench:
@@ -30,9 +35,18 @@ class Workbench:
     Parameters
     ----------
     config : ExperimentConfig
+    vectors : float32 [items, d], optional
+        Of the catalogue, where another process has made them already.
+
+    Attributes
+    ----------
+    sealing : threading.Lock
+        Held while accountants run: their packages are quietened process-wide.
     """
 
-    def __init__(self, config: ExperimentConfig) -> None:
+    def __init__(
+        self, config: ExperimentConfig, vectors: npt.NDArray[np.float32] | None = None
+    ) -> None:
         self.config = config
         self.population: Population = open_population(config.data, config.world)
         if config.engine.threads:
@@ -40,9 +54,13 @@ class Workbench:
         keep_freed_memory()
         self._source = resolve(config.model.backbone)
         self.config = self._identified(config)
-        self.vectors = item_vectors(self.population.catalogue.texts, self._source)
+        if vectors is None:
+            vectors = item_vectors(self.population.catalogue.texts, self._source)
+        self.vectors = vectors
+        self.sealing = threading.Lock()
         self._engines: dict[ModelConfig, CohortEngine] = {}
         self._ray: RayEngine | None = None
+        self._pool: WorkerPool | None = None
 
     def _identified(self, config: ExperimentConfig) -> ExperimentConfig:
         """The settings with the digests of what they name: another log is another experiment."""
@@ -90,6 +108,24 @@ class Workbench:
             self._ray = RayEngine(engine, choose_device(engine.device))
         return self._ray
 
+    def workers(self) -> WorkerPool | None:
+        """The workers that `engine.workers` asks for, hired when first asked for; None if none."""
+        if self._pool is None and self.config.engine.sharded:
+            from simulations.workers_pool import open_pool  # Ray enters here
+
+            self._pool = open_pool(self.config, self.vectors)
+            self._pool.start()
+        return self._pool
+
+    def trainer(self, model: ModelConfig) -> CohortEngine | ShardedEngine:
+        """What trains cohorts of a model: the engine of this process, or its workers."""
+        engine, pool = self.engine(model), self.workers()
+        if pool is None:
+            return engine
+        from simulations.workers import ShardedEngine
+
+        return ShardedEngine(engine, pool, self.config.engine.shard)
+
     def __enter__(self) -> Self:
         return self
 
@@ -102,6 +138,9 @@ class Workbench:
         if self._ray is not None:
             self._ray.close()
             self._ray = None
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
 
 def _same(name: str, stated: str | None, found: str) -> str:

@@ -1,17 +1,16 @@
 """`--engine ray` from simulate to verify, through kill -9; nothing is left running."""
 
-import contextlib
 import json
-import os
 import signal
-import time
-from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
 
 from tests.support.command import command, results, start, stop_when, write_settings
+from tests.support.processes import marked, wait_until_gone
 from tests.support.tiny import relative
+
+__all__ = ["marked"]  # a fixture
 
 ROUNDS = 4
 LEDGER = "ledger-eps-2-seed-0.jsonl"
@@ -36,30 +35,6 @@ def arguments(settings, tiny_bert, folder):
         "simulate", "--config", settings, "--backbone", tiny_bert, "--engine", "ray",
         "--workers", 1, "--out", folder,
     )  # fmt: skip
-
-
-def started_by(mark):
-    """Processes, children of children too, that inherited a mark in their environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark.encode() in (process / "environ").read_bytes():
-                found.append(int(process.name))
-    return found
-
-
-def wait_until_gone(mark, seconds):
-    deadline = time.monotonic() + seconds
-    while left := started_by(mark):
-        assert time.monotonic() < deadline, f"still running: {left}"
-        time.sleep(0.2)
-
-
-@pytest.fixture
-def marked(monkeypatch, tmp_path):
-    mark = f"STARLING_TEST_MARK={tmp_path.name}-{os.getpid()}"
-    monkeypatch.setenv(*mark.split("="))
-    return mark
 
 
 def same_points(ours, theirs):

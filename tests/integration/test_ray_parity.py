@@ -26,7 +26,7 @@ def settings(tiny_bert, engine, epsilon=2.0, seed=5):
     tree = to_dict(point_config(tiny_bert, epsilon))
     tree["data"] |= {"spec": "world", "users": USERS}
     tree["federation"] |= {"cohort": 6.0, "evaluate_every": 1}
-    tree["engine"] = {"engine": engine, "workers": 2}
+    tree["engine"] = {"engine": engine, "workers": 2 if engine == "ray" else 0}
     return from_dict(tree | {"seed": seed})
 
 

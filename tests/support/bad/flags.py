@@ -58,6 +58,13 @@ SIMULATE = (
     ("value", "--references guess"),
     ("value", "--gpus-per-client 2"),
     ("value", "--engine ray --device cpu --gpus-per-client 0.5"),
+    ("value", "--engine sequential --workers 3"),
+    ("value", "--workers 2 --device cpu --gpus-per-client 0.5"),
+    ("value", "--workers 2 --cpus-per-client 4096"),
+    ("value", "--ray-address nowhere"),
+    ("value", "--ray-address ray://127.0.0.1:10001"),
+    ("value", "--ray-address 127.0.0.1:9"),
+    ("value", "--engine ray --ray-address 127.0.0.1:9"),
 )
 
 OTHERS = (

@@ -11,7 +11,7 @@ from client.simulated import is_simulated
 from shared.config import EngineConfig
 from shared.errors import ConfigError, EngineError, ProtocolError
 from simulations.people_grid import PeopleGrid, last_line
-from simulations.ray_engine import Share, share_of
+from simulations.ray_session import Share, share_of
 
 
 @pytest.mark.parametrize(
