@@ -43,10 +43,11 @@ _PATIENCE = 900  # seconds for one process
 def environment(threads: int) -> dict[str, str]:
     """Of every peer: its threads, no telemetry, nothing fetched."""
     paths = [str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
+    # How threads wait is left to the default, which favours peers with many small products.
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    return kept | {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_OFFLINE": "1",
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",

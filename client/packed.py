@@ -17,7 +17,7 @@ that this is tested against.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -145,48 +145,41 @@ class PackedGradients:
         clients, windows, _ = targets.shape
         owners = torch.arange(clients, device=targets.device).repeat_interleave(windows)
         row = pack(inputs.flatten(0, 1), targets.flatten(0, 1), owners, clients)
-        total = torch.zeros_like(theta)
-        if row is not None:
-            self._add(total[None], theta[None], row, _weights(row), stacked=False)
-        return total
+        if row is None:
+            return torch.zeros_like(theta)
+        weights = _weights(row)
+        alone = replace(row.packing, owners=torch.zeros_like(row.packing.owners), segments=1)
+        return self._of_row(theta[None], replace(row, packing=alone), weights)[0]
 
     def _by_segment(self, theta: Tensor, inputs: Tensor, targets: Tensor, owners: Tensor) -> Tensor:
-        total = torch.zeros(theta.shape, dtype=theta.dtype, device=theta.device)
         row = pack(inputs, targets, owners, len(theta))
-        if row is not None:
-            self._add(total, theta, row, _weights(row), stacked=True)
-        return total
+        if row is None:
+            return torch.zeros(theta.shape, dtype=theta.dtype, device=theta.device)
+        return self._of_row(theta, row, _weights(row))
 
-    def _add(
-        self, total: Tensor, theta: Tensor, row: Row, weights: Tensor, *, stacked: bool
-    ) -> None:
-        """Add to `total` [segments, dim] the gradients of the weighted losses of a row's tokens."""
-        tensors = self._leaves(theta, stacked)
+    def _of_row(self, theta: Tensor, row: Row, weights: Tensor) -> Tensor:
+        """Gradients [segments, dim] of the losses of a row's tokens, of those weights [T]."""
+        total = torch.zeros(theta.shape, dtype=theta.dtype, device=theta.device)
+        tensors = self._leaves(theta)
         with self._recommender.packed(row.packing):
             states = functional_call(self._hidden, _named(tensors), (row.inputs,))
-            slopes = self._score(total, theta, row, weights, states.detach(), stacked=stacked)
+            slopes = self._score(total, theta, row, weights, states.detach())
             if not states.requires_grad:  # nothing but the bias is trained
-                return
+                return total
             found = torch.autograd.grad(states, list(tensors.values()), slopes, allow_unused=True)
         self._accumulate(total, tensors, found)
+        return total
 
     def _score(
-        self,
-        total: Tensor,
-        theta: Tensor,
-        row: Row,
-        weights: Tensor,
-        states: Tensor,
-        *,
-        stacked: bool,
+        self, total: Tensor, theta: Tensor, row: Row, weights: Tensor, states: Tensor
     ) -> Tensor:
         """The slope of the losses in every state [T, hidden]; adds to `total` what scores give."""
         slopes = torch.zeros_like(states)
         for piece in _pieces(row.packing, self._piece):
             segments, packing = piece.packing(row.packing)
-            shared = theta.stride(0) == 0 or not stacked
+            shared = theta.stride(0) == 0
             some = theta[:1].expand(len(segments), -1) if shared else theta[segments]
-            tensors = self._leaves(some, stacked)
+            tensors = self._leaves(some)
             piece_states = functional.pad(states[piece.tokens], (0, 0, 0, packing.filler))
             state = piece_states.requires_grad_(True)
             about = (
@@ -201,26 +194,30 @@ class PackedGradients:
                     allow_unused=True,
                 )
             slopes[piece.tokens] = found[0][: len(found[0]) - packing.filler]
-            if stacked:
-                part = torch.zeros_like(some)
-                self._accumulate(part, tensors, found[1:])
-                total.index_add_(0, segments, part)
-            else:
-                self._accumulate(total, tensors, found[1:])
+            self._accumulate(total, tensors, found[1:], segments)
         return slopes
 
-    def _leaves(self, theta: Tensor, stacked: bool) -> Tensors:
-        """The adapter's tensors to be differentiated: [segments, *shape], or [*shape] of one."""
-        vector = theta.detach() if stacked else theta[0].detach()
-        return {n: t.requires_grad_(True) for n, t in self._schema.unflatten(vector).items()}
+    def _leaves(self, theta: Tensor) -> Tensors:
+        """The adapter's tensors to be differentiated, [segments, *shape]."""
+        tensors = self._schema.unflatten(theta.detach())
+        return {name: tensor.requires_grad_(True) for name, tensor in tensors.items()}
 
     def _accumulate(
-        self, total: Tensor, tensors: Tensors, found: tuple[Tensor | None, ...]
+        self,
+        total: Tensor,
+        tensors: Tensors,
+        found: tuple[Tensor | None, ...],
+        segments: Tensor | None = None,
     ) -> None:
+        """Add gradients to the rows of their segments; without segments to all, in order."""
         for name, gradient in zip(tensors, found, strict=True):
-            if gradient is not None:
-                part = total[:, self._schema.slice_of(name)]
+            if gradient is None:
+                continue
+            part = total[:, self._schema.slice_of(name)]
+            if segments is None:
                 part += gradient.reshape(part.shape)
+            else:
+                part.index_add_(0, segments, gradient.reshape(len(segments), -1))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -52,6 +53,8 @@ def attend(
         if options.get(name) not in _PLAIN:
             raise ModelError(f"{type(module).__name__}: its attention uses {name}")
     shared = query.shape[1] // key.shape[1]
+    # A CPU's bfloat16 kernel takes seven times as long backward as the float32 one.
+    exact = torch.float32 if query.device.type == "cpu" else query.dtype
 
     def one_group(q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # [windows, length, heads, width]
         if shared > 1:
@@ -60,8 +63,8 @@ def attend(
         out = functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
         return out.transpose(1, 2)
 
-    rows = (x[0].transpose(0, 1) for x in (query, key, value))  # [T, heads, width]
-    return packing.map(one_group, *rows)[None], None
+    rows = (x[0].transpose(0, 1).to(exact) for x in (query, key, value))  # [T, heads, width]
+    return packing.map(one_group, *rows)[None].to(query.dtype), None
 
 
 @contextmanager

@@ -162,6 +162,8 @@ class Packing:
 
     def outer(self, dy: Tensor, x: Tensor) -> Tensor:
         """Rows [T, out] and [T, in] -> sums of dy_t x_t' by segment [segments, out, in]."""
+        if self.segments == 1:
+            return _outer(dy[None], x[None])
         total = x.new_zeros(self.segments, dy.shape[1], x.shape[1])
         for a, b, owners in zip(self.rectangles(dy), self.rectangles(x), self._owners, strict=True):
             total.index_add_(0, owners, _outer(a, b))
