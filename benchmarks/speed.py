@@ -65,8 +65,10 @@ def start(name: str, size: str, units: list[str], chosen: argparse.Namespace, ou
     command += ["--threads", str(chosen.threads), "--device", chosen.device]
     command += ["--out", str(out), "--started", str(time.time())]
     with (out / "log").open("w") as log:
+        # A tree of processes shares the cores: as many actors as others have threads, one each.
+        threads = 1 if PEERS[name].tree else chosen.threads
         child = subprocess.Popen(
-            command, env=environment(chosen.threads), stdout=log, stderr=log, cwd=HERE.parent
+            command, env=environment(threads), stdout=log, stderr=log, cwd=HERE.parent
         )
         # Others are one process, which knows its own peak.
         memory = TreeMemory(child.pid) if PEERS[name].tree else None

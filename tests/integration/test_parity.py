@@ -70,14 +70,17 @@ def one_by_one(engine, tiny_bert, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("micro_batch", [1, 7, 16])
+WAYS = [(1, "packed"), (7, "packed"), (16, "packed"), (7, "padded")]
+
+
+@pytest.mark.parametrize(("micro_batch", "batching"), WAYS)
 @pytest.mark.parametrize("case", CASES)
 def test_batched_equals_one_by_one(
-    case, micro_batch, engine, one_by_one, tiny_bert, tmp_path, monkeypatch
+    case, micro_batch, batching, engine, one_by_one, tiny_bert, tmp_path, monkeypatch
 ):
     slow = one_by_one(case)
     config = point_config(tiny_bert, **CASES[case])
-    grid = CohortGrid(with_micro_batch(engine, micro_batch))
+    grid = CohortGrid(with_micro_batch(engine, micro_batch, batching))
     fast = federate(tmp_path, grid, config, monkeypatch)
     assert len(fast.totals) == len(slow.totals) == 1 + config.federation.rounds
     for number, (ours, theirs) in enumerate(zip(fast.totals, slow.totals, strict=True)):

@@ -62,13 +62,15 @@ def settings(backbone, case):
     return point_config(backbone, **sections)
 
 
-@pytest.mark.parametrize("micro_batch", [1, 5])
+@pytest.mark.parametrize(("micro_batch", "batching"), [(1, "packed"), (5, "packed"), (5, "padded")])
 @pytest.mark.parametrize("case", CASES)
 def test_batched_equals_opacus_one_by_one(
-    case, micro_batch, engine, one_by_one, tiny_bert, tmp_path, monkeypatch
+    case, micro_batch, batching, engine, one_by_one, tiny_bert, tmp_path, monkeypatch
 ):
     slow = one_by_one(case)
-    grid = CohortGrid(with_micro_batch(engine, micro_batch), tmp_path / "devices" / "point")
+    grid = CohortGrid(
+        with_micro_batch(engine, micro_batch, batching), tmp_path / "devices" / "point"
+    )
     fast = federate(tmp_path, grid, settings(tiny_bert, case), monkeypatch)
     assert len(fast.totals) == len(slow.totals) == 4
     for number, (ours, theirs) in enumerate(zip(fast.totals, slow.totals, strict=True)):

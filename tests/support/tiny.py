@@ -121,10 +121,11 @@ def make_engine(
     return CohortEngine(population, recommender, settings)
 
 
-def with_micro_batch(engine: CohortEngine, micro_batch: int) -> CohortEngine:
-    return CohortEngine(
-        engine.population, engine.recommender, EngineConfig(micro_batch=micro_batch)
-    )
+def with_micro_batch(
+    engine: CohortEngine, micro_batch: int, batching: str = "packed"
+) -> CohortEngine:
+    settings = EngineConfig(micro_batch=micro_batch, batching=batching)
+    return CohortEngine(engine.population, engine.recommender, settings)
 
 
 def random_adapter(schema: AdapterSchema, seed: int = 0, scale: float = 0.1) -> torch.Tensor:
