@@ -41,6 +41,7 @@ setup: .venv/.ready
 # Benchmarks. What is measured and how to rerun parts of it: docs/benchmarks.md
 BENCH_REPEATS ?= 3
 BENCH_COHORTS ?= 3
+BENCH_ROUNDS ?= 8
 BENCH_GPU_PYTHON ?= $(PYTHON)
 # The benchmarks' own environment where it could be made. They have the machine for themselves: how
 # threads wait is left to its default.
@@ -49,11 +50,14 @@ RESULTS := benchmarks/results
 PIP := .bench-venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 bench: .bench-venv/.ready
-	$(BENCH) benchmarks/speed.py --repeats $(BENCH_REPEATS) --cohorts $(BENCH_COHORTS) --out $(RESULTS)/speed_cpu.json
-	$(BENCH) benchmarks/roofline.py --out $(RESULTS)/roofline_cpu.json
-	$(BENCH) benchmarks/population.py
-	$(if $(wildcard benchmarks/workers.py),$(BENCH) benchmarks/workers.py)
-	$(BENCH) benchmarks/tables.py
+	@failed=0; \
+	$(BENCH) -u benchmarks/speed.py --repeats $(BENCH_REPEATS) --cohorts $(BENCH_COHORTS) \
+		--out $(RESULTS)/speed_cpu.json || failed=1; \
+	$(BENCH) -u benchmarks/roofline.py --out $(RESULTS)/roofline_cpu.json || failed=1; \
+	$(BENCH) -u benchmarks/population.py || failed=1; \
+	$(BENCH) -u benchmarks/workers.py --repeats 1 || failed=1; \
+	$(BENCH) -u benchmarks/precision.py --rounds $(BENCH_ROUNDS) || failed=1; \
+	$(BENCH) -u benchmarks/tables.py; exit $$failed
 
 # Where nothing can be installed: needs torch, transformers, peft, numpy, pandas and pydantic alone.
 bench-gpu:

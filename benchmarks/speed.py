@@ -15,6 +15,7 @@ import argparse
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,14 +69,19 @@ def start(name: str, size: str, units: list[str], chosen: argparse.Namespace, ou
         # A tree of processes shares the cores: as many actors as others have threads, one each.
         threads = 1 if PEERS[name].tree else chosen.threads
         child = subprocess.Popen(
-            command, env=environment(threads), stdout=log, stderr=log, cwd=HERE.parent
+            command,
+            env=environment(threads),
+            stdout=log,
+            stderr=log,
+            cwd=HERE.parent,
+            start_new_session=True,
         )
         # Others are one process, which knows its own peak.
         memory = TreeMemory(child.pid) if PEERS[name].tree else None
         try:
             code = child.wait(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:
-            child.kill()
+            os.killpg(child.pid, signal.SIGKILL)  # with what it started
             code = child.wait()
         peak = memory.stop() if memory else 0
     if code:
@@ -113,7 +119,9 @@ class Measured:
             return
         before = load()
         with tempfile.TemporaryDirectory() as folder:
-            report = start(name, self.size, units, self.chosen, Path(folder))
+            turn = repeat % len(units)  # nobody is always the one that comes warm
+            turned = units[turn:] + units[:turn]
+            report = start(name, self.size, turned, self.chosen, Path(folder))
         if isinstance(report, str):
             self.skipped.append(report)
             print(f"skipped {report}", flush=True)
@@ -135,7 +143,8 @@ class Measured:
         for (name, unit), first in self.first.items():
             mine = [r for r in self.repeats if (r["peer"], r["unit"]) == (name, unit)]
             rates = [r["rate"] for r in mine]
-            startup = [r["startup_seconds"] for r in mine if "startup_seconds" in r]
+            started = [r for r in self.repeats if r["peer"] == name and "startup_seconds" in r]
+            startup = [r["startup_seconds"] for r in started if unit == PEERS[name].units[0]]
             row: dict[str, Any] = {
                 "peer": name,
                 "unit": unit,
@@ -143,7 +152,8 @@ class Measured:
                 "updates_per_second": median(rates),
                 "slowest": min(rates),
                 "fastest": max(rates),
-                "peak_bytes": max(r.get("peak_gpu_bytes", r["peak_bytes"]) for r in mine),
+                # Of the repeat in which it was the process's first, if it was: a peak only grows.
+                "peak_bytes": min(r.get("peak_gpu_bytes", r["peak_bytes"]) for r in mine),
                 "apart": self._apart(first, unit),
             }
             if startup:

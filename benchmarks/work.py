@@ -42,6 +42,7 @@ from shared.errors import DataError
 from shared.model.adapter import AdapterSchema
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
+from simulations.memory import keep_freed_memory
 from simulations.placement import place
 from simulations.world import World
 
@@ -119,6 +120,7 @@ class Work:
     """
 
     def __init__(self, size: str, device: str = "cpu", dtype: str = "float32") -> None:
+        keep_freed_memory()  # a setting of the C library that any program can make: all have it
         self.size = SIZES[size]
         self.device = torch.device(device)
         memory = BUDGET_MIB if self.device.type == "cpu" else 0  # on a GPU: what is free

@@ -12,7 +12,6 @@ from work import Work
 from peers import Cohorts, Done
 from shared.config import EngineConfig
 from simulations.engine import CohortEngine
-from simulations.memory import keep_freed_memory
 
 
 def run(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
@@ -26,7 +25,6 @@ def reference(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
 
 
 def _train(work: Work, unit: str, cohorts: Cohorts, done: Done, chosen: EngineConfig) -> None:
-    keep_freed_memory()
     config = work.config(unit)
     engine = CohortEngine(work.population, work.recommender(), chosen)
     adapter = work.adapter(engine.schema)
