@@ -77,7 +77,8 @@ def peak(
 ) -> float:
     """Operations a second of [rows, inner] x [inner, columns], the best of many.
 
-    By the product that the engine takes, and by PyTorch's usual one. On a GPU of twenty products in a row, so that launching them is hidden.
+    By the product that the engine takes, and by PyTorch's usual one. On a GPU of twenty products in
+    a row, so that launching them is hidden.
     """
     rows, inner, columns = shape
     a = torch.ones(rows, inner, dtype=dtype, device=device)

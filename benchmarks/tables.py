@@ -163,6 +163,27 @@ def precision(found: Found) -> str:
     return f"`{found['command'].strip()}`\n\n{table(head, rows)}"
 
 
+def workers(found: Found) -> str:
+    """One sweep in one process and over workers: seconds, and whether it is the same."""
+    rows = []
+    for row in found["rows"]:
+        same = next((v for k, v in row.items() if k.startswith("apart_from_1_")), None)
+        rows.append(
+            [
+                f"{row['workers']} worker(s)" if row["workers"] else "in process",
+                f"{row['start_seconds']:.0f}",
+                f"{row['work_seconds']:.0f}",
+                f"{row['speed_to_one_process']:.2f}x",
+                f"{row['apart_from_one_process']:.1e}",
+                "" if same is None else f"{same:.1e}",
+            ]
+        )
+    head = "where|start, s|work, s|speed|adapters from one process|from one worker"
+    cores = f"{found['cpus']} cores, one thread a process, load {found['load_before']:.1f} before."
+    settings = " ".join(found["options"])
+    return f"`starling simulate {settings}`; {cores}\n\n{table(head, rows)}"
+
+
 def parity(found: Found) -> str:
     """What `gpu.py` checked, and its speeds."""
     failed = [check for check in found["checks"] if not check["passed"]]
@@ -200,6 +221,7 @@ TABLES: dict[str, Callable[[Found], str]] = {
     "roofline_gpu_qwen": roofline,
     "population": population,
     "precision": precision,
+    "workers": workers,
 }
 
 

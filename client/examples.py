@@ -110,6 +110,7 @@ class ExampleTraining:
             for cut, client in zip(cuts, willing, strict=True)
         ]
         inputs, targets, taken = _stacked(batches, adapter.device)
+        targets = targets.masked_fill(~taken[..., None], PAD)  # no work for what does not count
         # [clients, steps, windows, length] twice, and [clients, steps, windows]
         theta = adapter.expand(len(willing), -1)
         rate, decay = self._config.train.local_lr, self._config.train.weight_decay

@@ -30,7 +30,7 @@ from shared.model.recommender import Recommender
 
 _SCORES = {"cpu": 2**20, "mps": 2**24, "cuda": 2**26}  # numbers of one piece; 4 MiB stay in a cache
 _APART = {torch.float32: 1e-4, torch.bfloat16: 0.05}  # relative; of two ways to read a window
-_ROUND = {"cpu": 128}  # rows of products are a multiple: oneDNN makes a kernel for every size
+ROUND = {"cpu": 128}  # rows of products are a multiple: oneDNN makes a kernel for every size
 _FEWEST = 128  # tokens of a piece: fewer make poor products
 
 
@@ -85,8 +85,20 @@ def pack(inputs: Tensor, targets: Tensor, owners: Tensor, segments: int) -> Row 
 
 def _packing(lengths: Sequence[int], owners: Tensor, segments: int) -> Packing:
     device = owners.device
-    filler = -sum(lengths) % _ROUND.get(device.type, 1)
+    filler = -sum(lengths) % ROUND.get(device.type, 1)
     return Packing(lengths, owners, segments, device.type == "cuda", filler)
+
+
+def piece_tokens(recommender: Recommender) -> int:
+    """Most tokens whose scores are in memory at once, if no window is longer."""
+    kind = recommender.items.device.type
+    most, whole = _SCORES[kind] // len(recommender.items), ROUND.get(kind, 1)
+    return max(most // whole * whole, _FEWEST)
+
+
+def piece_bytes(recommender: Recommender) -> int:
+    """About what a piece of scores takes: parts, sum, their slope."""
+    return 5 * 4 * piece_tokens(recommender) * len(recommender.items)
 
 
 class PackedGradients:
@@ -102,9 +114,7 @@ class PackedGradients:
         self._recommender = recommender
         self._schema = schema
         self._hidden, self._scores = _Hidden(recommender), _Scores(recommender)
-        kind = recommender.items.device.type
-        most, whole = _SCORES[kind] // len(recommender.items), _ROUND.get(kind, 1)
-        self._piece = max(most // whole * whole, _FEWEST)
+        self._piece = piece_tokens(recommender)
 
     def by_client(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         """Gradient of every client's mean loss over its targets, at its own adapter.
@@ -310,6 +320,8 @@ def why_not_packed(recommender: Recommender) -> str:
     try:
         with torch.no_grad(), recommender.packed(row.packing):
             found = recommender.read(row.inputs)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:  # whatever a foreign model raises at a call that it does not know
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     with torch.no_grad():

@@ -26,7 +26,8 @@ class Update:
     weight : float
         Number of users summed in it; every user weighs 1.
     norm : float
-        Largest L2 norm of one user's contribution, after clipping.
+        Largest L2 norm of one user's contribution, after clipping. Where users were summed before
+        any clip, which no private run does, that of their sum.
     schema : str
         Hash of the adapter's tensor names and shapes.
     """

@@ -22,8 +22,6 @@ from simulations.placement import Capacity
 T = TypeVar("T")
 Indices = npt.NDArray[np.int64]
 
-_BLOCK = 128  # clients whose histories are in memory at once, twice: these, and the next ones
-
 
 class Person(NamedTuple):
     """A user and their history, oldest first, int64 [n]."""
@@ -56,16 +54,20 @@ def together(
 
     Histories are read a block at a time: a lazy population of any size takes no more memory.
     """
-    for start in range(0, len(users), _BLOCK):
-        block = [Person(u, population.history(u)) for u in users[start : start + _BLOCK]]
+
+    def size(person: Person) -> int:
+        return capacity.taken(targets_of(person, config))
+
+    for start in range(0, len(users), capacity.block):
+        block = [Person(u, population.history(u)) for u in users[start : start + capacity.block]]
         # Like sizes together: windows of one length are one operation, and less padding.
-        block.sort(key=lambda person: tokens_of(person, config), reverse=True)
-        sizes = capacity.split([tokens_of(person, config) for person in block])
+        block.sort(key=size, reverse=True)
+        sizes = capacity.split([size(person) for person in block])
         bounds = np.cumsum([0, *sizes]).tolist()
         yield from (block[a:b] for a, b in pairwise(bounds))
 
 
-def tokens_of(person: Person, config: ExperimentConfig) -> int:
+def targets_of(person: Person, config: ExperimentConfig) -> int:
     """At most so many targets has a client in one local step."""
     windows = min(config.train.max_windows, config.train.local_batch or config.train.max_windows)
     return min(len(training_history(person.history)), windows * config.model.max_length)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from client.packed import ROUND, piece_bytes
 from shared.config import EngineConfig
 from shared.errors import ConfigError
 from shared.model.backbone import blocks
@@ -19,6 +20,7 @@ from shared.model.recompute import recompute_blocks
 
 _CPU_BUDGET = 512 * 2**20  # bytes per micro-batch when none is given
 _GPU_SHARE = 0.5  # of the memory that is free on a GPU
+_BLOCK, _FEW_TOKENS = 128, 64
 _MOST_TOKENS = {"cpu": 2048, "mps": 2048, "cuda": 2**16}  # more at once gained nothing on a CPU
 
 
@@ -122,7 +124,9 @@ class Capacity:
     tokens : int
         More tokens at once than this gained nothing.
     padded : bool
-        Every client takes as much as the largest of its batch.
+        Every window takes as much as a full one, every client as much as the largest of its batch.
+    length, words : int
+        Items of a full window, and positions before each window.
     """
 
     clients: int
@@ -131,6 +135,18 @@ class Capacity:
     client: int
     tokens: int
     padded: bool
+    length: int
+    words: int
+
+    @property
+    def block(self) -> int:
+        """Clients that are prepared together: more than are ever trained at once."""
+        return max(_BLOCK, self.clients, self.tokens // _FEW_TOKENS)
+
+    def taken(self, targets: int) -> int:
+        """Tokens of a client with so many targets in one local step."""
+        windows = -(-targets // self.length)
+        return windows * self.words + (windows * self.length if self.padded else targets)
 
     def split(self, sizes: Sequence[int]) -> list[int]:
         """Clients of so many tokens each, descending -> how many of them go together, in order."""
@@ -169,10 +185,15 @@ def capacity(
         Windows are padded to one length.
     """
     device = recommender.items.device
-    each = activation_bytes(recommender, length, config) // length
-    token = each if padded else token_bytes(recommender, config)
+    words, budget = len(recommender.words), _budget(device, config)
+    if padded:
+        token = activation_bytes(recommender, length, config) // (length + words)
+    else:
+        token = token_bytes(recommender, config)
+        filler = ROUND.get(device.type, 1) * token
+        budget = max(0, budget - piece_bytes(recommender) - filler)
     most = _MOST_TOKENS.get(device.type, 1)
-    return Capacity(config.micro_batch, _budget(device, config), token, client, most, padded)
+    return Capacity(config.micro_batch, budget, token, client, most, padded, length, words)
 
 
 def _budget(device: torch.device, config: EngineConfig) -> int:
@@ -180,5 +201,6 @@ def _budget(device: torch.device, config: EngineConfig) -> int:
         return config.memory_mib * 2**20
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(_GPU_SHARE * free)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(_GPU_SHARE * (config.gpus_per_client or 1.0) * (free + kept))
     return _CPU_BUDGET

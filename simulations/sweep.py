@@ -296,6 +296,7 @@ def _environment(bench: Workbench) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         **_workers(bench),
         "dtype": bench.config.engine.dtype,
+        "batching": bench.engine(bench.config.model).batching,
         "checkpointing": bench.config.engine.checkpointing,
         "backbone_sha256": bench.backbone_digest,
     }

@@ -114,8 +114,14 @@ def check_folder(folder: Path, actor: Any, name: str) -> None:
         probe.write_text(token, encoding="utf-8")
         seen = ray.get(actor.reach.remote(probe, token))
         seen = seen and probe.read_text(encoding="utf-8") == SEEN
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be written any more ({error.strerror}); devices that add noise keep "
+            "their ledgers there"
+        ) from None
     finally:
-        probe.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            probe.unlink()
     if not seen:
         node, _ = ray.get(actor.hello.remote())
         raise ConfigError(

@@ -13,7 +13,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, PriorityQueue
@@ -185,8 +185,10 @@ class WorkerPool:
                 self._settle(self._questions.get_nowait(), self._failure)
 
     def _settle(self, question: _Question, error: BaseException | None) -> None:
-        if error is not None and not question.answer.cancelled():
-            question.answer.set_exception(error)
+        if error is not None:
+            # Who asked may cancel at this very moment, or may have.
+            with contextlib.suppress(InvalidStateError):
+                question.answer.set_exception(error)
 
     def _stand_for(self, place: int) -> None:
         """The life of one worker's thread."""
@@ -263,11 +265,12 @@ class WorkerPool:
         except RayError as error:
             self._give_back(question, error)
             return False
-        except StarlingError as error:
+        except BaseException as error:  # whoever waits for an answer gets one
             self._settle(question, error)
             raise
         else:
-            question.answer.set_result(answer)
+            with contextlib.suppress(InvalidStateError):  # as in `_settle`
+                question.answer.set_result(answer)
         return True
 
     def _give_back(self, question: _Question, error: RayError) -> None:
@@ -322,6 +325,7 @@ def open_pool(config: ExperimentConfig, vectors: npt.NDArray[np.float32]) -> Wor
         config.engine,
         device=cast(Any, session.device),
         threads=session.share.cpus,
+        gpus_per_client=session.share.gpus,
         workers=0,
         address="",
     )

@@ -130,6 +130,9 @@ class Recommender(nn.Module):
         # A bias as a layer from a constant 1, so that per-sample gradients see a module.
         self.item_bias = _zero_linear(1, count) if config.item_bias else None
         self._packing: Packing | None = None
+        language_model = layers_of(self.backbone)
+        own = [layer for layer in layers_of(self) if layer not in language_model]
+        self._layers = language_model, own
         self.train()  # dropout is zero everywhere; Opacus needs train mode
 
     def _add_item_correction(
@@ -153,8 +156,7 @@ class Recommender(nn.Module):
         for every trained one.
         """
         inner = packing.after(len(self.words))
-        language_model = layers_of(self.backbone)
-        own = [layer for layer in layers_of(self) if layer not in language_model]
+        language_model, own = self._layers
         before, self._packing = self._packing, packing
         attention = packed_attention(self.backbone)
         try:

@@ -164,6 +164,22 @@ def test_one_windows_poison_stays_its_own(bert):
     assert torch.isnan(found[1]).any()
 
 
+@pytest.mark.parametrize("one_group", [False, True])
+@pytest.mark.parametrize("poisoned", range(4))
+def test_one_clients_poison_reaches_no_other_window(bert, poisoned, one_group, monkeypatch):
+    """Whichever comes last in the row, next to the filler, too."""
+    theta, (inputs, targets) = thetas(bert, 4, True).clone(), drawn(4, 2, shortest=1)
+    targets[..., 0] = 5
+    theta[poisoned] = torch.nan
+    whole = packed.Packing
+    monkeypatch.setattr(packed, "Packing", lambda *args: whole(*args[:3], one_group, args[4]))
+    found = PackedGradients(bert.recommender, bert.schema).by_window(theta, inputs, targets)
+    others = [client for client in range(4) if client != poisoned]
+    assert torch.isfinite(found[others]).all()
+    assert found[others].any(-1).all()
+    assert torch.isnan(found[poisoned]).any(-1).all()
+
+
 def test_scores_after_the_last_item(engine):
     inputs, _ = drawn(6, 1)
     windows, last = inputs[:, 0], torch.tensor([7, 0, 3, 3, 5, 7])

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.packed import PackedGradients
+from client.packed import ROUND, PackedGradients
 from client.train import local_update
 from shared.config import EngineConfig
 from shared.errors import ConfigError
@@ -68,7 +68,8 @@ def test_the_estimate_is_of_the_right_size(family, checkpointing, tmp_path):
         fast.by_client(start.expand(4, -1), inputs, inputs)
 
     measured = peak_bytes(packed_work, torch.device("cpu"))
-    estimate = 800 * token_bytes(engine.recommender, EngineConfig(**settings))
+    tokens = -(-800 // ROUND["cpu"]) * ROUND["cpu"]
+    estimate = tokens * token_bytes(engine.recommender, EngineConfig(**settings))
     assert 0.9 * measured < estimate < 2 * measured
 
 
@@ -106,7 +107,7 @@ def test_a_large_backbone_is_trained_one_client_at_a_time():
 
 
 def test_padding_counts_every_client_as_the_largest():
-    even = Capacity(clients=0, budget=100, token=1, client=0, tokens=1000, padded=False)
+    even = Capacity(0, 100, token=1, client=0, tokens=1000, padded=False, length=10, words=0)
     assert even.split([60, 20, 20, 10]) == [3, 1]
     assert replace(even, padded=True).split([60, 20, 20, 10]) == [1, 3]
     assert replace(even, tokens=30).split([60, 20, 10]) == [1, 2]
@@ -121,7 +122,8 @@ def test_padding_counts_every_client_as_the_largest():
     padded=st.booleans(),
 )
 def test_everyone_is_trained_and_no_group_exceeds_the_budget(sizes, budget, padded):
-    found = Capacity(0, budget, token=1, client=2, tokens=500, padded=padded).split(sizes)
+    settings = {"token": 1, "client": 2, "tokens": 500, "length": 10, "words": 0}
+    found = Capacity(0, budget, padded=padded, **settings).split(sizes)
     assert sum(found) == len(sizes)
     start = 0
     for count in found:
@@ -129,3 +131,40 @@ def test_everyone_is_trained_and_no_group_exceeds_the_budget(sizes, budget, padd
         tokens = count * group[0] if padded else sum(group)
         assert count == 1 or (tokens + 2 * count <= budget and tokens <= 500)
         start += count
+
+
+def test_padding_and_the_instruction_are_counted():
+    packed = Capacity(0, 100, 1, 0, 1000, padded=False, length=50, words=30)
+    assert [packed.taken(targets) for targets in (0, 5, 50, 51)] == [0, 35, 80, 111]
+    padded = replace(packed, padded=True)
+    assert [padded.taken(targets) for targets in (0, 5, 50, 51)] == [0, 80, 80, 160]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("words", ["", "a b c d e f g h"])
+def test_short_histories_stay_within_the_budget(padded, words, tmp_path):
+    """As many clients with a few items as the budget is said to hold."""
+    widths = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 4}
+    backbone = save_tiny(tmp_path, "bert", **widths)
+    engine = make_engine(WORLD, backbone, instruction=words, max_length=20)
+    budget = 24
+    how = EngineConfig(memory_mib=budget)
+    fits = capacity(engine.recommender, how, 20, 0, padded=padded)
+    fits = replace(fits, tokens=10**9)
+    (count, *_) = fits.split([fits.taken(4)] * 2000)
+    assert count < 2000
+    start = random_adapter(engine.schema)
+    inputs = torch.full((count, 1, 20), -1)
+    inputs[:, :, :4] = 3
+    fast = PackedGradients(engine.recommender, engine.schema)
+
+    def work():
+        if not padded:
+            fast.by_client(start.expand(count, -1), inputs, inputs)
+            return
+        settings = (engine.recommender, engine.schema, start)
+        one = lambda x: local_update(*settings, x[None], x[None], 0.1, 0.0)[0]  # noqa: E731
+        torch.func.vmap(one)(inputs)
+
+    gradients = 5 * 4 * engine.schema.dim * count
+    assert peak_bytes(work, torch.device("cpu")) - gradients < 1.1 * budget * 2**20

@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import Future
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -266,6 +267,43 @@ def test_whoever_waits_is_told_when_the_pool_stops(monkeypatch):
         answer.result(20)
     with pytest.raises(Stopped):
         pool.ask(0, "train", "too late").result(20)
+    pool.close()
+
+
+def test_a_folder_that_is_gone_ends_the_run_and_nobody_waits_for_ever(monkeypatch, tmp_path):
+    pool, _ = opened(monkeypatch, Good)
+    with pool:
+        pool.start()
+        pool.keep_in(tmp_path / "gone")
+        for what in "ab":
+            with pytest.raises(ConfigError, match="gone: cannot be written any more"):
+                pool.ask(0, "train", what).result(20)
+
+
+def test_whatever_goes_wrong_here_is_answered(monkeypatch):
+    pool, _ = opened(monkeypatch, Good)
+    monkeypatch.setattr(
+        workers_pool, "check_folder", lambda *_: fail(ValueError("a fault of ours"))
+    )
+    with pool:
+        pool.start()
+        pool.keep_in(Path())
+        with pytest.raises(ValueError, match="a fault of ours"):
+            pool.ask(0, "train", "a").result(20)
+        with pytest.raises(EngineError, match="a fault of ours"):
+            pool.ask(0, "train", "b").result(20)
+
+
+def test_a_question_cancelled_while_it_is_refused_stops_nothing(monkeypatch):
+    """Between the look whether it was cancelled and the refusal."""
+    pool, _ = opened(monkeypatch, Good)
+    answers = [pool.ask(0, "train", what) for what in "abc"]
+    monkeypatch.setattr(answers[0], "cancelled", lambda: False)
+    answers[0].cancel()
+    pool.stop()
+    for answer in answers[1:]:
+        with pytest.raises(Stopped):
+            answer.result(20)
     pool.close()
 
 
