@@ -155,11 +155,10 @@ def precision(found: Found) -> str:
             row["dtype"],
             f"{row['hr@10']:.3f} / {row['ndcg@10']:.3f}",
             f"{row['full_hr@10']:.3f} / {row['full_ndcg@10']:.3f}",
-            f"{row['seconds']:.0f}",
         ]
         for row in found["rows"]
     ]
-    head = "epsilon|backbone computes in|test HR@10 / NDCG@10|full ranking|seconds"
+    head = "epsilon|backbone computes in|test HR@10 / NDCG@10|full ranking"
     return f"`{found['command'].strip()}`\n\n{table(head, rows)}"
 
 

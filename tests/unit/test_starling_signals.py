@@ -28,6 +28,7 @@ def test_a_signal_swallowed_by_an_import_still_ends_the_command(
 
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     monkeypatch.setattr(starling, "_dispatch", dispatch)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     try:
         starling._listen(heard)
         assert starling._run([], heard) == status
