@@ -47,12 +47,9 @@ def opacus_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExam
 
     The adapter is written into the recommender's own parameters for as long as it takes.
     """
-    from opacus.grad_sample import GradSampleHooks, register_grad_sampler
-    from opacus.grad_sample.embedding import compute_embedding_grad_sample
-    from opacus.grad_sample.linear import compute_linear_grad_sample
+    from opacus.grad_sample import GradSampleHooks
 
-    register_grad_sampler(AdapterLinear)(compute_linear_grad_sample)
-    register_grad_sampler(AdapterEmbedding)(compute_embedding_grad_sample)
+    introduce_layers()
     parameters = dict(recommender.named_parameters())
 
     def per_example(theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -77,6 +74,16 @@ def opacus_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExam
             install(recommender, schema, before)
 
     return per_example
+
+
+def introduce_layers() -> None:
+    """Tell Opacus that our layers are a linear one and an embedding."""
+    from opacus.grad_sample import register_grad_sampler
+    from opacus.grad_sample.embedding import compute_embedding_grad_sample
+    from opacus.grad_sample.linear import compute_linear_grad_sample
+
+    register_grad_sampler(AdapterLinear)(compute_linear_grad_sample)
+    register_grad_sampler(AdapterEmbedding)(compute_embedding_grad_sample)
 
 
 def _window_losses(recommender: Recommender, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -173,6 +173,9 @@ def load(source: BackboneSource, layers: int = 0) -> nn.Module:
             f"backbone {source.location}: its weights lack {missing[0]} and {len(missing) - 1} "
             f"others of a {type(model).__name__}; give a complete checkpoint"
         )
+    # Its loader works in threads, and a failure there leaves a tensor without content.
+    if lost := [name for name, p in model.named_parameters() if p.is_meta]:
+        raise ModelError(f"backbone {source.location}: {lost[0]} was not loaded; try again")
     _keep_first_layers(model, layers)
     frozen: nn.Module = model.requires_grad_(False)
     return frozen

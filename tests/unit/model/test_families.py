@@ -8,6 +8,7 @@ import torch
 from opacus.grad_sample import GradSampleHooks
 from torch.nn import functional
 
+from client.gradients import introduce_layers
 from client.train import window_loss
 from shared.model.adapter import install
 from shared.model.backbone import blocks
@@ -99,6 +100,7 @@ def test_gradients_agree_three_ways(engine):
 
 def by_hooks(engine, vector, inputs, targets):
     model = installed(engine, vector)
+    introduce_layers()
     hooks = GradSampleHooks(model, loss_reduction="sum")
     losses = functional.cross_entropy(
         model(inputs).transpose(1, 2), targets, ignore_index=-1, reduction="none"
