@@ -8,6 +8,7 @@ import torch
 from opacus.grad_sample import GradSampleHooks
 from torch.nn import functional
 
+from client.gradients import introduce_layers
 from client.train import local_update, token_losses, window_loss
 from shared.model.adapter import install
 from simulations.world import World
@@ -85,6 +86,7 @@ def test_per_sample_gradients_agree_with_opacus(engine, model):
 
     batched = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
     ours = batched(tensors, inputs, targets)  # each [samples, *shape]
+    introduce_layers()
     hooks = GradSampleHooks(model, loss_reduction="sum")
     scores = model(inputs)
     per_window = functional.cross_entropy(

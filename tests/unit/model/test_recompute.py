@@ -6,6 +6,7 @@ import pytest
 import torch
 from opacus.grad_sample import GradSampleHooks
 
+from client.gradients import introduce_layers
 from client.train import local_update
 from shared.errors import ConfigError
 from shared.model.recompute import recompute_blocks
@@ -92,6 +93,7 @@ def test_a_second_derivative_is_refused_not_wrong(backbones):
 
 def test_hooks_of_per_sample_gradients_are_refused(backbones):
     model = copy.deepcopy(make_engine(WORLD, backbones("gpt2"), engine=RECOMPUTED).recommender)
+    introduce_layers()
     hooks = GradSampleHooks(model, loss_reduction="sum")
     with pytest.raises(ConfigError, match="checkpointing = true: not together with per-sample"):
         model(windows()[0][0, 0])
