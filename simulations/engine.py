@@ -9,7 +9,7 @@ updates are summed as they come.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +30,13 @@ from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
-from shared.privacy.units import by_example
+from shared.privacy.units import by_example, devices_share_noise
 from shared.update import Update
 from simulations.batching import Batch, Person, ahead, batches, together
 from simulations.placement import capacity
 
 if TYPE_CHECKING:
+    from client.shares import NoisedShares
     from simulations.example_cohort import ExampleCohort
 
 Indices = npt.NDArray[np.int64]
@@ -98,6 +99,17 @@ class CohortEngine:
             return
         for members, deltas in self.deltas(users, adapter, round_number, config, state):
             vectors = deltas.cpu().numpy()
+            if devices_share_noise(config):
+                shares, digest = self._shares(config), self.schema.digest
+                own = (
+                    shares.update(vector, member, round_number, digest)
+                    for member, vector in zip(members, vectors, strict=True)
+                )
+                if merge:
+                    yield members, reduce(Update.__add__, own)
+                else:
+                    yield from (([m], update) for m, update in zip(members, own, strict=True))
+                continue
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
             if merge:
                 total = deltas.sum(0).cpu().numpy()
@@ -194,6 +206,11 @@ class CohortEngine:
         )
         check_gradients(per_example, self.recommender, self.schema, length=6)
         return ExampleCohort(self.population, per_example)
+
+    def _shares(self, config: ExperimentConfig) -> NoisedShares:
+        from client.shares import NoisedShares  # plans and accountants enter here
+
+        return NoisedShares(config, len(self.population), simulated=True)
 
     def _trainer(
         self, adapter: Tensor, config: ExperimentConfig
@@ -328,6 +345,13 @@ class CohortEngine:
     ) -> tuple[list[int], Update]:
         """Sum of the popularity histograms of those users whose own budgets cover it."""
         items = len(self.population.catalogue)
+        if devices_share_noise(config):
+            shares_of = self._shares(config)
+            own = (
+                shares_of.histogram(user_histogram(self.population.history(user), items), user)
+                for user in users
+            )
+            return list(users), reduce(Update.__add__, own)
         if by_example(config):
             shares = self._examples.histograms(users, config, state)
         else:
