@@ -226,8 +226,8 @@ class Device:
         if not self._simulated:
             # Alone, a message holds a small part of the noise that its sum is promised.
             raise Declined(
-                "declined: privacy.trust = distributed needs secure aggregation, which real devices "
-                "of this version do not have; use central"
+                "declined: privacy.trust = distributed needs secure aggregation, which real "
+                "devices of this version do not have; use central"
             )
         from client.shares import NoisedShares  # plans and accountants enter here
 

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.config import ExperimentConfig
+from shared.errors import ConfigError
 from shared.privacy.distributed import SkellamMechanism
 from shared.privacy.histogram import histogram_schema
 from shared.privacy.noise import NoiseSource
-from shared.privacy.plan import skellam_of
+from shared.privacy.plan import server_plan
 from shared.privacy.policy import policy_hash
 from shared.update import Update
 
@@ -36,9 +37,7 @@ class NoisedShares:
     def __init__(self, config: ExperimentConfig, users: int, *, simulated: bool) -> None:
         self._seed = config.seed if simulated else None
         self._policy = policy_hash(config)
-        self._mechanisms = {
-            kind: skellam_of(config, users, kind) for kind in ("update", "histogram")
-        }
+        self._plan = server_plan(config, users)
 
     def update(self, delta: Vector, user: int, round_number: int, schema: str) -> Update:
         """The message of a round.
@@ -60,7 +59,9 @@ class NoisedShares:
     def _message(
         self, kind: str, contribution: Vector, user: int, round_number: int, schema: str
     ) -> Update:
-        mechanism = self._mechanism(kind)
+        mechanism = self._plan.planned(kind).mechanism if self._plan else None
+        if not isinstance(mechanism, SkellamMechanism):
+            raise ConfigError(f"release {kind!r}: not one whose noise comes in shares")
         source = (
             NoiseSource.secure()
             if self._seed is None

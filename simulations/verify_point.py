@@ -12,7 +12,7 @@ from typing import Any
 from dp_accounting import DpEvent, SelfComposedDpEvent
 
 from shared.errors import ConfigError, LedgerError
-from shared.privacy.accountant import epsilon_prv, epsilon_rdp
+from shared.privacy.accountant import epsilon_prv, epsilon_rdp, largest
 from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
 from shared.privacy.events import event_to_json
 from shared.privacy.history import Step, steps_of
@@ -202,6 +202,8 @@ def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
     steps, q = claim.get("steps"), number(claim, "sampling_probability")
     if type(steps) is not int or not 1 <= steps < _MOST_STEPS:
         return [f"steps = {steps!r}: expected a whole number from 1 to {_MOST_STEPS}"]
+    if claim.get("trust") == "distributed":
+        return []  # not Gaussian: compared with the settings' grid, see `verify_shares`
     update = _update_event(number(claim, "noise_multiplier"), q, steps)
     stated = {"update": update}
     if claim.get("histogram_noise_multiplier") is not None:
@@ -292,7 +294,7 @@ def _cross_checks(record: Record, loss: float) -> tuple[float | None, float | No
     if _LARGEST_CROSS_CHECK < loss < math.inf:
         return rdp, None
     try:
-        return rdp, max(epsilon_prv(history, delta, relation) for history in histories)
+        return rdp, largest(epsilon_prv, histories, delta, relation)
     except (RuntimeError, ValueError):  # its grid cannot resolve this history
         return rdp, None
 

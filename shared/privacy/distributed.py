@@ -118,6 +118,12 @@ class SkellamMechanism:
         Ring.holding(reach)
         return reach
 
+    def release(
+        self, total: npt.NDArray[np.floating], source: WordSource
+    ) -> npt.NDArray[np.float64]:
+        """An opened sum as it is: its noise came with it."""
+        return total.astype(np.float64)
+
     def message(self, contribution: npt.NDArray[np.floating], source: WordSource) -> Words:
         """What one device sends: nothing about it shows but in a sum with the others' noise.
 
@@ -147,8 +153,8 @@ def fewest_survivors(share: float | None, expected: float, users: int) -> int:
     Parameters
     ----------
     share : float or None
-        Of the expected cohort, in (0, 1]. None: all of it where everyone is drawn; else as many as a
-        Poisson cohort has but once in 10,000 rounds.
+        Of the expected cohort, in (0, 1]. None: all of it where everyone is drawn; else as many as
+        a Poisson cohort has but once in 10,000 rounds.
     expected : float
         Cohort, in (0, users].
     users : int

@@ -58,12 +58,12 @@ class FixedPoint:
     @property
     def l2_sensitivity(self) -> int:
         """How long an encoded contribution can be, in steps: 2^b."""
-        return 2**self.bits
+        return 1 << self.bits
 
     @property
     def l1_sensitivity(self) -> int:
         """The largest sum of its coordinates' magnitudes, in steps: 4^b."""
-        return 4**self.bits
+        return 1 << 2 * self.bits
 
     @property
     def step(self) -> float:
@@ -83,8 +83,8 @@ class FixedPoint:
         int64 [..., dim]
         """
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            scaled = contributions.astype(np.float64) * (_MARGIN * self.l2_sensitivity)
-            scaled = np.trunc(scaled / self.clip.norm)
+            exact = contributions.astype(np.float64)
+            scaled = np.trunc(exact * (_MARGIN * self.l2_sensitivity) / self.clip.norm)
             lengths = np.sqrt((scaled * scaled).sum(-1, keepdims=True))
         small = lengths <= 2 * self.l2_sensitivity  # not NaN either: so it fits into whole numbers
         whole = np.where(small, scaled, 0.0).astype(np.int64)

@@ -89,4 +89,4 @@ class Ring:
         """Whether an array is one of elements, by type and range."""
         if elements.dtype != self.words:
             return False
-        return elements.size == 0 or int(elements.max()) < 2**self.bits  # type: ignore[call-overload]
+        return elements.size == 0 or int(elements.max()) < 2**self.bits
