@@ -207,8 +207,8 @@ def _start_from_popularity(
     if shares and len(replies.answered) < shares.survivors:
         raise ProtocolError(
             f"popularity histogram: {len(replies.answered)} of at least {shares.survivors} devices "
-            "noised the sum, so it was not opened; start again with a smaller "
-            "--set privacy.min_survivors"
+            "noised the sum, so it was not opened; start anew with a smaller "
+            "privacy.min_survivors"
         )
     state.adapter[where] = popularity_bias(
         releases.release("histogram", total, 0),

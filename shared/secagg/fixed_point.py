@@ -94,5 +94,5 @@ class FixedPoint:
 
     def decode(self, total: Integers) -> npt.NDArray[np.float64]:
         """A sum in grid steps, int64 of any shape, as float64 in units of the contributions."""
-        values: npt.NDArray[np.float64] = total * self.step
+        values: npt.NDArray[np.float64] = total.astype(np.float64) * self.step
         return values
