@@ -21,6 +21,7 @@ from server.messages import HISTOGRAM, Replies, point_settings, requests
 from server.releases import AlreadyPrivate, Releases, Releasing
 from server.sampling import PoissonSampler, node_ids
 from server.strategy import PrivateFedOpt, RoundEntry
+from shared.aggregation import rule_of
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, LedgerError, ProtocolError
 from shared.files import write_atomically
@@ -214,7 +215,7 @@ def _outcome(
         "cohort": sampler.expected,
         "seed": config.seed,
         "communication_bytes": {"up": state.bytes_up, "down": state.bytes_down},
-        "trained_parameters": schema.dim,
+        "trained_parameters": schema.subset(rule_of(config).moving(schema.names)).dim,
     }
 
 
