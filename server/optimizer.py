@@ -19,6 +19,7 @@ from shared.config import FederationConfig
 
 Vector = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
+SQUARES = ("v",)  # the moments that are second ones
 _NAME = "adapter"
 
 

@@ -6,9 +6,10 @@
     4. record     the event in the ledger, flushed to disk, before anything is released
     5. noise      + z C N(0, I); under local trust steps 4 and 5 happened on the devices
     6. average    / (q N), the expected cohort: every client weighs the same
-    7. step       Flower's server optimiser
+    7. step       Flower's server optimiser, on what the round trained
     8. keep       average of iterates; best on validation (non-private only)
-    9. checkpoint state and ledger position, atomically
+    9. refactor   the same model in the aggregation rule's coordinates: post-processing
+   10. checkpoint state and ledger position, atomically
 
 References
 ----------
@@ -28,10 +29,10 @@ from flwr.serverapp.strategy import Strategy
 
 from server.checkpoint import ServerState, save
 from server.messages import Replies, point_settings, requests
-from server.optimizer import ServerOptimizer
+from server.optimizer import SQUARES, ServerOptimizer
 from server.releases import Releasing
 from server.sampling import PoissonSampler, node_ids
-from shared.aggregation import rule_of
+from shared.aggregation import Carried, rule_of
 from shared.aggregation.travel import sent
 from shared.config import ExperimentConfig
 from shared.data.split import evaluated_users
@@ -125,7 +126,7 @@ class PrivateFedOpt(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord, MetricRecord]:
-        """Steps 3 to 9: combine, record, noise, average, step, keep, checkpoint."""
+        """Steps 3 to 10: combine, record, noise, average, step, keep, refactor, checkpoint."""
         round_number = self._offset + server_round
         part = self._trained(round_number)
         checked = Replies(replies, self._cohort, self._merge)
@@ -141,10 +142,10 @@ class PrivateFedOpt(Strategy):
         where = self.schema.places(part)
         self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean, where)
         self.state.round_number = round_number
-        self.state.optimizer = self._optimizer.state()
         self.state.ledger = self._releases.position()
         self.state.bytes_up += len(checked.answered) * 4 * part.dim
         self._keep_average(round_number)
+        self._refactor()
         # A deployment must not publish these: cohort size and exact norms are not noised.
         entry = {
             "round": float(round_number),
@@ -166,6 +167,19 @@ class PrivateFedOpt(Strategy):
                 self.state.average if self.state.averaged else 0.0
             )
             self.state.averaged += 1
+
+    def _refactor(self) -> None:
+        """Write the model in the coordinates that the rule wants, and with it all that is kept."""
+        moments, averages = self._optimizer.state(), {"average": self.state.average}
+        squares = {name: moments.pop(name) for name in SQUARES if name in moments}
+        sums = {**moments, **(averages if self.state.averaged else {})}
+        new = self._rule.refactor(
+            self.schema, Carried(self.state.adapter, sums, squares, self.state.averaged)
+        )
+        self.state.adapter = new.adapter
+        self.state.average = new.sums.get("average", self.state.average)
+        self._optimizer.restore({**{name: new.sums[name] for name in moments}, **new.squares})
+        self.state.optimizer = self._optimizer.state()
 
     def _validates(self, round_number: int) -> bool:
         every = self.config.federation.evaluate_every
