@@ -6,6 +6,8 @@ promised. Real devices give theirs to secure aggregation; a simulation adds them
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -51,6 +53,20 @@ class NoisedShares:
             Of the adapter.
         """
         return self._message("update", delta, user, round_number, schema)
+
+    def updates(
+        self, users: Sequence[int], deltas: Vector, round_number: int, schema: str
+    ) -> Iterator[tuple[list[int], Update]]:
+        """As `update`, of several users, deltas [users, dim]: each with whose it is."""
+        for user, delta in zip(users, deltas, strict=True):
+            yield [user], self.update(delta, user, round_number, schema)
+
+    def histograms(
+        self, shares: Iterable[tuple[int, Vector]]
+    ) -> Iterator[tuple[list[int], Update]]:
+        """As `histogram`, of several users."""
+        for user, share in shares:
+            yield [user], self.histogram(share, user)
 
     def histogram(self, share: Vector, user: int) -> Update:
         """The message with a user's share of the popularity histogram, float32 [items]."""

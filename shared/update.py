@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -127,3 +129,9 @@ class Update:
                 f"update of L2 norm {length}: expected at most weight x clipping norm "
                 f"= {self.weight * clip_norm}"
             )
+
+
+def summed(updates: Iterable[tuple[list[int], Update]]) -> tuple[list[int], Update]:
+    """The users of several updates, at least one, and the sum of these."""
+    members, parts = zip(*updates, strict=True)
+    return [user for each in members for user in each], reduce(Update.__add__, parts)
