@@ -73,13 +73,16 @@ def largest_sampling(cost: Callable[[float], float], target: float) -> float:
     """
     if cost(1.0) <= target:
         return 1.0
-    excess, low = _excess(cost, target), math.log(LEAST_SAMPLING)
-    if excess(low) > 0:
-        raise ConfigError(
-            f"target epsilon = {target}: exceeded even with a sampling probability of "
-            f"{LEAST_SAMPLING:g}; give more noise or fewer rounds"
-        )
-    return math.exp(_crossing(excess, low, 0.0, -_TOLERANCE))
+    excess = _excess(cost, target)
+    low, high = -1.0, 0.0
+    while excess(low) > 0:
+        low, high = low - 1, low
+        if low < math.log(LEAST_SAMPLING):
+            raise ConfigError(
+                f"target epsilon = {target}: exceeded even with a sampling probability of "
+                f"{LEAST_SAMPLING:g}; give more noise or fewer rounds"
+            )
+    return math.exp(_crossing(excess, low, high, -_TOLERANCE))
 
 
 def most_rounds(cost: Callable[[int], float], target: float) -> int:
