@@ -52,7 +52,9 @@ def simulate(
     ] = None,
     engine: Annotated[str | None, typer.Option(help="cohort | sequential | ray")] = None,
     unit: Annotated[str | None, typer.Option(help="What is hidden: user | example | both")] = None,
-    trust: Annotated[str | None, typer.Option(help="Who adds noise: central | local")] = None,
+    trust: Annotated[
+        str | None, typer.Option(help="Who adds noise: central | distributed | local")
+    ] = None,
     epsilon: Annotated[str | None, typer.Option(help="Budgets, such as 1,2,4,8,inf.")] = None,
     delta: Annotated[float | None, typer.Option(help="Of the guarantee, in (0, 1).")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of every point.")] = None,

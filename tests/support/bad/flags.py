@@ -25,6 +25,8 @@ SIMULATE = (
     ("flag", "--dtype int3"),
     ("flag", "--unit user --trust local"),
     ("flag", "--unit both --trust local"),
+    ("flag", "--unit example --trust distributed"),
+    ("flag", "--unit both --trust distributed"),
     ("value", "--epsilon 0"),
     ("value", "--epsilon -1"),
     ("value", "--epsilon 1,nan"),
