@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from dp_accounting import ComposedDpEvent, DpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.privacy.events import event_to_json
-from shared.privacy.mechanism import GaussianMechanism
-from shared.privacy.plan import Plan, device_plan, server_plan
+from shared.privacy.mechanism import Mechanism
+from shared.privacy.plan import Plan, PlannedRelease, device_plan, server_plan
 from shared.privacy.policy import policy_hash
 from shared.privacy.signed_policy import Policy, Promise, PromisedRelease, utc
 from shared.privacy.units import examples_per_user
@@ -81,28 +83,35 @@ def _promise(plan: Plan) -> Promise:
         relation=plan.relation,
         epsilon=plan.budget,
         delta=plan.delta,
-        releases=_releases(plan),
+        releases=tuple(_release(planned, plan.unit) for planned in plan.releases),
     )
 
 
-def _releases(plan: Plan) -> tuple[PromisedRelease, ...]:
-    found = [_release("update", plan.update, plan, plan.updates)]
-    if plan.histogram_noise_multiplier is not None:
-        found.append(_release("histogram", plan.histogram, plan, 1))
-    return tuple(found)
-
-
-def _release(kind: str, mechanism: GaussianMechanism, plan: Plan, times: int) -> PromisedRelease:
-    event = plan.update_event() if kind == "update" else plan.histogram_event()
-    if plan.unit == "user":
-        # A sampled cohort hides a person from those who do not know it; the server does, and so
-        # does the device itself. Which of a person's examples are drawn, only the device knows.
-        event = mechanism.event(1.0)
+def _release(planned: PlannedRelease, unit: str) -> PromisedRelease:
+    # A sampled cohort hides a person from those who do not know it; the server does, and so does
+    # the device itself. Which of a person's examples are drawn, only the device knows.
+    event = _knowing_the_cohort(planned.event) if unit == "user" else planned.event
     return PromisedRelease(
-        kind=kind,
-        mechanism="gaussian",
-        noise_multiplier=mechanism.noise_multiplier,
-        clipping_norm=mechanism.clip.norm,
-        times=times,
+        kind=planned.kind,
+        mechanism=mechanism_name(planned.mechanism),
+        noise_multiplier=planned.mechanism.noise_multiplier,
+        clipping_norm=planned.mechanism.clip.norm,
+        times=planned.times,
         event=event_to_json(event),
     )
+
+
+def _knowing_the_cohort(event: DpEvent) -> DpEvent:
+    """The event for someone who knows that the unit was in the sample."""
+    if type(event) is PoissonSampledDpEvent:
+        return _knowing_the_cohort(event.event)
+    if type(event) is SelfComposedDpEvent:
+        return SelfComposedDpEvent(_knowing_the_cohort(event.event), event.count)
+    if type(event) is ComposedDpEvent:
+        return ComposedDpEvent([_knowing_the_cohort(part) for part in event.events])
+    return event
+
+
+def mechanism_name(mechanism: Mechanism) -> str:
+    """The word for a mechanism: its class's name without the last word, such as "gaussian"."""
+    return type(mechanism).__name__.removesuffix("Mechanism").lower()

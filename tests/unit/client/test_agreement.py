@@ -64,6 +64,10 @@ class Person:
         text = agreed(config, USERS, SCHEMA, start=START) if text is None else text
         self.gate.admit(Ask(release, round_number, policy=text, **fields), config)
 
+    def asked_every_round(self, config):
+        for number in range(1, config.federation.rounds + 1):
+            self.asked(config, number)
+
     def caps(self, text):
         self.state.mkdir(parents=True, exist_ok=True)
         (self.state / CAPS).write_text(text)
@@ -96,8 +100,7 @@ def test_every_participation_is_on_record_unamplified(person, config):
 def test_a_device_takes_part_until_just_under_its_owners_cap(person, config):
     person.caps("epsilon = 1.0")
     with pytest.raises(Declined) as caught:
-        for number in range(1, 31):
-            person.asked(config, number)
+        person.asked_every_round(config)
     last = person.rounds[-1]
     assert 3 < last < 29
     assert str(caught.value).startswith(f"declined round {last + 1}: it would bring this device")
@@ -113,8 +116,7 @@ def test_a_device_takes_part_until_just_under_its_owners_cap(person, config):
 def test_the_owners_delta_counts(person, config):
     person.caps("epsilon = 1.0\ndelta = 1e-9")
     with pytest.raises(Declined, match="at delta 1e-09"):
-        for number in range(1, 31):
-            person.asked(config, number)
+        person.asked_every_round(config)
     strict = len(person.rounds)
     person.caps("epsilon = 1.0")
     person.asked(config, 29)
@@ -247,7 +249,7 @@ def test_a_device_that_noises_answers_under_no_other_settings(person):
 def test_an_expired_policy_is_refused_and_a_new_one_heeded(person, config, clock):
     person.asked(config, 1)
     clock.on(days=30)
-    with pytest.raises(Declined, match="holds from 2026-11-22.* until 2026-12-22"):
+    with pytest.raises(Declined, match=r"holds from 2026-11-22.* until 2026-12-22"):
         person.asked(config, 2)
     person.asked(config, 2, text=agreed(config, USERS, SCHEMA, start=clock.time))
     clock.on(days=-30)  # and before its time

@@ -55,16 +55,12 @@ def test_no_cohort_amplifies_what_a_device_pays(policy, config):
     user, example = promises(point_config("b", privacy=privacy), USERS)
     assert user.of("update").event["kind"] == "gaussian"
     plan = device_plan(point_config("b", privacy=privacy), USERS)
-    assert example.of("update").cost == plan.update_event()
+    assert example.of("update").cost == plan.planned("update").event
     assert (example.unit, example.trust) == ("example", "local")
 
 
 def test_infinity_travels(config):
-    free = made(
-        dataclasses.replace(config, privacy=dataclasses.replace(config.privacy, epsilon=math.inf)),
-        USERS,
-        "s",
-    )
+    free = made(config.at_epsilon(math.inf, 5), USERS, "s")
     assert read_policy(sealed(free), operator()).promises[0].epsilon == math.inf
 
 
