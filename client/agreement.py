@@ -14,6 +14,7 @@ noise itself, its ledger is `ledger.jsonl`, written by `shared.privacy.budget`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -85,12 +86,22 @@ class Agreement:
         The operator's public key as the device's owner gave it.
     days : Days, optional
         The clock.
+    derive : callable
+        What settings and a number of users promise: another than ours only in a rehearsal
+        without the settings.
     """
 
-    def __init__(self, state: Path, operator: str, days: Days | None = None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        operator: str,
+        days: Days | None = None,
+        derive: Callable[[ExperimentConfig, int], tuple[Promise, ...]] = promises,
+    ) -> None:
         self._state = state
         self._operator = operator
         self._days = days or Days(state)
+        self._derive = derive
 
     def admit(self, ask: Ask, config: ExperimentConfig) -> None:
         """Return if the device takes part, with the participation on record.
@@ -137,7 +148,7 @@ class Agreement:
     def _compare(
         self, ask: Ask, config: ExperimentConfig, policy: Policy, agreed: str | None
     ) -> None:
-        if policy.promises != promises(config, ask.users):
+        if policy.promises != self._derive(config, ask.users):
             raise self._declined(ask, "the policy's promises are not what its settings give")
         if agreed is None:
             return
@@ -211,12 +222,16 @@ class Agreement:
             release = promise.of(ask.release)
             if promise.trust == "local" or release is None:
                 continue  # the device records it as it draws its noise
-            ledger = self._ledger(ask, promise) or self._opened(promise, policy)
+            ledger = self._ledger(ask, promise)
+            if ledger is None:
+                ledger = Ledger.create(self._file(promise), self.header(promise, policy))
             ledger.append(ask.round_number, release.kind, release.cost)
 
-    def _opened(self, promise: Promise, policy: Policy) -> Ledger:
+    @staticmethod
+    def header(promise: Promise, policy: Policy) -> LedgerHeader:
+        """The first line of a record of participations under a promise."""
         # The owner's cap may change and is checked before; a budget in the header could not.
-        header = LedgerHeader(
+        return LedgerHeader(
             unit=promise.unit,
             relation=promise.relation,
             trust=promise.trust,
@@ -224,7 +239,6 @@ class Agreement:
             delta=promise.delta,
             policy=policy.settings,
         )
-        return Ledger.create(self._file(promise), header)
 
     @staticmethod
     def _declined(ask: Ask, why: str) -> Declined:
