@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.privacy.history import Step, steps_of
+from shared.privacy.history import SkellamStep, Step, steps_of
 from shared.privacy.signed_policy import Policy, Promise, PromisedRelease
 
 _PROTECTS = {"example": 0, "user": 1}
@@ -92,13 +92,22 @@ def _costs_at_most(offered: PromisedRelease, agreed: PromisedRelease) -> bool:
     return all(_dominated(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
-def _dominated(one: Step, other: Step) -> bool:
-    # Less noise, more sampling or more steps each lose more privacy.
-    return (
-        one.noise_multiplier >= other.noise_multiplier
-        and one.sampling_probability <= other.sampling_probability
-        and one.times <= other.times
-    )
+def _dominated(one: Step | SkellamStep, other: Step | SkellamStep) -> bool:
+    # Less noise, more sampling, more steps or a larger sensitivity each lose more privacy.
+    if isinstance(one, Step) and isinstance(other, Step):
+        return (
+            one.noise_multiplier >= other.noise_multiplier
+            and one.sampling_probability <= other.sampling_probability
+            and one.times <= other.times
+        )
+    if isinstance(one, SkellamStep) and isinstance(other, SkellamStep):
+        return (
+            one.variance >= other.variance
+            and one.l2_sensitivity <= other.l2_sensitivity
+            and one.l1_sensitivity <= other.l1_sensitivity
+            and one.times <= other.times
+        )
+    return False
 
 
 def _other(name: str, offered: str, agreed: str) -> Iterable[str]:
