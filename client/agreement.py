@@ -152,9 +152,17 @@ class Agreement:
             raise self._declined(ask, "the policy's promises are not what its settings give")
         if agreed is None:
             return
-        weaker = weaknesses(policy, read_policy(agreed, None))
+        before = read_policy(agreed, None)
+        weaker = weaknesses(policy, before)
         if weaker:
             raise self._declined(ask, f"the policy is weaker than the one agreed: {weaker[0]}")
+        if _recorded(policy) != _recorded(before):
+            # Spent under one unit or placement, it would be missing in the record of another.
+            raise self._declined(
+                ask,
+                "the policy hides another unit, or has its noise elsewhere, than this device's "
+                "records count; a new state folder begins new ones",
+            )
 
     def _agreed(self) -> str | None:
         file = self._state / AGREED
@@ -206,8 +214,6 @@ class Agreement:
         ledger = Ledger.recover(file)
         if promise.trust == "local" and ledger.header.policy != ask.settings:
             raise self._declined(ask, "this device's ledger belongs to other settings")
-        if (ledger.header.unit, ledger.header.relation) != (promise.unit, promise.relation):
-            raise self._declined(ask, "this device's ledger counts towards another promise")
         return ledger
 
     def _file(self, promise: Promise) -> Path:
@@ -235,7 +241,7 @@ class Agreement:
             unit=promise.unit,
             relation=promise.relation,
             trust=promise.trust,
-            adversary=_SEES_ROUNDS,
+            adversary=_SEES_ROUNDS if _by_server(promise) else promise.adversary,
             delta=promise.delta,
             policy=policy.settings,
         )
@@ -243,6 +249,15 @@ class Agreement:
     @staticmethod
     def _declined(ask: Ask, why: str) -> Declined:
         return Declined(f"declined round {ask.round_number}: {why}")
+
+
+def _recorded(policy: Policy) -> set[tuple[str, str, str]]:
+    return {(promise.unit, promise.trust, promise.relation) for promise in policy.promises}
+
+
+def _by_server(promise: Promise) -> bool:
+    """Whether a person is hidden by the server's noise: then the cohort amplified, for others."""
+    return (promise.unit, promise.trust) == ("user", "central")
 
 
 def check_request(ask: Ask, operator: str | None, time: datetime) -> Policy:

@@ -81,6 +81,7 @@ def _promise(plan: Plan) -> Promise:
         unit=plan.unit,  # type: ignore[arg-type]  # checked when the policy is made
         trust=plan.trust,  # type: ignore[arg-type]
         relation=plan.relation,
+        adversary=plan.adversary,
         epsilon=plan.budget,
         delta=plan.delta,
         releases=tuple(_release(planned, plan.unit) for planned in plan.releases),

@@ -5,6 +5,7 @@ A policy may follow an agreed one if every promise that was agreed is kept by on
     unit        the same, or user where example was agreed: a window is part of a person
     trust       the same, or one that trusts fewer: local, then distributed, then central
     relation    the same: neither implies the other at equal epsilon
+    adversary   the same words where unit and trust are the same
     epsilon     at most the agreed one; delta too
     releases    of the agreed kinds only, each with the same mechanism, at least as much noise, a
                 clip at most as large, at most as often, and at most the agreed cost
@@ -55,6 +56,7 @@ def broken(agreed: Promise, offered: Promise) -> list[str]:
         *_less("unit", offered.unit, agreed.unit, _PROTECTS),
         *_less("trust", offered.trust, agreed.trust, TRUSTS_LESS),
         *_other("relation", offered.relation, agreed.relation),
+        *_adversary(offered, agreed),
         *_more("epsilon", offered.epsilon, agreed.epsilon),
         *_more("delta", offered.delta, agreed.delta),
     ]
@@ -62,6 +64,13 @@ def broken(agreed: Promise, offered: Promise) -> list[str]:
         before = agreed.of(release.kind)
         found += [] if before is None else _costlier(release, before)
     return found + _more_kinds(offered.releases, agreed.releases)
+
+
+def _adversary(offered: Promise, agreed: Promise) -> Iterable[str]:
+    """Of one unit and trust it is told in one way; words that differ cannot be compared."""
+    if (offered.unit, offered.trust) != (agreed.unit, agreed.trust):
+        return []
+    return _other("adversary", offered.adversary, agreed.adversary)
 
 
 def _more_kinds(offered: Iterable[PromisedRelease], agreed: Iterable[PromisedRelease]) -> list[str]:

@@ -97,6 +97,8 @@ class Promise:
     trust : {"central", "distributed", "local"}
         Who adds the noise.
     relation : {"add_remove", "replace_one"}
+    adversary : str
+        What whoever tries to learn about the unit sees, and what not.
     epsilon : float
         > 0, at most, for all releases together; infinity promises nothing.
     delta : float
@@ -107,6 +109,7 @@ class Promise:
     unit: Literal["user", "example"]
     trust: Literal["central", "distributed", "local"]
     relation: Relation
+    adversary: Annotated[str, Field(min_length=1, max_length=2000)]
     epsilon: Epsilon
     delta: Annotated[float, Field(gt=0, lt=1)]
     releases: tuple[PromisedRelease, ...]

@@ -246,6 +246,15 @@ def test_a_device_that_noises_answers_under_no_other_settings(person):
             person.asked(point_config("b", privacy=privacy), 2)
 
 
+def test_a_stronger_policy_does_not_start_a_second_record(person):
+    """What was spent towards one unit and placement would be missing in the other's record."""
+    example = {"unit": "example", "trust": "central"}
+    person.asked(point_config("b", privacy=example), 1)
+    local = point_config("b", privacy=example | {"trust": "local"})
+    with pytest.raises(Declined, match="new state folder begins new ones"):
+        person.asked(local, 2)
+
+
 def test_an_expired_policy_is_refused_and_a_new_one_heeded(person, config, clock):
     person.asked(config, 1)
     clock.on(days=30)
