@@ -197,9 +197,10 @@ class Agreement:
             return
         events = [(entry.event, 1) for entry in entries]
         delta = caps.delta_of(promise)
-        after = epsilon([*events, (release.cost, 1)], delta, promise.relation)
+        counted = (delta, promise.relation, promise.group)
+        after = epsilon([*events, (release.cost, 1)], *counted)
         if after > caps.epsilon:
-            spent = epsilon(events, delta, promise.relation)
+            spent = epsilon(events, *counted)
             raise self._declined(
                 ask,
                 f"it would bring this device from {promise.unit}-level epsilon {spent:.3g} to "
@@ -243,6 +244,7 @@ class Agreement:
             trust=promise.trust,
             adversary=_SEES_ROUNDS if _by_server(promise) else promise.adversary,
             delta=promise.delta,
+            group=promise.group,
             policy=policy.settings,
         )
 
@@ -251,8 +253,8 @@ class Agreement:
         return Declined(f"declined round {ask.round_number}: {why}")
 
 
-def _recorded(policy: Policy) -> set[tuple[str, str, str]]:
-    return {(promise.unit, promise.trust, promise.relation) for promise in policy.promises}
+def _recorded(policy: Policy) -> set[tuple[str | int, ...]]:
+    return {(one.unit, one.trust, one.relation, one.group) for one in policy.promises}
 
 
 def _by_server(promise: Promise) -> bool:

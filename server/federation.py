@@ -255,6 +255,7 @@ def _promise(plan: Plan) -> dict[str, Any]:
         "delta": plan.delta,
         "unit": plan.unit,
         "relation": plan.relation,
+        "group_size": plan.group,
         "trust": plan.trust,
         "adversary": plan.adversary,
         "noise_multiplier": plan.noise_multiplier,

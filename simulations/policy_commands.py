@@ -191,7 +191,8 @@ def _print(made: Policy, file: Path) -> None:
     for promise in made.promises:
         line(
             f"{promise.unit}-level epsilon {promise.epsilon:g} at delta {promise.delta:g}, "
-            f"{promise.trust} trust, {promise.relation}, against {promise.adversary}"
+            f"{promise.trust} trust, {promise.relation}, groups of {promise.group}, "
+            f"against {promise.adversary}"
         )
         for release in promise.releases:
             line(

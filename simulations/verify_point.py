@@ -12,7 +12,7 @@ from typing import Any
 from dp_accounting import DpEvent, SelfComposedDpEvent
 
 from shared.errors import ConfigError, LedgerError
-from shared.privacy.accountant import epsilon_prv, epsilon_rdp
+from shared.privacy.accountant import epsilon_prv, epsilon_rdp, largest
 from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
 from shared.privacy.events import event_to_json
 from shared.privacy.history import Step, steps_of
@@ -132,7 +132,9 @@ def _verify_guarantee(
 def _promise(record: Record, loss: float) -> str:
     if math.isinf(loss):
         return "not private"
-    return f"{record.header.unit}, {record.header.trust}"
+    header = record.header
+    together = f" (groups of {header.group})" if header.group > 1 else ""
+    return f"{header.unit}{together}, {header.trust}"
 
 
 def _open_record(directory: Path, claim: dict[str, Any]) -> Record:
@@ -170,6 +172,7 @@ def _guarantee_reasons(record: Record, point: dict[str, Any]) -> list[str]:
     claims: list[tuple[str, Any, Any]] = [
         (name, point.get(name), getattr(header, name)) for name in words
     ]
+    claims.append(("group_size", point.get("group_size", 1), header.group))
     claims.append(("delta", number(point, "delta"), header.delta))
     claims.append(("epsilon_target", number(point, "epsilon_target"), header.budget))
     return _differences(claims)
@@ -290,14 +293,15 @@ def _epsilon_reasons(
 
 def _cross_checks(record: Record, loss: float) -> tuple[float | None, float | None]:
     histories = record.histories()
-    delta, relation = record.header.delta, record.header.relation
-    if not any(steps_of(history, relation) for history in histories):
+    header = record.header
+    counted = (histories, header.delta, header.relation, header.group)
+    if not any(steps_of(history, header.relation) for history in histories):
         return 0.0, 0.0
-    rdp = max(epsilon_rdp(history, delta, relation) for history in histories)
+    rdp = largest(epsilon_rdp, *counted)
     if _LARGEST_CROSS_CHECK < loss < math.inf:
         return rdp, None
     try:
-        return rdp, max(epsilon_prv(history, delta, relation) for history in histories)
+        return rdp, largest(epsilon_prv, *counted)
     except (RuntimeError, ValueError):  # its grid cannot resolve this history
         return rdp, None
 

@@ -126,8 +126,8 @@ class DeviceLedgers:
     def epsilon(self, delta: float | None = None) -> float:
         """That of the device that spent the most, by PLD."""
         chosen = self.header.delta if delta is None else delta
-        relation = self.header.relation
-        return max(epsilon(history, chosen, relation) for history in self.histories())
+        relation, group = self.header.relation, self.header.group
+        return max(epsilon(history, chosen, relation, group) for history in self.histories())
 
 
 def device_files(folder: Path) -> list[Path]:

@@ -82,6 +82,7 @@ def _promise(plan: Plan) -> Promise:
         trust=plan.trust,  # type: ignore[arg-type]
         relation=plan.relation,
         adversary=plan.adversary,
+        group=plan.group,
         epsilon=plan.budget,
         delta=plan.delta,
         releases=tuple(_release(planned, plan.unit) for planned in plan.releases),

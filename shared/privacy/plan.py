@@ -52,6 +52,8 @@ class Terms:
     relation : {"add_remove"}
     adversary : str
     delta : float
+    group : int
+        How many units it covers together.
     budget : float
         Epsilon; infinity for a point that is not private.
     clip : L2Clip
@@ -73,6 +75,7 @@ class Terms:
     relation: Relation
     adversary: str
     delta: float
+    group: int
     budget: float
     clip: L2Clip
     sampling_probability: float
@@ -152,6 +155,7 @@ class Plan(Terms):
             trust=self.trust,
             adversary=self.adversary,
             delta=self.delta,
+            group=self.group,
             budget=self.budget,
             policy=policy,
         )
@@ -276,6 +280,7 @@ def _terms(
         relation=privacy.relation,
         adversary=adversary,
         delta=delta,
+        group=privacy.group_size,
         budget=privacy.epsilon if budget is None else budget,
         clip=clip,
         sampling_probability=sampling,
@@ -305,6 +310,7 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         terms.relation,
         privacy.histogram_share if has_histogram else 0.0,
         terms.histogram_sampling,
+        group=terms.group,
     )
     return Plan(**vars(terms), releases=_releases(terms, found))
 

@@ -6,6 +6,7 @@ A policy may follow an agreed one if every promise that was agreed is kept by on
     trust       the same, or one that trusts fewer: local, then distributed, then central
     relation    the same: neither implies the other at equal epsilon
     adversary   the same words where unit and trust are the same
+    group       at least as many units together
     epsilon     at most the agreed one; delta too
     releases    of the agreed kinds only, each with the same mechanism, at least as much noise, a
                 clip at most as large, at most as often, and at most the agreed cost
@@ -57,6 +58,7 @@ def broken(agreed: Promise, offered: Promise) -> list[str]:
         *_less("trust", offered.trust, agreed.trust, TRUSTS_LESS),
         *_other("relation", offered.relation, agreed.relation),
         *_adversary(offered, agreed),
+        *_fewer("units covered together", offered.group, agreed.group),
         *_more("epsilon", offered.epsilon, agreed.epsilon),
         *_more("delta", offered.delta, agreed.delta),
     ]

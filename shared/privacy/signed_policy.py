@@ -99,6 +99,8 @@ class Promise:
     relation : {"add_remove", "replace_one"}
     adversary : str
         What whoever tries to learn about the unit sees, and what not.
+    group : int
+        >= 1: how many units epsilon covers together.
     epsilon : float
         > 0, at most, for all releases together; infinity promises nothing.
     delta : float
@@ -110,6 +112,7 @@ class Promise:
     trust: Literal["central", "distributed", "local"]
     relation: Relation
     adversary: Annotated[str, Field(min_length=1, max_length=2000)]
+    group: Count
     epsilon: Epsilon
     delta: Annotated[float, Field(gt=0, lt=1)]
     releases: tuple[PromisedRelease, ...]

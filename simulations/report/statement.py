@@ -103,6 +103,8 @@ def _unit_sentences(
     for relation in distinct({"points": claims}, "relation"):
         known = RELATIONS.get((unit, relation))
         yield known or _explain({}, relation, "neighbour relation")
+    for size in sorted({claim.get("group_size", 1) for claim in claims} - {1}):
+        yield f"The budget covers any {size} such units together, not only one."
     if unit == "example":
         yield _whole_person(claims, results)
 
