@@ -30,12 +30,13 @@ from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.clipping import L2Clip
 from shared.privacy.histogram import HISTOGRAM_CLIP, histogram_schema
-from shared.privacy.units import by_example
+from shared.privacy.units import by_example, devices_share_noise
 from shared.update import Update
 
 if TYPE_CHECKING:
     from client.agreement import Agreement
     from client.examples import Client, ExampleTraining
+    from client.shares import NoisedShares
 
 
 def update_clip(config: ExperimentConfig) -> L2Clip | None:
@@ -146,6 +147,9 @@ class Device:
         clip = update_clip(config)
         delta = clip(delta) if clip else delta
         vector = delta.cpu().numpy()
+        if devices_share_noise(config):
+            shares = self._shares(users, config)
+            return shares.update(vector, self.user, round_number, part.schema.digest)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, part.schema.digest)
 
@@ -179,6 +183,12 @@ class Device:
     def _admit(
         self, release: str, round_number: int, users: int, config: ExperimentConfig, policy: str
     ) -> None:
+        if devices_share_noise(config) and not self._simulated:
+            # Alone, a message holds a small part of the noise that its sum is promised.
+            raise Declined(
+                f"declined round {round_number}: privacy.trust = distributed needs secure "
+                "aggregation, which real devices of this version do not have; use central"
+            )
         if self._agreement is None:
             return
         from client.agreement import Ask
@@ -234,8 +244,15 @@ class Device:
             vector = self._example_training(users, config).histogram(self._client(), items)
         else:
             vector = user_histogram(self.history, items)
+        if devices_share_noise(config):
+            return self._shares(users, config).histogram(vector, self.user)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, histogram_schema(items))
+
+    def _shares(self, users: int, config: ExperimentConfig) -> NoisedShares:
+        from client.shares import NoisedShares  # plans and accountants enter here
+
+        return NoisedShares(config, users, simulated=True)
 
     def _adapter(self, arrays: Arrays, config: ExperimentConfig) -> torch.Tensor:
         own = current(self.recommender, self.schema)

@@ -141,7 +141,7 @@ class PrivacyConfig:
     """Everything that a guarantee depends on, next to rounds and expected cohort."""
 
     unit: Literal["user", "example", "both"] = "user"
-    trust: Literal["central", "local"] = "central"
+    trust: Literal["central", "distributed", "local"] = "central"
     relation: Literal["add_remove"] = "add_remove"
     group_size: Annotated[int, Field(ge=1, le=32)] = 1  # units that epsilon covers together
     epsilon: Epsilon = math.inf
@@ -152,6 +152,9 @@ class PrivacyConfig:
     example_epsilon: Epsilon | None = None  # unit both: its example-level budget; None: epsilon
     max_participations: Count | None = None  # of one device under local noise; None: every round
     histogram_share: Fraction = 0.05  # of the budget, for the popularity histogram
+    grid_bits: Annotated[int, Field(ge=4, le=24)] = 14  # distributed: C is 2^this grid steps
+    # Distributed: devices whose noise a sum holds, as a share of the expected cohort; None: all.
+    min_survivors: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -337,6 +340,8 @@ def _check_unit(privacy: PrivacyConfig, train: TrainConfig, source: str) -> None
         raise refuse(trust, unit, "devices add noise per example; use --unit example")
     if privacy.trust == "local" and privacy.unit == "both":
         raise refuse(trust, unit, "both means examples on the device and users at the server")
+    if privacy.trust == "distributed" and privacy.unit != "user":
+        raise refuse(trust, unit, "shares of noise hide whole users' updates; use --unit user")
     if privacy.unit == "user":
         return
     if train.local_batch:

@@ -28,8 +28,9 @@ def history(plan):
         {"unit": "user"},
         {"unit": "example"},
         {"unit": "example", "trust": "local"},
+        {"unit": "user", "trust": "distributed"},
     ],
-    ids=["user", "example", "local"],
+    ids=["user", "example", "local", "distributed"],
 )
 def test_the_noise_is_for_the_group(privacy):
     one, three = (
