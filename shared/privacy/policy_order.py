@@ -45,7 +45,7 @@ def weaknesses(offered: Policy, agreed: Policy) -> list[str]:
         *_fewer("users that delta rests on", offered.users, agreed.users),
     ]
     for promise in agreed.promises:
-        found += min([broken(promise, by) for by in offered.promises], key=len)
+        found += sorted((broken(promise, by) for by in offered.promises), key=len)[0]
     # Also one that only a further promise states is one release more.
     kept, further = ([r for p in of.promises for r in p.releases] for of in (agreed, offered))
     return list(dict.fromkeys([*found, *_more_kinds(further, kept)]))

@@ -34,7 +34,12 @@ def history(plan):
 )
 def test_the_noise_is_for_the_group(privacy):
     one, three = (
-        point_config("b", privacy=privacy | {"group_size": size, "delta": 1e-3}) for size in (1, 3)
+        point_config(
+            "b",
+            federation={"rounds": 2, "popularity_start": False},
+            privacy=privacy | {"group_size": size, "delta": 1e-3},
+        )
+        for size in (1, 3)
     )
     make = device_plan if privacy.get("trust") == "local" else server_plan
     single, group = make(one, USERS), make(three, USERS)
