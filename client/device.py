@@ -34,6 +34,7 @@ from shared.privacy.units import by_example, devices_share_noise
 from shared.update import Update
 
 if TYPE_CHECKING:
+    from client.agreement import Agreement
     from client.examples import Client, ExampleTraining
     from client.shares import NoisedShares
 
@@ -85,6 +86,9 @@ class Device:
         Its own adapter is not used: every request brings the global one.
     ledger : Path, optional
         Where the device records what it spends; needed where it adds noise.
+    agreement : Agreement, optional
+        Asked before anything is computed. A real device has one; for simulated people the
+        simulation checks each round's policy once.
     simulated : bool
         Whether noise is seeded; see `client.examples.ExampleTraining`.
     """
@@ -96,6 +100,7 @@ class Device:
         recommender: Recommender,
         ledger: Path | None = None,
         *,
+        agreement: Agreement | None = None,
         simulated: bool = False,
     ) -> None:
         self.history = history
@@ -103,10 +108,16 @@ class Device:
         self.recommender = recommender
         self.schema = AdapterSchema.of(recommender)
         self._ledger = ledger
+        self._agreement = agreement
         self._simulated = simulated
 
     def train(
-        self, arrays: Arrays, round_number: int, users: int, config: ExperimentConfig
+        self,
+        arrays: Arrays,
+        round_number: int,
+        users: int,
+        config: ExperimentConfig,
+        policy: str = "",
     ) -> Update:
         """One round of local training: the delta of the adapter, clipped and noised as agreed.
 
@@ -118,13 +129,15 @@ class Device:
         users : int
             Size of the population: public.
         config : ExperimentConfig
+        policy : str
+            The signed policy that came with the request.
 
         Raises
         ------
         Declined
-            If the device's own budget does not cover the round.
+            If what was agreed, the owner's caps or the device's own budget do not cover the round.
         """
-        self._keep_agreement(config)
+        self._admit("update", round_number, users, config, policy)
         names = rule_of(config).trained(self.schema.names, round_number)
         part = self.schema.part(self._adapter(arrays, config), names)
         if by_example(config):
@@ -167,21 +180,22 @@ class Device:
             raise Declined(f"declined round {round_number}: the device's own budget is spent")
         return deltas[0]
 
-    def _keep_agreement(self, config: ExperimentConfig) -> None:
-        """A device that once agreed to noise its messages answers under no other settings.
-
-        Raises
-        ------
-        Declined
-            If its ledger was opened under other settings than these.
-        """
-        if self._simulated or self._ledger is None or not self._ledger.exists():
+    def _admit(
+        self, release: str, round_number: int, users: int, config: ExperimentConfig, policy: str
+    ) -> None:
+        if devices_share_noise(config) and not self._simulated:
+            # Alone, a message holds a small part of the noise that its sum is promised.
+            raise Declined(
+                f"declined round {round_number}: privacy.trust = distributed needs secure "
+                "aggregation, which real devices of this version do not have; use central"
+            )
+        if self._agreement is None:
             return
-        from shared.privacy.ledger import Ledger
+        from client.agreement import Ask
         from shared.privacy.policy import policy_hash
 
-        if Ledger.recover(self._ledger).header.policy != policy_hash(config):
-            raise Declined("declined: this device's ledger belongs to other settings")
+        ask = Ask(release, round_number, users, policy_hash(config), self.schema.digest, policy)
+        self._agreement.admit(ask, config)
 
     def _example_training(self, users: int, config: ExperimentConfig) -> ExampleTraining:
         from client.examples import ExampleTraining  # plans and accountants enter here
@@ -195,9 +209,16 @@ class Device:
 
     @torch.no_grad()
     def evaluate(
-        self, arrays: Arrays, phase: Phase, config: ExperimentConfig
+        self,
+        arrays: Arrays,
+        phase: Phase,
+        config: ExperimentConfig,
+        round_number: int = 0,
+        users: int = 1,
+        policy: str = "",
     ) -> tuple[int, int] | None:
         """Sampled and full rank of the held-out item; None for a user too short to be evaluated."""
+        self._admit("ranks", round_number, users, config, policy)
         case = held_out(self.history, phase)
         if case is None:
             return None
@@ -215,9 +236,9 @@ class Device:
         array: npt.NDArray[np.float32] = result[0, -1].float().cpu().numpy()
         return array
 
-    def histogram(self, users: int, config: ExperimentConfig) -> Update:
+    def histogram(self, users: int, config: ExperimentConfig, policy: str = "") -> Update:
         """The user's share of the popularity histogram, clipped and noised as agreed."""
-        self._keep_agreement(config)
+        self._admit("histogram", 0, users, config, policy)
         items = len(self.recommender.items)
         if by_example(config):
             vector = self._example_training(users, config).histogram(self._client(), items)
@@ -229,12 +250,6 @@ class Device:
         return Update(vector, 1.0, norm, histogram_schema(items))
 
     def _shares(self, users: int, config: ExperimentConfig) -> NoisedShares:
-        if not self._simulated:
-            # Alone, a message holds a small part of the noise that its sum is promised.
-            raise Declined(
-                "declined: privacy.trust = distributed needs secure aggregation, which real "
-                "devices of this version do not have; use central"
-            )
         from client.shares import NoisedShares  # plans and accountants enter here
 
         return NoisedShares(config, users, simulated=True)

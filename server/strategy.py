@@ -66,6 +66,8 @@ class PrivateFedOpt(Strategy):
         Told of every completed round.
     merge : bool
         Whether one reply may sum several clients; see `server.messages.Replies`.
+    policy : str
+        The signed policy of the point, sent with every request.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class PrivateFedOpt(Strategy):
         on_round: Callable[[RoundEntry], None],
         *,
         merge: bool,
+        policy: str,
     ) -> None:
         self.config = config
         self.schema = schema
@@ -88,6 +91,7 @@ class PrivateFedOpt(Strategy):
         self._checkpoint = checkpoint
         self._on_round = on_round
         self._merge = merge
+        self._policy = policy
         self._settings = point_settings(config)
         self._rule = rule_of(config)
         self._shares = releases.shares("update")
@@ -127,6 +131,7 @@ class PrivateFedOpt(Strategy):
             merge=self._merge,
             arrays=down,
             schema=self._trained(round_number).digest,
+            policy=self._policy,
         )
 
     def _sent(self, arrays: ArrayRecord) -> Arrays:
@@ -142,10 +147,10 @@ class PrivateFedOpt(Strategy):
         """Steps 3 to 10: combine, record, noise, average, step, keep, refactor, checkpoint."""
         round_number = self._offset + server_round
         part = self._trained(round_number)
-        checked = Replies(replies, self._cohort, self._merge)
+        checked = self._checked(replies, self._cohort, round_number)
         total = self._rule.combine(self._updates(checked, part), part.dim)
-        # Devices with a budget of their own may all have spent it: then nobody took part.
-        silent = devices_add_noise(self.config) and not checked.failures
+        # All may have declined, or gone silent as simulated devices do: then nobody took part.
+        silent = not checked.failures and (devices_add_noise(self.config) or bool(checked.declined))
         if self._cohort and not checked.answered and not silent:
             raise ProtocolError(f"round {round_number}: no update counted: {checked.failures[:1]}")
         noised = total
@@ -228,7 +233,8 @@ class PrivateFedOpt(Strategy):
         """Keep the iterate with the best validation HR@10 + NDCG@10."""
         if not self._evaluated:
             return None
-        metrics = ranking_metrics(*Replies(replies, self._evaluated, self._merge).ranks())
+        checked = self._checked(replies, self._evaluated, self._offset + server_round)
+        metrics = ranking_metrics(*checked.ranks())
         score = metrics["hr@10"] + metrics["ndcg@10"]
         if score > self.state.best_score:
             self.state.best, self.state.best_score = self.state.adapter.copy(), score
@@ -249,8 +255,12 @@ class PrivateFedOpt(Strategy):
         """Ranking metrics over `data.evaluated_users`: evaluator only, not released."""
         nodes = self._asked(grid)
         messages = self._ask_ranks(nodes, self.arrays(adapter), phase, self.state.round_number)
-        replies = Replies(grid.send_and_receive(messages), nodes, self._merge)
-        return ranking_metrics(*replies.ranks())
+        replies = grid.send_and_receive(messages)
+        checked = self._checked(replies, nodes, self.state.round_number)
+        return ranking_metrics(*checked.ranks())
+
+    def _checked(self, replies: Iterable[Message], asked: list[int], round_number: int) -> Replies:
+        return Replies(replies, asked, self._merge, round_number=round_number, policy=self._policy)
 
     def _asked(self, grid: Grid) -> list[int]:
         """The nodes whose held-out items are ranked: all of them, or evenly spread ones."""
@@ -270,6 +280,7 @@ class PrivateFedOpt(Strategy):
             arrays=self._sent(arrays),
             schema=self.schema.digest,
             phase=phase,
+            policy=self._policy,
         )
 
     def arrays(self, adapter: np.ndarray) -> ArrayRecord:

@@ -143,6 +143,7 @@ class PrivacyConfig:
     unit: Literal["user", "example", "both"] = "user"
     trust: Literal["central", "distributed", "local"] = "central"
     relation: Literal["add_remove"] = "add_remove"
+    group_size: Annotated[int, Field(ge=1, le=32)] = 1  # units that epsilon covers together
     epsilon: Epsilon = math.inf
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # None: see accountant.default_delta
     clipping_norm: Positive = 1.0  # of one user's update

@@ -76,6 +76,10 @@ MEANINGS = {
         "part, else as many as a drawn cohort has but once in 10,000 rounds"
     ),
     "privacy.relation": "neighbouring data sets differ by one unit more or less",
+    "privacy.group_size": (
+        "epsilon bounds what so many units together change, such as the people of a household, or "
+        "examples of one person; the noise is calibrated for it (privacy.md)"
+    ),
     "privacy.epsilon": "target privacy budget; `inf` trains without noise",
     "privacy.delta": "chance that the bound fails; unset: largest power of ten <= 1 / (9 users)",
     "privacy.histogram_share": "share of the budget spent on the popularity histogram",

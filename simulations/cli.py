@@ -23,6 +23,10 @@ def command(name: str) -> click.Command:
     """The command of this room with that name."""
     if name == "data":
         return typer.main.get_command(data)
+    if name == "policy":
+        from simulations.policy_commands import policy  # accountants enter here
+
+        return typer.main.get_command(policy)
     app = typer.Typer(add_completion=False)
     app.command(name)(_function(name))
     return typer.main.get_command(app)

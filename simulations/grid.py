@@ -18,7 +18,8 @@ from client.app import create_app
 from client.device import Device
 from client.messages import Request, parse, ranks_reply, update_reply
 from shared.config import ModelConfig
-from shared.errors import Declined, ProtocolError
+from shared.errors import ProtocolError
+from simulations.agreed import check_agreed
 from simulations.engine import CohortEngine
 from simulations.example_cohort import device_ledger, devices_folder
 from simulations.workbench import Workbench
@@ -124,6 +125,7 @@ class CohortGrid(VirtualGrid):
         }.get(messages[0].metadata.message_type)
         if answer is None:
             raise ProtocolError(f"message type {messages[0].metadata.message_type!r} is unknown")
+        check_agreed(request, self.engine.schema.digest)
         yield from answer(request, by_user)
 
     def _train(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
@@ -173,6 +175,7 @@ class SequentialGrid(VirtualGrid):
         self._app = create_app(self._device, evaluator=True)
 
     def _device(self, context: Context, request: Request) -> Device:
+        check_agreed(request, self.engine.schema.digest)
         user = user_of(context.node_id)
         return Device(
             self.engine.population.history(user),
@@ -186,8 +189,7 @@ class SequentialGrid(VirtualGrid):
         for message in messages:
             node = message.metadata.dst_node_id
             context = Context(_RUN_ID, node, {}, RecordDict(), {})
-            with contextlib.suppress(Declined):  # no reply, as from a node that went away
-                yield self._app(message, context)
+            yield self._app(message, context)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,16 @@ def print_outcome(results: dict[str, Any], directory: Path, console: Console | N
 def promises(results: dict[str, Any]) -> list[str]:
     """One line for each guarantee that the private points give: its unit first."""
     lines = [
-        f"{level(str(claim['unit'])).capitalize()} epsilon ({claim['relation']}, "
+        f"{level(str(claim['unit'])).capitalize()} epsilon{_together(claim)} ({claim['relation']}, "
         f"delta {claim['delta']:g}, {claim['trust']} trust)."
         for claim in private_guarantees(results)
     ]
     return list(dict.fromkeys(lines)) or ["Nothing is protected: no point is private."]
+
+
+def _together(claim: Mapping[str, Any]) -> str:
+    size = claim.get("group_size", 1)
+    return f" of groups of {size}" if size != 1 else ""
 
 
 def _table(results: dict[str, Any]) -> Table:

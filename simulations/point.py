@@ -155,11 +155,11 @@ def _spent_by_all(
 
 def _spent(record: Ledger | DeviceLedgers) -> dict[str, Any]:
     """Epsilon as the record shows it, three ways, and the record's seal."""
-    delta, relation = record.header.delta, record.header.relation
-    histories = record.histories()
+    header, histories = record.header, record.histories()
+    counted = (histories, header.delta, header.relation, header.group)
     return {
         "epsilon": record.epsilon(),
-        "epsilon_rdp": largest(epsilon_rdp, histories, delta, relation),
-        "epsilon_prv": largest(epsilon_prv, histories, delta, relation),
+        "epsilon_rdp": largest(epsilon_rdp, *counted),
+        "epsilon_prv": largest(epsilon_prv, *counted),
         "ledger": seal(record, load_or_create_signing_key()),
     }

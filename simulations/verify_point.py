@@ -136,7 +136,9 @@ def _verify_guarantee(
 def _promise(record: Record, loss: float) -> str:
     if math.isinf(loss):
         return "not private"
-    return f"{record.header.unit}, {record.header.trust}"
+    header = record.header
+    together = f" (groups of {header.group})" if header.group > 1 else ""
+    return f"{header.unit}{together}, {header.trust}"
 
 
 def _open_record(directory: Path, claim: dict[str, Any]) -> Record:
@@ -174,6 +176,7 @@ def _guarantee_reasons(record: Record, point: dict[str, Any]) -> list[str]:
     claims: list[tuple[str, Any, Any]] = [
         (name, point.get(name), getattr(header, name)) for name in words
     ]
+    claims.append(("group_size", point.get("group_size", 1), header.group))
     claims.append(("delta", number(point, "delta"), header.delta))
     claims.append(("epsilon_target", number(point, "epsilon_target"), header.budget))
     return _differences(claims)
@@ -296,11 +299,12 @@ def _epsilon_reasons(
 
 def _cross_checks(record: Record) -> tuple[float | None, float | None]:
     histories = record.histories()
-    delta, relation = record.header.delta, record.header.relation
-    if not any(steps_of(history, relation) for history in histories):
+    header = record.header
+    counted = (histories, header.delta, header.relation, header.group)
+    if not any(steps_of(history, header.relation) for history in histories):
         return 0.0, 0.0
-    rdp = largest(epsilon_rdp, histories, delta, relation)
-    return rdp, largest(epsilon_prv, histories, delta, relation)
+    rdp = largest(epsilon_rdp, *counted)
+    return rdp, largest(epsilon_prv, *counted)
 
 
 def _differences(claims: list[tuple[str, Any, Any]]) -> list[str]:

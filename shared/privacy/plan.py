@@ -62,6 +62,8 @@ class Terms:
     relation : {"add_remove"}
     adversary : str
     delta : float
+    group : int
+        How many units it covers together.
     budget : float
         Epsilon; infinity for a point that is not private.
     clip : L2Clip
@@ -83,6 +85,7 @@ class Terms:
     relation: Relation
     adversary: str
     delta: float
+    group: int
     budget: float
     clip: L2Clip
     sampling_probability: float
@@ -162,6 +165,7 @@ class Plan(Terms):
             trust=self.trust,
             adversary=self.adversary,
             delta=self.delta,
+            group=self.group,
             budget=self.budget,
             policy=policy,
         )
@@ -302,6 +306,7 @@ def _terms(
         relation=privacy.relation,
         adversary=adversary,
         delta=delta,
+        group=privacy.group_size,
         budget=privacy.epsilon if budget is None else budget,
         clip=clip,
         sampling_probability=sampling,
@@ -327,6 +332,7 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         terms.relation,
         privacy.histogram_share if has_histogram else 0.0,
         terms.histogram_sampling,
+        group=terms.group,
     )
     return Plan(**vars(terms), releases=_releases(terms, found))
 
@@ -362,6 +368,7 @@ def _shared_releases(
         terms.updates,
         histogram_sum(config, users) if wanted else None,
         config.privacy.histogram_share if wanted else 0.0,
+        terms.group,
     )
     planned = [PlannedRelease("update", update, update.event(), terms.times["update"])]
     if histogram is not None:
