@@ -25,7 +25,12 @@ class DeviceService(Protocol):
     """What a device answers; see `client.device.Device`."""
 
     def train(
-        self, arrays: Arrays, round_number: int, users: int, config: ExperimentConfig
+        self,
+        arrays: Arrays,
+        round_number: int,
+        users: int,
+        config: ExperimentConfig,
+        adapted: float = 0.0,
     ) -> Update:
         """One round of local training; the clipped update."""
         ...
@@ -38,6 +43,10 @@ class DeviceService(Protocol):
 
     def histogram(self, users: int, config: ExperimentConfig) -> Update:
         """The user's share of the popularity histogram."""
+        ...
+
+    def metrics(self, arrays: Arrays, config: ExperimentConfig) -> Update:
+        """The user's share of private metrics."""
         ...
 
 
@@ -86,7 +95,9 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     def train(message: Message, context: Context) -> Message:
         request = parse(message)
         device = connect(context, request)
-        update = device.train(request.arrays, request.round_number, request.users, request.config)
+        update = device.train(
+            request.arrays, request.round_number, request.users, request.config, request.clip
+        )
         if update.schema != request.schema:
             raise ProtocolError("the server's adapter schema is not this device's")
         return update_reply(message, update, [context.node_id])
@@ -108,6 +119,13 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     def histogram(message: Message, context: Context) -> Message:
         request = parse(message)
         update = connect(context, request).histogram(request.users, request.config)
+        return update_reply(message, update, [context.node_id])
+
+    @app.query("metrics")
+    @_discreet
+    def metrics(message: Message, context: Context) -> Message:
+        request = parse(message)  # the device refuses where no noise was agreed on
+        update = connect(context, request).metrics(request.arrays, request.config)
         return update_reply(message, update, [context.node_id])
 
     return app

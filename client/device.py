@@ -7,6 +7,7 @@ functions that the cohort engine batches.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,20 +27,48 @@ from shared.errors import Declined, ProtocolError
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
+from shared.privacy.adaptive_clip import clip_and_bits
 from shared.privacy.clipping import L2Clip
 from shared.privacy.histogram import HISTOGRAM_CLIP, histogram_schema
-from shared.privacy.units import by_example
+from shared.privacy.statistics import METRICS_SCHEMA, metric_contributions
+from shared.privacy.units import by_example, quantile_rule, releases_metrics
 from shared.update import Update
 
 if TYPE_CHECKING:
     from client.examples import Client, ExampleTraining
 
 
-def update_clip(config: ExperimentConfig) -> L2Clip | None:
-    """The clip of a whole user's update; None where none is promised to a user."""
+def update_clip(config: ExperimentConfig, adapted: float = 0.0) -> L2Clip | None:
+    """The clip of a whole user's update; None where none is promised to a user.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    adapted : float
+        The round's norm, as the request says it: counts only where the settings let it adapt.
+
+    Raises
+    ------
+    ProtocolError
+        If it adapts, and this norm is out of range.
+    """
+    if rule := quantile_rule(config):
+        return L2Clip(rule.check(adapted))
     privacy = config.privacy
     bounded = np.isfinite(privacy.epsilon) and privacy.unit != "example"
     return L2Clip(privacy.clipping_norm) if bounded else None
+
+
+def bounded(
+    deltas: torch.Tensor, config: ExperimentConfig, adapted: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clipped deltas [..., dim], and their bits [...]: 0 where the clip does not adapt."""
+    clip = update_clip(config, adapted)
+    if clip is None:
+        return deltas, deltas.new_zeros(deltas.shape[:-1])
+    if quantile_rule(config) is None:
+        return clip(deltas), deltas.new_zeros(deltas.shape[:-1])
+    return clip_and_bits(clip, deltas)
 
 
 def user_histogram(history: npt.NDArray[np.int64], items: int) -> npt.NDArray[np.float32]:
@@ -54,6 +83,28 @@ def user_histogram(history: npt.NDArray[np.int64], items: int) -> npt.NDArray[np
         counts[mine] = len(mine) ** -0.5
     clipped: npt.NDArray[np.float32] = HISTOGRAM_CLIP(torch.from_numpy(counts)).numpy()
     return clipped
+
+
+def metrics_update(ranks: Sequence[int], people: int, config: ExperimentConfig) -> Update:
+    """The sum of what so many people contribute to private metrics.
+
+    Parameters
+    ----------
+    ranks : sequence of int
+        Of the held-out items of those among them who have one.
+    people : int
+    config : ExperimentConfig
+
+    Raises
+    ------
+    ProtocolError
+        Where the settings promise no noise for it.
+    """
+    if not releases_metrics(config):
+        raise ProtocolError("no metrics were agreed on: nothing would noise them")
+    rows = metric_contributions(ranks)  # [those with a held-out item, 3]
+    largest = float(np.linalg.norm(rows.astype(np.float64), axis=1).max(initial=0.0))
+    return Update(rows.sum(axis=0), float(people), largest, METRICS_SCHEMA)
 
 
 @lru_cache(maxsize=2)
@@ -99,7 +150,12 @@ class Device:
         self._simulated = simulated
 
     def train(
-        self, arrays: Arrays, round_number: int, users: int, config: ExperimentConfig
+        self,
+        arrays: Arrays,
+        round_number: int,
+        users: int,
+        config: ExperimentConfig,
+        adapted: float = 0.0,
     ) -> Update:
         """One round of local training: the delta of the adapter, clipped and noised as agreed.
 
@@ -111,11 +167,15 @@ class Device:
         users : int
             Size of the population: public.
         config : ExperimentConfig
+        adapted : float
+            The round's clipping norm where it adapts.
 
         Raises
         ------
         Declined
             If the device's own budget does not cover the round.
+        ProtocolError
+            If the clipping norm or the adapter is none that was agreed.
         """
         self._keep_agreement(config)
         adapter = self._adapter(arrays)
@@ -123,11 +183,10 @@ class Device:
             delta = self._example_delta(adapter, round_number, users, config)
         else:
             delta = self._user_delta(adapter, round_number, config)
-        clip = update_clip(config)
-        delta = clip(delta) if clip else delta
+        delta, bits = bounded(delta, config, adapted)
         vector = delta.cpu().numpy()
         norm = float(np.linalg.norm(vector.astype(np.float64)))
-        return Update(vector, 1.0, norm, self.schema.digest)
+        return Update(vector, 1.0, norm, self.schema.digest, float(bits))
 
     def _user_delta(
         self, adapter: torch.Tensor, round_number: int, config: ExperimentConfig
@@ -215,6 +274,18 @@ class Device:
             vector = user_histogram(self.history, items)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, histogram_schema(items))
+
+    def metrics(self, arrays: Arrays, config: ExperimentConfig) -> Update:
+        """The user's share of private metrics: of the held-out validation item, never the test's.
+
+        Raises
+        ------
+        ProtocolError
+            Where the settings promise no noise for it.
+        """
+        self._keep_agreement(config)
+        ranks = self.evaluate(arrays, "validation", config)
+        return metrics_update([ranks[0]] if ranks else [], 1, config)
 
     def _adapter(self, arrays: Arrays) -> torch.Tensor:
         if set(arrays) != set(self.schema.names):

@@ -43,6 +43,8 @@ class Request:
         Digest of the adapter's schema; empty for a histogram.
     merge : bool
         Whether sums over several clients are welcome.
+    clip : float
+        This round's clipping norm under adaptive clipping; 0 where the settings fix it.
     """
 
     arrays: Arrays
@@ -52,6 +54,7 @@ class Request:
     config: ExperimentConfig
     schema: str
     merge: bool
+    clip: float
 
 
 def parse(message: Message) -> Request:
@@ -73,6 +76,7 @@ def parse(message: Message) -> Request:
             config=_settings(str(fields["settings"])),
             schema=str(fields["schema"]),
             merge=bool(fields["merge"]),
+            clip=float(cast(float, fields["clip"])),
         )
     except KeyError as error:
         raise ProtocolError(
@@ -90,7 +94,9 @@ def update_reply(request: Message, update: Update, contributors: Sequence[int]) 
     content = RecordDict(
         {
             "update": ArrayRecord({"vector": Array(np.ascontiguousarray(update.vector))}),
-            "metrics": MetricRecord({"weight": float(update.weight), "norm": float(update.norm)}),
+            "metrics": MetricRecord(
+                {name: float(getattr(update, name)) for name in ("weight", "norm", "bits")}
+            ),
             "config": ConfigRecord({"schema": update.schema, "contributors": list(contributors)}),
         }
     )

@@ -15,6 +15,7 @@ from shared.privacy.policy import canonical_json
 from shared.update import Update
 
 HISTOGRAM = "query.histogram"
+METRICS = "query.metrics"
 
 # What reading a record that a client made up can raise; ProtocolError is a ValueError.
 _MALFORMED = (KeyError, TypeError, ValueError, EOFError, OSError)
@@ -42,10 +43,12 @@ def requests(
     arrays: Arrays | None = None,
     schema: str = "",
     phase: str = "",
+    clip: float = 0.0,
 ) -> list[Message]:
     """One message per node, all sharing one content.
 
     `users` is the size of the population, which is public: a device's delta follows from it.
+    `clip` is the round's clipping norm where it adapts; 0 where the settings fix it.
     """
     fields = ConfigRecord(
         {
@@ -55,6 +58,7 @@ def requests(
             "schema": schema,
             "phase": phase,
             "merge": merge,
+            "clip": clip,
         }
     )
     content = RecordDict({"config": fields})
@@ -82,6 +86,8 @@ class Replies:
         hold data.
     answered : set of int
         The nodes whose replies counted.
+    bits : float
+        Sum of the bits of the updates that counted so far.
     """
 
     def __init__(self, replies: Iterable[Message], asked: Sequence[int], merge: bool) -> None:
@@ -90,6 +96,7 @@ class Replies:
         self._asked = set(asked)
         self.answered: set[int] = set()
         self.failures: list[str] = []
+        self.bits = 0.0
 
     def updates(self, schema: str, dim: int, clip_norm: float | None) -> Iterable[Update]:
         """Updates as they arrive, each checked for schema, size, finiteness and norm.
@@ -109,6 +116,7 @@ class Replies:
                 self.failures.append(f"refused an update: {error}")
                 continue
             self.answered |= set(members)
+            self.bits += update.bits
             yield update
 
     def ranks(self) -> tuple[list[int], list[int]]:
@@ -155,6 +163,7 @@ def _read_update(content: RecordDict) -> Update:
         float(cast(float, metrics["weight"])),
         float(cast(float, metrics["norm"])),
         str(content.config_records["config"]["schema"]),
+        float(cast(float, metrics["bits"])),
     )
 
 

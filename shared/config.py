@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from shared.config_statistics import check_statistics
 from shared.errors import ConfigError
 
 _STRICT = ConfigDict(extra="forbid")
@@ -108,6 +109,9 @@ class FederationConfig:
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
     popularity_cohort: Positive = 1.0  # expected users in it (Poisson); up to 1 a share of all
     evaluate_every: Annotated[int, Field(ge=0)] = 0  # non-private selection on validation; 0: end
+    metrics_every: Annotated[int, Field(ge=0)] = 0  # rounds between private metrics; 0: at the end
+    metrics_cohort: Positive = 1.0  # expected users in them (Poisson); up to 1 a share of all
+    select: Literal["last", "private_metric"] = "last"  # which noised iterate is released
 
     def expected_cohort(self, users: int) -> float:
         """Expected users in a round among `users`, in (0, users].
@@ -122,6 +126,10 @@ class FederationConfig:
     def expected_popularity_cohort(self, users: int) -> float:
         """Expected users in the popularity histogram; as `expected_cohort`."""
         return _expected("federation.popularity_cohort", self.popularity_cohort, users)
+
+    def expected_metrics_cohort(self, users: int) -> float:
+        """Expected users in a release of private metrics; as `expected_cohort`."""
+        return _expected("federation.metrics_cohort", self.metrics_cohort, users)
 
 
 def _expected(name: str, cohort: float, users: int) -> float:
@@ -149,6 +157,10 @@ class PrivacyConfig:
     example_epsilon: Epsilon | None = None  # unit both: its example-level budget; None: epsilon
     max_participations: Count | None = None  # of one device under local noise; None: every round
     histogram_share: Fraction = 0.05  # of the budget, for the popularity histogram
+    metrics_share: Fraction = 0.0  # of the budget, for private metrics from devices; 0: none
+    adaptive_clipping: Fraction = 0.0  # quantile of norms that the clip follows; 0: it is fixed
+    clipping_rate: Positive = 0.2  # eta, the step of the adaptive clip
+    clipping_count_noise: Positive = 0.05  # sigma_b of its count, a share of the expected cohort
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -291,6 +303,7 @@ def _check_together(config: ExperimentConfig, source: str) -> None:
         )
     _check_unit(config.privacy, config.train, source)
     _check_workers(config.engine, source)
+    check_statistics(config, source)
     hooks = config.engine.engine != "cohort" and config.privacy.unit != "user"
     if hooks and config.engine.checkpointing:
         raise ConfigError(

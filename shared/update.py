@@ -30,12 +30,15 @@ class Update:
         any clip, which no private run does, that of their sum.
     schema : str
         Hash of the adapter's tensor names and shapes.
+    bits : float
+        Sum of the users' bits of 1/2 or -1/2, under adaptive clipping; else 0.
     """
 
     vector: NDArray[np.float32]
     weight: float
     norm: float
     schema: str
+    bits: float = 0.0
 
     @classmethod
     def zero(cls, dim: int, schema: str) -> Update:
@@ -60,6 +63,7 @@ class Update:
             weight=self.weight + other.weight,
             norm=max(self.norm, other.norm),
             schema=self.schema,
+            bits=self.bits + other.bits,
         )
 
     def check(self, schema: str, dim: int, clip_norm: float | None = None) -> None:
@@ -93,6 +97,10 @@ class Update:
             raise ProtocolError("update holds numbers that are not finite")
         if not (math.isfinite(self.norm) and self.norm >= 0):
             raise ProtocolError(f"update norm = {self.norm}: expected a finite number >= 0")
+        if not abs(self.bits) <= self.weight / 2:  # also refuses NaN
+            raise ProtocolError(
+                f"update bits = {self.bits}: expected at most 1/2 for each of {self.weight:g} users"
+            )
         if clip_norm is not None:
             self._check_length(clip_norm)
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from client.device import update_clip, user_histogram
+from client.device import bounded, user_histogram
 from client.evaluate import Phase, held_out, target_ranks
 from client.gradients import check_gradients, stacked_gradients
 from client.packed import PackedGradients, last_scores, why_not_packed
@@ -73,6 +73,7 @@ class CohortEngine:
         *,
         merge: bool,
         state: Path | None = None,
+        adapted: float = 0.0,
     ) -> Iterator[tuple[list[int], Update]]:
         """Local training of a cohort.
 
@@ -86,6 +87,8 @@ class CohortEngine:
             One update per micro-batch (the sum of its users') instead of one per user.
         state : Path, optional
             Folder of the devices' own ledgers; needed where devices add noise.
+        adapted : float
+            The round's clipping norm where it adapts.
 
         Yields
         ------
@@ -96,16 +99,17 @@ class CohortEngine:
         if merge and not np.isfinite(config.privacy.epsilon) and config.train.local_steps == 1:
             yield from self._train_together(users, adapter, round_number, config)
             return
-        for members, deltas in self.deltas(users, adapter, round_number, config, state):
-            vectors = deltas.cpu().numpy()
+        digest = self.schema.digest
+        for members, free in self._unbounded(users, adapter, round_number, config, state):
+            deltas, bits = bounded(free, config, adapted)
+            vectors, bits = deltas.cpu().numpy(), bits.cpu()
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
             if merge:
-                total = deltas.sum(0).cpu().numpy()
-                digest = self.schema.digest
-                yield members, Update(total, float(len(members)), float(norms.max()), digest)
+                total, count = deltas.sum(0).cpu().numpy(), float(len(members))
+                yield members, Update(total, count, float(norms.max()), digest, float(bits.sum()))
                 continue
-            for member, vector, norm in zip(members, vectors, norms, strict=True):
-                yield [member], Update(vector, 1.0, float(norm), self.schema.digest)
+            for member, vector, norm, bit in zip(members, vectors, norms, bits, strict=True):
+                yield [member], Update(vector, 1.0, float(norm), digest, float(bit))
 
     def _train_together(
         self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
@@ -147,15 +151,25 @@ class CohortEngine:
         state: Path | None = None,
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Clipped deltas [members, dim] of a cohort, one micro-batch at a time."""
-        clip = update_clip(config)
+        for members, deltas in self._unbounded(users, adapter, round_number, config, state):
+            yield members, bounded(deltas, config)[0]
+
+    def _unbounded(
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        state: Path | None,
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """The same before the clip of a user's update, if there is one."""
         adapter = adapter.to(self.device)
         if by_example(config):
             people = ahead(self._people(users, config))
             found = self._examples.deltas(people, adapter, round_number, config, state)
         else:
             found = self._whole(users, adapter, round_number, config)
-        for members, deltas in found:
-            yield members, (clip(deltas) if clip else deltas)
+        yield from found
 
     def _whole(
         self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
