@@ -79,4 +79,5 @@ def run_files(directory: Path, name: str) -> RunFiles:
         checkpoint=directory / "points" / f"{name}.checkpoint",
         adapter=directory / "adapters" / f"{name}.safetensors",
         outcome=directory / "points" / f"{name}.outcome.json",
+        popularity=directory / "points" / f"{name}.popularity.safetensors",
     )

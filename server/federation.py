@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save
 from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
 from server.messages import HISTOGRAM, Replies, point_settings, requests
+from server.metrics import PrivateMetrics
 from server.releases import AlreadyPrivate, Releases, Releasing
 from server.sampling import PoissonSampler, node_ids
 from server.strategy import PrivateFedOpt, RoundEntry
@@ -105,8 +106,18 @@ def run_federation(
         if config.federation.popularity_start and not releases.histogram_spent:
             _start_from_popularity(grid, nodes, config, schema, state, releases, simulated)
         save_state(state, files.checkpoint)
+    seed = config.seed if simulated else None
+    metrics = PrivateMetrics(config, state, releases, len(nodes), merge=simulated, seed=seed)
     strategy = PrivateFedOpt(
-        config, schema, state, sampler, releases, files.checkpoint, on_round, merge=simulated
+        config,
+        schema,
+        state,
+        sampler,
+        releases,
+        metrics,
+        files.checkpoint,
+        on_round,
+        merge=simulated,
     )
     strategy.start(
         grid,
@@ -114,9 +125,11 @@ def run_federation(
         num_rounds=config.federation.rounds - state.round_number,
         timeout=3600,
     )
-    adapter = strategy.final_adapter()
+    adapter = strategy.finish(grid)
     _save_adapter(schema.split(adapter), point_settings(config), files.adapter)
     outcome = _outcome(config, sampler, state, schema)
+    if released := metrics.released():
+        outcome["released_metrics"] = released
     if simulated:
         outcome["validation"] = strategy.evaluate(grid, adapter, "validation")
         outcome["metrics"] = strategy.evaluate(grid, adapter, "test")
@@ -215,6 +228,7 @@ def _outcome(
         "seed": config.seed,
         "communication_bytes": {"up": state.bytes_up, "down": state.bytes_down},
         "trained_parameters": schema.dim,
+        **({"clipping_norms": state.clips} if state.clips else {}),
     }
 
 
