@@ -47,6 +47,9 @@ class RunFiles:
         The initial adapter (safetensors, named float32 tensors): fixes the schema.
     ledger, checkpoint, adapter, outcome : Path
         Written by the run; `outcome` last.
+    popularity : Path
+        The popularity histogram as it was released (safetensors, float64 `counts` [items]), of a
+        private run that starts from one.
     """
 
     initial: Path
@@ -54,6 +57,7 @@ class RunFiles:
     checkpoint: Path
     adapter: Path
     outcome: Path
+    popularity: Path
 
 
 def run_federation(
@@ -129,6 +133,8 @@ def run_federation(
     adapter = strategy.finish(grid)
     _save_adapter(schema.split(adapter), point_settings(config), files.adapter)
     outcome = _outcome(config, sampler, state, schema)
+    if releases.private and len(state.popularity):  # a release too: it may be used as it is
+        write_atomically(files.popularity, save({"counts": state.popularity}))
     if released := metrics.released():
         outcome["released_metrics"] = released
     if simulated:
@@ -206,8 +212,9 @@ def _start_from_popularity(
     silent = devices_add_noise(config) and not replies.failures
     if asked and not replies.answered and not silent:
         raise ProtocolError(f"popularity histogram: no client answered: {replies.failures[:1]}")
+    state.popularity = releases.release("histogram", total, 0)
     state.adapter[where] = popularity_bias(
-        releases.release("histogram", total, 0),
+        state.popularity,
         releases.noise_multiplier("histogram"),
         config.federation.popularity_strength,
     )

@@ -10,8 +10,10 @@ import numpy as np
 
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, ProtocolError
+from shared.privacy.device_ledgers import DeviceLedgers
 from shared.privacy.history import Step, steps_of
-from shared.privacy.ledger import LedgerEntry
+from shared.privacy.joint import is_joint
+from shared.privacy.ledger import Ledger, LedgerEntry
 from shared.privacy.statistics import estimate_metrics
 from shared.privacy.units import quantile_rule
 
@@ -19,20 +21,21 @@ _SAME = 1e-9
 
 
 def statistics_reasons(
-    entries: Sequence[LedgerEntry], claim: dict[str, Any], config: ExperimentConfig | None
+    record: Ledger | DeviceLedgers, claim: dict[str, Any], config: ExperimentConfig | None
 ) -> list[str]:
     """Where a point's released metrics or clipping norms are not what its ledger allows.
 
     Parameters
     ----------
-    entries : sequence of LedgerEntry
-        Of the server's ledger.
+    record : Ledger or DeviceLedgers
+        Devices noise neither: what they recorded must show none of it.
     claim : dict
-        The point.
+        A guarantee of a point.
     config : ExperimentConfig or None
         Its settings, where they are of use.
     """
-    return [*_metrics_reasons(entries, claim), *_clip_reasons(claim, config)]
+    entries = record.entries if isinstance(record, Ledger) else ()
+    return [*_metrics_reasons(entries, claim), *_clip_reasons(entries, claim, config)]
 
 
 def _metrics_reasons(entries: Sequence[LedgerEntry], claim: dict[str, Any]) -> list[str]:
@@ -94,10 +97,15 @@ def _close(one: dict[str, float], other: dict[str, float]) -> bool:
     )
 
 
-def _clip_reasons(claim: dict[str, Any], config: ExperimentConfig | None) -> list[str]:
+def _clip_reasons(
+    entries: Sequence[LedgerEntry], claim: dict[str, Any], config: ExperimentConfig | None
+) -> list[str]:
     if config is None:
         return []
     rule, stated = quantile_rule(config), claim.get("clipping_norms")
+    updates = [entry.event for entry in entries if entry.release == "update"]
+    if any(is_joint(event) is (rule is None) for event in updates):
+        return ["update: with bits of the clip, or without: not what the settings give"]
     if rule is None:
         return [] if stated is None else ["clipping_norms claimed, the settings fix the clip"]
     if not isinstance(stated, list) or not all(type(norm) is float for norm in stated):

@@ -132,6 +132,10 @@ class UpdateWithBits:
         if not all(parts):
             return NonPrivateDpEvent()
         both = ComposedDpEvent([GaussianDpEvent(z) for z in parts])
-        if sampling_probability == 1:
-            return both
+        # Everyone is a sample with q = 1, stated as one: accountants count both parts together.
         return PoissonSampledDpEvent(sampling_probability, both)
+
+
+def is_joint(event: DpEvent) -> bool:
+    """Whether an event is several releases of one sample, as `UpdateWithBits.event` gives."""
+    return type(event) is PoissonSampledDpEvent and type(event.event) is ComposedDpEvent

@@ -19,13 +19,21 @@ from dp_accounting import DpEvent, SelfComposedDpEvent
 
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.accountant import Calibration, calibrate, default_delta
+from shared.privacy.accountant import Calibration, Side, calibrate, default_delta
 from shared.privacy.chain import LedgerHeader
 from shared.privacy.clipping import L2Clip
 from shared.privacy.histogram import HISTOGRAM_CLIP
+from shared.privacy.joint import UpdateWithBits
 from shared.privacy.mechanism import GaussianMechanism, Mechanism
 from shared.privacy.relation import Relation
-from shared.privacy.units import devices_add_noise, example_clip, examples_per_user
+from shared.privacy.statistics import METRICS_CLIP
+from shared.privacy.units import (
+    devices_add_noise,
+    example_clip,
+    examples_per_user,
+    metrics_times,
+    quantile_rule,
+)
 
 USER_CENTRAL = (
     "anyone who sees every released adapter and the settings, but not which users were sampled; "
@@ -64,6 +72,10 @@ class Terms:
         How many updates there may be: rounds, or one device's participations.
     histogram_sampling : float
         With which a unit is in the histogram, as the accountants may count it.
+    metrics_sampling : float
+        With which a unit is in private metrics, as the accountants may count it.
+    count_noise : float
+        Standard deviation of the noise that the adaptive clip's count should have; 0 without one.
     times : dict of str to int
         How often each kind of release may happen, by the ledger's word for it.
     """
@@ -79,6 +91,8 @@ class Terms:
     steps: int
     updates: int
     histogram_sampling: float
+    metrics_sampling: float
+    count_noise: float
     times: dict[str, int]
 
 
@@ -205,15 +219,18 @@ def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
             histogram_sampling=1.0,
             updates=config.federation.rounds,
         )
+    cohort = config.federation.expected_cohort(users)
     return _terms(
         config,
         "user" if privacy.unit == "both" else privacy.unit,
         USER_CENTRAL,
         protected=users,
         clip=L2Clip(privacy.clipping_norm),
-        sampling=config.federation.expected_cohort(users) / users,
+        sampling=cohort / users,
         histogram_sampling=config.federation.expected_popularity_cohort(users) / users,
         updates=config.federation.rounds,
+        metrics_sampling=config.federation.expected_metrics_cohort(users) / users,
+        count_noise=privacy.clipping_count_noise * cohort if quantile_rule(config) else 0.0,
         trust="central",  # without a budget too: then the server sees what no one noised
     )
 
@@ -256,6 +273,8 @@ def _terms(
     sampling: float,
     histogram_sampling: float,
     updates: int,
+    metrics_sampling: float = 1.0,
+    count_noise: float = 0.0,
     trust: str | None = None,
     steps: int = 1,
     budget: float | None = None,
@@ -267,7 +286,7 @@ def _terms(
             f"privacy.delta = {delta:g}: at most 1/{protected} = {1 / protected:.2g}, one over the "
             f"{unit}s; above that, publishing one {unit} outright would be allowed"
         )
-    times = {"update": updates}
+    times = {"update": updates, "metrics": metrics_times(config)}
     if config.federation.popularity_start:
         times["histogram"] = 1
     return Terms(
@@ -282,8 +301,9 @@ def _terms(
         steps=steps,
         updates=updates,
         histogram_sampling=histogram_sampling,
-        times={"update": updates}
-        | ({"histogram": 1} if config.federation.popularity_start else {}),
+        metrics_sampling=metrics_sampling,
+        count_noise=count_noise,
+        times={kind: number for kind, number in times.items() if number},
     )
 
 
@@ -305,12 +325,25 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         terms.relation,
         privacy.histogram_share if has_histogram else 0.0,
         terms.histogram_sampling,
+        _sides(terms, privacy.metrics_share),
     )
     return Plan(**vars(terms), releases=_releases(terms, found))
 
 
+def _sides(terms: Terms, metrics_share: float) -> tuple[Side, ...]:
+    times = terms.times.get("metrics")
+    return (Side(metrics_share, terms.metrics_sampling, times),) if times else ()
+
+
+def _update(terms: Terms, noise_multiplier: float) -> GaussianMechanism | UpdateWithBits:
+    """Of one noised sum of updates; with the bits that the clip adapts by, if it does."""
+    if terms.count_noise:
+        return UpdateWithBits.of(noise_multiplier, terms.count_noise)
+    return GaussianMechanism(noise_multiplier, terms.clip)
+
+
 def _releases(terms: Terms, found: Calibration) -> tuple[PlannedRelease, ...]:
-    update = GaussianMechanism(found.noise_multiplier, terms.clip)
+    update = _update(terms, found.noise_multiplier)
     step = update.event(terms.sampling_probability)
     event = step if terms.steps == 1 else SelfComposedDpEvent(step, terms.steps)
     planned = [PlannedRelease("update", update, event, terms.times["update"])]
@@ -318,4 +351,8 @@ def _releases(terms: Terms, found: Calibration) -> tuple[PlannedRelease, ...]:
         histogram = GaussianMechanism(found.histogram_noise_multiplier or 0.0, HISTOGRAM_CLIP)
         event = histogram.event(terms.histogram_sampling)
         planned.append(PlannedRelease("histogram", histogram, event, 1))
+    if "metrics" in terms.times:
+        metrics = GaussianMechanism(found.sides[0], METRICS_CLIP)
+        event = metrics.event(terms.metrics_sampling)
+        planned.append(PlannedRelease("metrics", metrics, event, terms.times["metrics"]))
     return tuple(planned)

@@ -58,6 +58,14 @@ def releases_metrics(config: ExperimentConfig) -> bool:
     return math.isfinite(config.privacy.epsilon) and config.privacy.metrics_share > 0
 
 
+def metrics_times(config: ExperimentConfig) -> int:
+    """How often metrics are released: of the final adapter, and of iterates before the last."""
+    every, rounds = config.federation.metrics_every, config.federation.rounds
+    if not releases_metrics(config):
+        return 0
+    return 1 + ((rounds - 1) // every if every else 0)
+
+
 def update_limit(config: ExperimentConfig, adapted: float = 0.0) -> float | None:
     """The largest L2 norm that one user's update may arrive with; None if it is not bounded.
 
