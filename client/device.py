@@ -33,11 +33,17 @@ from shared.privacy.adaptive_clip import clip_and_bits
 from shared.privacy.clipping import L2Clip
 from shared.privacy.histogram import HISTOGRAM_CLIP, histogram_schema
 from shared.privacy.statistics import METRICS_SCHEMA, metric_contributions
-from shared.privacy.units import by_example, quantile_rule, releases_metrics
+from shared.privacy.units import (
+    by_example,
+    devices_share_noise,
+    quantile_rule,
+    releases_metrics,
+)
 from shared.update import Update
 
 if TYPE_CHECKING:
     from client.examples import Client, ExampleTraining
+    from client.shares import NoisedShares
 
 
 def update_clip(config: ExperimentConfig, adapted: float = 0.0) -> L2Clip | None:
@@ -192,8 +198,11 @@ class Device:
             delta = self._user_delta(part, round_number, config)
         delta, bits = bounded(delta, config, adapted)
         vector = delta.cpu().numpy()
+        if devices_share_noise(config):
+            shares = self._shares(users, config)
+            return shares.update(vector, self.user, round_number, part.schema.digest)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
-        return Update(vector, 1.0, norm, part.schema.digest, float(bits))
+        return Update(vector, 1.0, norm, part.schema.digest, bits=float(bits))
 
     def _user_delta(self, part: Part, round_number: int, config: ExperimentConfig) -> torch.Tensor:
         inputs, targets = local_batches(
@@ -278,6 +287,8 @@ class Device:
             vector = self._example_training(users, config).histogram(self._client(), items)
         else:
             vector = user_histogram(self.history, items)
+        if devices_share_noise(config):
+            return self._shares(users, config).histogram(vector, self.user)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, histogram_schema(items))
 
@@ -292,6 +303,17 @@ class Device:
         self._keep_agreement(config)
         ranks = self.evaluate(arrays, "validation", config)
         return metrics_update([ranks[0]] if ranks else [], 1, config)
+
+    def _shares(self, users: int, config: ExperimentConfig) -> NoisedShares:
+        if not self._simulated:
+            # Alone, a message holds a small part of the noise that its sum is promised.
+            raise Declined(
+                "declined: privacy.trust = distributed needs secure aggregation, which real "
+                "devices of this version do not have; use central"
+            )
+        from client.shares import NoisedShares  # plans and accountants enter here
+
+        return NoisedShares(config, users, simulated=True)
 
     def _adapter(self, arrays: Arrays, config: ExperimentConfig) -> torch.Tensor:
         own = current(self.recommender, self.schema)

@@ -95,7 +95,12 @@ def update_reply(request: Message, update: Update, contributors: Sequence[int]) 
         {
             "update": ArrayRecord({"vector": Array(np.ascontiguousarray(update.vector))}),
             "metrics": MetricRecord(
-                {name: float(getattr(update, name)) for name in ("weight", "norm", "bits")}
+                {
+                    "weight": float(update.weight),
+                    "norm": float(update.norm),
+                    "ring": update.ring,
+                    "bits": float(update.bits),
+                }
             ),
             "config": ConfigRecord({"schema": update.schema, "contributors": list(contributors)}),
         }

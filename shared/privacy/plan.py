@@ -5,6 +5,7 @@ noise they add, the ledger they keep and the budget they refuse to exceed come f
 
     unit      trust     who adds noise   what is counted
     user      central   server           every round, amplified by the Poisson-sampled cohort
+    user      distrib.  all devices      every round, not amplified: the server draws the cohort
     example   central   server           every round, not amplified by the cohort
     example   local     device           every participation, on the device's own ledger
     both      central   both             user-level at the server, example-level on the device
@@ -15,18 +16,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dp_accounting import DpEvent, SelfComposedDpEvent
-
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.accountant import Calibration, Side, calibrate, default_delta
+from shared.privacy.accountant import calibrate, default_delta
 from shared.privacy.chain import LedgerHeader
 from shared.privacy.clipping import L2Clip
-from shared.privacy.histogram import HISTOGRAM_CLIP
-from shared.privacy.joint import UpdateWithBits
-from shared.privacy.mechanism import GaussianMechanism, Mechanism
+from shared.privacy.planned import PlannedRelease, gaussian_releases, sides
 from shared.privacy.relation import Relation
-from shared.privacy.statistics import METRICS_CLIP
+from shared.privacy.shared_noise import calibrate_shares, histogram_sum, update_sum
 from shared.privacy.units import (
     devices_add_noise,
     example_clip,
@@ -49,6 +46,14 @@ EXAMPLE_LOCAL = (
 )
 
 
+USER_DISTRIBUTED = (
+    "the server and anyone who sees what it sees: every sum, every released adapter, the settings "
+    "and who takes part when, as long as at least {} are honest and add their noise and single "
+    "messages reach the server in sums only; hidden is what a person contributed, not that their "
+    "device took part"
+)
+
+
 @dataclass(frozen=True)
 class Terms:
     """One guarantee as the settings alone fix it: unit, adversary, budget, and what will count.
@@ -56,7 +61,7 @@ class Terms:
     Attributes
     ----------
     unit : {"user", "example"}
-    trust : {"central", "local"}
+    trust : {"central", "distributed", "local"}
     relation : {"add_remove"}
     adversary : str
     delta : float
@@ -94,27 +99,6 @@ class Terms:
     metrics_sampling: float
     count_noise: float
     times: dict[str, int]
-
-
-@dataclass(frozen=True)
-class PlannedRelease:
-    """One kind of release under a guarantee.
-
-    Attributes
-    ----------
-    kind : str
-        The ledger's word for it, such as "update".
-    mechanism : Mechanism
-    event : DpEvent
-        What one such release is recorded as.
-    times : int
-        How often it may happen.
-    """
-
-    kind: str
-    mechanism: Mechanism
-    event: DpEvent
-    times: int
 
 
 @dataclass(frozen=True)
@@ -179,7 +163,11 @@ def server_plan(config: ExperimentConfig, users: int) -> Plan | None:
     ConfigError
         If delta is too large for so many users, or no noise meets the budget.
     """
-    return _calibrated(server_terms(config, users), config)
+    terms = server_terms(config, users)
+    if terms is not None and terms.trust == "distributed":
+        _check_histogram(terms, config)
+        return Plan(**vars(terms), releases=_shared_releases(terms, config, users))
+    return _calibrated(terms, config)
 
 
 def device_plan(config: ExperimentConfig, users: int) -> Plan | None:
@@ -206,6 +194,18 @@ def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
     private = math.isfinite(privacy.epsilon)
     if private and privacy.trust == "local":
         return None
+    if private and privacy.trust == "distributed":
+        # The server is the adversary and draws the cohort: nothing amplifies.
+        return _terms(
+            config,
+            "user",
+            USER_DISTRIBUTED.format(_survivors(config, users)),
+            protected=users,
+            clip=L2Clip(privacy.clipping_norm),
+            sampling=1.0,
+            histogram_sampling=1.0,
+            updates=config.federation.rounds,
+        )
     if private and privacy.unit == "example":
         # One step a round on every user's examples. A sampled cohort hides users, not which of a
         # sampled user's examples counted, so it amplifies nothing here.
@@ -312,11 +312,7 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         return None
     privacy = config.privacy
     has_histogram = config.federation.popularity_start
-    if math.isfinite(terms.budget) and has_histogram and privacy.histogram_share == 0:
-        raise ConfigError(
-            "privacy.histogram_share = 0 does not go with federation.popularity_start = true: the "
-            "histogram would have no budget; change one of them"
-        )
+    _check_histogram(terms, config)
     found = calibrate(
         terms.budget,
         terms.delta,
@@ -325,34 +321,44 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         terms.relation,
         privacy.histogram_share if has_histogram else 0.0,
         terms.histogram_sampling,
-        _sides(terms, privacy.metrics_share),
+        sides(terms, privacy.metrics_share),
     )
-    return Plan(**vars(terms), releases=_releases(terms, found))
+    return Plan(**vars(terms), releases=gaussian_releases(terms, found))
 
 
-def _sides(terms: Terms, metrics_share: float) -> tuple[Side, ...]:
-    times = terms.times.get("metrics")
-    return (Side(metrics_share, terms.metrics_sampling, times),) if times else ()
+def _check_histogram(terms: Terms, config: ExperimentConfig) -> None:
+    wanted, share = config.federation.popularity_start, config.privacy.histogram_share
+    if math.isfinite(terms.budget) and wanted and share == 0:
+        raise ConfigError(
+            "privacy.histogram_share = 0 does not go with federation.popularity_start = true: the "
+            "histogram would have no budget; change one of them"
+        )
 
 
-def _update(terms: Terms, noise_multiplier: float) -> GaussianMechanism | UpdateWithBits:
-    """Of one noised sum of updates; with the bits that the clip adapts by, if it does."""
-    if terms.count_noise:
-        return UpdateWithBits.of(noise_multiplier, terms.count_noise)
-    return GaussianMechanism(noise_multiplier, terms.clip)
+def _survivors(config: ExperimentConfig, users: int) -> str:
+    """Whose noise is counted on, in words."""
+    updates = update_sum(config, users).survivors
+    words = f"{updates} of the devices in every sum"
+    if not config.federation.popularity_start:
+        return words
+    histogram = histogram_sum(config, users).survivors
+    return words if histogram == updates else f"{words} of a round and {histogram} in the histogram"
 
 
-def _releases(terms: Terms, found: Calibration) -> tuple[PlannedRelease, ...]:
-    update = _update(terms, found.noise_multiplier)
-    step = update.event(terms.sampling_probability)
-    event = step if terms.steps == 1 else SelfComposedDpEvent(step, terms.steps)
-    planned = [PlannedRelease("update", update, event, terms.times["update"])]
-    if "histogram" in terms.times:
-        histogram = GaussianMechanism(found.histogram_noise_multiplier or 0.0, HISTOGRAM_CLIP)
-        event = histogram.event(terms.histogram_sampling)
-        planned.append(PlannedRelease("histogram", histogram, event, 1))
-    if "metrics" in terms.times:
-        metrics = GaussianMechanism(found.sides[0], METRICS_CLIP)
-        event = metrics.event(terms.metrics_sampling)
-        planned.append(PlannedRelease("metrics", metrics, event, terms.times["metrics"]))
+def _shared_releases(
+    terms: Terms, config: ExperimentConfig, users: int
+) -> tuple[PlannedRelease, ...]:
+    """Of sums whose noise comes in shares."""
+    wanted = config.federation.popularity_start
+    update, histogram = calibrate_shares(
+        terms.budget,
+        terms.delta,
+        update_sum(config, users),
+        terms.updates,
+        histogram_sum(config, users) if wanted else None,
+        config.privacy.histogram_share if wanted else 0.0,
+    )
+    planned = [PlannedRelease("update", update, update.event(), terms.times["update"])]
+    if histogram is not None:
+        planned.append(PlannedRelease("histogram", histogram, histogram.event(), 1))
     return tuple(planned)

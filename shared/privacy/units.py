@@ -24,6 +24,11 @@ def devices_add_noise(config: ExperimentConfig) -> bool:
     return by_example(config) and (privacy.unit, privacy.trust) != ("example", "central")
 
 
+def devices_share_noise(config: ExperimentConfig) -> bool:
+    """Whether the noise of a sum comes in shares, one from every device in it."""
+    return math.isfinite(config.privacy.epsilon) and config.privacy.trust == "distributed"
+
+
 def examples_per_user(config: ExperimentConfig) -> int:
     """The contribution bound in examples: how many windows of one user may count."""
     return config.train.max_windows
@@ -72,7 +77,7 @@ def update_limit(config: ExperimentConfig, adapted: float = 0.0) -> float | None
     `adapted` is the round's clipping norm where it adapts.
     """
     privacy = config.privacy
-    if not math.isfinite(privacy.epsilon) or privacy.trust == "local":
+    if not math.isfinite(privacy.epsilon) or privacy.trust != "central":
         return None
     if adapted:
         return adapted
@@ -85,7 +90,7 @@ def histogram_limit(config: ExperimentConfig) -> float | None:
     """The same of one user's popularity histogram."""
     privacy = config.privacy
     private = math.isfinite(privacy.epsilon)
-    if private and privacy.trust == "local":
+    if private and privacy.trust != "central":
         return None
     by_window = private and privacy.unit == "example"
     return HISTOGRAM_CLIP.norm * (examples_per_user(config) if by_window else 1)

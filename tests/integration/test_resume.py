@@ -30,6 +30,14 @@ CASES = {
         "federation": {"rounds": 5, "metrics_every": 2, "select": "private_metric"},
         "privacy": {"adaptive_clipping": 0.5, "metrics_share": 0.3},
     },
+    "private, refactored after every round": {
+        "federation": {
+            "rounds": 5,
+            "aggregation": "fedsvd",
+            "average_last": 0.7,
+            "server_optimizer": "fedavgm",
+        }
+    },
     "not private, selected on validation": {
         "epsilon": math.inf,
         "federation": {"rounds": 5, "evaluate_every": 2},
