@@ -2,8 +2,8 @@
 
     python benchmarks/shared_noise.py [--out benchmarks/results/shared_noise.json]
 
-Epsilon is of 16 rounds over everyone at delta 1e-4, calibrated for the target, without chance. Times
-are of one thread, the median of five.
+Epsilon is of 16 rounds over everyone at delta 1e-4, calibrated for the target: no chance in it.
+Times are of one thread, the median of five.
 """
 
 from __future__ import annotations
