@@ -20,6 +20,7 @@ SIMULATE = (
     ("flag", "--unit family"),
     ("flag", "--trust blind"),
     ("flag", "--aggregation best"),
+    ("flag", "--preset local --aggregation ffa"),
     ("flag", "--engine steam"),
     ("flag", "--device tpu"),
     ("flag", "--dtype int3"),
