@@ -12,7 +12,6 @@ import typer
 
 from shared.config import ExperimentConfig, from_dict, load_toml
 from shared.errors import ConfigError
-from simulations.account_command import account
 from simulations.data_commands import data
 from simulations.lists import numbers, words
 from simulations.settings import override, preset_file
@@ -37,8 +36,6 @@ def _function(name: str) -> Callable[..., None]:
         return simulate
     if name == "verify":
         return verify
-    if name == "account":
-        return account
     from simulations import adapter_commands  # torch enters here
 
     commands: dict[str, Callable[..., None]] = {
