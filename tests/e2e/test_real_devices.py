@@ -299,3 +299,24 @@ def test_the_relay_tells_what_the_policy_is_about(model, config):
     del broken.content.config_records["config"]["policy"]
     with pytest.raises(ProtocolError, match="policy"):
         parse(broken)
+
+
+def test_a_device_that_adds_its_own_noise_heeds_its_owners_cap_too(log, tiny_bert, model, tmp_path):
+    """Its ledger is the one it keeps anyway; what is left of the agreed budget stays unspent."""
+    config = point_config(
+        tiny_bert,
+        epsilon=8.0,
+        federation={"rounds": 6, "cohort": 1.0, "popularity_start": False},
+        privacy={"unit": "example", "trust": "local", "delta": 1e-2},
+    )
+    node = Node(tmp_path, log, 0)
+    node.caps("epsilon = 4.0\n")
+    policy = agreed(config, USERS, model.digest)
+    said = [declined(node.answer(request(model, config, n, policy))) for n in range(1, 7)]
+    ledger = Ledger.open(node.state / "ledger.jsonl")
+    last = len(ledger)
+    assert 0 < last < 6
+    assert ledger.epsilon() <= 4 < 8
+    assert not any(said[:last])
+    assert all("example-level" in words and "cap of 4" in words for words in said[last:])
+    assert not (node.state / "participation.jsonl").exists()
