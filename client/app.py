@@ -31,6 +31,7 @@ class DeviceService(Protocol):
         users: int,
         config: ExperimentConfig,
         policy: str = "",
+        adapted: float = 0.0,
     ) -> Update:
         """One round of local training; the clipped update."""
         ...
@@ -49,6 +50,17 @@ class DeviceService(Protocol):
 
     def histogram(self, users: int, config: ExperimentConfig, policy: str = "") -> Update:
         """The user's share of the popularity histogram."""
+        ...
+
+    def metrics(
+        self,
+        arrays: Arrays,
+        round_number: int,
+        users: int,
+        config: ExperimentConfig,
+        policy: str = "",
+    ) -> Update:
+        """The user's share of private metrics."""
         ...
 
 
@@ -101,7 +113,12 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
         request = parse(message)
         device = connect(context, request)
         update = device.train(
-            request.arrays, request.round_number, request.users, request.config, request.policy
+            request.arrays,
+            request.round_number,
+            request.users,
+            request.config,
+            request.policy,
+            request.clip,
         )
         if update.schema != request.schema:
             raise ProtocolError("the server's adapter schema is not this device's")
@@ -132,6 +149,15 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
         request = parse(message)
         device = connect(context, request)
         update = device.histogram(request.users, request.config, request.policy)
+        return update_reply(message, update, [context.node_id])
+
+    @app.query("metrics")
+    @_discreet
+    def metrics(message: Message, context: Context) -> Message:
+        request = parse(message)  # the device refuses where no noise was agreed on
+        update = connect(context, request).metrics(
+            request.arrays, request.round_number, request.users, request.config, request.policy
+        )
         return update_reply(message, update, [context.node_id])
 
     return app

@@ -66,6 +66,8 @@ class Request:
         Digest of the adapter's schema; empty for a histogram.
     merge : bool
         Whether sums over several clients are welcome.
+    clip : float
+        This round's clipping norm under adaptive clipping; 0 where the settings fix it.
     """
 
     release: str
@@ -78,6 +80,7 @@ class Request:
     policy: str
     schema: str
     merge: bool
+    clip: float
 
 
 def parse(message: Message) -> Request:
@@ -103,6 +106,7 @@ def parse(message: Message) -> Request:
             policy=str(fields["policy"]),
             schema=str(fields["schema"]),
             merge=bool(fields["merge"]),
+            clip=float(cast(float, fields["clip"])),
         )
     except KeyError as error:
         raise ProtocolError(
@@ -136,6 +140,7 @@ def update_reply(request: Message, update: Update, contributors: Sequence[int]) 
                     "weight": float(update.weight),
                     "norm": float(update.norm),
                     "ring": update.ring,
+                    "bits": float(update.bits),
                 }
             ),
             "config": ConfigRecord({"schema": update.schema, **_about(request, contributors)}),

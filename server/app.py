@@ -84,4 +84,5 @@ def run_files(directory: Path, name: str) -> RunFiles:
         adapter=directory / "adapters" / f"{name}.safetensors",
         policy=directory / "points" / f"{name}.policy.json",
         outcome=directory / "points" / f"{name}.outcome.json",
+        popularity=directory / "points" / f"{name}.popularity.safetensors",
     )

@@ -19,6 +19,7 @@ from server.agreed import run_policy
 from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
 from server.messages import HISTOGRAM, Replies, point_settings, requests
+from server.metrics import PrivateMetrics
 from server.releases import AlreadyPrivate, Releases, Releasing
 from server.sampling import PoissonSampler, node_ids
 from server.secagg import opened
@@ -49,6 +50,9 @@ class RunFiles:
         The initial adapter (safetensors, named float32 tensors): fixes the schema.
     ledger, checkpoint, adapter, policy, outcome : Path
         Written by the run; `outcome` last.
+    popularity : Path
+        The popularity histogram as it was released (safetensors, float64 `counts` [items]), of a
+        private run that starts from one.
     """
 
     initial: Path
@@ -57,6 +61,7 @@ class RunFiles:
     adapter: Path
     policy: Path
     outcome: Path
+    popularity: Path
 
 
 def run_federation(
@@ -117,12 +122,17 @@ def run_federation(
         if config.federation.popularity_start and not releases.is_spent("histogram"):
             _start_from_popularity(grid, nodes, config, schema, state, releases, simulated, text)
         save_state(state, files.checkpoint)
+    seed = config.seed if simulated else None
+    metrics = PrivateMetrics(
+        config, state, releases, len(nodes), merge=simulated, seed=seed, policy=text
+    )
     strategy = PrivateFedOpt(
         config,
         schema,
         state,
         sampler,
         releases,
+        metrics,
         files.checkpoint,
         on_round,
         merge=simulated,
@@ -134,9 +144,13 @@ def run_federation(
         num_rounds=config.federation.rounds - state.round_number,
         timeout=3600,
     )
-    adapter = strategy.final_adapter()
+    adapter = strategy.finish(grid)
     _save_adapter(schema.split(adapter), point_settings(config), files.adapter)
     outcome = _outcome(config, sampler, state, schema)
+    if releases.private and len(state.popularity):  # a release too: it may be used as it is
+        write_atomically(files.popularity, save({"counts": state.popularity}))
+    if released := metrics.released():
+        outcome["released_metrics"] = released
     if simulated:
         outcome["validation"] = strategy.evaluate(grid, adapter, "validation")
         outcome["metrics"] = strategy.evaluate(grid, adapter, "test")
@@ -231,8 +245,9 @@ def _start_from_popularity(
             "noised the sum, so it was not opened; start anew with a smaller "
             "privacy.min_survivors"
         )
+    state.popularity = releases.release("histogram", total, 0)
     state.adapter[where] = popularity_bias(
-        releases.release("histogram", total, 0),
+        state.popularity,
         releases.noise_multiplier("histogram"),
         config.federation.popularity_strength,
     )
@@ -256,6 +271,7 @@ def _outcome(
         "seed": config.seed,
         "communication_bytes": {"up": state.bytes_up, "down": state.bytes_down},
         "trained_parameters": _ever_trained(rule_of(config), schema),
+        **({"clipping_norms": state.clips} if state.clips else {}),
     }
 
 

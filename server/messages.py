@@ -16,6 +16,7 @@ from shared.secagg.ring import Ring
 from shared.update import Update
 
 HISTOGRAM = "query.histogram"
+METRICS = "query.metrics"
 
 # What reading a record that a client made up can raise; ProtocolError is a ValueError.
 _MALFORMED = (KeyError, TypeError, ValueError, EOFError, OSError)
@@ -44,11 +45,13 @@ def requests(
     schema: str = "",
     phase: str = "",
     policy: str = "",
+    clip: float = 0.0,
 ) -> list[Message]:
     """One message per node, all sharing one content.
 
     `users` is the size of the population, which is public: a device's delta follows from it.
     `policy` is the signed one of the run: without it no real device answers.
+    `clip` is the round's clipping norm where it adapts; 0 where the settings fix it.
     """
     fields = ConfigRecord(
         {
@@ -59,6 +62,7 @@ def requests(
             "schema": schema,
             "phase": phase,
             "merge": merge,
+            "clip": clip,
         }
     )
     content = RecordDict({"config": fields})
@@ -91,6 +95,8 @@ class Replies:
         What the nodes said that do not take part: their right, not a failure.
     answered : set of int
         The nodes whose replies counted.
+    bits : float
+        Sum of the bits of the updates that counted so far.
     """
 
     def __init__(
@@ -110,6 +116,7 @@ class Replies:
         self.answered: set[int] = set()
         self.failures: list[str] = []
         self.declined: list[str] = []
+        self.bits = 0.0
 
     def updates(
         self, schema: str, dim: int, clip_norm: float | None, ring: Ring | None = None
@@ -131,6 +138,7 @@ class Replies:
                 self.failures.append(f"refused an update: {error}")
                 continue
             self.answered |= set(members)
+            self.bits += update.bits
             yield update
 
     def ranks(self) -> tuple[list[int], list[int]]:
@@ -200,6 +208,7 @@ def _read_update(content: RecordDict) -> Update:
         float(cast(float, metrics["norm"])),
         str(content.config_records["config"]["schema"]),
         int(cast(int, metrics["ring"])),
+        float(cast(float, metrics["bits"])),
     )
 
 

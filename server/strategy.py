@@ -4,10 +4,11 @@
     2. send       theta_t to S_t
     3. combine    sum over i in S_t of what each clipped (under local trust: and noised) itself
     4. record     the event in the ledger, flushed to disk, before anything is released
-    5. noise      + z C N(0, I); under local trust steps 4 and 5 happened on the devices
+    5. noise      + z C N(0, I), C of this round where it adapts (`server.clipping`);
+                  under local trust steps 4 and 5 happened on the devices
     6. average    / (q N), the expected cohort: every client weighs the same
     7. step       Flower's server optimiser, on what the round trained
-    8. keep       average of iterates; best on validation (non-private only)
+    8. keep       average of iterates; best on validation (without noise), or by a private metric
     9. refactor   the same model in the aggregation rule's coordinates: post-processing
    10. checkpoint state and ledger position, atomically
 
@@ -28,7 +29,9 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from server.checkpoint import ServerState, save
+from server.clipping import RoundClip
 from server.messages import Replies, point_settings, requests
+from server.metrics import PrivateMetrics
 from server.optimizer import SQUARES, ServerOptimizer
 from server.releases import Releasing
 from server.sampling import PoissonSampler, node_ids
@@ -60,6 +63,7 @@ class PrivateFedOpt(Strategy):
     sampler : PoissonSampler
     releases : Releasing
         Mechanisms, ledger and noise: the only way from a sum to a released one.
+    metrics : PrivateMetrics
     checkpoint : Path
         Written after every round.
     on_round : callable
@@ -77,6 +81,7 @@ class PrivateFedOpt(Strategy):
         state: ServerState,
         sampler: PoissonSampler,
         releases: Releasing,
+        metrics: PrivateMetrics,
         checkpoint: Path,
         on_round: Callable[[RoundEntry], None],
         *,
@@ -88,6 +93,8 @@ class PrivateFedOpt(Strategy):
         self.state = state
         self._sampler = sampler
         self._releases = releases
+        self._metrics = metrics
+        self._clip = RoundClip(config, state)
         self._checkpoint = checkpoint
         self._on_round = on_round
         self._merge = merge
@@ -132,6 +139,7 @@ class PrivateFedOpt(Strategy):
             arrays=down,
             schema=self._trained(round_number).digest,
             policy=self._policy,
+            clip=self._clip.adapted,
         )
 
     def _sent(self, arrays: ArrayRecord) -> Arrays:
@@ -155,8 +163,9 @@ class PrivateFedOpt(Strategy):
             raise ProtocolError(f"round {round_number}: no update counted: {checked.failures[:1]}")
         noised = total
         if self._is_noised(checked):  # else nothing was opened: the round is spent and skipped
-            noised = self._releases.release("update", total, round_number)
-            mean = noised / self._sampler.expected
+            bits, expected = checked.bits, self._sampler.expected
+            noised = self._clip.release(self._releases, total, bits, expected, round_number)
+            mean = noised / expected
             where = self.schema.places(part)
             self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean, where)
         self.state.round_number = round_number
@@ -176,7 +185,8 @@ class PrivateFedOpt(Strategy):
             "noise_norm": noise,
         }
         self.state.history.append(entry)
-        if not self._validates(round_number):  # else one checkpoint covers step and selection
+        if not (self._merge and self._measures(round_number)):
+            # Else one checkpoint covers step and selection: a simulation repeats both alike.
             save(self.state, self._checkpoint)
         self._on_round(entry)
         return self.arrays(self.state.adapter), MetricRecord({"participants": len(self._cohort)})
@@ -184,7 +194,8 @@ class PrivateFedOpt(Strategy):
     def _updates(self, checked: Replies, part: AdapterSchema) -> Iterable[Update]:
         """What the cohort sent; where noise comes in shares its sum, if enough noised it."""
         if self._shares is None:
-            return checked.updates(part.digest, part.dim, update_limit(self.config))
+            limit = update_limit(self.config, self._clip.adapted)
+            return checked.updates(part.digest, part.dim, limit)
         messages = checked.updates(part.digest, part.dim, None, self._shares.ring)
         return opened(messages, self._shares)
 
@@ -216,12 +227,17 @@ class PrivateFedOpt(Strategy):
         every = self.config.federation.evaluate_every
         return not self._releases.private and every > 0 and round_number % every == 0
 
+    def _measures(self, round_number: int) -> bool:
+        return self._validates(round_number) or self._metrics.due(round_number)
+
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Validation for selection: on non-private points only, where it costs no budget."""
+        """Exact validation on non-private points only; private metrics where they are agreed."""
         round_number = self._offset + server_round
         self._evaluated = []
+        if self._metrics.due(round_number):
+            return self._ask_metrics(grid, arrays, round_number)
         if not self._validates(round_number):
             return []
         self._evaluated = self._asked(grid)
@@ -230,23 +246,50 @@ class PrivateFedOpt(Strategy):
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Keep the iterate with the best validation HR@10 + NDCG@10."""
+        """Keep the iterate with the best validation HR@10 + NDCG@10, where that selects."""
+        if self._metrics.due(self._offset + server_round):
+            self._take_metrics(replies, self.state.adapter, self._offset + server_round)
+            return None
         if not self._evaluated:
             return None
         checked = self._checked(replies, self._evaluated, self._offset + server_round)
         metrics = ranking_metrics(*checked.ranks())
-        score = metrics["hr@10"] + metrics["ndcg@10"]
-        if score > self.state.best_score:
-            self.state.best, self.state.best_score = self.state.adapter.copy(), score
+        self._prefer(self.state.adapter, metrics["hr@10"] + metrics["ndcg@10"])
         self.state.history[-1] |= {"hr@10": metrics["hr@10"], "ndcg@10": metrics["ndcg@10"]}
         save(self.state, self._checkpoint)
         self._on_round(self.state.history[-1])
         return MetricRecord(dict(metrics))
 
+    def _prefer(self, adapter: np.ndarray, score: float) -> None:
+        if score > self.state.best_score:
+            self.state.best, self.state.best_score = adapter.copy(), score
+
+    def _ask_metrics(self, grid: Grid, arrays: ArrayRecord, round_number: int) -> list[Message]:
+        nodes, down = node_ids(grid), self._sent(arrays)
+        return self._metrics.ask(nodes, down, self.schema.digest, round_number)
+
+    def _take_metrics(
+        self, replies: Iterable[Message], adapter: np.ndarray, round_number: int
+    ) -> None:
+        score = self._metrics.take(replies, round_number)
+        if self._metrics.selects:
+            self._prefer(adapter, score)
+        self.state.ledger = self._releases.position()
+        save(self.state, self._checkpoint)
+
+    def finish(self, grid: Grid) -> np.ndarray:
+        """The released adapter [dim], privately measured where that is agreed."""
+        if self._metrics.due_at_the_end:
+            last, number = self._last(), self.config.federation.rounds
+            messages = self._ask_metrics(grid, self.arrays(last), number)
+            self._take_metrics(grid.send_and_receive(messages), last, number)
+        return self.final_adapter()
+
     def final_adapter(self) -> np.ndarray:
-        """What is released: best on validation (non-private), else averaged, else last."""
-        if self.state.best_score >= 0:
-            return self.state.best
+        """What is released: the best, where iterates were selected, else averaged, else last."""
+        return self.state.best if self.state.best_score >= 0 else self._last()
+
+    def _last(self) -> np.ndarray:
         if self.state.averaged:
             return np.asarray(self.state.average / self.state.averaged)
         return self.state.adapter

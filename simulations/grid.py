@@ -15,7 +15,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import create_app
-from client.device import Device
+from client.device import Device, metrics_update
 from client.messages import Request, parse, ranks_reply, update_reply
 from shared.config import ModelConfig
 from shared.errors import ProtocolError
@@ -122,6 +122,7 @@ class CohortGrid(VirtualGrid):
             MessageType.TRAIN: self._train,
             MessageType.EVALUATE: self._evaluate,
             "query.histogram": self._histogram,
+            "query.metrics": self._metrics,
         }.get(messages[0].metadata.message_type)
         if answer is None:
             raise ProtocolError(f"message type {messages[0].metadata.message_type!r} is unknown")
@@ -138,6 +139,7 @@ class CohortGrid(VirtualGrid):
             request.config,
             merge=request.merge,
             state=self.state,
+            adapted=request.clip,
         )
         for members, update in rounds:
             if update.schema != request.schema:
@@ -156,6 +158,13 @@ class CohortGrid(VirtualGrid):
             members, update = self.engine.histogram(users, request.config, self.state)
             if members:
                 yield update_reply(by_user[members[0]], update, _nodes(members))
+
+    def _metrics(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
+        adapter = self.engine.received(request.arrays, request.config)
+        for users in self._together(request, by_user):
+            sampled, _ = self.engine.evaluate(users, adapter, "validation", request.config)
+            update = metrics_update(sampled, len(users), request.config)
+            yield update_reply(by_user[users[0]], update, _nodes(users))
 
     def _together(self, request: Request, by_user: dict[int, Message]) -> list[list[int]]:
         """Users who share a reply: all of them, or each alone where the server wants that."""

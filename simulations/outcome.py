@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simulations.guarantees import example_epsilons, level, private_guarantees
+from simulations.report.released import released_lines
 from simulations.summary import epsilon_of, summarise
 
 _METRICS = ("hr@10", "ndcg@10", "full_hr@10", "full_ndcg@10")
@@ -22,6 +23,8 @@ def print_outcome(results: dict[str, Any], directory: Path, console: Console | N
     for line in promises(results):
         console.print(line, highlight=False, soft_wrap=True)
     console.print("Metrics are the evaluator's, not released.", highlight=False, soft_wrap=True)
+    for line in released_lines(results):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     for file in ("report.html", "curve.png", "results.json"):
         console.print(f"  {directory / file}", highlight=False, soft_wrap=True)
     console.print(f"Check it: starling verify {directory}", highlight=False, soft_wrap=True)

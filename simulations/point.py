@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from flwr.serverapp import ServerApp
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 
 from server.app import app as server_app
 from server.app import run_files
+from server.federation import RunFiles
 from server.progress import Listener, listener
 from shared.config import ExperimentConfig, dump_toml
 from shared.errors import ConfigError
@@ -25,6 +26,7 @@ from simulations.example_cohort import devices_folder
 from simulations.grid import open_grid, run_app
 from simulations.names import point_name
 from simulations.participation import check_participation
+from simulations.references import popularity_private
 from simulations.workbench import Workbench
 
 _CLAIMED = ("epsilon_target", "unit", "delta", "relation", "trust", "seed", "metrics")
@@ -59,6 +61,8 @@ def run_point(
         files = run_files(directory, name)
         _federate(bench, config, directory, on_round, app)
         outcome = read_record(files.outcome, _CLAIMED)
+        if files.popularity.exists():
+            outcome["references"] = {"popularity_private": _popularity(bench, config, files)}
         with bench.sealing:
             outcome |= _spent_by_all(config, len(bench.population), directory, outcome)
         outcome["adapter"] = f"adapters/{name}.safetensors"
@@ -128,6 +132,15 @@ def prepare(bench: Workbench, config: ExperimentConfig, directory: Path) -> dict
         "config": str(settings),
         "directory": str(directory),
         "name": name,
+    }
+
+
+def _popularity(bench: Workbench, config: ExperimentConfig, files: RunFiles) -> dict[str, Any]:
+    """How well the released histogram ranks alone."""
+    found = popularity_private(bench, config, load_file(files.popularity)["counts"])
+    return found | {
+        "computed_from": "the histogram as it was released, nothing else",
+        "metrics_status": "evaluator only, not released",
     }
 
 

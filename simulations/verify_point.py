@@ -14,11 +14,13 @@ from dp_accounting import DpEvent, SelfComposedDpEvent
 from shared.errors import ConfigError, LedgerError
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp, largest
 from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
-from shared.privacy.events import event_to_json
+from shared.privacy.events import event_from_json, event_to_json
 from shared.privacy.history import Step, steps_of
+from shared.privacy.joint import is_joint
 from shared.privacy.ledger import Ledger, is_sealed_by
 from shared.privacy.plan import Terms
 from simulations.verify_claims import guarantees_of, number, plain_file, point_words, sealed
+from simulations.verify_statistics import statistics_reasons
 from simulations.verify_terms import Expected, expected_terms, settings_give_none, settings_reasons
 
 # The accountant is deterministic; another build of its numerics may differ in the last digits.
@@ -125,6 +127,7 @@ def _verify_guarantee(
         *_guarantee_reasons(record, claim),
         *settings_reasons(record.header, claim, expected, terms),
         *_release_reasons(record, claim),
+        *statistics_reasons(record, claim, expected.config),
         *_epsilon_reasons(record, claim, loss, rdp, prv),
     ]
     if isinstance(record, DeviceLedgers) and record.devices > expected.users > 0:
@@ -217,7 +220,7 @@ def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
     if claim.get("trust") == "distributed":
         return []  # not Gaussian: compared with the settings' grid, see `verify_shares`
     update = _update_event(number(claim, "noise_multiplier"), q, steps)
-    stated = {"update": update}
+    stated = {} if _is_joint(claimed, update) else {"update": update}
     if claim.get("histogram_noise_multiplier") is not None:
         noise = number(claim, "histogram_noise_multiplier")
         stated["histogram"] = Step(noise, number(claim, "histogram_sampling"), 1).event()
@@ -228,6 +231,20 @@ def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
         for kind, event in stated.items()
         if claimed.get(kind, {}).get("event") != event_to_json(event)
     ]
+
+
+def _is_joint(claimed: dict[str, Any], update: DpEvent) -> bool:
+    """Whether update and bits together, as claimed, cost what the one number says."""
+    try:
+        event = event_from_json(claimed.get("update", {}).get("event"))
+        own, other = steps_of([(event, 1)]), steps_of([(update, 1)])
+    except ConfigError:
+        return False
+    return is_joint(event) and all(
+        math.isclose(a, b, rel_tol=1e-9)
+        for one, two in zip(own, other, strict=True)
+        for a, b in zip(one, two, strict=True)
+    )
 
 
 def _round_reasons(record: Record, claim: dict[str, Any]) -> list[str]:

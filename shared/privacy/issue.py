@@ -14,7 +14,8 @@ from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.privacy.events import event_to_json
 from shared.privacy.mechanism import Mechanism
-from shared.privacy.plan import Plan, PlannedRelease, device_plan, server_plan
+from shared.privacy.plan import Plan, device_plan, server_plan
+from shared.privacy.planned import PlannedRelease
 from shared.privacy.policy import policy_hash
 from shared.privacy.signed_policy import Policy, Promise, PromisedRelease, utc
 from shared.privacy.units import examples_per_user

@@ -16,18 +16,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dp_accounting import DpEvent, SelfComposedDpEvent
-
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.accountant import Calibration, calibrate, default_delta
+from shared.privacy.accountant import calibrate, default_delta
 from shared.privacy.chain import LedgerHeader
 from shared.privacy.clipping import L2Clip
-from shared.privacy.histogram import HISTOGRAM_CLIP
-from shared.privacy.mechanism import GaussianMechanism, Mechanism
+from shared.privacy.planned import PlannedRelease, gaussian_releases, sides
 from shared.privacy.relation import Relation
 from shared.privacy.shared_noise import calibrate_shares, histogram_sum, update_sum
-from shared.privacy.units import devices_add_noise, example_clip, examples_per_user
+from shared.privacy.units import (
+    devices_add_noise,
+    example_clip,
+    examples_per_user,
+    metrics_times,
+    quantile_rule,
+)
 
 USER_CENTRAL = (
     "anyone who sees every released adapter and the settings, but not which users were sampled; "
@@ -76,6 +79,10 @@ class Terms:
         How many updates there may be: rounds, or one device's participations.
     histogram_sampling : float
         With which a unit is in the histogram, as the accountants may count it.
+    metrics_sampling : float
+        With which a unit is in private metrics, as the accountants may count it.
+    count_noise : float
+        Standard deviation of the noise that the adaptive clip's count should have; 0 without one.
     times : dict of str to int
         How often each kind of release may happen, by the ledger's word for it.
     """
@@ -92,28 +99,9 @@ class Terms:
     steps: int
     updates: int
     histogram_sampling: float
+    metrics_sampling: float
+    count_noise: float
     times: dict[str, int]
-
-
-@dataclass(frozen=True)
-class PlannedRelease:
-    """One kind of release under a guarantee.
-
-    Attributes
-    ----------
-    kind : str
-        The ledger's word for it, such as "update".
-    mechanism : Mechanism
-    event : DpEvent
-        What one such release is recorded as.
-    times : int
-        How often it may happen.
-    """
-
-    kind: str
-    mechanism: Mechanism
-    event: DpEvent
-    times: int
 
 
 @dataclass(frozen=True)
@@ -235,15 +223,18 @@ def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
             histogram_sampling=1.0,
             updates=config.federation.rounds,
         )
+    cohort = config.federation.expected_cohort(users)
     return _terms(
         config,
         "user" if privacy.unit == "both" else privacy.unit,
         USER_CENTRAL,
         protected=users,
         clip=L2Clip(privacy.clipping_norm),
-        sampling=config.federation.expected_cohort(users) / users,
+        sampling=cohort / users,
         histogram_sampling=config.federation.expected_popularity_cohort(users) / users,
         updates=config.federation.rounds,
+        metrics_sampling=config.federation.expected_metrics_cohort(users) / users,
+        count_noise=privacy.clipping_count_noise * cohort if quantile_rule(config) else 0.0,
         trust="central",  # without a budget too: then the server sees what no one noised
     )
 
@@ -286,6 +277,8 @@ def _terms(
     sampling: float,
     histogram_sampling: float,
     updates: int,
+    metrics_sampling: float = 1.0,
+    count_noise: float = 0.0,
     trust: str | None = None,
     steps: int = 1,
     budget: float | None = None,
@@ -297,7 +290,7 @@ def _terms(
             f"privacy.delta = {delta:g}: at most 1/{protected} = {1 / protected:.2g}, one over the "
             f"{unit}s; above that, publishing one {unit} outright would be allowed"
         )
-    times = {"update": updates}
+    times = {"update": updates, "metrics": metrics_times(config)}
     if config.federation.popularity_start:
         times["histogram"] = 1
     return Terms(
@@ -313,8 +306,9 @@ def _terms(
         steps=steps,
         updates=updates,
         histogram_sampling=histogram_sampling,
-        times={"update": updates}
-        | ({"histogram": 1} if config.federation.popularity_start else {}),
+        metrics_sampling=metrics_sampling,
+        count_noise=count_noise,
+        times={kind: number for kind, number in times.items() if number},
     )
 
 
@@ -332,9 +326,10 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         terms.relation,
         privacy.histogram_share if has_histogram else 0.0,
         terms.histogram_sampling,
+        sides(terms, privacy.metrics_share),
         group=terms.group,
     )
-    return Plan(**vars(terms), releases=_releases(terms, found))
+    return Plan(**vars(terms), releases=gaussian_releases(terms, found))
 
 
 def _check_histogram(terms: Terms, config: ExperimentConfig) -> None:
@@ -373,16 +368,4 @@ def _shared_releases(
     planned = [PlannedRelease("update", update, update.event(), terms.times["update"])]
     if histogram is not None:
         planned.append(PlannedRelease("histogram", histogram, histogram.event(), 1))
-    return tuple(planned)
-
-
-def _releases(terms: Terms, found: Calibration) -> tuple[PlannedRelease, ...]:
-    update = GaussianMechanism(found.noise_multiplier, terms.clip)
-    step = update.event(terms.sampling_probability)
-    event = step if terms.steps == 1 else SelfComposedDpEvent(step, terms.steps)
-    planned = [PlannedRelease("update", update, event, terms.times["update"])]
-    if "histogram" in terms.times:
-        histogram = GaussianMechanism(found.histogram_noise_multiplier or 0.0, HISTOGRAM_CLIP)
-        event = histogram.event(terms.histogram_sampling)
-        planned.append(PlannedRelease("histogram", histogram, event, 1))
     return tuple(planned)

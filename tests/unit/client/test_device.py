@@ -129,9 +129,13 @@ def test_the_relay_passes_on_what_the_device_answers(device, engine, arrays, tin
     reply = ask(device, MessageType.TRAIN, config, digest, arrays)
     update = device.train(arrays, 3, 40, config)
     np.testing.assert_array_equal(reply.array_records["update"]["vector"].numpy(), update.vector)
-    assert dict(reply.metric_records["metrics"]) == {"weight": 1.0, "norm": update.norm}
     about = {"contributors": [2], "round": 3, "policy": policy_digest("")}
     assert dict(reply.config_records["config"]) == {"schema": digest} | about
+    assert dict(reply.metric_records["metrics"]) == {
+        "weight": 1.0,
+        "norm": update.norm,
+        "bits": 0.0,
+    }
     reply = ask(device, MessageType.EVALUATE, config, digest, arrays, "validation")
     sampled, full = device.evaluate(arrays, "validation", config)
     assert dict(reply.metric_records["metrics"]) == {"sampled": [sampled], "full": [full]}

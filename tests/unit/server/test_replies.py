@@ -221,6 +221,7 @@ def test_requests_share_their_content_and_say_everything():
         "schema": "s",
         "phase": "test",
         "merge": True,
+        "clip": 0.0,
     }
     np.testing.assert_array_equal(first.content.array_records["arrays"]["a"].numpy(), arrays["a"])
 
