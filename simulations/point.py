@@ -16,7 +16,7 @@ from shared.config import ExperimentConfig, dump_toml
 from shared.errors import ConfigError
 from shared.files import read_record, write_atomically
 from shared.model.adapter import current
-from shared.privacy.accountant import epsilon_prv, epsilon_rdp
+from shared.privacy.accountant import epsilon_prv, epsilon_rdp, largest
 from shared.privacy.device_ledgers import DeviceLedgers
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, seal
@@ -159,7 +159,7 @@ def _spent(record: Ledger | DeviceLedgers) -> dict[str, Any]:
     histories = record.histories()
     return {
         "epsilon": record.epsilon(),
-        "epsilon_rdp": max(epsilon_rdp(history, delta, relation) for history in histories),
-        "epsilon_prv": max(epsilon_prv(history, delta, relation) for history in histories),
+        "epsilon_rdp": largest(epsilon_rdp, histories, delta, relation),
+        "epsilon_prv": largest(epsilon_prv, histories, delta, relation),
         "ledger": seal(record, load_or_create_signing_key()),
     }

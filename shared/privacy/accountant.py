@@ -2,29 +2,29 @@
 
 Three accountants answer for the same history. PLD is tight and is the one that counts; RDP is a
 looser upper bound with an independent derivation; Opacus's PRV is an independent implementation
-of the tight one. All three go through `_steps`, which knows every event that may be accounted and
+of the tight one. All three go through `steps_of`, which knows every event that may be accounted and
 refuses any other, and through one translation of noise multipliers per neighbouring relation.
+
+A history with Skellam noise in it is accounted by RDP alone: it is the figure that counts there.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from dp_accounting import NeighboringRelation
 from dp_accounting.pld import PLDAccountant
-from dp_accounting.rdp import RdpAccountant
-from scipy.optimize import brentq
 
 from shared.errors import ConfigError
-from shared.privacy.history import History, Step, steps_of
+from shared.privacy.history import History, Step, Steps, steps_of
 from shared.privacy.relation import Relation
+from shared.privacy.renyi import renyi_epsilon
+from shared.privacy.search import least_noise
 
 # PLD rounds privacy losses upwards to a grid, so epsilon is an upper bound. The grid's width is
 # this share of the smallest standard deviation of a step's loss, which keeps the excess below
@@ -66,10 +66,13 @@ def default_delta(users: int) -> float:
 def epsilon(history: History, delta: float, relation: Relation = "add_remove") -> float:
     """The privacy loss of a history by privacy loss distributions: the figure that counts.
 
+    With Skellam noise in it, by Rényi divergences, as `epsilon_rdp`.
+
     Parameters
     ----------
     history : DpEvent or sequence of (DpEvent, int)
-        Gaussian and Poisson-sampled Gaussian releases, their compositions, non-private releases.
+        Gaussian and Poisson-sampled Gaussian releases (several of one sample: their composition,
+        sampled), Skellam releases, compositions of them, non-private releases.
         Noise multipliers are relative to the clipping norm.
     delta : float
         In (0, 1).
@@ -92,7 +95,10 @@ def epsilon(history: History, delta: float, relation: Relation = "add_remove") -
     Doroshenko, Ghazi, Kamath, Kumar, Manurangsi. Connect the Dots: Tighter Discrete
     Approximations of Privacy Loss Distributions. PoPETs 2022. https://arxiv.org/abs/2207.04380
     """
-    return _pld(steps_of(history, relation), _check_delta(delta), relation)
+    gaussian = _all_gaussian(steps_of(history, relation))
+    if gaussian is None:
+        return epsilon_rdp(history, delta, relation)
+    return _pld(gaussian, _check_delta(delta), relation)
 
 
 def epsilon_rdp(history: History, delta: float, relation: Relation = "add_remove") -> float:
@@ -108,29 +114,55 @@ def epsilon_rdp(history: History, delta: float, relation: Relation = "add_remove
     return _rdp(_unit_sensitivity(steps_of(history, relation), relation), _check_delta(delta))
 
 
-def epsilon_prv(history: History, delta: float, relation: Relation = "add_remove") -> float:
+def epsilon_prv(history: History, delta: float, relation: Relation = "add_remove") -> float | None:
     """The same by Opacus's accountant of privacy random variables; upper end of its interval.
 
     Parameters, returns and errors as for `epsilon`; the upper end lies at most 0.02 above the
-    exact value, plus what a relative change of 1/1000 in delta makes.
+    exact value, plus what a relative change of 1/1000 in delta makes. None for a history with
+    Skellam noise, which it does not know.
 
     References
     ----------
     Gopi, Lee, Wutschitz. Numerical Composition of Differential Privacy. NeurIPS 2021.
     https://arxiv.org/abs/2106.02848
     """
-    return _prv(_unit_sensitivity(steps_of(history, relation), relation), _check_delta(delta))
+    gaussian = _all_gaussian(_unit_sensitivity(steps_of(history, relation), relation))
+    return None if gaussian is None else _prv(gaussian, _check_delta(delta))
 
 
-@contextlib.contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+def largest(
+    cost: Callable[[History, float, Relation], float | None],
+    histories: Sequence[History],
+    delta: float,
+    relation: Relation,
+) -> float | None:
+    """What the costliest of several histories costs: those of devices with disjoint data.
+
+    Parameters
+    ----------
+    cost : callable
+        `epsilon`, `epsilon_rdp` or `epsilon_prv`.
+    histories : sequence of History
+        At least one.
+
+    Returns
+    -------
+    float or None
+        None if the accountant does not cover one of them.
+
+    References
+    ----------
+    McSherry. Privacy Integrated Queries. SIGMOD 2009. Theorem 4 (parallel composition).
+    """
+    found = [cost(history, delta, relation) for history in histories]
+    known = [value for value in found if value is not None]
+    return max(known) if len(known) == len(found) else None
+
+
+def _all_gaussian(steps: Steps) -> tuple[Step, ...] | None:
+    """The steps, if none is discrete."""
+    gaussian = tuple(step for step in steps if isinstance(step, Step))
+    return gaussian if len(gaussian) == len(steps) else None
 
 
 def _check_delta(delta: float) -> float:
@@ -139,20 +171,18 @@ def _check_delta(delta: float) -> float:
     return delta
 
 
-def _is_infinite(steps: tuple[Step, ...]) -> bool:
-    if any(z < 1e-3 for z, _, _ in steps):  # without noise or as good as
-        return True
-    return sum(times / z**2 for z, _, times in steps) > _HOPELESS
+def _is_infinite(steps: Steps) -> bool:
+    return sum(step.times * step.signal for step in steps) > _HOPELESS
 
 
-def _unit_sensitivity(steps: tuple[Step, ...], relation: Relation) -> tuple[Step, ...]:
+def _unit_sensitivity(steps: Steps, relation: Relation) -> Steps:
     """Steps for an accountant that knows add/remove only.
 
     A replaced unit moves the sum by 2 C, so the noise is worth half. PLD doubles the sensitivity
     itself when told the relation and must not be given these.
     """
-    worth = 1.0 if relation == "add_remove" else 0.5
-    return tuple(step._replace(noise_multiplier=worth * step.noise_multiplier) for step in steps)
+    distance = 1.0 if relation == "add_remove" else 2.0
+    return tuple(step.moved(distance) for step in steps)
 
 
 _PLD_RELATION = {
@@ -169,7 +199,7 @@ def _pld(steps: tuple[Step, ...], delta: float, relation: Relation) -> float:
         return 0.0
     accountant = PLDAccountant(
         neighboring_relation=_PLD_RELATION[relation],
-        value_discretization_interval=_interval(_unit_sensitivity(steps, relation)),
+        value_discretization_interval=_interval(steps, relation),
     )
     with np.errstate(all="ignore"):  # beyond an epsilon of about 700, exp overflows to infinity
         for step in steps:
@@ -178,14 +208,8 @@ def _pld(steps: tuple[Step, ...], delta: float, relation: Relation) -> float:
 
 
 @functools.lru_cache(maxsize=256)
-def _rdp(steps: tuple[Step, ...], delta: float) -> float:
-    if _is_infinite(steps):
-        return math.inf
-    accountant = RdpAccountant(neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE)
-    with _quiet("absl"):  # one warning for every order whose series is left out
-        for step in steps:
-            accountant.compose(step.event(), step.times)
-        return float(accountant.get_epsilon(delta))
+def _rdp(steps: Steps, delta: float) -> float:
+    return math.inf if _is_infinite(steps) else renyi_epsilon(steps, delta)
 
 
 @functools.lru_cache(maxsize=256)
@@ -203,8 +227,9 @@ def _prv(steps: tuple[Step, ...], delta: float) -> float:
         return float(accountant.get_epsilon(delta))
 
 
-def _interval(steps: tuple[Step, ...]) -> float:
+def _interval(steps: tuple[Step, ...], relation: Relation) -> float:
     """Width of PLD's grid, from rough moments of the steps' privacy losses."""
+    steps = _all_gaussian(_unit_sensitivity(steps, relation)) or ()
     # Releases over everyone compose into a single Gaussian; sampled ones are convolved in turn.
     smallest = min((q / z) * (math.sqrt(times) if q == 1 else 1.0) for z, q, times in steps)
     variance = sum(times * _variance(z, q) for z, q, times in steps)
@@ -303,9 +328,9 @@ def calibrate(
 
     histogram: tuple[Step, ...] = ()
     if has_histogram:
-        z_1 = _least_noise(cost(once), target_epsilon)
+        z_1 = least_noise(cost(once), target_epsilon)
         histogram = (once._replace(noise_multiplier=z_1 / math.sqrt(histogram_share)),)
-    z = _least_noise(cost(each, *histogram), target_epsilon)
+    z = least_noise(cost(each, *histogram), target_epsilon)
     return Calibration(
         noise_multiplier=z,
         histogram_noise_multiplier=histogram[0].noise_multiplier if histogram else None,
@@ -320,25 +345,3 @@ def _check_plan(target_epsilon: float, rounds: int, histogram_share: float) -> N
         raise ConfigError(f"rounds = {rounds}: expected at least 1")
     if not 0 <= histogram_share < 1:
         raise ConfigError(f"histogram share = {histogram_share}: expected a number in [0, 1)")
-
-
-def _least_noise(cost: Callable[[float], float], target: float) -> float:
-    """The least z with cost(z) <= target, to a relative 1e-5; the cost falls as z grows."""
-    tolerance = 2e-6
-
-    def excess(log_z: float) -> float:
-        return min(cost(math.exp(log_z)), 1e6) - target  # brentq needs finite numbers
-
-    low, high = math.log(0.5), math.log(2.0)
-    while excess(low) <= 0:
-        low, high = low - 1, low
-        if low < math.log(1e-2):
-            raise ConfigError(f"target epsilon = {target}: met with next to no noise; use inf")
-    while excess(high) > 0:
-        low, high = high, high + 1
-        if high > math.log(1e6):
-            raise ConfigError(f"target epsilon = {target}: too small to be accounted for")
-    found: float = brentq(excess, low, high, xtol=tolerance, rtol=1e-12)
-    while excess(found) > 0:  # brentq may end on either side
-        found += tolerance
-    return math.exp(found)

@@ -22,7 +22,10 @@ from shared.privacy.events import event_from_json, event_to_json
 from shared.privacy.policy import canonical_json
 from shared.privacy.relation import Relation, check_relation
 
-Release = Literal["histogram", "update"]
+Release = Literal["histogram", "update", "training", "metrics"]
+"""`training` is a whole run under correlated noise, counted once; its rounds are `update`s that
+cost nothing more. `metrics` are noised figures of how well the model does.
+"""
 
 _FORMAT = "starling ledger 1"
 _GENESIS = "0" * 64  # stands for the line before the first
@@ -91,7 +94,7 @@ class LedgerEntry:
         1 for the first entry.
     round : int
         Of the federation, >= 0.
-    release : {"histogram", "update"}
+    release : {"histogram", "update", "training", "metrics"}
     event : dp_accounting.DpEvent
         What was done to the data.
     """

@@ -14,7 +14,7 @@ from dp_accounting import DpEvent
 from shared.errors import LedgerError
 from shared.privacy.accountant import epsilon
 from shared.privacy.chain import LedgerEntry, LedgerHeader
-from shared.privacy.history import Step, steps_of
+from shared.privacy.history import SkellamStep, Step, Steps, steps_of
 from shared.privacy.ledger import Ledger
 
 DEVICES = "devices"  # in a run's folder; below it one folder a point
@@ -111,12 +111,12 @@ class DeviceLedgers:
         return [[(step.event(), step.times) for step in steps] for steps in self._most]
 
     @cached_property
-    def _most(self) -> list[tuple[Step, ...]]:
+    def _most(self) -> list[Steps]:
         relation = self.header.relation
-        spent: dict[tuple[Step, ...], Counter[tuple[float, float]]] = {}
+        spent: dict[Steps, Counter[Step | SkellamStep]] = {}
         for entries in self._records:
             steps = steps_of([(entry.event, 1) for entry in entries], relation)
-            spent[steps] = Counter({(z, q): times for z, q, times in steps})
+            spent[steps] = Counter({step._replace(times=1): step.times for step in steps})
         return [
             steps
             for steps, counts in spent.items()

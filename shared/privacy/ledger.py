@@ -207,7 +207,7 @@ class Ledger:
         ----------
         round : int
             >= 0.
-        release : {"histogram", "update"}
+        release : {"histogram", "update", "training", "metrics"}
         event : dp_accounting.DpEvent
 
         Raises
