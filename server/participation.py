@@ -135,9 +135,7 @@ class Participations:
 class Schedule(Protocol):
     """A proposal of who takes part; the limits hold whatever it is."""
 
-    def choose(
-        self, round_number: int, people: Sequence[int], record: Participations
-    ) -> list[int]:
+    def choose(self, round_number: int, people: Sequence[int], record: Participations) -> list[int]:
         """Positions in `people` of those to ask in a round."""
         ...
 
@@ -161,9 +159,7 @@ class LeastRecent:
         self._expected = expected
         self._seed = secrets.randbits(128) if seed is None else seed
 
-    def choose(
-        self, round_number: int, people: Sequence[int], record: Participations
-    ) -> list[int]:
+    def choose(self, round_number: int, people: Sequence[int], record: Participations) -> list[int]:
         """Positions of those to ask, in ascending order."""
         places = [i for i, one in enumerate(people) if record.may(one, round_number)]
         waiting = np.array([record.last(people[i]) for i in places])
