@@ -141,7 +141,7 @@ class ExampleTraining:
         if self._plan is None:
             return total
         source = self._budget(self._plan, client).spend_histogram()
-        noised = self._plan.histogram.release(total, source).astype(np.float32)
+        noised = self._plan.planned("histogram").mechanism.release(total, source).astype(np.float32)
         if self._config.privacy.unit != "both":
             return noised
         bounded: npt.NDArray[np.float32] = HISTOGRAM_CLIP(torch.from_numpy(noised)).numpy()
@@ -183,10 +183,8 @@ class ExampleTraining:
 
 def _noised(plan: Plan, totals: Tensor, sources: Sequence[NoiseSource]) -> Tensor:
     """Sums [clients, dim] of clipped contributions, each with its own noise."""
-    sums = totals.cpu().numpy()
-    noised = [
-        plan.update.release(total, source) for total, source in zip(sums, sources, strict=True)
-    ]
+    sums, mechanism = totals.cpu().numpy(), plan.planned("update").mechanism
+    noised = [mechanism.release(total, source) for total, source in zip(sums, sources, strict=True)]
     return torch.from_numpy(np.stack(noised)).to(totals.device, totals.dtype)
 
 

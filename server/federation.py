@@ -26,6 +26,7 @@ from shared.errors import ConfigError, LedgerError, ProtocolError
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
+from shared.privacy.events import event_to_json
 from shared.privacy.histogram import histogram_schema, popularity_bias
 from shared.privacy.plan import Plan, device_plan, server_plan
 from shared.privacy.policy import policy_hash
@@ -102,7 +103,7 @@ def run_federation(
     state = _resumed(files, releases, simulated)
     if state is None:
         state = ServerState(adapter=schema.join(arrays))
-        if config.federation.popularity_start and not releases.histogram_spent:
+        if config.federation.popularity_start and not releases.is_spent("histogram"):
             _start_from_popularity(grid, nodes, config, schema, state, releases, simulated)
         save_state(state, files.checkpoint)
     strategy = PrivateFedOpt(
@@ -193,7 +194,9 @@ def _start_from_popularity(
     if asked and not replies.answered and not silent:
         raise ProtocolError(f"popularity histogram: no client answered: {replies.failures[:1]}")
     state.adapter[where] = popularity_bias(
-        releases.histogram(total), releases.histogram_noise, config.federation.popularity_strength
+        releases.release("histogram", total, 0),
+        releases.noise_multiplier("histogram"),
+        config.federation.popularity_strength,
     )
     state.ledger = releases.position()
     state.bytes_up += len(replies.answered) * 4 * items
@@ -234,6 +237,10 @@ def _promise(plan: Plan) -> dict[str, Any]:
         "histogram_noise_multiplier": plan.histogram_noise_multiplier,
         "histogram_sampling": plan.histogram_sampling,
         "clipping_norm": plan.clip.norm,
+        "releases": {
+            planned.kind: {"event": event_to_json(planned.event), "times": planned.times}
+            for planned in plan.releases
+        },
     }
 
 

@@ -16,7 +16,6 @@ from dp_accounting import DpEvent
 
 from shared.errors import ConfigError
 from shared.privacy.ledger import Ledger
-from shared.privacy.mechanism import GaussianMechanism
 from shared.privacy.noise import NoiseSource
 from shared.privacy.plan import Plan
 
@@ -31,14 +30,12 @@ class Releasing(Protocol):
         """Whether a guarantee is promised: nothing may be chosen by looking at exact metrics."""
         ...
 
-    @property
-    def histogram_spent(self) -> bool:
-        """Whether a histogram was recorded whose release must not be repeated with fresh noise."""
+    def is_spent(self, kind: str) -> bool:
+        """Whether a release that happens once was recorded: not to be repeated with fresh noise."""
         ...
 
-    @property
-    def histogram_noise(self) -> float:
-        """Noise multiplier of the histogram, as its use as a bias needs to know it."""
+    def noise_multiplier(self, kind: str) -> float:
+        """Noise multiplier of a kind of release, as whoever uses it needs to know it."""
         ...
 
     @property
@@ -54,12 +51,18 @@ class Releasing(Protocol):
         """Whether the ledger begins with the one that had this `position`."""
         ...
 
-    def histogram(self, total: Vector) -> Vector:
-        """The popularity histogram [items] as it may be released."""
-        ...
+    def release(self, kind: str, total: Vector, round_number: int) -> Vector:
+        """A sum over people as it may be released.
 
-    def update(self, total: Vector, round_number: int) -> Vector:
-        """The sum of a round's updates [dim] as it may be released."""
+        Parameters
+        ----------
+        kind : str
+            The ledger's word for it: "update" of a round, "histogram" before the first, ...
+        total : float64 [size]
+            The sum of clipped contributions.
+        round_number : int
+            >= 0.
+        """
         ...
 
 
@@ -73,11 +76,18 @@ class AlreadyPrivate:
     """
 
     private = True
-    histogram_spent = False
     last_round = 0
 
     def __init__(self, histogram_noise: float) -> None:
-        self.histogram_noise = histogram_noise
+        self._histogram_noise = histogram_noise
+
+    def is_spent(self, kind: str) -> bool:
+        """Nothing is spent here."""
+        return False
+
+    def noise_multiplier(self, kind: str) -> float:
+        """Of the sum of what the devices noised; 0 where nobody needs to know it."""
+        return self._histogram_noise if kind == "histogram" else 0.0
 
     def position(self) -> tuple[int, str]:
         """No ledger: what the devices spent is on theirs."""
@@ -87,11 +97,7 @@ class AlreadyPrivate:
         """Whether the checkpoint was made without a ledger, too."""
         return (entries, head) == self.position()
 
-    def histogram(self, total: Vector) -> Vector:
-        """As it came."""
-        return total
-
-    def update(self, total: Vector, round_number: int) -> Vector:
+    def release(self, kind: str, total: Vector, round_number: int) -> Vector:
         """As it came."""
         return total
 
@@ -123,7 +129,6 @@ class Releases:
         self._plan = plan
         self._seed = seed
         self.private = plan.budget != float("inf")
-        self.histogram_noise = plan.histogram_noise_multiplier or 0.0
         self.ledger = self._open(policy, ledger_file)
 
     def _open(self, policy: str, file: Path) -> Ledger:
@@ -141,18 +146,20 @@ class Releases:
 
     def _admit(self, ledger: Ledger) -> None:
         """Check everything that is still to come against the budget before any of it happens."""
-        recorded = Counter(entry.release for entry in ledger.entries)
-        rounds = self._plan.updates - recorded["update"]
-        planned = [("update", self._plan.update_event(), max(rounds, 0))]
-        if self._plan.histogram_noise_multiplier is not None and not recorded["histogram"]:
-            planned.append(("histogram", self._plan.histogram_event(), 1))
-        ledger.admit(planned)
+        recorded = Counter[str](entry.release for entry in ledger.entries)
+        ledger.admit(
+            (planned.kind, planned.event, max(planned.times - recorded[planned.kind], 0))
+            for planned in self._plan.releases
+        )
 
-    @property
-    def histogram_spent(self) -> bool:
-        """Whether a histogram was recorded whose release must not be repeated with fresh noise."""
-        recorded = any(entry.release == "histogram" for entry in self.ledger.entries)
+    def is_spent(self, kind: str) -> bool:
+        """Whether a release that happens once was recorded: not to be repeated with fresh noise."""
+        recorded = any(entry.release == kind for entry in self.ledger.entries)
         return recorded and self._seed is None
+
+    def noise_multiplier(self, kind: str) -> float:
+        """Of a planned kind of release."""
+        return self._plan.planned(kind).mechanism.noise_multiplier
 
     @property
     def last_round(self) -> int:
@@ -168,27 +175,20 @@ class Releases:
         """Whether the ledger begins with the one that had this `position`."""
         return self.ledger.extends(entries, head)
 
-    def histogram(self, total: Vector) -> Vector:
-        """The popularity histogram [items], noised."""
-        event = self._plan.histogram_event()
-        return self._release("histogram", self._plan.histogram, event, total, 0)
+    def release(self, kind: str, total: Vector, round_number: int) -> Vector:
+        """The sum with its noise; on the ledger before the noise is drawn.
 
-    def update(self, total: Vector, round_number: int) -> Vector:
-        """The sum of a round's clipped updates [dim], noised."""
-        event = self._plan.update_event()
-        return self._release("update", self._plan.update, event, total, round_number)
-
-    def _release(
-        self,
-        kind: str,
-        mechanism: GaussianMechanism,
-        event: DpEvent,
-        total: Vector,
-        round_number: int,
-    ) -> Vector:
-        if not self._replayed(round_number, kind, event):
-            self.ledger.append(round_number, kind, event)  # on disk when this returns
-        return mechanism.release(total, self._noise(kind, round_number))
+        Raises
+        ------
+        ConfigError
+            For a kind that is not planned.
+        BudgetExceeded, LedgerError
+            As `Ledger.append`: nothing may be released then.
+        """
+        planned = self._plan.planned(kind)
+        if not self._replayed(round_number, kind, planned.event):
+            self.ledger.append(round_number, kind, planned.event)  # on disk when this returns
+        return planned.mechanism.release(total, self._noise(kind, round_number))
 
     def _replayed(self, round_number: int, kind: str, event: DpEvent) -> bool:
         # A simulation interrupted between ledger and checkpoint repeats the round with the same

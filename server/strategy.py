@@ -126,7 +126,7 @@ class PrivateFedOpt(Strategy):
         silent = devices_add_noise(self.config) and not checked.failures
         if self._cohort and not checked.answered and not silent:
             raise ProtocolError(f"round {round_number}: no update counted: {checked.failures[:1]}")
-        noised = self._releases.update(total, round_number)
+        noised = self._releases.release("update", total, round_number)
         mean = noised / self._sampler.expected
         self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean)
         self.state.round_number = round_number

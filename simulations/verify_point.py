@@ -176,25 +176,44 @@ def _guarantee_reasons(record: Record, point: dict[str, Any]) -> list[str]:
 
 
 def _release_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
-    """Noise, sampling and rounds as claimed must be those that the entries show."""
-    noise, steps = number(claim, "noise_multiplier"), claim.get("steps")
-    q = number(claim, "sampling_probability")
-    histogram = claim.get("histogram_noise_multiplier")
-    if histogram is None and noise == 0 and _shown(record, "histogram"):
-        histogram = 0.0  # a point without noise promises nothing of its histogram either
-    reasons = []
+    """What the entries show must be what is claimed: kinds, events, how often, rounds."""
+    claimed = claim.get("releases")
+    if not isinstance(claimed, dict) or not all(isinstance(at, dict) for at in claimed.values()):
+        return ["releases: expected an object of objects"]
+    shown = {entry.release for entries in record.records() for entry in entries}
+    reasons = _round_reasons(record, claim)
+    for kind in sorted(shown - set(claimed)):
+        reasons.append(f"the ledger shows a {kind} release that the point does not state")
+    for kind, stated in sorted(claimed.items()):
+        reasons += _event_reasons(record, kind, stated.get("event"))
+        reasons += _times_reasons(record, kind, stated.get("times"))
+    return reasons + _noise_reasons(claim, claimed)
+
+
+def _times_reasons(record: Record, kind: str, times: object) -> list[str]:
+    counts = [sum(entry.release == kind for entry in entries) for entries in record.records()]
+    if type(times) is not int or max(counts, default=0) > times:
+        return [f"{kind}: claimed {times!r} times at most, the ledger shows {max(counts)}"]
+    return []
+
+
+def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
+    """The noise that is stated in numbers must be that of the stated events."""
+    steps, q = claim.get("steps"), number(claim, "sampling_probability")
     if type(steps) is not int or not 1 <= steps < _MOST_STEPS:
         return [f"steps = {steps!r}: expected a whole number from 1 to {_MOST_STEPS}"]
-    reasons += _round_reasons(record, claim)
-    reasons += _event_reasons(record, "update", _update_event(noise, q, steps))
-    if histogram is None:
-        if _shown(record, "histogram"):
-            reasons.append("the ledger shows a histogram release that the point does not state")
-    else:
-        wanted = number({"histogram": histogram}, "histogram")
-        sampling = number(claim, "histogram_sampling")
-        reasons += _event_reasons(record, "histogram", Step(wanted, sampling, 1).event())
-    return reasons
+    update = _update_event(number(claim, "noise_multiplier"), q, steps)
+    stated = {"update": update}
+    if claim.get("histogram_noise_multiplier") is not None:
+        noise = number(claim, "histogram_noise_multiplier")
+        stated["histogram"] = Step(noise, number(claim, "histogram_sampling"), 1).event()
+    elif "histogram" in claimed:
+        return ["histogram: an event is claimed, and no noise"]
+    return [
+        f"{kind}: claimed {_words(event)} in numbers, and another event"
+        for kind, event in stated.items()
+        if claimed.get(kind, {}).get("event") != event_to_json(event)
+    ]
 
 
 def _round_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
@@ -219,13 +238,14 @@ def _update_event(noise: float, q: float, steps: int) -> DpEvent:
     return event if steps == 1 else SelfComposedDpEvent(event, steps)
 
 
-def _event_reasons(record: Record, release: str, claimed: DpEvent) -> list[str]:
+def _event_reasons(record: Record, release: str, claimed: object) -> list[str]:
     shown = _shown(record, release)
     if not shown:
         return [f"the ledger shows no {release}"]
     for event in shown:
-        if event != claimed:
-            return [f"{release}: claimed {_words(claimed)}, the ledger shows {_words(event)}"]
+        if event_to_json(event) != claimed:
+            said = json.dumps(claimed)[:200]
+            return [f"{release}: claimed {said}, the ledger shows {_words(event)}"]
     return []
 
 

@@ -90,6 +90,7 @@ def settings_reasons(
         claimed = number(claim, name)
         if not math.isclose(claimed, given, rel_tol=_SAME):  # false for NaN
             reasons.append(f"{name} = {claimed:g} claimed, the settings give {given:g}")
+    reasons += _times_reasons(claim, terms)
     if not number(claim, "rounds") <= config.federation.rounds:
         most = config.federation.rounds
         reasons.append(f"rounds = {claim.get('rounds')!r} claimed, the settings give {most}")
@@ -105,6 +106,16 @@ def settings_reasons(
             f"the ledger was opened for {header.policy[:12]}"
         )
     return reasons
+
+
+def _times_reasons(claim: dict[str, Any], terms: Terms) -> list[str]:
+    """Kinds of release, and how often each may happen."""
+    releases = claim.get("releases")
+    stated = releases if isinstance(releases, dict) else {}
+    times = {kind: at.get("times") if isinstance(at, dict) else at for kind, at in stated.items()}
+    if times != terms.times:
+        return [f"releases = {times} claimed, the settings give {terms.times}"]
+    return []
 
 
 def _stated_users(results: dict[str, Any]) -> str:

@@ -60,7 +60,7 @@ class DeviceBudget:
             self.ledger = Ledger.create(file, agreed)
 
     def spend_update(self, round_number: int) -> NoiseSource:
-        """Record one participation, and return the noise for its `plan.steps` sums.
+        """Record one participation, and return the noise for its sums.
 
         Raises
         ------
@@ -74,15 +74,17 @@ class DeviceBudget:
         return self._spend("histogram", 0)
 
     def _spend(self, release: str, round_number: int) -> NoiseSource:
-        plan = self._plan
-        event = plan.update_event() if release == "update" else plan.histogram_event()
+        plan, planned = self._plan, self._plan.of(release)
+        if planned is None:
+            raise Declined(f"declined: a {release} is not part of what was agreed")
+        event = planned.event
         # A simulated device that is asked again after a crash gives the same message again, which
         # costs nothing; on a real one the noise is fresh, and so is the cost.
         replayed = self._context is not None and self.ledger.holds(round_number, release, event)
         if not replayed:
             # Epsilon alone would let a device spend a histogram's share on one round more.
             recorded = sum(entry.release == release for entry in self.ledger.entries)
-            if recorded >= (plan.updates if release == "update" else 1):
+            if recorded >= planned.times:
                 raise Declined(f"declined round {round_number}: has taken part as often as agreed")
             try:
                 self.ledger.append(round_number, release, event)  # on disk when this returns

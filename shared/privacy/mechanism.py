@@ -1,9 +1,10 @@
-"""The Gaussian mechanism: the one place where noise is added to a sum over people."""
+"""Mechanisms: the one place where noise is added to a sum over people."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from dp_accounting import DpEvent, GaussianDpEvent, NonPrivateDpEvent, PoissonSampledDpEvent
@@ -12,6 +13,24 @@ from numpy.typing import NDArray
 from shared.errors import ConfigError, ProtocolError
 from shared.privacy.clipping import L2Clip
 from shared.privacy.noise import Normals
+
+
+class Mechanism(Protocol):
+    """What releases a sum of clipped contributions."""
+
+    @property
+    def noise_multiplier(self) -> float:
+        """Standard deviation of the noise over the clipping norm; 0 adds none."""
+        ...
+
+    @property
+    def clip(self) -> L2Clip:
+        """The clip that every contribution to the sum went through."""
+        ...
+
+    def release(self, total: NDArray[np.floating], source: NoiseSource) -> NDArray[np.float64]:
+        """The noised sum [dim]. Write the event to the ledger first."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from dp_accounting import DpEvent, SelfComposedDpEvent
 
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.accountant import calibrate, default_delta
+from shared.privacy.accountant import Calibration, calibrate, default_delta
 from shared.privacy.chain import LedgerHeader
 from shared.privacy.clipping import L2Clip
 from shared.privacy.histogram import HISTOGRAM_CLIP
-from shared.privacy.mechanism import GaussianMechanism
+from shared.privacy.mechanism import GaussianMechanism, Mechanism
 from shared.privacy.relation import Relation
 from shared.privacy.units import devices_add_noise, example_clip, examples_per_user
 
@@ -64,6 +64,8 @@ class Terms:
         How many updates there may be: rounds, or one device's participations.
     histogram_sampling : float
         With which a unit is in the histogram, as the accountants may count it.
+    times : dict of str to int
+        How often each kind of release may happen, by the ledger's word for it.
     """
 
     unit: str
@@ -77,6 +79,28 @@ class Terms:
     steps: int
     updates: int
     histogram_sampling: float
+    times: dict[str, int]
+
+
+@dataclass(frozen=True)
+class PlannedRelease:
+    """One kind of release under a guarantee.
+
+    Attributes
+    ----------
+    kind : str
+        The ledger's word for it, such as "update".
+    mechanism : Mechanism
+    event : DpEvent
+        What one such release is recorded as.
+    times : int
+        How often it may happen.
+    """
+
+    kind: str
+    mechanism: Mechanism
+    event: DpEvent
+    times: int
 
 
 @dataclass(frozen=True)
@@ -85,33 +109,40 @@ class Plan(Terms):
 
     Attributes
     ----------
-    noise_multiplier : float
-        z of each noised sum; 0 without a budget.
-    histogram_noise_multiplier : float or None
-        None if there is no histogram.
+    releases : tuple of PlannedRelease
+        One of each kind.
     """
 
-    noise_multiplier: float
-    histogram_noise_multiplier: float | None
+    releases: tuple[PlannedRelease, ...]
+
+    def of(self, kind: str) -> PlannedRelease | None:
+        """The planned release of a kind; None if there is none."""
+        return next((planned for planned in self.releases if planned.kind == kind), None)
+
+    def planned(self, kind: str) -> PlannedRelease:
+        """As `of`, where there must be one.
+
+        Raises
+        ------
+        ConfigError
+            For a kind that is not planned.
+        """
+        planned = self.of(kind)
+        if planned is None:
+            raise ConfigError(f"release {kind!r}: not planned under these settings")
+        return planned
 
     @property
-    def update(self) -> GaussianMechanism:
-        """The mechanism of one noised sum."""
-        return GaussianMechanism(self.noise_multiplier, self.clip)
+    def noise_multiplier(self) -> float:
+        """z of each noised sum of updates; 0 without a budget."""
+        update = self.of("update")
+        return update.mechanism.noise_multiplier if update else 0.0
 
     @property
-    def histogram(self) -> GaussianMechanism:
-        """The mechanism of the popularity histogram."""
-        return GaussianMechanism(self.histogram_noise_multiplier or 0.0, HISTOGRAM_CLIP)
-
-    def update_event(self) -> DpEvent:
-        """What one update costs: `steps` noised sums."""
-        event = self.update.event(self.sampling_probability)
-        return event if self.steps == 1 else SelfComposedDpEvent(event, self.steps)
-
-    def histogram_event(self) -> DpEvent:
-        """What the histogram costs."""
-        return self.histogram.event(self.histogram_sampling)
+    def histogram_noise_multiplier(self) -> float | None:
+        """z of the popularity histogram; None if there is none."""
+        histogram = self.of("histogram")
+        return histogram.mechanism.noise_multiplier if histogram else None
 
     def header(self, policy: str) -> LedgerHeader:
         """The first line of this guarantee's ledger, under settings of that hash."""
@@ -236,6 +267,9 @@ def _terms(
             f"privacy.delta = {delta:g}: at most 1/{protected} = {1 / protected:.2g}, one over the "
             f"{unit}s; above that, publishing one {unit} outright would be allowed"
         )
+    times = {"update": updates}
+    if config.federation.popularity_start:
+        times["histogram"] = 1
     return Terms(
         unit=unit,
         trust=trust or privacy.trust,
@@ -248,6 +282,8 @@ def _terms(
         steps=steps,
         updates=updates,
         histogram_sampling=histogram_sampling,
+        times={"update": updates}
+        | ({"histogram": 1} if config.federation.popularity_start else {}),
     )
 
 
@@ -270,8 +306,16 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         privacy.histogram_share if has_histogram else 0.0,
         terms.histogram_sampling,
     )
-    return Plan(
-        **vars(terms),
-        noise_multiplier=found.noise_multiplier,
-        histogram_noise_multiplier=found.histogram_noise_multiplier,
-    )
+    return Plan(**vars(terms), releases=_releases(terms, found))
+
+
+def _releases(terms: Terms, found: Calibration) -> tuple[PlannedRelease, ...]:
+    update = GaussianMechanism(found.noise_multiplier, terms.clip)
+    step = update.event(terms.sampling_probability)
+    event = step if terms.steps == 1 else SelfComposedDpEvent(step, terms.steps)
+    planned = [PlannedRelease("update", update, event, terms.times["update"])]
+    if "histogram" in terms.times:
+        histogram = GaussianMechanism(found.histogram_noise_multiplier or 0.0, HISTOGRAM_CLIP)
+        event = histogram.event(terms.histogram_sampling)
+        planned.append(PlannedRelease("histogram", histogram, event, 1))
+    return tuple(planned)

@@ -91,15 +91,15 @@ def before_the_first_checkpoint(grid, config, folder, patch):
 
 def between_ledger_and_noise(grid, config, folder, patch):
     """Round 2 is on record but nothing was released."""
-    append = Releases._release
+    release = Releases.release
 
-    def failing(self, kind, mechanism, event, total, round_number):
+    def failing(self, kind, total, round_number):
         if round_number == 2:
-            self.ledger.append(round_number, kind, event)
+            self.ledger.append(round_number, kind, self._plan.planned(kind).event)
             raise Crash
-        return append(self, kind, mechanism, event, total, round_number)
+        return release(self, kind, total, round_number)
 
-    patch.setattr(Releases, "_release", failing)
+    patch.setattr(Releases, "release", failing)
     run_federation(grid, config, prepare(folder, grid.engine), simulated=True)
 
 

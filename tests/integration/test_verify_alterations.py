@@ -216,7 +216,21 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "adversary missing": (without("adversary"), "adversary = None claimed"),
     "noise": (claim(noise_multiplier=3.0), "update: claimed"),
     "histogram noise": (claim(histogram_noise_multiplier=9.0), "histogram: claimed"),
-    "histogram hidden": (claim(histogram_noise_multiplier=None), "does not state"),
+    "histogram hidden": (
+        claim(histogram_noise_multiplier=None),
+        "an event is claimed, and",
+    ),
+    "releases missing": (without("releases"), "expected an object of objects"),
+    "releases hidden": (claim(releases={}), "shows a histogram release that the point does not"),
+    "releases odd": (claim(releases={"update": 1}), "expected an object of objects"),
+    "release invented": (
+        claim(releases={"metrics": {"event": {}, "times": 1}}),
+        "the ledger shows no metrics",
+    ),
+    "more often than planned": (
+        claim(releases={"update": {"event": {}, "times": 1}}),
+        "update: claimed 1 times at most",
+    ),
     "sampling": (claim(sampling_probability=0.01), "update: claimed"),
     "rounds": (claim(rounds=5), "rounds = 5 claimed"),
     "seed": (claim(seed=9), "policy"),

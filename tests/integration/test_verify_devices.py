@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
 
 from shared.config import DataConfig
 from shared.privacy.budget import DeviceBudget
@@ -83,7 +84,7 @@ def participation_over_the_limit(run: Path) -> None:
         path.unlink()
     guard = budget(run, 0, budget=9.0)
     guard.spend_histogram()
-    event = device_plan(LOCAL.at_epsilon(2.0, 0), USERS).update_event()
+    event = device_plan(LOCAL.at_epsilon(2.0, 0), USERS).planned("update").event
     for number in (1, 2, 3, 4):  # past the guard, which would decline the fourth
         guard.ledger.append(number, "update", event)
     sealed_again(run)
@@ -96,7 +97,11 @@ def round_after_the_last(run: Path) -> None:
 
 def less_noise_on_one_device(run: Path) -> None:
     device(run, 10).unlink()
-    budget(run, 10, noise_multiplier=3.0).spend_update(1)
+    own = device_plan(LOCAL.at_epsilon(2.0, 0), USERS)
+    assert own is not None
+    update = own.planned("update")
+    less = SelfComposedDpEvent(PoissonSampledDpEvent(0.5, GaussianDpEvent(3.0)), 2)
+    budget(run, 10, releases=(replace(update, event=less),)).spend_update(1)
     sealed_again(run)
 
 
@@ -211,7 +216,21 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "noise": (claim(noise_multiplier=3.0), "update: claimed"),
     "sampling": (claim(sampling_probability=0.1), "sampling_probability = 0.1 claimed"),
     "histogram sampling": (claim(histogram_sampling=0.1), "histogram_sampling = 0.1 claimed"),
-    "histogram hidden": (claim(histogram_noise_multiplier=None), "does not state"),
+    "histogram hidden": (
+        claim(histogram_noise_multiplier=None),
+        "an event is claimed, and",
+    ),
+    "releases missing": (without("releases"), "expected an object of objects"),
+    "releases hidden": (claim(releases={}), "shows a histogram release that the point does not"),
+    "releases odd": (claim(releases={"update": 1}), "expected an object of objects"),
+    "release invented": (
+        claim(releases={"metrics": {"event": {}, "times": 1}}),
+        "the ledger shows no metrics",
+    ),
+    "more often than planned": (
+        claim(releases={"update": {"event": {}, "times": 1}}),
+        "update: claimed 1 times at most",
+    ),
     "epsilon by RDP": (claim(epsilon_rdp="low"), "epsilon_rdp = low claimed"),
     "another epsilon": (claim(epsilon_user=0.1), "points[0].epsilon_user: an epsilon that no"),
     "a second claim": (claim(example={"epsilon": 0.1}), "the settings give no such guarantee"),

@@ -71,17 +71,16 @@ def federate(folder: Path, grid, config: ExperimentConfig, monkeypatch, **argume
     run = Run(folder, {})
 
     def recording(release):
-        def spy(self, total, *rest):
+        def spy(self, kind, total, round_number):
             run.totals.append(total.copy())
-            return release(self, total, *rest)
+            return release(self, kind, total, round_number)
 
         return spy
 
     files = prepare(folder, grid.engine)
     with monkeypatch.context() as patch:
         for kind in (Releases, AlreadyPrivate):
-            for name in ("histogram", "update"):
-                patch.setattr(kind, name, recording(getattr(kind, name)))
+            patch.setattr(kind, "release", recording(kind.release))
         run.outcome = run_federation(grid, config, files, simulated=True, **arguments)
     return run
 

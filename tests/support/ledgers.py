@@ -21,6 +21,7 @@ from shared.privacy.accountant import calibrate
 from shared.privacy.budget import DeviceBudget
 from shared.privacy.clipping import L2Clip
 from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
+from shared.privacy.events import event_to_json
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, LedgerHeader, seal
 from shared.privacy.mechanism import GaussianMechanism
@@ -80,10 +81,12 @@ def write_point(
     config = EXPERIMENT.at_epsilon(target, seed)
     found = calibrate(target, delta, len(rounds), Q, histogram_share=0.2)
     noise, histogram_noise = found.noise_multiplier, found.histogram_noise_multiplier or 0.0
+    histogram = GaussianMechanism(histogram_noise, L2Clip(1.0)).event(1.0)
+    update = GaussianMechanism(noise, L2Clip(0.5)).event(Q)
     ledger = Ledger.create(folder / ledger_file(target, seed), header(config, delta))
-    ledger.append(0, "histogram", GaussianMechanism(histogram_noise, L2Clip(1.0)).event(1.0))
+    ledger.append(0, "histogram", histogram)
     for number in rounds:
-        ledger.append(number, "update", GaussianMechanism(noise, L2Clip(0.5)).event(Q))
+        ledger.append(number, "update", update)
     return {
         "epsilon_target": target,
         "epsilon": ledger.epsilon(),
@@ -101,6 +104,10 @@ def write_point(
         "histogram_sampling": 1.0,
         "cohort": COHORT,
         "clipping_norm": 0.5,
+        "releases": {
+            "update": {"event": event_to_json(update), "times": ROUNDS},
+            "histogram": {"event": event_to_json(histogram), "times": 1},
+        },
         "seed": seed,
         "metrics": {"hr@10": 0.4 + 0.1 * seed, "hr@10_se": 0.01, "users": USERS},
         "ledger": seal(ledger, key),
@@ -128,9 +135,9 @@ def write_server(folder: Path, config: ExperimentConfig, plan: Plan) -> Ledger:
     """The server's ledger of a whole run."""
     path = folder / ledger_file(config.privacy.epsilon, config.seed)
     ledger = Ledger.create(path, plan.header(policy_hash(config)))
-    ledger.append(0, "histogram", plan.histogram_event())
+    ledger.append(0, "histogram", plan.planned("histogram").event)
     for number in range(1, plan.updates + 1):
-        ledger.append(number, "update", plan.update_event())
+        ledger.append(number, "update", plan.planned("update").event)
     return ledger
 
 
@@ -154,6 +161,9 @@ def _claim(plan: Plan, record: Ledger | DeviceLedgers, key: Ed25519PrivateKey) -
     names += ("sampling_probability", "steps", "updates", "histogram_noise_multiplier")
     stated = {name: getattr(plan, name) for name in (*names, "histogram_sampling")}
     found = {"epsilon_target": plan.budget, "clipping_norm": plan.clip.norm}
+    found["releases"] = {
+        at.kind: {"event": event_to_json(at.event), "times": at.times} for at in plan.releases
+    }
     return stated | found | {"epsilon": record.epsilon(), "ledger": seal(record, key)}
 
 
@@ -229,4 +239,6 @@ def rewrite(run: Path, key: Ed25519PrivateKey | None) -> None:
     if key is not None:
         claims = {"noise_multiplier": z, "epsilon": new.epsilon(), "ledger": seal(new, key)}
         point.update(claims)
+        event = event_to_json(GaussianMechanism(z, L2Clip(1.0)).event(Q))
+        point["releases"]["update"]["event"] = event
         save(run, results)

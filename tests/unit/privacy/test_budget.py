@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from dp_accounting import SelfComposedDpEvent
 
 from shared.config import from_dict
 from shared.errors import ConfigError, Declined, LedgerError
@@ -16,6 +17,9 @@ PRIVACY = {"unit": "example", "trust": "local", "epsilon": 2.0, "max_participati
 CONFIG = from_dict({"federation": {"rounds": 20}, "train": {"local_steps": 2}, "privacy": PRIVACY})
 PLAN = device_plan(CONFIG, 100)
 SIMULATED = (7, "anna")
+
+
+STEP = PLAN.planned("update").event.event  # one of its local steps
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def test_participations_add_up_over_restarts_until_the_device_declines(file):
         (8, "update"),
         (9, "update"),
     ]
-    events = [(PLAN.histogram_event(), 1), (PLAN.update_event(), 3)]
+    events = [(PLAN.planned("histogram").event, 1), (PLAN.planned("update").event, 3)]
     assert spent.epsilon() == epsilon(events, PLAN.delta) == pytest.approx(2.0, rel=1e-3)
     before = file.read_bytes()
     with pytest.raises(Declined, match=r"declined round 10: has taken part as often") as caught:
@@ -60,7 +64,7 @@ def test_what_a_histogram_would_have_cost_buys_no_further_round(file):
 
 def test_a_budget_beyond_the_agreed_releases_is_declined_by_epsilon(file):
     spender = opened(file)
-    spender.ledger.append(1, "update", replace(PLAN, steps=6).update_event())
+    spender.ledger.append(1, "update", SelfComposedDpEvent(STEP, 6))
     with pytest.raises(Declined, match=r"declined round 2: .*epsilon 2 at delta"):
         opened(file).spend_update(2)
 
@@ -74,8 +78,7 @@ def test_another_number_of_users_is_another_agreement(file):
 def test_each_step_of_an_update_counts(file):
     budget = opened(file)
     budget.spend_update(1)
-    one_step = replace(PLAN, steps=1).update_event()
-    assert budget.ledger.epsilon() == epsilon([(one_step, 2)], PLAN.delta)
+    assert budget.ledger.epsilon() == epsilon([(STEP, 2)], PLAN.delta)
 
 
 def test_a_round_repeated_after_a_crash_counts_again_on_a_real_device(file):
@@ -124,7 +127,7 @@ def test_a_repeated_round_that_no_longer_fits_is_declined_on_a_real_device(file)
 
 def test_a_crash_between_ledger_and_message_over_counts(file):
     opened(file).spend_update(1)  # ... and no message was ever made
-    assert opened(file).ledger.epsilon() == epsilon([(PLAN.update_event(), 1)], PLAN.delta)
+    assert opened(file).ledger.epsilon() == epsilon([(PLAN.planned("update").event, 1)], PLAN.delta)
 
 
 def test_a_line_that_was_never_whole_is_dropped_and_the_rest_counts(file):

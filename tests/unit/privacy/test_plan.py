@@ -120,8 +120,8 @@ def test_one_update_is_all_steps_of_a_device():
     assert plan is not None
     z = plan.noise_multiplier
     sampled = PoissonSampledDpEvent(0.5, GaussianDpEvent(z))
-    assert plan.update_event() == SelfComposedDpEvent(sampled, 3)
-    assert plan.histogram_event() == GaussianDpEvent(plan.histogram_noise_multiplier)
+    assert plan.planned("update").event == SelfComposedDpEvent(sampled, 3)
+    assert plan.planned("histogram").event == GaussianDpEvent(plan.histogram_noise_multiplier)
     header = plan.header("ab")
     assert (header.unit, header.trust, header.budget) == ("example", "local", 4.0)
     assert (header.delta, header.adversary, header.policy) == (plan.delta, EXAMPLE_LOCAL, "ab")
@@ -186,9 +186,7 @@ def test_what_nothing_here_accounts_for_is_refused_naming_both(which, train, one
 
 def whole(plan: Plan) -> float:
     """What all its releases cost, counted one by one as a ledger does."""
-    events = [(plan.update_event(), 1)] * plan.updates
-    if plan.histogram_noise_multiplier is not None:
-        events.append((plan.histogram_event(), 1))
+    events = [(at.event, 1) for at in plan.releases for _ in range(at.times)]
     return epsilon(events, plan.delta, plan.relation)
 
 
@@ -228,5 +226,6 @@ def test_no_calibrated_plan_exceeds_its_budget(
         wanted = (inner or target) if unit[0] == "both" and plan.unit == "example" else target
         assert plan.budget == wanted
         assert 0.98 * wanted < whole(plan) <= wanted * (1 + 1e-6)
-        one_more = replace(plan, updates=plan.updates + 1)
+        update = replace(plan.planned("update"), times=plan.updates + 1)
+        one_more = replace(plan, releases=(update, *plan.releases[1:]))
         assert whole(one_more) > whole(plan)

@@ -203,10 +203,13 @@ def bad_replies(kind):
 @pytest.mark.parametrize("kind", ["error", "NaN", "too long", "schema"])
 def test_a_bad_reply_is_a_failure_and_contributes_nothing(kind, tmp_path, monkeypatch):
     totals = []
-    release = Releases.update
-    monkeypatch.setattr(
-        Releases, "update", lambda self, total, t: totals.append(total) or release(self, total, t)
-    )
+    release = Releases.release
+
+    def told(self, kind, total, round_number):
+        totals.append(total)
+        return release(self, kind, total, round_number)
+
+    monkeypatch.setattr(Releases, "release", told)
     grid = Canned(answer=bad_replies(kind))
     _, outcome, _ = run(tmp_path, grid, settings())
     for cohort, total, entry in zip(grid.cohorts, totals, outcome["history"], strict=True):
