@@ -203,7 +203,7 @@ def server_workload(rates: Matrix, momentum: float) -> Matrix:
         A with theta_t - theta_0 = sum over r of A[t, r] u_r.
     """
     rounds = len(rates)
-    means = _toeplitz(momentum ** np.arange(rounds), rounds)
+    means = _toeplitz(np.asarray(momentum ** np.arange(rounds), dtype=np.float64), rounds)
     workload: Matrix = np.tri(rounds) @ (rates[:, np.newaxis] * means)
     return workload
 

@@ -5,6 +5,7 @@ noise they add, the ledger they keep and the budget they refuse to exceed come f
 
     unit      trust     who adds noise   what is counted
     user      central   server           every round, amplified by the Poisson-sampled cohort
+    user      central   server, dp_ftrl  all rounds at once, not amplified: the cohort is known
     example   central   server           every round, not amplified by the cohort
     example   local     device           every participation, on the device's own ledger
     both      central   both             user-level at the server, example-level on the device
@@ -15,13 +16,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dp_accounting import DpEvent, SelfComposedDpEvent
+from dp_accounting import DpEvent, NoOpDpEvent, SelfComposedDpEvent
 
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.privacy.accountant import Calibration, calibrate, default_delta
 from shared.privacy.chain import LedgerHeader
 from shared.privacy.clipping import L2Clip
+from shared.privacy.correlation import Correlation, correlation
 from shared.privacy.histogram import HISTOGRAM_CLIP
 from shared.privacy.mechanism import GaussianMechanism, Mechanism
 from shared.privacy.relation import Relation
@@ -30,6 +32,11 @@ from shared.privacy.units import devices_add_noise, example_clip, examples_per_u
 USER_CENTRAL = (
     "anyone who sees every released adapter and the settings, but not which users were sampled; "
     "the server itself is trusted with exact sums"
+)
+USER_SCHEDULED = (
+    "anyone who sees every released adapter, the settings and who took part in which round, but "
+    "not what that person's updates added (the schedule is the same with and without them); the "
+    "server itself is trusted with exact sums"
 )
 EXAMPLE_CENTRAL = (
     "anyone who sees every released adapter, the settings and which users were sampled, but not "
@@ -66,6 +73,8 @@ class Terms:
         With which a unit is in the histogram, as the accountants may count it.
     times : dict of str to int
         How often each kind of release may happen, by the ledger's word for it.
+    correlation : Correlation or None
+        Of the noise of all updates together; None where it is independent.
     """
 
     unit: str
@@ -80,6 +89,7 @@ class Terms:
     updates: int
     histogram_sampling: float
     times: dict[str, int]
+    correlation: Correlation | None
 
 
 @dataclass(frozen=True)
@@ -205,6 +215,18 @@ def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
             histogram_sampling=1.0,
             updates=config.federation.rounds,
         )
+    if private and privacy.mechanism == "dp_ftrl":
+        return _terms(
+            config,
+            "user",
+            USER_SCHEDULED,
+            protected=users,
+            clip=L2Clip(privacy.clipping_norm),
+            sampling=1.0,
+            histogram_sampling=1.0,  # whoever knows the cohorts knows who was in it, too
+            updates=config.federation.rounds,
+            correlated=correlation(config, users),
+        )
     return _terms(
         config,
         "user" if privacy.unit == "both" else privacy.unit,
@@ -259,6 +281,7 @@ def _terms(
     trust: str | None = None,
     steps: int = 1,
     budget: float | None = None,
+    correlated: Correlation | None = None,
 ) -> Terms:
     privacy = config.privacy
     delta = default_delta(protected) if privacy.delta is None else privacy.delta
@@ -268,6 +291,8 @@ def _terms(
             f"{unit}s; above that, publishing one {unit} outright would be allowed"
         )
     times = {"update": updates}
+    if correlated is not None:
+        times["training"] = 1
     if config.federation.popularity_start:
         times["histogram"] = 1
     return Terms(
@@ -282,8 +307,8 @@ def _terms(
         steps=steps,
         updates=updates,
         histogram_sampling=histogram_sampling,
-        times={"update": updates}
-        | ({"histogram": 1} if config.federation.popularity_start else {}),
+        times=times,
+        correlation=correlated,
     )
 
 
@@ -300,7 +325,7 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
     found = calibrate(
         terms.budget,
         terms.delta,
-        terms.updates * terms.steps,
+        1 if terms.correlation else terms.updates * terms.steps,
         terms.sampling_probability,
         terms.relation,
         privacy.histogram_share if has_histogram else 0.0,
@@ -310,12 +335,23 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
 
 
 def _releases(terms: Terms, found: Calibration) -> tuple[PlannedRelease, ...]:
-    update = GaussianMechanism(found.noise_multiplier, terms.clip)
-    step = update.event(terms.sampling_probability)
-    event = step if terms.steps == 1 else SelfComposedDpEvent(step, terms.steps)
-    planned = [PlannedRelease("update", update, event, terms.times["update"])]
+    planned = _updates(terms, found.noise_multiplier)
     if "histogram" in terms.times:
         histogram = GaussianMechanism(found.histogram_noise_multiplier or 0.0, HISTOGRAM_CLIP)
         event = histogram.event(terms.histogram_sampling)
         planned.append(PlannedRelease("histogram", histogram, event, 1))
     return tuple(planned)
+
+
+def _updates(terms: Terms, noise_multiplier: float) -> list[PlannedRelease]:
+    if terms.correlation is not None:
+        # All rounds are one Gaussian mechanism, which is counted before the first of them.
+        every = terms.correlation.mechanism(noise_multiplier, terms.clip)
+        return [
+            PlannedRelease("training", every, every.event(), 1),
+            PlannedRelease("update", every, NoOpDpEvent(), terms.times["update"]),
+        ]
+    update = GaussianMechanism(noise_multiplier, terms.clip)
+    step = update.event(terms.sampling_probability)
+    event = step if terms.steps == 1 else SelfComposedDpEvent(step, terms.steps)
+    return [PlannedRelease("update", update, event, terms.times["update"])]
