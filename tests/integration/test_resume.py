@@ -25,6 +25,10 @@ pytestmark = pytest.mark.usefixtures("flower")
 CASES = {
     "private": {"federation": {"rounds": 5, "average_last": 0.5, "lr_decay": "linear"}},
     "private, momentum": {"federation": {"rounds": 5, "server_optimizer": "fedavgm"}},
+    "correlated noise": {
+        "federation": {"rounds": 5, "server_optimizer": "fedavgm", "cohort": 0.5},
+        "privacy": {"mechanism": "dp_ftrl", "min_separation": 2},
+    },
     "not private, selected on validation": {
         "epsilon": math.inf,
         "federation": {"rounds": 5, "evaluate_every": 2},
