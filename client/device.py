@@ -19,11 +19,13 @@ from client.batches import local_batches, user_windows
 from client.evaluate import Phase, held_out, target_ranks
 from client.gradients import PerExample, check_gradients, opacus_gradients
 from client.train import local_update
+from shared.aggregation import rule_of
+from shared.aggregation.travel import whole
 from shared.config import ExperimentConfig
 from shared.data.split import training_history
 from shared.data.windows import context_window
-from shared.errors import Declined, ProtocolError
-from shared.model.adapter import AdapterSchema
+from shared.errors import Declined
+from shared.model.adapter import AdapterSchema, Part, current
 from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.clipping import L2Clip
@@ -57,12 +59,16 @@ def user_histogram(history: npt.NDArray[np.int64], items: int) -> npt.NDArray[np
 
 
 @lru_cache(maxsize=2)
-def checked_opacus(recommender: Recommender) -> PerExample:
-    """Opacus's per-example gradients of a model, checked once against a plain backward pass."""
+def _check_opacus(recommender: Recommender) -> None:
     schema = AdapterSchema.of(recommender)
     per_example = opacus_gradients(recommender, schema)
     check_gradients(per_example, recommender, schema, length=6)
-    return per_example
+
+
+def checked_opacus(recommender: Recommender, part: Part) -> PerExample:
+    """Opacus's per-example gradients, checked once a model against a plain backward pass."""
+    _check_opacus(recommender)
+    return opacus_gradients(recommender, part.schema, part.frozen)
 
 
 class Device:
@@ -106,7 +112,7 @@ class Device:
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            The global adapter.
+            The global adapter, as far as it travels.
         round_number : int
         users : int
             Size of the population: public.
@@ -118,40 +124,40 @@ class Device:
             If the device's own budget does not cover the round.
         """
         self._keep_agreement(config)
-        adapter = self._adapter(arrays)
+        names = rule_of(config).trained(self.schema.names, round_number)
+        part = self.schema.part(self._adapter(arrays, config), names)
         if by_example(config):
-            delta = self._example_delta(adapter, round_number, users, config)
+            delta = self._example_delta(part, round_number, users, config)
         else:
-            delta = self._user_delta(adapter, round_number, config)
+            delta = self._user_delta(part, round_number, config)
         clip = update_clip(config)
         delta = clip(delta) if clip else delta
         vector = delta.cpu().numpy()
         norm = float(np.linalg.norm(vector.astype(np.float64)))
-        return Update(vector, 1.0, norm, self.schema.digest)
+        return Update(vector, 1.0, norm, part.schema.digest)
 
-    def _user_delta(
-        self, adapter: torch.Tensor, round_number: int, config: ExperimentConfig
-    ) -> torch.Tensor:
+    def _user_delta(self, part: Part, round_number: int, config: ExperimentConfig) -> torch.Tensor:
         inputs, targets = local_batches(
             user_windows(self.history, config), config, round_number, self.user
         )
         delta, _ = local_update(
             self.recommender,
-            self.schema,
-            adapter,
-            torch.from_numpy(inputs).to(adapter.device),
-            torch.from_numpy(targets).to(adapter.device),
+            part.schema,
+            part.start,
+            torch.from_numpy(inputs).to(part.start.device),
+            torch.from_numpy(targets).to(part.start.device),
             config.train.local_lr,
             config.train.weight_decay,
+            part.frozen,
         )
         return delta
 
     def _example_delta(
-        self, adapter: torch.Tensor, round_number: int, users: int, config: ExperimentConfig
+        self, part: Part, round_number: int, users: int, config: ExperimentConfig
     ) -> torch.Tensor:
         training = self._example_training(users, config)
         members, deltas = training.deltas(
-            checked_opacus(self.recommender), adapter, [self._client()], round_number
+            checked_opacus(self.recommender, part), part.start, [self._client()], round_number
         )
         if not members:
             raise Declined(f"declined round {round_number}: the device's own budget is spent")
@@ -191,7 +197,7 @@ class Device:
         case = held_out(self.history, phase)
         if case is None:
             return None
-        scores = self.scores(self._adapter(arrays), case.context, config.model.max_length)
+        scores = self.scores(self._adapter(arrays, config), case.context, config.model.max_length)
         return target_ranks(scores, self.history, case, config.data.negatives, self.user)
 
     @torch.no_grad()
@@ -216,7 +222,7 @@ class Device:
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, histogram_schema(items))
 
-    def _adapter(self, arrays: Arrays) -> torch.Tensor:
-        if set(arrays) != set(self.schema.names):
-            raise ProtocolError("the adapter received is not of this device's schema")
-        return self.schema.from_arrays(arrays).to(self.recommender.items.device)
+    def _adapter(self, arrays: Arrays, config: ExperimentConfig) -> torch.Tensor:
+        own = current(self.recommender, self.schema)
+        adapter = whole(rule_of(config), self.schema, arrays, own)
+        return adapter.to(self.recommender.items.device)

@@ -17,7 +17,7 @@ from torch.func import grad, vmap
 
 from client.train import window_loss
 from shared.errors import ModelError
-from shared.model.adapter import AdapterSchema, current, install
+from shared.model.adapter import AdapterSchema, Tensors, current, install
 from shared.model.layers import AdapterEmbedding, AdapterLinear
 from shared.model.recommender import Recommender
 
@@ -30,11 +30,16 @@ the gradient of every window's mean loss at its client's own theta."""
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 
 
-def stacked_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExample:
-    """For any number of clients at once: `torch.func.vmap` over clients and their windows."""
+def stacked_gradients(
+    recommender: Recommender, schema: AdapterSchema, frozen: Tensors | None = None
+) -> PerExample:
+    """For any number of clients at once: `torch.func.vmap` over clients and their windows.
+
+    With respect to the tensors of `schema`; `frozen` holds the adapter's others.
+    """
 
     def loss(vector: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        tensors = schema.unflatten(vector)
+        tensors = {**(frozen or {}), **schema.unflatten(vector)}
         return window_loss(recommender, tensors, inputs[None], targets[None])
 
     one = grad(loss)  # [dim], [length], [length] -> [dim]
@@ -42,21 +47,28 @@ def stacked_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExa
     return stacked
 
 
-def opacus_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExample:
+def opacus_gradients(
+    recommender: Recommender, schema: AdapterSchema, frozen: Tensors | None = None
+) -> PerExample:
     """For one client at a time: Opacus records per-sample gradients by hooks, without wrapping.
 
-    The adapter is written into the recommender's own parameters for as long as it takes.
+    The adapter, `frozen` tensors included, is written into the recommender's own parameters for as
+    long as it takes.
     """
     from opacus.grad_sample import GradSampleHooks
 
     introduce_layers()
     parameters = dict(recommender.named_parameters())
+    others = frozen or {}
+    everything = AdapterSchema.of(recommender).subset((*schema.names, *others))
 
     def per_example(theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         if len(theta) != 1:
             raise ValueError(f"Expected a stack of 1 client, not {len(theta)}")
-        before = current(recommender, schema)
-        install(recommender, schema, theta[0])
+        before = current(recommender, everything)
+        install(
+            recommender, everything, everything.flatten({**others, **schema.unflatten(theta[0])})
+        )
         hooks = GradSampleHooks(recommender)  # its loss_reduction "mean" divides by the batch
         try:
             losses = _window_losses(recommender, inputs[0], targets[0])  # [windows]
@@ -71,7 +83,7 @@ def opacus_gradients(recommender: Recommender, schema: AdapterSchema) -> PerExam
         finally:
             recommender.zero_grad(set_to_none=True)
             hooks.cleanup()
-            install(recommender, schema, before)
+            install(recommender, everything, before)
 
     return per_example
 

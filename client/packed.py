@@ -108,11 +108,17 @@ class PackedGradients:
     ----------
     recommender : Recommender
     schema : AdapterSchema
+        Of what is trained: `dim` is its length.
+    frozen : dict of Tensor, optional
+        The adapter's other tensors, one for all segments.
     """
 
-    def __init__(self, recommender: Recommender, schema: AdapterSchema) -> None:
+    def __init__(
+        self, recommender: Recommender, schema: AdapterSchema, frozen: Tensors | None = None
+    ) -> None:
         self._recommender = recommender
         self._schema = schema
+        self._frozen = frozen or {}
         self._hidden, self._scores = _Hidden(recommender), _Scores(recommender)
         self._piece = piece_tokens(recommender)
 
@@ -172,7 +178,7 @@ class PackedGradients:
         total = torch.zeros(theta.shape, dtype=theta.dtype, device=theta.device)
         tensors = self._leaves(theta)
         with self._recommender.packed(row.packing):
-            states = functional_call(self._hidden, _named(tensors), (row.inputs,))
+            states = functional_call(self._hidden, self._all(tensors), (row.inputs,))
             slopes = self._score(total, theta, row, weights, states.detach())
             if not states.requires_grad:  # nothing but the bias is trained
                 return total
@@ -196,7 +202,7 @@ class PackedGradients:
                 functional.pad(x[piece.tokens], (0, packing.filler)) for x in (row.targets, weights)
             )
             with self._recommender.packed(packing):
-                scores = functional_call(self._scores, _named(tensors), (state,))
+                scores = functional_call(self._scores, self._all(tensors), (state,))
                 found = torch.autograd.grad(
                     scores,
                     [state, *tensors.values()],
@@ -211,6 +217,9 @@ class PackedGradients:
         """The adapter's tensors to be differentiated, [segments, *shape]."""
         tensors = self._schema.unflatten(theta.detach())
         return {name: tensor.requires_grad_(True) for name, tensor in tensors.items()}
+
+    def _all(self, tensors: Tensors) -> Tensors:
+        return _named({**self._frozen, **tensors})
 
     def _accumulate(
         self,

@@ -57,6 +57,7 @@ def local_update(
     targets: Tensor,
     learning_rate: float,
     weight_decay: float,
+    frozen: Tensors | None = None,
 ) -> tuple[Tensor, Tensor]:
     """User-level unit: plain SGD steps from the global adapter; the whole delta is one update.
 
@@ -64,12 +65,16 @@ def local_update(
 
     Parameters
     ----------
+    schema : AdapterSchema
+        Of what is trained.
     adapter : Tensor float32 [dim]
-        The global adapter.
+        Its values in the global adapter.
     inputs, targets : Tensor int64 [steps, windows, length]
         One batch of windows per local step.
     learning_rate, weight_decay : float
         lr > 0, wd >= 0.
+    frozen : dict of Tensor, optional
+        The global adapter's other tensors; they get neither gradient nor decay.
 
     Returns
     -------
@@ -84,7 +89,7 @@ def local_update(
     """
 
     def loss_of(vector: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
-        return window_loss(recommender, schema.unflatten(vector), *batch)
+        return window_loss(recommender, {**(frozen or {}), **schema.unflatten(vector)}, *batch)
 
     losses: list[Tensor] = []
 

@@ -22,6 +22,7 @@ from server.participation import LeastRecent, LimitedSampler, Participations
 from server.releases import AlreadyPrivate, Releases, Releasing
 from server.sampling import PoissonSampler, Sampler, node_ids
 from server.strategy import PrivateFedOpt, RoundEntry
+from shared.aggregation import AggregationRule, Carried, rule_of
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, LedgerError, ProtocolError
 from shared.files import write_atomically
@@ -110,7 +111,8 @@ def run_federation(
     sampler = _sampler(config, len(nodes), files, releases.last_round, simulated)
     state = _resumed(files, releases, simulated)
     if state is None:
-        state = ServerState(adapter=schema.join(arrays))
+        initial = Carried(schema.join(arrays), {}, {})
+        state = ServerState(adapter=rule_of(config).refactor(schema, initial).adapter)
         if config.federation.popularity_start and not releases.is_spent("histogram"):
             _start_from_popularity(grid, nodes, config, schema, state, releases, simulated)
         save_state(state, files.checkpoint)
@@ -243,8 +245,14 @@ def _outcome(
         "cohort": sampler.expected,
         "seed": config.seed,
         "communication_bytes": {"up": state.bytes_up, "down": state.bytes_down},
-        "trained_parameters": schema.dim,
+        "trained_parameters": _ever_trained(rule_of(config), schema),
     }
+
+
+def _ever_trained(rule: AggregationRule, schema: AdapterSchema) -> int:
+    """Coordinates that some round trains: rules take turns of two."""
+    names = {name for turn in (1, 2) for name in rule.trained(schema.names, turn)}
+    return schema.subset(tuple(names)).dim
 
 
 def _promise(plan: Plan) -> dict[str, Any]:

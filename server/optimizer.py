@@ -8,6 +8,7 @@ cohort), so each is handed a single reply and does what remains: the step.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from flwr.serverapp.strategy import FedAdam, FedAvgM, FedYogi
 from shared.config import FederationConfig
 
 Vector = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+SQUARES = ("v",)  # the moments that are second ones
 _NAME = "adapter"
 
 
@@ -35,6 +38,7 @@ class ServerOptimizer:
 
     def __init__(self, config: FederationConfig) -> None:
         self._config = config
+        self._moments: dict[str, Vector] = {}
         self._flower: FedAvgM | FedAdam | FedYogi
         if config.server_optimizer == "fedavgm":
             self._flower = FedAvgM(
@@ -47,17 +51,31 @@ class ServerOptimizer:
                 eta=config.server_lr, beta_1=config.beta_1, beta_2=config.beta_2, tau=config.tau
             )
 
-    def step(self, round_number: int, adapter: Vector, update: Vector) -> Vector:
+    def step(
+        self, round_number: int, adapter: Vector, update: Vector, where: Places | None = None
+    ) -> Vector:
         """The next adapter, float64 [dim].
+
+        A coordinate that the update is not about stays, and so do its moments.
 
         Parameters
         ----------
         round_number : int
             >= 1; sets the decayed learning rate and Adam's bias correction.
         adapter : float64 [dim]
-        update : float64 [dim]
+        update : float64 [dim], or [len(where)]
             Mean update: the noised sum over the expected cohort.
+        where : int64 [n], optional
+            The coordinates that it is about; by default all, in order.
         """
+        where = np.arange(len(adapter)) if where is None else where
+        self._take(len(adapter), where)
+        moved = adapter.copy()
+        moved[where] = self._flower_step(round_number, adapter[where], update)
+        self._keep(where)
+        return moved
+
+    def _flower_step(self, round_number: int, adapter: Vector, update: Vector) -> Vector:
         rate = self._config.server_lr * self._decay(round_number)
         if isinstance(self._flower, FedAvgM):
             self._flower.server_learning_rate = rate
@@ -81,18 +99,34 @@ class ServerOptimizer:
             return 0.5 * (1 + math.cos(math.pi * done))
         return 1.0
 
-    def state(self) -> dict[str, Vector]:
-        """Moments to write into a checkpoint; empty before the first step."""
+    def _take(self, dim: int, where: Places) -> None:
+        """Hand Flower the moments of some coordinates; they are zero before the first step."""
+        if not self._moments:
+            self._moments = {name: np.zeros(dim) for name in self._names}
+        some = [self._moments[name][where] for name in self._names]
         if isinstance(self._flower, FedAvgM):
-            momentum = self._flower.momentum_vector
-            return {"momentum": np.asarray(momentum[0])} if momentum else {}
-        moments = {"m": self._flower.m_t, "v": self._flower.v_t}
-        return {name: np.asarray(value[_NAME]) for name, value in moments.items() if value}
-
-    def restore(self, state: dict[str, Vector]) -> None:
-        """Continue from `state()` of an earlier process."""
-        if isinstance(self._flower, FedAvgM):
-            self._flower.momentum_vector = [state["momentum"]] if "momentum" in state else None
+            self._flower.momentum_vector = some
         else:
-            self._flower.m_t = {_NAME: state["m"]} if "m" in state else None
-            self._flower.v_t = {_NAME: state["v"]} if "v" in state else None
+            self._flower.m_t, self._flower.v_t = ({_NAME: moment} for moment in some)
+
+    def _keep(self, where: Places) -> None:
+        """Write what Flower made of them back."""
+        if isinstance(self._flower, FedAvgM):
+            some = [np.asarray(moment) for moment in self._flower.momentum_vector or []]
+        else:
+            moments = (self._flower.m_t or {}, self._flower.v_t or {})
+            some = [np.asarray(moment[_NAME]) for moment in moments]
+        for name, moment in zip(self._names, some, strict=True):
+            self._moments[name][where] = moment
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return ("momentum",) if isinstance(self._flower, FedAvgM) else ("m", "v")
+
+    def state(self) -> dict[str, Vector]:
+        """Moments [dim] to write into a checkpoint; empty before the first step."""
+        return {name: moment.copy() for name, moment in self._moments.items()}
+
+    def restore(self, state: Mapping[str, Vector]) -> None:
+        """Continue from `state()` of an earlier process, or from the same in other coordinates."""
+        self._moments = {name: np.array(moment) for name, moment in state.items()}

@@ -7,9 +7,10 @@
     5. noise      + z C N(0, I), or the round's row of correlated noise (dp_ftrl); under local
                   trust steps 4 and 5 happened on the devices
     6. average    / (q N), the expected cohort: every client weighs the same
-    7. step       Flower's server optimiser
+    7. step       Flower's server optimiser, on what the round trained
     8. keep       average of iterates; best on validation (non-private only)
-    9. checkpoint state and ledger position, atomically
+    9. refactor   the same model in the aggregation rule's coordinates: post-processing
+   10. checkpoint state and ledger position, atomically
 
 References
 ----------
@@ -27,17 +28,19 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, Met
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from server.aggregation import RULES
 from server.checkpoint import ServerState, save
 from server.messages import Replies, point_settings, requests
-from server.optimizer import ServerOptimizer
+from server.optimizer import SQUARES, ServerOptimizer
 from server.releases import Releasing
 from server.sampling import Sampler, node_ids
+from shared.aggregation import Carried, rule_of
+from shared.aggregation.travel import sent
 from shared.config import ExperimentConfig
 from shared.data.split import evaluated_users
 from shared.errors import ProtocolError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
+from shared.model.arrays import Arrays
 from shared.privacy.units import devices_add_noise, update_limit
 
 RoundEntry = dict[str, float]
@@ -85,7 +88,7 @@ class PrivateFedOpt(Strategy):
         self._on_round = on_round
         self._merge = merge
         self._settings = point_settings(config)
-        self._rule = RULES[config.federation.aggregation]()
+        self._rule = rule_of(config)
         self._optimizer = ServerOptimizer(config.federation)
         self._optimizer.restore(state.optimizer)
         self._offset = state.round_number  # Flower counts rounds from 1 also after a resumption
@@ -101,7 +104,8 @@ class PrivateFedOpt(Strategy):
         """Steps 1 and 2: sample the cohort, address it."""
         round_number = self._offset + server_round
         self._cohort = self._sampler.draw(round_number, node_ids(grid))
-        self.state.bytes_down += len(self._cohort) * 4 * self.schema.dim
+        down = self._sent(arrays)
+        self.state.bytes_down += len(self._cohort) * sum(array.nbytes for array in down.values())
         return requests(
             self._cohort,
             MessageType.TRAIN,
@@ -109,19 +113,26 @@ class PrivateFedOpt(Strategy):
             round_number=round_number,
             users=self._sampler.users,
             merge=self._merge,
-            arrays={name: array.numpy() for name, array in arrays.items()},
-            schema=self.schema.digest,
+            arrays=down,
+            schema=self._trained(round_number).digest,
         )
+
+    def _sent(self, arrays: ArrayRecord) -> Arrays:
+        return sent(self._rule, {name: array.numpy() for name, array in arrays.items()})
+
+    def _trained(self, round_number: int) -> AdapterSchema:
+        """What the updates of a round are about."""
+        return self.schema.subset(self._rule.trained(self.schema.names, round_number))
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord, MetricRecord]:
-        """Steps 3 to 9: combine, record, noise, average, step, keep, checkpoint."""
+        """Steps 3 to 10: combine, record, noise, average, step, keep, refactor, checkpoint."""
         round_number = self._offset + server_round
+        part = self._trained(round_number)
         checked = Replies(replies, self._cohort, self._merge)
         total = self._rule.combine(
-            checked.updates(self.schema.digest, self.schema.dim, update_limit(self.config)),
-            self.schema.dim,
+            checked.updates(part.digest, part.dim, update_limit(self.config)), part.dim
         )
         # Devices with a budget of their own may all have spent it: then nobody took part.
         silent = devices_add_noise(self.config) and not checked.failures
@@ -129,12 +140,13 @@ class PrivateFedOpt(Strategy):
             raise ProtocolError(f"round {round_number}: no update counted: {checked.failures[:1]}")
         noised = self._releases.release("update", total, round_number)
         mean = noised / self._sampler.expected
-        self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean)
+        where = self.schema.places(part)
+        self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean, where)
         self.state.round_number = round_number
-        self.state.optimizer = self._optimizer.state()
         self.state.ledger = self._releases.position()
-        self.state.bytes_up += len(checked.answered) * 4 * self.schema.dim
+        self.state.bytes_up += len(checked.answered) * 4 * part.dim
         self._keep_average(round_number)
+        self._refactor()
         # A deployment must not publish these: cohort size and exact norms are not noised.
         entry = {
             "round": float(round_number),
@@ -156,6 +168,19 @@ class PrivateFedOpt(Strategy):
                 self.state.average if self.state.averaged else 0.0
             )
             self.state.averaged += 1
+
+    def _refactor(self) -> None:
+        """Write the model in the coordinates that the rule wants, and with it all that is kept."""
+        moments, averages = self._optimizer.state(), {"average": self.state.average}
+        squares = {name: moments.pop(name) for name in SQUARES if name in moments}
+        sums = {**moments, **(averages if self.state.averaged else {})}
+        new = self._rule.refactor(
+            self.schema, Carried(self.state.adapter, sums, squares, self.state.averaged)
+        )
+        self.state.adapter = new.adapter
+        self.state.average = new.sums.get("average", self.state.average)
+        self._optimizer.restore({**{name: new.sums[name] for name in moments}, **new.squares})
+        self.state.optimizer = self._optimizer.state()
 
     def _validates(self, round_number: int) -> bool:
         every = self.config.federation.evaluate_every
@@ -217,7 +242,7 @@ class PrivateFedOpt(Strategy):
             round_number=round_number,
             users=self._sampler.users,
             merge=self._merge,
-            arrays={name: array.numpy() for name, array in arrays.items()},
+            arrays=self._sent(arrays),
             schema=self.schema.digest,
             phase=phase,
         )

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from shared.config_mechanism import check_mechanism
+from shared.config_rules import check_rule, shape_model
 from shared.errors import ConfigError
 
 _STRICT = ConfigDict(extra="forbid")
@@ -70,6 +71,7 @@ class ModelConfig:
     lora_rank: Annotated[int, Field(ge=0)] = 8  # 0: the backbone is not adapted
     lora_alpha: Positive = 16.0
     lora_targets: tuple[str, ...] = ("query", "value")
+    lora_core: bool = False  # set by federation.aggregation = fedsb: an r x r core is trained
     item_rank: Annotated[int, Field(ge=0)] = 0  # rank of the item table's correction
     projection_rank: Annotated[int, Field(ge=0)] = 0  # text components that the core acts on
     item_bias: bool = True
@@ -104,7 +106,7 @@ class FederationConfig:
     beta_2: Fraction = 0.99
     tau: Positive = 1e-3
     average_last: Fraction = 0.0  # release the mean of this last share of iterates; 0: the last
-    aggregation: Literal["fedit"] = "fedit"
+    aggregation: Literal["fedit", "ffa", "alternating", "fedsvd", "fedsb"] = "fedit"
     popularity_start: bool = True  # the item bias starts from a (noised) popularity histogram
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
     popularity_cohort: Positive = 1.0  # expected users in it (Poisson); up to 1 a share of all
@@ -243,6 +245,7 @@ class ExperimentConfig:
         tree["privacy"]["epsilon"] = epsilon
         tree["seed"] = seed
         private = tree.pop("private")
+        del tree["model"]["lora_core"]  # follows from the rule, which the overrides may name
         if math.isfinite(epsilon):
             for section, settings in private.items():
                 tree[section] |= settings
@@ -275,7 +278,7 @@ def from_dict(tree: dict[str, Any], source: str = "configuration") -> Experiment
         For an unknown key or a value outside its range, naming key, value and `source`.
     """
     try:
-        config = _ADAPTER.validate_python(tree)
+        config = _ADAPTER.validate_python(shape_model(tree))
         if config.private:  # a mistake in an override is an error now, not at the first point
             config.at_epsilon(1.0, seed=0)
     except ValidationError as error:
@@ -295,6 +298,7 @@ def _check_together(config: ExperimentConfig, source: str) -> None:
             f"{source}: federation.popularity_start = true needs model.item_bias = true; "
             "change one of them"
         )
+    check_rule(config, source)
     _check_unit(config.privacy, config.train, source)
     check_mechanism(config.privacy, config.federation, source)
     _check_workers(config.engine, source)

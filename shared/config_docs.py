@@ -38,6 +38,9 @@ MEANINGS = {
     "model.lora_targets": (
         "layers that are adapted: roles `query`, `key`, `value`, `output`, `mlp`, `dense`, or names"
     ),
+    "model.lora_core": (
+        "whether an r x r core between frozen factors is trained; `federation.aggregation` sets it"
+    ),
     "model.weights": "frozen layers in memory: as they are, or in 8 or 4 bit (`docs/backbones.md`)",
     "model.instruction": (
         "text whose frozen word embeddings stand before the items of every history"
@@ -58,7 +61,7 @@ MEANINGS = {
     "federation.evaluate_every": (
         "without noise: rounds between validations, the best iterate is kept; 0: none"
     ),
-    "federation.aggregation": "how the clients' adapters are combined",
+    "federation.aggregation": "what a round trains and how it is combined (aggregation.md)",
     "privacy.unit": "whose data counts as one: everything a person ever contributed",
     "privacy.trust": "who adds the noise: the server, which is trusted with the exact sum",
     "privacy.relation": "neighbouring data sets differ by one unit more or less",

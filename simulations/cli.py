@@ -60,7 +60,10 @@ def simulate(
         float | None, typer.Option(help="Expected users a round; up to 1 is a share of all.")
     ] = None,
     users: Annotated[int | None, typer.Option(help="Only the first N users.")] = None,
-    aggregation: Annotated[str | None, typer.Option(help="fedit")] = None,
+    aggregation: Annotated[
+        str | None,
+        typer.Option(help="fedit | ffa | alternating | fedsvd | fedsb (docs/aggregation.md)"),
+    ] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
     references: Annotated[
         str | None, typer.Option(help="Such as popularity,zero_shot; none for none.")

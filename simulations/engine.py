@@ -20,14 +20,17 @@ from torch import Tensor
 
 from client.device import update_clip, user_histogram
 from client.evaluate import Phase, held_out, target_ranks
-from client.gradients import check_gradients, stacked_gradients
+from client.gradients import PerExample, check_gradients, stacked_gradients
 from client.packed import PackedGradients, last_scores, why_not_packed
 from client.train import descend, local_update, token_losses
+from shared.aggregation import rule_of
+from shared.aggregation.travel import whole
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
 from shared.data.windows import START, context_window
 from shared.errors import ConfigError
-from shared.model.adapter import AdapterSchema
+from shared.model.adapter import AdapterSchema, Part, current
+from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
 from shared.privacy.units import by_example
@@ -96,16 +99,16 @@ class CohortEngine:
         if merge and not np.isfinite(config.privacy.epsilon) and config.train.local_steps == 1:
             yield from self._train_together(users, adapter, round_number, config)
             return
+        digest = self.part(adapter, round_number, config).schema.digest
         for members, deltas in self.deltas(users, adapter, round_number, config, state):
             vectors = deltas.cpu().numpy()
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
             if merge:
                 total = deltas.sum(0).cpu().numpy()
-                digest = self.schema.digest
                 yield members, Update(total, float(len(members)), float(norms.max()), digest)
                 continue
             for member, vector, norm in zip(members, vectors, norms, strict=True):
-                yield [member], Update(vector, 1.0, float(norm), self.schema.digest)
+                yield [member], Update(vector, 1.0, float(norm), digest)
 
     def _train_together(
         self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
@@ -114,22 +117,37 @@ class CohortEngine:
 
         No client's own delta is ever formed, so none may be asked for: not under privacy.
         """
-        theta = adapter.to(self.device)
+        part = self.part(adapter, round_number, config)
         rate, decay = config.train.local_lr, config.train.weight_decay
-        for batch in self._batches(users, round_number, config):
+        for batch in self._batches(users, part, round_number, config):
             members, inputs, targets = self._here(batch)
-            gradient = self._of_all(theta, inputs[:, 0], targets[:, 0])
-            delta = -rate * (gradient + len(members) * decay * theta)
+            gradient = self._of_all(part, inputs[:, 0], targets[:, 0])
+            delta = -rate * (gradient + len(members) * decay * part.start)
             vector = delta.cpu().numpy()
             norm = float(np.linalg.norm(vector.astype(np.float64)))
-            yield members, Update(vector, float(len(members)), norm, self.schema.digest)
+            yield members, Update(vector, float(len(members)), norm, part.schema.digest)
 
-    def _of_all(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+    def part(self, adapter: Tensor, round_number: int, config: ExperimentConfig) -> Part:
+        """What the rule of the settings trains in a round, and the rest."""
+        names = rule_of(config).trained(self.schema.names, round_number)
+        return self.schema.part(adapter.to(self.device), names)
+
+    def alone(self, config: ExperimentConfig) -> Part:
+        """The initial adapter, and what training without a federation changes of it."""
+        initial = current(self.recommender, self.schema)
+        return self.schema.part(initial, rule_of(config).moving(self.schema.names))
+
+    def received(self, arrays: Arrays, config: ExperimentConfig) -> Tensor:
+        """The global adapter, float32 [dim], of what travelled to a device."""
+        own = current(self.recommender, self.schema)
+        return whole(rule_of(config), self.schema, arrays, own)
+
+    def _of_all(self, part: Part, inputs: Tensor, targets: Tensor) -> Tensor:
         """Gradient [dim] of the sum of mean losses of [members, windows, length]."""
-        if self._packed is not None:
-            return self._packed.together(theta, inputs, targets)
-        theta = theta.clone().requires_grad_(True)
-        tensors = self.schema.unflatten(theta)
+        if packed := self._packed(part):
+            return packed.together(part.start, inputs, targets)
+        theta = part.start.clone().requires_grad_(True)
+        tensors = {**part.frozen, **part.schema.unflatten(theta)}
         losses = token_losses(
             self.recommender, tensors, inputs.flatten(0, 1), targets.flatten(0, 1)
         )
@@ -145,98 +163,109 @@ class CohortEngine:
         round_number: int,
         config: ExperimentConfig,
         state: Path | None = None,
+        part: Part | None = None,
     ) -> Iterator[tuple[list[int], Tensor]]:
-        """Clipped deltas [members, dim] of a cohort, one micro-batch at a time."""
+        """Clipped deltas [members, dim] of what is trained, one micro-batch at a time.
+
+        That is what the rule of the settings trains in this round, unless a `part` is given.
+        """
         clip = update_clip(config)
-        adapter = adapter.to(self.device)
+        part = part or self.part(adapter, round_number, config)
         if by_example(config):
-            people = ahead(self._people(users, config))
-            found = self._examples.deltas(people, adapter, round_number, config, state)
+            people = ahead(self._people(users, part, config))
+            cohort = self._examples
+            gradients = self._per_example(part)
+            found = cohort.deltas(gradients, people, part.start, round_number, config, state)
         else:
-            found = self._whole(users, adapter, round_number, config)
+            found = self._whole(users, part, round_number, config)
         for members, deltas in found:
             yield members, (clip(deltas) if clip else deltas)
 
     def _whole(
-        self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
+        self, users: Sequence[int], part: Part, round_number: int, config: ExperimentConfig
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Deltas [members, dim] of local training without a clip inside."""
-        step = self._trainer(adapter, config)
-        for batch in self._batches(users, round_number, config):
+        step = self._trainer(part, config)
+        for batch in self._batches(users, part, round_number, config):
             members, inputs, targets = self._here(batch)
             yield members, step(inputs, targets)
 
-    @cached_property
-    def _packed(self) -> PackedGradients | None:
+    def _packed(self, part: Part) -> PackedGradients | None:
         """The fast way to gradients; None where the settings or the backbone do not allow it."""
+        if self.batching == "padded":
+            return None
+        return PackedGradients(self.recommender, part.schema, part.frozen)
+
+    @cached_property
+    def batching(self) -> str:
+        """How windows are laid out: `packed` or `padded`."""
         wanted = self._config.batching
         if wanted == "padded":
-            return None
+            return wanted
         why = why_not_packed(self.recommender)
         if why and wanted == "packed":
             raise ConfigError(
                 f"engine.batching = packed: this backbone cannot ({why}); give auto or padded"
             )
-        return None if why else PackedGradients(self.recommender, self.schema)
-
-    @property
-    def batching(self) -> str:
-        """How windows are laid out: `packed` or `padded`."""
-        return "padded" if self._packed is None else "packed"
+        return "padded" if why else "packed"
 
     @cached_property
     def _examples(self) -> ExampleCohort:
         from simulations.example_cohort import ExampleCohort  # plans and accountants enter here
 
-        packed = self._packed
-        per_example = (
-            packed.by_window if packed else stacked_gradients(self.recommender, self.schema)
-        )
-        check_gradients(per_example, self.recommender, self.schema, length=6)
-        return ExampleCohort(self.population, per_example)
+        everything = self.schema.part(current(self.recommender, self.schema), self.schema.names)
+        gradients = self._per_example(everything)
+        check_gradients(gradients, self.recommender, self.schema, length=6)
+        return ExampleCohort(self.population)
 
-    def _trainer(
-        self, adapter: Tensor, config: ExperimentConfig
-    ) -> Callable[[Tensor, Tensor], Tensor]:
+    def _per_example(self, part: Part) -> PerExample:
+        packed = self._packed(part)
+        if packed is not None:
+            return packed.by_window
+        return stacked_gradients(self.recommender, part.schema, part.frozen)
+
+    def _trainer(self, part: Part, config: ExperimentConfig) -> Callable[[Tensor, Tensor], Tensor]:
         """Inputs and targets [members, steps, windows, length] -> deltas [members, dim]."""
         rate, decay = config.train.local_lr, config.train.weight_decay
-        packed = self._packed
+        packed = self._packed(part)
         if packed is None:
-            return self._one_by_one(adapter, rate, decay)
+            return self._one_by_one(part, rate, decay)
 
         def step(inputs: Tensor, targets: Tensor) -> Tensor:
             def gradient(theta: Tensor, step: int) -> Tensor:
                 return packed.by_client(theta, inputs[:, step], targets[:, step])
 
-            start = adapter.expand(len(inputs), -1)
-            return descend(start, inputs.shape[1], gradient, rate, decay) - adapter
+            start = part.start.expand(len(inputs), -1)
+            return descend(start, inputs.shape[1], gradient, rate, decay) - part.start
 
         return step
 
     def _one_by_one(
-        self, adapter: Tensor, rate: float, decay: float
+        self, part: Part, rate: float, decay: float
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """The oracle: the very function that a device runs, mapped over clients."""
 
         def one(inputs: Tensor, targets: Tensor) -> Tensor:
-            settings = (adapter, inputs, targets, rate, decay)
-            return local_update(self.recommender, self.schema, *settings)[0]
+            settings = (part.start, inputs, targets, rate, decay, part.frozen)
+            return local_update(self.recommender, part.schema, *settings)[0]
 
         mapped: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(one)
         return mapped
 
-    def _people(self, users: Sequence[int], config: ExperimentConfig) -> Iterator[list[Person]]:
+    def _people(
+        self, users: Sequence[int], part: Part, config: ExperimentConfig
+    ) -> Iterator[list[Person]]:
         """Users by those that are trained at once."""
         windows = config.train.max_windows if by_example(config) else 1
-        own = _GRADIENTS * 4 * self.schema.dim * windows  # bytes of a client's own gradients
-        length, padded = config.model.max_length, self._packed is None
+        own = _GRADIENTS * 4 * part.schema.dim * windows  # bytes of a client's own gradients
+        length, padded = config.model.max_length, self.batching == "padded"
         room = capacity(self.recommender, self._config, length, own, padded=padded)
         return together(self.population, users, config, room)
 
     def _batches(
-        self, users: Sequence[int], round_number: int, config: ExperimentConfig
+        self, users: Sequence[int], part: Part, round_number: int, config: ExperimentConfig
     ) -> Iterator[Batch]:
-        return ahead(batches(self._people(users, config), config, round_number))
+        return ahead(batches(self._people(users, part, config), config, round_number))
 
     def _here(self, batch: Batch) -> Batch:
         """A batch on the device that computes."""
@@ -250,7 +279,7 @@ class CohortEngine:
         tensors = self.schema.unflatten(adapter.to(self.device))
 
         def score(windows: Tensor, last: Tensor) -> Tensor:
-            if self._packed is not None:
+            if self.batching == "packed":
                 return last_scores(self.recommender, tensors, windows, last)
             scores: Tensor = torch.func.functional_call(
                 _LastScores(self.recommender),

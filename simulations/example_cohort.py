@@ -34,16 +34,14 @@ class ExampleCohort:
     Parameters
     ----------
     population : Population
-    per_example : callable
-        See `client.gradients.PerExample`; for any number of clients at once.
     """
 
-    def __init__(self, population: Population, per_example: PerExample) -> None:
+    def __init__(self, population: Population) -> None:
         self._population = population
-        self._per_example = per_example
 
     def deltas(
         self,
+        per_example: PerExample,
         people: Iterator[list[Person]],
         adapter: Tensor,
         round_number: int,
@@ -54,9 +52,12 @@ class ExampleCohort:
 
         Parameters
         ----------
+        per_example : callable
+            See `client.gradients.PerExample`; for any number of clients at once.
         people : iterator of list of Person
             Those that are trained at once.
         adapter : Tensor float32 [dim]
+            What is trained of the global adapter.
         round_number : int
         config : ExperimentConfig
         state : Path or None
@@ -65,7 +66,7 @@ class ExampleCohort:
         training = ExampleTraining(config, len(self._population), simulated=True)
         for group in people:
             clients = [Client(*person, device_ledger(state, person.user)) for person in group]
-            members, deltas = training.deltas(self._per_example, adapter, clients, round_number)
+            members, deltas = training.deltas(per_example, adapter, clients, round_number)
             if members:
                 yield members, deltas
 

@@ -128,9 +128,7 @@ class CohortGrid(VirtualGrid):
 
     def _train(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
         engine = self.engine
-        if request.schema != engine.schema.digest:
-            raise ProtocolError("the server's adapter schema is not this engine's")
-        adapter = engine.schema.from_arrays(request.arrays)
+        adapter = engine.received(request.arrays, request.config)
         rounds = engine.train(
             list(by_user),
             adapter,
@@ -140,11 +138,13 @@ class CohortGrid(VirtualGrid):
             state=self.state,
         )
         for members, update in rounds:
+            if update.schema != request.schema:
+                raise ProtocolError("the server's adapter schema is not this engine's")
             nodes = [by_user[user].metadata.dst_node_id for user in members]
             yield update_reply(by_user[members[0]], update, nodes)
 
     def _evaluate(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
-        adapter = self.engine.schema.from_arrays(request.arrays)
+        adapter = self.engine.received(request.arrays, request.config)
         for users in self._together(request, by_user):
             sampled, full = self.engine.evaluate(users, adapter, request.phase, request.config)
             yield ranks_reply(by_user[users[0]], sampled, full, _nodes(users))

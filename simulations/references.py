@@ -20,7 +20,7 @@ from client.train import token_losses
 from shared.config import ExperimentConfig
 from shared.data.split import MIN_EVALUATED, training_history
 from shared.metrics import ranking_metrics
-from shared.model.adapter import current
+from shared.model.adapter import Part, current
 from simulations.engine import CohortEngine
 from simulations.workbench import Workbench
 
@@ -57,13 +57,16 @@ def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
         config.train, local_steps=settings.local_steps, local_lr=settings.local_lr
     )
     config = dataclasses.replace(config, train=alone)
-    initial = current(engine.recommender, engine.schema)
+    initial, part = current(engine.recommender, engine.schema), engine.alone(config)
     able = [u for u in bench.evaluated if len(bench.population.history(u)) >= MIN_EVALUATED]
     ranks: dict[Phase, tuple[list[int], list[int]]] = {"validation": ([], []), "test": ([], [])}
     done = 0
-    for members, deltas in engine.deltas(able, initial, 0, config):
+    where = torch.from_numpy(engine.schema.places(part.schema))
+    for members, deltas in engine.deltas(able, initial, 0, config, part=part):
+        adapters = initial.repeat(len(members), 1)
+        adapters[:, where] += deltas
         for phase, (sampled, full) in ranks.items():
-            found = engine.evaluate_each(members, initial + deltas, phase, config)
+            found = engine.evaluate_each(members, adapters, phase, config)
             sampled += found[0]
             full += found[1]
         done += len(members)
@@ -79,27 +82,36 @@ def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) ->
     engine = bench.engine(config.model)
     settings = config.references
     inputs, targets = _pooled(bench, config)
-    theta = current(engine.recommender, engine.schema).requires_grad_(True)
+    part = engine.alone(config)
+    theta = part.start.clone().requires_grad_(True)
     optimizer = torch.optim.AdamW([theta], lr=settings.centralized_lr)
     rng = np.random.default_rng(config.seed)
-    best: tuple[float, Tensor] = (-1.0, theta.detach().clone())
+    best: tuple[float, Tensor] = (-1.0, _whole(engine, part, theta))
     for epoch in range(settings.centralized_epochs):
         order = rng.permutation(len(inputs))
         for start in range(0, len(order), settings.centralized_batch):
             rows = torch.from_numpy(order[start : start + settings.centralized_batch])
-            theta.grad = _gradient(engine, theta, inputs[rows], targets[rows])
+            theta.grad = _gradient(engine, part, theta, inputs[rows], targets[rows])
             optimizer.step()
-        found = engine.evaluate(bench.evaluated, theta.detach(), "validation", config)
+        adapter = _whole(engine, part, theta)
+        found = engine.evaluate(bench.evaluated, adapter, "validation", config)
         metrics = ranking_metrics(*found)
         remark = f"epoch {epoch + 1}, validation HR@10 {metrics['hr@10']:.3f}"
         advance(len(bench.evaluated), remark)
         score = metrics["hr@10"] + metrics["ndcg@10"]
         if score > best[0]:
-            best = score, theta.detach().clone()
+            best = score, adapter
     return _evaluate(engine, bench, best[1], config) | {"epochs": settings.centralized_epochs}
 
 
-def _gradient(engine: CohortEngine, theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+def _whole(engine: CohortEngine, part: Part, theta: Tensor) -> Tensor:
+    """The adapter [dim] with what is trained of it at theta."""
+    return engine.schema.flatten({**part.frozen, **part.schema.unflatten(theta.detach())}).clone()
+
+
+def _gradient(
+    engine: CohortEngine, part: Part, theta: Tensor, inputs: Tensor, targets: Tensor
+) -> Tensor:
     """Of the mean loss over all targets of a batch of windows [n, length], [dim].
 
     A large catalogue is gone through in several pieces, so that its scores fit into memory.
@@ -109,11 +121,11 @@ def _gradient(engine: CohortEngine, theta: Tensor, inputs: Tensor, targets: Tens
     counted = (targets >= 0).sum().clamp(min=1).to(engine.device)
     total = torch.zeros_like(theta)
     for start in range(0, len(inputs), piece):
-        part, wanted = inputs[start : start + piece], targets[start : start + piece]
+        some, wanted = inputs[start : start + piece], targets[start : start + piece]
         losses = token_losses(
             engine.recommender,
-            engine.schema.unflatten(theta),
-            part.to(engine.device),
+            {**part.frozen, **part.schema.unflatten(theta)},
+            some.to(engine.device),
             wanted.to(engine.device),
         )
         (gradient,) = torch.autograd.grad(losses.sum() / counted, theta)

@@ -52,6 +52,7 @@ class ShardedEngine:
     def __init__(self, engine: CohortEngine, pool: WorkerPool, shard: int = 0) -> None:
         self.population: Population = engine.population
         self.schema: AdapterSchema = engine.schema
+        self.received = engine.received
         self._pool = pool
         self._rank = pool.rank()
         self._clients = shard or _CLIENTS[pool.session.device]

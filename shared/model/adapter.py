@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,31 @@ class AdapterSchema:
         """SHA-256 (hex) of names and shapes."""
         return hashlib.sha256(json.dumps([self.names, self.shapes]).encode()).hexdigest()
 
+    def subset(self, names: Sequence[str]) -> AdapterSchema:
+        """The schema of some of the tensors, in the same order.
+
+        Raises
+        ------
+        ValueError
+            For a name that is not in it, or none at all.
+        """
+        if not names or not set(names) <= set(self.names):
+            raise ValueError(f"Expected some of {self.names}, not {tuple(names)}")
+        shapes = dict(zip(self.names, self.shapes, strict=True))
+        return self._sorted({name: shapes[name] for name in names})
+
+    def places(self, part: AdapterSchema) -> npt.NDArray[np.int64]:
+        """Where the coordinates of a subset lie in the flat vector, int64 [part.dim]."""
+        slices = [self.slice_of(name) for name in part.names]
+        return np.concatenate([np.arange(s.start, s.stop) for s in slices])
+
+    def part(self, vector: Tensor, names: Sequence[str]) -> Part:
+        """Cut a flat vector [dim] into what is trained and what stays."""
+        trained = self.subset(names)
+        tensors = self.unflatten(vector)
+        frozen = {name: tensors[name] for name in self.names if name not in trained.names}
+        return Part(trained, trained.flatten(tensors), frozen)
+
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Named tensors, each of shape [..., *shape] -> [..., dim]; leading dimensions are kept."""
         parts: list[Tensor] = []
@@ -107,7 +132,9 @@ class AdapterSchema:
         """
         if set(arrays) != set(self.names):
             odd = sorted(set(arrays) ^ set(self.names))[0]
-            raise ProtocolError(f"adapter tensor {odd!r}: on one side only; expected {self.digest}")
+            raise ProtocolError(
+                f"adapter tensor {odd!r}: on one side only; expected schema {self.digest}"
+            )
         for name, shape in zip(self.names, self.shapes, strict=True):
             if tuple(arrays[name].shape) != shape:
                 got = tuple(arrays[name].shape)
@@ -115,6 +142,25 @@ class AdapterSchema:
             if not np.isfinite(arrays[name]).all():
                 raise ProtocolError(f"adapter tensor {name!r}: holds numbers that are not finite")
         return self.flatten({n: torch.tensor(arrays[n], dtype=torch.float32) for n in self.names})
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one round trains of an adapter, and the rest, which stays as it is.
+
+    Attributes
+    ----------
+    schema : AdapterSchema
+        Of the trained tensors.
+    start : Tensor float32 [schema.dim]
+        Their values at the start of the round.
+    frozen : dict of Tensor
+        All the others.
+    """
+
+    schema: AdapterSchema
+    start: Tensor
+    frozen: Tensors
 
 
 def current(model: nn.Module, schema: AdapterSchema) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from shared.errors import ConfigError
+from shared.model.core import add_cores
 from shared.model.layers import AdapterLinear
 
 _MLP = r"intermediate\.dense|(?<!attention\.)output\.dense|(?:gate|up|down)_proj|mlp\.c_(?:fc|proj)"
@@ -84,8 +85,12 @@ def add_lora(
     alpha: float,
     targets: Sequence[str],
     generator: torch.Generator,
+    core: bool = False,
 ) -> nn.Module:
     """LoRA (Hu et al. 2021) on the named layers: A random, B zero, everything else frozen.
+
+    With a core, A and B are the layer's own leading directions and a zero R stands between them;
+    see `shared.model.core`.
 
     Parameters
     ----------
@@ -95,6 +100,8 @@ def add_lora(
         The correction is scaled by alpha / rank.
     generator : torch.Generator
         The same seed gives the same A everywhere.
+    core : bool
+        Whether a correction is B R A instead of B A.
 
     Raises
     ------
@@ -106,6 +113,9 @@ def add_lora(
         return backbone
     names = target_layers(backbone, targets)
     adapted = _injected(backbone, rank, alpha, names)
+    if core:
+        add_cores(adapted)
+        return adapted
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_A" in name:

@@ -113,7 +113,12 @@ class Recommender(nn.Module):
         self.register_buffer("items", table, persistent=False)
         generator = torch.Generator().manual_seed(config.seed)
         self.backbone = add_lora(
-            backbone, config.lora_rank, config.lora_alpha, config.lora_targets, generator
+            backbone,
+            config.lora_rank,
+            config.lora_alpha,
+            config.lora_targets,
+            generator,
+            config.lora_core,
         )
         if config.weights != "full":
             quantize(self.backbone, config.weights)

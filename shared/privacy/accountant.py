@@ -17,24 +17,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from dp_accounting import NeighboringRelation
-from dp_accounting.pld import PLDAccountant
 
 from shared.errors import ConfigError
-from shared.privacy.history import History, Step, Steps, steps_of
+from shared.privacy.history import History, Step, Steps, is_hopeless, steps_of
+from shared.privacy.losses import pld_epsilon
 from shared.privacy.relation import Relation
 from shared.privacy.renyi import renyi_epsilon
 from shared.privacy.search import least_noise
 
-# PLD rounds privacy losses upwards to a grid, so epsilon is an upper bound. The grid's width is
-# this share of the smallest standard deviation of a step's loss, which keeps the excess below
-# 1e-4 + 1e-4 epsilon (the tests compare with closed forms) ...
-_RESOLUTION = 0.01
-# ... unless that many points would not cover the losses, which bounds time and memory.
-_POINTS = 2e5
-# Beyond this sum of 1 / z^2 over all releases (an epsilon in the tens of thousands, were no one
-# sampled out) infinity is reported: an upper bound too, and no work at all.
-_HOPELESS = 1e5
+_LARGEST_GROUP = 10**6
 
 
 def default_delta(users: int) -> float:
@@ -63,7 +54,9 @@ def default_delta(users: int) -> float:
     return float(f"1e-{digits}")
 
 
-def epsilon(history: History, delta: float, relation: Relation = "add_remove") -> float:
+def epsilon(
+    history: History, delta: float, relation: Relation = "add_remove", group: int = 1
+) -> float:
     """The privacy loss of a history by privacy loss distributions: the figure that counts.
 
     With Skellam noise in it, by Rényi divergences, as `epsilon_rdp`.
@@ -78,63 +71,96 @@ def epsilon(history: History, delta: float, relation: Relation = "add_remove") -
         In (0, 1).
     relation : {"add_remove", "replace_one"}
         Under `replace_one` only releases in which everyone takes part are supported.
+    group : int
+        k >= 1 units, such as the people of a household: epsilon of all k being present or absent
+        together (`replace_one`: all k replaced), at this delta. At most 32 where units are sampled.
 
     Returns
     -------
     float
-        An upper bound, too large by less than 1e-4 + 1e-4 epsilon; infinity if any release was
-        without noise, or from about 700 on, where e^epsilon overflows.
+        An upper bound, too large by less than 1e-4 + 1e-4 epsilon (1e-3 + 1e-3 epsilon for a
+        sampled group); infinity if any release was without noise, or from about 700 on, where
+        e^epsilon overflows.
 
     Raises
     ------
     ConfigError
         For an event of another kind, or a parameter outside its range.
 
+    Notes
+    -----
+    Without sampling, k units move a sum by k clipping norms at most, so noise is worth z / k: exact
+    for Gaussians. In a Poisson sample the number of them that is in is binomial, and what they are
+    compared with is a mixture of Gaussians with 0 to k times the sensitivity. Both are far below
+    what the generic rule (k epsilon, at a delta that grows as e^(k epsilon)) would give.
+
     References
     ----------
     Doroshenko, Ghazi, Kamath, Kumar, Manurangsi. Connect the Dots: Tighter Discrete
     Approximations of Privacy Loss Distributions. PoPETs 2022. https://arxiv.org/abs/2207.04380
+    Ganesh. Tight Group-Level DP Guarantees for DP-SGD with Sampling via Mixture of Gaussians
+    Mechanisms. 2024. https://arxiv.org/abs/2401.10294
     """
     gaussian = _all_gaussian(steps_of(history, relation))
+    _check_group(group)
     if gaussian is None:
-        return epsilon_rdp(history, delta, relation)
-    return _pld(gaussian, _check_delta(delta), relation)
+        return _by_rdp(history, delta, relation, group)
+    return pld_epsilon(gaussian, _check_delta(delta), relation, group)
 
 
-def epsilon_rdp(history: History, delta: float, relation: Relation = "add_remove") -> float:
+def epsilon_rdp(
+    history: History, delta: float, relation: Relation = "add_remove", group: int = 1
+) -> float | None:
     """The same by Rényi differential privacy: an upper bound that is never tighter.
 
-    Parameters, returns and errors as for `epsilon`.
+    Parameters and errors as for `epsilon`.
+
+    Returns
+    -------
+    float or None
+        None for a group some of which are sampled, which this accountant does not know.
 
     References
     ----------
     Mironov, Talwar, Zhang. Rényi Differential Privacy of the Sampled Gaussian Mechanism. 2019.
     https://arxiv.org/abs/1908.10530
     """
-    return _rdp(_unit_sensitivity(steps_of(history, relation), relation), _check_delta(delta))
+    steps = _unit_sensitivity(steps_of(history, relation), relation, _check_group(group))
+    _check_delta(delta)
+    return None if steps is None else _rdp(steps, delta)
 
 
-def epsilon_prv(history: History, delta: float, relation: Relation = "add_remove") -> float | None:
+def epsilon_prv(
+    history: History, delta: float, relation: Relation = "add_remove", group: int = 1
+) -> float | None:
     """The same by Opacus's accountant of privacy random variables; upper end of its interval.
 
-    Parameters, returns and errors as for `epsilon`; the upper end lies at most 0.02 above the
-    exact value, plus what a relative change of 1/1000 in delta makes. None for a history with
-    Skellam noise, which it does not know.
+    Parameters and errors as for `epsilon`.
+
+    Returns
+    -------
+    float or None
+        At most 0.02 above the exact value, plus what a relative change of 1/1000 in delta makes.
+        None for a history with Skellam noise and for a group some of which are sampled, which this
+        accountant does not know.
 
     References
     ----------
     Gopi, Lee, Wutschitz. Numerical Composition of Differential Privacy. NeurIPS 2021.
     https://arxiv.org/abs/2106.02848
     """
-    gaussian = _all_gaussian(_unit_sensitivity(steps_of(history, relation), relation))
-    return None if gaussian is None else _prv(gaussian, _check_delta(delta))
+    steps = _unit_sensitivity(steps_of(history, relation), relation, _check_group(group))
+    gaussian = None if steps is None else _all_gaussian(steps)
+    _check_delta(delta)
+    return None if gaussian is None else _prv(gaussian, delta)
 
 
 def largest(
-    cost: Callable[[History, float, Relation], float | None],
+    cost: Callable[[History, float, Relation, int], float | None],
     histories: Sequence[History],
     delta: float,
     relation: Relation,
+    group: int = 1,
 ) -> float | None:
     """What the costliest of several histories costs: those of devices with disjoint data.
 
@@ -154,7 +180,7 @@ def largest(
     ----------
     McSherry. Privacy Integrated Queries. SIGMOD 2009. Theorem 4 (parallel composition).
     """
-    found = [cost(history, delta, relation) for history in histories]
+    found = [cost(history, delta, relation, group) for history in histories]
     known = [value for value in found if value is not None]
     return max(known) if len(known) == len(found) else None
 
@@ -171,52 +197,43 @@ def _check_delta(delta: float) -> float:
     return delta
 
 
-def _is_infinite(steps: Steps) -> bool:
-    return sum(step.times * step.signal for step in steps) > _HOPELESS
+def _check_group(group: int) -> int:
+    if not 1 <= group <= _LARGEST_GROUP:
+        raise ConfigError(f"group = {group}: expected 1 to {_LARGEST_GROUP} units")
+    return group
 
 
-def _unit_sensitivity(steps: Steps, relation: Relation) -> Steps:
-    """Steps for an accountant that knows add/remove only.
+def _unit_sensitivity(steps: Steps, relation: Relation, group: int = 1) -> Steps | None:
+    """Steps for an accountant that knows add/remove of one unit only; None for a sampled group.
 
     A replaced unit moves the sum by 2 C, so the noise is worth half. PLD doubles the sensitivity
     itself when told the relation and must not be given these.
     """
-    distance = 1.0 if relation == "add_remove" else 2.0
-    return tuple(step.moved(distance) for step in steps)
+    sampled = any(isinstance(step, Step) and step.sampling_probability != 1 for step in steps)
+    distance = (1.0 if relation == "add_remove" else 2.0) * group
+    return None if sampled and group > 1 else tuple(step.moved(distance) for step in steps)
 
 
-_PLD_RELATION = {
-    "add_remove": NeighboringRelation.ADD_OR_REMOVE_ONE,
-    "replace_one": NeighboringRelation.REPLACE_ONE,
-}
-
-
-@functools.lru_cache(maxsize=256)
-def _pld(steps: tuple[Step, ...], delta: float, relation: Relation) -> float:
-    if _is_infinite(steps):
-        return math.inf
-    if not steps:
-        return 0.0
-    accountant = PLDAccountant(
-        neighboring_relation=_PLD_RELATION[relation],
-        value_discretization_interval=_interval(steps, relation),
-    )
-    with np.errstate(all="ignore"):  # beyond an epsilon of about 700, exp overflows to infinity
-        for step in steps:
-            accountant.compose(step.event(), step.times)
-        return float(accountant.get_epsilon(delta))
+def _by_rdp(history: History, delta: float, relation: Relation, group: int) -> float:
+    spent = epsilon_rdp(history, delta, relation, group)
+    if spent is None:
+        raise ConfigError(
+            f"group = {group}: Skellam and sampled releases together are accounted for single "
+            "units only; count every release as if all took part (sampling probability 1)"
+        )
+    return spent
 
 
 @functools.lru_cache(maxsize=256)
 def _rdp(steps: Steps, delta: float) -> float:
-    return math.inf if _is_infinite(steps) else renyi_epsilon(steps, delta)
+    return math.inf if is_hopeless(steps) else renyi_epsilon(steps, delta)
 
 
 @functools.lru_cache(maxsize=256)
 def _prv(steps: tuple[Step, ...], delta: float) -> float:
     from opacus.accountants import PRVAccountant  # slow to load
 
-    if _is_infinite(steps):
+    if is_hopeless(steps):
         return math.inf
     if not steps:
         return 0.0
@@ -225,23 +242,6 @@ def _prv(steps: tuple[Step, ...], delta: float) -> float:
     with warnings.catch_warnings(), np.errstate(all="ignore"):  # log(1 - q) at q = 1
         warnings.simplefilter("ignore")
         return float(accountant.get_epsilon(delta))
-
-
-def _interval(steps: tuple[Step, ...], relation: Relation) -> float:
-    """Width of PLD's grid, from rough moments of the steps' privacy losses."""
-    steps = _all_gaussian(_unit_sensitivity(steps, relation)) or ()
-    # Releases over everyone compose into a single Gaussian; sampled ones are convolved in turn.
-    smallest = min((q / z) * (math.sqrt(times) if q == 1 else 1.0) for z, q, times in steps)
-    variance = sum(times * _variance(z, q) for z, q, times in steps)
-    largest = max(0.5 / z**2 + 8 / z for z, _, _ in steps)
-    span = variance / 2 + 8 * math.sqrt(variance) + largest
-    return max(_RESOLUTION * smallest, span / _POINTS)
-
-
-def _variance(z: float, q: float) -> float:
-    """Of one step's loss, from above: chi-squared divergence, at most that without sampling."""
-    exponent = min(1 / z**2, 700.0)  # beyond that exp overflows, and the other bound is smaller
-    return min(1 / z**2, q**2 * math.expm1(exponent))
 
 
 @dataclass(frozen=True)
@@ -272,6 +272,7 @@ def calibrate(
     relation: Relation = "add_remove",
     histogram_share: float = 0.0,
     histogram_sampling: float = 1.0,
+    group: int = 1,
 ) -> Calibration:
     """The least noise with which a fixed plan of releases stays within a target.
 
@@ -295,6 +296,8 @@ def calibrate(
         In [0, 1).
     histogram_sampling : float
         q in (0, 1] of the histogram.
+    group : int
+        Units that the target is for together, as for `epsilon`.
 
     Returns
     -------
@@ -322,7 +325,7 @@ def calibrate(
         def at(z: float) -> float:
             steps = [step._replace(noise_multiplier=z), *others]
             history = [(each.event(), each.times) for each in steps]
-            return epsilon(history, delta, relation)
+            return epsilon(history, delta, relation, group)
 
         return at
 

@@ -88,6 +88,15 @@ class SkellamStep(NamedTuple):
 
 Steps: TypeAlias = tuple[Step | SkellamStep, ...]
 
+# Beyond this sum of squared signal-to-noise ratios (an epsilon in the tens of thousands, were no
+# one sampled out) infinity is reported: an upper bound too, and no work at all.
+_HOPELESS = 1e5
+
+
+def is_hopeless(steps: Steps) -> bool:
+    """Whether there is so little noise that no accountant need work on it."""
+    return sum(step.times * step.signal for step in steps) > _HOPELESS
+
 
 def steps_of(history: History, relation: Relation = "add_remove") -> Steps:
     """The history as steps in canonical order, equal ones joined; Gaussian ones come first.

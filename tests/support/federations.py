@@ -10,7 +10,9 @@ from safetensors.numpy import load_file, save_file
 from server.app import run_files
 from server.federation import run_federation
 from server.releases import AlreadyPrivate, Releases
+from shared.aggregation import RULES, rule_of
 from shared.config import ExperimentConfig, from_dict
+from shared.model.adapter import current
 from shared.privacy.ledger import Ledger
 from tests.support.tiny import RICH, random_adapter
 
@@ -55,14 +57,16 @@ class Run:
         return Ledger.open(self.files.ledger)
 
 
-def prepare(folder: Path, engine, scale: float = 0.1):
-    """The files of a point with its initial adapter written."""
+def prepare(folder: Path, engine, scale: float = 0.1, rule=RULES["fedit"]):
+    """The files of a point with its initial adapter written; what is fixed is the engine's own."""
     files = run_files(folder, "point")
     for path in (files.initial, files.adapter):
         path.parent.mkdir(parents=True, exist_ok=True)
     if not files.initial.exists():
-        adapter = random_adapter(engine.schema, scale=scale).numpy()
-        save_file(engine.schema.split(adapter), files.initial)
+        schema = engine.schema
+        arrays = schema.split(random_adapter(schema, scale=scale).numpy())
+        own = schema.split(current(engine.recommender, schema).numpy())
+        save_file({**arrays, **{n: own[n] for n in rule.fixed(schema.names)}}, files.initial)
     return files
 
 
@@ -77,7 +81,7 @@ def federate(folder: Path, grid, config: ExperimentConfig, monkeypatch, **argume
 
         return spy
 
-    files = prepare(folder, grid.engine)
+    files = prepare(folder, grid.engine, rule=rule_of(config))
     with monkeypatch.context() as patch:
         for kind in (Releases, AlreadyPrivate):
             patch.setattr(kind, "release", recording(kind.release))

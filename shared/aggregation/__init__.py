@@ -1,0 +1,25 @@
+"""Aggregation rules, one file each: what a round trains, what travels, how updates combine.
+
+Both sides of a federation ask the rule that `federation.aggregation` names. See docs/aggregation.md
+for what each promises and how to write one.
+"""
+
+from shared.aggregation.alternating import Alternating
+from shared.aggregation.fedit import FedIT
+from shared.aggregation.fedsb import FedSB
+from shared.aggregation.fedsvd import FedSVD
+from shared.aggregation.ffa import FFA
+from shared.aggregation.rule import AggregationRule, Carried
+from shared.config import ExperimentConfig
+
+RULES: dict[str, AggregationRule] = {
+    rule.name: rule for rule in (FedIT(), FFA(), Alternating(), FedSVD(), FedSB())
+}
+
+
+def rule_of(config: ExperimentConfig) -> AggregationRule:
+    """The rule that the settings name."""
+    return RULES[config.federation.aggregation]
+
+
+__all__ = ["RULES", "AggregationRule", "Carried", "rule_of"]

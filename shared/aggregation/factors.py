@@ -1,0 +1,34 @@
+"""The factors of LoRA pairs among an adapter's tensors, by name.
+
+A layer's correction is s B A x, or s B R A x where it has a core: A [r, in] reads down to r
+numbers, R [r, r] turns them, B [out, r] writes them up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_DOWN = re.compile(r"\.lora_A\.[^.]+\.weight$")
+_UP = re.compile(r"\.lora_B\.[^.]+(\.up)?\.weight$")
+_CORE = re.compile(r"\.lora_B\.[^.]+\.core\.weight$")
+
+
+def downs(names: Sequence[str]) -> tuple[str, ...]:
+    """The factors A."""
+    return tuple(name for name in names if _DOWN.search(name))
+
+
+def ups(names: Sequence[str]) -> tuple[str, ...]:
+    """The factors B."""
+    return tuple(name for name in names if _UP.search(name))
+
+
+def cores(names: Sequence[str]) -> tuple[str, ...]:
+    """The cores R."""
+    return tuple(name for name in names if _CORE.search(name))
+
+
+def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Names of (A, B) of every layer."""
+    return list(zip(downs(names), ups(names), strict=True))

@@ -1,0 +1,42 @@
+"""What the aggregation rule asks of the other settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import ConfigError
+
+if TYPE_CHECKING:
+    from shared.config import ExperimentConfig
+
+_OF_FACTORS = ("ffa", "alternating", "fedsvd", "fedsb")  # they treat A and B differently
+
+
+def shape_model(tree: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings in which the model has the shape that the rule trains, unless it says so."""
+    model, federation = tree.get("model", {}), tree.get("federation", {})
+    if not isinstance(model, dict) or not isinstance(federation, dict):
+        return tree  # refused elsewhere, with its name
+    core = federation.get("aggregation") == "fedsb"
+    return {**tree, "model": {"lora_core": core, **model}}
+
+
+def check_rule(config: ExperimentConfig, source: str) -> None:
+    """Refuse a rule for a model that has nothing for it to do.
+
+    Raises
+    ------
+    ConfigError
+        Naming both settings.
+    """
+    name = f"federation.aggregation = {config.federation.aggregation}"
+    if config.model.lora_core != (config.federation.aggregation == "fedsb"):
+        raise ConfigError(
+            f"{source}: model.lora_core = {str(config.model.lora_core).lower()} does not go with "
+            f"{name}; leave model.lora_core out, the rule sets it"
+        )
+    if config.federation.aggregation in _OF_FACTORS and config.model.lora_rank == 0:
+        raise ConfigError(
+            f"{source}: {name} does not go with model.lora_rank = 0: there are no factors; "
+            "use --aggregation fedit, or give a rank"
+        )

@@ -1,0 +1,94 @@
+"""LoRA with a core: r x r trained numbers between directions that a frozen layer itself has.
+
+    W ~ U S V' of rank r        A = V' [r, in]        B = U S [out, r]        correction s B R A
+
+R starts at zero, and unlike a B of zero it has a gradient at once. A and B come from frozen public
+weights: no data are read.
+
+References
+----------
+Balazy, Banaei, Aberer, Tabor 2024, LoRA-XS: Low-Rank Adaptation with Extremely Small Number of
+Parameters. https://arxiv.org/abs/2405.17604
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shared.errors import ConfigError
+from shared.model.layers import AdapterLinear
+
+
+class CoredLinear(nn.Module):
+    """x -> B R x, in the place of a LoRA pair's B."""
+
+    def __init__(self, up: AdapterLinear) -> None:
+        super().__init__()
+        self.core = AdapterLinear(up.in_features, up.in_features)
+        self.up = up
+        nn.init.zeros_(self.core.weight)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., r] -> [..., out]."""
+        turned: Tensor = self.up(self.core(input))
+        return turned
+
+
+@torch.no_grad()
+def add_cores(adapted: nn.Module) -> None:
+    """Give every LoRA pair of a module a core, and the leading directions of its layer, in place.
+
+    Raises
+    ------
+    ConfigError
+        If a layer has fewer directions than the rank.
+    """
+    layers: list[Any] = [m for m in adapted.modules() if hasattr(m, "lora_A")]
+    for layer in layers:
+        for name in layer.lora_A:
+            down, up = layer.lora_A[name], layer.lora_B[name]
+            u_s, v = leading(_matrix(layer.base_layer), len(down.weight))
+            down.weight.copy_(v)
+            up.weight.copy_(u_s)
+            layer.lora_B[name] = CoredLinear(up)
+
+
+def _matrix(base: Any) -> Tensor:
+    """The frozen weight [out, in]; transformers' Conv1D keeps its transpose."""
+    from shared.model.lora import transposed
+
+    weight: Tensor = base.weight
+    return weight.T if transposed(base) else weight
+
+
+def leading(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The leading singular directions of a matrix [out, in].
+
+    Returns
+    -------
+    U S : Tensor [out, rank]
+    V' : Tensor [rank, in]
+        Orthonormal rows; the largest entry of each is positive, so that every machine takes the
+        same of two signs.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer.
+    """
+    if rank > min(weight.shape):
+        raise ConfigError(
+            f"model.lora_rank = {rank}: federation.aggregation = fedsb takes directions of the "
+            f"layers themselves, and one has {min(weight.shape)}; give at most that"
+        )
+    w = weight.detach().double()
+    wide = w.shape[1] > w.shape[0]
+    gram = w @ w.T if wide else w.T @ w  # the smaller one
+    vectors = torch.linalg.eigh(gram).eigenvectors[:, -rank:].flip(-1)  # largest first
+    v = torch.linalg.qr(w.T @ vectors).Q.T if wide else vectors.T  # [rank, in]
+    largest = v.abs().argmax(-1, keepdim=True)
+    v = v * v.gather(-1, largest).sign()
+    return (w @ v.T).to(weight.dtype), v.to(weight.dtype)
