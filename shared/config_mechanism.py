@@ -10,6 +10,10 @@ from shared.errors import ConfigError
 if TYPE_CHECKING:
     from shared.config import FederationConfig, PrivacyConfig
 
+# They train other coordinates from round to round, or turn them: one round's noise would no longer
+# cancel another's.
+_TURNING = ("alternating", "fedsvd", "flexlora")
+
 
 def check_mechanism(privacy: PrivacyConfig, federation: FederationConfig, source: str) -> None:
     """Correlated noise covers users who take part rarely enough, summed by a trusted server.
@@ -36,6 +40,12 @@ def check_mechanism(privacy: PrivacyConfig, federation: FederationConfig, source
                 f"{source}: privacy.mechanism = dp_ftrl does not go with privacy.{name} = {value}: "
                 f"it is accounted for {name} {only} only; use that, or --mechanism gaussian"
             )
+    if federation.aggregation in _TURNING:
+        raise ConfigError(
+            f"{source}: privacy.mechanism = dp_ftrl does not go with federation.aggregation = "
+            f"{federation.aggregation}: its coordinates change from round to round, and correlated "
+            "noise would not cancel; use fedit, ffa or fedsb, or --mechanism gaussian"
+        )
     if privacy.bands > privacy.min_separation:
         raise ConfigError(
             f"{source}: privacy.bands = {privacy.bands} does not go with {separation}: noise may "

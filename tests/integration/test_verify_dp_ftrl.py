@@ -1,4 +1,4 @@
-"""`starling verify` of points with correlated noise: honest, altered, and a row that served twice."""
+"""`starling verify` of points with correlated noise: honest, altered, a row that served twice."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

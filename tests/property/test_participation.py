@@ -1,4 +1,4 @@
-"""Nobody takes part too early or too often, whoever is there, whatever the schedule, over crashes."""
+"""Nobody takes part too early or too often: any availability, any schedule, over crashes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,8 +40,7 @@ def keeps(rounds: dict[int, list[int]], most: int, separation: int) -> bool:
         for node in rounds[number]:
             taken.setdefault(node, []).append(number)
     return all(
-        len(numbers) <= most and all(np.diff(numbers) >= separation)
-        for numbers in taken.values()
+        len(numbers) <= most and all(np.diff(numbers) >= separation) for numbers in taken.values()
     )
 
 
