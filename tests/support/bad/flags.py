@@ -29,8 +29,6 @@ SIMULATE = (
     ("flag", "--mechanism dp_ftrl --trust local"),
     ("flag", "--mechanism dp_ftrl --unit example"),
     ("flag", "--mechanism dp_ftrl --unit both"),
-    ("value", "--mechanism dp_ftrl --cohort 0.5"),
-    ("value", "--mechanism dp_ftrl --cohort 30"),
     ("value", "--epsilon 0"),
     ("value", "--epsilon -1"),
     ("value", "--epsilon 1,nan"),
