@@ -1,10 +1,11 @@
 """Correlated noise against Poisson-sampled and un-amplified Gaussian noise at the same epsilon.
 
     python benchmarks/dp_ftrl.py [--data SPEC] [--users N] [--epsilons 8,2] [--seeds 0,1,2]
-                                 [--only METHOD] [--rounds R] [--separation S] [--server-lr RATE]
+                                 [--only METHOD] [--preset NAME] [--rounds R] [--separation S]
+                                 [--server-lr RATE]
 
-Every point is a whole run with ledger and accountant, from the preset `dp_ftrl`; what differs is
-in `METHODS`, and with it against whom epsilon holds. Prints one line per method and epsilon, and
+Every point is a whole run with ledger and accountant, from one preset; what differs is in
+`METHODS`, and with it against whom epsilon holds. Prints one line per method and epsilon, and
 beside the accuracy the noise on the released average of iterates, per coordinate, in clips, as the
 accounting and the server's linear steps give it. Writes `benchmarks/results/dp_ftrl_DATA.json`.
 """
@@ -125,6 +126,7 @@ def main() -> None:
     """Run every method at every epsilon and seed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="world")
+    parser.add_argument("--preset", default="dp_ftrl")
     parser.add_argument("--users", type=int)
     parser.add_argument("--epsilons", default="8,2")
     parser.add_argument("--seeds", default="0")
@@ -134,11 +136,12 @@ def main() -> None:
     parser.add_argument("--server-lr", type=float)
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
-    base = load_toml(preset_file("dp_ftrl"))
+    base = load_toml(preset_file(chosen.preset))
+    base["privacy"]["mechanism"] = "dp_ftrl"
     base["data"] = {"spec": chosen.data} | ({"users": chosen.users} if chosen.users else {})
     given = {"rounds": chosen.rounds, "server_lr": chosen.server_lr}
     base["private"]["federation"] |= {k: v for k, v in given.items() if v is not None}
-    separation = chosen.separation or base["privacy"]["min_separation"]
+    separation = chosen.separation or base["privacy"].get("min_separation", 4)
     base["privacy"]["min_separation"] = separation
     base["private"]["federation"]["cohort"] = 1 / separation
     base["sweep"] = {"epsilons": [float(e) for e in chosen.epsilons.split(",")]}
