@@ -30,11 +30,12 @@ from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.clipping import L2Clip
 from shared.privacy.histogram import HISTOGRAM_CLIP, histogram_schema
-from shared.privacy.units import by_example
+from shared.privacy.units import by_example, devices_share_noise
 from shared.update import Update
 
 if TYPE_CHECKING:
     from client.examples import Client, ExampleTraining
+    from client.shares import NoisedShares
 
 
 def update_clip(config: ExperimentConfig) -> L2Clip | None:
@@ -133,6 +134,9 @@ class Device:
         clip = update_clip(config)
         delta = clip(delta) if clip else delta
         vector = delta.cpu().numpy()
+        if devices_share_noise(config):
+            shares = self._shares(users, config)
+            return shares.update(vector, self.user, round_number, part.schema.digest)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, part.schema.digest)
 
@@ -219,8 +223,21 @@ class Device:
             vector = self._example_training(users, config).histogram(self._client(), items)
         else:
             vector = user_histogram(self.history, items)
+        if devices_share_noise(config):
+            return self._shares(users, config).histogram(vector, self.user)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, histogram_schema(items))
+
+    def _shares(self, users: int, config: ExperimentConfig) -> NoisedShares:
+        if not self._simulated:
+            # Alone, a message holds a small part of the noise that its sum is promised.
+            raise Declined(
+                "declined: privacy.trust = distributed needs secure aggregation, which real "
+                "devices of this version do not have; use central"
+            )
+        from client.shares import NoisedShares  # plans and accountants enter here
+
+        return NoisedShares(config, users, simulated=True)
 
     def _adapter(self, arrays: Arrays, config: ExperimentConfig) -> torch.Tensor:
         own = current(self.recommender, self.schema)

@@ -90,7 +90,13 @@ def update_reply(request: Message, update: Update, contributors: Sequence[int]) 
     content = RecordDict(
         {
             "update": ArrayRecord({"vector": Array(np.ascontiguousarray(update.vector))}),
-            "metrics": MetricRecord({"weight": float(update.weight), "norm": float(update.norm)}),
+            "metrics": MetricRecord(
+                {
+                    "weight": float(update.weight),
+                    "norm": float(update.norm),
+                    "ring": update.ring,
+                }
+            ),
             "config": ConfigRecord({"schema": update.schema, "contributors": list(contributors)}),
         }
     )

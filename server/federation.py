@@ -21,6 +21,7 @@ from server.messages import HISTOGRAM, Replies, point_settings, requests
 from server.participation import LeastRecent, LimitedSampler, Participations
 from server.releases import AlreadyPrivate, Releases, Releasing
 from server.sampling import PoissonSampler, Sampler, node_ids
+from server.secagg import opened
 from server.strategy import PrivateFedOpt, RoundEntry
 from shared.aggregation import AggregationRule, Carried, rule_of
 from shared.config import ExperimentConfig
@@ -33,7 +34,7 @@ from shared.privacy.events import event_to_json
 from shared.privacy.histogram import histogram_schema, popularity_bias
 from shared.privacy.plan import Plan, device_plan, server_plan
 from shared.privacy.policy import policy_hash
-from shared.privacy.units import devices_add_noise, histogram_limit
+from shared.privacy.units import devices_add_noise, devices_share_noise, histogram_limit
 
 Vector = npt.NDArray[np.float64]
 BIAS = "item_bias.weight"
@@ -140,6 +141,12 @@ def run_federation(
 
 def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: bool) -> Releasing:
     """How sums become releases: noised and recorded here, or private when they arrive."""
+    if devices_share_noise(config) and not simulated:
+        raise ConfigError(
+            "privacy.trust = distributed does not go with real devices: without secure "
+            "aggregation, which this version lacks, the server would see each message with a small "
+            "part of the noise; use --trust central, or a simulation"
+        )
     plan = server_plan(config, users)
     if plan is not None:
         if files.checkpoint.exists() and not files.ledger.exists():  # a new one would hide that
@@ -206,6 +213,8 @@ def _start_from_popularity(
     expected = config.federation.expected_popularity_cohort(len(nodes))
     sampler = PoissonSampler(expected, len(nodes), config.seed if simulated else None)
     asked = sampler.draw(0, nodes)
+    shares = releases.shares("histogram")
+    releases.announce("histogram", 0)
     messages = requests(
         asked,
         HISTOGRAM,
@@ -216,18 +225,26 @@ def _start_from_popularity(
     )
     replies = Replies(grid.send_and_receive(messages), asked, simulated)
     total = np.zeros(items)
-    for update in replies.updates(histogram_schema(items), items, histogram_limit(config)):
+    ring = shares.ring if shares else None
+    updates = replies.updates(histogram_schema(items), items, histogram_limit(config), ring)
+    for update in opened(updates, shares) if shares else updates:
         total += update.vector
     silent = devices_add_noise(config) and not replies.failures
     if asked and not replies.answered and not silent:
         raise ProtocolError(f"popularity histogram: no client answered: {replies.failures[:1]}")
+    if shares and len(replies.answered) < shares.survivors:
+        raise ProtocolError(
+            f"popularity histogram: {len(replies.answered)} of at least {shares.survivors} devices "
+            "noised the sum, so it was not opened; start anew with a smaller "
+            "privacy.min_survivors"
+        )
     state.adapter[where] = popularity_bias(
         releases.release("histogram", total, 0),
         releases.noise_multiplier("histogram"),
         config.federation.popularity_strength,
     )
     state.ledger = releases.position()
-    state.bytes_up += len(replies.answered) * 4 * items
+    state.bytes_up += len(replies.answered) * (ring.words.itemsize if ring else 4) * items
 
 
 def _outcome(

@@ -12,6 +12,7 @@ from shared.config import ExperimentConfig, to_dict
 from shared.errors import ProtocolError
 from shared.model.arrays import Arrays
 from shared.privacy.policy import canonical_json
+from shared.secagg.ring import Ring
 from shared.update import Update
 
 HISTOGRAM = "query.histogram"
@@ -91,8 +92,10 @@ class Replies:
         self.answered: set[int] = set()
         self.failures: list[str] = []
 
-    def updates(self, schema: str, dim: int, clip_norm: float | None) -> Iterable[Update]:
-        """Updates as they arrive, each checked for schema, size, finiteness and norm.
+    def updates(
+        self, schema: str, dim: int, clip_norm: float | None, ring: Ring | None = None
+    ) -> Iterable[Update]:
+        """Updates as they arrive, each checked for schema, size, finiteness and norm, or its ring.
 
         One that fails a check is dropped and listed in `failures`: it contributes nothing, as a
         client that went away, and cannot end the run for everyone else.
@@ -100,7 +103,7 @@ class Replies:
         for content, members in self._contents():
             try:
                 update = _read_update(content)
-                update.check(schema, dim, clip_norm)
+                update.check(schema, dim, clip_norm, ring)
                 if update.weight != len(members):
                     raise ProtocolError(
                         f"update weight = {update.weight:g}: expected {len(members)}, one per user"
@@ -155,6 +158,7 @@ def _read_update(content: RecordDict) -> Update:
         float(cast(float, metrics["weight"])),
         float(cast(float, metrics["norm"])),
         str(content.config_records["config"]["schema"]),
+        int(cast(int, metrics["ring"])),
     )
 
 

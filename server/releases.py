@@ -1,7 +1,8 @@
 """The only way from a sum to a released one: record, flush, then add noise.
 
-Central trust: `Releases` sees exact sums, and a device's guarantee rests on trusting it. Where
-devices add the noise themselves, `AlreadyPrivate` passes their sums on: post-processing, free.
+Central trust: `Releases` sees exact sums, and a device's guarantee rests on trusting it. Where the
+noise comes in shares it sees noised sums, and they are recorded before anyone is asked for them.
+Where each message is private, `AlreadyPrivate` passes their sums on: post-processing, free.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from dp_accounting import DpEvent
 
 from shared.errors import ConfigError, LedgerError
 from shared.privacy.correlated import CorrelatedMechanism, CorrelatedNoise
+from shared.privacy.distributed import SkellamMechanism
 from shared.privacy.ledger import Ledger
 from shared.privacy.noise import NoiseSource, Normals
 from shared.privacy.noise_key import kept_key
-from shared.privacy.plan import Plan
+from shared.privacy.plan import Plan, PlannedRelease
 
 Vector = npt.NDArray[np.float64]
 
@@ -51,6 +53,14 @@ class Releasing(Protocol):
 
     def continues(self, entries: int, head: str) -> bool:
         """Whether the ledger begins with the one that had this `position`."""
+        ...
+
+    def shares(self, kind: str) -> SkellamMechanism | None:
+        """The mechanism of a kind of release whose noise the devices add; else None."""
+        ...
+
+    def announce(self, kind: str, round_number: int) -> None:
+        """Record a release whose noise the devices add, before they are asked for it."""
         ...
 
     def release(self, kind: str, total: Vector, round_number: int) -> Vector:
@@ -98,6 +108,13 @@ class AlreadyPrivate:
     def continues(self, entries: int, head: str) -> bool:
         """Whether the checkpoint was made without a ledger, too."""
         return (entries, head) == self.position()
+
+    def shares(self, kind: str) -> SkellamMechanism | None:
+        """None: every message has all its noise."""
+        return None
+
+    def announce(self, kind: str, round_number: int) -> None:
+        """Nothing to record."""
 
     def release(self, kind: str, total: Vector, round_number: int) -> Vector:
         """As it came."""
@@ -184,6 +201,23 @@ class Releases:
         """Whether the ledger begins with the one that had this `position`."""
         return self.ledger.extends(entries, head)
 
+    def shares(self, kind: str) -> SkellamMechanism | None:
+        """The mechanism of a kind of release whose noise the devices add; else None."""
+        planned = self._plan.of(kind)
+        mechanism = planned.mechanism if planned else None
+        return mechanism if isinstance(mechanism, SkellamMechanism) else None
+
+    def announce(self, kind: str, round_number: int) -> None:
+        """Record a release whose noise the devices add: the server has it as soon as they answer.
+
+        Raises
+        ------
+        BudgetExceeded, LedgerError
+            As `Ledger.append`: nobody may be asked then.
+        """
+        if self.shares(kind) is not None:
+            self._record(self._plan.planned(kind), round_number)
+
     def release(self, kind: str, total: Vector, round_number: int) -> Vector:
         """The sum with its noise; on the ledger before the noise is drawn.
 
@@ -196,11 +230,17 @@ class Releases:
             correlated noise may have been released already.
         """
         planned = self._plan.planned(kind)
-        if not self._replayed(round_number, kind, planned.event):
-            if self._rows is not None and kind == "update":
-                self._before_row(round_number)
-            self.ledger.append(round_number, kind, planned.event)  # on disk when this returns
+        if self.shares(kind) is None:
+            self._record(planned, round_number)
+        elif not self.ledger.holds(round_number, kind, planned.event):
+            raise LedgerError(f"{kind} of round {round_number}: summed before it was recorded")
         return planned.mechanism.release(total, self._noise(kind, round_number))
+
+    def _record(self, planned: PlannedRelease, round_number: int) -> None:
+        if not self._replayed(round_number, planned.kind, planned.event):
+            if self._rows is not None and planned.kind == "update":
+                self._before_row(round_number)
+            self.ledger.append(round_number, planned.kind, planned.event)  # on disk on return
 
     def _replayed(self, round_number: int, kind: str, event: DpEvent) -> bool:
         # A simulation interrupted between ledger and checkpoint repeats the round with the same

@@ -33,15 +33,17 @@ from server.messages import Replies, point_settings, requests
 from server.optimizer import SQUARES, ServerOptimizer
 from server.releases import Releasing
 from server.sampling import Sampler, node_ids
+from server.secagg import norms, opened
 from shared.aggregation import Carried, rule_of
 from shared.aggregation.travel import sent
 from shared.config import ExperimentConfig
 from shared.data.split import evaluated_users
-from shared.errors import ProtocolError
+from shared.errors import ConfigError, ProtocolError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
 from shared.privacy.units import devices_add_noise, update_limit
+from shared.update import Update
 
 RoundEntry = dict[str, float]
 
@@ -89,6 +91,14 @@ class PrivateFedOpt(Strategy):
         self._merge = merge
         self._settings = point_settings(config)
         self._rule = rule_of(config)
+        self._shares = releases.shares("update")
+        if self._shares is not None and not self._rule.linear:
+            raise ConfigError(
+                f"federation.aggregation = {config.federation.aggregation} does not go with "
+                "privacy.trust = distributed: the server sees a sum of updates only; use a linear "
+                "rule, such as fedit"
+            )
+        self._word_bytes = self._shares.ring.words.itemsize if self._shares else 4
         self._optimizer = ServerOptimizer(config.federation)
         self._optimizer.restore(state.optimizer)
         self._offset = state.round_number  # Flower counts rounds from 1 also after a resumption
@@ -104,6 +114,9 @@ class PrivateFedOpt(Strategy):
         """Steps 1 and 2: sample the cohort, address it."""
         round_number = self._offset + server_round
         self._cohort = self._sampler.draw(round_number, node_ids(grid))
+        self._releases.announce("update", round_number)
+        if self._shares is not None and len(self._cohort) < self._shares.survivors:
+            self._cohort = []  # too few to noise their sum: nobody is asked
         down = self._sent(arrays)
         self.state.bytes_down += len(self._cohort) * sum(array.nbytes for array in down.values())
         return requests(
@@ -131,35 +144,48 @@ class PrivateFedOpt(Strategy):
         round_number = self._offset + server_round
         part = self._trained(round_number)
         checked = Replies(replies, self._cohort, self._merge)
-        total = self._rule.combine(
-            checked.updates(part.digest, part.dim, update_limit(self.config)), part.dim
-        )
+        total = self._rule.combine(self._updates(checked, part), part.dim)
         # Devices with a budget of their own may all have spent it: then nobody took part.
         silent = devices_add_noise(self.config) and not checked.failures
         if self._cohort and not checked.answered and not silent:
             raise ProtocolError(f"round {round_number}: no update counted: {checked.failures[:1]}")
-        noised = self._releases.release("update", total, round_number)
-        mean = noised / self._sampler.expected
-        where = self.schema.places(part)
-        self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean, where)
+        noised = total
+        if self._is_noised(checked):  # else nothing was opened: the round is spent and skipped
+            noised = self._releases.release("update", total, round_number)
+            mean = noised / self._sampler.expected
+            where = self.schema.places(part)
+            self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean, where)
         self.state.round_number = round_number
         self.state.ledger = self._releases.position()
-        self.state.bytes_up += len(checked.answered) * 4 * part.dim
+        self.state.bytes_up += len(checked.answered) * self._word_bytes * part.dim
         self._keep_average(round_number)
         self._refactor()
+        signal, noise = (float(np.linalg.norm(of)) for of in (total, noised - total))
+        if self._shares is not None:
+            signal, noise = norms(total, self._shares, len(checked.answered))
         # A deployment must not publish these: cohort size and exact norms are not noised.
         entry = {
             "round": float(round_number),
             "participants": float(len(checked.answered)),
             "failures": float(len(checked.failures)),
-            "signal_norm": float(np.linalg.norm(total)),
-            "noise_norm": float(np.linalg.norm(noised - total)),
+            "signal_norm": signal,
+            "noise_norm": noise,
         }
         self.state.history.append(entry)
         if not self._validates(round_number):  # else one checkpoint covers step and selection
             save(self.state, self._checkpoint)
         self._on_round(entry)
         return self.arrays(self.state.adapter), MetricRecord({"participants": len(self._cohort)})
+
+    def _updates(self, checked: Replies, part: AdapterSchema) -> Iterable[Update]:
+        """What the cohort sent; where noise comes in shares its sum, if enough noised it."""
+        if self._shares is None:
+            return checked.updates(part.digest, part.dim, update_limit(self.config))
+        messages = checked.updates(part.digest, part.dim, None, self._shares.ring)
+        return opened(messages, self._shares)
+
+    def _is_noised(self, checked: Replies) -> bool:
+        return self._shares is None or len(checked.answered) >= self._shares.survivors
 
     def _keep_average(self, round_number: int) -> None:
         settings = self.config.federation

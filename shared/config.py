@@ -142,7 +142,7 @@ class PrivacyConfig:
     """Everything that a guarantee depends on, next to rounds and expected cohort."""
 
     unit: Literal["user", "example", "both"] = "user"
-    trust: Literal["central", "local"] = "central"
+    trust: Literal["central", "distributed", "local"] = "central"
     relation: Literal["add_remove"] = "add_remove"
     epsilon: Epsilon = math.inf
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # None: see accountant.default_delta
@@ -157,6 +157,9 @@ class PrivacyConfig:
     # (dp_ftrl: as the separation allows).
     max_participations: Count | None = None
     histogram_share: Fraction = 0.05  # of the budget, for the popularity histogram
+    grid_bits: Annotated[int, Field(ge=4, le=24)] = 14  # distributed: C is 2^this grid steps
+    # Distributed: devices whose noise a sum holds, as a share of the expected cohort; None: all.
+    min_survivors: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -343,6 +346,8 @@ def _check_unit(privacy: PrivacyConfig, train: TrainConfig, source: str) -> None
         raise refuse(trust, unit, "devices add noise per example; use --unit example")
     if privacy.trust == "local" and privacy.unit == "both":
         raise refuse(trust, unit, "both means examples on the device and users at the server")
+    if privacy.trust == "distributed" and privacy.unit != "user":
+        raise refuse(trust, unit, "shares of noise hide whole users' updates; use --unit user")
     if privacy.unit == "user":
         return
     if train.local_batch:

@@ -63,7 +63,18 @@ MEANINGS = {
     ),
     "federation.aggregation": "what a round trains and how it is combined (aggregation.md)",
     "privacy.unit": "whose data counts as one: everything a person ever contributed",
-    "privacy.trust": "who adds the noise: the server, which is trusted with the exact sum",
+    "privacy.trust": (
+        "who adds the noise: the server, which is trusted with the exact sum; all devices "
+        "together, each a share; every device to its own message"
+    ),
+    "privacy.grid_bits": (
+        "trust `distributed`: the clipping norm is 2^this steps of the grid that is summed on"
+    ),
+    "privacy.min_survivors": (
+        "trust `distributed`: devices whose noise a sum must hold, as a share of the expected "
+        "cohort; with fewer the round is skipped; by default all of them where everyone takes "
+        "part, else as many as a drawn cohort has but once in 10,000 rounds"
+    ),
     "privacy.relation": "neighbouring data sets differ by one unit more or less",
     "privacy.epsilon": "target privacy budget; `inf` trains without noise",
     "privacy.delta": "chance that the bound fails; unset: largest power of ten <= 1 / (9 users)",

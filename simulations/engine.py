@@ -33,12 +33,13 @@ from shared.model.adapter import AdapterSchema, Part, current
 from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
-from shared.privacy.units import by_example
-from shared.update import Update
+from shared.privacy.units import by_example, devices_share_noise
+from shared.update import Update, summed
 from simulations.batching import Batch, Person, ahead, batches, together
 from simulations.placement import capacity
 
 if TYPE_CHECKING:
+    from client.shares import NoisedShares
     from simulations.example_cohort import ExampleCohort
 
 Indices = npt.NDArray[np.int64]
@@ -102,6 +103,10 @@ class CohortEngine:
         digest = self.part(adapter, round_number, config).schema.digest
         for members, deltas in self.deltas(users, adapter, round_number, config, state):
             vectors = deltas.cpu().numpy()
+            if devices_share_noise(config):
+                own = self._shares(config).updates(members, vectors, round_number, digest)
+                yield from [summed(own)] if merge else own
+                continue
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
             if merge:
                 total = deltas.sum(0).cpu().numpy()
@@ -217,6 +222,11 @@ class CohortEngine:
         gradients = self._per_example(everything)
         check_gradients(gradients, self.recommender, self.schema, length=6)
         return ExampleCohort(self.population)
+
+    def _shares(self, config: ExperimentConfig) -> NoisedShares:
+        from client.shares import NoisedShares  # plans and accountants enter here
+
+        return NoisedShares(config, len(self.population), simulated=True)
 
     def _per_example(self, part: Part) -> PerExample:
         packed = self._packed(part)
@@ -357,6 +367,11 @@ class CohortEngine:
     ) -> tuple[list[int], Update]:
         """Sum of the popularity histograms of those users whose own budgets cover it."""
         items = len(self.population.catalogue)
+        if devices_share_noise(config):
+            own = self._shares(config).histograms(
+                (user, user_histogram(self.population.history(user), items)) for user in users
+            )
+            return summed(own)
         if by_example(config):
             shares = self._examples.histograms(users, config, state)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from dp_accounting import DpEvent, NoOpDpEvent, SelfComposedDpEvent
 
 from shared.errors import ConfigError, LedgerError
-from shared.privacy.accountant import epsilon_prv, epsilon_rdp
+from shared.privacy.accountant import epsilon_prv, epsilon_rdp, largest
 from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
 from shared.privacy.events import event_to_json
 from shared.privacy.history import Step, steps_of
@@ -25,7 +25,7 @@ from simulations.verify_terms import Expected, expected_terms, settings_give_non
 # The accountant is deterministic; another build of its numerics may differ in the last digits.
 _TOLERANCE = 1e-4
 _MOST_STEPS = 10**6
-# Beyond this the number has no meaning as a guarantee, and Opacus's accountant needs gigabytes.
+# Beyond this the number has no meaning as a guarantee.
 _LARGEST_CROSS_CHECK = 200.0
 
 
@@ -48,6 +48,8 @@ class VerifyRow:
         Recomputed from the ledger by PLD, RDP and Opacus's PRV; None where that is not possible.
     reasons : tuple of str
         Everything that disagrees; empty if nothing does.
+    record : Ledger or DeviceLedgers or None
+        What the figures were recomputed from; None if it cannot be read.
     """
 
     point: str
@@ -57,6 +59,7 @@ class VerifyRow:
     epsilon_rdp: float | None
     epsilon_prv: float | None
     reasons: tuple[str, ...]
+    record: Record | None = field(default=None, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -114,7 +117,7 @@ def _verify_guarantee(
     try:
         record = _open_record(directory, claim)
         loss = record.epsilon()
-        rdp, prv = _cross_checks(record, loss)
+        rdp, prv = _cross_checks(record)
     except (LedgerError, ConfigError) as error:
         wrong = settings_give_none(expected, terms) or (str(error),)
         return VerifyRow(name, "-", claimed, None, None, None, wrong)
@@ -127,7 +130,8 @@ def _verify_guarantee(
     ]
     if isinstance(record, DeviceLedgers) and record.devices > expected.users > 0:
         reasons.append(f"{record.devices} devices' ledgers, but there are {expected.users} users")
-    return VerifyRow(name, _promise(record, loss), claimed, loss, rdp, prv, tuple(reasons))
+    promise = _promise(record, loss)
+    return VerifyRow(name, promise, claimed, loss, rdp, prv, tuple(reasons), record)
 
 
 def _promise(record: Record, loss: float) -> str:
@@ -208,6 +212,8 @@ def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
     steps, q = claim.get("steps"), number(claim, "sampling_probability")
     if type(steps) is not int or not 1 <= steps < _MOST_STEPS:
         return [f"steps = {steps!r}: expected a whole number from 1 to {_MOST_STEPS}"]
+    if claim.get("trust") == "distributed":
+        return []  # not Gaussian: compared with the settings' grid, see `verify_shares`
     update = _update_event(number(claim, "noise_multiplier"), q, steps)
     # Under correlated noise all rounds are one mechanism, and a round costs nothing more.
     stated: dict[str, DpEvent] = {"update": update}
@@ -310,18 +316,13 @@ def _epsilon_reasons(
     return reasons
 
 
-def _cross_checks(record: Record, loss: float) -> tuple[float | None, float | None]:
+def _cross_checks(record: Record) -> tuple[float | None, float | None]:
     histories = record.histories()
     delta, relation = record.header.delta, record.header.relation
     if not any(steps_of(history, relation) for history in histories):
         return 0.0, 0.0
-    rdp = max(epsilon_rdp(history, delta, relation) for history in histories)
-    if _LARGEST_CROSS_CHECK < loss < math.inf:
-        return rdp, None
-    try:
-        return rdp, max(epsilon_prv(history, delta, relation) for history in histories)
-    except (RuntimeError, ValueError):  # its grid cannot resolve this history
-        return rdp, None
+    rdp = largest(epsilon_rdp, histories, delta, relation)
+    return rdp, largest(epsilon_prv, histories, delta, relation)
 
 
 def _differences(claims: list[tuple[str, Any, Any]]) -> list[str]:

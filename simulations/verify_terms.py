@@ -12,6 +12,7 @@ from shared.privacy.chain import LedgerHeader
 from shared.privacy.plan import Terms, device_terms, server_terms
 from shared.privacy.policy import policy_hash
 from simulations.verify_claims import number, users_of
+from simulations.verify_shares import share_reasons
 
 _SAME = 1e-9  # figures that follow from each other by one division
 
@@ -92,6 +93,8 @@ def settings_reasons(
             reasons.append(f"{name} = {claimed:g} claimed, the settings give {given:g}")
     reasons += _times_reasons(claim, terms)
     reasons += _correlation_reasons(claim, terms)
+    if terms.trust == "distributed":
+        reasons += share_reasons(claim, config, expected.users, terms)
     if not number(claim, "rounds") <= config.federation.rounds:
         most = config.federation.rounds
         reasons.append(f"rounds = {claim.get('rounds')!r} claimed, the settings give {most}")

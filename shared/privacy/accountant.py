@@ -26,6 +26,7 @@ from shared.privacy.renyi import renyi_epsilon
 from shared.privacy.search import least_noise
 
 _LARGEST_GROUP = 10**6
+_LARGEST_PRV = 200.0  # beyond it an epsilon has no meaning as a guarantee either
 
 
 def default_delta(users: int) -> float:
@@ -142,7 +143,8 @@ def epsilon_prv(
     float or None
         At most 0.02 above the exact value, plus what a relative change of 1/1000 in delta makes.
         None for a history with Skellam noise and for a group some of which are sampled, which this
-        accountant does not know.
+        accountant does not know; above 200, where it needs gigabytes; where its grid cannot resolve
+        a history.
 
     References
     ----------
@@ -230,18 +232,23 @@ def _rdp(steps: Steps, delta: float) -> float:
 
 
 @functools.lru_cache(maxsize=256)
-def _prv(steps: tuple[Step, ...], delta: float) -> float:
-    from opacus.accountants import PRVAccountant  # slow to load
-
+def _prv(steps: tuple[Step, ...], delta: float) -> float | None:
     if is_hopeless(steps):
         return math.inf
     if not steps:
         return 0.0
+    if _LARGEST_PRV < pld_epsilon(steps, delta, "add_remove") < math.inf:
+        return None
+    from opacus.accountants import PRVAccountant  # slow to load
+
     accountant = PRVAccountant()
     accountant.history = [tuple(step) for step in steps]
     with warnings.catch_warnings(), np.errstate(all="ignore"):  # log(1 - q) at q = 1
         warnings.simplefilter("ignore")
-        return float(accountant.get_epsilon(delta))
+        try:
+            return float(accountant.get_epsilon(delta))
+        except (RuntimeError, ValueError):  # its grid cannot resolve this history
+            return None
 
 
 @dataclass(frozen=True)

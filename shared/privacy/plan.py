@@ -6,6 +6,7 @@ noise they add, the ledger they keep and the budget they refuse to exceed come f
     unit      trust     who adds noise   what is counted
     user      central   server           every round, amplified by the Poisson-sampled cohort
     user      central   server, dp_ftrl  all rounds at once, not amplified: the cohort is known
+    user      distrib.  all devices      every round, not amplified: the server draws the cohort
     example   central   server           every round, not amplified by the cohort
     example   local     device           every participation, on the device's own ledger
     both      central   both             user-level at the server, example-level on the device
@@ -21,31 +22,21 @@ from dp_accounting import DpEvent, NoOpDpEvent, SelfComposedDpEvent
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.privacy.accountant import Calibration, calibrate, default_delta
+from shared.privacy.adversaries import (
+    EXAMPLE_CENTRAL,
+    EXAMPLE_LOCAL,
+    USER_CENTRAL,
+    USER_DISTRIBUTED,
+    USER_SCHEDULED,
+)
 from shared.privacy.chain import LedgerHeader
 from shared.privacy.clipping import L2Clip
 from shared.privacy.correlation import Correlation, correlation
 from shared.privacy.histogram import HISTOGRAM_CLIP
 from shared.privacy.mechanism import GaussianMechanism, Mechanism
 from shared.privacy.relation import Relation
+from shared.privacy.shared_noise import calibrate_shares, histogram_sum, update_sum
 from shared.privacy.units import devices_add_noise, example_clip, examples_per_user
-
-USER_CENTRAL = (
-    "anyone who sees every released adapter and the settings, but not which users were sampled; "
-    "the server itself is trusted with exact sums"
-)
-USER_SCHEDULED = (
-    "anyone who sees every released adapter, the settings and who took part in which round, but "
-    "not what that person's updates added (the schedule is the same with and without them); the "
-    "server itself is trusted with exact sums"
-)
-EXAMPLE_CENTRAL = (
-    "anyone who sees every released adapter, the settings and which users were sampled, but not "
-    "which of their examples; the server itself is trusted with exact sums"
-)
-EXAMPLE_LOCAL = (
-    "the server, as long as it sends the agreed settings, and anyone who sees every message of the "
-    "device and the settings, but not which of its examples were sampled"
-)
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,7 @@ class Terms:
     Attributes
     ----------
     unit : {"user", "example"}
-    trust : {"central", "local"}
+    trust : {"central", "distributed", "local"}
     relation : {"add_remove"}
     adversary : str
     delta : float
@@ -175,7 +166,11 @@ def server_plan(config: ExperimentConfig, users: int) -> Plan | None:
     ConfigError
         If delta is too large for so many users, or no noise meets the budget.
     """
-    return _calibrated(server_terms(config, users), config)
+    terms = server_terms(config, users)
+    if terms is not None and terms.trust == "distributed":
+        _check_histogram(terms, config)
+        return Plan(**vars(terms), releases=_shared_releases(terms, config, users))
+    return _calibrated(terms, config)
 
 
 def device_plan(config: ExperimentConfig, users: int) -> Plan | None:
@@ -202,6 +197,18 @@ def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
     private = math.isfinite(privacy.epsilon)
     if private and privacy.trust == "local":
         return None
+    if private and privacy.trust == "distributed":
+        # The server is the adversary and draws the cohort: nothing amplifies.
+        return _terms(
+            config,
+            "user",
+            USER_DISTRIBUTED.format(_survivors(config, users)),
+            protected=users,
+            clip=L2Clip(privacy.clipping_norm),
+            sampling=1.0,
+            histogram_sampling=1.0,
+            updates=config.federation.rounds,
+        )
     if private and privacy.unit == "example":
         # One step a round on every user's examples. A sampled cohort hides users, not which of a
         # sampled user's examples counted, so it amplifies nothing here.
@@ -317,11 +324,7 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         return None
     privacy = config.privacy
     has_histogram = config.federation.popularity_start
-    if math.isfinite(terms.budget) and has_histogram and privacy.histogram_share == 0:
-        raise ConfigError(
-            "privacy.histogram_share = 0 does not go with federation.popularity_start = true: the "
-            "histogram would have no budget; change one of them"
-        )
+    _check_histogram(terms, config)
     found = calibrate(
         terms.budget,
         terms.delta,
@@ -332,6 +335,44 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         terms.histogram_sampling,
     )
     return Plan(**vars(terms), releases=_releases(terms, found))
+
+
+def _check_histogram(terms: Terms, config: ExperimentConfig) -> None:
+    wanted, share = config.federation.popularity_start, config.privacy.histogram_share
+    if math.isfinite(terms.budget) and wanted and share == 0:
+        raise ConfigError(
+            "privacy.histogram_share = 0 does not go with federation.popularity_start = true: the "
+            "histogram would have no budget; change one of them"
+        )
+
+
+def _survivors(config: ExperimentConfig, users: int) -> str:
+    """Whose noise is counted on, in words."""
+    updates = update_sum(config, users).survivors
+    words = f"{updates} of the devices in every sum"
+    if not config.federation.popularity_start:
+        return words
+    histogram = histogram_sum(config, users).survivors
+    return words if histogram == updates else f"{words} of a round and {histogram} in the histogram"
+
+
+def _shared_releases(
+    terms: Terms, config: ExperimentConfig, users: int
+) -> tuple[PlannedRelease, ...]:
+    """Of sums whose noise comes in shares."""
+    wanted = config.federation.popularity_start
+    update, histogram = calibrate_shares(
+        terms.budget,
+        terms.delta,
+        update_sum(config, users),
+        terms.updates,
+        histogram_sum(config, users) if wanted else None,
+        config.privacy.histogram_share if wanted else 0.0,
+    )
+    planned = [PlannedRelease("update", update, update.event(), terms.times["update"])]
+    if histogram is not None:
+        planned.append(PlannedRelease("histogram", histogram, histogram.event(), 1))
+    return tuple(planned)
 
 
 def _releases(terms: Terms, found: Calibration) -> tuple[PlannedRelease, ...]:

@@ -23,6 +23,11 @@ def devices_add_noise(config: ExperimentConfig) -> bool:
     return by_example(config) and (privacy.unit, privacy.trust) != ("example", "central")
 
 
+def devices_share_noise(config: ExperimentConfig) -> bool:
+    """Whether the noise of a sum comes in shares, one from every device in it."""
+    return math.isfinite(config.privacy.epsilon) and config.privacy.trust == "distributed"
+
+
 def examples_per_user(config: ExperimentConfig) -> int:
     """The contribution bound in examples: how many windows of one user may count."""
     return config.train.max_windows
@@ -47,7 +52,7 @@ def example_clip(config: ExperimentConfig) -> L2Clip:
 def update_limit(config: ExperimentConfig) -> float | None:
     """The largest L2 norm that one user's update may arrive with; None if it is not bounded."""
     privacy = config.privacy
-    if not math.isfinite(privacy.epsilon) or privacy.trust == "local":
+    if not math.isfinite(privacy.epsilon) or privacy.trust != "central":
         return None
     if privacy.unit == "example":
         return examples_per_user(config) * example_clip(config).norm
@@ -58,7 +63,7 @@ def histogram_limit(config: ExperimentConfig) -> float | None:
     """The same of one user's popularity histogram."""
     privacy = config.privacy
     private = math.isfinite(privacy.epsilon)
-    if private and privacy.trust == "local":
+    if private and privacy.trust != "central":
         return None
     by_window = private and privacy.unit == "example"
     return HISTOGRAM_CLIP.norm * (examples_per_user(config) if by_window else 1)

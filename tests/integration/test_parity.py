@@ -46,11 +46,6 @@ CASES = {
         "federation": {"evaluate_every": 1},
     },
     "not private, several steps": {"epsilon": math.inf, "train": {"local_steps": 2}},
-    "ffa": {"federation": {"aggregation": "ffa"}, "train": {"weight_decay": 0.01}},
-    "ffa, not private": {
-        "epsilon": math.inf,
-        "federation": {"aggregation": "ffa", "evaluate_every": 2},
-    },
 }
 
 

@@ -29,6 +29,14 @@ CASES = {
         "federation": {"rounds": 5, "server_optimizer": "fedavgm", "cohort": 0.5},
         "privacy": {"mechanism": "dp_ftrl", "min_separation": 2},
     },
+    "private, refactored after every round": {
+        "federation": {
+            "rounds": 5,
+            "aggregation": "fedsvd",
+            "average_last": 0.7,
+            "server_optimizer": "fedavgm",
+        }
+    },
     "not private, selected on validation": {
         "epsilon": math.inf,
         "federation": {"rounds": 5, "evaluate_every": 2},
