@@ -19,7 +19,7 @@ from shared.errors import ConfigError, LedgerError
 from shared.privacy.correlated import CorrelatedMechanism, CorrelatedNoise
 from shared.privacy.distributed import SkellamMechanism
 from shared.privacy.ledger import Ledger
-from shared.privacy.noise import NoiseSource, Normals
+from shared.privacy.noise import NoiseSource
 from shared.privacy.noise_key import kept_key
 from shared.privacy.plan import Plan, PlannedRelease
 
@@ -234,7 +234,10 @@ class Releases:
             self._record(planned, round_number)
         elif not self.ledger.holds(round_number, kind, planned.event):
             raise LedgerError(f"{kind} of round {round_number}: summed before it was recorded")
-        return planned.mechanism.release(total, self._noise(kind, round_number))
+        mechanism = planned.mechanism
+        if self._rows is not None and isinstance(mechanism, CorrelatedMechanism):
+            return mechanism.release(total, self._rows.row(round_number))
+        return mechanism.release(total, self._noise(kind, round_number))
 
     def _record(self, planned: PlannedRelease, round_number: int) -> None:
         if not self._replayed(round_number, planned.kind, planned.event):
@@ -274,9 +277,7 @@ class Releases:
         if not any(entry.release == "training" for entry in self.ledger.entries):
             self.ledger.append(0, "training", self._plan.planned("training").event)
 
-    def _noise(self, kind: str, round_number: int) -> Normals:
-        if self._rows is not None and kind == "update":
-            return self._rows.row(round_number)
+    def _noise(self, kind: str, round_number: int) -> NoiseSource:
         if self._seed is None:
             return NoiseSource.secure()
         # The policy is part of the key: two points of a sweep must not share a draw, or their

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ConfigError, ProtocolError
 from shared.privacy.clipping import L2Clip
-from shared.privacy.noise import Normals
+from shared.privacy.noise import NoiseSource, Normals
 
 
 class Mechanism(Protocol):
@@ -28,7 +28,7 @@ class Mechanism(Protocol):
         """The clip that every contribution to the sum went through."""
         ...
 
-    def release(self, total: NDArray[np.floating], source: Normals) -> NDArray[np.float64]:
+    def release(self, total: NDArray[np.floating], source: NoiseSource) -> NDArray[np.float64]:
         """The noised sum [dim]. Write the event to the ledger first."""
         ...
 
