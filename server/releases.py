@@ -21,7 +21,8 @@ from shared.privacy.distributed import SkellamMechanism
 from shared.privacy.ledger import Ledger
 from shared.privacy.noise import NoiseSource
 from shared.privacy.noise_key import kept_key
-from shared.privacy.plan import Plan, PlannedRelease
+from shared.privacy.plan import Plan
+from shared.privacy.planned import PlannedRelease
 
 Vector = npt.NDArray[np.float64]
 
@@ -34,8 +35,8 @@ class Releasing(Protocol):
         """Whether a guarantee is promised: nothing may be chosen by looking at exact metrics."""
         ...
 
-    def is_spent(self, kind: str) -> bool:
-        """Whether a release that happens once was recorded: not to be repeated with fresh noise."""
+    def is_spent(self, kind: str, round_number: int = 0) -> bool:
+        """Whether this release of a round was recorded: not to be repeated with fresh noise."""
         ...
 
     def noise_multiplier(self, kind: str) -> float:
@@ -93,7 +94,7 @@ class AlreadyPrivate:
     def __init__(self, histogram_noise: float) -> None:
         self._histogram_noise = histogram_noise
 
-    def is_spent(self, kind: str) -> bool:
+    def is_spent(self, kind: str, round_number: int = 0) -> bool:
         """Nothing is spent here."""
         return False
 
@@ -178,9 +179,10 @@ class Releases:
             for planned in self._plan.releases
         )
 
-    def is_spent(self, kind: str) -> bool:
-        """Whether a release that happens once was recorded: not to be repeated with fresh noise."""
-        recorded = any(entry.release == kind for entry in self.ledger.entries)
+    def is_spent(self, kind: str, round_number: int = 0) -> bool:
+        """Whether this release of a round was recorded: not to be repeated with fresh noise."""
+        wanted = (kind, round_number)
+        recorded = any((entry.release, entry.round) == wanted for entry in self.ledger.entries)
         return recorded and self._seed is None
 
     def noise_multiplier(self, kind: str) -> float:

@@ -4,11 +4,12 @@
     2. send       theta_t to S_t
     3. combine    sum over i in S_t of what each clipped (under local trust: and noised) itself
     4. record     the event in the ledger, flushed to disk, before anything is released
-    5. noise      + z C N(0, I), or the round's row of correlated noise (dp_ftrl); under local
-                  trust steps 4 and 5 happened on the devices
+    5. noise      + z C N(0, I), C of this round where it adapts (`server.clipping`), or the
+                  round's row of correlated noise (dp_ftrl);
+                  under local trust steps 4 and 5 happened on the devices
     6. average    / (q N), the expected cohort: every client weighs the same
     7. step       Flower's server optimiser, on what the round trained
-    8. keep       average of iterates; best on validation (non-private only)
+    8. keep       average of iterates; best on validation (without noise), or by a private metric
     9. refactor   the same model in the aggregation rule's coordinates: post-processing
    10. checkpoint state and ledger position, atomically
 
@@ -29,7 +30,9 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from server.checkpoint import ServerState, save
+from server.clipping import RoundClip
 from server.messages import Replies, point_settings, requests
+from server.metrics import PrivateMetrics
 from server.optimizer import SQUARES, ServerOptimizer
 from server.releases import Releasing
 from server.sampling import Sampler, node_ids
@@ -61,12 +64,15 @@ class PrivateFedOpt(Strategy):
     sampler : Sampler
     releases : Releasing
         Mechanisms, ledger and noise: the only way from a sum to a released one.
+    metrics : PrivateMetrics
     checkpoint : Path
         Written after every round.
     on_round : callable
         Told of every completed round.
     merge : bool
         Whether one reply may sum several clients; see `server.messages.Replies`.
+    policy : str
+        The signed policy of the point, sent with every request.
     """
 
     def __init__(
@@ -76,19 +82,24 @@ class PrivateFedOpt(Strategy):
         state: ServerState,
         sampler: Sampler,
         releases: Releasing,
+        metrics: PrivateMetrics,
         checkpoint: Path,
         on_round: Callable[[RoundEntry], None],
         *,
         merge: bool,
+        policy: str,
     ) -> None:
         self.config = config
         self.schema = schema
         self.state = state
         self._sampler = sampler
         self._releases = releases
+        self._metrics = metrics
+        self._clip = RoundClip(config, state)
         self._checkpoint = checkpoint
         self._on_round = on_round
         self._merge = merge
+        self._policy = policy
         self._settings = point_settings(config)
         self._rule = rule_of(config)
         self._shares = releases.shares("update")
@@ -128,6 +139,8 @@ class PrivateFedOpt(Strategy):
             merge=self._merge,
             arrays=down,
             schema=self._trained(round_number).digest,
+            policy=self._policy,
+            clip=self._clip.adapted,
         )
 
     def _sent(self, arrays: ArrayRecord) -> Arrays:
@@ -143,16 +156,17 @@ class PrivateFedOpt(Strategy):
         """Steps 3 to 10: combine, record, noise, average, step, keep, refactor, checkpoint."""
         round_number = self._offset + server_round
         part = self._trained(round_number)
-        checked = Replies(replies, self._cohort, self._merge)
+        checked = self._checked(replies, self._cohort, round_number)
         total = self._rule.combine(self._updates(checked, part), part.dim)
-        # Devices with a budget of their own may all have spent it: then nobody took part.
-        silent = devices_add_noise(self.config) and not checked.failures
+        # All may have declined, or gone silent as simulated devices do: then nobody took part.
+        silent = not checked.failures and (devices_add_noise(self.config) or bool(checked.declined))
         if self._cohort and not checked.answered and not silent:
             raise ProtocolError(f"round {round_number}: no update counted: {checked.failures[:1]}")
         noised = total
         if self._is_noised(checked):  # else nothing was opened: the round is spent and skipped
-            noised = self._releases.release("update", total, round_number)
-            mean = noised / self._sampler.expected
+            bits, expected = checked.bits, self._sampler.expected
+            noised = self._clip.release(self._releases, total, bits, expected, round_number)
+            mean = noised / expected
             where = self.schema.places(part)
             self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean, where)
         self.state.round_number = round_number
@@ -172,7 +186,8 @@ class PrivateFedOpt(Strategy):
             "noise_norm": noise,
         }
         self.state.history.append(entry)
-        if not self._validates(round_number):  # else one checkpoint covers step and selection
+        if not (self._merge and self._measures(round_number)):
+            # Else one checkpoint covers step and selection: a simulation repeats both alike.
             save(self.state, self._checkpoint)
         self._on_round(entry)
         return self.arrays(self.state.adapter), MetricRecord({"participants": len(self._cohort)})
@@ -180,7 +195,8 @@ class PrivateFedOpt(Strategy):
     def _updates(self, checked: Replies, part: AdapterSchema) -> Iterable[Update]:
         """What the cohort sent; where noise comes in shares its sum, if enough noised it."""
         if self._shares is None:
-            return checked.updates(part.digest, part.dim, update_limit(self.config))
+            limit = update_limit(self.config, self._clip.adapted)
+            return checked.updates(part.digest, part.dim, limit)
         messages = checked.updates(part.digest, part.dim, None, self._shares.ring)
         return opened(messages, self._shares)
 
@@ -212,12 +228,17 @@ class PrivateFedOpt(Strategy):
         every = self.config.federation.evaluate_every
         return not self._releases.private and every > 0 and round_number % every == 0
 
+    def _measures(self, round_number: int) -> bool:
+        return self._validates(round_number) or self._metrics.due(round_number)
+
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Validation for selection: on non-private points only, where it costs no budget."""
+        """Exact validation on non-private points only; private metrics where they are agreed."""
         round_number = self._offset + server_round
         self._evaluated = []
+        if self._metrics.due(round_number):
+            return self._ask_metrics(grid, arrays, round_number)
         if not self._validates(round_number):
             return []
         self._evaluated = self._asked(grid)
@@ -226,22 +247,50 @@ class PrivateFedOpt(Strategy):
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Keep the iterate with the best validation HR@10 + NDCG@10."""
+        """Keep the iterate with the best validation HR@10 + NDCG@10, where that selects."""
+        if self._metrics.due(self._offset + server_round):
+            self._take_metrics(replies, self.state.adapter, self._offset + server_round)
+            return None
         if not self._evaluated:
             return None
-        metrics = ranking_metrics(*Replies(replies, self._evaluated, self._merge).ranks())
-        score = metrics["hr@10"] + metrics["ndcg@10"]
-        if score > self.state.best_score:
-            self.state.best, self.state.best_score = self.state.adapter.copy(), score
+        checked = self._checked(replies, self._evaluated, self._offset + server_round)
+        metrics = ranking_metrics(*checked.ranks())
+        self._prefer(self.state.adapter, metrics["hr@10"] + metrics["ndcg@10"])
         self.state.history[-1] |= {"hr@10": metrics["hr@10"], "ndcg@10": metrics["ndcg@10"]}
         save(self.state, self._checkpoint)
         self._on_round(self.state.history[-1])
         return MetricRecord(dict(metrics))
 
+    def _prefer(self, adapter: np.ndarray, score: float) -> None:
+        if score > self.state.best_score:
+            self.state.best, self.state.best_score = adapter.copy(), score
+
+    def _ask_metrics(self, grid: Grid, arrays: ArrayRecord, round_number: int) -> list[Message]:
+        nodes, down = node_ids(grid), self._sent(arrays)
+        return self._metrics.ask(nodes, down, self.schema.digest, round_number)
+
+    def _take_metrics(
+        self, replies: Iterable[Message], adapter: np.ndarray, round_number: int
+    ) -> None:
+        score = self._metrics.take(replies, round_number)
+        if self._metrics.selects:
+            self._prefer(adapter, score)
+        self.state.ledger = self._releases.position()
+        save(self.state, self._checkpoint)
+
+    def finish(self, grid: Grid) -> np.ndarray:
+        """The released adapter [dim], privately measured where that is agreed."""
+        if self._metrics.due_at_the_end:
+            last, number = self._last(), self.config.federation.rounds
+            messages = self._ask_metrics(grid, self.arrays(last), number)
+            self._take_metrics(grid.send_and_receive(messages), last, number)
+        return self.final_adapter()
+
     def final_adapter(self) -> np.ndarray:
-        """What is released: best on validation (non-private), else averaged, else last."""
-        if self.state.best_score >= 0:
-            return self.state.best
+        """What is released: the best, where iterates were selected, else averaged, else last."""
+        return self.state.best if self.state.best_score >= 0 else self._last()
+
+    def _last(self) -> np.ndarray:
         if self.state.averaged:
             return np.asarray(self.state.average / self.state.averaged)
         return self.state.adapter
@@ -250,8 +299,12 @@ class PrivateFedOpt(Strategy):
         """Ranking metrics over `data.evaluated_users`: evaluator only, not released."""
         nodes = self._asked(grid)
         messages = self._ask_ranks(nodes, self.arrays(adapter), phase, self.state.round_number)
-        replies = Replies(grid.send_and_receive(messages), nodes, self._merge)
-        return ranking_metrics(*replies.ranks())
+        replies = grid.send_and_receive(messages)
+        checked = self._checked(replies, nodes, self.state.round_number)
+        return ranking_metrics(*checked.ranks())
+
+    def _checked(self, replies: Iterable[Message], asked: list[int], round_number: int) -> Replies:
+        return Replies(replies, asked, self._merge, round_number=round_number, policy=self._policy)
 
     def _asked(self, grid: Grid) -> list[int]:
         """The nodes whose held-out items are ranked: all of them, or evenly spread ones."""
@@ -271,6 +324,7 @@ class PrivateFedOpt(Strategy):
             arrays=self._sent(arrays),
             schema=self.schema.digest,
             phase=phase,
+            policy=self._policy,
         )
 
     def arrays(self, adapter: np.ndarray) -> ArrayRecord:

@@ -40,6 +40,12 @@ def check_mechanism(privacy: PrivacyConfig, federation: FederationConfig, source
                 f"{source}: privacy.mechanism = dp_ftrl does not go with privacy.{name} = {value}: "
                 f"it is accounted for {name} {only} only; use that, or --mechanism gaussian"
             )
+    if privacy.adaptive_clipping:
+        raise ConfigError(
+            f"{source}: privacy.mechanism = dp_ftrl does not go with privacy.adaptive_clipping = "
+            f"{privacy.adaptive_clipping:g}: noise cancels between rounds of one clipping norm; "
+            "use 0, or --mechanism gaussian"
+        )
     if federation.aggregation in _TURNING:
         raise ConfigError(
             f"{source}: privacy.mechanism = dp_ftrl does not go with federation.aggregation = "

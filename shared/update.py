@@ -36,6 +36,8 @@ class Update:
         Hash of the adapter's tensor names and shapes.
     ring : int
         Bits of the ring in which the contributions were added; 0: they are real numbers.
+    bits : float
+        Sum of the users' bits of 1/2 or -1/2, under adaptive clipping; else 0.
     """
 
     vector: NDArray[Any]
@@ -43,6 +45,7 @@ class Update:
     norm: float
     schema: str
     ring: int = 0
+    bits: float = 0.0
 
     @classmethod
     def zero(cls, dim: int, schema: str) -> Update:
@@ -73,6 +76,7 @@ class Update:
             norm=max(self.norm, other.norm),
             schema=self.schema,
             ring=self.ring,
+            bits=self.bits + other.bits,
         )
 
     def check(
@@ -117,6 +121,10 @@ class Update:
             raise ProtocolError("update holds numbers that are not finite")
         if not (math.isfinite(self.norm) and self.norm >= 0):
             raise ProtocolError(f"update norm = {self.norm}: expected a finite number >= 0")
+        if not abs(self.bits) <= self.weight / 2:  # also refuses NaN
+            raise ProtocolError(
+                f"update bits = {self.bits}: expected at most 1/2 for each of {self.weight:g} users"
+            )
         if clip_norm is not None:
             self._check_length(clip_norm)
 

@@ -23,6 +23,10 @@ def command(name: str) -> click.Command:
     """The command of this room with that name."""
     if name == "data":
         return typer.main.get_command(data)
+    if name == "policy":
+        from simulations.policy_commands import policy  # accountants enter here
+
+        return typer.main.get_command(policy)
     app = typer.Typer(add_completion=False)
     app.command(name)(_function(name))
     return typer.main.get_command(app)
@@ -60,6 +64,18 @@ def simulate(
     ] = None,
     epsilon: Annotated[str | None, typer.Option(help="Budgets, such as 1,2,4,8,inf.")] = None,
     delta: Annotated[float | None, typer.Option(help="Of the guarantee, in (0, 1).")] = None,
+    clipping_norm: Annotated[
+        float | None, typer.Option(help="Of a person's update; its first value where it adapts.")
+    ] = None,
+    adaptive_clipping: Annotated[
+        float | None, typer.Option(help="Quantile of norms that the clip follows; 0: fixed.")
+    ] = None,
+    metrics_share: Annotated[
+        float | None, typer.Option(help="Of the budget, for metrics from devices; 0: none.")
+    ] = None,
+    metrics_every: Annotated[
+        int | None, typer.Option(help="Rounds between them; 0: of the released adapter alone.")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of every point.")] = None,
     cohort: Annotated[
         float | None, typer.Option(help="Expected users a round; up to 1 is a share of all.")
@@ -114,6 +130,10 @@ def simulate(
         "privacy.trust": trust,
         "privacy.mechanism": mechanism,
         "privacy.delta": delta,
+        "privacy.clipping_norm": clipping_norm,
+        "privacy.adaptive_clipping": adaptive_clipping,
+        "privacy.metrics_share": metrics_share,
+        "federation.metrics_every": metrics_every,
         "federation.rounds": rounds,
         "federation.cohort": cohort,
         "federation.aggregation": aggregation,

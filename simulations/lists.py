@@ -12,7 +12,9 @@ def words(text: str) -> list[str]:
     return [] if text == "none" else [part.strip() for part in text.split(",")]
 
 
-def numbers(flag: str, text: str, kind: type[int] | type[float]) -> list[int | float]:
+def numbers(
+    flag: str, text: str, kind: type[int] | type[float], example: str | None = None
+) -> list[int | float]:
     """The numbers, each once.
 
     Raises
@@ -23,7 +25,7 @@ def numbers(flag: str, text: str, kind: type[int] | type[float]) -> list[int | f
     try:
         found = [kind(part) for part in text.split(",")]
     except ValueError:
-        example = "1,2,8,inf" if kind is float else "0,1,2"
+        example = example or ("1,2,8,inf" if kind is float else "0,1,2")
         raise ConfigError(
             f"{flag} {text}: expected numbers with commas, such as {example}"
         ) from None
@@ -36,7 +38,8 @@ def numbers(flag: str, text: str, kind: type[int] | type[float]) -> list[int | f
 
 def deltas(text: str) -> list[float]:
     """Of a guarantee, each in (0, 1), the largest first."""
-    found = sorted((float(value) for value in numbers("--deltas", text, float)), reverse=True)
+    given = numbers("--deltas", text, float, "1e-4,1e-6")
+    found = sorted((float(value) for value in given), reverse=True)
     wrong = next((value for value in found if not 0 < value < 1), None)
     if wrong is not None:
         raise ConfigError(f"--deltas {text}: {wrong:g}: expected numbers in (0, 1), such as 1e-5")

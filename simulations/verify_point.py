@@ -15,11 +15,13 @@ from dp_accounting import DpEvent, NoOpDpEvent, SelfComposedDpEvent
 from shared.errors import ConfigError, LedgerError
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp, largest
 from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
-from shared.privacy.events import event_to_json
+from shared.privacy.events import event_from_json, event_to_json
 from shared.privacy.history import Step, steps_of
+from shared.privacy.joint import is_joint
 from shared.privacy.ledger import Ledger, is_sealed_by
 from shared.privacy.plan import Terms
 from simulations.verify_claims import guarantees_of, number, plain_file, point_words, sealed
+from simulations.verify_statistics import statistics_reasons
 from simulations.verify_terms import Expected, expected_terms, settings_give_none, settings_reasons
 
 # The accountant is deterministic; another build of its numerics may differ in the last digits.
@@ -126,6 +128,7 @@ def _verify_guarantee(
         *_guarantee_reasons(record, claim),
         *settings_reasons(record.header, claim, expected, terms),
         *_release_reasons(record, claim),
+        *statistics_reasons(record, claim, expected.config),
         *_epsilon_reasons(record, claim, loss, rdp, prv),
     ]
     if isinstance(record, DeviceLedgers) and record.devices > expected.users > 0:
@@ -137,7 +140,9 @@ def _verify_guarantee(
 def _promise(record: Record, loss: float) -> str:
     if math.isinf(loss):
         return "not private"
-    return f"{record.header.unit}, {record.header.trust}"
+    header = record.header
+    together = f" (groups of {header.group})" if header.group > 1 else ""
+    return f"{header.unit}{together}, {header.trust}"
 
 
 def _open_record(directory: Path, claim: dict[str, Any]) -> Record:
@@ -175,6 +180,7 @@ def _guarantee_reasons(record: Record, point: dict[str, Any]) -> list[str]:
     claims: list[tuple[str, Any, Any]] = [
         (name, point.get(name), getattr(header, name)) for name in words
     ]
+    claims.append(("group_size", point.get("group_size", 1), header.group))
     claims.append(("delta", number(point, "delta"), header.delta))
     claims.append(("epsilon_target", number(point, "epsilon_target"), header.budget))
     return _differences(claims)
@@ -215,9 +221,8 @@ def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
     if claim.get("trust") == "distributed":
         return []  # not Gaussian: compared with the settings' grid, see `verify_shares`
     update = _update_event(number(claim, "noise_multiplier"), q, steps)
-    # Under correlated noise all rounds are one mechanism, and a round costs nothing more.
-    stated: dict[str, DpEvent] = {"update": update}
-    if "training" in claimed:
+    stated: dict[str, DpEvent] = {} if _is_joint(claimed, update) else {"update": update}
+    if "training" in claimed:  # all rounds are one mechanism, and a round costs nothing more
         stated = {"training": update, "update": NoOpDpEvent()}
     if claim.get("histogram_noise_multiplier") is not None:
         noise = number(claim, "histogram_noise_multiplier")
@@ -229,6 +234,20 @@ def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
         for kind, event in stated.items()
         if claimed.get(kind, {}).get("event") != event_to_json(event)
     ]
+
+
+def _is_joint(claimed: dict[str, Any], update: DpEvent) -> bool:
+    """Whether update and bits together, as claimed, cost what the one number says."""
+    try:
+        event = event_from_json(claimed.get("update", {}).get("event"))
+        own, other = steps_of([(event, 1)]), steps_of([(update, 1)])
+    except ConfigError:
+        return False
+    return is_joint(event) and all(
+        math.isclose(a, b, rel_tol=1e-9)
+        for one, two in zip(own, other, strict=True)
+        for a, b in zip(one, two, strict=True)
+    )
 
 
 def _round_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
@@ -318,11 +337,12 @@ def _epsilon_reasons(
 
 def _cross_checks(record: Record) -> tuple[float | None, float | None]:
     histories = record.histories()
-    delta, relation = record.header.delta, record.header.relation
-    if not any(steps_of(history, relation) for history in histories):
+    header = record.header
+    counted = (histories, header.delta, header.relation, header.group)
+    if not any(steps_of(history, header.relation) for history in histories):
         return 0.0, 0.0
-    rdp = largest(epsilon_rdp, histories, delta, relation)
-    return rdp, largest(epsilon_prv, histories, delta, relation)
+    rdp = largest(epsilon_rdp, *counted)
+    return rdp, largest(epsilon_prv, *counted)
 
 
 def _differences(claims: list[tuple[str, Any, Any]]) -> list[str]:

@@ -98,6 +98,9 @@ def settings_reasons(
     if not number(claim, "rounds") <= config.federation.rounds:
         most = config.federation.rounds
         reasons.append(f"rounds = {claim.get('rounds')!r} claimed, the settings give {most}")
+    together = claim.get("group_size", 1)
+    if together != terms.group:
+        reasons.append(f"group_size = {together!r} claimed, the settings give {terms.group}")
     for name in ("unit", "relation", "trust", "adversary"):
         if claim.get(name) != getattr(terms, name):
             reasons.append(

@@ -133,8 +133,8 @@ class DeviceLedgers:
     def epsilon(self, delta: float | None = None) -> float:
         """That of the device that spent the most, by PLD."""
         chosen = self.header.delta if delta is None else delta
-        relation = self.header.relation
-        return max(epsilon(history, chosen, relation) for history in self.histories())
+        relation, group = self.header.relation, self.header.group
+        return max(epsilon(history, chosen, relation, group) for history in self.histories())
 
     def least(self, delta: float | None = None) -> float:
         """That of the device that spent the least, by PLD: they differ in how often they took part.
@@ -142,9 +142,9 @@ class DeviceLedgers:
         What anyone else is told is `epsilon`. Whose ledger is the cheapest is a fact about people.
         """
         chosen = self.header.delta if delta is None else delta
-        relation = self.header.relation
+        relation, group = self.header.relation, self.header.group
         return min(
-            epsilon([(step.event(), step.times) for step in steps], chosen, relation)
+            epsilon([(step.event(), step.times) for step in steps], chosen, relation, group)
             for steps in self._least
         )
 

@@ -17,11 +17,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dp_accounting import DpEvent, NoOpDpEvent, SelfComposedDpEvent
-
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.accountant import Calibration, calibrate, default_delta
+from shared.privacy.accountant import calibrate, default_delta
 from shared.privacy.adversaries import (
     EXAMPLE_CENTRAL,
     EXAMPLE_LOCAL,
@@ -32,11 +30,16 @@ from shared.privacy.adversaries import (
 from shared.privacy.chain import LedgerHeader
 from shared.privacy.clipping import L2Clip
 from shared.privacy.correlation import Correlation, correlation
-from shared.privacy.histogram import HISTOGRAM_CLIP
-from shared.privacy.mechanism import GaussianMechanism, Mechanism
+from shared.privacy.planned import PlannedRelease, gaussian_releases, sides
 from shared.privacy.relation import Relation
 from shared.privacy.shared_noise import calibrate_shares, histogram_sum, update_sum
-from shared.privacy.units import devices_add_noise, example_clip, examples_per_user
+from shared.privacy.units import (
+    devices_add_noise,
+    example_clip,
+    examples_per_user,
+    metrics_times,
+    quantile_rule,
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Terms:
     relation : {"add_remove"}
     adversary : str
     delta : float
+    group : int
+        How many units it covers together.
     budget : float
         Epsilon; infinity for a point that is not private.
     clip : L2Clip
@@ -62,6 +67,10 @@ class Terms:
         How many updates there may be: rounds, or one device's participations.
     histogram_sampling : float
         With which a unit is in the histogram, as the accountants may count it.
+    metrics_sampling : float
+        With which a unit is in private metrics, as the accountants may count it.
+    count_noise : float
+        Standard deviation of the noise that the adaptive clip's count should have; 0 without one.
     times : dict of str to int
         How often each kind of release may happen, by the ledger's word for it.
     correlation : Correlation or None
@@ -73,35 +82,17 @@ class Terms:
     relation: Relation
     adversary: str
     delta: float
+    group: int
     budget: float
     clip: L2Clip
     sampling_probability: float
     steps: int
     updates: int
     histogram_sampling: float
+    metrics_sampling: float
+    count_noise: float
     times: dict[str, int]
     correlation: Correlation | None
-
-
-@dataclass(frozen=True)
-class PlannedRelease:
-    """One kind of release under a guarantee.
-
-    Attributes
-    ----------
-    kind : str
-        The ledger's word for it, such as "update".
-    mechanism : Mechanism
-    event : DpEvent
-        What one such release is recorded as.
-    times : int
-        How often it may happen.
-    """
-
-    kind: str
-    mechanism: Mechanism
-    event: DpEvent
-    times: int
 
 
 @dataclass(frozen=True)
@@ -153,6 +144,7 @@ class Plan(Terms):
             trust=self.trust,
             adversary=self.adversary,
             delta=self.delta,
+            group=self.group,
             budget=self.budget,
             policy=policy,
         )
@@ -223,26 +215,29 @@ def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
             updates=config.federation.rounds,
         )
     if private and privacy.mechanism == "dp_ftrl":
-        return _terms(
+        return _terms(  # whoever knows the cohorts knows who else was asked: nothing amplifies
             config,
             "user",
             USER_SCHEDULED,
             protected=users,
             clip=L2Clip(privacy.clipping_norm),
             sampling=1.0,
-            histogram_sampling=1.0,  # whoever knows the cohorts knows who was in it, too
+            histogram_sampling=1.0,
             updates=config.federation.rounds,
             correlated=correlation(config, users),
         )
+    cohort = config.federation.expected_cohort(users)
     return _terms(
         config,
         "user" if privacy.unit == "both" else privacy.unit,
         USER_CENTRAL,
         protected=users,
         clip=L2Clip(privacy.clipping_norm),
-        sampling=config.federation.expected_cohort(users) / users,
+        sampling=cohort / users,
         histogram_sampling=config.federation.expected_popularity_cohort(users) / users,
         updates=config.federation.rounds,
+        metrics_sampling=config.federation.expected_metrics_cohort(users) / users,
+        count_noise=privacy.clipping_count_noise * cohort if quantile_rule(config) else 0.0,
         trust="central",  # without a budget too: then the server sees what no one noised
     )
 
@@ -285,6 +280,8 @@ def _terms(
     sampling: float,
     histogram_sampling: float,
     updates: int,
+    metrics_sampling: float = 1.0,
+    count_noise: float = 0.0,
     trust: str | None = None,
     steps: int = 1,
     budget: float | None = None,
@@ -297,7 +294,7 @@ def _terms(
             f"privacy.delta = {delta:g}: at most 1/{protected} = {1 / protected:.2g}, one over the "
             f"{unit}s; above that, publishing one {unit} outright would be allowed"
         )
-    times = {"update": updates}
+    times = {"update": updates, "metrics": metrics_times(config)}
     if correlated is not None:
         times["training"] = 1
     if config.federation.popularity_start:
@@ -308,13 +305,16 @@ def _terms(
         relation=privacy.relation,
         adversary=adversary,
         delta=delta,
+        group=privacy.group_size,
         budget=privacy.epsilon if budget is None else budget,
         clip=clip,
         sampling_probability=sampling,
         steps=steps,
         updates=updates,
         histogram_sampling=histogram_sampling,
-        times=times,
+        metrics_sampling=metrics_sampling,
+        count_noise=count_noise,
+        times={kind: number for kind, number in times.items() if number},
         correlation=correlated,
     )
 
@@ -333,8 +333,10 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         terms.relation,
         privacy.histogram_share if has_histogram else 0.0,
         terms.histogram_sampling,
+        sides(terms, privacy.metrics_share),
+        group=terms.group,
     )
-    return Plan(**vars(terms), releases=_releases(terms, found))
+    return Plan(**vars(terms), releases=gaussian_releases(terms, found))
 
 
 def _check_histogram(terms: Terms, config: ExperimentConfig) -> None:
@@ -368,31 +370,9 @@ def _shared_releases(
         terms.updates,
         histogram_sum(config, users) if wanted else None,
         config.privacy.histogram_share if wanted else 0.0,
+        terms.group,
     )
     planned = [PlannedRelease("update", update, update.event(), terms.times["update"])]
     if histogram is not None:
         planned.append(PlannedRelease("histogram", histogram, histogram.event(), 1))
     return tuple(planned)
-
-
-def _releases(terms: Terms, found: Calibration) -> tuple[PlannedRelease, ...]:
-    planned = _updates(terms, found.noise_multiplier)
-    if "histogram" in terms.times:
-        histogram = GaussianMechanism(found.histogram_noise_multiplier or 0.0, HISTOGRAM_CLIP)
-        event = histogram.event(terms.histogram_sampling)
-        planned.append(PlannedRelease("histogram", histogram, event, 1))
-    return tuple(planned)
-
-
-def _updates(terms: Terms, noise_multiplier: float) -> list[PlannedRelease]:
-    if terms.correlation is not None:
-        # All rounds are one Gaussian mechanism, which is counted before the first of them.
-        every = terms.correlation.mechanism(noise_multiplier, terms.clip)
-        return [
-            PlannedRelease("training", every, every.event(), 1),
-            PlannedRelease("update", every, NoOpDpEvent(), terms.times["update"]),
-        ]
-    update = GaussianMechanism(noise_multiplier, terms.clip)
-    step = update.event(terms.sampling_probability)
-    event = step if terms.steps == 1 else SelfComposedDpEvent(step, terms.steps)
-    return [PlannedRelease("update", update, event, terms.times["update"])]

@@ -73,6 +73,7 @@ def calibrate_shares(
     times: int,
     histogram: SharedSum | None,
     histogram_share: float,
+    group: int = 1,
 ) -> tuple[SkellamMechanism, SkellamMechanism | None]:
     """The least noise with which one histogram and `times` updates stay within a target.
 
@@ -92,6 +93,8 @@ def calibrate_shares(
         Updates that count, >= 1.
     histogram_share : float
         In (0, 1), where there is a histogram.
+    group : int
+        Users that the target is for together.
 
     Raises
     ------
@@ -103,13 +106,13 @@ def calibrate_shares(
     if histogram is not None:
 
         def alone(z: float) -> float:
-            return epsilon(histogram.with_noise(z).event(), delta)
+            return epsilon(histogram.with_noise(z).event(), delta, group=group)
 
         z_1 = least_noise(alone, target_epsilon)
         first = histogram.with_noise(z_1 / math.sqrt(histogram_share))
         spent = [(first.event(), 1)]
 
     def together(z: float) -> float:
-        return epsilon([(updates.with_noise(z).event(), times), *spent], delta)
+        return epsilon([(updates.with_noise(z).event(), times), *spent], delta, group=group)
 
     return updates.with_noise(least_noise(together, target_epsilon)), first

@@ -119,6 +119,8 @@ def _unit_sentences(
         yield known or _explain({}, relation, "neighbour relation")
     if shared:
         yield DATA_OR_NONE
+    for size in sorted({claim.get("group_size", 1) for claim in claims} - {1}):
+        yield f"The budget covers any {size} such units together, not only one."
     if unit == "example":
         yield _whole_person(claims, results)
 

@@ -31,6 +31,7 @@ REFUSED = {
     "unit": ({"privacy": {"unit": "both"}}, ["dp_ftrl", "unit = both"]),
     "bands": ({"privacy": {"bands": 5}}, ["privacy.bands = 5", "privacy.min_separation = 4"]),
     "cohort": ({"federation": {"cohort": 0.3}}, ["federation.cohort = 0.3", "separation = 4"]),
+    "clip": ({"privacy": {"adaptive_clipping": 0.5}}, ["dp_ftrl", "adaptive_clipping = 0.5"]),
     "rule": ({"federation": {"aggregation": "fedsvd"}}, ["dp_ftrl", "aggregation = fedsvd"]),
     "gaussian": ({"privacy": {"mechanism": "gaussian"}}, ["min_separation = 4", "= gaussian"]),
     "gaussian bands": (
