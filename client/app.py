@@ -31,7 +31,7 @@ class DeviceService(Protocol):
         ...
 
     def evaluate(
-        self, arrays: Arrays, phase: Phase, config: ExperimentConfig
+        self, arrays: Arrays, phase: Phase, config: ExperimentConfig, round_number: int
     ) -> tuple[int, int] | None:
         """Sampled and full rank of the held-out item, or None."""
         ...
@@ -99,7 +99,7 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
             raise ProtocolError("this node does not give metrics: nothing noises them")
         request = parse(message)
         device = connect(context, request)
-        ranks = device.evaluate(request.arrays, request.phase, request.config)
+        ranks = device.evaluate(request.arrays, request.phase, request.config, request.round_number)
         sampled, full = ([ranks[0]], [ranks[1]]) if ranks else ([], [])
         return ranks_reply(message, sampled, full, [context.node_id])
 

@@ -18,6 +18,7 @@ import torch
 from client.batches import local_batches, user_windows
 from client.evaluate import Phase, held_out, target_ranks
 from client.gradients import PerExample, check_gradients, opacus_gradients
+from client.keeper import Keeper
 from client.train import local_update
 from shared.aggregation import rule_of
 from shared.aggregation.travel import whole
@@ -84,6 +85,8 @@ class Device:
         Its own adapter is not used: every request brings the global one.
     ledger : Path, optional
         Where the device records what it spends; needed where it adds noise.
+    personal : Path, optional
+        Where the device keeps what is its own; needed under a rule that keeps tensors on devices.
     simulated : bool
         Whether noise is seeded; see `client.examples.ExampleTraining`.
     """
@@ -95,6 +98,7 @@ class Device:
         recommender: Recommender,
         ledger: Path | None = None,
         *,
+        personal: Path | None = None,
         simulated: bool = False,
     ) -> None:
         self.history = history
@@ -102,6 +106,7 @@ class Device:
         self.recommender = recommender
         self.schema = AdapterSchema.of(recommender)
         self._ledger = ledger
+        self._personal = personal
         self._simulated = simulated
 
     def train(
@@ -124,7 +129,7 @@ class Device:
             If the device's own budget does not cover the round.
         """
         self._keep_agreement(config)
-        names = rule_of(config).trained(self.schema.names, round_number)
+        names = rule_of(config).local(self.schema.names, round_number)
         part = self.schema.part(self._adapter(arrays, config), names)
         if by_example(config):
             delta = self._example_delta(part, round_number, users, config)
@@ -134,23 +139,26 @@ class Device:
         delta = clip(delta) if clip else delta
         vector = delta.cpu().numpy()
         norm = float(np.linalg.norm(vector.astype(np.float64)))
-        return Update(vector, 1.0, norm, part.schema.digest)
+        trained = rule_of(config).trained(self.schema.names, round_number)
+        return Update(vector, 1.0, norm, self.schema.subset(trained).digest)
 
     def _user_delta(self, part: Part, round_number: int, config: ExperimentConfig) -> torch.Tensor:
         inputs, targets = local_batches(
             user_windows(self.history, config), config, round_number, self.user
         )
+        keeper = Keeper.of(config, self.schema, round_number, self._personal)
+        start = keeper.starts(part.start, [self.user])[0] if keeper else part.start
         delta, _ = local_update(
             self.recommender,
             part.schema,
-            part.start,
-            torch.from_numpy(inputs).to(part.start.device),
-            torch.from_numpy(targets).to(part.start.device),
-            config.train.local_lr,
+            start,
+            torch.from_numpy(inputs).to(start.device),
+            torch.from_numpy(targets).to(start.device),
+            keeper.rates(start) if keeper else config.train.local_lr,
             config.train.weight_decay,
             part.frozen,
         )
-        return delta
+        return keeper.keep([self.user], start[None], delta[None])[0] if keeper else delta
 
     def _example_delta(
         self, part: Part, round_number: int, users: int, config: ExperimentConfig
@@ -191,13 +199,19 @@ class Device:
 
     @torch.no_grad()
     def evaluate(
-        self, arrays: Arrays, phase: Phase, config: ExperimentConfig
+        self, arrays: Arrays, phase: Phase, config: ExperimentConfig, round_number: int = 0
     ) -> tuple[int, int] | None:
-        """Sampled and full rank of the held-out item; None for a user too short to be evaluated."""
+        """Sampled and full rank of the held-out item; None for a user too short to be evaluated.
+
+        With the device's own tensors as that round left them, where the rule has such.
+        """
         case = held_out(self.history, phase)
         if case is None:
             return None
-        scores = self.scores(self._adapter(arrays, config), case.context, config.model.max_length)
+        adapter = self._adapter(arrays, config)
+        if keeper := Keeper.of(config, self.schema, round_number, self._personal):
+            adapter = keeper.adapters(adapter, [self.user])[0]
+        scores = self.scores(adapter, case.context, config.model.max_length)
         return target_ranks(scores, self.history, case, config.data.negatives, self.user)
 
     @torch.no_grad()

@@ -1,8 +1,8 @@
 """A device in the relay's own process, for nodes that are configured with a log and a user.
 
 Node configuration: `data` (a known name or a path), `user` (an identifier in that log) or
-`partition-id` (an index), and `state`, which a device that adds noise itself needs: a folder of its
-own, where its ledger lasts. The model is built once per process and kept.
+`partition-id` (an index), and `state`, which a device needs that adds noise itself or keeps tensors
+of its own: a folder where its ledger and these last. The model is built once per process and kept.
 """
 
 from __future__ import annotations
@@ -43,17 +43,23 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
         raise ConfigError(
             'node configuration: user is missing; e.g. data="movielens-100k" user="1"'
         )
-    ledger = _ledger(node_config)
-    return Device(log.history(user), user, _recommender(spec, config.model), ledger)
+    state = _state(node_config)
+    return Device(
+        log.history(user),
+        user,
+        _recommender(spec, config.model),
+        state and state / "ledger.jsonl",
+        personal=state and state / "personal.sqlite",
+    )
 
 
-def _ledger(node_config: Mapping[str, object]) -> Path | None:
+def _state(node_config: Mapping[str, object]) -> Path | None:
     if "state" not in node_config:
         return None
     state = Path(str(node_config["state"]))
     if not state.is_absolute():  # an app runs in an unpacked copy: another copy, another budget
         raise ConfigError(f"node configuration: state = {str(state)!r}: give a full path")
-    return state / "ledger.jsonl"
+    return state
 
 
 @lru_cache(maxsize=1)

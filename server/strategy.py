@@ -199,12 +199,16 @@ class PrivateFedOpt(Strategy):
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Keep the iterate with the best validation HR@10 + NDCG@10."""
+        """Keep the iterate with the best validation HR@10 + NDCG@10.
+
+        Not where devices keep tensors: those they have go with the last iterate alone.
+        """
         if not self._evaluated:
             return None
         metrics = ranking_metrics(*Replies(replies, self._evaluated, self._merge).ranks())
         score = metrics["hr@10"] + metrics["ndcg@10"]
-        if score > self.state.best_score:
+        personal = self._rule.personal(self.schema.names)
+        if score > self.state.best_score and not personal:
             self.state.best, self.state.best_score = self.state.adapter.copy(), score
         self.state.history[-1] |= {"hr@10": metrics["hr@10"], "ndcg@10": metrics["ndcg@10"]}
         save(self.state, self._checkpoint)

@@ -9,7 +9,7 @@ from shared.errors import ConfigError
 if TYPE_CHECKING:
     from shared.config import ExperimentConfig
 
-_OF_FACTORS = ("ffa", "alternating", "fedsvd", "fedsb")  # they treat A and B differently
+_OF_FACTORS = ("ffa", "alternating", "fedsvd", "fedsb", "fedsa")  # they treat A and B differently
 
 
 def shape_model(tree: dict[str, Any]) -> dict[str, Any]:
@@ -39,4 +39,19 @@ def check_rule(config: ExperimentConfig, source: str) -> None:
         raise ConfigError(
             f"{source}: {name} does not go with model.lora_rank = 0: there are no factors; "
             "use --aggregation fedit, or give a rank"
+        )
+    if config.federation.aggregation == "fedsa":
+        _check_personal(config, f"{source}: {name} does not go with")
+
+
+def _check_personal(config: ExperimentConfig, refused: str) -> None:
+    if config.privacy.unit != "user":
+        raise ConfigError(
+            f"{refused} privacy.unit = {config.privacy.unit}: an example trains the device's own B "
+            "without noise, and B shapes what all its other examples send; use --unit user"
+        )
+    if config.engine.address:
+        raise ConfigError(
+            f"{refused} engine.address = {config.engine.address}: people's own tensors lie in one "
+            "database file, which machines cannot share; use --workers on one machine"
         )

@@ -21,6 +21,7 @@ from torch import Tensor
 from client.device import update_clip, user_histogram
 from client.evaluate import Phase, held_out, target_ranks
 from client.gradients import PerExample, check_gradients, stacked_gradients
+from client.keeper import Keeper
 from client.packed import PackedGradients, last_scores, why_not_packed
 from client.train import descend, local_update, token_losses
 from shared.aggregation import rule_of
@@ -36,6 +37,7 @@ from shared.privacy.histogram import histogram_schema
 from shared.privacy.units import by_example
 from shared.update import Update
 from simulations.batching import Batch, Person, ahead, batches, together
+from simulations.names import personal_file
 from simulations.placement import capacity
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 Indices = npt.NDArray[np.int64]
 
 _GRADIENTS = 5  # copies of a client's gradient under way: itself, moved weights, clipped ones, ...
+
+_APART = 64  # users ranked at once, each with an adapter of their own
 
 
 class CohortEngine:
@@ -88,7 +92,7 @@ class CohortEngine:
         merge : bool
             One update per micro-batch (the sum of its users') instead of one per user.
         state : Path, optional
-            Folder of the devices' own ledgers; needed where devices add noise.
+            Folder of what devices keep; needed where they add noise or keep tensors.
 
         Yields
         ------
@@ -96,10 +100,11 @@ class CohortEngine:
             The users whose contributions the update sums.
         update : Update
         """
-        if merge and not np.isfinite(config.privacy.epsilon) and config.train.local_steps == 1:
+        if merge and self._one_gradient(config):
             yield from self._train_together(users, adapter, round_number, config)
             return
-        digest = self.part(adapter, round_number, config).schema.digest
+        trained = rule_of(config).trained(self.schema.names, round_number)
+        digest = self.schema.subset(trained).digest
         for members, deltas in self.deltas(users, adapter, round_number, config, state):
             vectors = deltas.cpu().numpy()
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
@@ -109,6 +114,12 @@ class CohortEngine:
                 continue
             for member, vector, norm in zip(members, vectors, norms, strict=True):
                 yield [member], Update(vector, 1.0, float(norm), digest)
+
+    def _one_gradient(self, config: ExperimentConfig) -> bool:
+        """Whether the sum of deltas is one gradient: one step from one start, no clip."""
+        own = rule_of(config).personal(self.schema.names)
+        one_step = config.train.local_steps == 1 and not own
+        return one_step and not np.isfinite(config.privacy.epsilon)
 
     def _train_together(
         self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
@@ -128,8 +139,8 @@ class CohortEngine:
             yield members, Update(vector, float(len(members)), norm, part.schema.digest)
 
     def part(self, adapter: Tensor, round_number: int, config: ExperimentConfig) -> Part:
-        """What the rule of the settings trains in a round, and the rest."""
-        names = rule_of(config).trained(self.schema.names, round_number)
+        """What the rule of the settings trains on devices in a round, and the rest."""
+        names = rule_of(config).local(self.schema.names, round_number)
         return self.schema.part(adapter.to(self.device), names)
 
     def alone(self, config: ExperimentConfig) -> Part:
@@ -167,9 +178,10 @@ class CohortEngine:
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Clipped deltas [members, dim] of what is trained, one micro-batch at a time.
 
-        That is what the rule of the settings trains in this round, unless a `part` is given.
+        That is what the rule of the settings sends in this round, unless a `part` is given.
         """
         clip = update_clip(config)
+        keeper = None if part else self._keeper(config, round_number, state)
         part = part or self.part(adapter, round_number, config)
         if by_example(config):
             people = ahead(self._people(users, part, config))
@@ -177,18 +189,32 @@ class CohortEngine:
             gradients = self._per_example(part)
             found = cohort.deltas(gradients, people, part.start, round_number, config, state)
         else:
-            found = self._whole(users, part, round_number, config)
+            found = self._whole(users, part, round_number, config, keeper)
         for members, deltas in found:
             yield members, (clip(deltas) if clip else deltas)
 
     def _whole(
-        self, users: Sequence[int], part: Part, round_number: int, config: ExperimentConfig
+        self,
+        users: Sequence[int],
+        part: Part,
+        round_number: int,
+        config: ExperimentConfig,
+        keeper: Keeper | None,
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Deltas [members, dim] of local training without a clip inside."""
-        step = self._trainer(part, config)
+        step = self._trainer(part, config, keeper)
         for batch in self._batches(users, part, round_number, config):
             members, inputs, targets = self._here(batch)
-            yield members, step(inputs, targets)
+            if keeper is None:
+                yield members, step(part.start, inputs, targets)
+                continue
+            starts = keeper.starts(part.start, members)
+            yield members, keeper.keep(members, starts, step(starts, inputs, targets))
+
+    def _keeper(
+        self, config: ExperimentConfig, round_number: int, state: Path | None
+    ) -> Keeper | None:
+        return Keeper.of(config, self.schema, round_number, personal_file(state))
 
     def _packed(self, part: Part) -> PackedGradients | None:
         """The fast way to gradients; None where the settings or the backbone do not allow it."""
@@ -224,32 +250,40 @@ class CohortEngine:
             return packed.by_window
         return stacked_gradients(self.recommender, part.schema, part.frozen)
 
-    def _trainer(self, part: Part, config: ExperimentConfig) -> Callable[[Tensor, Tensor], Tensor]:
-        """Inputs and targets [members, steps, windows, length] -> deltas [members, dim]."""
-        rate, decay = config.train.local_lr, config.train.weight_decay
+    def _trainer(
+        self, part: Part, config: ExperimentConfig, keeper: Keeper | None
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Starts, inputs and targets [members, steps, windows, length] -> deltas [members, dim].
+
+        The start is one [dim] for all or, with a keeper, everyone's own [members, dim].
+        """
+        rate = keeper.rates(part.start) if keeper else config.train.local_lr
+        decay = config.train.weight_decay
         packed = self._packed(part)
         if packed is None:
-            return self._one_by_one(part, rate, decay)
+            return self._one_by_one(part, rate, decay, apart=keeper is not None)
 
-        def step(inputs: Tensor, targets: Tensor) -> Tensor:
+        def step(start: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
             def gradient(theta: Tensor, step: int) -> Tensor:
                 return packed.by_client(theta, inputs[:, step], targets[:, step])
 
-            start = part.start.expand(len(inputs), -1)
-            return descend(start, inputs.shape[1], gradient, rate, decay) - part.start
+            spread = start.expand(len(inputs), -1)
+            return descend(spread, inputs.shape[1], gradient, rate, decay) - start
 
         return step
 
     def _one_by_one(
-        self, part: Part, rate: float, decay: float
-    ) -> Callable[[Tensor, Tensor], Tensor]:
+        self, part: Part, rate: float | Tensor, decay: float, *, apart: bool
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """The oracle: the very function that a device runs, mapped over clients."""
 
-        def one(inputs: Tensor, targets: Tensor) -> Tensor:
-            settings = (part.start, inputs, targets, rate, decay, part.frozen)
+        def one(start: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+            settings = (start, inputs, targets, rate, decay, part.frozen)
             return local_update(self.recommender, part.schema, *settings)[0]
 
-        mapped: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(one)
+        mapped: Callable[[Tensor, Tensor, Tensor], Tensor] = torch.func.vmap(
+            one, in_dims=(0 if apart else None, 0, 0)
+        )
         return mapped
 
     def _people(
@@ -273,9 +307,22 @@ class CohortEngine:
 
     @torch.no_grad()
     def evaluate(
-        self, users: Sequence[int], adapter: Tensor, phase: Phase, config: ExperimentConfig
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        phase: Phase,
+        config: ExperimentConfig,
+        *,
+        round_number: int = 0,
+        state: Path | None = None,
     ) -> tuple[list[int], list[int]]:
-        """Sampled and full ranks of the held-out items of all users that have one."""
+        """Sampled and full ranks of the held-out items of all users that have one.
+
+        Under a rule that keeps tensors on devices, with everyone's own as that round left them;
+        without `state` with the adapter as it stands.
+        """
+        if state and (keeper := self._keeper(config, round_number, state)):
+            return self._evaluate_own(users, adapter.to(self.device), phase, config, keeper)
         tensors = self.schema.unflatten(adapter.to(self.device))
 
         def score(windows: Tensor, last: Tensor) -> Tensor:
@@ -289,6 +336,24 @@ class CohortEngine:
             return scores
 
         return self.ranks(users, score, phase, config)
+
+    def _evaluate_own(
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        phase: Phase,
+        config: ExperimentConfig,
+        keeper: Keeper,
+    ) -> tuple[list[int], list[int]]:
+        able = [user for user, _, _ in self._cases(users, phase)]
+        sampled: list[int] = []
+        full: list[int] = []
+        for start in range(0, len(able), _APART):
+            some = able[start : start + _APART]
+            found = self.evaluate_each(some, keeper.adapters(adapter, some), phase, config)
+            sampled += found[0]
+            full += found[1]
+        return sampled, full
 
     @torch.no_grad()
     def evaluate_each(

@@ -21,6 +21,7 @@ from shared.config import ModelConfig
 from shared.errors import Declined, ProtocolError
 from simulations.engine import CohortEngine
 from simulations.example_cohort import device_ledger, devices_folder
+from simulations.names import personal_file
 from simulations.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class VirtualGrid(Grid):
     engine : CohortEngine or ShardedEngine
         Owns population and model, or those who do.
     state : Path, optional
-        Folder of what the virtual devices keep between rounds: their own ledgers.
+        Folder of what the virtual devices keep between rounds: their own ledgers. Tensors of their
+        own lie near it, see `simulations.example_cohort.personal_file`.
     """
 
     simulated = True  # read by the ServerApp: noise may be seeded, clients may be merged
@@ -146,7 +148,14 @@ class CohortGrid(VirtualGrid):
     def _evaluate(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
         adapter = self.engine.received(request.arrays, request.config)
         for users in self._together(request, by_user):
-            sampled, full = self.engine.evaluate(users, adapter, request.phase, request.config)
+            sampled, full = self.engine.evaluate(
+                users,
+                adapter,
+                request.phase,
+                request.config,
+                round_number=request.round_number,
+                state=self.state,
+            )
             yield ranks_reply(by_user[users[0]], sampled, full, _nodes(users))
 
     def _histogram(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
@@ -179,6 +188,7 @@ class SequentialGrid(VirtualGrid):
             user,
             self._recommender,
             device_ledger(self.state, user),
+            personal=personal_file(self.state),
             simulated=True,
         )
 

@@ -16,7 +16,7 @@ from flwr.app import Context
 from client.device import Device
 from shared.config import DataConfig, EngineConfig, ExperimentConfig, ModelConfig, WorldConfig
 from simulations.example_cohort import device_ledger, devices_folder
-from simulations.names import directory_of, point_name
+from simulations.names import directory_of, personal_file, point_name
 from simulations.workbench import Workbench
 
 
@@ -52,11 +52,13 @@ def virtual_device(context: Context, config: ExperimentConfig) -> Device:
         config.data, config.world, config.model.backbone, config.model.backbone_sha256, how
     )
     user = int(context.node_config["partition-id"])
+    state = _state(context, config)
     return Device(
         bench.population.history(user),
         user,
         bench.engine(config.model).recommender,
-        device_ledger(_state(context, config), user),
+        device_ledger(state, user),
+        personal=personal_file(state),
         simulated=True,
     )
 

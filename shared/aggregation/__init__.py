@@ -6,6 +6,7 @@ for what each promises and how to write one.
 
 from shared.aggregation.alternating import Alternating
 from shared.aggregation.fedit import FedIT
+from shared.aggregation.fedsa import FedSA
 from shared.aggregation.fedsb import FedSB
 from shared.aggregation.fedsvd import FedSVD
 from shared.aggregation.ffa import FFA
@@ -13,7 +14,7 @@ from shared.aggregation.rule import AggregationRule, Carried
 from shared.config import ExperimentConfig
 
 RULES: dict[str, AggregationRule] = {
-    rule.name: rule for rule in (FedIT(), FFA(), Alternating(), FedSVD(), FedSB())
+    rule.name: rule for rule in (FedIT(), FFA(), Alternating(), FedSVD(), FedSB(), FedSA())
 }
 
 

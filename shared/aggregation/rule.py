@@ -66,6 +66,10 @@ class AggregationRule:
         """The tensors that each device trains for itself and keeps."""
         return ()
 
+    def local(self, names: Sequence[str], round_number: int) -> Names:
+        """The tensors that a device trains in a round: those that leave it and those it keeps."""
+        return (*self.trained(names, round_number), *self.personal(names))
+
     def moving(self, names: Sequence[str]) -> Names:
         """The tensors that training changes anywhere."""
         still = set(self.fixed(names))
