@@ -21,7 +21,7 @@ from client.gradients import PerExample, check_gradients, opacus_gradients
 from client.keeper import Keeper
 from client.train import local_update
 from shared.aggregation import rule_of
-from shared.aggregation.travel import whole
+from shared.aggregation.travel import narrowed_update, whole
 from shared.config import ExperimentConfig
 from shared.data.split import training_history
 from shared.data.windows import context_window
@@ -39,9 +39,12 @@ if TYPE_CHECKING:
 
 
 def update_clip(config: ExperimentConfig) -> L2Clip | None:
-    """The clip of a whole user's update; None where none is promised to a user."""
+    """The clip of a whole user's update; None where none is promised to a user.
+
+    Also where the rule sums something else than what is uploaded: the server clips that.
+    """
     privacy = config.privacy
-    bounded = np.isfinite(privacy.epsilon) and privacy.unit != "example"
+    bounded = np.isfinite(privacy.epsilon) and privacy.unit != "example" and rule_of(config).linear
     return L2Clip(privacy.clipping_norm) if bounded else None
 
 
@@ -139,8 +142,9 @@ class Device:
         delta = clip(delta) if clip else delta
         vector = delta.cpu().numpy()
         norm = float(np.linalg.norm(vector.astype(np.float64)))
-        trained = rule_of(config).trained(self.schema.names, round_number)
-        return Update(vector, 1.0, norm, self.schema.subset(trained).digest)
+        trained = self.schema.subset(rule_of(config).trained(self.schema.names, round_number))
+        update = Update(vector, 1.0, norm, trained.digest)
+        return narrowed_update(rule_of(config), trained, arrays, update)
 
     def _user_delta(self, part: Part, round_number: int, config: ExperimentConfig) -> torch.Tensor:
         inputs, targets = local_batches(

@@ -23,11 +23,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from server.checkpoint import ServerState, save
+from server.exchange import Exchange
 from server.messages import Replies, point_settings, requests
 from server.optimizer import SQUARES, ServerOptimizer
 from server.releases import Releasing
@@ -43,6 +45,7 @@ from shared.model.arrays import Arrays
 from shared.privacy.units import devices_add_noise, update_limit
 
 RoundEntry = dict[str, float]
+Vector = npt.NDArray[np.float64]
 
 
 class PrivateFedOpt(Strategy):
@@ -92,6 +95,7 @@ class PrivateFedOpt(Strategy):
         self._optimizer.restore(state.optimizer)
         self._offset = state.round_number  # Flower counts rounds from 1 also after a resumption
         self._cohort: list[int] = []
+        self._exchange = Exchange(self._rule, schema, 1, [], [])  # until the first round
         self._evaluated: list[int] = []
 
     def summary(self) -> None:
@@ -102,48 +106,48 @@ class PrivateFedOpt(Strategy):
     ) -> Iterable[Message]:
         """Steps 1 and 2: sample the cohort, address it."""
         round_number = self._offset + server_round
-        self._cohort = self._sampler.draw(round_number, node_ids(grid))
-        down = self._sent(arrays)
-        self.state.bytes_down += len(self._cohort) * sum(array.nbytes for array in down.values())
-        return requests(
-            self._cohort,
-            MessageType.TRAIN,
-            self._settings,
-            round_number=round_number,
-            users=self._sampler.users,
-            merge=self._merge,
-            arrays=down,
-            schema=self._trained(round_number).digest,
+        nodes = node_ids(grid)
+        self._cohort = self._sampler.draw(round_number, nodes)
+        exchange = self._exchange = Exchange(
+            self._rule, self.schema, round_number, self._cohort, nodes
         )
-
-    def _sent(self, arrays: ArrayRecord) -> Arrays:
-        return sent(self._rule, {name: array.numpy() for name, array in arrays.items()})
-
-    def _trained(self, round_number: int) -> AdapterSchema:
-        """What the updates of a round are about."""
-        return self.schema.subset(self._rule.trained(self.schema.names, round_number))
+        messages: list[Message] = []
+        for members, rank in exchange.groups():
+            down = exchange.down(_plain(arrays), rank)
+            self.state.bytes_down += len(members) * sum(array.nbytes for array in down.values())
+            messages += requests(
+                members,
+                MessageType.TRAIN,
+                self._settings,
+                round_number=round_number,
+                users=self._sampler.users,
+                merge=self._merge and self._rule.linear,
+                arrays=down,
+                schema=exchange.up(rank).digest,
+            )
+        return messages
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord, MetricRecord]:
         """Steps 3 to 10: combine, record, noise, average, step, keep, refactor, checkpoint."""
         round_number = self._offset + server_round
-        part = self._trained(round_number)
-        checked = Replies(replies, self._cohort, self._merge)
-        total = self._rule.combine(
-            checked.updates(part.digest, part.dim, update_limit(self.config)), part.dim
-        )
+        exchange, limit = self._exchange, update_limit(self.config)
+        summed = exchange.summed
+        checked = Replies(replies, self._cohort, self._merge and self._rule.linear)
+        opened = exchange.opener(self.schema.split(self.state.adapter), limit)
+        updates = checked.updates(summed.digest, summed.dim, limit, opened)
+        total = self._rule.combine(updates, summed.dim)
         # Devices with a budget of their own may all have spent it: then nobody took part.
         silent = devices_add_noise(self.config) and not checked.failures
         if self._cohort and not checked.answered and not silent:
             raise ProtocolError(f"round {round_number}: no update counted: {checked.failures[:1]}")
         noised = self._releases.release("update", total, round_number)
         mean = noised / self._sampler.expected
-        where = self.schema.places(part)
-        self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean, where)
+        self.state.adapter = self._step(round_number, mean, exchange.summed)
         self.state.round_number = round_number
         self.state.ledger = self._releases.position()
-        self.state.bytes_up += len(checked.answered) * 4 * part.dim
+        self.state.bytes_up += exchange.bytes_up(checked.answered)
         self._keep_average(round_number)
         self._refactor()
         # A deployment must not publish these: cohort size and exact norms are not noised.
@@ -160,10 +164,18 @@ class PrivateFedOpt(Strategy):
         self._on_round(entry)
         return self.arrays(self.state.adapter), MetricRecord({"participants": len(self._cohort)})
 
+    def _step(self, round_number: int, mean: Vector, summed: AdapterSchema) -> Vector:
+        """Step 7, in the coordinates of what is summed."""
+        rule, adapter = self._rule, self.state.adapter
+        where = rule.space(self.schema).places(summed)
+        inside = rule.enter(self.schema, adapter)
+        moved = self._optimizer.step(round_number, inside, mean, where)
+        return rule.leave(self.schema, moved, adapter)
+
     def _keep_average(self, round_number: int) -> None:
         settings = self.config.federation
         if round_number > settings.rounds * (1 - settings.average_last):
-            self.state.average = self.state.adapter + (
+            self.state.average = self._rule.enter(self.schema, self.state.adapter) + (
                 self.state.average if self.state.averaged else 0.0
             )
             self.state.averaged += 1
@@ -220,7 +232,8 @@ class PrivateFedOpt(Strategy):
         if self.state.best_score >= 0:
             return self.state.best
         if self.state.averaged:
-            return np.asarray(self.state.average / self.state.averaged)
+            mean = self.state.average / self.state.averaged
+            return self._rule.leave(self.schema, mean, self.state.adapter)
         return self.state.adapter
 
     def evaluate(self, grid: Grid, adapter: np.ndarray, phase: str) -> dict[str, float]:
@@ -245,7 +258,7 @@ class PrivateFedOpt(Strategy):
             round_number=round_number,
             users=self._sampler.users,
             merge=self._merge,
-            arrays=self._sent(arrays),
+            arrays=sent(self._rule, _plain(arrays)),
             schema=self.schema.digest,
             phase=phase,
         )
@@ -255,3 +268,7 @@ class PrivateFedOpt(Strategy):
         return ArrayRecord(
             {name: Array(array) for name, array in self.schema.split(adapter).items()}
         )
+
+
+def _plain(arrays: ArrayRecord) -> Arrays:
+    return {name: array.numpy() for name, array in arrays.items()}

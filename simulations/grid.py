@@ -17,6 +17,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from client.app import create_app
 from client.device import Device
 from client.messages import Request, parse, ranks_reply, update_reply
+from shared.aggregation import rule_of
+from shared.aggregation.travel import narrowed_update
 from shared.config import ModelConfig
 from shared.errors import Declined, ProtocolError
 from simulations.engine import CohortEngine
@@ -108,15 +110,17 @@ class VirtualGrid(Grid):
 
     @abstractmethod
     def _answer(self, messages: list[Message]) -> Iterator[Message]:
-        """Replies to messages that share one type and content."""
+        """Replies to messages that share one type."""
 
 
 class CohortGrid(VirtualGrid):
     """Trains a whole cohort as one batch; merges replies where the server allows it."""
 
     def _answer(self, messages: list[Message]) -> Iterator[Message]:
-        if not messages:
-            return
+        for alike in _alike(messages):
+            yield from self._answer_alike(alike)
+
+    def _answer_alike(self, messages: list[Message]) -> Iterator[Message]:
         request = parse(messages[0])
         by_user = {user_of(message.metadata.dst_node_id): message for message in messages}
         answer = {
@@ -129,7 +133,7 @@ class CohortGrid(VirtualGrid):
         yield from answer(request, by_user)
 
     def _train(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
-        engine = self.engine
+        engine, rule = self.engine, rule_of(request.config)
         adapter = engine.received(request.arrays, request.config)
         rounds = engine.train(
             list(by_user),
@@ -139,7 +143,10 @@ class CohortGrid(VirtualGrid):
             merge=request.merge,
             state=self.state,
         )
-        for members, update in rounds:
+        names = rule.trained(engine.schema.names, request.round_number)
+        trained = engine.schema.subset(names)
+        for members, whole in rounds:
+            update = narrowed_update(rule, trained, request.arrays, whole)
             if update.schema != request.schema:
                 raise ProtocolError("the server's adapter schema is not this engine's")
             nodes = [by_user[user].metadata.dst_node_id for user in members]
@@ -167,6 +174,15 @@ class CohortGrid(VirtualGrid):
     def _together(self, request: Request, by_user: dict[int, Message]) -> list[list[int]]:
         """Users who share a reply: all of them, or each alone where the server wants that."""
         return [list(by_user)] if request.merge else [[user] for user in by_user]
+
+
+def _alike(messages: list[Message]) -> list[list[Message]]:
+    """Messages by what they are about: clients of one rank are told the same."""
+    groups: dict[str, list[Message]] = {}
+    for message in messages:
+        about = str(message.content.config_records["config"]["schema"])
+        groups.setdefault(about, []).append(message)
+    return list(groups.values())
 
 
 def _nodes(users: list[int]) -> list[int]:

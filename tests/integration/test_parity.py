@@ -53,6 +53,14 @@ CASES = {
         "train": {"local_steps": 2, "personal_lr": 0.3},
         "federation": {"aggregation": "fedsa", "evaluate_every": 2},
     },
+    "flexlora": {
+        "federation": {"aggregation": "flexlora", "ranks": [1, 2], "average_last": 0.5},
+        "train": {"weight_decay": 0.01, "local_steps": 2},
+    },
+    "flexlora, not private": {
+        "epsilon": math.inf,
+        "federation": {"aggregation": "flexlora", "server_optimizer": "fedavgm", "server_lr": 1.0},
+    },
     "ffa": {"federation": {"aggregation": "ffa"}, "train": {"weight_decay": 0.01}},
     "ffa, not private": {
         "epsilon": math.inf,
