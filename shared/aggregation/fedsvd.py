@@ -88,4 +88,7 @@ def refactored(up: Matrix, down: Matrix) -> tuple[Matrix, Matrix, Matrix]:
     new_up, new_down = np.zeros_like(up), np.zeros_like(down)
     new_down[: len(vt)] = vt @ q_down.T
     new_up[:, :kept] = q_up @ (u[:, :kept] * s)
-    return new_up, new_down, down @ new_down.T
+    # Of two signs that fit always the same, or rounding on some machine would choose.
+    largest = np.take_along_axis(new_down, np.abs(new_down).argmax(1)[:, None], axis=1)
+    sign = np.where(largest < 0, -1.0, 1.0)  # [r, 1]
+    return new_up * sign.T, new_down * sign, down @ (new_down * sign).T

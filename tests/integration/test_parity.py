@@ -24,7 +24,6 @@ from tests.support.tiny import (
 pytestmark = pytest.mark.usefixtures("flower")
 
 TOLERANCE = 1e-4
-STATE = "devices/point"
 # Short histories among the others: none, one, two and just enough interactions.
 SHORT = {0: [], 1: [7], 2: [3, 9], 3: [4, 5, 6]}
 
@@ -47,25 +46,6 @@ CASES = {
         "federation": {"evaluate_every": 1},
     },
     "not private, several steps": {"epsilon": math.inf, "train": {"local_steps": 2}},
-    "fedsa": {"federation": {"aggregation": "fedsa"}, "train": {"weight_decay": 0.01}},
-    "fedsa, not private, several steps": {
-        "epsilon": math.inf,
-        "train": {"local_steps": 2, "personal_lr": 0.3},
-        "federation": {"aggregation": "fedsa", "evaluate_every": 2},
-    },
-    "flexlora": {
-        "federation": {"aggregation": "flexlora", "ranks": [1, 2], "average_last": 0.5},
-        "train": {"weight_decay": 0.01, "local_steps": 2},
-    },
-    "flexlora, not private": {
-        "epsilon": math.inf,
-        "federation": {"aggregation": "flexlora", "server_optimizer": "fedavgm", "server_lr": 1.0},
-    },
-    "ffa": {"federation": {"aggregation": "ffa"}, "train": {"weight_decay": 0.01}},
-    "ffa, not private": {
-        "epsilon": math.inf,
-        "federation": {"aggregation": "ffa", "evaluate_every": 2},
-    },
 }
 
 
@@ -84,7 +64,7 @@ def one_by_one(engine, tiny_bert, tmp_path_factory):
             folder = tmp_path_factory.mktemp("sequential")
             with pytest.MonkeyPatch.context() as patch:
                 config = point_config(tiny_bert, **CASES[case])
-                done[case] = federate(folder, SequentialGrid(engine, folder / STATE), config, patch)
+                done[case] = federate(folder, SequentialGrid(engine), config, patch)
         return done[case]
 
     return run
@@ -100,7 +80,7 @@ def test_batched_equals_one_by_one(
 ):
     slow = one_by_one(case)
     config = point_config(tiny_bert, **CASES[case])
-    grid = CohortGrid(with_micro_batch(engine, micro_batch, batching), tmp_path / STATE)
+    grid = CohortGrid(with_micro_batch(engine, micro_batch, batching))
     fast = federate(tmp_path, grid, config, monkeypatch)
     assert len(fast.totals) == len(slow.totals) == 1 + config.federation.rounds
     for number, (ours, theirs) in enumerate(zip(fast.totals, slow.totals, strict=True)):

@@ -32,7 +32,6 @@ CASES = {
         "federation": {"cohort": 1.0},
     },
     "central": {"privacy": {"unit": "example", "example_sampling": 0.7}},
-    "ffa, local": {"privacy": LOCAL, "federation": {"aggregation": "ffa"}},
     "both": {"privacy": {"unit": "both", "example_epsilon": 6.0}},
 }
 

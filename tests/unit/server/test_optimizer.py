@@ -103,3 +103,34 @@ def test_the_rate_decays_over_the_rounds(decay, shares):
     optimizer, zero = ServerOptimizer(config), np.zeros(1)
     moved = [float(optimizer.step(t, zero, np.ones(1))[0]) for t in range(1, 5)]
     assert moved == pytest.approx([2 * share for share in shares], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_what_a_round_does_not_train_stays_and_so_do_its_moments(name):
+    """Two coordinates take turns, the third moves always: each as if it were alone, but for Adam's
+    correction, which counts all rounds."""
+    config = FederationConfig(server_optimizer=name, server_lr=0.3, beta_1=0.8, rounds=ROUNDS)
+    optimizer, theta = ServerOptimizer(config), np.array([1.0, 2.0, 3.0])
+    for number in range(1, ROUNDS + 1):
+        where = np.array([number % 2, 2])
+        before, moments = theta, optimizer.state()
+        theta = optimizer.step(number, theta, np.array([0.5, 0.25]), where)
+        assert (theta != before).tolist() == [i in where for i in range(3)]
+        for kind, moment in moments.items():
+            still = 1 - number % 2
+            assert optimizer.state()[kind][still] == moment[still]
+    alone = ServerOptimizer(config)
+    last = np.array([3.0])
+    for number in range(1, ROUNDS + 1):
+        last = alone.step(number, last, np.array([0.25]))
+    assert theta[2] == last[0]
+
+
+def test_momentum_of_a_coordinate_skips_the_rounds_without_it():
+    config = FederationConfig(
+        server_optimizer="fedavgm", server_lr=1.0, beta_1=0.5, rounds=ROUNDS, lr_decay="constant"
+    )
+    optimizer, theta = ServerOptimizer(config), np.zeros(2)
+    for number, where in enumerate(([0], [1], [1], [0]), 1):
+        theta = optimizer.step(number, theta, np.ones(1), np.array(where))
+    np.testing.assert_allclose(theta, [1 + 1.5, 1 + 1.5])
