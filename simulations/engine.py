@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,26 +19,24 @@ import torch
 from torch import Tensor
 
 from client.device import update_clip, user_histogram
-from client.evaluate import Phase, held_out, target_ranks
 from client.gradients import PerExample, check_gradients, stacked_gradients
 from client.keeper import Keeper
-from client.packed import PackedGradients, last_scores, why_not_packed
+from client.packed import PackedGradients, why_not_packed
 from client.train import descend, local_update, token_losses
 from shared.aggregation import rule_of
 from shared.aggregation.travel import whole
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
-from shared.data.windows import START, context_window
 from shared.errors import ConfigError
-from shared.model.adapter import AdapterSchema, Part, current
+from shared.model.adapter import Part, current
 from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
 from shared.privacy.units import by_example
 from shared.update import Update
 from simulations.batching import Batch, Person, ahead, batches, together
-from simulations.names import personal_file
 from simulations.placement import capacity
+from simulations.ranking import Ranker
 
 if TYPE_CHECKING:
     from simulations.example_cohort import ExampleCohort
@@ -47,10 +45,8 @@ Indices = npt.NDArray[np.int64]
 
 _GRADIENTS = 5  # copies of a client's gradient under way: itself, moved weights, clipped ones, ...
 
-_APART = 64  # users ranked at once, each with an adapter of their own
 
-
-class CohortEngine:
+class CohortEngine(Ranker):
     """Trains and evaluates any users of a population with one recommender.
 
     Parameters
@@ -65,10 +61,7 @@ class CohortEngine:
     def __init__(
         self, population: Population, recommender: Recommender, config: EngineConfig
     ) -> None:
-        self.population = population
-        self.recommender = recommender
-        self.schema = AdapterSchema.of(recommender)
-        self.device = recommender.items.device
+        super().__init__(population, recommender)
         self._config = config
 
     def train(
@@ -181,7 +174,7 @@ class CohortEngine:
         That is what the rule of the settings sends in this round, unless a `part` is given.
         """
         clip = update_clip(config)
-        keeper = None if part else self._keeper(config, round_number, state)
+        keeper = None if part else self.keeper(config, round_number, state)
         part = part or self.part(adapter, round_number, config)
         if by_example(config):
             people = ahead(self._people(users, part, config))
@@ -210,11 +203,6 @@ class CohortEngine:
                 continue
             starts = keeper.starts(part.start, members)
             yield members, keeper.keep(members, starts, step(starts, inputs, targets))
-
-    def _keeper(
-        self, config: ExperimentConfig, round_number: int, state: Path | None
-    ) -> Keeper | None:
-        return Keeper.of(config, self.schema, round_number, personal_file(state))
 
     def _packed(self, part: Part) -> PackedGradients | None:
         """The fast way to gradients; None where the settings or the backbone do not allow it."""
@@ -305,118 +293,6 @@ class CohortEngine:
         """A batch on the device that computes."""
         return Batch(batch.members, batch.inputs.to(self.device), batch.targets.to(self.device))
 
-    @torch.no_grad()
-    def evaluate(
-        self,
-        users: Sequence[int],
-        adapter: Tensor,
-        phase: Phase,
-        config: ExperimentConfig,
-        *,
-        round_number: int = 0,
-        state: Path | None = None,
-    ) -> tuple[list[int], list[int]]:
-        """Sampled and full ranks of the held-out items of all users that have one.
-
-        Under a rule that keeps tensors on devices, with everyone's own as that round left them;
-        without `state` with the adapter as it stands.
-        """
-        if state and (keeper := self._keeper(config, round_number, state)):
-            return self._evaluate_own(users, adapter.to(self.device), phase, config, keeper)
-        tensors = self.schema.unflatten(adapter.to(self.device))
-
-        def score(windows: Tensor, last: Tensor) -> Tensor:
-            if self.batching == "packed":
-                return last_scores(self.recommender, tensors, windows, last)
-            scores: Tensor = torch.func.functional_call(
-                _LastScores(self.recommender),
-                {f"recommender.{name}": tensor for name, tensor in tensors.items()},
-                (windows, last),
-            )
-            return scores
-
-        return self.ranks(users, score, phase, config)
-
-    def _evaluate_own(
-        self,
-        users: Sequence[int],
-        adapter: Tensor,
-        phase: Phase,
-        config: ExperimentConfig,
-        keeper: Keeper,
-    ) -> tuple[list[int], list[int]]:
-        able = [user for user, _, _ in self._cases(users, phase)]
-        sampled: list[int] = []
-        full: list[int] = []
-        for start in range(0, len(able), _APART):
-            some = able[start : start + _APART]
-            found = self.evaluate_each(some, keeper.adapters(adapter, some), phase, config)
-            sampled += found[0]
-            full += found[1]
-        return sampled, full
-
-    @torch.no_grad()
-    def evaluate_each(
-        self, users: Sequence[int], adapters: Tensor, phase: Phase, config: ExperimentConfig
-    ) -> tuple[list[int], list[int]]:
-        """Ranks of users that each have an adapter of their own.
-
-        Parameters
-        ----------
-        users : sequence of int, length [n]
-            All with at least three interactions.
-        adapters : Tensor float32 [n, dim]
-        """
-        scorer = _LastScores(self.recommender)
-
-        def one(adapter: Tensor, window: Tensor, last: Tensor) -> Tensor:
-            tensors = self.schema.unflatten(adapter)
-            named = {f"recommender.{name}": tensor for name, tensor in tensors.items()}
-            scores: Tensor = torch.func.functional_call(scorer, named, (window[None], last[None]))
-            return scores[0]
-
-        def score(windows: Tensor, last: Tensor) -> Tensor:
-            return torch.func.vmap(one)(adapters, windows, last)
-
-        return self.ranks(users, score, phase, config, batch=len(users))
-
-    def ranks(
-        self,
-        users: Sequence[int],
-        score: Callable[[Tensor, Tensor], Tensor],
-        phase: Phase,
-        config: ExperimentConfig,
-        batch: int = 128,
-    ) -> tuple[list[int], list[int]]:
-        """Ranks under any scorer of (windows [n, length], last position [n]) -> [n, items]."""
-        sampled: list[int] = []
-        full: list[int] = []
-        for start in range(0, len(users), batch):
-            cases = self._cases(users[start : start + batch], phase)
-            if not cases:
-                continue
-            windows, last = self._contexts([case.context for _, _, case in cases], config)
-            scores = score(windows, last).float().cpu().numpy()
-            for row, (user, history, case) in zip(scores, cases, strict=True):
-                ranks = target_ranks(row, history, case, config.data.negatives, user)
-                sampled.append(ranks[0])
-                full.append(ranks[1])
-        return sampled, full
-
-    def _cases(self, users: Sequence[int], phase: Phase) -> list[tuple[int, Indices, Any]]:
-        histories = [(user, self.population.history(user)) for user in users]
-        cases = [(user, history, held_out(history, phase)) for user, history in histories]
-        return [(user, history, case) for user, history, case in cases if case is not None]
-
-    def _contexts(self, contexts: list[Indices], config: ExperimentConfig) -> tuple[Tensor, Tensor]:
-        windows = [context_window(context, config.model.max_length) for context in contexts]
-        longest = max(len(window) for window in windows)
-        table = np.full((len(windows), longest), START, dtype=np.int64)
-        for row, window in zip(table, windows, strict=True):
-            row[: len(window)] = window
-        last = np.array([len(window) - 1 for window in windows])
-        return torch.from_numpy(table).to(self.device), torch.from_numpy(last).to(self.device)
-
     def histogram(
         self, users: Sequence[int], config: ExperimentConfig, state: Path | None = None
     ) -> tuple[list[int], Update]:
@@ -435,16 +311,3 @@ class CohortEngine:
             largest = max(largest, float(np.linalg.norm(mine.astype(np.float64))))
             total += mine
         return members, Update(total, float(len(members)), largest, histogram_schema(items))
-
-
-class _LastScores(torch.nn.Module):
-    """Scores after the last position only: the catalogue's product for one position a user."""
-
-    def __init__(self, recommender: Recommender) -> None:
-        super().__init__()
-        self.recommender = recommender
-
-    def forward(self, windows: Tensor, last: Tensor) -> Tensor:
-        hidden = self.recommender.hidden(windows)  # [n, length, hidden]
-        place = last[:, None, None].expand(-1, 1, hidden.shape[-1])
-        return self.recommender.score(hidden.gather(1, place)[:, 0])

@@ -23,7 +23,7 @@ from shared.config import ModelConfig
 from shared.errors import Declined, ProtocolError
 from simulations.engine import CohortEngine
 from simulations.example_cohort import device_ledger, devices_folder
-from simulations.names import personal_file
+from simulations.ranking import personal_file
 from simulations.workbench import Workbench
 
 if TYPE_CHECKING:

@@ -29,15 +29,3 @@ def directory_of(run_config: Mapping[str, object], run_id: int) -> Path:
         return Path(named)
     home = os.environ.get("STARLING_HOME") or platformdirs.user_data_dir("starling")
     return Path(home) / "runs" / f"flower-{run_id}"
-
-
-def personal_file(state: Path | None) -> Path | None:
-    """Where the virtual devices of a point keep tensors of their own.
-
-    Parameters
-    ----------
-    state : Path or None
-        Folder of the devices' ledgers, `devices/NAME` in the run's own. Nothing but ledgers lies
-        there, every one of them a claim; so this is beside it.
-    """
-    return None if state is None else state.parents[1] / "personal" / f"{state.name}.sqlite"

@@ -16,7 +16,8 @@ from flwr.app import Context
 from client.device import Device
 from shared.config import DataConfig, EngineConfig, ExperimentConfig, ModelConfig, WorldConfig
 from simulations.example_cohort import device_ledger, devices_folder
-from simulations.names import directory_of, personal_file, point_name
+from simulations.names import directory_of, point_name
+from simulations.ranking import personal_file
 from simulations.workbench import Workbench
 
 

@@ -15,7 +15,7 @@ from client.adapters import Trained
 from client.keeper import Keeper
 from shared.aggregation import rule_of
 from shared.data.population import Population
-from simulations.names import personal_file
+from simulations.ranking import personal_file
 
 
 @dataclass(frozen=True)
