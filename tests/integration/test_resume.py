@@ -25,6 +25,14 @@ pytestmark = pytest.mark.usefixtures("flower")
 CASES = {
     "private": {"federation": {"rounds": 5, "average_last": 0.5, "lr_decay": "linear"}},
     "private, momentum": {"federation": {"rounds": 5, "server_optimizer": "fedavgm"}},
+    "private, refactored after every round": {
+        "federation": {
+            "rounds": 5,
+            "aggregation": "fedsvd",
+            "average_last": 0.7,
+            "server_optimizer": "fedavgm",
+        }
+    },
     "not private, selected on validation": {
         "epsilon": math.inf,
         "federation": {"rounds": 5, "evaluate_every": 2},

@@ -131,6 +131,42 @@ def test_a_page_without_results_says_so(of_benchmarks, tmp_path):
     assert "Not measured yet." in tables.page_of(page, tmp_path)
 
 
+def test_rules_are_compared_and_nothing_is_computed_twice(
+    of_benchmarks, monkeypatch, tmp_path, tiny_bert, flower
+):
+    rules, out = of_benchmarks("rules"), tmp_path / "rules.json"
+    options = ["--data", "world", "--preset", "demo", "--users", "12", "--rounds", "1"]
+    options += ["--rules", "fedit,fedsb", "--seeds", "0,1", "--epsilons", "8"]
+    options += ["--set", "federation.cohort=6.0", "--set", f'model.backbone="{tiny_bert}"']
+    options += ["--set", "model.lora_rank=2", "--set", "private.model.lora_rank=2"]
+    options += ["--out", str(tmp_path / "runs"), "--results", str(out)]
+    monkeypatch.setattr("sys.argv", ["rules.py", *options])
+    rules.main()
+    page = out.read_text()
+    rows = {row["rule"]: row for row in json.loads(page)["rows"]}
+    assert rows["fedsb"]["upload_bytes"] < rows["fedit"]["upload_bytes"]
+    low, high = rows["fedsb"]["versus_fedit"]["interval"]
+    assert low <= rows["fedsb"]["versus_fedit"]["hr@10"] <= high
+    apart = rows["fedsb"]["hr@10"] - rows["fedit"]["hr@10"]
+    assert rows["fedsb"]["versus_fedit"]["hr@10"] == pytest.approx(apart, abs=1e-9)
+    monkeypatch.setattr("simulations.point._federate", None)  # a second time would need it
+    rules.main()
+    assert out.read_text() == page
+
+
+def test_the_interval_of_a_difference_is_paired(of_benchmarks):
+    """Two rules that differ for one person in a hundred are not told apart by anything else."""
+    difference = of_benchmarks("rules").difference
+    ours = (np.random.default_rng(0).random((3, 100)) < 0.5).astype(int)
+    theirs = ours.copy()
+    theirs[:, 0] = 1 - theirs[:, 0]
+    low, high = difference(ours.tolist(), theirs.tolist())["interval"]
+    assert -0.03 <= low <= high <= 0.03
+    assert difference(ours.tolist(), ours.tolist())["interval"] == [0, 0]
+    better = np.minimum(ours, 0) + 1
+    assert difference(better.tolist(), ours.tolist())["interval"][0] > 0.3
+
+
 @pytest.mark.slow
 def test_all_that_a_gpu_is_measured_for_runs_without_one(bare):
     done = subprocess.run(

@@ -1,0 +1,87 @@
+"""Whatever a client computes, under any rule one person moves the sum by no more than the clip."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from shared.aggregation import RULES
+from shared.errors import ProtocolError
+from shared.model.adapter import AdapterSchema
+from shared.privacy.clipping import L2Clip
+from shared.update import Update
+
+PAIR = {"l.lora_A.d.weight": (2, 3), "l.lora_B.d.weight": (3, 2)}
+CORED = {"l.lora_A.d.weight": (2, 3), "l.lora_B.d.core.weight": (2, 2)}
+CORED |= {"l.lora_B.d.up.weight": (3, 2)}
+CLIENTS = 4
+
+numbers = st.floats(width=32, allow_subnormal=True) | st.sampled_from(
+    [np.nan, np.inf, -np.inf, 0.0, 1e-45, 3.4e38, -3.4e38, 1.0]
+)
+cases = st.tuples(
+    st.sampled_from(sorted(RULES)),
+    st.integers(1, 4),  # round
+    st.floats(1e-6, 1e6),  # clip
+    hnp.arrays(np.float32, (CLIENTS, 20), elements=numbers),  # raw deltas, as long as any
+)
+
+
+def schema_of(name):
+    shapes = (CORED if name == "fedsb" else PAIR) | {"item_bias.weight": (5, 1)}
+    names = tuple(sorted(shapes))
+    return AdapterSchema(names, tuple(shapes[n] for n in names))
+
+
+def clipped(name, turn, norm, raw):
+    """The rule, what it trains, and the updates that leave the clients."""
+    rule, schema = RULES[name], schema_of(name)
+    part = schema.subset(rule.trained(schema.names, turn))
+    vectors = L2Clip(norm)(torch.from_numpy(raw[:, : part.dim].copy())).numpy()
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    updates = [Update(v, 1.0, float(n), part.digest) for v, n in zip(vectors, lengths, strict=True)]
+    return rule, part, updates
+
+
+@settings(max_examples=200, deadline=None)
+@given(case=cases)
+def test_one_person_moves_the_sum_by_at_most_the_clip(case):
+    name, turn, norm, raw = case
+    rule, part, updates = clipped(name, turn, norm, raw)
+    for update in updates:
+        update.check(part.digest, part.dim, norm)  # and the server counts it
+    total = rule.combine(updates, part.dim)
+    slack = norm * (1 + 1e-9) + 1e-12 * np.abs(total).max()
+    assert total.dtype == np.float64
+    for gone in range(CLIENTS):
+        rest = updates[:gone] + updates[gone + 1 :]
+        assert np.linalg.norm(total - rule.combine(rest, part.dim)) <= slack
+        other = [*rest, updates[gone - 1]]  # replaced by a copy of somebody else's
+        assert np.linalg.norm(total - rule.combine(other, part.dim)) <= 2 * slack
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=cases, cut=st.lists(st.integers(0, 2), min_size=CLIENTS, max_size=CLIENTS))
+def test_a_linear_rule_may_sum_in_any_groups(case, cut):
+    """What secure aggregation does: sums of parts, in any order, are the sum."""
+    name, turn, norm, raw = case
+    rule, part, updates = clipped(name, turn, norm, raw)
+    if not rule.linear:
+        return
+    groups = [[u for u, g in zip(updates, cut, strict=True) if g == group] for group in range(3)]
+    parts = sum(rule.combine(group, part.dim) for group in reversed(groups))
+    np.testing.assert_allclose(parts, rule.combine(updates, part.dim), atol=1e-12 * norm * CLIENTS)
+    assert not rule.combine([], part.dim).any()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_update_about_other_tensors_is_refused(name):
+    """The whole adapter's, or that of the other turn."""
+    rule, schema = RULES[name], schema_of(name)
+    part = schema.subset(rule.trained(schema.names, 1))
+    for names in {schema.names, rule.trained(schema.names, 2)} - {part.names}:
+        other = schema.subset(names)
+        with pytest.raises(ProtocolError, match="schema"):
+            Update.zero(other.dim, other.digest).check(part.digest, part.dim, 1.0)
