@@ -83,6 +83,29 @@ def test_ray_gives_the_cohorts_point(epsilon, cohort, ray, tmp_path):
     assert [entry.event for entry in ledgers[0]] == [entry.event for entry in ledgers[1]]
 
 
+RULES = {
+    "fedsa": {"aggregation": "fedsa"},
+    "flexlora": {"aggregation": "flexlora", "ranks": [1, 2]},
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_ray_gives_the_cohorts_point_under_other_rules(rule, cohort, ray, tmp_path):
+    """Rules under which devices keep something, or are sent different things."""
+    found = []
+    for bench in (cohort, ray):
+        tree = to_dict(bench.config.at_epsilon(2.0, 5))
+        tree["federation"] |= RULES[rule]
+        folder = tmp_path / bench.config.engine.engine
+        point = run_point(bench, from_dict(tree), folder, lambda entry: None)
+        found.append((point, load_file(folder / point["adapter"])))
+    (theirs, expected), (ours, arrays) = found
+    for name, array in expected.items():
+        if array.any():  # everyone's initial B is zero, and stays so in the file
+            assert relative(arrays[name], array) < TOLERANCE, name
+    assert {key: ours[key] for key in SAME} == {key: theirs[key] for key in SAME}
+
+
 def test_another_seed_is_another_point(cohort, tmp_path):
     """Otherwise the comparison above would show nothing."""
     _, one, _ = run(cohort, tmp_path / "one", 2.0, seed=5)
