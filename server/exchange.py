@@ -83,12 +83,12 @@ class Exchange:
         """What a client's update is about."""
         return self.part if rank is None else narrowed(self.part, rank)
 
-    def bytes_up(self, answered: Collection[int]) -> int:
-        """Of the updates of those who answered."""
+    def bytes_up(self, answered: Collection[int], word: int = 4) -> int:
+        """Of the updates of those who answered, of so many bytes a number."""
         if not self._ranks:
-            return 4 * self.part.dim * len(answered)
+            return word * self.part.dim * len(answered)
         dims = {rank: self.up(rank).dim for rank in set(self._ranks.values())}
-        return sum(4 * dims[self._ranks[node]] for node in answered)
+        return sum(word * dims[self._ranks[node]] for node in answered)
 
     def opener(self, arrays: Arrays, limit: float | None) -> Open | None:
         """What makes an update of one client the vector that is summed; None: it is that already.

@@ -81,6 +81,11 @@ def _check_ranks(config: ExperimentConfig, source: str, refused: str) -> None:
             "rank of the global factors"
         )
     privacy = config.privacy
+    if privacy.adaptive_clipping:
+        raise ConfigError(
+            f"{refused} privacy.adaptive_clipping = {privacy.adaptive_clipping:g}: devices report "
+            "norms of factors, and products are clipped; use 0"
+        )
     if privacy.trust != "central":
         raise ConfigError(
             f"{refused} privacy.trust = {privacy.trust}: what is summed are products, which the "

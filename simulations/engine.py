@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from client.device import update_clip, user_histogram
+from client.device import bounded, user_histogram
 from client.gradients import PerExample, check_gradients, stacked_gradients
 from client.keeper import Keeper
 from client.packed import PackedGradients, why_not_packed
@@ -32,13 +32,14 @@ from shared.model.adapter import Part, current
 from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
-from shared.privacy.units import by_example
-from shared.update import Update
+from shared.privacy.units import by_example, devices_share_noise
+from shared.update import Update, summed
 from simulations.batching import Batch, Person, ahead, batches, together
 from simulations.placement import capacity
 from simulations.ranking import Ranker
 
 if TYPE_CHECKING:
+    from client.shares import NoisedShares
     from simulations.example_cohort import ExampleCohort
 
 Indices = npt.NDArray[np.int64]
@@ -73,6 +74,7 @@ class CohortEngine(Ranker):
         *,
         merge: bool,
         state: Path | None = None,
+        adapted: float = 0.0,
     ) -> Iterator[tuple[list[int], Update]]:
         """Local training of a cohort.
 
@@ -86,6 +88,8 @@ class CohortEngine(Ranker):
             One update per micro-batch (the sum of its users') instead of one per user.
         state : Path, optional
             Folder of what devices keep; needed where they add noise or keep tensors.
+        adapted : float
+            The round's clipping norm where it adapts.
 
         Yields
         ------
@@ -98,15 +102,23 @@ class CohortEngine(Ranker):
             return
         trained = rule_of(config).trained(self.schema.names, round_number)
         digest = self.schema.subset(trained).digest
-        for members, deltas in self.deltas(users, adapter, round_number, config, state):
-            vectors = deltas.cpu().numpy()
+        for members, free in self._unbounded(users, adapter, round_number, config, state):
+            deltas, bits = bounded(free, config, adapted)
+            vectors, bits = deltas.cpu().numpy(), bits.cpu()
+            if devices_share_noise(config):
+                own = self._shares(config).updates(members, vectors, round_number, digest)
+                yield from [summed(own)] if merge else own
+                continue
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
             if merge:
-                total = deltas.sum(0).cpu().numpy()
-                yield members, Update(total, float(len(members)), float(norms.max()), digest)
+                total, count = deltas.sum(0).cpu().numpy(), float(len(members))
+                yield (
+                    members,
+                    Update(total, count, float(norms.max()), digest, bits=float(bits.sum())),
+                )
                 continue
-            for member, vector, norm in zip(members, vectors, norms, strict=True):
-                yield [member], Update(vector, 1.0, float(norm), digest)
+            for member, vector, norm, bit in zip(members, vectors, norms, bits, strict=True):
+                yield [member], Update(vector, 1.0, float(norm), digest, bits=float(bit))
 
     def _one_gradient(self, config: ExperimentConfig) -> bool:
         """Whether the sum of deltas is one gradient: one step from one start, no clip."""
@@ -173,7 +185,19 @@ class CohortEngine(Ranker):
 
         That is what the rule of the settings sends in this round, unless a `part` is given.
         """
-        clip = update_clip(config)
+        for members, free in self._unbounded(users, adapter, round_number, config, state, part):
+            yield members, bounded(free, config)[0]
+
+    def _unbounded(
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        state: Path | None,
+        part: Part | None = None,
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """The same before the clip of a user's update, if there is one."""
         keeper = None if part else self.keeper(config, round_number, state)
         part = part or self.part(adapter, round_number, config)
         if by_example(config):
@@ -183,8 +207,7 @@ class CohortEngine(Ranker):
             found = cohort.deltas(gradients, people, part.start, round_number, config, state)
         else:
             found = self._whole(users, part, round_number, config, keeper)
-        for members, deltas in found:
-            yield members, (clip(deltas) if clip else deltas)
+        yield from found
 
     def _whole(
         self,
@@ -231,6 +254,11 @@ class CohortEngine(Ranker):
         gradients = self._per_example(everything)
         check_gradients(gradients, self.recommender, self.schema, length=6)
         return ExampleCohort(self.population)
+
+    def _shares(self, config: ExperimentConfig) -> NoisedShares:
+        from client.shares import NoisedShares  # plans and accountants enter here
+
+        return NoisedShares(config, len(self.population), simulated=True)
 
     def _per_example(self, part: Part) -> PerExample:
         packed = self._packed(part)
@@ -298,6 +326,11 @@ class CohortEngine(Ranker):
     ) -> tuple[list[int], Update]:
         """Sum of the popularity histograms of those users whose own budgets cover it."""
         items = len(self.population.catalogue)
+        if devices_share_noise(config):
+            own = self._shares(config).histograms(
+                (user, user_histogram(self.population.history(user), items)) for user in users
+            )
+            return summed(own)
         if by_example(config):
             shares = self._examples.histograms(users, config, state)
         else:

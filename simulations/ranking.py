@@ -16,9 +16,9 @@ from client.keeper import Keeper
 from client.packed import last_scores
 from shared.config import ExperimentConfig
 from shared.data.population import Population
-from shared.data.windows import START, context_window
 from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender
+from simulations.scoring import LastScores, padded
 
 Indices = npt.NDArray[np.int64]
 
@@ -75,7 +75,7 @@ class Ranker:
             if self.batching == "packed":
                 return last_scores(self.recommender, tensors, windows, last)
             scores: Tensor = torch.func.functional_call(
-                _LastScores(self.recommender),
+                LastScores(self.recommender),
                 {f"recommender.{name}": tensor for name, tensor in tensors.items()},
                 (windows, last),
             )
@@ -113,7 +113,7 @@ class Ranker:
             All with at least three interactions.
         adapters : Tensor float32 [n, dim]
         """
-        scorer = _LastScores(self.recommender)
+        scorer = LastScores(self.recommender)
 
         def one(adapter: Tensor, window: Tensor, last: Tensor) -> Tensor:
             tensors = self.schema.unflatten(adapter)
@@ -141,7 +141,8 @@ class Ranker:
             cases = self._cases(users[start : start + batch], phase)
             if not cases:
                 continue
-            windows, last = self._contexts([case.context for _, _, case in cases], config)
+            contexts = [case.context for _, _, case in cases]
+            windows, last = padded(contexts, config.model.max_length, self.device)
             scores = score(windows, last).float().cpu().numpy()
             for row, (user, history, case) in zip(scores, cases, strict=True):
                 ranks = target_ranks(row, history, case, config.data.negatives, user)
@@ -153,15 +154,6 @@ class Ranker:
         histories = [(user, self.population.history(user)) for user in users]
         cases = [(user, history, held_out(history, phase)) for user, history in histories]
         return [(user, history, case) for user, history, case in cases if case is not None]
-
-    def _contexts(self, contexts: list[Indices], config: ExperimentConfig) -> tuple[Tensor, Tensor]:
-        windows = [context_window(context, config.model.max_length) for context in contexts]
-        longest = max(len(window) for window in windows)
-        table = np.full((len(windows), longest), START, dtype=np.int64)
-        for row, window in zip(table, windows, strict=True):
-            row[: len(window)] = window
-        last = np.array([len(window) - 1 for window in windows])
-        return torch.from_numpy(table).to(self.device), torch.from_numpy(last).to(self.device)
 
     def keeper(
         self, config: ExperimentConfig, round_number: int, state: Path | None
@@ -186,16 +178,3 @@ def personal_file(state: Path | None) -> Path | None:
         there, every one of them a claim; so this is beside it.
     """
     return None if state is None else state.parents[1] / "personal" / f"{state.name}.sqlite"
-
-
-class _LastScores(torch.nn.Module):
-    """Scores after the last position only: the catalogue's product for one position a user."""
-
-    def __init__(self, recommender: Recommender) -> None:
-        super().__init__()
-        self.recommender = recommender
-
-    def forward(self, windows: Tensor, last: Tensor) -> Tensor:
-        hidden = self.recommender.hidden(windows)  # [n, length, hidden]
-        place = last[:, None, None].expand(-1, 1, hidden.shape[-1])
-        return self.recommender.score(hidden.gather(1, place)[:, 0])

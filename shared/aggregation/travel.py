@@ -7,6 +7,8 @@ word; so a sketch of it travels, a few numbers that the device compares.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -100,7 +102,7 @@ def narrowed_update(
         return update
     rank = rank_in(arrays)
     vector = update.vector[leading(trained, rank)]
-    return Update(vector, update.weight, update.norm, narrowed(trained, rank).digest)
+    return replace(update, vector=vector, schema=narrowed(trained, rank).digest)
 
 
 def _compare(

@@ -26,6 +26,7 @@ from shared.privacy.renyi import renyi_epsilon
 from shared.privacy.search import least_noise
 
 _LARGEST_GROUP = 10**6
+_LARGEST_PRV = 200.0  # beyond it an epsilon has no meaning as a guarantee either
 
 
 def default_delta(users: int) -> float:
@@ -142,7 +143,8 @@ def epsilon_prv(
     float or None
         At most 0.02 above the exact value, plus what a relative change of 1/1000 in delta makes.
         None for a history with Skellam noise and for a group some of which are sampled, which this
-        accountant does not know.
+        accountant does not know; above 200, where it needs gigabytes; where its grid cannot resolve
+        a history.
 
     References
     ----------
@@ -230,18 +232,42 @@ def _rdp(steps: Steps, delta: float) -> float:
 
 
 @functools.lru_cache(maxsize=256)
-def _prv(steps: tuple[Step, ...], delta: float) -> float:
-    from opacus.accountants import PRVAccountant  # slow to load
-
+def _prv(steps: tuple[Step, ...], delta: float) -> float | None:
     if is_hopeless(steps):
         return math.inf
     if not steps:
         return 0.0
+    if _LARGEST_PRV < pld_epsilon(steps, delta, "add_remove") < math.inf:
+        return None
+    from opacus.accountants import PRVAccountant  # slow to load
+
     accountant = PRVAccountant()
     accountant.history = [tuple(step) for step in steps]
     with warnings.catch_warnings(), np.errstate(all="ignore"):  # log(1 - q) at q = 1
         warnings.simplefilter("ignore")
-        return float(accountant.get_epsilon(delta))
+        try:
+            return float(accountant.get_epsilon(delta))
+        except (RuntimeError, ValueError):  # its grid cannot resolve this history
+            return None
+
+
+@dataclass(frozen=True)
+class Side:
+    """Releases beside the rounds that together may take a share of the budget.
+
+    Parameters
+    ----------
+    share : float
+        In (0, 1), of the squared signal-to-noise ratio that the target affords.
+    sampling_probability : float
+        q in (0, 1] of each of them.
+    times : int
+        How many there are, >= 1.
+    """
+
+    share: float
+    sampling_probability: float = 1.0
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -256,11 +282,14 @@ class Calibration:
         z_h of the histogram; None if none is released.
     epsilon : float
         By PLD, of everything together; at most the target.
+    sides : tuple of float
+        z of each of the releases beside, in their order.
     """
 
     noise_multiplier: float
     histogram_noise_multiplier: float | None
     epsilon: float
+    sides: tuple[float, ...] = ()
 
 
 @functools.lru_cache(maxsize=64)
@@ -272,6 +301,7 @@ def calibrate(
     relation: Relation = "add_remove",
     histogram_share: float = 0.0,
     histogram_sampling: float = 1.0,
+    sides: tuple[Side, ...] = (),
     group: int = 1,
 ) -> Calibration:
     """The least noise with which a fixed plan of releases stays within a target.
@@ -279,7 +309,8 @@ def calibrate(
     The plan is one histogram release (if its share is positive) and `rounds` releases, each of a
     Poisson sample. With z_1 the noise multiplier of a single release that would spend
     the whole target, the histogram gets z_h = z_1 / sqrt(share): that share of the squared
-    signal-to-noise ratio. What remains goes to the rounds, in equal parts.
+    signal-to-noise ratio. So do n releases beside it that have a share, z_1 sqrt(n / share) each.
+    What remains goes to the rounds, in equal parts.
 
     Parameters
     ----------
@@ -296,6 +327,8 @@ def calibrate(
         In [0, 1).
     histogram_sampling : float
         q in (0, 1] of the histogram.
+    sides : tuple of Side
+        What else is released.
     group : int
         Units that the target is for together, as for `epsilon`.
 
@@ -311,15 +344,17 @@ def calibrate(
         For a value outside its range, or a target out of reach: below what the accountant's grid
         resolves, or with noise multipliers outside 1e-2 to 1e6.
     """
-    _check_plan(target_epsilon, rounds, histogram_share)
-    _check_delta(delta)
-    once = Step(1.0, histogram_sampling, 1)
-    each = Step(1.0, sampling_probability, rounds)
-    planned = [(each.event(), rounds), (once.event(), 1)]
-    steps_of(planned, relation)  # refuses what cannot be accounted
+    if not 0 <= histogram_share < 1:
+        raise ConfigError(f"histogram share = {histogram_share}: expected a number in [0, 1)")
     has_histogram = histogram_share > 0
+    beside = (Side(histogram_share, histogram_sampling), *sides) if has_histogram else sides
+    _check_plan(target_epsilon, rounds, beside)
+    _check_delta(delta)
+    each = Step(1.0, sampling_probability, rounds)
+    planned = [each, *(Step(1.0, side.sampling_probability, side.times) for side in beside)]
+    steps_of([(step.event(), step.times) for step in planned], relation)  # refuses unknown ones
     if math.isinf(target_epsilon):
-        return Calibration(0.0, 0.0 if has_histogram else None, math.inf)
+        return Calibration(0.0, 0.0 if has_histogram else None, math.inf, (0.0,) * len(sides))
 
     def cost(step: Step, *others: Step) -> Callable[[float], float]:
         def at(z: float) -> float:
@@ -329,22 +364,30 @@ def calibrate(
 
         return at
 
-    histogram: tuple[Step, ...] = ()
-    if has_histogram:
-        z_1 = least_noise(cost(once), target_epsilon)
-        histogram = (once._replace(noise_multiplier=z_1 / math.sqrt(histogram_share)),)
-    z = least_noise(cost(each, *histogram), target_epsilon)
+    def noised(side: Side) -> Step:
+        z_1 = least_noise(cost(Step(1.0, side.sampling_probability, 1)), target_epsilon)
+        z = z_1 * math.sqrt(side.times / side.share)
+        return Step(z, side.sampling_probability, side.times)
+
+    others = [noised(side) for side in beside]
+    z = least_noise(cost(each, *others), target_epsilon)
+    multipliers = tuple(other.noise_multiplier for other in others)
     return Calibration(
         noise_multiplier=z,
-        histogram_noise_multiplier=histogram[0].noise_multiplier if histogram else None,
-        epsilon=cost(each, *histogram)(z),
+        histogram_noise_multiplier=multipliers[0] if has_histogram else None,
+        epsilon=cost(each, *others)(z),
+        sides=multipliers[len(beside) - len(sides) :],
     )
 
 
-def _check_plan(target_epsilon: float, rounds: int, histogram_share: float) -> None:
+def _check_plan(target_epsilon: float, rounds: int, beside: tuple[Side, ...]) -> None:
     if not target_epsilon > 0:
         raise ConfigError(f"target epsilon = {target_epsilon}: expected a number > 0, or inf")
     if rounds < 1:
         raise ConfigError(f"rounds = {rounds}: expected at least 1")
-    if not 0 <= histogram_share < 1:
-        raise ConfigError(f"histogram share = {histogram_share}: expected a number in [0, 1)")
+    shares = [side.share for side in beside]
+    if not all(share > 0 for share in shares) or not sum(shares) < 1:
+        raise ConfigError(
+            f"shares of what is released beside the rounds = {shares}: expected numbers above 0 "
+            "that sum to less than 1"
+        )

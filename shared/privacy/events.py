@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -94,7 +95,7 @@ def _number(fields: dict[str, Any], name: str, kind: type) -> Any:
     return value
 
 
-_READERS = {
+_READERS: dict[str, Callable[[dict[str, Any]], DpEvent]] = {
     "non_private": lambda fields: NonPrivateDpEvent(),
     "no_op": lambda fields: NoOpDpEvent(),
     "gaussian": lambda fields: GaussianDpEvent(_number(fields, "noise_multiplier", float)),

@@ -202,6 +202,8 @@ def test_a_change_computed_in_pieces_is_the_difference_of_products():
 
 REFUSED = {
     "privacy.trust = local": {"privacy": {"trust": "local", "unit": "example"}},
+    "privacy.trust = distributed": {"privacy": {"trust": "distributed"}},
+    "privacy.adaptive_clipping = 0.5": {"privacy": {"adaptive_clipping": 0.5}},
     "privacy.unit = example": {"privacy": {"unit": "example"}},
     "privacy.unit = both": {"privacy": {"unit": "both"}},
     "model.lora_rank = 0": {"model": {"lora_rank": 0}},

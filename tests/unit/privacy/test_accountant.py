@@ -121,7 +121,7 @@ def test_conventions_of_the_relations_are_translated(monkeypatch: pytest.MonkeyP
     assert not disagreement("add_remove")
     assert not disagreement("replace_one")
     # Untranslated, RDP and PRV would report 8.8 and 8.1 where 20.1 was spent.
-    monkeypatch.setattr(accountant, "_unit_sensitivity", lambda steps, relation: steps)
+    monkeypatch.setattr(accountant, "_unit_sensitivity", lambda steps, relation, group: steps)
     assert disagreement("replace_one")
 
 

@@ -11,56 +11,15 @@ from dp_accounting import (
     PoissonSampledDpEvent,
     SelfComposedDpEvent,
 )
-from scipy.special import ive, logsumexp
 
 from shared.errors import ConfigError
 from shared.privacy import renyi
 from shared.privacy.accountant import epsilon, epsilon_prv, epsilon_rdp, largest
 from shared.privacy.events import SkellamDpEvent
 from shared.privacy.history import SkellamStep
+from tests.support.oracles import skellam_divergence, skellam_epsilon
 
 DELTA = 1e-5
-
-
-def log_pmf(size: int, mu: float) -> np.ndarray:
-    """Of Skellam noise with variance mu at -size ... size: exp(-mu) I_k(mu)."""
-    with np.errstate(divide="ignore"):  # beyond what a float holds
-        return np.log(ive(np.abs(np.arange(-size, size + 1)), mu))
-
-
-def shifted(mu: float, shift: int, order: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probabilities of noise, and of noise moved by a shift, wherever both are above zero."""
-    size = int(40 * math.sqrt(mu) + 2 * order * shift + 60)
-    noise = log_pmf(size + shift, mu)
-    here, there = noise[shift:], noise[: len(noise) - shift]
-    kept = np.isfinite(here) & np.isfinite(there)
-    return here[kept], there[kept]
-
-
-def exact_divergence(mu: float, shifts: tuple[int, ...], order: float) -> float:
-    """Coordinates are independent, so their divergences add up."""
-    total = 0.0
-    for shift in shifts:
-        p, q = shifted(mu, shift, order)
-        total += float(logsumexp(order * p + (1 - order) * q)) / (order - 1)
-    return total
-
-
-def exact_delta(mu: float, shifts: tuple[int, ...], epsilon: float) -> float:
-    """The hockey stick: the sum of what P exceeds e^epsilon Q by, over all coordinates."""
-    p, q = np.zeros(1), np.zeros(1)
-    for shift in shifts:
-        one_p, one_q = shifted(mu, shift)
-        p, q = np.add.outer(p, one_p).ravel(), np.add.outer(q, one_q).ravel()
-    return float(np.maximum(np.exp(p) - np.exp(epsilon + q), 0).sum())
-
-
-def exact_epsilon(mu: float, shifts: tuple[int, ...], delta: float) -> float:
-    low, high = 0.0, 500.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if exact_delta(mu, shifts, middle) > delta else (low, middle)
-    return high
 
 
 def step(mu: float, *shifts: int) -> SkellamStep:
@@ -77,9 +36,11 @@ SHIFTS = [(1,), (2,), (5,), (20,), (1, 1), (4, 1), (3, 4, 12)]
 
 @pytest.mark.parametrize("shifts", SHIFTS)
 @pytest.mark.parametrize("mu", [0.5, 3.0, 20.0, 300.0, 1e4])
-def test_the_bound_is_never_below_the_exact_divergence(mu: float, shifts: tuple[int, ...]) -> None:
+def test_the_bound_is_never_below_the_skellam_divergence(
+    mu: float, shifts: tuple[int, ...]
+) -> None:
     bounds = renyi.skellam_divergence(step(mu, *shifts), ORDERS)
-    exact = np.array([exact_divergence(mu, shifts, order) for order in ORDERS])
+    exact = np.array([skellam_divergence(mu, shifts, order) for order in ORDERS])
     assert (bounds >= exact * (1 - 1e-9)).all()
     # Where the variance is well above order times shift, as in use, little is given away.
     covered = 2 * ORDERS * max(shifts) <= mu
@@ -90,7 +51,7 @@ def test_the_bound_is_never_below_the_exact_divergence(mu: float, shifts: tuple[
 def test_half_the_variance_breaks_the_bound() -> None:
     """Negative control: noise of which half went missing is not covered."""
     bounds = renyi.skellam_divergence(step(300.0, 5), ORDERS)
-    exact = np.array([exact_divergence(150.0, (5,), order) for order in ORDERS])
+    exact = np.array([skellam_divergence(150.0, (5,), order) for order in ORDERS])
     assert (bounds < exact).all()
 
 
@@ -101,7 +62,7 @@ def test_half_the_variance_breaks_the_bound() -> None:
 def test_epsilon_is_above_the_exact_one_and_not_by_much(
     mu: float, shifts: tuple[int, ...], delta: float
 ) -> None:
-    exact = exact_epsilon(mu, shifts, delta)
+    exact = skellam_epsilon(mu, shifts, delta)
     found = epsilon(event(mu, *shifts), delta)
     assert exact <= found <= 1.2 * exact
 
