@@ -199,6 +199,7 @@ def test_without_a_budget_the_server_sees_sums_that_no_one_noised():
         ({"max_participations": 3}, "does not go with privacy.max_participations = 3"),
         ({"adaptive_clipping": 0.5}, "does not go with privacy.trust = distributed"),
         ({"metrics_share": 0.1}, "does not go with privacy.trust = distributed"),
+        ({"mechanism": "dp_ftrl"}, "does not go with privacy.trust = distributed"),
         ({"relation": "replace_one"}, "privacy.relation"),
         ({"grid_bits": 3}, "privacy.grid_bits = 3"),
         ({"min_survivors": 0.0}, "privacy.min_survivors = 0.0"),
@@ -207,6 +208,12 @@ def test_without_a_budget_the_server_sees_sums_that_no_one_noised():
 def test_what_is_not_accounted_is_refused(privacy, words):
     with pytest.raises(ConfigError, match=words):
         settings(**({"trust": "distributed"} | privacy))
+
+
+def test_a_rule_that_is_no_sum_is_refused():
+    tree = {"federation": {"aggregation": "flexlora"}, "privacy": {"trust": "distributed"}}
+    with pytest.raises(ConfigError, match="flexlora does not go with privacy.trust = distributed"):
+        from_dict(tree)
 
 
 def test_a_histogram_without_a_budget_is_refused():
