@@ -12,6 +12,7 @@ from dp_accounting import ComposedDpEvent, DpEvent, PoissonSampledDpEvent, SelfC
 
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
+from shared.privacy.correlated import CorrelatedMechanism
 from shared.privacy.events import event_to_json
 from shared.privacy.mechanism import Mechanism
 from shared.privacy.plan import Plan, device_plan, server_plan
@@ -95,12 +96,16 @@ def _release(planned: PlannedRelease, unit: str) -> PromisedRelease:
     # A sampled cohort hides a person from those who do not know it; the server does, and so does
     # the device itself. Which of a person's examples are drawn, only the device knows.
     event = _knowing_the_cohort(planned.event) if unit == "user" else planned.event
+    times = planned.times
+    if isinstance(planned.mechanism, CorrelatedMechanism) and planned.kind == "update":
+        # The server records all rounds as one release; a device pays for those it takes part in.
+        event, times = planned.mechanism.participation_event(), planned.mechanism.participations
     return PromisedRelease(
         kind=planned.kind,
         mechanism=mechanism_name(planned.mechanism),
         noise_multiplier=planned.mechanism.noise_multiplier,
         clipping_norm=planned.mechanism.clip.norm,
-        times=planned.times,
+        times=times,
         event=event_to_json(event),
     )
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.errors import ConfigError, PrivacyError
+from shared.privacy.accountant import epsilon
 from shared.privacy.issue import policy_of, promises
 from shared.privacy.keys import public_hex
 from shared.privacy.plan import device_plan, server_plan
@@ -57,6 +58,22 @@ def test_no_cohort_amplifies_what_a_device_pays(policy, config):
     plan = device_plan(point_config("b", privacy=privacy), USERS)
     assert example.of("update").cost == plan.planned("update").event
     assert (example.unit, example.trust) == ("example", "local")
+
+
+def test_under_correlated_noise_a_device_pays_for_its_own_rounds():
+    """The server's record counts all rounds in one entry, and nothing in those of the rounds."""
+    config = point_config(
+        "b",
+        federation={"rounds": 8, "cohort": 10.0},
+        privacy={"mechanism": "dp_ftrl", "min_separation": 4},
+    )
+    plan = server_plan(config, USERS)
+    update = promises(config, USERS)[0].of("update")
+    assert update.times == 2
+    training = [(plan.planned("training").event, 1)]
+    whole = epsilon(training, 1e-3)
+    assert epsilon([(update.cost, 1)], 1e-3) < 0.8 * whole
+    assert whole * (1 - 1e-3) <= epsilon([(update.cost, 2)], 1e-3) <= 1.05 * whole
 
 
 def test_infinity_travels(config):
