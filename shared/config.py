@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from shared.config_engine import check_workers
+from shared.config_mechanism import check_mechanism
 from shared.config_rules import check_rule, shape_model
 from shared.config_statistics import check_statistics
 from shared.errors import ConfigError
@@ -89,6 +90,7 @@ class TrainConfig:
     local_steps: Count = 1
     local_batch: Annotated[int, Field(ge=0)] = 0  # windows per step; 0 takes all of them
     local_lr: Positive = 1.0
+    personal_lr: Positive = 0.1  # step size of what stays on the device (fedsa)
     weight_decay: NonNegative = 0.0
     history_dropout: Fraction = 0.0  # chance that an item of the context is hidden, never a target
 
@@ -106,7 +108,10 @@ class FederationConfig:
     beta_2: Fraction = 0.99
     tau: Positive = 1e-3
     average_last: Fraction = 0.0  # release the mean of this last share of iterates; 0: the last
-    aggregation: Literal["fedit", "ffa", "alternating", "fedsvd", "fedsb"] = "fedit"
+    aggregation: Literal["fedit", "ffa", "alternating", "fedsvd", "fedsb", "fedsa", "flexlora"] = (
+        "fedit"
+    )
+    ranks: tuple[Count, ...] = ()  # of clients, in turn (flexlora); empty: model.lora_rank for all
     popularity_start: bool = True  # the item bias starts from a (noised) popularity histogram
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
     popularity_cohort: Positive = 1.0  # expected users in it (Poisson); up to 1 a share of all
@@ -158,7 +163,12 @@ class PrivacyConfig:
     example_clipping_norm: Positive = 1.0  # of the gradient of one example, a window
     example_sampling: Annotated[float, Field(gt=0, le=1)] = 1.0  # q of an example in a local step
     example_epsilon: Epsilon | None = None  # unit both: its example-level budget; None: epsilon
-    max_participations: Count | None = None  # of one device under local noise; None: every round
+    mechanism: Literal["gaussian", "dp_ftrl"] = "gaussian"  # noise of a round, or of all together
+    min_separation: Count = 1  # dp_ftrl: rounds from one participation of a user to the next
+    bands: Annotated[int, Field(ge=0)] = 0  # dp_ftrl: rounds its noise reaches back; 0: as many
+    # Of one device under local noise, of one user under dp_ftrl; None: as often as there are rounds
+    # (dp_ftrl: as the separation allows).
+    max_participations: Count | None = None
     histogram_share: Fraction = 0.05  # of the budget, for the popularity histogram
     grid_bits: Annotated[int, Field(ge=4, le=24)] = 14  # distributed: C is 2^this grid steps
     # Distributed: devices whose noise a sum holds, as a share of the expected cohort; None: all.
@@ -310,6 +320,7 @@ def _check_together(config: ExperimentConfig, source: str) -> None:
         )
     check_rule(config, source)
     _check_unit(config.privacy, config.train, source)
+    check_mechanism(config.privacy, config.federation, source)
     check_workers(config.engine, source)
     check_statistics(config, source)
     hooks = config.engine.engine != "cohort" and config.privacy.unit != "user"

@@ -56,6 +56,9 @@ def simulate(
     trust: Annotated[
         str | None, typer.Option(help="Who adds noise: central | distributed | local")
     ] = None,
+    mechanism: Annotated[
+        str | None, typer.Option(help="Noise over the rounds: gaussian | dp_ftrl")
+    ] = None,
     epsilon: Annotated[str | None, typer.Option(help="Budgets, such as 1,2,4,8,inf.")] = None,
     delta: Annotated[float | None, typer.Option(help="Of the guarantee, in (0, 1).")] = None,
     clipping_norm: Annotated[
@@ -77,7 +80,10 @@ def simulate(
     users: Annotated[int | None, typer.Option(help="Only the first N users.")] = None,
     aggregation: Annotated[
         str | None,
-        typer.Option(help="fedit | ffa | alternating | fedsvd | fedsb (docs/aggregation.md)"),
+        typer.Option(
+            help="fedit | ffa | alternating | fedsvd | fedsb | fedsa | flexlora; what each does is "
+            "in docs/aggregation.md."
+        ),
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
     references: Annotated[
@@ -108,7 +114,7 @@ def simulate(
     chosen = [name for name in (config, preset, resume) if name is not None]
     if len(chosen) > 1:
         raise ConfigError("--config, --preset and --resume: give one of them")
-    tree = _settings(config, preset, resume, trust)
+    tree = _settings(config, preset, resume, trust, mechanism)
     flags: dict[str, Any] = {
         "data.spec": data,
         "data.users": users,
@@ -122,6 +128,7 @@ def simulate(
         "engine.gpus_per_client": gpus_per_client,
         "privacy.unit": unit,
         "privacy.trust": trust,
+        "privacy.mechanism": mechanism,
         "privacy.delta": delta,
         "privacy.clipping_norm": clipping_norm,
         "privacy.adaptive_clipping": adaptive_clipping,
@@ -154,7 +161,11 @@ def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: boo
 
 
 def _settings(
-    config: Path | None, preset: str | None, resume: Path | None, trust: str | None
+    config: Path | None,
+    preset: str | None,
+    resume: Path | None,
+    trust: str | None,
+    mechanism: str | None,
 ) -> dict[str, Any]:
     if resume is not None:
         file = resume / "config.toml"
@@ -162,7 +173,9 @@ def _settings(
             raise ConfigError(f"--resume {resume}: holds no run (no config.toml)")
     else:
         # Noise on every device is far more noise: what is trained under it is another model.
+        # Correlated noise needs its own schedule.
         usual = "local" if trust == "local" else "default"
+        usual = mechanism if mechanism == "dp_ftrl" else usual
         file = config or preset_file(preset or usual)
     tree = load_toml(file)
     from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything
