@@ -124,7 +124,7 @@ class Work:
         self.size = SIZES[size]
         self.device = torch.device(device)
         memory = BUDGET_MIB if self.device.type == "cpu" else 0  # on a GPU: what is free
-        self.engine = EngineConfig(device=device, dtype=dtype, memory_mib=memory)  # type: ignore[arg-type]
+        self.engine = EngineConfig(device=device, dtype=dtype, memory_mib=memory)  # type: ignore[arg-type]  # checked
         self.population = self._population()
         self.source = published(self.size.shape)
 

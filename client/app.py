@@ -13,10 +13,10 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.evaluate import Phase
-from client.messages import Request, parse, ranks_reply, update_reply
+from client.messages import Request, declined_reply, parse, ranks_reply, update_reply
 from client.simulated import is_simulated
 from shared.config import ExperimentConfig
-from shared.errors import ProtocolError
+from shared.errors import Declined, ProtocolError
 from shared.model.arrays import Arrays
 from shared.update import Update
 
@@ -25,19 +25,42 @@ class DeviceService(Protocol):
     """What a device answers; see `client.device.Device`."""
 
     def train(
-        self, arrays: Arrays, round_number: int, users: int, config: ExperimentConfig
+        self,
+        arrays: Arrays,
+        round_number: int,
+        users: int,
+        config: ExperimentConfig,
+        policy: str = "",
+        adapted: float = 0.0,
     ) -> Update:
         """One round of local training; the clipped update."""
         ...
 
     def evaluate(
-        self, arrays: Arrays, phase: Phase, config: ExperimentConfig
+        self,
+        arrays: Arrays,
+        phase: Phase,
+        config: ExperimentConfig,
+        round_number: int = 0,
+        users: int = 1,
+        policy: str = "",
     ) -> tuple[int, int] | None:
         """Sampled and full rank of the held-out item, or None."""
         ...
 
-    def histogram(self, users: int, config: ExperimentConfig) -> Update:
+    def histogram(self, users: int, config: ExperimentConfig, policy: str = "") -> Update:
         """The user's share of the popularity histogram."""
+        ...
+
+    def metrics(
+        self,
+        arrays: Arrays,
+        round_number: int,
+        users: int,
+        config: ExperimentConfig,
+        policy: str = "",
+    ) -> Update:
+        """The user's share of private metrics."""
         ...
 
 
@@ -50,13 +73,16 @@ Handler = Callable[[Message, Context], Message]
 def _discreet(handler: Handler) -> Handler:
     """Let no text of an exception leave but the protocol's own: it may hold someone's data.
 
-    Flower sends the text to the server, where it is logged as it stands.
+    Flower sends the text to the server, where it is logged as it stands. That the device declines
+    is an answer, not a failure.
     """
 
     @wraps(handler)
     def guarded(message: Message, context: Context) -> Message:
         try:
             return handler(message, context)
+        except Declined as why:
+            return declined_reply(message, why, context.node_id)
         except ProtocolError:
             raise
         except Exception as error:
@@ -86,7 +112,14 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     def train(message: Message, context: Context) -> Message:
         request = parse(message)
         device = connect(context, request)
-        update = device.train(request.arrays, request.round_number, request.users, request.config)
+        update = device.train(
+            request.arrays,
+            request.round_number,
+            request.users,
+            request.config,
+            request.policy,
+            request.clip,
+        )
         if update.schema != request.schema:
             raise ProtocolError("the server's adapter schema is not this device's")
         return update_reply(message, update, [context.node_id])
@@ -99,7 +132,14 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
             raise ProtocolError("this node does not give metrics: nothing noises them")
         request = parse(message)
         device = connect(context, request)
-        ranks = device.evaluate(request.arrays, request.phase, request.config)
+        ranks = device.evaluate(
+            request.arrays,
+            request.phase,
+            request.config,
+            request.round_number,
+            request.users,
+            request.policy,
+        )
         sampled, full = ([ranks[0]], [ranks[1]]) if ranks else ([], [])
         return ranks_reply(message, sampled, full, [context.node_id])
 
@@ -107,7 +147,17 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     @_discreet
     def histogram(message: Message, context: Context) -> Message:
         request = parse(message)
-        update = connect(context, request).histogram(request.users, request.config)
+        device = connect(context, request)
+        update = device.histogram(request.users, request.config, request.policy)
+        return update_reply(message, update, [context.node_id])
+
+    @app.query("metrics")
+    @_discreet
+    def metrics(message: Message, context: Context) -> Message:
+        request = parse(message)  # the device refuses where no noise was agreed on
+        update = connect(context, request).metrics(
+            request.arrays, request.round_number, request.users, request.config, request.policy
+        )
         return update_reply(message, update, [context.node_id])
 
     return app
@@ -118,7 +168,7 @@ def _connect_by_node_config(context: Context, request: Request) -> DeviceService
     if is_simulated(context.node_config):
         from simulations.people import virtual_device
 
-        return virtual_device(context, request.config)
+        return virtual_device(context, request)
     from client.local import device_of
 
     return device_of(context.node_config, request.config)

@@ -7,6 +7,7 @@ functions that the cohort engine batches.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,24 +25,59 @@ from shared.aggregation.travel import whole
 from shared.config import ExperimentConfig
 from shared.data.split import training_history
 from shared.data.windows import context_window
-from shared.errors import Declined
+from shared.errors import Declined, ProtocolError
 from shared.model.adapter import AdapterSchema, Part, current
 from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
+from shared.privacy.adaptive_clip import clip_and_bits
 from shared.privacy.clipping import L2Clip
 from shared.privacy.histogram import HISTOGRAM_CLIP, histogram_schema
-from shared.privacy.units import by_example
+from shared.privacy.statistics import METRICS_SCHEMA, metric_contributions
+from shared.privacy.units import (
+    by_example,
+    devices_share_noise,
+    quantile_rule,
+    releases_metrics,
+)
 from shared.update import Update
 
 if TYPE_CHECKING:
+    from client.agreement import Agreement
     from client.examples import Client, ExampleTraining
+    from client.shares import NoisedShares
 
 
-def update_clip(config: ExperimentConfig) -> L2Clip | None:
-    """The clip of a whole user's update; None where none is promised to a user."""
+def update_clip(config: ExperimentConfig, adapted: float = 0.0) -> L2Clip | None:
+    """The clip of a whole user's update; None where none is promised to a user.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    adapted : float
+        The round's norm, as the request says it: counts only where the settings let it adapt.
+
+    Raises
+    ------
+    ProtocolError
+        If it adapts, and this norm is out of range.
+    """
+    if rule := quantile_rule(config):
+        return L2Clip(rule.check(adapted))
     privacy = config.privacy
     bounded = np.isfinite(privacy.epsilon) and privacy.unit != "example"
     return L2Clip(privacy.clipping_norm) if bounded else None
+
+
+def bounded(
+    deltas: torch.Tensor, config: ExperimentConfig, adapted: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clipped deltas [..., dim], and their bits [...]: 0 where the clip does not adapt."""
+    clip = update_clip(config, adapted)
+    if clip is None:
+        return deltas, deltas.new_zeros(deltas.shape[:-1])
+    if quantile_rule(config) is None:
+        return clip(deltas), deltas.new_zeros(deltas.shape[:-1])
+    return clip_and_bits(clip, deltas)
 
 
 def user_histogram(history: npt.NDArray[np.int64], items: int) -> npt.NDArray[np.float32]:
@@ -56,6 +92,28 @@ def user_histogram(history: npt.NDArray[np.int64], items: int) -> npt.NDArray[np
         counts[mine] = len(mine) ** -0.5
     clipped: npt.NDArray[np.float32] = HISTOGRAM_CLIP(torch.from_numpy(counts)).numpy()
     return clipped
+
+
+def metrics_update(ranks: Sequence[int], people: int, config: ExperimentConfig) -> Update:
+    """The sum of what so many people contribute to private metrics.
+
+    Parameters
+    ----------
+    ranks : sequence of int
+        Of the held-out items of those among them who have one.
+    people : int
+    config : ExperimentConfig
+
+    Raises
+    ------
+    ProtocolError
+        Where the settings promise no noise for it.
+    """
+    if not releases_metrics(config):
+        raise ProtocolError("no metrics were agreed on: nothing would noise them")
+    rows = metric_contributions(ranks)  # [those with a held-out item, 3]
+    largest = float(np.linalg.norm(rows.astype(np.float64), axis=1).max(initial=0.0))
+    return Update(rows.sum(axis=0), float(people), largest, METRICS_SCHEMA)
 
 
 @lru_cache(maxsize=2)
@@ -84,6 +142,9 @@ class Device:
         Its own adapter is not used: every request brings the global one.
     ledger : Path, optional
         Where the device records what it spends; needed where it adds noise.
+    agreement : Agreement, optional
+        Asked before anything is computed. A real device has one; for simulated people the
+        simulation checks each round's policy once.
     simulated : bool
         Whether noise is seeded; see `client.examples.ExampleTraining`.
     """
@@ -95,6 +156,7 @@ class Device:
         recommender: Recommender,
         ledger: Path | None = None,
         *,
+        agreement: Agreement | None = None,
         simulated: bool = False,
     ) -> None:
         self.history = history
@@ -102,10 +164,17 @@ class Device:
         self.recommender = recommender
         self.schema = AdapterSchema.of(recommender)
         self._ledger = ledger
+        self._agreement = agreement
         self._simulated = simulated
 
     def train(
-        self, arrays: Arrays, round_number: int, users: int, config: ExperimentConfig
+        self,
+        arrays: Arrays,
+        round_number: int,
+        users: int,
+        config: ExperimentConfig,
+        policy: str = "",
+        adapted: float = 0.0,
     ) -> Update:
         """One round of local training: the delta of the adapter, clipped and noised as agreed.
 
@@ -117,24 +186,32 @@ class Device:
         users : int
             Size of the population: public.
         config : ExperimentConfig
+        policy : str
+            The signed policy that came with the request.
+        adapted : float
+            The round's clipping norm where it adapts.
 
         Raises
         ------
         Declined
-            If the device's own budget does not cover the round.
+            If what was agreed, the owner's caps or the device's own budget do not cover the round.
+        ProtocolError
+            If the clipping norm or the adapter is none that was agreed.
         """
-        self._keep_agreement(config)
+        self._admit("update", round_number, users, config, policy)
         names = rule_of(config).trained(self.schema.names, round_number)
         part = self.schema.part(self._adapter(arrays, config), names)
         if by_example(config):
             delta = self._example_delta(part, round_number, users, config)
         else:
             delta = self._user_delta(part, round_number, config)
-        clip = update_clip(config)
-        delta = clip(delta) if clip else delta
+        delta, bits = bounded(delta, config, adapted)
         vector = delta.cpu().numpy()
+        if devices_share_noise(config):
+            shares = self._shares(users, config)
+            return shares.update(vector, self.user, round_number, part.schema.digest)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
-        return Update(vector, 1.0, norm, part.schema.digest)
+        return Update(vector, 1.0, norm, part.schema.digest, bits=float(bits))
 
     def _user_delta(self, part: Part, round_number: int, config: ExperimentConfig) -> torch.Tensor:
         inputs, targets = local_batches(
@@ -163,21 +240,22 @@ class Device:
             raise Declined(f"declined round {round_number}: the device's own budget is spent")
         return deltas[0]
 
-    def _keep_agreement(self, config: ExperimentConfig) -> None:
-        """A device that once agreed to noise its messages answers under no other settings.
-
-        Raises
-        ------
-        Declined
-            If its ledger was opened under other settings than these.
-        """
-        if self._simulated or self._ledger is None or not self._ledger.exists():
+    def _admit(
+        self, release: str, round_number: int, users: int, config: ExperimentConfig, policy: str
+    ) -> None:
+        if devices_share_noise(config) and not self._simulated:
+            # Alone, a message holds a small part of the noise that its sum is promised.
+            raise Declined(
+                f"declined round {round_number}: privacy.trust = distributed needs secure "
+                "aggregation, which real devices of this version do not have; use central"
+            )
+        if self._agreement is None:
             return
-        from shared.privacy.ledger import Ledger
+        from client.agreement import Ask
         from shared.privacy.policy import policy_hash
 
-        if Ledger.recover(self._ledger).header.policy != policy_hash(config):
-            raise Declined("declined: this device's ledger belongs to other settings")
+        ask = Ask(release, round_number, users, policy_hash(config), self.schema.digest, policy)
+        self._agreement.admit(ask, config)
 
     def _example_training(self, users: int, config: ExperimentConfig) -> ExampleTraining:
         from client.examples import ExampleTraining  # plans and accountants enter here
@@ -191,9 +269,22 @@ class Device:
 
     @torch.no_grad()
     def evaluate(
-        self, arrays: Arrays, phase: Phase, config: ExperimentConfig
+        self,
+        arrays: Arrays,
+        phase: Phase,
+        config: ExperimentConfig,
+        round_number: int = 0,
+        users: int = 1,
+        policy: str = "",
     ) -> tuple[int, int] | None:
         """Sampled and full rank of the held-out item; None for a user too short to be evaluated."""
+        self._admit("ranks", round_number, users, config, policy)
+        return self._ranks(arrays, phase, config)
+
+    @torch.no_grad()
+    def _ranks(
+        self, arrays: Arrays, phase: Phase, config: ExperimentConfig
+    ) -> tuple[int, int] | None:
         case = held_out(self.history, phase)
         if case is None:
             return None
@@ -211,16 +302,44 @@ class Device:
         array: npt.NDArray[np.float32] = result[0, -1].float().cpu().numpy()
         return array
 
-    def histogram(self, users: int, config: ExperimentConfig) -> Update:
+    def histogram(self, users: int, config: ExperimentConfig, policy: str = "") -> Update:
         """The user's share of the popularity histogram, clipped and noised as agreed."""
-        self._keep_agreement(config)
+        self._admit("histogram", 0, users, config, policy)
         items = len(self.recommender.items)
         if by_example(config):
             vector = self._example_training(users, config).histogram(self._client(), items)
         else:
             vector = user_histogram(self.history, items)
+        if devices_share_noise(config):
+            return self._shares(users, config).histogram(vector, self.user)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, histogram_schema(items))
+
+    def metrics(
+        self,
+        arrays: Arrays,
+        round_number: int,
+        users: int,
+        config: ExperimentConfig,
+        policy: str = "",
+    ) -> Update:
+        """The user's share of private metrics: of the held-out validation item, never the test's.
+
+        Raises
+        ------
+        Declined
+            As for `train`.
+        ProtocolError
+            Where the settings promise no noise for it.
+        """
+        self._admit("metrics", round_number, users, config, policy)
+        ranks = self._ranks(arrays, "validation", config)
+        return metrics_update([ranks[0]] if ranks else [], 1, config)
+
+    def _shares(self, users: int, config: ExperimentConfig) -> NoisedShares:
+        from client.shares import NoisedShares  # plans and accountants enter here
+
+        return NoisedShares(config, users, simulated=True)
 
     def _adapter(self, arrays: Arrays, config: ExperimentConfig) -> torch.Tensor:
         own = current(self.recommender, self.schema)

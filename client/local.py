@@ -1,16 +1,19 @@
 """A device in the relay's own process, for nodes that are configured with a log and a user.
 
 Node configuration: `data` (a known name or a path), `user` (an identifier in that log) or
-`partition-id` (an index), and `state`, which a device that adds noise itself needs: a folder of its
-own, where its ledger lasts. The model is built once per process and kept.
+`partition-id` (an index), `state` (a folder of its own, where what it agreed to, what it spent and
+its owner's `caps.toml` last) and `operator` (the public key whose policies it heeds). The model is
+built once per process and kept.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from client.agreement import LEDGER, Agreement
 from client.device import Device
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.log import InteractionLog
@@ -27,7 +30,7 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
     Raises
     ------
     ConfigError
-        If the node configuration names no data or no user.
+        If the node configuration names no data, no user, no state folder or no operator.
     """
     if "data" not in node_config:
         raise ConfigError(
@@ -43,17 +46,36 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
         raise ConfigError(
             'node configuration: user is missing; e.g. data="movielens-100k" user="1"'
         )
-    ledger = _ledger(node_config)
-    return Device(log.history(user), user, _recommender(spec, config.model), ledger)
+    state = _state(node_config)
+    return Device(
+        log.history(user),
+        user,
+        _recommender(spec, config.model),
+        state / LEDGER,
+        agreement=Agreement(state, _operator(node_config)),
+    )
 
 
-def _ledger(node_config: Mapping[str, object]) -> Path | None:
+def _state(node_config: Mapping[str, object]) -> Path:
     if "state" not in node_config:
-        return None
+        raise ConfigError(
+            "node configuration: state is missing; a folder where the device keeps what it agreed "
+            'to and spent, e.g. state="/var/lib/starling"'
+        )
     state = Path(str(node_config["state"]))
     if not state.is_absolute():  # an app runs in an unpacked copy: another copy, another budget
         raise ConfigError(f"node configuration: state = {str(state)!r}: give a full path")
-    return state / "ledger.jsonl"
+    return state
+
+
+def _operator(node_config: Mapping[str, object]) -> str:
+    key = str(node_config.get("operator", "")).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", key):
+        raise ConfigError(
+            f"node configuration: operator = {key!r}: expected the operator's public key, 64 hex "
+            "digits, as the operator published it (starling policy key)"
+        )
+    return key
 
 
 @lru_cache(maxsize=1)

@@ -1,8 +1,9 @@
 """Flower messages as a client sees them: requests parsed, replies built. Imports no torch.
 
 A request carries the records `arrays` (the global adapter) and `config`; a reply to `train` or
-`query.histogram` carries an addable `Update`. A grid that runs many clients may answer a request
-that says `merge` with the sum of several clients and name them in `contributors`.
+`query.histogram` carries an addable `Update`. Every reply names the round and the policy that it is
+about; one that declines says why and holds nothing else. A grid that runs many clients may answer a
+request that says `merge` with the sum of several clients and name them in `contributors`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,28 @@ from functools import lru_cache
 from typing import cast
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
 
 from client.evaluate import Phase
 from shared.config import ExperimentConfig, from_dict
-from shared.errors import ProtocolError
+from shared.errors import Declined, ProtocolError
 from shared.model.arrays import Arrays
+from shared.privacy.policy import policy_digest, policy_hash
 from shared.update import Update
+
+_RELEASES = {
+    MessageType.TRAIN: "update",
+    MessageType.EVALUATE: "ranks",
+    "query.histogram": "histogram",
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,9 @@ class Request:
 
     Attributes
     ----------
+    release : str
+        What is asked for, in the ledger's word: "update", "histogram", or "ranks" of held-out
+        items, which no ledger records.
     arrays : mapping of str to float32 array
         The global adapter; empty for a histogram.
     round_number : int
@@ -39,19 +58,29 @@ class Request:
         Which held-out item is asked for; has no meaning outside `evaluate`.
     config : ExperimentConfig
         The settings of the point.
+    settings : str
+        Their hash.
+    policy : str
+        The signed policy of the run.
     schema : str
         Digest of the adapter's schema; empty for a histogram.
     merge : bool
         Whether sums over several clients are welcome.
+    clip : float
+        This round's clipping norm under adaptive clipping; 0 where the settings fix it.
     """
 
+    release: str
     arrays: Arrays
     round_number: int
     users: int
     phase: Phase
     config: ExperimentConfig
+    settings: str
+    policy: str
     schema: str
     merge: bool
+    clip: float
 
 
 def parse(message: Message) -> Request:
@@ -65,14 +94,19 @@ def parse(message: Message) -> Request:
     try:
         fields = message.content.config_records["config"]
         record = message.content.array_records.get("arrays")
+        config, settings = _settings(str(fields["settings"]))
         return Request(
+            release=_RELEASES.get(message.metadata.message_type, message.metadata.message_type),
             arrays={} if record is None else {name: a.numpy() for name, a in record.items()},
             round_number=int(cast(int, fields["round"])),
             users=int(cast(int, fields["users"])),
             phase="test" if fields["phase"] == "test" else "validation",
-            config=_settings(str(fields["settings"])),
+            config=config,
+            settings=settings,
+            policy=str(fields["policy"]),
             schema=str(fields["schema"]),
             merge=bool(fields["merge"]),
+            clip=float(cast(float, fields["clip"])),
         )
     except KeyError as error:
         raise ProtocolError(
@@ -81,8 +115,19 @@ def parse(message: Message) -> Request:
 
 
 @lru_cache(maxsize=64)
-def _settings(text: str) -> ExperimentConfig:
-    return from_dict(json.loads(text), source="the server's settings")
+def _settings(text: str) -> tuple[ExperimentConfig, str]:
+    config = from_dict(json.loads(text), source="the server's settings")
+    return config, policy_hash(config)
+
+
+def _about(request: Message, contributors: Sequence[int]) -> dict[str, int | str | list[int]]:
+    """Whose a reply is, and to what."""
+    fields = request.content.config_records["config"]
+    return {
+        "contributors": list(contributors),
+        "round": int(cast(int, fields["round"])),
+        "policy": policy_digest(str(fields["policy"])),
+    }
 
 
 def update_reply(request: Message, update: Update, contributors: Sequence[int]) -> Message:
@@ -90,8 +135,15 @@ def update_reply(request: Message, update: Update, contributors: Sequence[int]) 
     content = RecordDict(
         {
             "update": ArrayRecord({"vector": Array(np.ascontiguousarray(update.vector))}),
-            "metrics": MetricRecord({"weight": float(update.weight), "norm": float(update.norm)}),
-            "config": ConfigRecord({"schema": update.schema, "contributors": list(contributors)}),
+            "metrics": MetricRecord(
+                {
+                    "weight": float(update.weight),
+                    "norm": float(update.norm),
+                    "ring": update.ring,
+                    "bits": float(update.bits),
+                }
+            ),
+            "config": ConfigRecord({"schema": update.schema, **_about(request, contributors)}),
         }
     )
     return Message(content, reply_to=request)
@@ -104,7 +156,13 @@ def ranks_reply(
     content = RecordDict(
         {
             "metrics": MetricRecord({"sampled": list(sampled), "full": list(full)}),
-            "config": ConfigRecord({"contributors": list(contributors)}),
+            "config": ConfigRecord({**_about(request, contributors)}),
         }
     )
     return Message(content, reply_to=request)
+
+
+def declined_reply(request: Message, why: Declined, contributor: int) -> Message:
+    """Answer that the device does not take part, in the words it may say."""
+    fields = ConfigRecord({"declined": str(why), **_about(request, [contributor])})
+    return Message(RecordDict({"config": fields}), reply_to=request)

@@ -1,7 +1,8 @@
 """The Flower ServerApp: reads its settings, builds, starts.
 
 Run configuration: `config` (a TOML file of one point's settings), `directory` (where the run's
-files are; `NAME.initial.safetensors` must be there), `name` (of the point). In
+files are; `NAME.initial.safetensors` must be there), `name` (of the point), `policy` (optional: a
+signed policy made beforehand by `starling policy make`; else one is made and signed now). In
 Flower's simulation runtime (`flwr run .`) all of these are made from the few settings of
 `[tool.flwr.app.config]`.
 """
@@ -40,7 +41,10 @@ def main(grid: Grid, context: Context) -> None:
     config = from_dict(load_toml(Path(file)), source=file)
     files = run_files(Path(directory), name)
     simulated = getattr(grid, "simulated", False) is True
-    outcome = run_federation(grid, config, files, simulated=simulated, on_round=report_round)
+    made = Path(str(run["policy"])) if run.get("policy") else None
+    outcome = run_federation(
+        grid, config, files, simulated=simulated, on_round=report_round, policy=made
+    )
     log(INFO, "%s", _spent(files, config.federation.rounds))
     if simulated:
         log(INFO, "%s", _ranked(outcome))
@@ -78,5 +82,7 @@ def run_files(directory: Path, name: str) -> RunFiles:
         ledger=directory / f"ledger-{name}.jsonl",
         checkpoint=directory / "points" / f"{name}.checkpoint",
         adapter=directory / "adapters" / f"{name}.safetensors",
+        policy=directory / "points" / f"{name}.policy.json",
         outcome=directory / "points" / f"{name}.outcome.json",
+        popularity=directory / "points" / f"{name}.popularity.safetensors",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,8 @@ class ServerState:
     average : float64 [dim]
         Sum of the iterates that are averaged, of `averaged` rounds.
     best : float64 [dim]
-        Non-private only: the iterate with the best validation so far, `best_score`.
+        The iterate with the best validation so far, `best_score`; where there is noise, with the
+        best private metric, and only where that selects.
     optimizer : dict of str to float64 [dim]
         The optimiser's moments.
     ledger : tuple of int and str
@@ -38,6 +40,12 @@ class ServerState:
     bytes_up, bytes_down : int
     history : list of dict
         One entry per round, for the report.
+    popularity : float64 [items]
+        The popularity histogram as it was released; empty without one.
+    clips : list of float
+        Clipping norms of all rounds and of the next one, where the clip adapts; else empty.
+    metrics : list of dict
+        Private metrics that were released; see `server.metrics`.
     """
 
     adapter: Vector
@@ -51,9 +59,12 @@ class ServerState:
     bytes_up: int = 0
     bytes_down: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    popularity: Vector = field(default_factory=lambda: np.zeros(0))
+    clips: list[float] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
 
 
-_VECTORS = ("adapter", "average", "best")
+_VECTORS = ("adapter", "average", "best", "popularity")
 
 
 def save(state: ServerState, file: Path) -> None:

@@ -15,11 +15,14 @@ import numpy.typing as npt
 from flwr.serverapp import Grid
 from safetensors.numpy import load_file, save
 
+from server.agreed import run_policy
 from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
 from server.messages import HISTOGRAM, Replies, point_settings, requests
+from server.metrics import PrivateMetrics
 from server.releases import AlreadyPrivate, Releases, Releasing
 from server.sampling import PoissonSampler, node_ids
+from server.secagg import opened
 from server.strategy import PrivateFedOpt, RoundEntry
 from shared.aggregation import AggregationRule, Carried, rule_of
 from shared.config import ExperimentConfig
@@ -31,7 +34,7 @@ from shared.privacy.events import event_to_json
 from shared.privacy.histogram import histogram_schema, popularity_bias
 from shared.privacy.plan import Plan, device_plan, server_plan
 from shared.privacy.policy import policy_hash
-from shared.privacy.units import devices_add_noise, histogram_limit
+from shared.privacy.units import devices_add_noise, devices_share_noise, histogram_limit
 
 Vector = npt.NDArray[np.float64]
 BIAS = "item_bias.weight"
@@ -45,15 +48,20 @@ class RunFiles:
     ----------
     initial : Path
         The initial adapter (safetensors, named float32 tensors): fixes the schema.
-    ledger, checkpoint, adapter, outcome : Path
+    ledger, checkpoint, adapter, policy, outcome : Path
         Written by the run; `outcome` last.
+    popularity : Path
+        The popularity histogram as it was released (safetensors, float64 `counts` [items]), of a
+        private run that starts from one.
     """
 
     initial: Path
     ledger: Path
     checkpoint: Path
     adapter: Path
+    policy: Path
     outcome: Path
+    popularity: Path
 
 
 def run_federation(
@@ -63,6 +71,7 @@ def run_federation(
     *,
     simulated: bool,
     on_round: Callable[[RoundEntry], None] = lambda entry: None,
+    policy: Path | None = None,
 ) -> dict[str, Any]:
     """Run all rounds and write the released adapter and the outcome.
 
@@ -78,6 +87,9 @@ def run_federation(
         Seeded noise and sampling, and evaluation of held-out items on the clients.
     on_round : callable
         Told of every completed round.
+    policy : Path, optional
+        A signed policy made beforehand, for this point and so many clients. Default: one is made
+        now, with the operator's key.
 
     Returns
     -------
@@ -87,7 +99,8 @@ def run_federation(
     Raises
     ------
     ConfigError
-        If there is no client, or the settings contradict each other.
+        If there is no client, the settings contradict each other, or the policy is another
+        point's.
     """
     nodes = node_ids(grid)
     if not nodes:
@@ -101,15 +114,29 @@ def run_federation(
         config.seed if simulated else None,
     )
     releases = _releases(config, len(nodes), files, simulated)
+    text = run_policy(config, len(nodes), schema.digest, files.policy, policy)
     state = _resumed(files, releases, simulated)
     if state is None:
         initial = Carried(schema.join(arrays), {}, {})
         state = ServerState(adapter=rule_of(config).refactor(schema, initial).adapter)
         if config.federation.popularity_start and not releases.is_spent("histogram"):
-            _start_from_popularity(grid, nodes, config, schema, state, releases, simulated)
+            _start_from_popularity(grid, nodes, config, schema, state, releases, simulated, text)
         save_state(state, files.checkpoint)
+    seed = config.seed if simulated else None
+    metrics = PrivateMetrics(
+        config, state, releases, len(nodes), merge=simulated, seed=seed, policy=text
+    )
     strategy = PrivateFedOpt(
-        config, schema, state, sampler, releases, files.checkpoint, on_round, merge=simulated
+        config,
+        schema,
+        state,
+        sampler,
+        releases,
+        metrics,
+        files.checkpoint,
+        on_round,
+        merge=simulated,
+        policy=text,
     )
     strategy.start(
         grid,
@@ -117,9 +144,13 @@ def run_federation(
         num_rounds=config.federation.rounds - state.round_number,
         timeout=3600,
     )
-    adapter = strategy.final_adapter()
+    adapter = strategy.finish(grid)
     _save_adapter(schema.split(adapter), point_settings(config), files.adapter)
     outcome = _outcome(config, sampler, state, schema)
+    if releases.private and len(state.popularity):  # a release too: it may be used as it is
+        write_atomically(files.popularity, save({"counts": state.popularity}))
+    if released := metrics.released():
+        outcome["released_metrics"] = released
     if simulated:
         outcome["validation"] = strategy.evaluate(grid, adapter, "validation")
         outcome["metrics"] = strategy.evaluate(grid, adapter, "test")
@@ -132,6 +163,12 @@ def run_federation(
 
 def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: bool) -> Releasing:
     """How sums become releases: noised and recorded here, or private when they arrive."""
+    if devices_share_noise(config) and not simulated:
+        raise ConfigError(
+            "privacy.trust = distributed does not go with real devices: without secure "
+            "aggregation, which this version lacks, the server would see each message with a small "
+            "part of the noise; use --trust central, or a simulation"
+        )
     plan = server_plan(config, users)
     if plan is not None:
         if files.checkpoint.exists() and not files.ledger.exists():  # a new one would hide that
@@ -171,6 +208,7 @@ def _start_from_popularity(
     state: ServerState,
     releases: Releasing,
     simulated: bool,
+    policy: str,
 ) -> None:
     """Set the item bias to the logarithm of a noised popularity histogram."""
     if BIAS not in schema.names:
@@ -180,6 +218,8 @@ def _start_from_popularity(
     expected = config.federation.expected_popularity_cohort(len(nodes))
     sampler = PoissonSampler(expected, len(nodes), config.seed if simulated else None)
     asked = sampler.draw(0, nodes)
+    shares = releases.shares("histogram")
+    releases.announce("histogram", 0)
     messages = requests(
         asked,
         HISTOGRAM,
@@ -187,21 +227,32 @@ def _start_from_popularity(
         round_number=0,
         users=len(nodes),
         merge=simulated,
+        policy=policy,
     )
-    replies = Replies(grid.send_and_receive(messages), asked, simulated)
+    answers = grid.send_and_receive(messages)
+    replies = Replies(answers, asked, simulated, round_number=0, policy=policy)
     total = np.zeros(items)
-    for update in replies.updates(histogram_schema(items), items, histogram_limit(config)):
+    ring = shares.ring if shares else None
+    updates = replies.updates(histogram_schema(items), items, histogram_limit(config), ring)
+    for update in opened(updates, shares) if shares else updates:
         total += update.vector
-    silent = devices_add_noise(config) and not replies.failures
+    silent = (devices_add_noise(config) or replies.declined) and not replies.failures
     if asked and not replies.answered and not silent:
         raise ProtocolError(f"popularity histogram: no client answered: {replies.failures[:1]}")
+    if shares and len(replies.answered) < shares.survivors:
+        raise ProtocolError(
+            f"popularity histogram: {len(replies.answered)} of at least {shares.survivors} devices "
+            "noised the sum, so it was not opened; start anew with a smaller "
+            "privacy.min_survivors"
+        )
+    state.popularity = releases.release("histogram", total, 0)
     state.adapter[where] = popularity_bias(
-        releases.release("histogram", total, 0),
+        state.popularity,
         releases.noise_multiplier("histogram"),
         config.federation.popularity_strength,
     )
     state.ledger = releases.position()
-    state.bytes_up += len(replies.answered) * 4 * items
+    state.bytes_up += len(replies.answered) * (ring.words.itemsize if ring else 4) * items
 
 
 def _outcome(
@@ -220,6 +271,7 @@ def _outcome(
         "seed": config.seed,
         "communication_bytes": {"up": state.bytes_up, "down": state.bytes_down},
         "trained_parameters": _ever_trained(rule_of(config), schema),
+        **({"clipping_norms": state.clips} if state.clips else {}),
     }
 
 
@@ -236,6 +288,7 @@ def _promise(plan: Plan) -> dict[str, Any]:
         "delta": plan.delta,
         "unit": plan.unit,
         "relation": plan.relation,
+        "group_size": plan.group,
         "trust": plan.trust,
         "adversary": plan.adversary,
         "noise_multiplier": plan.noise_multiplier,

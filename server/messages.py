@@ -11,10 +11,12 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from shared.config import ExperimentConfig, to_dict
 from shared.errors import ProtocolError
 from shared.model.arrays import Arrays
-from shared.privacy.policy import canonical_json
+from shared.privacy.policy import canonical_json, policy_digest
+from shared.secagg.ring import Ring
 from shared.update import Update
 
 HISTOGRAM = "query.histogram"
+METRICS = "query.metrics"
 
 # What reading a record that a client made up can raise; ProtocolError is a ValueError.
 _MALFORMED = (KeyError, TypeError, ValueError, EOFError, OSError)
@@ -42,19 +44,25 @@ def requests(
     arrays: Arrays | None = None,
     schema: str = "",
     phase: str = "",
+    policy: str = "",
+    clip: float = 0.0,
 ) -> list[Message]:
     """One message per node, all sharing one content.
 
     `users` is the size of the population, which is public: a device's delta follows from it.
+    `policy` is the signed one of the run: without it no real device answers.
+    `clip` is the round's clipping norm where it adapts; 0 where the settings fix it.
     """
     fields = ConfigRecord(
         {
             "round": round_number,
             "users": users,
             "settings": settings,
+            "policy": policy,
             "schema": schema,
             "phase": phase,
             "merge": merge,
+            "clip": clip,
         }
     )
     content = RecordDict({"config": fields})
@@ -74,25 +82,46 @@ class Replies:
     merge : bool
         Whether one reply may sum several nodes: only where one trusted process runs them all, as
         in a simulation. Otherwise a node speaks for itself alone, and its norm is checked as such.
+    round_number : int
+    policy : str
+        Round and signed policy of the requests: a reply to another one does not count.
 
     Attributes
     ----------
     failures : list of str
         One line per reply that did not count. A client's exception text is not repeated: it may
         hold data.
+    declined : list of str
+        What the nodes said that do not take part: their right, not a failure.
     answered : set of int
         The nodes whose replies counted.
+    bits : float
+        Sum of the bits of the updates that counted so far.
     """
 
-    def __init__(self, replies: Iterable[Message], asked: Sequence[int], merge: bool) -> None:
+    def __init__(
+        self,
+        replies: Iterable[Message],
+        asked: Sequence[int],
+        merge: bool,
+        *,
+        round_number: int,
+        policy: str = "",
+    ) -> None:
         self._replies = replies
         self._merge = merge
+        self._round = round_number
+        self._policy = policy_digest(policy)
         self._asked = set(asked)
         self.answered: set[int] = set()
         self.failures: list[str] = []
+        self.declined: list[str] = []
+        self.bits = 0.0
 
-    def updates(self, schema: str, dim: int, clip_norm: float | None) -> Iterable[Update]:
-        """Updates as they arrive, each checked for schema, size, finiteness and norm.
+    def updates(
+        self, schema: str, dim: int, clip_norm: float | None, ring: Ring | None = None
+    ) -> Iterable[Update]:
+        """Updates as they arrive, each checked for schema, size, finiteness and norm, or its ring.
 
         One that fails a check is dropped and listed in `failures`: it contributes nothing, as a
         client that went away, and cannot end the run for everyone else.
@@ -100,7 +129,7 @@ class Replies:
         for content, members in self._contents():
             try:
                 update = _read_update(content)
-                update.check(schema, dim, clip_norm)
+                update.check(schema, dim, clip_norm, ring)
                 if update.weight != len(members):
                     raise ProtocolError(
                         f"update weight = {update.weight:g}: expected {len(members)}, one per user"
@@ -109,6 +138,7 @@ class Replies:
                 self.failures.append(f"refused an update: {error}")
                 continue
             self.answered |= set(members)
+            self.bits += update.bits
             yield update
 
     def ranks(self) -> tuple[list[int], list[int]]:
@@ -133,9 +163,14 @@ class Replies:
                 self.failures.append(f"a client failed (error code {reply.error.code})")
                 continue
             try:
-                members = [*cast(list[int], reply.content.config_records["config"]["contributors"])]
+                fields = reply.content.config_records["config"]
+                members = [*cast(list[int], fields["contributors"])]
             except _MALFORMED:
                 self.failures.append("refused a reply that does not say whose it is")
+                continue
+            other = self._other_exchange(fields)
+            if other:
+                self.failures.append(other)
                 continue
             fresh = set(members)
             if not self._merge and members != [reply.metadata.src_node_id]:
@@ -145,7 +180,24 @@ class Replies:
                 self.failures.append("refused a reply that names a node twice or one not asked")
                 continue
             seen |= fresh
+            if "declined" in fields:
+                self.declined.append(_one_line(fields["declined"]))
+                continue
             yield reply.content, members
+
+    def _other_exchange(self, fields: ConfigRecord) -> str:
+        """In what a reply belongs to another exchange than this one; empty if in nothing."""
+        if fields.get("round") != self._round or isinstance(fields["round"], bool):
+            return f"refused a reply of another round than {self._round}"
+        if fields.get("policy") != self._policy:
+            return "refused a reply under another policy"
+        return ""
+
+
+def _one_line(said: object) -> str:
+    """What a node wrote, fit to be logged: one short line of printable letters."""
+    letters = (letter if letter.isprintable() else "?" for letter in str(said)[:300])
+    return "".join(letters)
 
 
 def _read_update(content: RecordDict) -> Update:
@@ -155,6 +207,8 @@ def _read_update(content: RecordDict) -> Update:
         float(cast(float, metrics["weight"])),
         float(cast(float, metrics["norm"])),
         str(content.config_records["config"]["schema"]),
+        int(cast(int, metrics["ring"])),
+        float(cast(float, metrics["bits"])),
     )
 
 

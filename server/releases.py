@@ -1,7 +1,8 @@
 """The only way from a sum to a released one: record, flush, then add noise.
 
-Central trust: `Releases` sees exact sums, and a device's guarantee rests on trusting it. Where
-devices add the noise themselves, `AlreadyPrivate` passes their sums on: post-processing, free.
+Central trust: `Releases` sees exact sums, and a device's guarantee rests on trusting it. Where the
+noise comes in shares it sees noised sums, and they are recorded before anyone is asked for them.
+Where each message is private, `AlreadyPrivate` passes their sums on: post-processing, free.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from dp_accounting import DpEvent
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, LedgerError
+from shared.privacy.distributed import SkellamMechanism
 from shared.privacy.ledger import Ledger
 from shared.privacy.noise import NoiseSource
 from shared.privacy.plan import Plan
+from shared.privacy.planned import PlannedRelease
 
 Vector = npt.NDArray[np.float64]
 
@@ -30,8 +33,8 @@ class Releasing(Protocol):
         """Whether a guarantee is promised: nothing may be chosen by looking at exact metrics."""
         ...
 
-    def is_spent(self, kind: str) -> bool:
-        """Whether a release that happens once was recorded: not to be repeated with fresh noise."""
+    def is_spent(self, kind: str, round_number: int = 0) -> bool:
+        """Whether this release of a round was recorded: not to be repeated with fresh noise."""
         ...
 
     def noise_multiplier(self, kind: str) -> float:
@@ -49,6 +52,14 @@ class Releasing(Protocol):
 
     def continues(self, entries: int, head: str) -> bool:
         """Whether the ledger begins with the one that had this `position`."""
+        ...
+
+    def shares(self, kind: str) -> SkellamMechanism | None:
+        """The mechanism of a kind of release whose noise the devices add; else None."""
+        ...
+
+    def announce(self, kind: str, round_number: int) -> None:
+        """Record a release whose noise the devices add, before they are asked for it."""
         ...
 
     def release(self, kind: str, total: Vector, round_number: int) -> Vector:
@@ -81,7 +92,7 @@ class AlreadyPrivate:
     def __init__(self, histogram_noise: float) -> None:
         self._histogram_noise = histogram_noise
 
-    def is_spent(self, kind: str) -> bool:
+    def is_spent(self, kind: str, round_number: int = 0) -> bool:
         """Nothing is spent here."""
         return False
 
@@ -96,6 +107,13 @@ class AlreadyPrivate:
     def continues(self, entries: int, head: str) -> bool:
         """Whether the checkpoint was made without a ledger, too."""
         return (entries, head) == self.position()
+
+    def shares(self, kind: str) -> SkellamMechanism | None:
+        """None: every message has all its noise."""
+        return None
+
+    def announce(self, kind: str, round_number: int) -> None:
+        """Nothing to record."""
 
     def release(self, kind: str, total: Vector, round_number: int) -> Vector:
         """As it came."""
@@ -152,9 +170,10 @@ class Releases:
             for planned in self._plan.releases
         )
 
-    def is_spent(self, kind: str) -> bool:
-        """Whether a release that happens once was recorded: not to be repeated with fresh noise."""
-        recorded = any(entry.release == kind for entry in self.ledger.entries)
+    def is_spent(self, kind: str, round_number: int = 0) -> bool:
+        """Whether this release of a round was recorded: not to be repeated with fresh noise."""
+        wanted = (kind, round_number)
+        recorded = any((entry.release, entry.round) == wanted for entry in self.ledger.entries)
         return recorded and self._seed is None
 
     def noise_multiplier(self, kind: str) -> float:
@@ -175,6 +194,23 @@ class Releases:
         """Whether the ledger begins with the one that had this `position`."""
         return self.ledger.extends(entries, head)
 
+    def shares(self, kind: str) -> SkellamMechanism | None:
+        """The mechanism of a kind of release whose noise the devices add; else None."""
+        planned = self._plan.of(kind)
+        mechanism = planned.mechanism if planned else None
+        return mechanism if isinstance(mechanism, SkellamMechanism) else None
+
+    def announce(self, kind: str, round_number: int) -> None:
+        """Record a release whose noise the devices add: the server has it as soon as they answer.
+
+        Raises
+        ------
+        BudgetExceeded, LedgerError
+            As `Ledger.append`: nobody may be asked then.
+        """
+        if self.shares(kind) is not None:
+            self._record(self._plan.planned(kind), round_number)
+
     def release(self, kind: str, total: Vector, round_number: int) -> Vector:
         """The sum with its noise; on the ledger before the noise is drawn.
 
@@ -186,9 +222,15 @@ class Releases:
             As `Ledger.append`: nothing may be released then.
         """
         planned = self._plan.planned(kind)
-        if not self._replayed(round_number, kind, planned.event):
-            self.ledger.append(round_number, kind, planned.event)  # on disk when this returns
+        if self.shares(kind) is None:
+            self._record(planned, round_number)
+        elif not self.ledger.holds(round_number, kind, planned.event):
+            raise LedgerError(f"{kind} of round {round_number}: summed before it was recorded")
         return planned.mechanism.release(total, self._noise(kind, round_number))
+
+    def _record(self, planned: PlannedRelease, round_number: int) -> None:
+        if not self._replayed(round_number, planned.kind, planned.event):
+            self.ledger.append(round_number, planned.kind, planned.event)  # on disk on return
 
     def _replayed(self, round_number: int, kind: str, event: DpEvent) -> bool:
         # A simulation interrupted between ledger and checkpoint repeats the round with the same

@@ -31,6 +31,8 @@ class PoissonSampler:
     seed : int or None
         A simulation's seed. None draws each round from the operating system's entropy, as a
         deployment must: amplification counts only against those who never learn the cohort.
+    stream : int
+        What the samples are for: under one seed, other streams draw independently.
 
     Raises
     ------
@@ -38,18 +40,21 @@ class PoissonSampler:
         If the expected cohort exceeds the population.
     """
 
-    def __init__(self, expected: float, users: int, seed: int | None) -> None:
+    def __init__(
+        self, expected: float, users: int, seed: int | None, stream: int = _COHORT
+    ) -> None:
         if not 0 < expected <= users:
             raise ConfigError(f"expected cohort = {expected:g}: must be in (0, {users}]")
         self.expected = expected
         self.users = users
         self.probability = expected / users
         self._seed = seed
+        self._stream = stream
 
     def draw(self, round_number: int, nodes: Sequence[int]) -> list[int]:
         """The cohort of a round, in ascending order of position; may be empty."""
         entropy = secrets.randbits(128) if self._seed is None else self._seed
-        rng = np.random.default_rng((_COHORT, entropy, round_number))
+        rng = np.random.default_rng((self._stream, entropy, round_number))
         if self.probability == 1:
             return list(nodes)
         # Size, then members: the same law as one coin per user, without a coin per user.

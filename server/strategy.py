@@ -4,10 +4,11 @@
     2. send       theta_t to S_t
     3. combine    sum over i in S_t of what each clipped (under local trust: and noised) itself
     4. record     the event in the ledger, flushed to disk, before anything is released
-    5. noise      + z C N(0, I); under local trust steps 4 and 5 happened on the devices
+    5. noise      + z C N(0, I), C of this round where it adapts (`server.clipping`);
+                  under local trust steps 4 and 5 happened on the devices
     6. average    / (q N), the expected cohort: every client weighs the same
     7. step       Flower's server optimiser, on what the round trained
-    8. keep       average of iterates; best on validation (non-private only)
+    8. keep       average of iterates; best on validation (without noise), or by a private metric
     9. refactor   the same model in the aggregation rule's coordinates: post-processing
    10. checkpoint state and ledger position, atomically
 
@@ -28,19 +29,23 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from server.checkpoint import ServerState, save
+from server.clipping import RoundClip
 from server.messages import Replies, point_settings, requests
+from server.metrics import PrivateMetrics
 from server.optimizer import SQUARES, ServerOptimizer
 from server.releases import Releasing
 from server.sampling import PoissonSampler, node_ids
+from server.secagg import norms, opened
 from shared.aggregation import Carried, rule_of
 from shared.aggregation.travel import sent
 from shared.config import ExperimentConfig
 from shared.data.split import evaluated_users
-from shared.errors import ProtocolError
+from shared.errors import ConfigError, ProtocolError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
 from shared.privacy.units import devices_add_noise, update_limit
+from shared.update import Update
 
 RoundEntry = dict[str, float]
 
@@ -58,12 +63,15 @@ class PrivateFedOpt(Strategy):
     sampler : PoissonSampler
     releases : Releasing
         Mechanisms, ledger and noise: the only way from a sum to a released one.
+    metrics : PrivateMetrics
     checkpoint : Path
         Written after every round.
     on_round : callable
         Told of every completed round.
     merge : bool
         Whether one reply may sum several clients; see `server.messages.Replies`.
+    policy : str
+        The signed policy of the point, sent with every request.
     """
 
     def __init__(
@@ -73,21 +81,34 @@ class PrivateFedOpt(Strategy):
         state: ServerState,
         sampler: PoissonSampler,
         releases: Releasing,
+        metrics: PrivateMetrics,
         checkpoint: Path,
         on_round: Callable[[RoundEntry], None],
         *,
         merge: bool,
+        policy: str,
     ) -> None:
         self.config = config
         self.schema = schema
         self.state = state
         self._sampler = sampler
         self._releases = releases
+        self._metrics = metrics
+        self._clip = RoundClip(config, state)
         self._checkpoint = checkpoint
         self._on_round = on_round
         self._merge = merge
+        self._policy = policy
         self._settings = point_settings(config)
         self._rule = rule_of(config)
+        self._shares = releases.shares("update")
+        if self._shares is not None and not self._rule.linear:
+            raise ConfigError(
+                f"federation.aggregation = {config.federation.aggregation} does not go with "
+                "privacy.trust = distributed: the server sees a sum of updates only; use a linear "
+                "rule, such as fedit"
+            )
+        self._word_bytes = self._shares.ring.words.itemsize if self._shares else 4
         self._optimizer = ServerOptimizer(config.federation)
         self._optimizer.restore(state.optimizer)
         self._offset = state.round_number  # Flower counts rounds from 1 also after a resumption
@@ -103,6 +124,9 @@ class PrivateFedOpt(Strategy):
         """Steps 1 and 2: sample the cohort, address it."""
         round_number = self._offset + server_round
         self._cohort = self._sampler.draw(round_number, node_ids(grid))
+        self._releases.announce("update", round_number)
+        if self._shares is not None and len(self._cohort) < self._shares.survivors:
+            self._cohort = []  # too few to noise their sum: nobody is asked
         down = self._sent(arrays)
         self.state.bytes_down += len(self._cohort) * sum(array.nbytes for array in down.values())
         return requests(
@@ -114,6 +138,8 @@ class PrivateFedOpt(Strategy):
             merge=self._merge,
             arrays=down,
             schema=self._trained(round_number).digest,
+            policy=self._policy,
+            clip=self._clip.adapted,
         )
 
     def _sent(self, arrays: ArrayRecord) -> Arrays:
@@ -129,36 +155,52 @@ class PrivateFedOpt(Strategy):
         """Steps 3 to 10: combine, record, noise, average, step, keep, refactor, checkpoint."""
         round_number = self._offset + server_round
         part = self._trained(round_number)
-        checked = Replies(replies, self._cohort, self._merge)
-        total = self._rule.combine(
-            checked.updates(part.digest, part.dim, update_limit(self.config)), part.dim
-        )
-        # Devices with a budget of their own may all have spent it: then nobody took part.
-        silent = devices_add_noise(self.config) and not checked.failures
+        checked = self._checked(replies, self._cohort, round_number)
+        total = self._rule.combine(self._updates(checked, part), part.dim)
+        # All may have declined, or gone silent as simulated devices do: then nobody took part.
+        silent = not checked.failures and (devices_add_noise(self.config) or bool(checked.declined))
         if self._cohort and not checked.answered and not silent:
             raise ProtocolError(f"round {round_number}: no update counted: {checked.failures[:1]}")
-        noised = self._releases.release("update", total, round_number)
-        mean = noised / self._sampler.expected
-        where = self.schema.places(part)
-        self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean, where)
+        noised = total
+        if self._is_noised(checked):  # else nothing was opened: the round is spent and skipped
+            bits, expected = checked.bits, self._sampler.expected
+            noised = self._clip.release(self._releases, total, bits, expected, round_number)
+            mean = noised / expected
+            where = self.schema.places(part)
+            self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean, where)
         self.state.round_number = round_number
         self.state.ledger = self._releases.position()
-        self.state.bytes_up += len(checked.answered) * 4 * part.dim
+        self.state.bytes_up += len(checked.answered) * self._word_bytes * part.dim
         self._keep_average(round_number)
         self._refactor()
+        signal, noise = (float(np.linalg.norm(of)) for of in (total, noised - total))
+        if self._shares is not None:
+            signal, noise = norms(total, self._shares, len(checked.answered))
         # A deployment must not publish these: cohort size and exact norms are not noised.
         entry = {
             "round": float(round_number),
             "participants": float(len(checked.answered)),
             "failures": float(len(checked.failures)),
-            "signal_norm": float(np.linalg.norm(total)),
-            "noise_norm": float(np.linalg.norm(noised - total)),
+            "signal_norm": signal,
+            "noise_norm": noise,
         }
         self.state.history.append(entry)
-        if not self._validates(round_number):  # else one checkpoint covers step and selection
+        if not (self._merge and self._measures(round_number)):
+            # Else one checkpoint covers step and selection: a simulation repeats both alike.
             save(self.state, self._checkpoint)
         self._on_round(entry)
         return self.arrays(self.state.adapter), MetricRecord({"participants": len(self._cohort)})
+
+    def _updates(self, checked: Replies, part: AdapterSchema) -> Iterable[Update]:
+        """What the cohort sent; where noise comes in shares its sum, if enough noised it."""
+        if self._shares is None:
+            limit = update_limit(self.config, self._clip.adapted)
+            return checked.updates(part.digest, part.dim, limit)
+        messages = checked.updates(part.digest, part.dim, None, self._shares.ring)
+        return opened(messages, self._shares)
+
+    def _is_noised(self, checked: Replies) -> bool:
+        return self._shares is None or len(checked.answered) >= self._shares.survivors
 
     def _keep_average(self, round_number: int) -> None:
         settings = self.config.federation
@@ -185,12 +227,17 @@ class PrivateFedOpt(Strategy):
         every = self.config.federation.evaluate_every
         return not self._releases.private and every > 0 and round_number % every == 0
 
+    def _measures(self, round_number: int) -> bool:
+        return self._validates(round_number) or self._metrics.due(round_number)
+
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Validation for selection: on non-private points only, where it costs no budget."""
+        """Exact validation on non-private points only; private metrics where they are agreed."""
         round_number = self._offset + server_round
         self._evaluated = []
+        if self._metrics.due(round_number):
+            return self._ask_metrics(grid, arrays, round_number)
         if not self._validates(round_number):
             return []
         self._evaluated = self._asked(grid)
@@ -199,22 +246,50 @@ class PrivateFedOpt(Strategy):
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Keep the iterate with the best validation HR@10 + NDCG@10."""
+        """Keep the iterate with the best validation HR@10 + NDCG@10, where that selects."""
+        if self._metrics.due(self._offset + server_round):
+            self._take_metrics(replies, self.state.adapter, self._offset + server_round)
+            return None
         if not self._evaluated:
             return None
-        metrics = ranking_metrics(*Replies(replies, self._evaluated, self._merge).ranks())
-        score = metrics["hr@10"] + metrics["ndcg@10"]
-        if score > self.state.best_score:
-            self.state.best, self.state.best_score = self.state.adapter.copy(), score
+        checked = self._checked(replies, self._evaluated, self._offset + server_round)
+        metrics = ranking_metrics(*checked.ranks())
+        self._prefer(self.state.adapter, metrics["hr@10"] + metrics["ndcg@10"])
         self.state.history[-1] |= {"hr@10": metrics["hr@10"], "ndcg@10": metrics["ndcg@10"]}
         save(self.state, self._checkpoint)
         self._on_round(self.state.history[-1])
         return MetricRecord(dict(metrics))
 
+    def _prefer(self, adapter: np.ndarray, score: float) -> None:
+        if score > self.state.best_score:
+            self.state.best, self.state.best_score = adapter.copy(), score
+
+    def _ask_metrics(self, grid: Grid, arrays: ArrayRecord, round_number: int) -> list[Message]:
+        nodes, down = node_ids(grid), self._sent(arrays)
+        return self._metrics.ask(nodes, down, self.schema.digest, round_number)
+
+    def _take_metrics(
+        self, replies: Iterable[Message], adapter: np.ndarray, round_number: int
+    ) -> None:
+        score = self._metrics.take(replies, round_number)
+        if self._metrics.selects:
+            self._prefer(adapter, score)
+        self.state.ledger = self._releases.position()
+        save(self.state, self._checkpoint)
+
+    def finish(self, grid: Grid) -> np.ndarray:
+        """The released adapter [dim], privately measured where that is agreed."""
+        if self._metrics.due_at_the_end:
+            last, number = self._last(), self.config.federation.rounds
+            messages = self._ask_metrics(grid, self.arrays(last), number)
+            self._take_metrics(grid.send_and_receive(messages), last, number)
+        return self.final_adapter()
+
     def final_adapter(self) -> np.ndarray:
-        """What is released: best on validation (non-private), else averaged, else last."""
-        if self.state.best_score >= 0:
-            return self.state.best
+        """What is released: the best, where iterates were selected, else averaged, else last."""
+        return self.state.best if self.state.best_score >= 0 else self._last()
+
+    def _last(self) -> np.ndarray:
         if self.state.averaged:
             return np.asarray(self.state.average / self.state.averaged)
         return self.state.adapter
@@ -223,8 +298,12 @@ class PrivateFedOpt(Strategy):
         """Ranking metrics over `data.evaluated_users`: evaluator only, not released."""
         nodes = self._asked(grid)
         messages = self._ask_ranks(nodes, self.arrays(adapter), phase, self.state.round_number)
-        replies = Replies(grid.send_and_receive(messages), nodes, self._merge)
-        return ranking_metrics(*replies.ranks())
+        replies = grid.send_and_receive(messages)
+        checked = self._checked(replies, nodes, self.state.round_number)
+        return ranking_metrics(*checked.ranks())
+
+    def _checked(self, replies: Iterable[Message], asked: list[int], round_number: int) -> Replies:
+        return Replies(replies, asked, self._merge, round_number=round_number, policy=self._policy)
 
     def _asked(self, grid: Grid) -> list[int]:
         """The nodes whose held-out items are ranked: all of them, or evenly spread ones."""
@@ -244,6 +323,7 @@ class PrivateFedOpt(Strategy):
             arrays=self._sent(arrays),
             schema=self.schema.digest,
             phase=phase,
+            policy=self._policy,
         )
 
     def arrays(self, adapter: np.ndarray) -> ArrayRecord:

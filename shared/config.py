@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +16,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from shared.config_engine import check_workers
 from shared.config_rules import check_rule, shape_model
+from shared.config_statistics import check_statistics
 from shared.errors import ConfigError
 
 _STRICT = ConfigDict(extra="forbid")
@@ -110,6 +111,9 @@ class FederationConfig:
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
     popularity_cohort: Positive = 1.0  # expected users in it (Poisson); up to 1 a share of all
     evaluate_every: Annotated[int, Field(ge=0)] = 0  # non-private selection on validation; 0: end
+    metrics_every: Annotated[int, Field(ge=0)] = 0  # rounds between private metrics; 0: at the end
+    metrics_cohort: Positive = 1.0  # expected users in them (Poisson); up to 1 a share of all
+    select: Literal["last", "private_metric"] = "last"  # which noised iterate is released
 
     def expected_cohort(self, users: int) -> float:
         """Expected users in a round among `users`, in (0, users].
@@ -124,6 +128,10 @@ class FederationConfig:
     def expected_popularity_cohort(self, users: int) -> float:
         """Expected users in the popularity histogram; as `expected_cohort`."""
         return _expected("federation.popularity_cohort", self.popularity_cohort, users)
+
+    def expected_metrics_cohort(self, users: int) -> float:
+        """Expected users in a release of private metrics; as `expected_cohort`."""
+        return _expected("federation.metrics_cohort", self.metrics_cohort, users)
 
 
 def _expected(name: str, cohort: float, users: int) -> float:
@@ -141,8 +149,9 @@ class PrivacyConfig:
     """Everything that a guarantee depends on, next to rounds and expected cohort."""
 
     unit: Literal["user", "example", "both"] = "user"
-    trust: Literal["central", "local"] = "central"
+    trust: Literal["central", "distributed", "local"] = "central"
     relation: Literal["add_remove"] = "add_remove"
+    group_size: Annotated[int, Field(ge=1, le=32)] = 1  # units that epsilon covers together
     epsilon: Epsilon = math.inf
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # None: see accountant.default_delta
     clipping_norm: Positive = 1.0  # of one user's update
@@ -151,6 +160,13 @@ class PrivacyConfig:
     example_epsilon: Epsilon | None = None  # unit both: its example-level budget; None: epsilon
     max_participations: Count | None = None  # of one device under local noise; None: every round
     histogram_share: Fraction = 0.05  # of the budget, for the popularity histogram
+    grid_bits: Annotated[int, Field(ge=4, le=24)] = 14  # distributed: C is 2^this grid steps
+    # Distributed: devices whose noise a sum holds, as a share of the expected cohort; None: all.
+    min_survivors: Annotated[float, Field(gt=0, le=1)] | None = None
+    metrics_share: Fraction = 0.0  # of the budget, for private metrics from devices; 0: none
+    adaptive_clipping: Fraction = 0.0  # quantile of norms that the clip follows; 0: it is fixed
+    clipping_rate: Positive = 0.2  # eta, the step of the adaptive clip
+    clipping_count_noise: Positive = 0.05  # sigma_b of its count, a share of the expected cohort
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -294,34 +310,14 @@ def _check_together(config: ExperimentConfig, source: str) -> None:
         )
     check_rule(config, source)
     _check_unit(config.privacy, config.train, source)
-    _check_workers(config.engine, source)
+    check_workers(config.engine, source)
+    check_statistics(config, source)
     hooks = config.engine.engine != "cohort" and config.privacy.unit != "user"
     if hooks and config.engine.checkpointing:
         raise ConfigError(
             f"{source}: engine.checkpointing = true does not go with privacy.unit = "
             f"{config.privacy.unit} on engine.engine = {config.engine.engine}: its per-example "
             "gradients come from hooks, which see no recomputed layer; use --engine cohort"
-        )
-
-
-def _check_workers(engine: EngineConfig, source: str) -> None:
-    name = f"engine.engine = {engine.engine}"
-    if engine.workers > 1 and engine.engine == "sequential":
-        raise ConfigError(
-            f"{source}: engine.workers = {engine.workers} does not go with {name}, which is one "
-            "process; use --engine cohort"
-        )
-    if not engine.address:
-        return
-    if engine.engine != "cohort":
-        raise ConfigError(
-            f"{source}: engine.address = {engine.address} does not go with {name}; "
-            "use --engine cohort"
-        )
-    if engine.address != "auto" and not re.fullmatch(r"[^/\s]+:\d{1,5}", engine.address):
-        raise ConfigError(
-            f"{source}: engine.address = {engine.address}: expected auto, or host:port of the "
-            "cluster's head, such as 10.0.0.1:6379"
         )
 
 
@@ -336,6 +332,8 @@ def _check_unit(privacy: PrivacyConfig, train: TrainConfig, source: str) -> None
         raise refuse(trust, unit, "devices add noise per example; use --unit example")
     if privacy.trust == "local" and privacy.unit == "both":
         raise refuse(trust, unit, "both means examples on the device and users at the server")
+    if privacy.trust == "distributed" and privacy.unit != "user":
+        raise refuse(trust, unit, "shares of noise hide whole users' updates; use --unit user")
     if privacy.unit == "user":
         return
     if train.local_batch:

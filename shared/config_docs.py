@@ -61,14 +61,51 @@ MEANINGS = {
     "federation.evaluate_every": (
         "without noise: rounds between validations, the best iterate is kept; 0: none"
     ),
+    "federation.metrics_every": (
+        "with noise: rounds between private metrics from devices (statistics.md); 0: the released "
+        "adapter's alone"
+    ),
+    "federation.select": (
+        "with noise: release the last (or averaged) iterate, or the one whose private metric is "
+        "best (statistics.md)"
+    ),
     "federation.aggregation": "what a round trains and how it is combined (aggregation.md)",
     "privacy.unit": "whose data counts as one: everything a person ever contributed",
-    "privacy.trust": "who adds the noise: the server, which is trusted with the exact sum",
+    "privacy.trust": (
+        "who adds the noise: the server, which is trusted with the exact sum; all devices "
+        "together, each a share; every device to its own message"
+    ),
+    "privacy.grid_bits": (
+        "trust `distributed`: the clipping norm is 2^this steps of the grid that is summed on"
+    ),
+    "privacy.min_survivors": (
+        "trust `distributed`: devices whose noise a sum must hold, as a share of the expected "
+        "cohort; with fewer the round is skipped; by default all of them where everyone takes "
+        "part, else as many as a drawn cohort has but once in 10,000 rounds"
+    ),
     "privacy.relation": "neighbouring data sets differ by one unit more or less",
+    "privacy.group_size": (
+        "epsilon bounds what so many units together change, such as the people of a household, or "
+        "examples of one person; the noise is calibrated for it (privacy.md)"
+    ),
     "privacy.epsilon": "target privacy budget; `inf` trains without noise",
     "privacy.delta": "chance that the bound fails; unset: largest power of ten <= 1 / (9 users)",
     "privacy.histogram_share": "share of the budget spent on the popularity histogram",
-    "privacy.clipping_norm": "L2 norm that one person's update is cut down to",
+    "privacy.clipping_norm": (
+        "L2 norm that one person's update is cut down to; where the clip adapts, its first value"
+    ),
+    "privacy.metrics_share": (
+        "share of the budget spent on private metrics from devices (statistics.md); 0: none"
+    ),
+    "privacy.adaptive_clipping": (
+        "share of people whose updates should be within the clip, which then follows that quantile "
+        "(statistics.md); 0: the clip is fixed"
+    ),
+    "privacy.clipping_rate": "step of the adaptive clip's logarithm",
+    "privacy.clipping_count_noise": (
+        "standard deviation of the noise on the adaptive clip's count, as a share of the expected "
+        "cohort; never more than a tenth of a round's budget goes there"
+    ),
     "engine.engine": (
         "`cohort` trains clients in batches, `sequential` one at a time, `ray` by Flower's "
         "simulation runtime (engines.md)"

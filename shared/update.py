@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ProtocolError
+from shared.secagg.ring import Ring
 
 # A clipped contribution is within its clip in float64; summing n of them in float32 may add up to
 # n rounding errors, far below this.
@@ -22,20 +26,26 @@ class Update:
     Parameters
     ----------
     vector : numpy.ndarray
-        float32, [dim].
+        float32, [dim]; or uint32 or uint64, the elements of a ring.
     weight : float
         Number of users summed in it; every user weighs 1.
     norm : float
         Largest L2 norm of one user's contribution, after clipping. Where users were summed before
-        any clip, which no private run does, that of their sum.
+        any clip, which no private run does, that of their sum. In a ring 0: it is not told.
     schema : str
         Hash of the adapter's tensor names and shapes.
+    ring : int
+        Bits of the ring in which the contributions were added; 0: they are real numbers.
+    bits : float
+        Sum of the users' bits of 1/2 or -1/2, under adaptive clipping; else 0.
     """
 
-    vector: NDArray[np.float32]
+    vector: NDArray[Any]
     weight: float
     norm: float
     schema: str
+    ring: int = 0
+    bits: float = 0.0
 
     @classmethod
     def zero(cls, dim: int, schema: str) -> Update:
@@ -48,21 +58,30 @@ class Update:
         Raises
         ------
         ProtocolError
-            If schema or shape differ.
+            If schema, shape or ring differ.
         """
-        if self.schema != other.schema or self.vector.shape != other.vector.shape:
+        one, two = ((u.schema, u.vector.shape, u.ring) for u in (self, other))
+        if one != two:
             raise ProtocolError(
-                f"cannot add an update of schema {other.schema} {other.vector.shape} "
-                f"to one of schema {self.schema} {self.vector.shape}"
+                "cannot add an update of schema {} {} in a ring of {} bits ".format(*two)
+                + "to one of schema {} {} in {} bits".format(*one)
             )
         return Update(
-            vector=self.vector + other.vector,
+            vector=(
+                Ring(self.ring).add(self.vector, other.vector)
+                if self.ring
+                else self.vector + other.vector
+            ),
             weight=self.weight + other.weight,
             norm=max(self.norm, other.norm),
             schema=self.schema,
+            ring=self.ring,
+            bits=self.bits + other.bits,
         )
 
-    def check(self, schema: str, dim: int, clip_norm: float | None = None) -> None:
+    def check(
+        self, schema: str, dim: int, clip_norm: float | None = None, ring: Ring | None = None
+    ) -> None:
         """Refuse an update that cannot be added to this round's sum.
 
         Parameters
@@ -73,26 +92,39 @@ class Update:
             Its number of trained parameters.
         clip_norm : float, optional
             The clipping norm C. The vector's L2 norm may be at most weight x C (1 + 1e-4).
+        ring : Ring, optional
+            That its numbers must be elements of; then they say nothing of a norm.
 
         Raises
         ------
         ProtocolError
-            If it is of another schema, shape or type, is not finite, has a weight or norm out of
-            range, or is longer than its weight allows.
+            If it is of another schema, shape, type or ring, is not finite, has a weight or norm out
+            of range, or is longer than its weight allows.
         """
         if self.schema != schema:
             raise ProtocolError(f"update of schema {self.schema}: expected {schema}")
-        if self.vector.shape != (dim,) or self.vector.dtype != np.float32:
+        if self.ring != (ring.bits if ring else 0):
+            raise ProtocolError(
+                f"update in a ring of {self.ring} bits: expected {ring.bits if ring else 'none'}"
+            )
+        wanted = ring.words if ring else np.dtype(np.float32)
+        if self.vector.shape != (dim,) or self.vector.dtype != wanted:
             raise ProtocolError(
                 f"update of type {self.vector.dtype} and shape {self.vector.shape}: "
-                f"expected float32 ({dim},)"
+                f"expected {wanted} ({dim},)"
             )
+        if ring and not ring.holds(self.vector):
+            raise ProtocolError(f"update holds numbers of more than {ring.bits} bits")
         if not (math.isfinite(self.weight) and self.weight > 0):
             raise ProtocolError(f"update weight = {self.weight}: expected a finite number > 0")
         if not np.isfinite(self.vector).all():
             raise ProtocolError("update holds numbers that are not finite")
         if not (math.isfinite(self.norm) and self.norm >= 0):
             raise ProtocolError(f"update norm = {self.norm}: expected a finite number >= 0")
+        if not abs(self.bits) <= self.weight / 2:  # also refuses NaN
+            raise ProtocolError(
+                f"update bits = {self.bits}: expected at most 1/2 for each of {self.weight:g} users"
+            )
         if clip_norm is not None:
             self._check_length(clip_norm)
 
@@ -105,3 +137,9 @@ class Update:
                 f"update of L2 norm {length}: expected at most weight x clipping norm "
                 f"= {self.weight * clip_norm}"
             )
+
+
+def summed(updates: Iterable[tuple[list[int], Update]]) -> tuple[list[int], Update]:
+    """The users of several updates, at least one, and the sum of these."""
+    members, parts = zip(*updates, strict=True)
+    return [user for each in members for user in each], reduce(Update.__add__, parts)

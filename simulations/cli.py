@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,9 @@ import typer
 
 from shared.config import ExperimentConfig, from_dict, load_toml
 from shared.errors import ConfigError
+from simulations.account_command import account
 from simulations.data_commands import data
+from simulations.lists import numbers, words
 from simulations.settings import override, preset_file
 from simulations.verify_command import verify
 
@@ -22,6 +23,10 @@ def command(name: str) -> click.Command:
     """The command of this room with that name."""
     if name == "data":
         return typer.main.get_command(data)
+    if name == "policy":
+        from simulations.policy_commands import policy  # accountants enter here
+
+        return typer.main.get_command(policy)
     app = typer.Typer(add_completion=False)
     app.command(name)(_function(name))
     return typer.main.get_command(app)
@@ -32,6 +37,8 @@ def _function(name: str) -> Callable[..., None]:
         return simulate
     if name == "verify":
         return verify
+    if name == "account":
+        return account
     from simulations import adapter_commands  # torch enters here
 
     commands: dict[str, Callable[..., None]] = {
@@ -49,9 +56,23 @@ def simulate(
     ] = None,
     engine: Annotated[str | None, typer.Option(help="cohort | sequential | ray")] = None,
     unit: Annotated[str | None, typer.Option(help="What is hidden: user | example | both")] = None,
-    trust: Annotated[str | None, typer.Option(help="Who adds noise: central | local")] = None,
+    trust: Annotated[
+        str | None, typer.Option(help="Who adds noise: central | distributed | local")
+    ] = None,
     epsilon: Annotated[str | None, typer.Option(help="Budgets, such as 1,2,4,8,inf.")] = None,
     delta: Annotated[float | None, typer.Option(help="Of the guarantee, in (0, 1).")] = None,
+    clipping_norm: Annotated[
+        float | None, typer.Option(help="Of a person's update; its first value where it adapts.")
+    ] = None,
+    adaptive_clipping: Annotated[
+        float | None, typer.Option(help="Quantile of norms that the clip follows; 0: fixed.")
+    ] = None,
+    metrics_share: Annotated[
+        float | None, typer.Option(help="Of the budget, for metrics from devices; 0: none.")
+    ] = None,
+    metrics_every: Annotated[
+        int | None, typer.Option(help="Rounds between them; 0: of the released adapter alone.")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of every point.")] = None,
     cohort: Annotated[
         float | None, typer.Option(help="Expected users a round; up to 1 is a share of all.")
@@ -105,14 +126,18 @@ def simulate(
         "privacy.unit": unit,
         "privacy.trust": trust,
         "privacy.delta": delta,
+        "privacy.clipping_norm": clipping_norm,
+        "privacy.adaptive_clipping": adaptive_clipping,
+        "privacy.metrics_share": metrics_share,
+        "federation.metrics_every": metrics_every,
         "federation.rounds": rounds,
         "federation.cohort": cohort,
         "federation.aggregation": aggregation,
         "model.backbone": backbone,
         "model.layers": layers,
-        "sweep.epsilons": None if epsilon is None else _numbers("--epsilon", epsilon, float),
-        "sweep.seeds": None if seeds is None else _numbers("--seeds", seeds, int),
-        "sweep.references": None if references is None else _words(references),
+        "sweep.epsilons": None if epsilon is None else numbers("--epsilon", epsilon, float),
+        "sweep.seeds": None if seeds is None else numbers("--seeds", seeds, int),
+        "sweep.references": None if references is None else words(references),
     }
     experiment = override(tree, {key: value for key, value in flags.items() if value is not None})
     _run(
@@ -145,25 +170,6 @@ def _settings(
     tree = load_toml(file)
     from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything
     return tree
-
-
-def _words(text: str) -> list[str]:
-    return [] if text == "none" else [part.strip() for part in text.split(",")]
-
-
-def _numbers(flag: str, text: str, kind: type[int] | type[float]) -> list[int | float]:
-    try:
-        numbers = [kind(part) for part in text.split(",")]
-    except ValueError:
-        example = "1,2,8,inf" if kind is float else "0,1,2"
-        raise ConfigError(
-            f"{flag} {text}: expected numbers with commas, such as {example}"
-        ) from None
-    if any(isinstance(number, float) and math.isnan(number) for number in numbers):
-        raise ConfigError(f"{flag} {text}: nan is not a number")
-    if len(set(numbers)) < len(numbers):
-        raise ConfigError(f"{flag} {text}: the same number twice")
-    return list(numbers)
 
 
 def _default_name(experiment: ExperimentConfig) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from client.device import update_clip, user_histogram
+from client.device import bounded, user_histogram
 from client.evaluate import Phase, held_out, target_ranks
 from client.gradients import PerExample, check_gradients, stacked_gradients
 from client.packed import PackedGradients, last_scores, why_not_packed
@@ -27,18 +27,19 @@ from shared.aggregation import rule_of
 from shared.aggregation.travel import whole
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
-from shared.data.windows import START, context_window
 from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema, Part, current
 from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
-from shared.privacy.units import by_example
-from shared.update import Update
+from shared.privacy.units import by_example, devices_share_noise
+from shared.update import Update, summed
 from simulations.batching import Batch, Person, ahead, batches, together
 from simulations.placement import capacity
+from simulations.scoring import LastScores, padded
 
 if TYPE_CHECKING:
+    from client.shares import NoisedShares
     from simulations.example_cohort import ExampleCohort
 
 Indices = npt.NDArray[np.int64]
@@ -76,6 +77,7 @@ class CohortEngine:
         *,
         merge: bool,
         state: Path | None = None,
+        adapted: float = 0.0,
     ) -> Iterator[tuple[list[int], Update]]:
         """Local training of a cohort.
 
@@ -89,6 +91,8 @@ class CohortEngine:
             One update per micro-batch (the sum of its users') instead of one per user.
         state : Path, optional
             Folder of the devices' own ledgers; needed where devices add noise.
+        adapted : float
+            The round's clipping norm where it adapts.
 
         Yields
         ------
@@ -100,15 +104,23 @@ class CohortEngine:
             yield from self._train_together(users, adapter, round_number, config)
             return
         digest = self.part(adapter, round_number, config).schema.digest
-        for members, deltas in self.deltas(users, adapter, round_number, config, state):
-            vectors = deltas.cpu().numpy()
+        for members, free in self._unbounded(users, adapter, round_number, config, state):
+            deltas, bits = bounded(free, config, adapted)
+            vectors, bits = deltas.cpu().numpy(), bits.cpu()
+            if devices_share_noise(config):
+                own = self._shares(config).updates(members, vectors, round_number, digest)
+                yield from [summed(own)] if merge else own
+                continue
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
             if merge:
-                total = deltas.sum(0).cpu().numpy()
-                yield members, Update(total, float(len(members)), float(norms.max()), digest)
+                total, count = deltas.sum(0).cpu().numpy(), float(len(members))
+                yield (
+                    members,
+                    Update(total, count, float(norms.max()), digest, bits=float(bits.sum())),
+                )
                 continue
-            for member, vector, norm in zip(members, vectors, norms, strict=True):
-                yield [member], Update(vector, 1.0, float(norm), digest)
+            for member, vector, norm, bit in zip(members, vectors, norms, bits, strict=True):
+                yield [member], Update(vector, 1.0, float(norm), digest, bits=float(bit))
 
     def _train_together(
         self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
@@ -169,7 +181,19 @@ class CohortEngine:
 
         That is what the rule of the settings trains in this round, unless a `part` is given.
         """
-        clip = update_clip(config)
+        for members, free in self._unbounded(users, adapter, round_number, config, state, part):
+            yield members, bounded(free, config)[0]
+
+    def _unbounded(
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        state: Path | None,
+        part: Part | None = None,
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """The same before the clip of a user's update, if there is one."""
         part = part or self.part(adapter, round_number, config)
         if by_example(config):
             people = ahead(self._people(users, part, config))
@@ -178,8 +202,7 @@ class CohortEngine:
             found = cohort.deltas(gradients, people, part.start, round_number, config, state)
         else:
             found = self._whole(users, part, round_number, config)
-        for members, deltas in found:
-            yield members, (clip(deltas) if clip else deltas)
+        yield from found
 
     def _whole(
         self, users: Sequence[int], part: Part, round_number: int, config: ExperimentConfig
@@ -217,6 +240,11 @@ class CohortEngine:
         gradients = self._per_example(everything)
         check_gradients(gradients, self.recommender, self.schema, length=6)
         return ExampleCohort(self.population)
+
+    def _shares(self, config: ExperimentConfig) -> NoisedShares:
+        from client.shares import NoisedShares  # plans and accountants enter here
+
+        return NoisedShares(config, len(self.population), simulated=True)
 
     def _per_example(self, part: Part) -> PerExample:
         packed = self._packed(part)
@@ -282,7 +310,7 @@ class CohortEngine:
             if self.batching == "packed":
                 return last_scores(self.recommender, tensors, windows, last)
             scores: Tensor = torch.func.functional_call(
-                _LastScores(self.recommender),
+                LastScores(self.recommender),
                 {f"recommender.{name}": tensor for name, tensor in tensors.items()},
                 (windows, last),
             )
@@ -302,7 +330,7 @@ class CohortEngine:
             All with at least three interactions.
         adapters : Tensor float32 [n, dim]
         """
-        scorer = _LastScores(self.recommender)
+        scorer = LastScores(self.recommender)
 
         def one(adapter: Tensor, window: Tensor, last: Tensor) -> Tensor:
             tensors = self.schema.unflatten(adapter)
@@ -330,7 +358,8 @@ class CohortEngine:
             cases = self._cases(users[start : start + batch], phase)
             if not cases:
                 continue
-            windows, last = self._contexts([case.context for _, _, case in cases], config)
+            contexts = [case.context for _, _, case in cases]
+            windows, last = padded(contexts, config.model.max_length, self.device)
             scores = score(windows, last).float().cpu().numpy()
             for row, (user, history, case) in zip(scores, cases, strict=True):
                 ranks = target_ranks(row, history, case, config.data.negatives, user)
@@ -343,20 +372,16 @@ class CohortEngine:
         cases = [(user, history, held_out(history, phase)) for user, history in histories]
         return [(user, history, case) for user, history, case in cases if case is not None]
 
-    def _contexts(self, contexts: list[Indices], config: ExperimentConfig) -> tuple[Tensor, Tensor]:
-        windows = [context_window(context, config.model.max_length) for context in contexts]
-        longest = max(len(window) for window in windows)
-        table = np.full((len(windows), longest), START, dtype=np.int64)
-        for row, window in zip(table, windows, strict=True):
-            row[: len(window)] = window
-        last = np.array([len(window) - 1 for window in windows])
-        return torch.from_numpy(table).to(self.device), torch.from_numpy(last).to(self.device)
-
     def histogram(
         self, users: Sequence[int], config: ExperimentConfig, state: Path | None = None
     ) -> tuple[list[int], Update]:
         """Sum of the popularity histograms of those users whose own budgets cover it."""
         items = len(self.population.catalogue)
+        if devices_share_noise(config):
+            own = self._shares(config).histograms(
+                (user, user_histogram(self.population.history(user), items)) for user in users
+            )
+            return summed(own)
         if by_example(config):
             shares = self._examples.histograms(users, config, state)
         else:
@@ -370,16 +395,3 @@ class CohortEngine:
             largest = max(largest, float(np.linalg.norm(mine.astype(np.float64))))
             total += mine
         return members, Update(total, float(len(members)), largest, histogram_schema(items))
-
-
-class _LastScores(torch.nn.Module):
-    """Scores after the last position only: the catalogue's product for one position a user."""
-
-    def __init__(self, recommender: Recommender) -> None:
-        super().__init__()
-        self.recommender = recommender
-
-    def forward(self, windows: Tensor, last: Tensor) -> Tensor:
-        hidden = self.recommender.hidden(windows)  # [n, length, hidden]
-        place = last[:, None, None].expand(-1, 1, hidden.shape[-1])
-        return self.recommender.score(hidden.gather(1, place)[:, 0])

@@ -15,10 +15,11 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import create_app
-from client.device import Device
+from client.device import Device, metrics_update
 from client.messages import Request, parse, ranks_reply, update_reply
 from shared.config import ModelConfig
-from shared.errors import Declined, ProtocolError
+from shared.errors import ProtocolError
+from simulations.agreed import check_agreed
 from simulations.engine import CohortEngine
 from simulations.example_cohort import device_ledger, devices_folder
 from simulations.workbench import Workbench
@@ -121,9 +122,11 @@ class CohortGrid(VirtualGrid):
             MessageType.TRAIN: self._train,
             MessageType.EVALUATE: self._evaluate,
             "query.histogram": self._histogram,
+            "query.metrics": self._metrics,
         }.get(messages[0].metadata.message_type)
         if answer is None:
             raise ProtocolError(f"message type {messages[0].metadata.message_type!r} is unknown")
+        check_agreed(request, self.engine.schema.digest)
         yield from answer(request, by_user)
 
     def _train(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
@@ -136,6 +139,7 @@ class CohortGrid(VirtualGrid):
             request.config,
             merge=request.merge,
             state=self.state,
+            adapted=request.clip,
         )
         for members, update in rounds:
             if update.schema != request.schema:
@@ -155,6 +159,13 @@ class CohortGrid(VirtualGrid):
             if members:
                 yield update_reply(by_user[members[0]], update, _nodes(members))
 
+    def _metrics(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
+        adapter = self.engine.received(request.arrays, request.config)
+        for users in self._together(request, by_user):
+            sampled, _ = self.engine.evaluate(users, adapter, "validation", request.config)
+            update = metrics_update(sampled, len(users), request.config)
+            yield update_reply(by_user[users[0]], update, _nodes(users))
+
     def _together(self, request: Request, by_user: dict[int, Message]) -> list[list[int]]:
         """Users who share a reply: all of them, or each alone where the server wants that."""
         return [list(by_user)] if request.merge else [[user] for user in by_user]
@@ -173,6 +184,7 @@ class SequentialGrid(VirtualGrid):
         self._app = create_app(self._device, evaluator=True)
 
     def _device(self, context: Context, request: Request) -> Device:
+        check_agreed(request, self.engine.schema.digest)
         user = user_of(context.node_id)
         return Device(
             self.engine.population.history(user),
@@ -186,8 +198,7 @@ class SequentialGrid(VirtualGrid):
         for message in messages:
             node = message.metadata.dst_node_id
             context = Context(_RUN_ID, node, {}, RecordDict(), {})
-            with contextlib.suppress(Declined):  # no reply, as from a node that went away
-                yield self._app(message, context)
+            yield self._app(message, context)
 
 
 @contextlib.contextmanager

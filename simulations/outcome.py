@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simulations.guarantees import example_epsilons, level, private_guarantees
+from simulations.report.released import released_lines
 from simulations.summary import epsilon_of, summarise
 
 _METRICS = ("hr@10", "ndcg@10", "full_hr@10", "full_ndcg@10")
@@ -21,6 +23,8 @@ def print_outcome(results: dict[str, Any], directory: Path, console: Console | N
     for line in promises(results):
         console.print(line, highlight=False, soft_wrap=True)
     console.print("Metrics are the evaluator's, not released.", highlight=False, soft_wrap=True)
+    for line in released_lines(results):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     for file in ("report.html", "curve.png", "results.json"):
         console.print(f"  {directory / file}", highlight=False, soft_wrap=True)
     console.print(f"Check it: starling verify {directory}", highlight=False, soft_wrap=True)
@@ -29,11 +33,16 @@ def print_outcome(results: dict[str, Any], directory: Path, console: Console | N
 def promises(results: dict[str, Any]) -> list[str]:
     """One line for each guarantee that the private points give: its unit first."""
     lines = [
-        f"{level(str(claim['unit'])).capitalize()} epsilon ({claim['relation']}, "
+        f"{level(str(claim['unit'])).capitalize()} epsilon{_together(claim)} ({claim['relation']}, "
         f"delta {claim['delta']:g}, {claim['trust']} trust)."
         for claim in private_guarantees(results)
     ]
     return list(dict.fromkeys(lines)) or ["Nothing is protected: no point is private."]
+
+
+def _together(claim: Mapping[str, Any]) -> str:
+    size = claim.get("group_size", 1)
+    return f" of groups of {size}" if size != 1 else ""
 
 
 def _table(results: dict[str, Any]) -> Table:

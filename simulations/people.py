@@ -14,13 +14,15 @@ import ray
 from flwr.app import Context
 
 from client.device import Device
+from client.messages import Request
 from shared.config import DataConfig, EngineConfig, ExperimentConfig, ModelConfig, WorldConfig
+from simulations.agreed import check_agreed
 from simulations.example_cohort import device_ledger, devices_folder
 from simulations.names import directory_of, point_name
 from simulations.workbench import Workbench
 
 
-def virtual_device(context: Context, config: ExperimentConfig) -> Device:
+def virtual_device(context: Context, request: Request) -> Device:
     """The device of the person whose index is the node's partition.
 
     Parameters
@@ -29,8 +31,8 @@ def virtual_device(context: Context, config: ExperimentConfig) -> Device:
         Of the node. `device` of the run configuration says what to compute on; without it that
         is the share of a GPU that Ray gave to this process, if any. It uses as many threads as
         Ray gave it cores.
-    config : ExperimentConfig
-        The point's settings as the server sent them.
+    request : Request
+        With the point's settings and policy as the server sent them.
 
     Raises
     ------
@@ -38,7 +40,10 @@ def virtual_device(context: Context, config: ExperimentConfig) -> Device:
         If data, items or weights here are not those that the server's digests name.
     DataError
         If there are more nodes than people.
+    ProtocolError
+        If the policy does not cover the request.
     """
+    config = request.config
     share: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]  # Ray: untyped
     device = context.run_config.get("device") or ("cuda" if share.get("GPU") else "cpu")
     threads = max(1, int(share.get("CPU", 1)))
@@ -52,10 +57,12 @@ def virtual_device(context: Context, config: ExperimentConfig) -> Device:
         config.data, config.world, config.model.backbone, config.model.backbone_sha256, how
     )
     user = int(context.node_config["partition-id"])
+    engine = bench.engine(config.model)
+    check_agreed(request, engine.schema.digest)
     return Device(
         bench.population.history(user),
         user,
-        bench.engine(config.model).recommender,
+        engine.recommender,
         device_ledger(_state(context, config), user),
         simulated=True,
     )

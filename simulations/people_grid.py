@@ -107,14 +107,7 @@ class PeopleGrid(Grid):
                 self._check()
                 time.sleep(_POLL)
             while sent and sent[0] in replies:
-                reply = replies.pop(sent.popleft())
-                if not _declined(reply):  # no reply, as from a node that went away
-                    yield _good(reply)
-
-
-def _declined(reply: Message) -> bool:
-    # Of the exception of a device whose budget does not cover the round, its text alone arrives.
-    return reply.has_error() and "declined round" in last_line(reply.error.reason or "")
+                yield _good(replies.pop(sent.popleft()))
 
 
 def _good(reply: Message) -> Message:

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from flwr.serverapp import ServerApp
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 
 from server.app import app as server_app
 from server.app import run_files
+from server.federation import RunFiles
 from server.progress import Listener, listener
 from shared.config import ExperimentConfig, dump_toml
 from shared.errors import ConfigError
 from shared.files import read_record, write_atomically
 from shared.model.adapter import current
-from shared.privacy.accountant import epsilon_prv, epsilon_rdp
+from shared.privacy.accountant import epsilon_prv, epsilon_rdp, largest
 from shared.privacy.device_ledgers import DeviceLedgers
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger import Ledger, seal
@@ -25,6 +26,7 @@ from simulations.example_cohort import devices_folder
 from simulations.grid import open_grid, run_app
 from simulations.names import point_name
 from simulations.participation import check_participation
+from simulations.references import popularity_private
 from simulations.workbench import Workbench
 
 _CLAIMED = ("epsilon_target", "unit", "delta", "relation", "trust", "seed", "metrics")
@@ -59,6 +61,8 @@ def run_point(
         files = run_files(directory, name)
         _federate(bench, config, directory, on_round, app)
         outcome = read_record(files.outcome, _CLAIMED)
+        if files.popularity.exists():
+            outcome["references"] = {"popularity_private": _popularity(bench, config, files)}
         with bench.sealing:
             outcome |= _spent_by_all(config, len(bench.population), directory, outcome)
         outcome["adapter"] = f"adapters/{name}.safetensors"
@@ -131,6 +135,15 @@ def prepare(bench: Workbench, config: ExperimentConfig, directory: Path) -> dict
     }
 
 
+def _popularity(bench: Workbench, config: ExperimentConfig, files: RunFiles) -> dict[str, Any]:
+    """How well the released histogram ranks alone."""
+    found = popularity_private(bench, config, load_file(files.popularity)["counts"])
+    return found | {
+        "computed_from": "the histogram as it was released, nothing else",
+        "metrics_status": "evaluator only, not released",
+    }
+
+
 def _spent_by_all(
     config: ExperimentConfig, users: int, directory: Path, outcome: dict[str, Any]
 ) -> dict[str, Any]:
@@ -155,11 +168,11 @@ def _spent_by_all(
 
 def _spent(record: Ledger | DeviceLedgers) -> dict[str, Any]:
     """Epsilon as the record shows it, three ways, and the record's seal."""
-    delta, relation = record.header.delta, record.header.relation
-    histories = record.histories()
+    header, histories = record.header, record.histories()
+    counted = (histories, header.delta, header.relation, header.group)
     return {
         "epsilon": record.epsilon(),
-        "epsilon_rdp": max(epsilon_rdp(history, delta, relation) for history in histories),
-        "epsilon_prv": max(epsilon_prv(history, delta, relation) for history in histories),
+        "epsilon_rdp": largest(epsilon_rdp, *counted),
+        "epsilon_prv": largest(epsilon_prv, *counted),
         "ledger": seal(record, load_or_create_signing_key()),
     }

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -39,6 +40,28 @@ def popularity(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
 
     def score(windows: Tensor, last: Tensor) -> Tensor:
         return counts.expand(len(windows), -1)
+
+    return _both(engine, bench, score, config)
+
+
+def popularity_private(
+    bench: Workbench, config: ExperimentConfig, counts: npt.NDArray[np.float64]
+) -> dict[str, Any]:
+    """Rank by a released histogram alone: anybody may, it is the release itself.
+
+    Parameters
+    ----------
+    bench : Workbench
+    config : ExperimentConfig
+        Of the point that released it.
+    counts : float64 [items]
+        With their noise.
+    """
+    engine = bench.engine(config.model)
+    scores = torch.from_numpy(counts)
+
+    def score(windows: Tensor, last: Tensor) -> Tensor:
+        return scores.expand(len(windows), -1)
 
     return _both(engine, bench, score, config)
 

@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.errors import PrivacyError
+from simulations import lists
 from simulations.verify import VerifyReport, verify_run
+from simulations.verify_deltas import print_deltas
 
 
 def verify(
@@ -20,10 +22,17 @@ def verify(
         str | None,
         typer.Option(help="The operator's key, 64 hex digits; default: the local key store's."),
     ] = None,
+    deltas: Annotated[
+        str | None, typer.Option(help="Epsilon at these too, such as 1e-4,1e-6.")
+    ] = None,
 ) -> None:
     """Recompute every epsilon in a run from its ledgers; exit code 3 on a mismatch."""
+    chosen = [] if deltas is None else lists.deltas(deltas)
     report = verify_run(directory, public_key)
-    print_report(report, Console())
+    console = Console()
+    print_report(report, console)
+    if chosen:
+        print_deltas(report, chosen, console)
     if not report.ok:
         raise typer.Exit(PrivacyError.exit_code)
 

@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dp_accounting import DpEvent, SelfComposedDpEvent
 
 from shared.errors import ConfigError, LedgerError
-from shared.privacy.accountant import epsilon_prv, epsilon_rdp
+from shared.privacy.accountant import epsilon_prv, epsilon_rdp, largest
 from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
-from shared.privacy.events import event_to_json
+from shared.privacy.events import event_from_json, event_to_json
 from shared.privacy.history import Step, steps_of
+from shared.privacy.joint import is_joint
 from shared.privacy.ledger import Ledger, is_sealed_by
 from shared.privacy.plan import Terms
 from simulations.verify_claims import guarantees_of, number, plain_file, point_words, sealed
+from simulations.verify_statistics import statistics_reasons
 from simulations.verify_terms import Expected, expected_terms, settings_give_none, settings_reasons
 
 # The accountant is deterministic; another build of its numerics may differ in the last digits.
 _TOLERANCE = 1e-4
 _MOST_STEPS = 10**6
-# Beyond this the number has no meaning as a guarantee, and Opacus's accountant needs gigabytes.
+# Beyond this the number has no meaning as a guarantee.
 _LARGEST_CROSS_CHECK = 200.0
 
 
@@ -47,6 +49,8 @@ class VerifyRow:
         Recomputed from the ledger by PLD, RDP and Opacus's PRV; None where that is not possible.
     reasons : tuple of str
         Everything that disagrees; empty if nothing does.
+    record : Ledger or DeviceLedgers or None
+        What the figures were recomputed from; None if it cannot be read.
     """
 
     point: str
@@ -56,6 +60,7 @@ class VerifyRow:
     epsilon_rdp: float | None
     epsilon_prv: float | None
     reasons: tuple[str, ...]
+    record: Record | None = field(default=None, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -113,7 +118,7 @@ def _verify_guarantee(
     try:
         record = _open_record(directory, claim)
         loss = record.epsilon()
-        rdp, prv = _cross_checks(record, loss)
+        rdp, prv = _cross_checks(record)
     except (LedgerError, ConfigError) as error:
         wrong = settings_give_none(expected, terms) or (str(error),)
         return VerifyRow(name, "-", claimed, None, None, None, wrong)
@@ -122,17 +127,21 @@ def _verify_guarantee(
         *_guarantee_reasons(record, claim),
         *settings_reasons(record.header, claim, expected, terms),
         *_release_reasons(record, claim),
+        *statistics_reasons(record, claim, expected.config),
         *_epsilon_reasons(record, claim, loss, rdp, prv),
     ]
     if isinstance(record, DeviceLedgers) and record.devices > expected.users > 0:
         reasons.append(f"{record.devices} devices' ledgers, but there are {expected.users} users")
-    return VerifyRow(name, _promise(record, loss), claimed, loss, rdp, prv, tuple(reasons))
+    promise = _promise(record, loss)
+    return VerifyRow(name, promise, claimed, loss, rdp, prv, tuple(reasons), record)
 
 
 def _promise(record: Record, loss: float) -> str:
     if math.isinf(loss):
         return "not private"
-    return f"{record.header.unit}, {record.header.trust}"
+    header = record.header
+    together = f" (groups of {header.group})" if header.group > 1 else ""
+    return f"{header.unit}{together}, {header.trust}"
 
 
 def _open_record(directory: Path, claim: dict[str, Any]) -> Record:
@@ -170,6 +179,7 @@ def _guarantee_reasons(record: Record, point: dict[str, Any]) -> list[str]:
     claims: list[tuple[str, Any, Any]] = [
         (name, point.get(name), getattr(header, name)) for name in words
     ]
+    claims.append(("group_size", point.get("group_size", 1), header.group))
     claims.append(("delta", number(point, "delta"), header.delta))
     claims.append(("epsilon_target", number(point, "epsilon_target"), header.budget))
     return _differences(claims)
@@ -191,9 +201,14 @@ def _release_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
 
 
 def _times_reasons(record: Record, kind: str, times: object) -> list[str]:
-    counts = [sum(entry.release == kind for entry in entries) for entries in record.records()]
-    if type(times) is not int or max(counts, default=0) > times:
-        return [f"{kind}: claimed {times!r} times at most, the ledger shows {max(counts)}"]
+    # A round recorded twice over a crash is one round that cost twice.
+    counts = [
+        len({entry.round for entry in entries if entry.release == kind})
+        for entries in record.records()
+    ]
+    most = max(counts, default=0)
+    if type(times) is not int or most > times:
+        return [f"{kind}: claimed {times!r} times at most, the ledger shows {most}"]
     return []
 
 
@@ -202,8 +217,10 @@ def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
     steps, q = claim.get("steps"), number(claim, "sampling_probability")
     if type(steps) is not int or not 1 <= steps < _MOST_STEPS:
         return [f"steps = {steps!r}: expected a whole number from 1 to {_MOST_STEPS}"]
+    if claim.get("trust") == "distributed":
+        return []  # not Gaussian: compared with the settings' grid, see `verify_shares`
     update = _update_event(number(claim, "noise_multiplier"), q, steps)
-    stated = {"update": update}
+    stated = {} if _is_joint(claimed, update) else {"update": update}
     if claim.get("histogram_noise_multiplier") is not None:
         noise = number(claim, "histogram_noise_multiplier")
         stated["histogram"] = Step(noise, number(claim, "histogram_sampling"), 1).event()
@@ -214,6 +231,20 @@ def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
         for kind, event in stated.items()
         if claimed.get(kind, {}).get("event") != event_to_json(event)
     ]
+
+
+def _is_joint(claimed: dict[str, Any], update: DpEvent) -> bool:
+    """Whether update and bits together, as claimed, cost what the one number says."""
+    try:
+        event = event_from_json(claimed.get("update", {}).get("event"))
+        own, other = steps_of([(event, 1)]), steps_of([(update, 1)])
+    except ConfigError:
+        return False
+    return is_joint(event) and all(
+        math.isclose(a, b, rel_tol=1e-9)
+        for one, two in zip(own, other, strict=True)
+        for a, b in zip(one, two, strict=True)
+    )
 
 
 def _round_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
@@ -283,18 +314,14 @@ def _epsilon_reasons(
     return reasons
 
 
-def _cross_checks(record: Record, loss: float) -> tuple[float | None, float | None]:
+def _cross_checks(record: Record) -> tuple[float | None, float | None]:
     histories = record.histories()
-    delta, relation = record.header.delta, record.header.relation
-    if not any(steps_of(history, relation) for history in histories):
+    header = record.header
+    counted = (histories, header.delta, header.relation, header.group)
+    if not any(steps_of(history, header.relation) for history in histories):
         return 0.0, 0.0
-    rdp = max(epsilon_rdp(history, delta, relation) for history in histories)
-    if _LARGEST_CROSS_CHECK < loss < math.inf:
-        return rdp, None
-    try:
-        return rdp, max(epsilon_prv(history, delta, relation) for history in histories)
-    except (RuntimeError, ValueError):  # its grid cannot resolve this history
-        return rdp, None
+    rdp = largest(epsilon_rdp, *counted)
+    return rdp, largest(epsilon_prv, *counted)
 
 
 def _differences(claims: list[tuple[str, Any, Any]]) -> list[str]:

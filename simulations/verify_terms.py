@@ -12,6 +12,7 @@ from shared.privacy.chain import LedgerHeader
 from shared.privacy.plan import Terms, device_terms, server_terms
 from shared.privacy.policy import policy_hash
 from simulations.verify_claims import number, users_of
+from simulations.verify_shares import share_reasons
 
 _SAME = 1e-9  # figures that follow from each other by one division
 
@@ -91,9 +92,14 @@ def settings_reasons(
         if not math.isclose(claimed, given, rel_tol=_SAME):  # false for NaN
             reasons.append(f"{name} = {claimed:g} claimed, the settings give {given:g}")
     reasons += _times_reasons(claim, terms)
+    if terms.trust == "distributed":
+        reasons += share_reasons(claim, config, expected.users, terms)
     if not number(claim, "rounds") <= config.federation.rounds:
         most = config.federation.rounds
         reasons.append(f"rounds = {claim.get('rounds')!r} claimed, the settings give {most}")
+    together = claim.get("group_size", 1)
+    if together != terms.group:
+        reasons.append(f"group_size = {together!r} claimed, the settings give {terms.group}")
     for name in ("unit", "relation", "trust", "adversary"):
         if claim.get(name) != getattr(terms, name):
             reasons.append(

@@ -66,9 +66,12 @@ class ShardedEngine:
         *,
         merge: bool,
         state: Path | None = None,
+        adapted: float = 0.0,
     ) -> Iterator[tuple[list[int], Update]]:
         """See `CohortEngine.train`."""
-        common = _common(adapter.cpu().numpy(), config, round_number, merge=merge, state=state)
+        common = _common(
+            adapter.cpu().numpy(), config, round_number, merge=merge, state=state, adapted=adapted
+        )
         for updates in self._answers("train", common, shards(users, self._clients)):
             yield from updates
 
@@ -133,5 +136,7 @@ def _common(
     phase: Phase = "validation",
     merge: bool = True,
     state: Path | None = None,
+    adapted: float = 0.0,
 ) -> Common:
-    return Common(adapter, round_number, phase, config, merge, state and state.resolve())
+    folder = state and state.resolve()
+    return Common(adapter, round_number, phase, config, merge, folder, adapted)

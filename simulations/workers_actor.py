@@ -55,6 +55,8 @@ class Common:
         Whether updates may sum several users.
     state : Path or None
         Folder of the devices' own ledgers.
+    adapted : float
+        The round's clipping norm where it adapts.
     """
 
     adapter: npt.NDArray[np.float32]
@@ -63,6 +65,7 @@ class Common:
     config: ExperimentConfig
     merge: bool
     state: Path | None
+    adapted: float = 0.0
 
 
 class Worker:
@@ -127,6 +130,7 @@ class Worker:
                 common.config,
                 merge=common.merge,
                 state=common.state,
+                adapted=common.adapted,
             )
         )
 

@@ -83,7 +83,7 @@ def evaluated_users(users: int, most: int) -> list[int]:
 
 
 # The name begins with "test_": keep pytest from collecting it where a test imports it.
-test_case.__test__ = False  # type: ignore[attr-defined]
+test_case.__test__ = False  # type: ignore[attr-defined]  # pytest's own
 
 
 def sample_negatives(

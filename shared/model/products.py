@@ -1,9 +1,9 @@
 """Products with weights that are not trained, by the fastest library at hand.
 
-On a CPU PyTorch multiplies float32 matrices with MKL, which on some processors is 10 to 60 percent
-slower at these shapes than oneDNN, the library that PyTorch itself takes for bfloat16 and in
-compiled models (`python benchmarks/roofline.py` measures both). The operation is PyTorch's own; it
-has no derivative, so one stands here.
+On a CPU PyTorch multiplies float32 matrices with MKL, which on some processors is slower at these
+shapes than oneDNN, the library that PyTorch itself takes for bfloat16 and in compiled models
+(`python benchmarks/roofline.py` tries both and reports the faster as the peak).
+The operation is PyTorch's own; it has no derivative, so one stands here.
 """
 
 from __future__ import annotations

@@ -22,7 +22,10 @@ from shared.privacy.events import event_from_json, event_to_json
 from shared.privacy.policy import canonical_json
 from shared.privacy.relation import Relation, check_relation
 
-Release = Literal["histogram", "update"]
+Release = Literal["histogram", "update", "training", "metrics"]
+"""`training` is a whole run under correlated noise, counted once; its rounds are `update`s that
+cost nothing more. `metrics` are noised figures of how well the model does.
+"""
 
 _FORMAT = "starling ledger 1"
 _GENESIS = "0" * 64  # stands for the line before the first
@@ -49,6 +52,8 @@ class LedgerHeader:
         In (0, 1).
     policy : str
         Hash of the settings, see `shared.privacy.policy.policy_hash`.
+    group : int
+        >= 1: how many units epsilon covers together.
     budget : float
         Epsilon that the entries may cost together, > 0; infinity for a non-private run.
     created : str
@@ -64,6 +69,7 @@ class LedgerHeader:
     delta: float
     policy: str
     budget: float = math.inf
+    group: int = 1
     created: str = field(default_factory=_now)
     identity: str = field(default_factory=lambda: secrets.token_hex(16))
 
@@ -71,12 +77,14 @@ class LedgerHeader:
     def promise(self) -> tuple[str | float, ...]:
         """All that is promised: what two ledgers of one guarantee agree in."""
         told = (self.unit, self.relation, self.trust, self.adversary, self.policy)
-        return (*told, self.delta, self.budget)
+        return (*told, self.delta, self.budget, self.group)
 
     def __post_init__(self) -> None:
         check_relation(self.relation)
         if not 0 < self.delta < 1:
             raise ConfigError(f"delta = {self.delta}: expected a number in (0, 1)")
+        if self.group < 1:
+            raise ConfigError(f"group = {self.group}: expected at least 1 unit")
         if not self.budget > 0:
             raise ConfigError(f"budget = {self.budget}: expected an epsilon > 0, or inf")
 
@@ -91,7 +99,7 @@ class LedgerEntry:
         1 for the first entry.
     round : int
         Of the federation, >= 0.
-    release : {"histogram", "update"}
+    release : {"histogram", "update", "training", "metrics"}
     event : dp_accounting.DpEvent
         What was done to the data.
     """
@@ -139,7 +147,10 @@ class Chain:
     def header_line(self, header: LedgerHeader) -> bytes:
         """What would be written for a header."""
         numbers = {"delta": float(header.delta), "budget": float(header.budget)}
-        return self._line({"format": _FORMAT, **asdict(header), **numbers})
+        content = {"format": _FORMAT, **asdict(header), **numbers}
+        if header.group == 1:
+            del content["group"]  # as ledgers were written before there were groups
+        return self._line(content)
 
     def entry_line(self, round: int, release: str, event: DpEvent) -> bytes:
         """What would be written for the next entry.
@@ -211,10 +222,12 @@ def _header_from(content: Any) -> LedgerHeader:
     values = dict(content)
     if values.pop("format") != _FORMAT:
         raise ConfigError(f"format: expected {_FORMAT!r}")
+    if type(values.setdefault("group", 1)) is not int:
+        raise ConfigError(f"group = {values['group']!r}: of another type than expected")
     if set(values) != {known.name for known in fields(LedgerHeader)}:
         raise ConfigError("the header has other fields than expected")
     for name, value in values.items():
-        if type(value) is not (float if name in ("delta", "budget") else str):
+        if name != "group" and type(value) is not (float if name in ("delta", "budget") else str):
             if name == "budget" and value == "inf":
                 values[name] = math.inf
                 continue

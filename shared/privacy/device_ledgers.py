@@ -14,7 +14,7 @@ from dp_accounting import DpEvent
 from shared.errors import LedgerError
 from shared.privacy.accountant import epsilon
 from shared.privacy.chain import LedgerEntry, LedgerHeader
-from shared.privacy.history import Step, steps_of
+from shared.privacy.history import SkellamStep, Step, Steps, steps_of
 from shared.privacy.ledger import Ledger
 
 DEVICES = "devices"  # in a run's folder; below it one folder a point
@@ -111,23 +111,42 @@ class DeviceLedgers:
         return [[(step.event(), step.times) for step in steps] for steps in self._most]
 
     @cached_property
-    def _most(self) -> list[tuple[Step, ...]]:
+    def _most(self) -> list[Steps]:
+        return [steps for steps, own in self._spent if not any(own < at for _, at in self._spent)]
+
+    @cached_property
+    def _least(self) -> list[Steps]:
+        return [steps for steps, own in self._spent if not any(own > at for _, at in self._spent)]
+
+    @cached_property
+    def _spent(self) -> list[tuple[Steps, Counter[Step | SkellamStep]]]:
+        """Each history once, with how often it holds each release."""
         relation = self.header.relation
-        spent: dict[tuple[Step, ...], Counter[tuple[float, float]]] = {}
-        for entries in self._records:
-            steps = steps_of([(entry.event, 1) for entry in entries], relation)
-            spent[steps] = Counter({(z, q): times for z, q, times in steps})
+        histories = {
+            steps_of([(entry.event, 1) for entry in entries], relation) for entries in self._records
+        }
         return [
-            steps
-            for steps, counts in spent.items()
-            if not any(counts < other for other in spent.values())
+            (steps, Counter({step._replace(times=1): step.times for step in steps}))
+            for steps in sorted(histories)
         ]
 
     def epsilon(self, delta: float | None = None) -> float:
         """That of the device that spent the most, by PLD."""
         chosen = self.header.delta if delta is None else delta
-        relation = self.header.relation
-        return max(epsilon(history, chosen, relation) for history in self.histories())
+        relation, group = self.header.relation, self.header.group
+        return max(epsilon(history, chosen, relation, group) for history in self.histories())
+
+    def least(self, delta: float | None = None) -> float:
+        """That of the device that spent the least, by PLD: they differ in how often they took part.
+
+        What anyone else is told is `epsilon`. Whose ledger is the cheapest is a fact about people.
+        """
+        chosen = self.header.delta if delta is None else delta
+        relation, group = self.header.relation, self.header.group
+        return min(
+            epsilon([(step.event(), step.times) for step in steps], chosen, relation, group)
+            for steps in self._least
+        )
 
 
 def device_files(folder: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from dp_accounting import (
@@ -15,6 +17,25 @@ from dp_accounting import (
 )
 
 from shared.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class SkellamDpEvent(DpEvent):  # type: ignore[misc]  # dp_accounting: untyped
+    """A sum of whole numbers was released with Skellam noise; `dp_accounting` has no such event.
+
+    Parameters
+    ----------
+    variance : float
+        > 0, of the noise in each coordinate of the sum: of all shares together, and only of those
+        that the adversary neither knows nor could have left out. In squared steps of the grid.
+    l2_sensitivity, l1_sensitivity : float
+        How far one unit, added or removed, can move the sum, in steps of the grid and after
+        rounding: l1 >= l2 > 0.
+    """
+
+    variance: float
+    l2_sensitivity: float
+    l1_sensitivity: float
 
 
 def event_to_json(event: DpEvent) -> dict[str, Any]:
@@ -32,6 +53,9 @@ def event_to_json(event: DpEvent) -> dict[str, Any]:
         return {"kind": "no_op"}
     if type(event) is GaussianDpEvent:
         return {"kind": "gaussian", "noise_multiplier": float(event.noise_multiplier)}
+    if type(event) is SkellamDpEvent:
+        numbers = {name: float(value) for name, value in asdict(event).items()}
+        return {"kind": "skellam", **numbers}
     if type(event) is PoissonSampledDpEvent:
         return {
             "kind": "poisson_sampled",
@@ -71,10 +95,15 @@ def _number(fields: dict[str, Any], name: str, kind: type) -> Any:
     return value
 
 
-_READERS = {
+_READERS: dict[str, Callable[[dict[str, Any]], DpEvent]] = {
     "non_private": lambda fields: NonPrivateDpEvent(),
     "no_op": lambda fields: NoOpDpEvent(),
     "gaussian": lambda fields: GaussianDpEvent(_number(fields, "noise_multiplier", float)),
+    "skellam": lambda fields: SkellamDpEvent(
+        _number(fields, "variance", float),
+        _number(fields, "l2_sensitivity", float),
+        _number(fields, "l1_sensitivity", float),
+    ),
     "poisson_sampled": lambda fields: PoissonSampledDpEvent(
         _number(fields, "sampling_probability", float), event_from_json(fields.pop("event"))
     ),

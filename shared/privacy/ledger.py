@@ -207,7 +207,7 @@ class Ledger:
         ----------
         round : int
             >= 0.
-        release : {"histogram", "update"}
+        release : {"histogram", "update", "training", "metrics"}
         event : dp_accounting.DpEvent
 
         Raises
@@ -234,7 +234,7 @@ class Ledger:
     def _cost(self, events: list[DpEvent], delta: float | None = None) -> float:
         counted = [(event, 1) for event in events]
         chosen = self.header.delta if delta is None else delta
-        return epsilon(counted, chosen, self.header.relation)
+        return epsilon(counted, chosen, self.header.relation, self.header.group)
 
     def _check_budget(self, events: list[DpEvent], what: str) -> None:
         budget = self.header.budget

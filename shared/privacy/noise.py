@@ -1,4 +1,4 @@
-"""Standard normal numbers from a ChaCha20 keystream."""
+"""Random words from a ChaCha20 keystream, and standard normal numbers made of them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LARGEST_DRAW = 2**38 // _WORD
 
 
 class NoiseSource:
-    """Gaussian noise that cannot be predicted without the key.
+    """Noise that cannot be predicted without the key.
 
-    Every call to `normal` encrypts zeros under the same key and a nonce of its own, so no part of
-    the keystream serves twice. Of each 64-bit word one bit is the sign and 53 bits are a uniform
-    u in (0, 1/2], put through the inverse normal distribution function: |x| < 8.5.
+    Every call encrypts zeros under the same key and a nonce of its own, so no part of the
+    keystream serves twice. For a normal number one bit of a 64-bit word is the sign and 53 bits are
+    a uniform u in (0, 1/2], put through the inverse normal distribution function: |x| < 8.5.
 
     Use `NoiseSource.secure` wherever real people's data are protected, and `NoiseSource.seeded`
     only in simulations that must be reproducible.
@@ -90,12 +90,33 @@ class NoiseSource:
         ConfigError
             For a size outside its range.
         """
-        if not 0 <= size <= _LARGEST_DRAW:
-            raise ConfigError(f"size = {size}: expected 0 to {_LARGEST_DRAW} numbers per draw")
-        words = np.frombuffer(self._keystream(size * _WORD), dtype="<u8")  # [size]
+        words = self.words(size)
         uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-54  # in (0, 1/2]
         sign = np.where(words & np.uint64(1), 1.0, -1.0)
         drawn: NDArray[np.float64] = sign * ndtri(uniform)
+        return drawn
+
+    def words(self, size: int) -> NDArray[np.uint64]:
+        """Independent uniform words, different at every call.
+
+        Parameters
+        ----------
+        size : int
+            How many, from 0 to 2^35.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint64, [size].
+
+        Raises
+        ------
+        ConfigError
+            For a size outside its range.
+        """
+        if not 0 <= size <= _LARGEST_DRAW:
+            raise ConfigError(f"size = {size}: expected 0 to {_LARGEST_DRAW} numbers per draw")
+        drawn: NDArray[np.uint64] = np.frombuffer(self._keystream(size * _WORD), dtype="<u8")
         return drawn
 
     def _keystream(self, length: int) -> bytes:

@@ -5,6 +5,7 @@ noise they add, the ledger they keep and the budget they refuse to exceed come f
 
     unit      trust     who adds noise   what is counted
     user      central   server           every round, amplified by the Poisson-sampled cohort
+    user      distrib.  all devices      every round, not amplified: the server draws the cohort
     example   central   server           every round, not amplified by the cohort
     example   local     device           every participation, on the device's own ledger
     both      central   both             user-level at the server, example-level on the device
@@ -15,17 +16,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dp_accounting import DpEvent, SelfComposedDpEvent
-
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.accountant import Calibration, calibrate, default_delta
+from shared.privacy.accountant import calibrate, default_delta
 from shared.privacy.chain import LedgerHeader
 from shared.privacy.clipping import L2Clip
-from shared.privacy.histogram import HISTOGRAM_CLIP
-from shared.privacy.mechanism import GaussianMechanism, Mechanism
+from shared.privacy.planned import PlannedRelease, gaussian_releases, sides
 from shared.privacy.relation import Relation
-from shared.privacy.units import devices_add_noise, example_clip, examples_per_user
+from shared.privacy.shared_noise import calibrate_shares, histogram_sum, update_sum
+from shared.privacy.units import (
+    devices_add_noise,
+    example_clip,
+    examples_per_user,
+    metrics_times,
+    quantile_rule,
+)
 
 USER_CENTRAL = (
     "anyone who sees every released adapter and the settings, but not which users were sampled; "
@@ -41,6 +46,14 @@ EXAMPLE_LOCAL = (
 )
 
 
+USER_DISTRIBUTED = (
+    "the server and anyone who sees what it sees: every sum, every released adapter, the settings "
+    "and who takes part when, as long as at least {} are honest and add their noise and single "
+    "messages reach the server in sums only; hidden is what a person contributed, not that their "
+    "device took part"
+)
+
+
 @dataclass(frozen=True)
 class Terms:
     """One guarantee as the settings alone fix it: unit, adversary, budget, and what will count.
@@ -48,10 +61,12 @@ class Terms:
     Attributes
     ----------
     unit : {"user", "example"}
-    trust : {"central", "local"}
+    trust : {"central", "distributed", "local"}
     relation : {"add_remove"}
     adversary : str
     delta : float
+    group : int
+        How many units it covers together.
     budget : float
         Epsilon; infinity for a point that is not private.
     clip : L2Clip
@@ -64,6 +79,10 @@ class Terms:
         How many updates there may be: rounds, or one device's participations.
     histogram_sampling : float
         With which a unit is in the histogram, as the accountants may count it.
+    metrics_sampling : float
+        With which a unit is in private metrics, as the accountants may count it.
+    count_noise : float
+        Standard deviation of the noise that the adaptive clip's count should have; 0 without one.
     times : dict of str to int
         How often each kind of release may happen, by the ledger's word for it.
     """
@@ -73,34 +92,16 @@ class Terms:
     relation: Relation
     adversary: str
     delta: float
+    group: int
     budget: float
     clip: L2Clip
     sampling_probability: float
     steps: int
     updates: int
     histogram_sampling: float
+    metrics_sampling: float
+    count_noise: float
     times: dict[str, int]
-
-
-@dataclass(frozen=True)
-class PlannedRelease:
-    """One kind of release under a guarantee.
-
-    Attributes
-    ----------
-    kind : str
-        The ledger's word for it, such as "update".
-    mechanism : Mechanism
-    event : DpEvent
-        What one such release is recorded as.
-    times : int
-        How often it may happen.
-    """
-
-    kind: str
-    mechanism: Mechanism
-    event: DpEvent
-    times: int
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ class Plan(Terms):
             trust=self.trust,
             adversary=self.adversary,
             delta=self.delta,
+            group=self.group,
             budget=self.budget,
             policy=policy,
         )
@@ -165,7 +167,11 @@ def server_plan(config: ExperimentConfig, users: int) -> Plan | None:
     ConfigError
         If delta is too large for so many users, or no noise meets the budget.
     """
-    return _calibrated(server_terms(config, users), config)
+    terms = server_terms(config, users)
+    if terms is not None and terms.trust == "distributed":
+        _check_histogram(terms, config)
+        return Plan(**vars(terms), releases=_shared_releases(terms, config, users))
+    return _calibrated(terms, config)
 
 
 def device_plan(config: ExperimentConfig, users: int) -> Plan | None:
@@ -192,6 +198,18 @@ def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
     private = math.isfinite(privacy.epsilon)
     if private and privacy.trust == "local":
         return None
+    if private and privacy.trust == "distributed":
+        # The server is the adversary and draws the cohort: nothing amplifies.
+        return _terms(
+            config,
+            "user",
+            USER_DISTRIBUTED.format(_survivors(config, users)),
+            protected=users,
+            clip=L2Clip(privacy.clipping_norm),
+            sampling=1.0,
+            histogram_sampling=1.0,
+            updates=config.federation.rounds,
+        )
     if private and privacy.unit == "example":
         # One step a round on every user's examples. A sampled cohort hides users, not which of a
         # sampled user's examples counted, so it amplifies nothing here.
@@ -205,15 +223,18 @@ def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
             histogram_sampling=1.0,
             updates=config.federation.rounds,
         )
+    cohort = config.federation.expected_cohort(users)
     return _terms(
         config,
         "user" if privacy.unit == "both" else privacy.unit,
         USER_CENTRAL,
         protected=users,
         clip=L2Clip(privacy.clipping_norm),
-        sampling=config.federation.expected_cohort(users) / users,
+        sampling=cohort / users,
         histogram_sampling=config.federation.expected_popularity_cohort(users) / users,
         updates=config.federation.rounds,
+        metrics_sampling=config.federation.expected_metrics_cohort(users) / users,
+        count_noise=privacy.clipping_count_noise * cohort if quantile_rule(config) else 0.0,
         trust="central",  # without a budget too: then the server sees what no one noised
     )
 
@@ -256,6 +277,8 @@ def _terms(
     sampling: float,
     histogram_sampling: float,
     updates: int,
+    metrics_sampling: float = 1.0,
+    count_noise: float = 0.0,
     trust: str | None = None,
     steps: int = 1,
     budget: float | None = None,
@@ -267,7 +290,7 @@ def _terms(
             f"privacy.delta = {delta:g}: at most 1/{protected} = {1 / protected:.2g}, one over the "
             f"{unit}s; above that, publishing one {unit} outright would be allowed"
         )
-    times = {"update": updates}
+    times = {"update": updates, "metrics": metrics_times(config)}
     if config.federation.popularity_start:
         times["histogram"] = 1
     return Terms(
@@ -276,14 +299,16 @@ def _terms(
         relation=privacy.relation,
         adversary=adversary,
         delta=delta,
+        group=privacy.group_size,
         budget=privacy.epsilon if budget is None else budget,
         clip=clip,
         sampling_probability=sampling,
         steps=steps,
         updates=updates,
         histogram_sampling=histogram_sampling,
-        times={"update": updates}
-        | ({"histogram": 1} if config.federation.popularity_start else {}),
+        metrics_sampling=metrics_sampling,
+        count_noise=count_noise,
+        times={kind: number for kind, number in times.items() if number},
     )
 
 
@@ -292,11 +317,7 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         return None
     privacy = config.privacy
     has_histogram = config.federation.popularity_start
-    if math.isfinite(terms.budget) and has_histogram and privacy.histogram_share == 0:
-        raise ConfigError(
-            "privacy.histogram_share = 0 does not go with federation.popularity_start = true: the "
-            "histogram would have no budget; change one of them"
-        )
+    _check_histogram(terms, config)
     found = calibrate(
         terms.budget,
         terms.delta,
@@ -305,17 +326,46 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         terms.relation,
         privacy.histogram_share if has_histogram else 0.0,
         terms.histogram_sampling,
+        sides(terms, privacy.metrics_share),
+        group=terms.group,
     )
-    return Plan(**vars(terms), releases=_releases(terms, found))
+    return Plan(**vars(terms), releases=gaussian_releases(terms, found))
 
 
-def _releases(terms: Terms, found: Calibration) -> tuple[PlannedRelease, ...]:
-    update = GaussianMechanism(found.noise_multiplier, terms.clip)
-    step = update.event(terms.sampling_probability)
-    event = step if terms.steps == 1 else SelfComposedDpEvent(step, terms.steps)
-    planned = [PlannedRelease("update", update, event, terms.times["update"])]
-    if "histogram" in terms.times:
-        histogram = GaussianMechanism(found.histogram_noise_multiplier or 0.0, HISTOGRAM_CLIP)
-        event = histogram.event(terms.histogram_sampling)
-        planned.append(PlannedRelease("histogram", histogram, event, 1))
+def _check_histogram(terms: Terms, config: ExperimentConfig) -> None:
+    wanted, share = config.federation.popularity_start, config.privacy.histogram_share
+    if math.isfinite(terms.budget) and wanted and share == 0:
+        raise ConfigError(
+            "privacy.histogram_share = 0 does not go with federation.popularity_start = true: the "
+            "histogram would have no budget; change one of them"
+        )
+
+
+def _survivors(config: ExperimentConfig, users: int) -> str:
+    """Whose noise is counted on, in words."""
+    updates = update_sum(config, users).survivors
+    words = f"{updates} of the devices in every sum"
+    if not config.federation.popularity_start:
+        return words
+    histogram = histogram_sum(config, users).survivors
+    return words if histogram == updates else f"{words} of a round and {histogram} in the histogram"
+
+
+def _shared_releases(
+    terms: Terms, config: ExperimentConfig, users: int
+) -> tuple[PlannedRelease, ...]:
+    """Of sums whose noise comes in shares."""
+    wanted = config.federation.popularity_start
+    update, histogram = calibrate_shares(
+        terms.budget,
+        terms.delta,
+        update_sum(config, users),
+        terms.updates,
+        histogram_sum(config, users) if wanted else None,
+        config.privacy.histogram_share if wanted else 0.0,
+        terms.group,
+    )
+    planned = [PlannedRelease("update", update, update.event(), terms.times["update"])]
+    if histogram is not None:
+        planned.append(PlannedRelease("histogram", histogram, histogram.event(), 1))
     return tuple(planned)

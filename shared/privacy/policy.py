@@ -1,4 +1,4 @@
-"""Canonical JSON, and the hash of the settings under which data were used."""
+"""Canonical JSON, the hash of the settings under which data were used, and of a policy's text."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def policy_hash(config: ExperimentConfig) -> str:
     tree = to_dict(dataclasses.replace(config, private={}))
     bound = {section: tree[section] for section in _BOUND}
     return hashlib.sha256(canonical_json(bound).encode()).hexdigest()
+
+
+def policy_digest(policy: str) -> str:
+    """SHA-256 (64 hexadecimal digits) of a signed policy's text: what a reply says it is under."""
+    return hashlib.sha256(policy.encode()).hexdigest()
 
 
 def _plain(tree: Any) -> Any:

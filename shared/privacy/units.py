@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from shared.config import ExperimentConfig
+from shared.privacy.adaptive_clip import QuantileRule
 from shared.privacy.clipping import L2Clip
 from shared.privacy.histogram import HISTOGRAM_CLIP
 
@@ -21,6 +22,11 @@ def devices_add_noise(config: ExperimentConfig) -> bool:
     """Whether every device noises its own message, and may decline when its budget is spent."""
     privacy = config.privacy
     return by_example(config) and (privacy.unit, privacy.trust) != ("example", "central")
+
+
+def devices_share_noise(config: ExperimentConfig) -> bool:
+    """Whether the noise of a sum comes in shares, one from every device in it."""
+    return math.isfinite(config.privacy.epsilon) and config.privacy.trust == "distributed"
 
 
 def examples_per_user(config: ExperimentConfig) -> int:
@@ -44,11 +50,37 @@ def example_clip(config: ExperimentConfig) -> L2Clip:
     return L2Clip(privacy.example_clipping_norm * rate)
 
 
-def update_limit(config: ExperimentConfig) -> float | None:
-    """The largest L2 norm that one user's update may arrive with; None if it is not bounded."""
+def quantile_rule(config: ExperimentConfig) -> QuantileRule | None:
+    """How the clip of a user's update adapts; None where it is fixed, or nothing is clipped."""
     privacy = config.privacy
-    if not math.isfinite(privacy.epsilon) or privacy.trust == "local":
+    if not (math.isfinite(privacy.epsilon) and privacy.adaptive_clipping):
         return None
+    return QuantileRule(privacy.adaptive_clipping, privacy.clipping_rate, privacy.clipping_norm)
+
+
+def releases_metrics(config: ExperimentConfig) -> bool:
+    """Whether devices give metrics: only to be noised, so at a finite epsilon only."""
+    return math.isfinite(config.privacy.epsilon) and config.privacy.metrics_share > 0
+
+
+def metrics_times(config: ExperimentConfig) -> int:
+    """How often metrics are released: of the final adapter, and of iterates before the last."""
+    every, rounds = config.federation.metrics_every, config.federation.rounds
+    if not releases_metrics(config):
+        return 0
+    return 1 + ((rounds - 1) // every if every else 0)
+
+
+def update_limit(config: ExperimentConfig, adapted: float = 0.0) -> float | None:
+    """The largest L2 norm that one user's update may arrive with; None if it is not bounded.
+
+    `adapted` is the round's clipping norm where it adapts.
+    """
+    privacy = config.privacy
+    if not math.isfinite(privacy.epsilon) or privacy.trust != "central":
+        return None
+    if adapted:
+        return adapted
     if privacy.unit == "example":
         return examples_per_user(config) * example_clip(config).norm
     return privacy.clipping_norm
@@ -58,7 +90,7 @@ def histogram_limit(config: ExperimentConfig) -> float | None:
     """The same of one user's popularity histogram."""
     privacy = config.privacy
     private = math.isfinite(privacy.epsilon)
-    if private and privacy.trust == "local":
+    if private and privacy.trust != "central":
         return None
     by_window = private and privacy.unit == "example"
     return HISTOGRAM_CLIP.norm * (examples_per_user(config) if by_window else 1)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from shared.errors import DataError
 from shared.files import write_atomically
 from simulations.guarantees import axis_label
-from simulations.report import statement, tables
+from simulations.report import released, statement, tables
 from simulations.report.curve import curve_figure
 from simulations.report.rounds import noise_figure
 from simulations.report.svg import inline_svg
@@ -86,6 +86,8 @@ def _view(results: Results) -> dict[str, Any]:
         "metric_labels": tables.METRIC_LABELS,
         "accuracy": tables.accuracy_rows(results),
         "references": tables.reference_rows(results),
+        "released": released.released_rows(results),
+        "popularity": released.popularity_rows(results),
         "privacy": tables.privacy_rows(results),
         "false_alarm": f"{100 * tables.FALSE_ALARM:g}%",
         "noise": tables.noise_rows(results),

@@ -40,13 +40,23 @@ RELATIONS = {
         "between one person's data and any other's. That somebody took part is not hidden."
     ),
 }
+# Whoever is absent adds no noise either, and the server sees who takes part.
+DATA_OR_NONE = (
+    "Two data sets are neighbours if one has all that a whole person contributed and the other has "
+    "nothing of it: their device takes part in both, so that it takes part is not hidden."
+)
 TRUST = {
     "central": (
         "The coordinating server adds the noise: it sees the exact sum of the updates and must be "
         "trusted with it. Against the server itself, or whoever breaks into it, this budget "
         "promises nothing."
     ),
-    "distributed": "Every device adds a share of the noise, and the server sees noised sums only.",
+    "distributed": (
+        "Every device adds a share of the noise before anything is summed, so the server sees "
+        "noised sums only. That holds as long as as many devices as the run counts on are honest, "
+        "and single messages do not reach the server: here the simulation adds them up in its "
+        "stead, a deployment needs secure aggregation for it."
+    ),
     "local": (
         "Every device's own message carries noise, so a server that sends the agreed settings "
         "need not be trusted with single windows. Devices hold different people's windows, so the "
@@ -66,8 +76,10 @@ LIMITS = (
     "behave alike, is covered by k times the budget, not by the budget.",
     "What holds for people in general can still be learned, and can be applied to anybody, whether "
     "they took part or not.",
+)
+FLOATING = (
     "The noise is computed in floating point, whose rounding can leak a little beyond the formula "
-    "(Mironov 2012).",
+    "(Mironov 2012)."
 )
 
 
@@ -100,9 +112,15 @@ def _unit_sentences(
     unit: str, claims: Sequence[Mapping[str, Any]], results: Results
 ) -> Iterator[str]:
     yield _explain(UNITS, unit, "privacy unit")
-    for relation in distinct({"points": claims}, "relation"):
+    shared = [claim for claim in claims if claim.get("trust") == "distributed"]
+    others = [claim for claim in claims if claim not in shared]
+    for relation in distinct({"points": others}, "relation"):
         known = RELATIONS.get((unit, relation))
         yield known or _explain({}, relation, "neighbour relation")
+    if shared:
+        yield DATA_OR_NONE
+    for size in sorted({claim.get("group_size", 1) for claim in claims} - {1}):
+        yield f"The budget covers any {size} such units together, not only one."
     if unit == "example":
         yield _whole_person(claims, results)
 
@@ -142,7 +160,8 @@ def unprotected(results: Results) -> list[str]:
             "The points marked ∞ have no privacy at all. They show what accuracy costs; a model "
             "trained that way can reveal what single people did."
         )
-    return [*sentences, *LIMITS]
+    rounded = distinct(private, "trust") != ["distributed"]  # whose noise is whole numbers
+    return [*sentences, *LIMITS, *([FLOATING] if rounded else [])]
 
 
 def warnings(results: Results) -> list[str]:

@@ -9,12 +9,14 @@ import torch
 from shared.config import EngineConfig, ModelConfig
 from shared.model.backbone import resolve
 from shared.model.recommender import build_recommender
+from shared.privacy.units import metrics_times
 from simulations.engine import CohortEngine
 from simulations.grid import CohortGrid, SequentialGrid
 from simulations.world import World
 from tests.support.federations import federate, point_config
 from tests.support.tiny import (
     Edited,
+    alike,
     make_engine,
     random_adapter,
     relative,
@@ -39,6 +41,10 @@ CASES = {
     },
     "private, momentum, averaged iterates": {
         "federation": {"server_optimizer": "fedavgm", "server_lr": 0.5, "average_last": 0.7}
+    },
+    "private, the clip adapts, metrics from devices": {
+        "federation": {"metrics_every": 1, "metrics_cohort": 0.6},
+        "privacy": {"adaptive_clipping": 0.6, "metrics_share": 0.2, "clipping_norm": 0.05},
     },
     "not private, one step: one gradient for all": {
         "epsilon": math.inf,
@@ -82,7 +88,8 @@ def test_batched_equals_one_by_one(
     config = point_config(tiny_bert, **CASES[case])
     grid = CohortGrid(with_micro_batch(engine, micro_batch, batching))
     fast = federate(tmp_path, grid, config, monkeypatch)
-    assert len(fast.totals) == len(slow.totals) == 1 + config.federation.rounds
+    releases = 1 + config.federation.rounds + metrics_times(config)
+    assert len(fast.totals) == len(slow.totals) == releases
     for number, (ours, theirs) in enumerate(zip(fast.totals, slow.totals, strict=True)):
         assert np.linalg.norm(theirs) > 0
         assert relative(ours, theirs) < TOLERANCE, f"sum of release {number}"
@@ -91,6 +98,8 @@ def test_batched_equals_one_by_one(
     assert relative(slow.adapter, before) > 0.05  # otherwise the line above shows nothing
     assert fast.outcome["metrics"] == slow.outcome["metrics"]
     assert fast.outcome["validation"] == slow.outcome["validation"]
+    for name in ("released_metrics", "clipping_norms"):
+        assert alike(fast.outcome.get(name), slow.outcome.get(name))
     assert [entry.event for entry in fast.ledger.entries] == [
         entry.event for entry in slow.ledger.entries
     ]
@@ -100,6 +109,18 @@ def test_noise_is_on_in_the_private_cases(one_by_one):
     outcome = one_by_one("private").outcome
     assert outcome["noise_multiplier"] > 0.5
     assert all(entry["noise_norm"] > 0 for entry in outcome["history"])
+
+
+def test_the_clip_does_adapt_and_metrics_are_released_in_the_parity_run(one_by_one):
+    run = one_by_one("private, the clip adapts, metrics from devices")
+    norms = run.outcome["clipping_norms"]
+    assert norms[0] == 0.05
+    assert len(set(norms)) == 4  # of three rounds, and the next one's
+    assert any(abs(total[-1]) > 0.5 for total in run.totals)  # bits of several people
+    assert [found["round"] for found in run.outcome["released_metrics"]["releases"]] == [1, 2, 3]
+    kinds = [(entry.round, entry.release) for entry in run.ledger.entries]
+    steps = [(number, kind) for number in (1, 2, 3) for kind in ("update", "metrics")]
+    assert kinds == [(0, "histogram"), *steps]
 
 
 def test_the_users_of_a_parity_run_include_those_without_a_window(one_by_one):

@@ -16,17 +16,19 @@ from simulations.names import point_name
 from simulations.point import run_point
 from simulations.workbench import Workbench
 from tests.support.federations import point_config
-from tests.support.tiny import relative
+from tests.support.tiny import alike, relative
 
 TOLERANCE = 1e-4
 USERS = 14
 SAME = ("metrics", "validation", "epsilon", "noise_multiplier", "communication_bytes", "cohort")
+RELEASED = ("released_metrics", "clipping_norms")
 
 
 def settings(tiny_bert, engine, epsilon=2.0, seed=5):
     tree = to_dict(point_config(tiny_bert, epsilon))
     tree["data"] |= {"spec": "world", "users": USERS}
     tree["federation"] |= {"cohort": 6.0, "evaluate_every": 1}
+    tree["privacy"] |= {"adaptive_clipping": 0.5, "metrics_share": 0.2}
     tree["engine"] = {"engine": engine, "workers": 2 if engine == "ray" else 0}
     return from_dict(tree | {"seed": seed})
 
@@ -76,6 +78,9 @@ def test_ray_gives_the_cohorts_point(epsilon, cohort, ray, tmp_path):
     for name, array in expected.items():
         assert relative(found[name], array) < TOLERANCE or not array.any(), name
     assert {key: ours[key] for key in SAME} == {key: theirs[key] for key in SAME}
+    private = math.isfinite(epsilon)
+    assert [name in ours for name in RELEASED] == [private] * 2
+    assert alike([ours.get(name) for name in RELEASED], [theirs.get(name) for name in RELEASED])
     assert (ours["noise_multiplier"] > 0) == math.isfinite(epsilon)
     for mine, other in zip(ours["history"], theirs["history"], strict=True):
         assert mine == pytest.approx(other, rel=TOLERANCE)

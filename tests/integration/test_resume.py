@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from server import federation as federation_module
+from server import metrics as metrics_module
 from server import strategy as strategy_module
 from server.checkpoint import load
 from server.federation import run_federation
@@ -25,6 +26,10 @@ pytestmark = pytest.mark.usefixtures("flower")
 CASES = {
     "private": {"federation": {"rounds": 5, "average_last": 0.5, "lr_decay": "linear"}},
     "private, momentum": {"federation": {"rounds": 5, "server_optimizer": "fedavgm"}},
+    "private, the clip adapts, selected by a private metric": {
+        "federation": {"rounds": 5, "metrics_every": 2, "select": "private_metric"},
+        "privacy": {"adaptive_clipping": 0.5, "metrics_share": 0.3},
+    },
     "private, refactored after every round": {
         "federation": {
             "rounds": 5,
@@ -135,7 +140,18 @@ def while_validating(grid, config, folder, patch):
         patch.setattr(strategy_module.Replies, "ranks", ranks)
 
 
+def between_metrics_and_the_checkpoint(grid, config, folder, patch):
+    """Metrics of round 2 are on record and noised, and nobody has read them."""
+
+    def failing(*arguments):
+        raise Crash
+
+    patch.setattr(metrics_module, "estimate_metrics", failing)
+    run_federation(grid, config, prepare(folder, grid.engine), simulated=True)
+
+
 CRASHES = [
+    between_metrics_and_the_checkpoint,
     in_on_round,
     before_the_checkpoint,
     before_the_first_checkpoint,
@@ -152,6 +168,8 @@ def test_resumed_equals_uninterrupted(case, crash, grid, whole, tiny_bert, tmp_p
     config = point_config(tiny_bert, **CASES[case])
     if crash is while_validating and not config.federation.evaluate_every:
         crash = in_the_final_evaluation
+    if crash is between_metrics_and_the_checkpoint and not config.privacy.metrics_share:
+        pytest.skip("no metrics in this case")
     with monkeypatch.context() as patch, pytest.raises(Crash):
         crash(grid, config, tmp_path, patch)
     assert not (tmp_path / "points" / "point.outcome.json").exists()
@@ -256,6 +274,31 @@ def test_a_deployment_never_repeats_a_recorded_histogram(grid, tiny_bert, tmp_pa
     run_federation(grid, config, files, simulated=False)
     ledger = Ledger.open(files.ledger)
     assert [entry.release for entry in ledger.entries] == ["histogram", "update", "update"]
+
+
+def test_a_deployment_never_repeats_recorded_metrics(grid, tiny_bert, tmp_path, monkeypatch):
+    """On record, then lost: of the iterate of round 1, and of the final adapter."""
+    config = point_config(
+        tiny_bert,
+        federation={"rounds": 2, "popularity_start": False, "metrics_every": 1},
+        privacy={"metrics_share": 0.3},
+    )
+    files = prepare(tmp_path, grid.engine)
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(metrics_module, "estimate_metrics", crashing)
+            with pytest.raises(Crash):
+                run_federation(grid, config, files, simulated=False)
+    outcome = run_federation(grid, config, files, simulated=False)
+    ledger = Ledger.open(files.ledger)
+    kinds = [(1, "update"), (1, "metrics"), (2, "update"), (2, "metrics")]
+    assert [(entry.round, entry.release) for entry in ledger.entries] == kinds
+    assert outcome["released_metrics"]["releases"] == []  # lost: nobody ever saw them
+    assert ledger.epsilon() <= config.privacy.epsilon * (1 + 1e-6)
+
+
+def crashing(*arguments):
+    raise Crash
 
 
 def test_a_run_on_changed_data_is_refused(tiny_bert, tmp_path):

@@ -3,6 +3,7 @@
 As for the server's ledger, every alteration must be found; the pattern is what the report says.
 """
 
+import io
 import os
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+from rich.console import Console
 
 from shared.config import DataConfig
 from shared.privacy.budget import DeviceBudget
@@ -21,6 +23,7 @@ from shared.privacy.ledger import Ledger, seal
 from shared.privacy.plan import USER_CENTRAL, device_plan
 from shared.privacy.policy import policy_hash
 from simulations.verify import verify_run
+from simulations.verify_deltas import print_deltas
 from tests.support import ledgers
 from tests.support.attacks import Attack, claim, device, interrupt, said, without
 from tests.support.ledgers import (
@@ -285,3 +288,16 @@ def test_an_alteration_of_devices_in_progress_is_found(
 ) -> None:
     attack(local)
     assert word in said(interrupt(local))
+
+
+def test_what_devices_spent_is_shown_at_other_deltas(local: Path) -> None:
+    """The least and the most of a device; what they all guarantee together is the most."""
+    out = io.StringIO()
+    print_deltas(verify_run(local), [1e-3, 1e-9], Console(file=out, width=200))
+    rows = [line.split("│") for line in out.getvalue().splitlines() if "epsilon 2, seed 0" in line]
+    record = DeviceLedgers.open(devices_folder(local, 2.0))
+    for row, delta in zip(rows, (1e-3, 1e-9), strict=True):
+        spent, least, most = (float(cell) for cell in row[4:7])
+        assert (spent, most) == (pytest.approx(record.epsilon(delta), rel=1e-3), spent)
+        assert least == pytest.approx(record.least(delta), rel=1e-3)
+        assert 0 < least < most

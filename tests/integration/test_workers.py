@@ -20,9 +20,10 @@ from simulations.progress import SweepProgress
 from simulations.sweep_work import Job, work
 from simulations.workbench import Workbench
 from tests.support.federations import point_config
-from tests.support.tiny import relative
+from tests.support.tiny import alike, relative
 
 SAME = ("metrics", "validation", "epsilon", "noise_multiplier", "communication_bytes", "cohort")
+RELEASED = ("released_metrics", "clipping_norms")
 EPSILONS = (2.0, math.inf)
 
 
@@ -30,7 +31,7 @@ def settings(tiny_bert, privacy=None, **engine):
     tree = to_dict(point_config(tiny_bert))
     tree["data"] |= {"spec": "world", "users": 40}
     tree["federation"] |= {"rounds": 8, "cohort": 20.0, "evaluate_every": 2}
-    tree["privacy"] |= privacy or {}
+    tree["privacy"] |= {"adaptive_clipping": 0.5, "metrics_share": 0.2} | (privacy or {})
     tree["engine"] = {"engine": "cohort", "device": "cpu", "threads": 1} | engine
     return from_dict(tree)
 
@@ -137,6 +138,9 @@ def test_a_cluster_gives_the_points_of_one_process(alone, undisturbed):
     folder, found = undisturbed
     for name, point in expected.items():
         assert {key: found[name][key] for key in SAME} == {key: point[key] for key in SAME}
+        private = math.isfinite(point["epsilon_target"])
+        assert [key in point for key in RELEASED] == [private] * 2
+        assert alike(*([at.get(key) for key in RELEASED] for at in (found[name], point)))
         one, other = adapters(expected_in, name), adapters(folder, name)
         assert one.keys() == other.keys()
         for key, array in one.items():
@@ -144,6 +148,7 @@ def test_a_cluster_gives_the_points_of_one_process(alone, undisturbed):
 
 
 LOCAL = {"unit": "example", "trust": "local", "max_participations": 4}
+LOCAL |= {"adaptive_clipping": 0.0, "metrics_share": 0.0}
 
 
 def test_devices_ledgers_survive_the_worker_that_wrote_them(alone, bench, tmp_path):

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from shared.errors import LedgerError
 from shared.privacy.chain import Chain
+from shared.privacy.events import SkellamDpEvent
 from shared.privacy.ledger import Ledger, LedgerHeader
 
 HEADER = LedgerHeader(
@@ -37,6 +38,7 @@ simple = (
     gaussian
     | st.builds(PoissonSampledDpEvent, st.floats(0, 1, exclude_min=True), gaussian)
     | st.just(NonPrivateDpEvent())
+    | st.builds(SkellamDpEvent, st.floats(1.0, 1e20), st.just(2.0), st.floats(2.0, 1e9))
 )
 events = st.recursive(
     simple,
@@ -46,7 +48,8 @@ events = st.recursive(
     ),
     max_leaves=5,
 )
-releases = st.tuples(st.integers(0, 10**6), st.sampled_from(["histogram", "update"]), events)
+kinds = st.sampled_from(["histogram", "update", "training", "metrics"])
+releases = st.tuples(st.integers(0, 10**6), kinds, events)
 
 
 def write(folder: str, history: list[tuple[int, str, DpEvent]]) -> Ledger:

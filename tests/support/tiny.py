@@ -134,6 +134,17 @@ def random_adapter(schema: AdapterSchema, seed: int = 0, scale: float = 0.1) -> 
     return torch.from_numpy(rng.normal(0, scale, schema.dim).astype(np.float32))
 
 
+def alike(a, b) -> bool:
+    """Whether nested plain values are the same, numbers up to the rounding of float32 sums."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(alike(a[name], b[name]) for name in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(alike, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or abs(a - b) < 1e-5
+    return a == b
+
+
 def relative(a, b) -> float:
     """How far a is from b, in units of b's length."""
     a, b = (np.asarray(x, dtype=np.float64) for x in (a, b))

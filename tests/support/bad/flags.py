@@ -26,6 +26,8 @@ SIMULATE = (
     ("flag", "--dtype int3"),
     ("flag", "--unit user --trust local"),
     ("flag", "--unit both --trust local"),
+    ("flag", "--unit example --trust distributed"),
+    ("flag", "--unit both --trust distributed"),
     ("value", "--epsilon 0"),
     ("value", "--epsilon -1"),
     ("value", "--epsilon 1,nan"),
@@ -77,8 +79,33 @@ OTHERS = (
     ("value", "data world --out new --users -1"),
     ("value", "data world --out new --items 2"),
     ("value", "verify run --public-key abc"),
+    ("value", "verify run --deltas 0"),
+    ("value", "verify run --deltas 1e-4,small"),
     ("flag", "verify"),
     ("flag", "doctor --nope"),
+)
+
+ACCOUNT = (
+    ("flag", "--rounds 40 --sampling 0.1 --users 943"),
+    ("flag", "--epsilon 8 --noise 1 --rounds 40 --sampling 0.1 --users 943"),
+    ("flag", "--epsilon 8 --rounds 40 --sampling 0.1"),
+    ("flag", "--noise 1 --rounds 40 --sampling 0.1 --users 943 --relation swap"),
+    ("value", "--epsilon 8 --rounds 40 --sampling 0.1 --delta 1"),
+    ("value", "--epsilon 0 --rounds 40 --sampling 0.1 --users 943"),
+    ("value", "--epsilon nan --rounds 40 --sampling 0.1 --users 943"),
+    ("value", "--epsilon inf --rounds 40 --sampling 0.1 --users 943"),
+    ("value", "--epsilon 8 --rounds 0 --sampling 0.1 --users 943"),
+    ("value", "--epsilon 8 --rounds 40 --sampling 2 --users 943"),
+    ("value", "--epsilon 8 --noise 0 --sampling 0.1 --users 943"),
+    ("value", "--epsilon 8 --noise 0.1 --sampling 1 --users 943"),
+    ("value", "--epsilon 8 --noise 1e5 --sampling 1 --users 943"),
+    ("value", "--epsilon 8 --rounds 40 --sampling 0.1 --users 0"),
+    ("value", "--epsilon 8 --rounds 40 --sampling 0.1 --users 943 --group 0"),
+    ("value", "--epsilon 8 --rounds 40 --sampling 0.1 --users 943 --group 100"),
+    ("value", "--noise 1 --rounds 40 --sampling 0.1 --users 943 --took-part 41"),
+    ("value", "--noise 1 --rounds 40 --sampling 0.1 --users 943 --deltas 2"),
+    ("value", "--noise 1 --rounds 40 --sampling 0.1 --users 943 --relation replace_one"),
+    ("value", "--epsilon 8 --noise 1 --rounds 40 --users 943 --relation replace_one"),
 )
 
 EVALUATE = (
@@ -120,6 +147,7 @@ def _use(name, text):
 FLAGS = (
     *(Case(kind, f"simulate {text}", _simulate(text)) for kind, text in SIMULATE),
     *(Case(kind, text, _run(text)) for kind, text in OTHERS),
+    *(Case(kind, f"account {text}", _run(f"account {text}")) for kind, text in ACCOUNT),
     *(Case(kind, f"evaluate {text}", _use("evaluate", text)) for kind, text in EVALUATE),
     *(Case(kind, f"recommend {text}", _use("recommend", text)) for kind, text in RECOMMEND),
 )

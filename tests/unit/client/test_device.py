@@ -16,6 +16,7 @@ from shared.data.windows import context_window
 from shared.errors import ProtocolError
 from shared.metrics import rank_of_target
 from shared.model.adapter import install
+from shared.privacy.policy import policy_digest
 from simulations.world import World
 from tests.support.federations import point_config
 from tests.support.tiny import LENGTH, make_engine, random_adapter
@@ -128,8 +129,13 @@ def test_the_relay_passes_on_what_the_device_answers(device, engine, arrays, tin
     reply = ask(device, MessageType.TRAIN, config, digest, arrays)
     update = device.train(arrays, 3, 40, config)
     np.testing.assert_array_equal(reply.array_records["update"]["vector"].numpy(), update.vector)
-    assert dict(reply.metric_records["metrics"]) == {"weight": 1.0, "norm": update.norm}
-    assert dict(reply.config_records["config"]) == {"schema": digest, "contributors": [2]}
+    about = {"contributors": [2], "round": 3, "policy": policy_digest("")}
+    assert dict(reply.config_records["config"]) == {"schema": digest} | about
+    assert dict(reply.metric_records["metrics"]) == {
+        "weight": 1.0,
+        "norm": update.norm,
+        "bits": 0.0,
+    }
     reply = ask(device, MessageType.EVALUATE, config, digest, arrays, "validation")
     sampled, full = device.evaluate(arrays, "validation", config)
     assert dict(reply.metric_records["metrics"]) == {"sampled": [sampled], "full": [full]}
@@ -147,7 +153,7 @@ def test_the_relay_refuses_an_update_of_another_schema(device, arrays, tiny_bert
 
 def test_no_text_of_an_exception_leaves_the_device(tiny_bert):
     class Careless:
-        def histogram(self, users, config):
+        def histogram(self, users, config, policy):
             raise ValueError("user 17 watched item 4")
 
     with pytest.raises(ProtocolError, match=r"could not answer \(ValueError\)$") as caught:

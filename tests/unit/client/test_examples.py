@@ -10,12 +10,11 @@ from opacus.grad_sample import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from scipy import stats
 
-from client.device import Device
 from client.examples import Client, ExampleTraining, example_histogram
 from client.gradients import check_gradients, opacus_gradients, stacked_gradients
 from client.train import window_loss
 from shared.data.windows import Windows, windows
-from shared.errors import ConfigError, Declined, ModelError
+from shared.errors import ConfigError, ModelError
 from shared.model.adapter import current, install
 from shared.privacy.plan import device_plan
 from shared.privacy.units import example_clip
@@ -265,19 +264,3 @@ def test_rounding_to_the_adapters_size_adds_nothing(engine, tiny_bert, monkeypat
         deltas.append(delta.double())
     moved = float((deltas[0] - deltas[1]).norm()) / example_clip(config).norm
     assert 1 - 1e-3 < moved <= 1 + 1e-5  # clipped, so all of its share, and no more
-
-
-def test_a_device_that_noises_answers_under_no_other_settings(engine, tiny_bert, tmp_path):
-    """A server that asks for an update without noise, of a device that agreed to noise."""
-    device = Device(LONG, 3, engine.recommender, tmp_path / "ledger.jsonl")
-    arrays = engine.schema.split(random_adapter(engine.schema).numpy())
-    agreed = settings(tiny_bert, LOCAL)
-    device.train(arrays, 1, USERS, agreed)
-    central = {"trust": "central"}
-    for weaker in ({"epsilon": math.inf}, central, {"unit": "user"} | central):
-        asked = settings(tiny_bert, LOCAL | weaker)
-        with pytest.raises(Declined, match="belongs to other settings"):
-            device.train(arrays, 2, USERS, asked)
-        with pytest.raises(Declined, match="belongs to other settings"):
-            device.histogram(USERS, asked)
-    device.train(arrays, 2, USERS, agreed)

@@ -6,6 +6,7 @@ from client.local import _log, _recommender, device_of
 from shared.errors import ConfigError, DataError, Declined
 from shared.privacy.ledger import Ledger
 from tests.support.federations import point_config
+from tests.support.policies import agreed, operator
 from tests.support.tiny import random_adapter
 
 
@@ -21,13 +22,19 @@ def log(tmp_path):
 
 
 @pytest.fixture
+def own(tmp_path):
+    """What a node's owner configures beside data and user."""
+    return {"state": str(tmp_path / "state"), "operator": operator()}
+
+
+@pytest.fixture
 def config(tiny_bert):
     return point_config(tiny_bert)
 
 
-def test_a_user_by_name_or_by_partition(log, config):
-    named = device_of({"data": log, "user": "v"}, config)
-    placed = device_of({"data": log, "partition-id": 1}, config)
+def test_a_user_by_name_or_by_partition(log, config, own):
+    named = device_of({"data": log, "user": "v", **own}, config)
+    placed = device_of({"data": log, "partition-id": 1, **own}, config)
     assert named.user == placed.user == 1
     assert named.history.tolist() == [0, 1, 2, 3]
     assert named.recommender is placed.recommender  # built once
@@ -35,40 +42,48 @@ def test_a_user_by_name_or_by_partition(log, config):
 
 @pytest.mark.parametrize(
     ("node", "message"),
-    [({}, "data is missing"), ({"data": "LOG"}, "user is missing")],
-    ids=["no data", "no user"],
+    [
+        ({"data": None}, "data is missing"),
+        ({"user": None}, "user is missing"),
+        ({"state": None}, "state is missing"),
+        ({"state": "here"}, "give a full path"),
+        ({"operator": None}, "operator = '': expected the operator's public key"),
+        ({"operator": "abc"}, "operator = 'abc': expected"),
+    ],
 )
-def test_an_incomplete_node_is_refused(node, message, log, config):
-    node = {name: log if value == "LOG" else value for name, value in node.items()}
+def test_an_incomplete_node_is_refused(node, message, log, config, own):
+    node = {"data": log, "user": "u", **own} | node
+    node = {name: value for name, value in node.items() if value is not None}
     with pytest.raises(ConfigError, match=message):
         device_of(node, config)
 
 
-def test_an_unknown_user_is_refused(log, config):
+def test_an_unknown_user_is_refused(log, config, own):
     with pytest.raises(DataError, match="'w'"):
-        device_of({"data": log, "user": "w"}, config)
+        device_of({"data": log, "user": "w", **own}, config)
 
 
-def test_a_nodes_ledger_lasts_and_its_noise_is_never_seeded(log, tiny_bert, tmp_path):
+def test_a_nodes_ledger_lasts_and_its_noise_is_never_seeded(log, tiny_bert, tmp_path, own):
     """Two processes' worth of devices: asked twice for a round, both count and differ."""
     privacy = {"unit": "example", "trust": "local", "epsilon": 8.0, "delta": 1e-3}
     config = point_config(tiny_bert, privacy=privacy)
-    node = {"data": log, "user": "u", "state": str(tmp_path / "state")}
+    node = {"data": log, "user": "u", **own}
     messages = []
     for _ in range(2):
         device = device_of(node, config)
         adapter = device.schema.split(random_adapter(device.schema).numpy())
-        messages.append(device.train(adapter, 1, 40, config).vector)
+        policy = agreed(config, 40, device.schema.digest)
+        messages.append(device.train(adapter, 1, 40, config, policy).vector)
     assert abs(messages[0] - messages[1]).max() > 0
     kept = Ledger.open(tmp_path / "state" / "ledger.jsonl")
     assert [entry.round for entry in kept.entries] == [1, 1]
     assert kept.header.trust == "local"
     device = device_of(node, config)
-    device.train(adapter, 2, 40, config)  # three updates were planned, a histogram besides
+    device.train(adapter, 2, 40, config, policy)  # three updates were planned, a histogram besides
 
     def insist():
         for _ in range(9):
-            device.train(adapter, 3, 40, config)
+            device.train(adapter, 3, 40, config, policy)
 
     with pytest.raises(Declined, match="declined round 3"):
         insist()

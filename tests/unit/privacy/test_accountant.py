@@ -121,7 +121,7 @@ def test_conventions_of_the_relations_are_translated(monkeypatch: pytest.MonkeyP
     assert not disagreement("add_remove")
     assert not disagreement("replace_one")
     # Untranslated, RDP and PRV would report 8.8 and 8.1 where 20.1 was spent.
-    monkeypatch.setattr(accountant, "_unit_sensitivity", lambda steps, relation: steps)
+    monkeypatch.setattr(accountant, "_unit_sensitivity", lambda steps, relation, group: steps)
     assert disagreement("replace_one")
 
 
@@ -158,6 +158,21 @@ def test_sampling_that_cannot_be_resolved_is_rounded_up(q: float, counted: float
     assert epsilon(history, 1e-5) == epsilon([(sampled(0.2, counted), 100)], 1e-5)
 
 
+def test_releases_of_one_sample_are_one_gaussian() -> None:
+    joint = PoissonSampledDpEvent(
+        0.1, ComposedDpEvent([GaussianDpEvent(3.0), GaussianDpEvent(4.0)])
+    )
+    assert epsilon([(joint, 7)], 1e-5) == epsilon([(sampled(2.4, 0.1), 7)], 1e-5)  # 3-4-5
+    apart = [(sampled(3.0, 0.1), 7), (sampled(4.0, 0.1), 7)]
+    assert epsilon([(joint, 7)], 1e-5) > epsilon(apart, 1e-5)  # one sample for both amplifies less
+    alone = PoissonSampledDpEvent(0.1, ComposedDpEvent([GaussianDpEvent(2.0)]))
+    assert epsilon(alone, 1e-5) == epsilon(sampled(2.0, 0.1), 1e-5)
+    open_ = PoissonSampledDpEvent(
+        0.1, ComposedDpEvent([GaussianDpEvent(2.0), GaussianDpEvent(0.0)])
+    )
+    assert epsilon(open_, 1e-5) == math.inf
+
+
 def test_order_does_not_matter() -> None:
     history = [(sampled(1.0, 0.1), 6), (GaussianDpEvent(4.0), 2), (sampled(1.0, 0.1), 1)]
     assert epsilon(history, 1e-5) == epsilon(history[::-1], 1e-5)
@@ -171,7 +186,9 @@ def test_order_does_not_matter() -> None:
         LaplaceDpEvent(1.0),
         ZCDpEvent(0.1),
         PoissonSampledDpEvent(0.1, LaplaceDpEvent(1.0)),
-        PoissonSampledDpEvent(0.1, ComposedDpEvent([GaussianDpEvent(1.0)])),
+        PoissonSampledDpEvent(0.1, ComposedDpEvent([])),
+        PoissonSampledDpEvent(0.1, ComposedDpEvent([GaussianDpEvent(1.0), LaplaceDpEvent(1.0)])),
+        PoissonSampledDpEvent(0.1, PoissonSampledDpEvent(0.1, GaussianDpEvent(1.0))),
         PoissonSampledDpEvent(0.0, GaussianDpEvent(1.0)),
         PoissonSampledDpEvent(1.5, GaussianDpEvent(1.0)),
         GaussianDpEvent(-1.0),

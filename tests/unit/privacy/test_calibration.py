@@ -6,7 +6,7 @@ import pytest
 from dp_accounting import DpEvent, GaussianDpEvent
 
 from shared.errors import ConfigError
-from shared.privacy.accountant import Calibration, calibrate, epsilon
+from shared.privacy.accountant import Calibration, Side, calibrate, epsilon
 from shared.privacy.history import Step
 
 
@@ -73,3 +73,32 @@ def test_refuses_nonsense(changed: dict[str, object], word: str) -> None:
     sound = {"target_epsilon": 1.0, "delta": 1e-5, "rounds": 10, "sampling_probability": 0.5}
     with pytest.raises(ConfigError, match=word):
         calibrate(**(sound | changed))  # type: ignore[arg-type]
+
+
+def test_what_is_released_beside_the_rounds_has_its_share() -> None:
+    sides = (Side(0.1, 1.0, 4), Side(0.05, 0.5))
+    found = calibrate(4.0, 1e-5, 10, 0.3, histogram_share=0.2, sides=sides)
+    history = [
+        (Step(found.noise_multiplier, 0.3, 1).event(), 10),
+        (Step(found.histogram_noise_multiplier or 0.0, 1.0, 1).event(), 1),
+        (Step(found.sides[0], 1.0, 1).event(), 4),
+        (Step(found.sides[1], 0.5, 1).event(), 1),
+    ]
+    assert epsilon(history, 1e-5) == pytest.approx(4.0, rel=1e-5)
+    assert epsilon(history, 1e-5) <= 4.0
+    whole = calibrate(4.0, 1e-5, 1, 1.0).noise_multiplier  # one release that spends all of it
+    assert 4 / found.sides[0] ** 2 == pytest.approx(0.1 / whole**2, rel=1e-4)
+    assert (found.histogram_noise_multiplier or 0) ** -2 == pytest.approx(0.2 / whole**2, rel=1e-4)
+    less = calibrate(4.0, 1e-5, 10, 0.3, histogram_share=0.2)
+    assert less.noise_multiplier < found.noise_multiplier
+
+
+def test_without_a_target_nothing_beside_is_noised_either() -> None:
+    found = calibrate(math.inf, 1e-5, 10, 0.3, sides=(Side(0.1),))
+    assert (found.noise_multiplier, found.sides) == (0.0, (0.0,))
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 0.9, math.nan])
+def test_shares_that_leave_nothing_are_refused(share: float) -> None:
+    with pytest.raises(ConfigError, match="sum to less than 1"):
+        calibrate(1.0, 1e-5, 10, 0.5, histogram_share=0.1, sides=(Side(share),))

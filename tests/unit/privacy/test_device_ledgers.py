@@ -46,6 +46,25 @@ def test_epsilon_is_that_of_the_device_that_spent_the_most(tmp_path):
     assert ledgers.header.unit == "example"
 
 
+def test_the_least_is_that_of_the_device_that_took_part_the_least(tmp_path):
+    gaussian = GaussianDpEvent(Z)
+    for name, times in (("a", 3), ("b", 4), ("c", 1)):
+        write(tmp_path, name, [gaussian] * times)
+    ledgers = DeviceLedgers.open(tmp_path)
+    assert ledgers.least() == pytest.approx(by_hand(gaussian), rel=1e-3)
+    assert ledgers.least(1e-3) < ledgers.least() < ledgers.epsilon()
+    write(tmp_path, "d", [])  # a device that never took part spent nothing
+    assert DeviceLedgers.open(tmp_path).least() == 0
+
+
+def test_the_least_of_different_releases_is_found_among_all(tmp_path):
+    write(tmp_path, "a", [GaussianDpEvent(6.0)] * 2)
+    write(tmp_path, "b", [GaussianDpEvent(2.0)])
+    assert DeviceLedgers.open(tmp_path).least() == pytest.approx(
+        by_hand(GaussianDpEvent(6.0), GaussianDpEvent(6.0)), rel=1e-3
+    )
+
+
 def test_of_different_releases_the_costliest_history_counts_in_any_order(tmp_path):
     strong, weak = GaussianDpEvent(6.0), GaussianDpEvent(2.0)
     write(tmp_path, "a", [strong] * 5)

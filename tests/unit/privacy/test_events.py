@@ -17,7 +17,7 @@ from dp_accounting import (
 )
 
 from shared.errors import ConfigError
-from shared.privacy.events import event_from_json, event_to_json
+from shared.privacy.events import SkellamDpEvent, event_from_json, event_to_json
 
 SAMPLED = PoissonSampledDpEvent(0.1, GaussianDpEvent(1.1))
 
@@ -30,6 +30,7 @@ SAMPLED = PoissonSampledDpEvent(0.1, GaussianDpEvent(1.1))
         NonPrivateDpEvent(),
         NoOpDpEvent(),
         SelfComposedDpEvent(SAMPLED, 7),
+        SkellamDpEvent(0.1 + 0.2, 3.0, 4.0),
         ComposedDpEvent([SAMPLED, ComposedDpEvent([NonPrivateDpEvent()])]),
     ],
 )
@@ -65,6 +66,8 @@ def test_refuses_to_write_unknown_kinds(event: DpEvent) -> None:
         {"kind": "gaussian", "noise_multiplier": 1.0, "sampling_probability": 0.1},
         {"kind": "self_composed", "count": 2.0, "event": {"kind": "no_op"}},
         {"kind": "composed", "events": {}},
+        {"kind": "skellam", "variance": 1.0, "l2_sensitivity": 1.0},
+        {"kind": "skellam", "variance": 1, "l2_sensitivity": 1.0, "l1_sensitivity": 1.0},
         {"kind": "composed", "events": [{"kind": "?"}]},
     ],
 )

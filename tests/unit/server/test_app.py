@@ -18,7 +18,7 @@ class Stopped(Exception):
 def test_the_grid_decides_whether_noise_is_seeded(grid, seeded, tiny_bert, tmp_path, monkeypatch):
     told = {}
 
-    def stop(grid, config, files, *, simulated, on_round):
+    def stop(grid, config, files, *, simulated, on_round, policy):
         told["simulated"] = simulated
         raise Stopped
 

@@ -15,6 +15,7 @@ from flwr.app import (
 
 from client.messages import ranks_reply, update_reply
 from server.messages import Replies, requests
+from shared.privacy.policy import policy_digest
 from shared.update import Update
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -46,7 +47,7 @@ def broken(**records):
 
 
 def check(*replies, clip=CLIP):
-    checked = Replies(replies, ASKED, merge=True)
+    checked = Replies(replies, ASKED, merge=True, round_number=1)
     updates = list(checked.updates(SCHEMA, DIM, clip))
     return updates, checked
 
@@ -114,7 +115,8 @@ def test_a_second_reply_for_a_node_is_refused():
 
 
 METRICS = MetricRecord({"weight": 1.0, "norm": 0.4})
-CONFIG = ConfigRecord({"schema": SCHEMA, "contributors": [2]})
+ABOUT = {"round": 1, "policy": policy_digest("")}
+CONFIG = ConfigRecord({"schema": SCHEMA, "contributors": [2], **ABOUT})
 VECTOR = ArrayRecord({"vector": Array(GOOD.vector)})
 MALFORMED = {
     "nothing": {},
@@ -169,7 +171,7 @@ def test_an_error_is_counted_and_its_text_is_not_repeated():
 
 
 def ranks(*replies):
-    checked = Replies(replies, ASKED, merge=True)
+    checked = Replies(replies, ASKED, merge=True, round_number=1)
     return checked.ranks(), checked
 
 
@@ -206,6 +208,7 @@ def test_requests_share_their_content_and_say_everything():
         arrays=arrays,
         schema="s",
         phase="test",
+        policy="p",
     )
     assert first.content is second.content
     assert [m.metadata.dst_node_id for m in (first, second)] == [2, 3]
@@ -214,9 +217,11 @@ def test_requests_share_their_content_and_say_everything():
         "round": 4,
         "users": 40,
         "settings": "{}",
+        "policy": "p",
         "schema": "s",
         "phase": "test",
         "merge": True,
+        "clip": 0.0,
     }
     np.testing.assert_array_equal(first.content.array_records["arrays"]["a"].numpy(), arrays["a"])
 
@@ -224,7 +229,9 @@ def test_requests_share_their_content_and_say_everything():
 def test_without_merging_a_node_speaks_for_itself_alone():
     """In a deployment no node may answer, or grow long, in the name of others."""
     together = Update(vector(1.9, 0, 0), 2.0, 1.0, SCHEMA)
-    checked = Replies([reply(together, 2, 3), reply(GOOD, 3), reply(GOOD, 2)], ASKED, merge=False)
+    checked = Replies(
+        [reply(together, 2, 3), reply(GOOD, 3), reply(GOOD, 2)], ASKED, merge=False, round_number=1
+    )
     assert len(list(checked.updates(SCHEMA, DIM, CLIP))) == 1  # only node 2's own
     assert checked.answered == {2}
     assert checked.failures == ["refused a reply that speaks for another node"] * 2

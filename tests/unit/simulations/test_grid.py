@@ -1,5 +1,7 @@
 """The virtual grid keeps Flower's contract; the engine chooses sizes that change no result."""
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pytest
 from flwr.app import MessageType, RecordDict
@@ -10,9 +12,12 @@ from shared.errors import ProtocolError
 from simulations.grid import CohortGrid, SequentialGrid, user_of
 from simulations.world import World
 from tests.support.federations import point_config
+from tests.support.policies import agreed
 from tests.support.tiny import make_engine, random_adapter
 
 pytestmark = pytest.mark.usefixtures("flower")
+
+START = datetime.now(UTC)  # one policy for all tests: it is signed anew, with the same text
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +30,56 @@ def grid(request, engine):
     return request.param(engine)
 
 
-def ask(engine, tiny_bert, nodes, message_type=MessageType.TRAIN, schema=None):
+def policy(engine, tiny_bert):
+    return agreed(point_config(tiny_bert), 40, engine.schema.digest, start=START)
+
+
+def checked(replies, nodes, engine, tiny_bert):
+    sent = policy(engine, tiny_bert)
+    return Replies(replies, nodes, merge=True, round_number=1, policy=sent)
+
+
+def ask(engine, tiny_bert, nodes, message_type=MessageType.TRAIN, schema=None, **changes):
+    config = point_config(tiny_bert)
+    fields = {"round_number": 1, "policy": policy(engine, tiny_bert)} | changes
     return requests(
         nodes,
         message_type,
-        point_settings(point_config(tiny_bert)),
-        round_number=1,
+        point_settings(config),
         users=40,
         merge=True,
         arrays=engine.schema.split(random_adapter(engine.schema).numpy()),
         schema=engine.schema.digest if schema is None else schema,
+        **fields,
     )
+
+
+REFUSED = {
+    "none": ({"policy": ""}, "brings no policy"),
+    "after the last round": ({"round_number": 4}, "rounds 1 to 3"),
+    "before the first": ({"round_number": 0}, "rounds 1 to 3"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_simulated_people_heed_the_policy(case, grid, engine, tiny_bert):
+    changes, message = REFUSED[case]
+    with pytest.raises(ProtocolError, match=message):
+        list(grid.send_and_receive(ask(engine, tiny_bert, [2], **changes)))
+
+
+def test_simulated_people_refuse_a_policy_about_something_else(grid, engine, tiny_bert):
+    config, digest = point_config(tiny_bert), engine.schema.digest
+    others = {
+        "settings asked for": agreed(point_config(tiny_bert, 4.0), 40, digest),
+        "rests on 41": agreed(config, 41, digest),
+        "another adapter": agreed(config, 40, "other"),
+        "it is 20": agreed(config, 40, digest, start=START - timedelta(days=31)),
+        "not signed": policy(engine, tiny_bert).replace('"rounds":3', '"rounds":4'),
+    }
+    for message, other in others.items():
+        with pytest.raises(ProtocolError, match=message):
+            list(grid.send_and_receive(ask(engine, tiny_bert, [2], policy=other)))
 
 
 def test_a_node_for_every_user(grid):
@@ -46,12 +90,13 @@ def test_pushed_messages_are_answered_when_pulled_and_once(grid, engine, tiny_be
     identifiers = list(grid.push_messages(ask(engine, tiny_bert, [2, 3])))
     assert len(set(identifiers)) == 2
     replies = list(grid.pull_messages(identifiers))
-    checked = Replies(replies, [2, 3], merge=True)
-    pushed = sum(update.vector for update in checked.updates(*bounds(engine)))
-    assert checked.answered == {2, 3}
+    found = checked(replies, [2, 3], engine, tiny_bert)
+    pushed = sum(update.vector for update in found.updates(*bounds(engine)))
+    assert found.answered == {2, 3}
     assert list(grid.pull_messages(identifiers)) == []
-    checked = Replies(grid.send_and_receive(ask(engine, tiny_bert, [2, 3])), [2, 3], merge=True)
-    sent = sum(update.vector for update in checked.updates(*bounds(engine)))
+    replies = grid.send_and_receive(ask(engine, tiny_bert, [2, 3]))
+    found = checked(replies, [2, 3], engine, tiny_bert)
+    sent = sum(update.vector for update in found.updates(*bounds(engine)))
     np.testing.assert_allclose(pushed, sent, atol=1e-6)
 
 
@@ -78,11 +123,8 @@ def test_histograms_agree(engine, tiny_bert):
     nodes = [2, 3, 4, 5, 6]
     sums = []
     for kind in (CohortGrid, SequentialGrid):
-        found = Replies(
-            kind(engine).send_and_receive(ask(engine, tiny_bert, nodes, HISTOGRAM)),
-            nodes,
-            merge=True,
-        )
+        replies = kind(engine).send_and_receive(ask(engine, tiny_bert, nodes, HISTOGRAM))
+        found = checked(replies, nodes, engine, tiny_bert)
         sums.append(sum(u.vector for u in found.updates("histogram:60", 60, 1.0)))
         assert found.failures == []
     np.testing.assert_allclose(*sums, atol=1e-6)

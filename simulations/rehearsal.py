@@ -1,0 +1,122 @@
+"""What a device would answer to a policy, by the device's own gate on a copy of its state."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from client.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement, Ask
+from client.days import FILE as CLOCK
+from client.days import Days, now
+from shared.config import ExperimentConfig
+from shared.errors import ConfigError, Declined
+from shared.privacy.issue import promises
+from shared.privacy.ledger import Ledger
+from shared.privacy.signed_policy import Policy, Promise
+
+
+@dataclass(frozen=True)
+class Answer:
+    """To one request: in words, and whether the device takes part."""
+
+    accepted: bool
+    words: str
+
+
+class Rehearsal:
+    """A device asked round after round under one policy.
+
+    Parameters
+    ----------
+    folder : Path
+        Empty, for the copy of the device's state.
+    text : str
+        The signed policy.
+    policy : Policy
+        The same, read.
+    operator : str
+        The key that the device's owner configured.
+    settings : ExperimentConfig or None
+        Of the point. Without them the policy is taken at its word for what they give.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        text: str,
+        policy: Policy,
+        operator: str,
+        settings: ExperimentConfig | None,
+    ) -> None:
+        self._folder = folder
+        self._text = text
+        self._policy = policy
+        self._settings = settings or ExperimentConfig()
+        self._start = self._time = now()
+        derive = promises if settings else lambda config, users: policy.promises
+        self._gate = Agreement(folder, operator, Days(folder, self._clock), derive)
+
+    def copy(self, state: Path | None, caps: Path | None) -> None:
+        """Take over a device's records, and caps that replace its own.
+
+        Raises
+        ------
+        ConfigError
+            If one cannot be read.
+        """
+        wanted = [(caps, CAPS)] if caps else []
+        if state is not None:
+            names = (CAPS, AGREED, LEDGER, PARTICIPATION, CLOCK)
+            kept = [(state / name, name) for name in names if (state / name).exists()]
+            wanted = kept + wanted
+        for source, name in wanted:
+            try:
+                shutil.copyfile(source, self._folder / name)
+            except OSError as error:
+                raise ConfigError(f"{source}: cannot be read ({error.strerror})") from None
+
+    def answers(self, rounds: int, a_day: int | None) -> Iterator[Answer]:
+        """Answers to so many rounds, up to the first refusal.
+
+        Parameters
+        ----------
+        rounds : int
+        a_day : int or None
+            How many the server asks a day; None: all of them today.
+        """
+        for number in range(1, rounds + 1):
+            if a_day:
+                self._time = self._start + timedelta(days=(number - 1) // a_day)
+            policy = self._policy
+            schema, settings = policy.schema, policy.settings
+            ask = Ask("update", number, policy.users, settings, schema, self._text)
+            try:
+                self._gate.admit(ask, self._settings)
+            except Declined as why:
+                yield Answer(False, str(why))
+                return
+            yield Answer(True, f"round {number}: takes part{self._spent(number)}")
+
+    def _clock(self) -> datetime:
+        return self._time
+
+    def _spent(self, number: int) -> str:
+        """What each promise has cost by then; the device's own noise is recorded here."""
+        told = []
+        for promise in self._policy.promises:
+            file = self._folder / (LEDGER if promise.trust == "local" else PARTICIPATION)
+            if promise.trust == "local":
+                self._record(promise, file, number)
+            epsilon = Ledger.open(file).epsilon(promise.delta)
+            told.append(f"{promise.unit}-level epsilon {epsilon:.4g} at delta {promise.delta:g}")
+        return f"; so far {', '.join(told)}"
+
+    def _record(self, promise: Promise, file: Path, number: int) -> None:
+        release = promise.of("update")
+        header = self._gate.header(promise, self._policy)
+        ledger = Ledger.open(file) if file.exists() else Ledger.create(file, header)
+        if release is not None:
+            ledger.append(number, release.kind, release.cost)

@@ -1,0 +1,42 @@
+"""What every guarantee of a run costs at other deltas than its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shared.privacy.device_ledgers import DeviceLedgers
+from simulations.verify import VerifyReport
+from simulations.verify_point import Record, VerifyRow
+
+
+def print_deltas(report: VerifyReport, deltas: Sequence[float], console: Console) -> None:
+    """One row for each guarantee and delta; of devices, what the least and the most spent.
+
+    A guarantee holds at every delta at once: these are points of one and the same curve.
+    """
+    table = Table(title="The same ledgers at other deltas, by the accountant that counts")
+    for column in ("point", "unit, trust"):
+        table.add_column(column)
+    for column in ("delta", "epsilon", "least of a device", "most of a device"):
+        table.add_column(column, justify="right")
+    for row in report.rows:
+        for delta in deltas:
+            table.add_row(Text(row.point), Text(row.promise), f"{delta:g}", *_cells(row, delta))
+    console.print(table)
+
+
+def _cells(row: VerifyRow, delta: float) -> tuple[str, str, str]:
+    if row.record is None:
+        return "-", "-", "-"
+    spent = f"{row.record.epsilon(delta):.4g}"
+    return spent, *_of_devices(row.record, delta)
+
+
+def _of_devices(record: Record, delta: float) -> tuple[str, str]:
+    if not isinstance(record, DeviceLedgers):
+        return "-", "-"
+    return f"{record.least(delta):.4g}", f"{record.epsilon(delta):.4g}"

@@ -1,0 +1,123 @@
+"""Released metrics and clipping norms, against the ledger that they must follow from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from shared.config import ExperimentConfig
+from shared.errors import ConfigError, ProtocolError
+from shared.privacy.device_ledgers import DeviceLedgers
+from shared.privacy.history import Step, steps_of
+from shared.privacy.joint import is_joint
+from shared.privacy.ledger import Ledger, LedgerEntry
+from shared.privacy.statistics import estimate_metrics
+from shared.privacy.units import quantile_rule
+
+_SAME = 1e-9
+
+
+def statistics_reasons(
+    record: Ledger | DeviceLedgers, claim: dict[str, Any], config: ExperimentConfig | None
+) -> list[str]:
+    """Where a point's released metrics or clipping norms are not what its ledger allows.
+
+    Parameters
+    ----------
+    record : Ledger or DeviceLedgers
+        Devices noise neither: what they recorded must show none of it.
+    claim : dict
+        A guarantee of a point.
+    config : ExperimentConfig or None
+        Its settings, where they are of use.
+    """
+    entries = record.entries if isinstance(record, Ledger) else ()
+    return [*_metrics_reasons(entries, claim), *_clip_reasons(entries, claim, config)]
+
+
+def _metrics_reasons(entries: Sequence[LedgerEntry], claim: dict[str, Any]) -> list[str]:
+    recorded = [entry for entry in entries if entry.release == "metrics"]
+    stated = claim.get("released_metrics")
+    if stated is None and not recorded:
+        return []
+    try:
+        releases = [dict(found) for found in dict(stated or {})["releases"]]
+        rounds = [found.pop("round") for found in releases]
+    except (KeyError, TypeError, ValueError):
+        return ["released_metrics: expected a list of releases, each with its round"]
+    if rounds != [entry.round for entry in recorded]:
+        shown = [entry.round for entry in recorded]
+        return [f"released_metrics: of rounds {rounds} claimed, the ledger shows {shown}"]
+    return [
+        f"released_metrics of round {entry.round}: its figures do not follow from its noised sums"
+        for found, entry in zip(releases, recorded, strict=True)
+        if not _follows(found, entry)
+    ]
+
+
+def _follows(found: dict[str, Any], entry: LedgerEntry) -> bool:
+    """Whether value, interval and count are those that sums, noise and sampling give."""
+    try:
+        (step,) = steps_of([(entry.event, 1)])
+        if not isinstance(step, Step):
+            return False
+        sums = np.array(found.pop("sums"), dtype=np.float64)
+        own = estimate_metrics(sums, step.noise_multiplier, step.sampling_probability).plain()
+    except (ConfigError, KeyError, ProtocolError, TypeError, ValueError):
+        return False
+    return _flat(found) is not None and _close(_flat(found) or {}, _flat(own) or {})
+
+
+def _flat(tree: Any) -> dict[str, float] | None:
+    """Nested numbers by their dotted names; None where something else is among them."""
+    if not isinstance(tree, dict):
+        return None
+    flat: dict[str, float] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            inner = _flat(value)
+            if inner is None:
+                return None
+            flat |= {f"{name}.{key}": number for key, number in inner.items()}
+        elif value == "inf":
+            flat[name] = math.inf
+        elif type(value) in (int, float):
+            flat[name] = float(value)
+        else:
+            return None
+    return flat
+
+
+def _close(one: dict[str, float], other: dict[str, float]) -> bool:
+    return one.keys() == other.keys() and all(
+        math.isclose(one[name], other[name], rel_tol=_SAME, abs_tol=_SAME) for name in one
+    )
+
+
+def _clip_reasons(
+    entries: Sequence[LedgerEntry], claim: dict[str, Any], config: ExperimentConfig | None
+) -> list[str]:
+    if config is None:
+        return []
+    rule, stated = quantile_rule(config), claim.get("clipping_norms")
+    updates = [entry.event for entry in entries if entry.release == "update"]
+    if any(is_joint(event) is (rule is None) for event in updates):
+        return ["update: with bits of the clip, or without: not what the settings give"]
+    if rule is None:
+        return [] if stated is None else ["clipping_norms claimed, the settings fix the clip"]
+    if not isinstance(stated, list) or not all(type(norm) is float for norm in stated):
+        return [f"clipping_norms = {str(stated)[:40]}: expected a list of numbers"]
+    if len(stated) != config.federation.rounds + 1 or stated[0] != rule.start:
+        return [
+            f"clipping_norms: expected {config.federation.rounds + 1} of them, "
+            f"the first {rule.start:g}"
+        ]
+    try:
+        for norm in stated:
+            rule.check(norm)
+    except ProtocolError as error:
+        return [f"clipping_norms: {error}"]
+    return []

@@ -1,0 +1,72 @@
+"""The privacy officer's calculator, and the same question of a finished run."""
+
+import json
+import math
+
+import pytest
+from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
+
+from shared.privacy.accountant import epsilon
+from tests.support.command import command
+
+PLAN = ("--noise", 1.5, "--rounds", 40, "--sampling", 0.1)
+
+
+def asked(*words):
+    done = command("account", *words, "--json", "--no-prv")
+    assert done.code == 0, done.err
+    return json.loads(done.out)
+
+
+def test_it_says_what_the_accountants_say():
+    found = asked(*PLAN, "--users", 1000, "--deltas", "1e-6,1e-3", "--took-part", "0,3")
+    history = [(PoissonSampledDpEvent(0.1, GaussianDpEvent(1.5)), 40)]
+    assert [row["delta"] for row in found["epsilons"]] == [1e-3, 1e-4, 1e-6]
+    for row in found["epsilons"]:
+        assert row["pld"] == epsilon(history, row["delta"])
+        assert row["pld"] < row["rdp"] < row["in_every_round"]
+        assert row["in_every_round"] == epsilon([(GaussianDpEvent(1.5), 40)], row["delta"])
+    nothing, three = found["individuals"]
+    assert nothing["epsilon"] == 0
+    assert three["epsilon"] == epsilon([(GaussianDpEvent(1.5), 3)], 1e-4)
+    assert found["solved"] == "epsilon"
+
+
+@pytest.mark.parametrize("free", ["noise", "rounds", "sampling"])
+def test_it_finds_what_is_left_out(free):
+    target = asked(*PLAN, "--delta", 1e-5)["epsilons"][0]["pld"] * (1 + 1e-9)
+    place = PLAN.index(f"--{free}")
+    rest = PLAN[:place] + PLAN[place + 2 :]
+    found = asked("--epsilon", target, *rest, "--delta", 1e-5)
+    names = {"noise": "noise_multiplier", "sampling": "sampling_probability"}
+    assert found["solved"] == free
+    assert found[names.get(free, free)] == pytest.approx(PLAN[place + 1], rel=1e-4)
+    assert found["epsilons"][0]["pld"] <= target
+
+
+def test_people_read_a_table():
+    done = command("account", "--epsilon", 8, "--rounds", 40, "--sampling", 0.1, "--users", 943)
+    assert done.code == 0, done.err
+    for word in ("noise multiplier", "PRV", "seen in every round", "most often", "never learn"):
+        assert word in done.out
+    (row,) = (line for line in done.out.splitlines() if "0.0001 " in line and "│" in line)
+    _, pld, rdp, prv, seen = (float(cell) for cell in row.strip("│ ").split("│"))
+    assert math.isclose(pld, 8, rel_tol=1e-3)
+    assert abs(pld - prv) < 0.03
+    assert pld < rdp < seen
+
+
+def test_a_group_costs_more_than_one():
+    one, two = (asked(*PLAN, "--users", 1000, "--group", k)["epsilons"][0] for k in (1, 2))
+    assert one["pld"] < two["pld"]
+    assert two["rdp"] is None
+
+
+def test_a_run_is_shown_at_other_deltas(run):
+    done = command("verify", run, "--deltas", "1e-2,1e-5")
+    assert done.code == 0, done.err
+    rows = [line for line in done.out.splitlines() if "epsilon 2, seed 0" in line][1:]
+    spent = [float(line.split("│")[4]) for line in rows]
+    assert len(spent) == 2
+    assert spent[0] < 2.0 < spent[1]  # delta is 1e-3 for 40 people: the first is above it
+    assert all(line.split("│")[5].strip() == "-" for line in rows)  # no device keeps a ledger

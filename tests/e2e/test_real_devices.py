@@ -1,0 +1,301 @@
+"""Real devices over real messages: relay, device, agreement, ledger, and the server above them."""
+
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flwr.app import Context, Message, MessageType, RecordDict
+from safetensors.numpy import save_file
+
+from client.app import app
+from client.local import _log, _recommender, device_of
+from client.messages import parse
+from server.app import run_files
+from server.federation import run_federation
+from server.messages import HISTOGRAM, point_settings, requests
+from shared.errors import ConfigError, ProtocolError
+from shared.privacy.keys import public_hex
+from shared.privacy.ledger import Ledger
+from shared.privacy.signed_policy import load_policy, signed
+from tests.support.command import command
+from tests.support.federations import point_config
+from tests.support.policies import OTHER, agreed, made, operator, sealed
+from tests.support.tiny import random_adapter
+
+pytestmark = pytest.mark.usefixtures("flower")
+
+USERS = 6
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("log")
+    rows = [
+        f"u{user},{'abcdefgh'[(user + time) % 8]},{time}"
+        for user in range(USERS)
+        for time in range(6)
+    ]
+    (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
+    items = "\n".join(f"{i},Text of {i}" for i in "abcdefgh")
+    (folder / "items.csv").write_text(f"item,text\n{items}\n")
+    yield str(folder)
+    _log.cache_clear()
+    _recommender.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def config(tiny_bert):
+    """40 rounds of everyone at epsilon 2: one round alone costs about 0.2."""
+    return point_config(
+        tiny_bert,
+        federation={"rounds": 40, "cohort": 1.0, "popularity_start": False},
+        privacy={"delta": 1e-2},
+    )
+
+
+class Node:
+    """A person's node: its configuration, its state folder, and Flower's context."""
+
+    def __init__(self, folder, log, user, **configured):
+        self.state = folder / f"state-{user}"
+        self.number = user + 2
+        node = {"data": log, "user": f"u{user}", "state": str(self.state), "operator": operator()}
+        self.config = node | configured
+
+    def caps(self, text):
+        self.state.mkdir(exist_ok=True)
+        (self.state / "caps.toml").write_text(text)
+
+    def answer(self, message):
+        """The relay's answer, as the SuperNode passes it on: an exception becomes an error."""
+        return app(message, Context(1, self.number, self.config, RecordDict(), {}))
+
+    @property
+    def rounds(self):
+        file = self.state / "participation.jsonl"
+        return [entry.round for entry in Ledger.open(file).entries] if file.exists() else []
+
+
+class Loopback:
+    """A grid of real nodes in this process."""
+
+    def __init__(self, nodes):
+        self.nodes = {node.number: node for node in nodes}
+        self.said = []
+
+    def get_node_ids(self):
+        return list(self.nodes)
+
+    def send_and_receive(self, messages, timeout=None):
+        for number, message in enumerate(messages):
+            message.metadata.__dict__["_message_id"] = str(number)
+            reply = self.nodes[message.metadata.dst_node_id].answer(message)
+            self.said.append(reply.content.config_records["config"].get("declined"))
+            yield reply
+
+
+@pytest.fixture(scope="module")
+def model(log, config, tmp_path_factory):
+    """The device's own adapter, as any device of this log builds it."""
+    node = Node(tmp_path_factory.mktemp("any"), log, 0)
+    return device_of(node.config, config).schema
+
+
+def request(model, config, number, policy, message_type=MessageType.TRAIN, users=USERS):
+    (message,) = requests(
+        [2],
+        message_type,
+        point_settings(config),
+        round_number=number,
+        users=users,
+        merge=False,
+        arrays=model.split(random_adapter(model).numpy()),
+        schema=model.digest,
+        policy=policy,
+    )
+    message.metadata.__dict__["_message_id"] = str(number)
+    return message
+
+
+def declined(reply: Message):
+    return reply.content.config_records["config"].get("declined", "")
+
+
+def test_a_device_capped_at_epsilon_one_takes_part_until_just_under_it(
+    log, config, model, tmp_path
+):
+    node = Node(tmp_path, log, 0)
+    node.caps("epsilon = 1.0\n")
+    policy = agreed(config, USERS, model.digest)
+    replies = [node.answer(request(model, config, n, policy)) for n in range(1, 21)]
+    answered = [not declined(reply) for reply in replies]
+    last = sum(answered)
+    assert 4 < last < 19
+    assert answered == [True] * last + [False] * (20 - last)
+    assert node.rounds == list(range(1, last + 1))
+    ledger = Ledger.open(node.state / "participation.jsonl")
+    assert ledger.epsilon() <= 1
+    ledger.append(last + 1, "update", ledger.entries[0].event)
+    assert ledger.epsilon() > 1  # one more would have been over
+    assert declined(replies[-1]) == declined(replies[last]).replace(f"round {last + 1}", "round 20")
+    assert f"declined round {last + 1}: it would bring this device" in declined(replies[last])
+    assert "its owner's cap of 1" in declined(replies[last])
+    assert not replies[last].content.array_records  # nothing was computed, nothing leaves
+
+
+def test_a_weaker_an_expired_and_a_forged_policy_are_refused(log, config, model, tmp_path):
+    node, digest = Node(tmp_path, log, 1), model.digest
+    assert not declined(node.answer(request(model, config, 1, agreed(config, USERS, digest))))
+    weaker = point_config(
+        config.model.backbone,
+        epsilon=4.0,
+        federation={"rounds": 40, "cohort": 1.0, "popularity_start": False},
+        privacy={"delta": 1e-2},
+    )
+    expired = agreed(config, USERS, digest, start=datetime.now(UTC) - timedelta(days=31))
+    stranger = replace(made(config, USERS, digest), issuer=public_hex(OTHER))
+    edited = agreed(config, USERS, digest).replace('"rounds":40', '"rounds":50')
+    tried = {
+        "weaker than the one agreed: epsilon = 4": (weaker, agreed(weaker, USERS, digest)),
+        "the policy holds from": (config, expired),
+        "not signed by the operator's key": (config, signed(stranger, OTHER)),
+        "policy: not signed by": (config, edited),
+        "the request brings no policy": (config, ""),
+    }
+    for words, (settings, policy) in tried.items():
+        assert words in declined(node.answer(request(model, settings, 2, policy)))
+    assert node.rounds == [1]
+
+
+@pytest.mark.parametrize("message_type", [MessageType.TRAIN, MessageType.EVALUATE, HISTOGRAM])
+def test_every_kind_of_request_is_checked(message_type, log, config, model, tmp_path):
+    node = Node(tmp_path, log, 2, evaluator=True)
+    for policy in ("", agreed(config, USERS, "other")):
+        assert declined(node.answer(request(model, config, 1, policy, message_type)))
+    node.caps("pause = true")
+    policy = agreed(config, USERS, model.digest)
+    assert "paused" in declined(node.answer(request(model, config, 1, policy, message_type)))
+    assert node.rounds == []
+
+
+def served(folder, model):
+    files = run_files(folder, "p")
+    for path in (files.initial, files.adapter):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(model.split(random_adapter(model).numpy()), files.initial)
+    return files
+
+
+def test_a_run_over_real_devices_ends_with_those_that_still_may(log, tiny_bert, model, tmp_path):
+    """One is paused, one caps at almost nothing, one allows two rounds a day."""
+    config = point_config(
+        tiny_bert, federation={"rounds": 4, "cohort": 1.0}, privacy={"delta": 1e-2}
+    )
+    nodes = [Node(tmp_path, log, user) for user in range(USERS)]
+    nodes[0].caps("pause = true")
+    nodes[1].caps("epsilon = 0.05")
+    nodes[2].caps("rounds_per_day = 2")
+    grid, files = Loopback(nodes), served(tmp_path, model)
+    outcome = run_federation(grid, config, files, simulated=False)
+    assert outcome["rounds"] == 4
+    assert [len(node.rounds) for node in nodes] == [0, 0, 2, 5, 5, 5]  # the histogram, four rounds
+    reasons = [said.partition(": ")[2] for said in grid.said if said]
+    assert {"its owner has paused it"} < set(reasons)
+    assert len(reasons) == 5 + 5 + 3
+    kept = load_policy(files.policy, operator())
+    assert json.loads((nodes[3].state / "agreement.json").read_text())["policy"]["issuer"]
+    assert kept.users == USERS
+    server = Ledger.open(files.ledger)
+    device = Ledger.open(nodes[3].state / "participation.jsonl")
+    assert device.epsilon() == pytest.approx(server.epsilon())  # everyone in every round
+    told = command("policy", "spent", nodes[3].state)
+    assert "5 participations, user-level epsilon 2 at delta 0.01" in told.out
+    assert "against anyone who sees every released adapter" in told.out
+
+
+def test_everyone_may_decline_and_the_run_goes_on(log, tiny_bert, model, tmp_path):
+    config = point_config(
+        tiny_bert,
+        federation={"rounds": 2, "cohort": 1.0, "popularity_start": False},
+        privacy={"delta": 1e-2},
+    )
+    nodes = [Node(tmp_path, log, user) for user in range(USERS)]
+    for node in nodes:
+        node.caps("pause = true")
+    files = served(tmp_path, model)
+    run_federation(Loopback(nodes), config, files, simulated=False)
+    assert len(Ledger.open(files.ledger)) == 2  # pure noise was released, and counted
+
+
+def test_a_policy_made_beforehand_serves_only_its_run(log, tiny_bert, model, tmp_path):
+    config = point_config(
+        tiny_bert, federation={"rounds": 2, "cohort": 1.0}, privacy={"delta": 1e-2}
+    )
+    nodes = [Node(tmp_path, log, user) for user in range(USERS)]
+    files = served(tmp_path, model)
+    early = tmp_path / "policy.json"
+    early.write_text(agreed(config, USERS + 1, model.digest))
+    with pytest.raises(ConfigError, match="users is not what this run's settings and its 6 clie"):
+        run_federation(Loopback(nodes), config, files, simulated=False, policy=early)
+    old = made(config, USERS, model.digest, start=datetime.now(UTC) - timedelta(days=31))
+    early.write_text(sealed(old))
+    with pytest.raises(ConfigError, match="holds from"):
+        run_federation(Loopback(nodes), config, files, simulated=False, policy=early)
+    early.write_text(sealed(made(config, USERS, model.digest)) + "\n")
+    run_federation(Loopback(nodes), config, files, simulated=False, policy=early)
+    assert (nodes[0].state / "agreement.json").read_text() == early.read_text().strip()
+
+
+def hostile(change):
+    """A grid in which node 2 sends what it likes."""
+
+    class Hostile(Loopback):
+        def send_and_receive(self, messages, timeout=None):
+            for reply in super().send_and_receive(messages, timeout):
+                if reply.metadata.src_node_id == 2:
+                    change(reply.content)
+                yield reply
+
+    return Hostile
+
+
+def test_a_reply_of_another_round_or_policy_does_not_count(log, tiny_bert, model, tmp_path):
+    config = point_config(
+        tiny_bert,
+        epsilon=math.inf,
+        federation={"rounds": 1, "cohort": 1.0, "popularity_start": False},
+        privacy={"delta": 1e-2},
+    )
+
+    def of_another_round(content):
+        content.config_records["config"]["round"] = 0
+
+    def of_another_policy(content):
+        content.config_records["config"]["policy"] = "0" * 64
+
+    adapters = []
+    for number, change in enumerate((of_another_round, of_another_policy, lambda content: None)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        nodes = [Node(folder, log, user) for user in range(2)]
+        for node in nodes:
+            node.caps("epsilon = inf")
+        told = []
+        files = served(folder, model)
+        run_federation(hostile(change)(nodes), config, files, simulated=False, on_round=told.append)
+        adapters.append(files.adapter.read_bytes())
+        assert told[0]["participants"] == (2 if number == 2 else 1)
+        assert told[0]["failures"] == (0 if number == 2 else 1)
+    assert adapters[0] == adapters[1] != adapters[2]
+
+
+def test_the_relay_tells_what_the_policy_is_about(model, config):
+    policy = agreed(config, USERS, model.digest)
+    read = parse(request(model, config, 3, policy))
+    assert (read.policy, read.round_number, read.release) == (policy, 3, "update")
+    broken = request(model, config, 3, policy)
+    del broken.content.config_records["config"]["policy"]
+    with pytest.raises(ProtocolError, match="policy"):
+        parse(broken)

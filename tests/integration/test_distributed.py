@@ -1,0 +1,282 @@
+"""Noise in shares through the whole federation: what is sent, summed, recorded and opened."""
+
+import math
+
+import numpy as np
+import pytest
+from flwr.app import Error, Message, MessageType
+from safetensors.numpy import load_file
+from scipy import stats
+
+from client.device import Device
+from server.federation import run_federation
+from server.secagg import opened
+from shared.errors import ConfigError, Declined, ProtocolError
+from shared.privacy.distributed import SkellamMechanism
+from shared.privacy.events import SkellamDpEvent
+from shared.privacy.ledger import Ledger
+from shared.privacy.noise import NoiseSource
+from shared.privacy.plan import server_plan
+from shared.privacy.skellam import SkellamNoise
+from simulations.grid import CohortGrid, SequentialGrid
+from simulations.world import World
+from tests.support.federations import federate, point_config, prepare
+from tests.support.tiny import Edited, make_engine, random_adapter, relative, with_micro_batch
+
+pytestmark = pytest.mark.usefixtures("flower")
+
+USERS, ROUNDS = 30, 3
+EVERYONE = {"cohort": 1.0, "rounds": ROUNDS}
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_bert):
+    return make_engine(Edited(World(users=USERS, items=60), {0: [], 1: [7]}), tiny_bert)
+
+
+@pytest.fixture(scope="module")
+def silent(tiny_bert):
+    """Next to nobody has done anything: what arrives is noise."""
+    nothing = {user: [] for user in range(USERS)} | {0: [4, 5, 6]}  # who can be evaluated
+    return make_engine(Edited(World(users=USERS, items=60), nothing), tiny_bert)
+
+
+@pytest.fixture
+def config(tiny_bert):
+    def make(**sections):
+        sections["privacy"] = {"trust": "distributed"} | sections.get("privacy", {})
+        sections["federation"] = EVERYONE | sections.get("federation", {})
+        return point_config(tiny_bert, **sections)
+
+    return make
+
+
+def mechanism(config, kind="update"):
+    return server_plan(config, USERS).planned(kind).mechanism
+
+
+def steps(total, mech):
+    """A released sum in whole grid steps."""
+    whole = np.rint(total / mech.grid.step)
+    np.testing.assert_allclose(total / mech.grid.step, whole, atol=1e-6)
+    return whole.astype(np.int64)
+
+
+@pytest.mark.parametrize("federation", [{}, {"cohort": 15.0}], ids=["everyone", "drawn"])
+def test_engines_send_the_same_sums_up_to_rounding(
+    federation, engine, config, tmp_path, monkeypatch
+):
+    settings = config(federation=federation)
+    slow = federate(tmp_path / "slow", SequentialGrid(engine), settings, monkeypatch)
+    fast = federate(
+        tmp_path / "fast", CohortGrid(with_micro_batch(engine, 7)), settings, monkeypatch
+    )
+    mech = mechanism(settings)
+    assert len(fast.totals) == len(slow.totals) == 1 + ROUNDS
+    np.testing.assert_array_equal(fast.totals[0], slow.totals[0])  # a histogram is not trained
+    apart = np.abs(steps(fast.totals[1], mech) - steps(slow.totals[1], mech))
+    # A contribution next to a step of the grid may fall on either side of it.
+    assert apart.max() <= 2
+    assert (apart == 0).mean() > 0.9
+    assert relative(fast.adapter, slow.adapter) < 1e-4
+    assert [e.event for e in fast.ledger.entries] == [e.event for e in slow.ledger.entries]
+
+
+def test_the_sum_holds_the_contributions_of_all(engine, config, tmp_path, monkeypatch):
+    """With next to no noise it is that of central trust, up to a step of the grid for each user."""
+    monkeypatch.setattr(SkellamNoise, "draw", lambda self, source, size: np.zeros(size, dtype=int))
+    settings = config(federation={"rounds": 1})
+    shared = federate(tmp_path / "shared", CohortGrid(engine), settings, monkeypatch)
+    central = config(federation={"rounds": 1}, privacy={"trust": "central"})
+    exact = federate(tmp_path / "central", CohortGrid(engine), central, monkeypatch)
+    histogram, update = (np.abs(shared.totals[i] - exact.totals[i]).max() for i in (0, 1))
+    assert np.linalg.norm(exact.totals[0]) > 1
+    assert histogram <= USERS * mechanism(settings, "histogram").grid.step
+    # The second histogram's noise is another, so are the biases that updates start from.
+    assert update > 0
+
+
+def noise_p(total, settings, kind):
+    """Chance of so large or so small a sum of squares, were the noise what is accounted."""
+    mech = mechanism(settings, kind)
+    squares = float(total @ total) / (mech.noise_multiplier * mech.clip.norm) ** 2
+    cdf = stats.chi2(total.size).cdf(squares)  # the normal limit: the noise is 10^4 steps wide
+    return 2 * min(cdf, 1 - cdf)
+
+
+FALSE_ALARM = 1e-7
+
+
+def test_what_is_released_has_the_noise_that_is_accounted(silent, config, tmp_path, monkeypatch):
+    settings = config()
+    run = federate(tmp_path, CohortGrid(silent), settings, monkeypatch)
+    kinds = ["histogram", *["update"] * ROUNDS]
+    for total, kind in zip(run.totals, kinds, strict=True):
+        assert noise_p(total, settings, kind) > FALSE_ALARM
+    one, two = (total / np.linalg.norm(total) for total in run.totals[1:3])
+    assert abs(one @ two) < 5.4 / math.sqrt(one.size)  # of independent noise: one in 10^7
+
+
+@pytest.mark.parametrize("planted", ["half", "one device only", "every round alike"])
+def test_noise_that_is_not_is_found(planted, silent, config, tmp_path, monkeypatch):
+    """The negative controls of the test above."""
+    draw, drawn = SkellamNoise.draw, []
+
+    def wrong(self, source, size):
+        if planted == "half":
+            return draw(self, source, size) // 2
+        if planted == "one device only":
+            drawn.append(size)
+            return draw(self, source, size) * (len(drawn) % USERS == 1)
+        return draw(self, NoiseSource.seeded(1), size)
+
+    monkeypatch.setattr(SkellamNoise, "draw", wrong)
+    settings = config()
+    run = federate(tmp_path, CohortGrid(silent), settings, monkeypatch)
+    assert noise_p(run.totals[1], settings, "update") < FALSE_ALARM
+
+
+def test_a_single_message_is_an_element_of_the_ring_and_looks_like_noise(engine, config):
+    settings = config()
+    mech = mechanism(settings)
+    adapter = random_adapter(engine.schema)
+    apart = list(engine.train(range(USERS), adapter, 1, settings, merge=False))
+    together = list(engine.train(range(USERS), adapter, 1, settings, merge=True))
+    for _, update in [*apart, *together]:
+        update.check(engine.schema.digest, engine.schema.dim, None, mech.ring)
+        assert update.norm == 0
+    lengths = [np.linalg.norm(mech.ring.centred(update.vector)) for _, update in apart]
+    expected = math.sqrt(mech.share * engine.schema.dim)
+    assert min(lengths) > 0.8 * expected > 2 * mech.grid.l2_sensitivity
+    (one,), (other,) = (opened((u for _, u in way), mech) for way in (apart, together))
+    np.testing.assert_array_equal(one.vector, other.vector)
+
+
+class Watched(CohortGrid):
+    """Looks at the ledger whenever devices are asked for something that they noise."""
+
+    def __init__(self, engine, ledger, answer=None):
+        super().__init__(engine)
+        self.ledger, self.seen = ledger, []
+        self.answer = answer or (lambda message, replies: replies)
+
+    def send_and_receive(self, messages, *, timeout=None):
+        messages = list(messages)
+        if messages and messages[0].metadata.message_type != MessageType.EVALUATE:
+            entries = Ledger.open(self.ledger).entries
+            self.seen.append([(entry.release, entry.round) for entry in entries])
+        return self.answer(messages, super().send_and_receive(messages, timeout=timeout))
+
+
+def test_a_release_is_on_the_ledger_before_anyone_is_asked(engine, config, tmp_path):
+    files = prepare(tmp_path, engine)
+    grid = Watched(engine, files.ledger)
+    run_federation(grid, config(), files, simulated=True)
+    every = [("histogram", 0), ("update", 1), ("update", 2), ("update", 3)]
+    assert grid.seen == [every[: n + 1] for n in range(4)]
+    events = {type(entry.event) for entry in Ledger.open(files.ledger).entries}
+    assert events == {SkellamDpEvent}
+
+
+def losing(fraction, kind):
+    """Some of the devices go away, where they are asked one by one."""
+
+    def answer(messages, replies):
+        if not messages or messages[0].metadata.message_type != kind:
+            return list(replies)
+        kept = list(replies)
+        lost = int(len(kept) * fraction)
+        gone = [Message(Error(code=1, reason="x"), reply_to=m) for m in messages[:lost]]
+        return [*gone, *kept[lost:]]
+
+    return answer
+
+
+class WatchedOneByOne(Watched, SequentialGrid):
+    def __init__(self, engine, ledger, answer):
+        SequentialGrid.__init__(self, engine)
+        self.ledger, self.seen, self.answer = ledger, [], answer
+
+    _answer = SequentialGrid._answer
+
+
+@pytest.mark.parametrize(("survivors", "open_rounds"), [(None, 0), (0.5, ROUNDS)])
+def test_with_too_few_survivors_nothing_is_opened_and_the_round_is_paid_for(
+    survivors, open_rounds, engine, config, tmp_path, monkeypatch
+):
+    read = []
+    spied = SkellamMechanism.open
+    monkeypatch.setattr(
+        SkellamMechanism, "open", lambda self, total: read.append(1) or spied(self, total)
+    )
+    settings = config(federation={"popularity_start": False}, privacy={"min_survivors": survivors})
+    files = prepare(tmp_path, engine)
+    grid = WatchedOneByOne(engine, files.ledger, losing(0.4, MessageType.TRAIN))
+    outcome = run_federation(grid, settings, files, simulated=True)
+    assert len(read) == open_rounds
+    assert [entry.round for entry in Ledger.open(files.ledger).entries] == [1, 2, 3]
+    assert [entry["participants"] for entry in outcome["history"]] == [USERS - 12] * ROUNDS
+    initial, last = load_file(files.initial), load_file(files.adapter)
+    assert all(np.array_equal(initial[name], last[name]) for name in initial) == (not open_rounds)
+
+
+def test_a_drawn_cohort_that_is_too_small_is_not_asked(engine, config, tmp_path):
+    settings = config(federation={"cohort": 15.0}, privacy={"min_survivors": 1.0})
+    files = prepare(tmp_path, engine)
+    grid = Watched(engine, files.ledger)
+    outcome = run_federation(grid, settings, files, simulated=True)
+    sizes = [entry["participants"] for entry in outcome["history"]]
+    assert 0 in sizes
+    assert all(size == 0 or size >= 15 for size in sizes)
+    assert len(Ledger.open(files.ledger)) == 1 + ROUNDS
+
+
+def test_too_small_a_histogram_ends_the_run(engine, config, tmp_path):
+    files = prepare(tmp_path, engine)
+    grid = WatchedOneByOne(engine, files.ledger, losing(0.4, "query.histogram"))
+    with pytest.raises(ProtocolError, match="18 of at least 30 devices noised the sum"):
+        run_federation(grid, config(), files, simulated=True)
+    assert [entry.release for entry in Ledger.open(files.ledger).entries] == ["histogram"]
+
+
+def test_an_interrupted_point_goes_on_to_the_same_end(engine, config, tmp_path, monkeypatch):
+    settings = config()
+    whole = federate(tmp_path / "whole", CohortGrid(engine), settings, monkeypatch)
+
+    def stop(entry):
+        if entry["round"] == 2:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        federate(folder, CohortGrid(engine), settings, monkeypatch, on_round=stop)
+    rest = federate(folder, CohortGrid(engine), settings, monkeypatch)
+    np.testing.assert_array_equal(rest.adapter, whole.adapter)
+    assert len(rest.ledger) == len(whole.ledger)
+
+
+def test_two_points_share_no_noise(silent, config):
+    adapter = random_adapter(silent.schema)
+    vectors = []
+    for seed, bits in ((5, 14), (6, 14), (5, 15)):
+        settings = config(privacy={"grid_bits": bits}, seed=seed)
+        ((_, update),) = silent.train([3], adapter, 1, settings, merge=True)
+        vectors.append(mechanism(settings).ring.centred(update.vector) / 2.0**bits)
+    for one, other in ((0, 1), (0, 2)):
+        cosine = vectors[one] @ vectors[other]
+        cosine /= np.linalg.norm(vectors[one]) * np.linalg.norm(vectors[other])
+        assert abs(cosine) < 5.4 / math.sqrt(len(vectors[0]))
+
+
+def test_real_devices_and_servers_decline(engine, config, tmp_path):
+    settings = config()
+    device = Device(engine.population.history(5), 5, engine.recommender)
+    adapter = engine.schema.split(random_adapter(engine.schema).numpy())
+    for ask in (
+        lambda: device.train(adapter, 1, USERS, settings),
+        lambda: device.histogram(USERS, settings),
+    ):
+        with pytest.raises(Declined, match="needs secure aggregation"):
+            ask()
+    with pytest.raises(ConfigError, match="trust = distributed does not go with real devices"):
+        run_federation(CohortGrid(engine), settings, prepare(tmp_path, engine), simulated=False)

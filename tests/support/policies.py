@@ -1,0 +1,32 @@
+"""Signed policies as a server makes them, and keys that are not the operator's."""
+
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from shared.config import ExperimentConfig
+from shared.privacy.issue import DAYS, policy_of
+from shared.privacy.keys import load_or_create_signing_key, public_hex
+from shared.privacy.signed_policy import Policy, signed
+
+OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+def operator() -> str:
+    """The public key of the operator whose home the tests have."""
+    return public_hex(load_or_create_signing_key())
+
+
+def made(
+    config: ExperimentConfig, users: int, schema: str, start: datetime | None = None, days=DAYS
+) -> Policy:
+    return policy_of(config, users, schema, operator(), start or datetime.now(UTC), days)
+
+
+def sealed(policy: Policy) -> str:
+    return signed(policy, load_or_create_signing_key())
+
+
+def agreed(config: ExperimentConfig, users: int, schema: str, **when) -> str:
+    """The text that a server sends with its requests."""
+    return sealed(made(config, users, schema, **when))
