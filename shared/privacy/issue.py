@@ -95,12 +95,15 @@ def _release(planned: PlannedRelease, unit: str) -> PromisedRelease:
     # A sampled cohort hides a person from those who do not know it; the server does, and so does
     # the device itself. Which of a person's examples are drawn, only the device knows.
     event = _knowing_the_cohort(planned.event) if unit == "user" else planned.event
+    # Correlated noise is computed for so many participations of one person, so far apart.
+    most = getattr(planned.mechanism, "participations", planned.times)
     return PromisedRelease(
         kind=planned.kind,
         mechanism=mechanism_name(planned.mechanism),
         noise_multiplier=planned.mechanism.noise_multiplier,
         clipping_norm=planned.mechanism.clip.norm,
-        times=planned.times,
+        times=min(planned.times, most),
+        separation=getattr(planned.mechanism, "separation", 0),
         event=event_to_json(event),
     )
 
