@@ -211,6 +211,37 @@ def parity(found: Found) -> str:
     )
 
 
+def rules(found: Found) -> str:
+    """Every aggregation rule, with and without noise."""
+    told = found["settings"]
+    more = "".join(f" --set {change}" for change in told["set"])
+    command = f"python benchmarks/rules.py --data {told['data']} --preset {told['preset']}{more}"
+    head = "rule|epsilon|seeds|HR@10|NDCG@10|full HR@10|upload, KiB|all uploads, MiB|HR@10 - fedit"
+    lines = table(
+        head,
+        (
+            (
+                f"`{row['rule']}`",
+                f"{row['epsilon_target']}",
+                str(len(row["seeds"])),
+                *(f"{row[metric]:.3f}" for metric in ("hr@10", "ndcg@10", "full_hr@10")),
+                f"{row['upload_bytes'] / 1024:,.1f}",
+                mebibytes(row["bytes_up"]),
+                _beside_fedit(row.get("versus_fedit")),
+            )
+            for row in found["rows"]
+        ),
+    )
+    return f"`{command}`\n\n{lines}"
+
+
+def _beside_fedit(found: Found | None) -> str:
+    if found is None:
+        return ""
+    low, high = found["interval"]
+    return f"{found['hr@10']:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
 TABLES: dict[str, Callable[[Found], str]] = {
     "speed_cpu": speed,
     "speed_gpu": speed,
@@ -221,6 +252,7 @@ TABLES: dict[str, Callable[[Found], str]] = {
     "population": population,
     "precision": precision,
     "workers": workers,
+    "rules_ml100k": rules,
 }
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from safetensors.numpy import load_file
 
+from shared.aggregation import RULES
 from shared.config import from_dict, to_dict
 from shared.errors import EngineError, StarlingError
 from shared.privacy.ledger import Ledger
@@ -58,9 +59,12 @@ def what_ray_leaves_open():
         gc.collect()
 
 
-def run(bench, folder, epsilon, seed=5):
+def run(bench, folder, epsilon, seed=5, rule="fedit"):
     rounds = []
-    config = bench.config.at_epsilon(epsilon, seed)
+    tree = to_dict(bench.config)
+    tree["federation"]["aggregation"] = rule
+    del tree["model"]["lora_core"]
+    config = from_dict(tree).at_epsilon(epsilon, seed)
     point = run_point(bench, config, folder, rounds.append)
     arrays = load_file(folder / "adapters" / f"{point_name(epsilon, seed)}.safetensors")
     return point, arrays, rounds
@@ -86,6 +90,19 @@ def test_ray_gives_the_cohorts_point(epsilon, cohort, ray, tmp_path):
         for folder in (tmp_path / "cohort", tmp_path / "ray")
     ]
     assert [entry.event for entry in ledgers[0]] == [entry.event for entry in ledgers[1]]
+
+
+SLOW = [pytest.param(r, marks=pytest.mark.slow) for r in RULES if r not in ("fedit", "fedsb")]
+
+
+@pytest.mark.parametrize("rule", ["fedsb", *SLOW])
+def test_ray_gives_the_cohorts_point_under_every_rule(rule, cohort, ray, tmp_path):
+    """Actors build what is never sent themselves."""
+    theirs, expected, _ = run(cohort, tmp_path / "cohort", 2.0, rule=rule)
+    ours, found, _ = run(ray, tmp_path / "ray", 2.0, rule=rule)
+    for name, array in expected.items():
+        assert relative(found[name], array) < TOLERANCE or not array.any(), name
+    assert {key: ours[key] for key in SAME} == {key: theirs[key] for key in SAME}
 
 
 def test_another_seed_is_another_point(cohort, tmp_path):
