@@ -213,7 +213,7 @@ def test_a_run_over_real_devices_ends_with_those_that_still_may(log, tiny_bert, 
     device = Ledger.open(nodes[3].state / "participation.jsonl")
     assert device.epsilon() == pytest.approx(server.epsilon())  # everyone in every round
     told = command("policy", "spent", nodes[3].state)
-    assert "5 participations, user-level epsilon 2 at delta 0.01" in told.out
+    assert "5 entries, user-level epsilon 2 at delta 0.01" in told.out
     assert "against anyone who sees every released adapter" in told.out
 
 
