@@ -103,21 +103,9 @@ class CorrelatedMechanism:
                 f"sampling probability = {sampling_probability}: expected 1; correlated noise is "
                 "not amplified by sampling here"
             )
-        return self._gaussian(self.noise_multiplier)
-
-    def participation_event(self) -> DpEvent:
-        """What one participation costs the unit itself: k of them compose to `event`, or to more.
-
-        The columns of its rounds do not overlap (`bands` is at most the separation), so j
-        participations move C X by sqrt(j) columns' norms; the last columns may be cut off by the
-        end, which is not counted in the unit's favour.
-        """
-        column = self.matrix.sensitivity(1, self.separation)
-        return self._gaussian(self.noise_multiplier * self.sensitivity / column)
-
-    @staticmethod
-    def _gaussian(noise_multiplier: float) -> DpEvent:
-        return GaussianDpEvent(noise_multiplier) if noise_multiplier else NonPrivateDpEvent()
+        if self.noise_multiplier == 0:
+            return NonPrivateDpEvent()
+        return GaussianDpEvent(self.noise_multiplier)
 
 
 class CorrelatedNoise:

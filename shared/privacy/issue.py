@@ -96,18 +96,24 @@ def _release(planned: PlannedRelease, unit: str) -> PromisedRelease:
     # A sampled cohort hides a person from those who do not know it; the server does, and so does
     # the device itself. Which of a person's examples are drawn, only the device knows.
     event = _knowing_the_cohort(planned.event) if unit == "user" else planned.event
-    times = planned.times
-    if isinstance(planned.mechanism, CorrelatedMechanism) and planned.kind == "update":
-        # The server records all rounds as one release; a device pays for those it takes part in.
-        event, times = planned.mechanism.participation_event(), planned.mechanism.participations
+    times, separation = _limits(planned)
     return PromisedRelease(
         kind=planned.kind,
         mechanism=mechanism_name(planned.mechanism),
         noise_multiplier=planned.mechanism.noise_multiplier,
         clipping_norm=planned.mechanism.clip.norm,
         times=times,
+        separation=separation,
         event=event_to_json(event),
     )
+
+
+def _limits(planned: PlannedRelease) -> tuple[int, int]:
+    """How often one device may take part, and how many rounds apart."""
+    mechanism = planned.mechanism
+    if isinstance(mechanism, CorrelatedMechanism):  # computed for just these
+        return min(planned.times, mechanism.participations), mechanism.separation
+    return planned.times, 0
 
 
 def _knowing_the_cohort(event: DpEvent) -> DpEvent:

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.errors import ConfigError, PrivacyError
-from shared.privacy.accountant import epsilon
 from shared.privacy.issue import policy_of, promises
-from shared.privacy.keys import public_hex
+from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.plan import device_plan, server_plan
 from shared.privacy.policy import canonical_json, policy_hash
 from shared.privacy.signed_policy import load_policy, policy_text, read_policy, signed
@@ -60,22 +59,6 @@ def test_no_cohort_amplifies_what_a_device_pays(policy, config):
     assert (example.unit, example.trust) == ("example", "local")
 
 
-def test_under_correlated_noise_a_device_pays_for_its_own_rounds():
-    """The server's record counts all rounds in one entry, and nothing in those of the rounds."""
-    config = point_config(
-        "b",
-        federation={"rounds": 8, "cohort": 10.0},
-        privacy={"mechanism": "dp_ftrl", "min_separation": 4},
-    )
-    plan = server_plan(config, USERS)
-    update = promises(config, USERS)[0].of("update")
-    assert update.times == 2
-    training = [(plan.planned("training").event, 1)]
-    whole = epsilon(training, 1e-3)
-    assert epsilon([(update.cost, 1)], 1e-3) < 0.8 * whole
-    assert whole * (1 - 1e-3) <= epsilon([(update.cost, 2)], 1e-3) <= 1.05 * whole
-
-
 def test_infinity_travels(config):
     free = made(config.at_epsilon(math.inf, 5), USERS, "s")
     assert read_policy(sealed(free), operator()).promises[0].epsilon == math.inf
@@ -106,6 +89,11 @@ def test_a_signature_in_the_name_of_another_is_refused(policy):
     content = forged["policy"]
     message = f"starling policy 1\n{canonical_json(content)}".encode()
     forged["signature"] = OTHER.sign(message).hex()
+    with pytest.raises(PrivacyError):
+        read_policy(canonical_json(forged), operator())
+    content["issuer"] = public_hex(OTHER)  # and the operator's own hand under another's name
+    message = f"starling policy 1\n{canonical_json(content)}".encode()
+    forged["signature"] = load_or_create_signing_key().sign(message).hex()
     with pytest.raises(PrivacyError):
         read_policy(canonical_json(forged), operator())
 
