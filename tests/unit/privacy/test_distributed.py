@@ -212,7 +212,9 @@ def test_what_is_not_accounted_is_refused(privacy, words):
 
 def test_a_rule_that_is_no_sum_is_refused():
     tree = {"federation": {"aggregation": "flexlora"}, "privacy": {"trust": "distributed"}}
-    with pytest.raises(ConfigError, match="flexlora does not go with privacy.trust = distributed"):
+    with pytest.raises(
+        ConfigError, match=r"flexlora does not go with privacy\.trust = distributed"
+    ):
         from_dict(tree)
 
 
