@@ -30,7 +30,10 @@ COMMANDS = {
     "simulate": ("simulations.cli", "Draw accuracy against privacy budget over virtual clients."),
     "verify": ("simulations.cli", "Recompute every epsilon of a run from its ledgers."),
     "policy": ("simulations.cli", "Make, read and check what devices are promised, signed."),
-    "account": ("simulations.cli", "Epsilon, noise, rounds or sampling from the other three."),
+    "account": (
+        "simulations.account_command",
+        "Epsilon, noise, rounds or sampling from the other three.",
+    ),
     "data": ("simulations.cli", "List, inspect, fetch and make interaction logs."),
     "evaluate": ("simulations.cli", "Rank held-out items with a trained adapter."),
     "recommend": ("simulations.cli", "Recommend items to one user, and say why."),

@@ -36,6 +36,7 @@ _RELEASES = {
     MessageType.TRAIN: "update",
     MessageType.EVALUATE: "ranks",
     "query.histogram": "histogram",
+    "query.metrics": "metrics",
 }
 
 

@@ -20,8 +20,9 @@ from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
 from server.messages import HISTOGRAM, Replies, point_settings, requests
 from server.metrics import PrivateMetrics
+from server.participation import LeastRecent, LimitedSampler, Participations
 from server.releases import AlreadyPrivate, Releases, Releasing
-from server.sampling import PoissonSampler, node_ids
+from server.sampling import PoissonSampler, Sampler, node_ids
 from server.secagg import opened
 from server.strategy import PrivateFedOpt, RoundEntry
 from shared.aggregation import AggregationRule, Carried, rule_of
@@ -30,6 +31,7 @@ from shared.errors import ConfigError, LedgerError, ProtocolError
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
+from shared.privacy.correlation import correlation
 from shared.privacy.events import event_to_json
 from shared.privacy.histogram import histogram_schema, popularity_bias
 from shared.privacy.plan import Plan, device_plan, server_plan
@@ -62,6 +64,16 @@ class RunFiles:
     policy: Path
     outcome: Path
     popularity: Path
+
+    @property
+    def asked(self) -> Path:
+        """Who was asked in which round, where noise counts on how often: beside the checkpoint."""
+        return self.checkpoint.with_suffix(".asked.jsonl")
+
+    @property
+    def noise_key(self) -> Path:
+        """The secret of correlated noise, beside the checkpoint."""
+        return self.checkpoint.with_suffix(".noise.key")
 
 
 def run_federation(
@@ -108,13 +120,9 @@ def run_federation(
     started = time.monotonic()
     arrays = load_file(files.initial)
     schema = AdapterSchema.of_arrays(arrays)
-    sampler = PoissonSampler(
-        config.federation.expected_cohort(len(nodes)),
-        len(nodes),
-        config.seed if simulated else None,
-    )
     releases = _releases(config, len(nodes), files, simulated)
     text = run_policy(config, len(nodes), schema.digest, files.policy, policy)
+    sampler = _sampler(config, len(nodes), files, releases.last_round, simulated)
     state = _resumed(files, releases, simulated)
     if state is None:
         initial = Carried(schema.join(arrays), {}, {})
@@ -176,11 +184,29 @@ def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: 
                 f"{files.ledger}: is missing, {files.checkpoint} is there; restore it"
             )
         seed = config.seed if simulated else None
-        return Releases(plan, policy_hash(config), files.ledger, seed)
+        return Releases(plan, policy_hash(config), files.ledger, seed, files.noise_key)
     device = device_plan(config, users)
     per_device = (device.histogram_noise_multiplier if device else None) or 0.0
     asked = config.federation.expected_popularity_cohort(users)
     return AlreadyPrivate(per_device * math.sqrt(asked))  # independent noise of so many devices
+
+
+def _sampler(
+    config: ExperimentConfig, users: int, files: RunFiles, last_round: int, simulated: bool
+) -> Sampler:
+    """Who takes part: secretly drawn, or by turns within the limits that the noise covers."""
+    expected, seed = config.federation.expected_cohort(users), config.seed if simulated else None
+    if config.privacy.mechanism == "gaussian" or not math.isfinite(config.privacy.epsilon):
+        return PoissonSampler(expected, users, seed)
+    limits = correlation(config, users)
+    record = Participations(files.asked, limits.participations, limits.separation)
+    if record.last_round < last_round:
+        raise LedgerError(
+            f"{files.asked}: ends in round {record.last_round}, {files.ledger} in round "
+            f"{last_round}; without it nobody's limits can be kept. Restore it"
+        )
+    schedule = LeastRecent(expected, seed)
+    return LimitedSampler(schedule, record, expected, users, by_place=simulated)
 
 
 def _resumed(files: RunFiles, releases: Releasing, simulated: bool) -> ServerState | None:
@@ -257,7 +283,7 @@ def _start_from_popularity(
 
 def _outcome(
     config: ExperimentConfig,
-    sampler: PoissonSampler,
+    sampler: Sampler,
     state: ServerState,
     schema: AdapterSchema,
 ) -> dict[str, Any]:
@@ -298,6 +324,7 @@ def _promise(plan: Plan) -> dict[str, Any]:
         "histogram_noise_multiplier": plan.histogram_noise_multiplier,
         "histogram_sampling": plan.histogram_sampling,
         "clipping_norm": plan.clip.norm,
+        "correlation": plan.correlation.stated() if plan.correlation else None,
         "releases": {
             planned.kind: {"event": event_to_json(planned.event), "times": planned.times}
             for planned in plan.releases

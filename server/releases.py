@@ -16,9 +16,11 @@ import numpy.typing as npt
 from dp_accounting import DpEvent
 
 from shared.errors import ConfigError, LedgerError
+from shared.privacy.correlated import CorrelatedMechanism, CorrelatedNoise
 from shared.privacy.distributed import SkellamMechanism
 from shared.privacy.ledger import Ledger
 from shared.privacy.noise import NoiseSource
+from shared.privacy.noise_key import kept_key
 from shared.privacy.plan import Plan
 from shared.privacy.planned import PlannedRelease
 
@@ -134,20 +136,27 @@ class Releases:
     seed : int or None
         Of a simulation: seeded noise, reproducible, worthless against an attacker. None takes the
         noise from the operating system's secure generator.
+    noise_key : Path
+        Where correlated noise keeps its key, without a seed.
 
     Raises
     ------
     ConfigError
         If the ledger was written under other settings.
+    LedgerError
+        If the ledger shows that correlated noise was used, and its key is lost.
     BudgetExceeded
         If what is still planned does not fit into the budget.
     """
 
-    def __init__(self, plan: Plan, policy: str, ledger_file: Path, seed: int | None) -> None:
+    def __init__(
+        self, plan: Plan, policy: str, ledger_file: Path, seed: int | None, noise_key: Path
+    ) -> None:
         self._plan = plan
         self._seed = seed
         self.private = plan.budget != float("inf")
         self.ledger = self._open(policy, ledger_file)
+        self._rows = self._correlated(noise_key)
 
     def _open(self, policy: str, file: Path) -> Ledger:
         if file.exists():
@@ -219,17 +228,23 @@ class Releases:
         ConfigError
             For a kind that is not planned.
         BudgetExceeded, LedgerError
-            As `Ledger.append`: nothing may be released then.
+            As `Ledger.append`: nothing may be released then. LedgerError also for a round whose
+            correlated noise may have been released already.
         """
         planned = self._plan.planned(kind)
         if self.shares(kind) is None:
             self._record(planned, round_number)
         elif not self.ledger.holds(round_number, kind, planned.event):
             raise LedgerError(f"{kind} of round {round_number}: summed before it was recorded")
-        return planned.mechanism.release(total, self._noise(kind, round_number))
+        mechanism = planned.mechanism
+        if self._rows is not None and isinstance(mechanism, CorrelatedMechanism):
+            return mechanism.release(total, self._rows.row(round_number))
+        return mechanism.release(total, self._noise(kind, round_number))
 
     def _record(self, planned: PlannedRelease, round_number: int) -> None:
         if not self._replayed(round_number, planned.kind, planned.event):
+            if self._rows is not None and planned.kind == "update":
+                self._before_row(round_number)
             self.ledger.append(round_number, planned.kind, planned.event)  # on disk on return
 
     def _replayed(self, round_number: int, kind: str, event: DpEvent) -> bool:
@@ -237,6 +252,32 @@ class Releases:
         # cohort and the same seeded noise: the same value again, which costs nothing more. Fresh
         # noise would be a second release.
         return self._seed is not None and self.ledger.holds(round_number, kind, event)
+
+    def _correlated(self, noise_key: Path) -> CorrelatedNoise | None:
+        """The rows of correlated noise; None where the noise of updates is independent."""
+        mechanism = self._plan.planned("update").mechanism
+        if not isinstance(mechanism, CorrelatedMechanism):
+            return None
+        header, seed = self.ledger.header, self._seed
+        if seed is not None:
+            return CorrelatedNoise(
+                mechanism.matrix, lambda row: NoiseSource.seeded(seed, header.policy, "row", row)
+            )
+        used = any(entry.release in ("training", "update") for entry in self.ledger.entries)
+        key = kept_key(noise_key, header.identity, spent=used)
+        return CorrelatedNoise(
+            mechanism.matrix, lambda row: NoiseSource.kept(key, header.identity, "row", row)
+        )
+
+    def _before_row(self, round_number: int) -> None:
+        """Count the whole training once; let no row serve two sums."""
+        if round_number <= self.last_round:
+            raise LedgerError(
+                f"{self.ledger.path}: round {round_number} is recorded already; its noise must not "
+                "be used for another sum"
+            )
+        if not any(entry.release == "training" for entry in self.ledger.entries):
+            self.ledger.append(0, "training", self._plan.planned("training").event)
 
     def _noise(self, kind: str, round_number: int) -> NoiseSource:
         if self._seed is None:

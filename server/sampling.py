@@ -1,9 +1,13 @@
-"""Who takes part in a round: Poisson sampling, the kind that the accounting amplifies by."""
+"""Who takes part in a round: Poisson sampling, the kind that the accounting amplifies by.
+
+Where nothing is amplified, and who takes part need not be secret, see `server.participation`.
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from flwr.serverapp import Grid
@@ -17,6 +21,17 @@ def node_ids(grid: Grid) -> Sequence[int]:
     """Every node of a grid; not copied where the grid gives a sequence, such as a range."""
     found = grid.get_node_ids()
     return found if isinstance(found, Sequence) else list(found)
+
+
+class Sampler(Protocol):
+    """What a round needs to know of who takes part."""
+
+    expected: float  # cohort that sums are divided by
+    users: int  # size of the population
+
+    def draw(self, round_number: int, nodes: Sequence[int]) -> list[int]:
+        """The cohort of a round, in ascending order of position; may be empty."""
+        ...
 
 
 class PoissonSampler:

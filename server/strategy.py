@@ -1,10 +1,11 @@
 """One federated round, top to bottom in the order in which it happens.
 
-    1. sample     S_t: every user independently with probability q
+    1. sample     S_t: every user independently with probability q, or by turns (dp_ftrl)
     2. send       theta_t to S_t
     3. combine    sum over i in S_t of what each clipped (under local trust: and noised) itself
     4. record     the event in the ledger, flushed to disk, before anything is released
-    5. noise      + z C N(0, I), C of this round where it adapts (`server.clipping`);
+    5. noise      + z C N(0, I), C of this round where it adapts (`server.clipping`), or the
+                  round's row of correlated noise (dp_ftrl);
                   under local trust steps 4 and 5 happened on the devices
     6. average    / (q N), the expected cohort: every client weighs the same
     7. step       Flower's server optimiser, on what the round trained
@@ -34,7 +35,7 @@ from server.messages import Replies, point_settings, requests
 from server.metrics import PrivateMetrics
 from server.optimizer import SQUARES, ServerOptimizer
 from server.releases import Releasing
-from server.sampling import PoissonSampler, node_ids
+from server.sampling import Sampler, node_ids
 from server.secagg import norms, opened
 from shared.aggregation import Carried, rule_of
 from shared.aggregation.travel import sent
@@ -60,7 +61,7 @@ class PrivateFedOpt(Strategy):
     schema : AdapterSchema
     state : ServerState
         Fresh, or from a checkpoint; advanced in place.
-    sampler : PoissonSampler
+    sampler : Sampler
     releases : Releasing
         Mechanisms, ledger and noise: the only way from a sum to a released one.
     metrics : PrivateMetrics
@@ -79,7 +80,7 @@ class PrivateFedOpt(Strategy):
         config: ExperimentConfig,
         schema: AdapterSchema,
         state: ServerState,
-        sampler: PoissonSampler,
+        sampler: Sampler,
         releases: Releasing,
         metrics: PrivateMetrics,
         checkpoint: Path,

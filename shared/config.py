@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from shared.config_engine import check_workers
+from shared.config_mechanism import check_mechanism
 from shared.config_rules import check_rule, shape_model
 from shared.config_statistics import check_statistics
 from shared.errors import ConfigError
@@ -158,7 +159,12 @@ class PrivacyConfig:
     example_clipping_norm: Positive = 1.0  # of the gradient of one example, a window
     example_sampling: Annotated[float, Field(gt=0, le=1)] = 1.0  # q of an example in a local step
     example_epsilon: Epsilon | None = None  # unit both: its example-level budget; None: epsilon
-    max_participations: Count | None = None  # of one device under local noise; None: every round
+    mechanism: Literal["gaussian", "dp_ftrl"] = "gaussian"  # noise of a round, or of all together
+    min_separation: Count = 1  # dp_ftrl: rounds from one participation of a user to the next
+    bands: Annotated[int, Field(ge=0)] = 0  # dp_ftrl: rounds its noise reaches back; 0: as many
+    # Of one device under local noise, of one user under dp_ftrl; None: as often as there are rounds
+    # (dp_ftrl: as the separation allows).
+    max_participations: Count | None = None
     histogram_share: Fraction = 0.05  # of the budget, for the popularity histogram
     grid_bits: Annotated[int, Field(ge=4, le=24)] = 14  # distributed: C is 2^this grid steps
     # Distributed: devices whose noise a sum holds, as a share of the expected cohort; None: all.
@@ -310,6 +316,7 @@ def _check_together(config: ExperimentConfig, source: str) -> None:
         )
     check_rule(config, source)
     _check_unit(config.privacy, config.train, source)
+    check_mechanism(config.privacy, config.federation, source)
     check_workers(config.engine, source)
     check_statistics(config, source)
     hooks = config.engine.engine != "cohort" and config.privacy.unit != "user"

@@ -90,6 +90,23 @@ MEANINGS = {
     ),
     "privacy.epsilon": "target privacy budget; `inf` trains without noise",
     "privacy.delta": "chance that the bound fails; unset: largest power of ten <= 1 / (9 users)",
+    "privacy.mechanism": (
+        "noise of the updates: `gaussian`, independent in every round, amplified by a secretly "
+        "sampled cohort; `dp_ftrl`, correlated over rounds, with a cohort that may be known "
+        "(dp-ftrl.md)"
+    ),
+    "privacy.min_separation": (
+        "under dp_ftrl: rounds from one participation of a user to the next, enforced; the cohort "
+        "is at most the users divided by it"
+    ),
+    "privacy.bands": (
+        "under dp_ftrl: rounds that the noise of one reaches back, itself counted; at most "
+        "min_separation, which 0 stands for; 1: independent noise, not amplified"
+    ),
+    "privacy.max_participations": (
+        "of one device under local noise, or of one user under dp_ftrl; unset: as often as rounds "
+        "and min_separation allow"
+    ),
     "privacy.histogram_share": "share of the budget spent on the popularity histogram",
     "privacy.clipping_norm": (
         "L2 norm that one person's update is cut down to; where the clip adapts, its first value"

@@ -1,4 +1,7 @@
-"""`starling account`: what a plan of rounds costs, before anything is run."""
+"""`starling account`: what a plan of rounds costs, before anything is run.
+
+Mounted by itself: an answer needs neither torch nor Flower.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import math
 from typing import Annotated, Any
 
+import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +19,13 @@ from shared.privacy.accountant import default_delta, epsilon_prv, epsilon_rdp
 from shared.privacy.calculator import Rounds, participations, solve
 from shared.privacy.relation import check_relation
 from simulations import lists
+
+
+def command(name: str) -> click.Command:
+    """The one command of this module."""
+    app = typer.Typer(add_completion=False)
+    app.command(name)(account)
+    return typer.main.get_command(app)
 
 
 def account(

@@ -12,7 +12,6 @@ import typer
 
 from shared.config import ExperimentConfig, from_dict, load_toml
 from shared.errors import ConfigError
-from simulations.account_command import account
 from simulations.data_commands import data
 from simulations.lists import numbers, words
 from simulations.settings import override, preset_file
@@ -37,8 +36,6 @@ def _function(name: str) -> Callable[..., None]:
         return simulate
     if name == "verify":
         return verify
-    if name == "account":
-        return account
     from simulations import adapter_commands  # torch enters here
 
     commands: dict[str, Callable[..., None]] = {
@@ -58,6 +55,9 @@ def simulate(
     unit: Annotated[str | None, typer.Option(help="What is hidden: user | example | both")] = None,
     trust: Annotated[
         str | None, typer.Option(help="Who adds noise: central | distributed | local")
+    ] = None,
+    mechanism: Annotated[
+        str | None, typer.Option(help="Noise over the rounds: gaussian | dp_ftrl")
     ] = None,
     epsilon: Annotated[str | None, typer.Option(help="Budgets, such as 1,2,4,8,inf.")] = None,
     delta: Annotated[float | None, typer.Option(help="Of the guarantee, in (0, 1).")] = None,
@@ -111,7 +111,7 @@ def simulate(
     chosen = [name for name in (config, preset, resume) if name is not None]
     if len(chosen) > 1:
         raise ConfigError("--config, --preset and --resume: give one of them")
-    tree = _settings(config, preset, resume, trust)
+    tree = _settings(config, preset, resume, trust, mechanism)
     flags: dict[str, Any] = {
         "data.spec": data,
         "data.users": users,
@@ -125,6 +125,7 @@ def simulate(
         "engine.gpus_per_client": gpus_per_client,
         "privacy.unit": unit,
         "privacy.trust": trust,
+        "privacy.mechanism": mechanism,
         "privacy.delta": delta,
         "privacy.clipping_norm": clipping_norm,
         "privacy.adaptive_clipping": adaptive_clipping,
@@ -157,7 +158,11 @@ def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: boo
 
 
 def _settings(
-    config: Path | None, preset: str | None, resume: Path | None, trust: str | None
+    config: Path | None,
+    preset: str | None,
+    resume: Path | None,
+    trust: str | None,
+    mechanism: str | None,
 ) -> dict[str, Any]:
     if resume is not None:
         file = resume / "config.toml"
@@ -165,7 +170,9 @@ def _settings(
             raise ConfigError(f"--resume {resume}: holds no run (no config.toml)")
     else:
         # Noise on every device is far more noise: what is trained under it is another model.
+        # Correlated noise needs its own schedule.
         usual = "local" if trust == "local" else "default"
+        usual = mechanism if mechanism == "dp_ftrl" else usual
         file = config or preset_file(preset or usual)
     tree = load_toml(file)
     from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything

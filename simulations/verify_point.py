@@ -6,10 +6,11 @@ import json
 import math
 import re
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from dp_accounting import DpEvent, SelfComposedDpEvent
+from dp_accounting import DpEvent, NoOpDpEvent, SelfComposedDpEvent
 
 from shared.errors import ConfigError, LedgerError
 from shared.privacy.accountant import epsilon_prv, epsilon_rdp, largest
@@ -220,7 +221,9 @@ def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
     if claim.get("trust") == "distributed":
         return []  # not Gaussian: compared with the settings' grid, see `verify_shares`
     update = _update_event(number(claim, "noise_multiplier"), q, steps)
-    stated = {} if _is_joint(claimed, update) else {"update": update}
+    stated: dict[str, DpEvent] = {} if _is_joint(claimed, update) else {"update": update}
+    if "training" in claimed:  # all rounds are one mechanism, and a round costs nothing more
+        stated = {"training": update, "update": NoOpDpEvent()}
     if claim.get("histogram_noise_multiplier") is not None:
         noise = number(claim, "histogram_noise_multiplier")
         stated["histogram"] = Step(noise, number(claim, "histogram_sampling"), 1).event()
@@ -254,13 +257,31 @@ def _round_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
         for entries in record.records()
     ]
     if isinstance(record, Ledger):
-        return _differences([("rounds", claim.get("rounds"), len(set(rounds[0])))])
+        return [
+            *_differences([("rounds", claim.get("rounds"), len(set(rounds[0])))]),
+            *_row_reasons(record, claim, rounds[0]),
+        ]
     most, last = number(claim, "updates"), number(claim, "rounds")
     reasons = []
     if not all(len(taken) <= most for taken in rounds):
         reasons.append(f"a device took part more than {most:g} times")
     if not all(1 <= number <= last for taken in rounds for number in taken):
         reasons.append(f"a device took part in a round outside 1 to {last:g}")
+    return reasons
+
+
+def _row_reasons(record: Ledger, claim: dict[str, Any], rounds: list[int]) -> list[str]:
+    """Under correlated noise a round has one row of it, and all are counted before the first."""
+    kinds = [entry.release for entry in record.entries]
+    if "training" not in kinds:
+        return []
+    reasons = []
+    if any(after <= before for before, after in pairwise([0, *rounds])):
+        reasons.append("a round's correlated noise was used twice, or out of order")
+    if rounds and rounds[-1] > number(claim, "updates"):
+        reasons.append(f"round {rounds[-1]}: the correlated noise has fewer")
+    if "update" in kinds and kinds.index("update") < kinds.index("training"):
+        reasons.append("an update was released before the training was recorded")
     return reasons
 
 

@@ -92,6 +92,7 @@ def settings_reasons(
         if not math.isclose(claimed, given, rel_tol=_SAME):  # false for NaN
             reasons.append(f"{name} = {claimed:g} claimed, the settings give {given:g}")
     reasons += _times_reasons(claim, terms)
+    reasons += _correlation_reasons(claim, terms)
     if terms.trust == "distributed":
         reasons += share_reasons(claim, config, expected.users, terms)
     if not number(claim, "rounds") <= config.federation.rounds:
@@ -122,6 +123,17 @@ def _times_reasons(claim: dict[str, Any], terms: Terms) -> list[str]:
     if times != terms.times:
         return [f"releases = {times} claimed, the settings give {terms.times}"]
     return []
+
+
+def _correlation_reasons(claim: dict[str, Any], terms: Terms) -> list[str]:
+    """Noise matrix, its sensitivity and the limits that it was computed for."""
+    stated = claim.get("correlation")
+    given = terms.correlation.stated() if terms.correlation else None
+    if given is None or not isinstance(stated, dict) or set(stated) != set(given):
+        same = stated == given
+    else:
+        same = all(math.isclose(number(stated, n), given[n], rel_tol=_SAME) for n in given)
+    return [] if same else [f"correlation = {stated} claimed, the settings give {given}"]
 
 
 def _stated_users(results: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from shared.privacy.signed_policy import Policy, Promise, PromisedRelease, utc
 from shared.privacy.units import examples_per_user
 
 DAYS = 30
+_NAMES = {"UpdateWithBits": "gaussian with adaptive clip", "Correlated": "dp_ftrl"}
 
 
 def promises(config: ExperimentConfig, users: int) -> tuple[Promise, ...]:
@@ -116,5 +117,6 @@ def _knowing_the_cohort(event: DpEvent) -> DpEvent:
 
 
 def mechanism_name(mechanism: Mechanism) -> str:
-    """The word for a mechanism: its class's name without the last word, such as "gaussian"."""
-    return type(mechanism).__name__.removesuffix("Mechanism").lower()
+    """What a policy calls a mechanism."""
+    name = type(mechanism).__name__.removesuffix("Mechanism")
+    return _NAMES.get(name, name.lower())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ConfigError, ProtocolError
 from shared.privacy.clipping import L2Clip
-from shared.privacy.noise import NoiseSource
+from shared.privacy.noise import NoiseSource, Normals
 
 
 class Mechanism(Protocol):
@@ -73,14 +73,14 @@ class GaussianMechanism:
         """Of the noise on each coordinate of the sum: z C."""
         return self.noise_multiplier * self.clip.norm
 
-    def release(self, total: NDArray[np.floating], source: NoiseSource) -> NDArray[np.float64]:
+    def release(self, total: NDArray[np.floating], source: Normals) -> NDArray[np.float64]:
         """The noised sum. Write the event to the ledger first.
 
         Parameters
         ----------
         total : numpy.ndarray
             float, [dim], finite: the sum of clipped contributions, zeros for an empty cohort.
-        source : NoiseSource
+        source : Normals
             Where the noise comes from; a source must not serve two releases with the same key
             and context.
 

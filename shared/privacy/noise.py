@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from typing import Protocol
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
@@ -17,6 +20,15 @@ from shared.errors import ConfigError
 _WORD = 8  # bytes of keystream per number
 # The block counter of ChaCha20 has 32 bits and a block 64 bytes; beyond this one nonce repeats.
 _LARGEST_DRAW = 2**38 // _WORD
+_KEY = 32  # bytes
+
+
+class Normals(Protocol):
+    """What a mechanism needs of its noise."""
+
+    def normal(self, size: int) -> NDArray[np.float64]:
+        """Standard normal numbers [size]; over rounds they may be correlated."""
+        ...
 
 
 class NoiseSource:
@@ -51,7 +63,7 @@ class NoiseSource:
     @classmethod
     def secure(cls) -> NoiseSource:
         """A source keyed by the operating system's generator; not reproducible."""
-        return cls(os.urandom(32), is_secure=True)
+        return cls(os.urandom(_KEY), is_secure=True)
 
     @classmethod
     def seeded(cls, seed: int, *context: str | int) -> NoiseSource:
@@ -64,8 +76,30 @@ class NoiseSource:
         *context : str or int
             What the noise is for, e.g. `"update", 3`: other contexts give independent noise.
         """
-        named = json.dumps(["starling noise", seed, *context], separators=(",", ":"))
-        return cls(hashlib.sha256(named.encode()).digest(), is_secure=False)
+        named = _named("starling noise", (seed, *context))
+        return cls(hashlib.sha256(named).digest(), is_secure=False)
+
+    @classmethod
+    def kept(cls, key: bytes, *context: str | int) -> NoiseSource:
+        """Noise that nobody without the key foretells, and that can be made again with it.
+
+        Parameters
+        ----------
+        key : bytes
+            At least 32, from the operating system's generator and kept secret.
+        *context : str or int
+            As for `seeded`.
+
+        Raises
+        ------
+        ConfigError
+            For a shorter key.
+        """
+        if len(key) < _KEY:
+            raise ConfigError(f"noise key of {len(key)} bytes: expected at least {_KEY}")
+        derive = HKDF(SHA256(), length=_KEY, salt=None, info=_named("starling kept noise", context))
+        # Not "secure" in the sense of a fresh key: a forked process must repeat it.
+        return cls(derive.derive(key), is_secure=False)
 
     @property
     def is_secure(self) -> bool:
@@ -122,7 +156,11 @@ class NoiseSource:
     def _keystream(self, length: int) -> bytes:
         if self._is_secure and os.getpid() != self._process:
             # A forked process inherits the key and would repeat its parent's noise.
-            self._key, self._process, self._calls = os.urandom(32), os.getpid(), 0
+            self._key, self._process, self._calls = os.urandom(_KEY), os.getpid(), 0
         nonce = bytes(4) + self._calls.to_bytes(12, "little")  # block counter, then call counter
         self._calls += 1
         return Cipher(ChaCha20(self._key, nonce), mode=None).encryptor().update(bytes(length))
+
+
+def _named(purpose: str, context: tuple[str | int, ...]) -> bytes:
+    return json.dumps([purpose, *context], separators=(",", ":")).encode()

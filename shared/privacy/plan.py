@@ -5,6 +5,7 @@ noise they add, the ledger they keep and the budget they refuse to exceed come f
 
     unit      trust     who adds noise   what is counted
     user      central   server           every round, amplified by the Poisson-sampled cohort
+    user      central   server, dp_ftrl  all rounds at once, not amplified: the cohort is known
     user      distrib.  all devices      every round, not amplified: the server draws the cohort
     example   central   server           every round, not amplified by the cohort
     example   local     device           every participation, on the device's own ledger
@@ -19,8 +20,16 @@ from dataclasses import dataclass
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.privacy.accountant import calibrate, default_delta
+from shared.privacy.adversaries import (
+    EXAMPLE_CENTRAL,
+    EXAMPLE_LOCAL,
+    USER_CENTRAL,
+    USER_DISTRIBUTED,
+    USER_SCHEDULED,
+)
 from shared.privacy.chain import LedgerHeader
 from shared.privacy.clipping import L2Clip
+from shared.privacy.correlation import Correlation, correlation
 from shared.privacy.planned import PlannedRelease, gaussian_releases, sides
 from shared.privacy.relation import Relation
 from shared.privacy.shared_noise import calibrate_shares, histogram_sum, update_sum
@@ -30,27 +39,6 @@ from shared.privacy.units import (
     examples_per_user,
     metrics_times,
     quantile_rule,
-)
-
-USER_CENTRAL = (
-    "anyone who sees every released adapter and the settings, but not which users were sampled; "
-    "the server itself is trusted with exact sums"
-)
-EXAMPLE_CENTRAL = (
-    "anyone who sees every released adapter, the settings and which users were sampled, but not "
-    "which of their examples; the server itself is trusted with exact sums"
-)
-EXAMPLE_LOCAL = (
-    "the server, as long as it sends the agreed settings, and anyone who sees every message of the "
-    "device and the settings, but not which of its examples were sampled"
-)
-
-
-USER_DISTRIBUTED = (
-    "the server and anyone who sees what it sees: every sum, every released adapter, the settings "
-    "and who takes part when, as long as at least {} are honest and add their noise and single "
-    "messages reach the server in sums only; hidden is what a person contributed, not that their "
-    "device took part"
 )
 
 
@@ -85,6 +73,8 @@ class Terms:
         Standard deviation of the noise that the adaptive clip's count should have; 0 without one.
     times : dict of str to int
         How often each kind of release may happen, by the ledger's word for it.
+    correlation : Correlation or None
+        Of the noise of all updates together; None where it is independent.
     """
 
     unit: str
@@ -102,6 +92,7 @@ class Terms:
     metrics_sampling: float
     count_noise: float
     times: dict[str, int]
+    correlation: Correlation | None
 
 
 @dataclass(frozen=True)
@@ -223,6 +214,18 @@ def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
             histogram_sampling=1.0,
             updates=config.federation.rounds,
         )
+    if private and privacy.mechanism == "dp_ftrl":
+        return _terms(  # whoever knows the cohorts knows who else was asked: nothing amplifies
+            config,
+            "user",
+            USER_SCHEDULED,
+            protected=users,
+            clip=L2Clip(privacy.clipping_norm),
+            sampling=1.0,
+            histogram_sampling=1.0,
+            updates=config.federation.rounds,
+            correlated=correlation(config, users),
+        )
     cohort = config.federation.expected_cohort(users)
     return _terms(
         config,
@@ -282,6 +285,7 @@ def _terms(
     trust: str | None = None,
     steps: int = 1,
     budget: float | None = None,
+    correlated: Correlation | None = None,
 ) -> Terms:
     privacy = config.privacy
     delta = default_delta(protected) if privacy.delta is None else privacy.delta
@@ -291,6 +295,8 @@ def _terms(
             f"{unit}s; above that, publishing one {unit} outright would be allowed"
         )
     times = {"update": updates, "metrics": metrics_times(config)}
+    if correlated is not None:
+        times["training"] = 1
     if config.federation.popularity_start:
         times["histogram"] = 1
     return Terms(
@@ -309,6 +315,7 @@ def _terms(
         metrics_sampling=metrics_sampling,
         count_noise=count_noise,
         times={kind: number for kind, number in times.items() if number},
+        correlation=correlated,
     )
 
 
@@ -321,7 +328,7 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
     found = calibrate(
         terms.budget,
         terms.delta,
-        terms.updates * terms.steps,
+        1 if terms.correlation else terms.updates * terms.steps,
         terms.sampling_probability,
         terms.relation,
         privacy.histogram_share if has_histogram else 0.0,

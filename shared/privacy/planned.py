@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dp_accounting import DpEvent, SelfComposedDpEvent
+from dp_accounting import DpEvent, NoOpDpEvent, SelfComposedDpEvent
 
 from shared.privacy.accountant import Calibration, Side
 from shared.privacy.histogram import HISTOGRAM_CLIP
@@ -51,12 +51,23 @@ def _update(terms: Terms, noise_multiplier: float) -> GaussianMechanism | Update
     return GaussianMechanism(noise_multiplier, terms.clip)
 
 
-def gaussian_releases(terms: Terms, found: Calibration) -> tuple[PlannedRelease, ...]:
-    """Every kind of release that the terms have, with Gaussian noise."""
-    update = _update(terms, found.noise_multiplier)
+def _updates(terms: Terms, noise_multiplier: float) -> list[PlannedRelease]:
+    """Of the rounds: each a release, or all one that is counted before the first of them."""
+    if terms.correlation is not None:
+        every = terms.correlation.mechanism(noise_multiplier, terms.clip)
+        return [
+            PlannedRelease("training", every, every.event(), 1),
+            PlannedRelease("update", every, NoOpDpEvent(), terms.times["update"]),
+        ]
+    update = _update(terms, noise_multiplier)
     step = update.event(terms.sampling_probability)
     event = step if terms.steps == 1 else SelfComposedDpEvent(step, terms.steps)
-    planned = [PlannedRelease("update", update, event, terms.times["update"])]
+    return [PlannedRelease("update", update, event, terms.times["update"])]
+
+
+def gaussian_releases(terms: Terms, found: Calibration) -> tuple[PlannedRelease, ...]:
+    """Every kind of release that the terms have, with Gaussian noise."""
+    planned = _updates(terms, found.noise_multiplier)
     if "histogram" in terms.times:
         histogram = GaussianMechanism(found.histogram_noise_multiplier or 0.0, HISTOGRAM_CLIP)
         event = histogram.event(terms.histogram_sampling)

@@ -46,7 +46,7 @@ def weaknesses(offered: Policy, agreed: Policy) -> list[str]:
     ]
     for promise in agreed.promises:
         found += sorted((broken(promise, by) for by in offered.promises), key=len)[0]
-    # Also one that only a further promise states is one release more.
+    # Whichever promise states it: a message that was not agreed is one more.
     kept, further = ([r for p in of.promises for r in p.releases] for of in (agreed, offered))
     return list(dict.fromkeys([*found, *_more_kinds(further, kept)]))
 
@@ -65,7 +65,7 @@ def broken(agreed: Promise, offered: Promise) -> list[str]:
     for release in offered.releases:
         before = agreed.of(release.kind)
         found += [] if before is None else _costlier(release, before)
-    return found + _more_kinds(offered.releases, agreed.releases)
+    return found
 
 
 def _adversary(offered: Promise, agreed: Promise) -> Iterable[str]:

@@ -2,13 +2,18 @@
 
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 
 from shared.privacy.accountant import epsilon
+from tests.support.absent import hiding
 from tests.support.command import command
 
+ROOT = Path(__file__).parents[2]
 PLAN = ("--noise", 1.5, "--rounds", 40, "--sampling", 0.1)
 
 
@@ -70,3 +75,13 @@ def test_a_run_is_shown_at_other_deltas(run):
     assert len(spent) == 2
     assert spent[0] < 2.0 < spent[1]  # delta is 1e-3 for 40 people: the first is above it
     assert all(line.split("│")[5].strip() == "-" for line in rows)  # no device keeps a ledger
+
+
+def test_it_answers_where_torch_and_flower_are_missing():
+    words = ["account", *map(str, PLAN), "--users", "1000", "--no-prv", "--json"]
+    code = hiding(["torch", "flwr", "opacus"]) + f"import starling\nstarling.main({words})\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == asked(*PLAN, "--users", 1000)

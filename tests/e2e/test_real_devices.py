@@ -14,7 +14,7 @@ from client.local import _log, _recommender, device_of
 from client.messages import parse
 from server.app import run_files
 from server.federation import run_federation
-from server.messages import HISTOGRAM, point_settings, requests
+from server.messages import HISTOGRAM, METRICS, point_settings, requests
 from shared.errors import ConfigError, ProtocolError
 from shared.privacy.keys import public_hex
 from shared.privacy.ledger import Ledger
@@ -169,7 +169,9 @@ def test_a_weaker_an_expired_and_a_forged_policy_are_refused(log, config, model,
     assert node.rounds == [1]
 
 
-@pytest.mark.parametrize("message_type", [MessageType.TRAIN, MessageType.EVALUATE, HISTOGRAM])
+@pytest.mark.parametrize(
+    "message_type", [MessageType.TRAIN, MessageType.EVALUATE, HISTOGRAM, METRICS]
+)
 def test_every_kind_of_request_is_checked(message_type, log, config, model, tmp_path):
     node = Node(tmp_path, log, 2, evaluator=True)
     for policy in ("", agreed(config, USERS, "other")):
@@ -299,3 +301,46 @@ def test_the_relay_tells_what_the_policy_is_about(model, config):
     del broken.content.config_records["config"]["policy"]
     with pytest.raises(ProtocolError, match="policy"):
         parse(broken)
+
+
+def test_a_device_that_adds_its_own_noise_heeds_its_owners_cap_too(log, tiny_bert, model, tmp_path):
+    """Its ledger is the one it keeps anyway; what is left of the agreed budget stays unspent."""
+    config = point_config(
+        tiny_bert,
+        epsilon=8.0,
+        federation={"rounds": 6, "cohort": 1.0, "popularity_start": False},
+        privacy={"unit": "example", "trust": "local", "delta": 1e-2},
+    )
+    node = Node(tmp_path, log, 0)
+    node.caps("epsilon = 4.0\n")
+    policy = agreed(config, USERS, model.digest)
+    said = [declined(node.answer(request(model, config, n, policy))) for n in range(1, 7)]
+    ledger = Ledger.open(node.state / "ledger.jsonl")
+    last = len(ledger)
+    assert 0 < last < 6
+    assert ledger.epsilon() <= 4 < 8
+    assert not any(said[:last])
+    assert all("example-level" in words and "cap of 4" in words for words in said[last:])
+    assert not (node.state / "participation.jsonl").exists()
+
+
+def test_private_metrics_are_promised_counted_and_capped(log, tiny_bert, model, tmp_path):
+    config = point_config(
+        tiny_bert,
+        federation={"rounds": 2, "cohort": 1.0, "metrics_every": 1},
+        privacy={"delta": 1e-2, "metrics_share": 0.2, "adaptive_clipping": 0.5},
+    )
+    nodes = [Node(tmp_path, log, user) for user in range(USERS)]
+    nodes[0].caps("epsilon = 0.9")
+    files = served(tmp_path, model)
+    outcome = run_federation(Loopback(nodes), config, files, simulated=False)
+    (promise,) = load_policy(files.policy, operator()).promises
+    assert promise.of("metrics").times == 2
+    assert promise.of("update").mechanism == "gaussian with adaptive clip"
+    device = Ledger.open(nodes[1].state / "participation.jsonl")
+    kinds = [entry.release for entry in device.entries]
+    assert kinds == ["histogram", "update", "metrics", "update", "metrics"]
+    assert device.epsilon() == pytest.approx(Ledger.open(files.ledger).epsilon())
+    assert 0 < len(nodes[0].rounds) < 5
+    assert Ledger.open(nodes[0].state / "participation.jsonl").epsilon() <= 0.9
+    assert outcome["rounds"] == 2

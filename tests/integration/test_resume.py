@@ -26,6 +26,10 @@ pytestmark = pytest.mark.usefixtures("flower")
 CASES = {
     "private": {"federation": {"rounds": 5, "average_last": 0.5, "lr_decay": "linear"}},
     "private, momentum": {"federation": {"rounds": 5, "server_optimizer": "fedavgm"}},
+    "correlated noise": {
+        "federation": {"rounds": 5, "server_optimizer": "fedavgm", "cohort": 0.5},
+        "privacy": {"mechanism": "dp_ftrl", "min_separation": 2},
+    },
     "private, the clip adapts, selected by a private metric": {
         "federation": {"rounds": 5, "metrics_every": 2, "select": "private_metric"},
         "privacy": {"adaptive_clipping": 0.5, "metrics_share": 0.3},

@@ -48,6 +48,13 @@ LOCAL = replace(
 BOTH = replace(
     EXPERIMENT, privacy=PrivacyConfig(unit="both", clipping_norm=0.5, example_epsilon=4.0)
 )
+# Correlated noise: everyone in at most two of four rounds.
+DP_FTRL = replace(
+    EXPERIMENT,
+    privacy=PrivacyConfig(
+        mechanism="dp_ftrl", min_separation=2, histogram_share=0.2, clipping_norm=0.5
+    ),
+)
 DEVICES_ROUNDS = {0: (1, 2, 4), 1: (3,), 10: (), 2: (1, 4)}
 Results = dict[str, Any]
 
@@ -135,7 +142,9 @@ def write_server(folder: Path, config: ExperimentConfig, plan: Plan) -> Ledger:
     """The server's ledger of a whole run."""
     path = folder / ledger_file(config.privacy.epsilon, config.seed)
     ledger = Ledger.create(path, plan.header(policy_hash(config)))
-    ledger.append(0, "histogram", plan.planned("histogram").event)
+    for planned in plan.releases:
+        if planned.kind != "update":
+            ledger.append(0, planned.kind, planned.event)
     for number in range(1, plan.updates + 1):
         ledger.append(number, "update", plan.planned("update").event)
     return ledger
@@ -164,6 +173,7 @@ def _claim(plan: Plan, record: Ledger | DeviceLedgers, key: Ed25519PrivateKey) -
     found["releases"] = {
         at.kind: {"event": event_to_json(at.event), "times": at.times} for at in plan.releases
     }
+    found["correlation"] = plan.correlation.stated() if plan.correlation else None
     return stated | found | {"epsilon": record.epsilon(), "ledger": seal(record, key)}
 
 

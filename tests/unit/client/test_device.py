@@ -134,6 +134,7 @@ def test_the_relay_passes_on_what_the_device_answers(device, engine, arrays, tin
     assert dict(reply.metric_records["metrics"]) == {
         "weight": 1.0,
         "norm": update.norm,
+        "ring": 0,
         "bits": 0.0,
     }
     reply = ask(device, MessageType.EVALUATE, config, digest, arrays, "validation")

@@ -43,8 +43,8 @@ def device(engine):
 def test_the_bit_says_whether_the_update_was_within_the_rounds_clip(device, arrays, tiny_bert):
     free = device.train(arrays, 1, 40, point_config(tiny_bert, math.inf)).norm
     config = point_config(tiny_bert, privacy=ADAPTIVE | {"clipping_norm": free})
-    within = device.train(arrays, 1, 40, config, free * 1.01)
-    beyond = device.train(arrays, 1, 40, config, free * 0.99)
+    within = device.train(arrays, 1, 40, config, adapted=free * 1.01)
+    beyond = device.train(arrays, 1, 40, config, adapted=free * 0.99)
     assert (within.bits, beyond.bits) == (0.5, -0.5)
     assert within.norm == pytest.approx(free, rel=1e-5)
     assert free * 0.99 * (1 - 1e-5) < beyond.norm <= free * 0.99
@@ -53,13 +53,13 @@ def test_the_bit_says_whether_the_update_was_within_the_rounds_clip(device, arra
 @pytest.mark.parametrize("clip", [0.0, math.nan, math.inf, -1.0, 1e9])
 def test_a_round_whose_clip_is_out_of_range_gets_nothing(clip, device, arrays, tiny_bert):
     with pytest.raises(ProtocolError, match="clipping norm"):
-        device.train(arrays, 1, 40, point_config(tiny_bert, privacy=ADAPTIVE), clip)
+        device.train(arrays, 1, 40, point_config(tiny_bert, privacy=ADAPTIVE), adapted=clip)
 
 
 def test_a_server_cannot_widen_a_clip_that_is_fixed(device, arrays, tiny_bert):
     """Nor ask for bits: nothing would noise them."""
     config = point_config(tiny_bert, privacy={"clipping_norm": 0.01})
-    update = device.train(arrays, 1, 40, config, 400.0)
+    update = device.train(arrays, 1, 40, config, adapted=400.0)
     assert update.norm <= 0.01
     assert update.bits == 0
 

@@ -48,6 +48,16 @@ def test_the_bound_is_never_below_the_skellam_divergence(
     assert covered.any() or mu < 100
 
 
+@pytest.mark.parametrize(("mu", "by_hand"), [(100.0, 0.18 + 0.002325), (1.0, 18.0 + 7.5)])
+def test_the_bound_is_the_published_one(mu: float, by_hand: float) -> None:
+    """Order 4, D2 = 3, D1 = 5: 36 / (2 mu) + min(93 / (4 mu^2), 15 / (2 mu)).
+
+    The exact divergences leave room for a smaller second term; what is proved is this one.
+    """
+    found = renyi.skellam_divergence(SkellamStep(mu, 3.0, 5.0, 1), np.array([4.0]))
+    assert found == pytest.approx([by_hand], rel=1e-12)
+
+
 def test_half_the_variance_breaks_the_bound() -> None:
     """Negative control: noise of which half went missing is not covered."""
     bounds = renyi.skellam_divergence(step(300.0, 5), ORDERS)

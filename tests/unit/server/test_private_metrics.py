@@ -50,7 +50,7 @@ class Measured(Canned):
             short = unit(node) * min(1.0, request.clip)
             norm = float(np.linalg.norm(short))
             bit = 0.5 if request.clip >= 1 else -0.5
-            return update_reply(message, Update(short, 1.0, norm, request.schema, bit), [node])
+            return update_reply(message, Update(short, 1.0, norm, request.schema, bits=bit), [node])
         return super().good(message, request, vector)
 
 
@@ -181,7 +181,7 @@ def test_an_update_longer_than_the_rounds_clip_is_refused(tmp_path, no_noise):
             if message.metadata.message_type != MessageType.TRAIN or node != 12:
                 return super().good(message, request, vector)
             return update_reply(
-                message, Update(unit(node) * 1.9, 1.0, 1.9, request.schema, -0.5), [node]
+                message, Update(unit(node) * 1.9, 1.0, 1.9, request.schema, bits=-0.5), [node]
             )
 
     config = settings(
@@ -200,7 +200,9 @@ def test_bits_that_say_too_much_are_refused(tmp_path):
             node = message.metadata.dst_node_id
             if message.metadata.message_type != MessageType.TRAIN:
                 return super().good(message, request, vector)
-            return update_reply(message, Update(unit(node), 1.0, 1.0, request.schema, 7.0), [node])
+            return update_reply(
+                message, Update(unit(node), 1.0, 1.0, request.schema, bits=7.0), [node]
+            )
 
     with pytest.raises(ProtocolError, match="no update counted"):
         run(tmp_path, Loud(), settings(privacy={"adaptive_clipping": 0.5}))
