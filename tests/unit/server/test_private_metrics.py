@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from dp_accounting import PoissonSampledDpEvent
 from flwr.app import MessageType
 
 from client.messages import update_reply
@@ -15,6 +16,7 @@ from shared.privacy.ledger import Ledger
 from shared.privacy.plan import server_plan
 from shared.privacy.statistics import METRICS_CLIP, METRICS_SCHEMA, metric_contributions
 from shared.update import Update
+from simulations.verify_statistics import statistics_reasons
 from tests.unit.server.test_strategy import DIM, USERS, Canned, files, settings, unit
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -217,7 +219,26 @@ def test_without_a_budget_neither_happens(tmp_path):
     assert {entry.release for entry in ledger.entries} == {"update"}
 
 
+@pytest.mark.parametrize("mechanism", ["gaussian", "dp_ftrl"])
+def test_a_sample_is_in_the_error_and_amplifies_only_against_who_does_not_know_it(
+    mechanism, tmp_path
+):
+    config = settings(
+        federation={"metrics_every": 1, "metrics_cohort": 0.5},
+        privacy={"metrics_share": 0.5, "mechanism": mechanism},
+    )
+    outcome, ledger, _ = run(tmp_path, Measured([4, 30, 2]), config)
+    assert statistics_reasons(ledger, outcome, config, USERS) == []
+    events = [entry.event for entry in ledger.entries if entry.release == "metrics"]
+    sampled = [type(event) is PoissonSampledDpEvent for event in events]
+    assert sampled == [mechanism == "gaussian"] * 3
+    assert ledger.epsilon() <= 1.0 * (1 + 1e-6)
+
+
 REFUSED = {
+    "privacy.mechanism = dp_ftrl does not go with privacy.adaptive_clipping": {
+        "privacy": {"mechanism": "dp_ftrl", "adaptive_clipping": 0.5}
+    },
     "privacy.unit = example": {"privacy": {"unit": "example", "metrics_share": 0.1}},
     "privacy.unit = both": {"privacy": {"unit": "both", "adaptive_clipping": 0.5}},
     "privacy.trust = local|privacy.unit = example": {
