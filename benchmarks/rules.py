@@ -25,6 +25,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from shared.aggregation import RULES, rule_of
+from shared.aggregation.ranks import narrowed
 from shared.config import ExperimentConfig, from_dict, load_toml
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
@@ -89,9 +90,12 @@ def measure(bench: Workbench, point: ExperimentConfig, folder: Path) -> dict[str
 
 
 def upload_bytes(schema: AdapterSchema, point: ExperimentConfig) -> float:
-    """Of one update, mean over the rounds; the histogram at the start is not among it."""
+    """Of one update, mean over rounds and ranks; the histogram at the start is not among it."""
     rule, rounds = rule_of(point), range(1, point.federation.rounds + 1)
-    return float(np.mean([4 * schema.subset(rule.trained(schema.names, t)).dim for t in rounds]))
+    parts = [schema.subset(rule.trained(schema.names, t)) for t in rounds]
+    if rule.ranks:
+        parts = [narrowed(part, rank) for part in parts for rank in rule.ranks]
+    return float(np.mean([4 * part.dim for part in parts]))
 
 
 def difference(ours: list[list[int]], theirs: list[list[int]], seed: int = 0) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Every rule from the command line to recommendations, checked by `verify`."""
 
+import json
+import shutil
+
 import pytest
 
 from shared.aggregation import RULES
@@ -19,7 +22,26 @@ def test_simulate_verify_recommend(rule, tiny_bert, tmp_path):
     assert command("verify", out).code == 0
     adapter = out / found["points"][0]["adapter"]
     asked = ("--data", "world", "--users", "40", "--adapter", adapter)
-    assert command("recommend", *asked, "--user", "u3").code == 0
+    asked_one = command("recommend", *asked, "--user", "u3")
+    assert asked_one.code == 0
+    assert ("everyone's own B" in asked_one.out) == (rule == "fedsa")
+    if rule == "fedsa":
+        ranked_with_their_own(found["points"][0], asked, tmp_path)
+
+
+def ranked_with_their_own(point, asked, tmp_path):
+    """The folder of a run has everyone's B; the adapter file alone has the initial one."""
+    *data, file = asked
+    page = json.loads(command("evaluate", *data, file, "--json").out)
+    assert page["metrics"]["hr@10"] == pytest.approx(point["metrics"]["hr@10"])
+    assert "of 40 people trained one" in page["note"]
+    alone = tmp_path / "alone" / "adapters" / file.name
+    alone.parent.mkdir(parents=True)
+    shutil.copy(file, alone)
+    page = json.loads(command("evaluate", *data, alone, "--json").out)
+    assert "ranked with what is shared and the initial B" in page["note"]
+    asked_one = command("recommend", *data, alone, "--user", "u3", "--json")
+    assert "the initial B" in json.loads(asked_one.out)["note"]
 
 
 def test_a_rule_without_factors_is_refused(tmp_path):
