@@ -29,6 +29,7 @@ from shared.config import ExperimentConfig, from_dict, load_toml
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
 from shared.privacy.policy import policy_hash
+from simulations.example_cohort import devices_folder
 from simulations.names import point_name
 from simulations.point import run_point
 from simulations.settings import preset_file
@@ -78,7 +79,8 @@ def measure(bench: Workbench, point: ExperimentConfig, folder: Path) -> dict[str
     if not file.exists():
         engine = bench.engine(point.model)
         adapter = engine.schema.from_arrays(load_file(folder / found["adapter"]))
-        sampled, _ = engine.evaluate(bench.evaluated, adapter, "test", point)
+        at = {"round_number": point.federation.rounds, "state": devices_folder(folder, name)}
+        sampled, _ = engine.evaluate(bench.evaluated, adapter, "test", point, **at)
         write_atomically(file, json.dumps([int(rank < 10) for rank in sampled]))
     return found | {
         "hits": json.loads(file.read_text()),

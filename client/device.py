@@ -19,9 +19,10 @@ import torch
 from client.batches import local_batches, user_windows
 from client.evaluate import Phase, held_out, target_ranks
 from client.gradients import PerExample, check_gradients, opacus_gradients
+from client.keeper import Keeper
 from client.train import local_update
 from shared.aggregation import rule_of
-from shared.aggregation.travel import whole
+from shared.aggregation.travel import narrowed_update, whole
 from shared.config import ExperimentConfig
 from shared.data.split import training_history
 from shared.data.windows import context_window
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 def update_clip(config: ExperimentConfig, adapted: float = 0.0) -> L2Clip | None:
     """The clip of a whole user's update; None where none is promised to a user.
 
+    Also where the rule sums something else than what is uploaded: the server clips that.
+
     Parameters
     ----------
     config : ExperimentConfig
@@ -64,7 +67,7 @@ def update_clip(config: ExperimentConfig, adapted: float = 0.0) -> L2Clip | None
     if rule := quantile_rule(config):
         return L2Clip(rule.check(adapted))
     privacy = config.privacy
-    bounded = np.isfinite(privacy.epsilon) and privacy.unit != "example"
+    bounded = np.isfinite(privacy.epsilon) and privacy.unit != "example" and rule_of(config).linear
     return L2Clip(privacy.clipping_norm) if bounded else None
 
 
@@ -145,6 +148,8 @@ class Device:
     agreement : Agreement, optional
         Asked before anything is computed. A real device has one; for simulated people the
         simulation checks each round's policy once.
+    personal : Path, optional
+        Where the device keeps what is its own; needed under a rule that keeps tensors on devices.
     simulated : bool
         Whether noise is seeded; see `client.examples.ExampleTraining`.
     """
@@ -157,6 +162,7 @@ class Device:
         ledger: Path | None = None,
         *,
         agreement: Agreement | None = None,
+        personal: Path | None = None,
         simulated: bool = False,
     ) -> None:
         self.history = history
@@ -165,6 +171,7 @@ class Device:
         self.schema = AdapterSchema.of(recommender)
         self._ledger = ledger
         self._agreement = agreement
+        self._personal = personal
         self._simulated = simulated
 
     def train(
@@ -199,35 +206,39 @@ class Device:
             If the clipping norm or the adapter is none that was agreed.
         """
         self._admit("update", round_number, users, config, policy)
-        names = rule_of(config).trained(self.schema.names, round_number)
+        names = rule_of(config).local(self.schema.names, round_number)
         part = self.schema.part(self._adapter(arrays, config), names)
         if by_example(config):
             delta = self._example_delta(part, round_number, users, config)
         else:
             delta = self._user_delta(part, round_number, config)
+        trained = self.schema.subset(rule_of(config).trained(self.schema.names, round_number))
         delta, bits = bounded(delta, config, adapted)
         vector = delta.cpu().numpy()
         if devices_share_noise(config):
             shares = self._shares(users, config)
-            return shares.update(vector, self.user, round_number, part.schema.digest)
+            return shares.update(vector, self.user, round_number, trained.digest)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
-        return Update(vector, 1.0, norm, part.schema.digest, bits=float(bits))
+        update = Update(vector, 1.0, norm, trained.digest, bits=float(bits))
+        return narrowed_update(rule_of(config), trained, arrays, update)
 
     def _user_delta(self, part: Part, round_number: int, config: ExperimentConfig) -> torch.Tensor:
         inputs, targets = local_batches(
             user_windows(self.history, config), config, round_number, self.user
         )
+        keeper = Keeper.of(config, self.schema, round_number, self._personal)
+        start = keeper.starts(part.start, [self.user])[0] if keeper else part.start
         delta, _ = local_update(
             self.recommender,
             part.schema,
-            part.start,
-            torch.from_numpy(inputs).to(part.start.device),
-            torch.from_numpy(targets).to(part.start.device),
-            config.train.local_lr,
+            start,
+            torch.from_numpy(inputs).to(start.device),
+            torch.from_numpy(targets).to(start.device),
+            keeper.rates(start) if keeper else config.train.local_lr,
             config.train.weight_decay,
             part.frozen,
         )
-        return delta
+        return keeper.keep([self.user], start[None], delta[None])[0] if keeper else delta
 
     def _example_delta(
         self, part: Part, round_number: int, users: int, config: ExperimentConfig
@@ -277,18 +288,24 @@ class Device:
         users: int = 1,
         policy: str = "",
     ) -> tuple[int, int] | None:
-        """Sampled and full rank of the held-out item; None for a user too short to be evaluated."""
+        """Sampled and full rank of the held-out item; None for a user too short to be evaluated.
+
+        With the device's own tensors as that round left them, where the rule has such.
+        """
         self._admit("ranks", round_number, users, config, policy)
-        return self._ranks(arrays, phase, config)
+        return self._ranks(arrays, phase, config, round_number)
 
     @torch.no_grad()
     def _ranks(
-        self, arrays: Arrays, phase: Phase, config: ExperimentConfig
+        self, arrays: Arrays, phase: Phase, config: ExperimentConfig, round_number: int
     ) -> tuple[int, int] | None:
         case = held_out(self.history, phase)
         if case is None:
             return None
-        scores = self.scores(self._adapter(arrays, config), case.context, config.model.max_length)
+        adapter = self._adapter(arrays, config)
+        if keeper := Keeper.of(config, self.schema, round_number, self._personal):
+            adapter = keeper.adapters(adapter, [self.user])[0]
+        scores = self.scores(adapter, case.context, config.model.max_length)
         return target_ranks(scores, self.history, case, config.data.negatives, self.user)
 
     @torch.no_grad()
@@ -333,7 +350,7 @@ class Device:
             Where the settings promise no noise for it.
         """
         self._admit("metrics", round_number, users, config, policy)
-        ranks = self._ranks(arrays, "validation", config)
+        ranks = self._ranks(arrays, "validation", config, round_number)
         return metrics_update([ranks[0]] if ranks else [], 1, config)
 
     def _shares(self, users: int, config: ExperimentConfig) -> NoisedShares:

@@ -1,9 +1,9 @@
 """A device in the relay's own process, for nodes that are configured with a log and a user.
 
 Node configuration: `data` (a known name or a path), `user` (an identifier in that log) or
-`partition-id` (an index), `state` (a folder of its own, where what it agreed to, what it spent and
-its owner's `caps.toml` last) and `operator` (the public key whose policies it heeds). The model is
-built once per process and kept.
+`partition-id` (an index), `state` (a folder of its own, where what it agreed to, what it spent, its
+own tensors and its owner's `caps.toml` last) and `operator` (the public key whose policies it
+heeds). The model is built once per process and kept.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
         _recommender(spec, config.model),
         state / LEDGER,
         agreement=Agreement(state, _operator(node_config)),
+        personal=state / "personal.sqlite",
     )
 
 

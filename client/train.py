@@ -55,7 +55,7 @@ def local_update(
     adapter: Tensor,
     inputs: Tensor,
     targets: Tensor,
-    learning_rate: float,
+    learning_rate: float | Tensor,
     weight_decay: float,
     frozen: Tensors | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -71,8 +71,10 @@ def local_update(
         Its values in the global adapter.
     inputs, targets : Tensor int64 [steps, windows, length]
         One batch of windows per local step.
-    learning_rate, weight_decay : float
-        lr > 0, wd >= 0.
+    learning_rate : float or Tensor float32 [dim]
+        lr > 0; one for all coordinates, or one for each.
+    weight_decay : float
+        wd >= 0.
     frozen : dict of Tensor, optional
         The global adapter's other tensors; they get neither gradient nor decay.
 
@@ -106,7 +108,7 @@ def descend(
     theta: Tensor,
     steps: int,
     gradient: Callable[[Tensor, int], Tensor],
-    learning_rate: float,
+    learning_rate: float | Tensor,
     weight_decay: float,
 ) -> Tensor:
     """Plain SGD from `theta`, [dim] or a stack [clients, dim]; `gradient` of (theta, step)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import numpy as np
@@ -119,16 +119,23 @@ class Replies:
         self.bits = 0.0
 
     def updates(
-        self, schema: str, dim: int, clip_norm: float | None, ring: Ring | None = None
+        self,
+        schema: str,
+        dim: int,
+        clip_norm: float | None,
+        ring: Ring | None = None,
+        opened: Callable[[Update, list[int]], Update] | None = None,
     ) -> Iterable[Update]:
         """Updates as they arrive, each checked for schema, size, finiteness and norm, or its ring.
 
         One that fails a check is dropped and listed in `failures`: it contributes nothing, as a
-        client that went away, and cannot end the run for everyone else.
+        client that went away, and cannot end the run for everyone else. `opened` makes what is
+        summed of what arrived and of whose it is, and the checks are of that.
         """
         for content, members in self._contents():
             try:
                 update = _read_update(content)
+                update = opened(update, members) if opened else update
                 update.check(schema, dim, clip_norm, ring)
                 if update.weight != len(members):
                     raise ProtocolError(

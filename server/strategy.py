@@ -25,12 +25,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from server.checkpoint import ServerState, save
 from server.clipping import RoundClip
+from server.exchange import Exchange
 from server.messages import Replies, point_settings, requests
 from server.metrics import PrivateMetrics
 from server.optimizer import SQUARES, ServerOptimizer
@@ -49,6 +51,7 @@ from shared.privacy.units import devices_add_noise, update_limit
 from shared.update import Update
 
 RoundEntry = dict[str, float]
+Vector = npt.NDArray[np.float64]
 
 
 class PrivateFedOpt(Strategy):
@@ -114,6 +117,7 @@ class PrivateFedOpt(Strategy):
         self._optimizer.restore(state.optimizer)
         self._offset = state.round_number  # Flower counts rounds from 1 also after a resumption
         self._cohort: list[int] = []
+        self._exchange = Exchange(self._rule, schema, 1, [], [])  # until the first round
         self._evaluated: list[int] = []
 
     def summary(self) -> None:
@@ -124,40 +128,40 @@ class PrivateFedOpt(Strategy):
     ) -> Iterable[Message]:
         """Steps 1 and 2: sample the cohort, address it."""
         round_number = self._offset + server_round
-        self._cohort = self._sampler.draw(round_number, node_ids(grid))
+        nodes = node_ids(grid)
+        self._cohort = self._sampler.draw(round_number, nodes)
         self._releases.announce("update", round_number)
         if self._shares is not None and len(self._cohort) < self._shares.survivors:
             self._cohort = []  # too few to noise their sum: nobody is asked
-        down = self._sent(arrays)
-        self.state.bytes_down += len(self._cohort) * sum(array.nbytes for array in down.values())
-        return requests(
-            self._cohort,
-            MessageType.TRAIN,
-            self._settings,
-            round_number=round_number,
-            users=self._sampler.users,
-            merge=self._merge,
-            arrays=down,
-            schema=self._trained(round_number).digest,
-            policy=self._policy,
-            clip=self._clip.adapted,
+        exchange = self._exchange = Exchange(
+            self._rule, self.schema, round_number, self._cohort, nodes
         )
-
-    def _sent(self, arrays: ArrayRecord) -> Arrays:
-        return sent(self._rule, {name: array.numpy() for name, array in arrays.items()})
-
-    def _trained(self, round_number: int) -> AdapterSchema:
-        """What the updates of a round are about."""
-        return self.schema.subset(self._rule.trained(self.schema.names, round_number))
+        messages: list[Message] = []
+        for members, rank in exchange.groups():
+            down = exchange.down(_plain(arrays), rank)
+            self.state.bytes_down += len(members) * sum(array.nbytes for array in down.values())
+            messages += requests(
+                members,
+                MessageType.TRAIN,
+                self._settings,
+                round_number=round_number,
+                users=self._sampler.users,
+                merge=self._merge and self._rule.linear,
+                arrays=down,
+                schema=exchange.up(rank).digest,
+                policy=self._policy,
+                clip=self._clip.adapted,
+            )
+        return messages
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord, MetricRecord]:
         """Steps 3 to 10: combine, record, noise, average, step, keep, refactor, checkpoint."""
         round_number = self._offset + server_round
-        part = self._trained(round_number)
-        checked = self._checked(replies, self._cohort, round_number)
-        total = self._rule.combine(self._updates(checked, part), part.dim)
+        exchange = self._exchange
+        checked = self._checked(replies, self._cohort, round_number, self._rule.linear)
+        total = self._rule.combine(self._updates(checked, exchange), exchange.summed.dim)
         # All may have declined, or gone silent as simulated devices do: then nobody took part.
         silent = not checked.failures and (devices_add_noise(self.config) or bool(checked.declined))
         if self._cohort and not checked.answered and not silent:
@@ -166,12 +170,10 @@ class PrivateFedOpt(Strategy):
         if self._is_noised(checked):  # else nothing was opened: the round is spent and skipped
             bits, expected = checked.bits, self._sampler.expected
             noised = self._clip.release(self._releases, total, bits, expected, round_number)
-            mean = noised / expected
-            where = self.schema.places(part)
-            self.state.adapter = self._optimizer.step(round_number, self.state.adapter, mean, where)
+            self.state.adapter = self._step(round_number, noised / expected, exchange.summed)
         self.state.round_number = round_number
         self.state.ledger = self._releases.position()
-        self.state.bytes_up += len(checked.answered) * self._word_bytes * part.dim
+        self.state.bytes_up += exchange.bytes_up(checked.answered, self._word_bytes)
         self._keep_average(round_number)
         self._refactor()
         signal, noise = (float(np.linalg.norm(of)) for of in (total, noised - total))
@@ -192,21 +194,31 @@ class PrivateFedOpt(Strategy):
         self._on_round(entry)
         return self.arrays(self.state.adapter), MetricRecord({"participants": len(self._cohort)})
 
-    def _updates(self, checked: Replies, part: AdapterSchema) -> Iterable[Update]:
+    def _updates(self, checked: Replies, exchange: Exchange) -> Iterable[Update]:
         """What the cohort sent; where noise comes in shares its sum, if enough noised it."""
+        summed = exchange.summed
         if self._shares is None:
             limit = update_limit(self.config, self._clip.adapted)
-            return checked.updates(part.digest, part.dim, limit)
-        messages = checked.updates(part.digest, part.dim, None, self._shares.ring)
+            each = exchange.opener(self.schema.split(self.state.adapter), limit)
+            return checked.updates(summed.digest, summed.dim, limit, opened=each)
+        messages = checked.updates(summed.digest, summed.dim, None, self._shares.ring)
         return opened(messages, self._shares)
 
     def _is_noised(self, checked: Replies) -> bool:
         return self._shares is None or len(checked.answered) >= self._shares.survivors
 
+    def _step(self, round_number: int, mean: Vector, summed: AdapterSchema) -> Vector:
+        """Step 7, in the coordinates of what is summed."""
+        rule, adapter = self._rule, self.state.adapter
+        where = rule.space(self.schema).places(summed)
+        inside = rule.enter(self.schema, adapter)
+        moved = self._optimizer.step(round_number, inside, mean, where)
+        return rule.leave(self.schema, moved, adapter)
+
     def _keep_average(self, round_number: int) -> None:
         settings = self.config.federation
         if round_number > settings.rounds * (1 - settings.average_last):
-            self.state.average = self.state.adapter + (
+            self.state.average = self._rule.enter(self.schema, self.state.adapter) + (
                 self.state.average if self.state.averaged else 0.0
             )
             self.state.averaged += 1
@@ -262,11 +274,13 @@ class PrivateFedOpt(Strategy):
         return MetricRecord(dict(metrics))
 
     def _prefer(self, adapter: np.ndarray, score: float) -> None:
+        if self._rule.personal(self.schema.names):
+            return  # what devices keep goes with the last iterate alone
         if score > self.state.best_score:
             self.state.best, self.state.best_score = adapter.copy(), score
 
     def _ask_metrics(self, grid: Grid, arrays: ArrayRecord, round_number: int) -> list[Message]:
-        nodes, down = node_ids(grid), self._sent(arrays)
+        nodes, down = node_ids(grid), sent(self._rule, _plain(arrays))
         return self._metrics.ask(nodes, down, self.schema.digest, round_number)
 
     def _take_metrics(
@@ -292,7 +306,8 @@ class PrivateFedOpt(Strategy):
 
     def _last(self) -> np.ndarray:
         if self.state.averaged:
-            return np.asarray(self.state.average / self.state.averaged)
+            mean = self.state.average / self.state.averaged
+            return self._rule.leave(self.schema, mean, self.state.adapter)
         return self.state.adapter
 
     def evaluate(self, grid: Grid, adapter: np.ndarray, phase: str) -> dict[str, float]:
@@ -303,8 +318,11 @@ class PrivateFedOpt(Strategy):
         checked = self._checked(replies, nodes, self.state.round_number)
         return ranking_metrics(*checked.ranks())
 
-    def _checked(self, replies: Iterable[Message], asked: list[int], round_number: int) -> Replies:
-        return Replies(replies, asked, self._merge, round_number=round_number, policy=self._policy)
+    def _checked(
+        self, replies: Iterable[Message], asked: list[int], round_number: int, merge: bool = True
+    ) -> Replies:
+        merged = merge and self._merge
+        return Replies(replies, asked, merged, round_number=round_number, policy=self._policy)
 
     def _asked(self, grid: Grid) -> list[int]:
         """The nodes whose held-out items are ranked: all of them, or evenly spread ones."""
@@ -321,7 +339,7 @@ class PrivateFedOpt(Strategy):
             round_number=round_number,
             users=self._sampler.users,
             merge=self._merge,
-            arrays=self._sent(arrays),
+            arrays=sent(self._rule, _plain(arrays)),
             schema=self.schema.digest,
             phase=phase,
             policy=self._policy,
@@ -332,3 +350,7 @@ class PrivateFedOpt(Strategy):
         return ArrayRecord(
             {name: Array(array) for name, array in self.schema.split(adapter).items()}
         )
+
+
+def _plain(arrays: ArrayRecord) -> Arrays:
+    return {name: array.numpy() for name, array in arrays.items()}

@@ -90,6 +90,7 @@ class TrainConfig:
     local_steps: Count = 1
     local_batch: Annotated[int, Field(ge=0)] = 0  # windows per step; 0 takes all of them
     local_lr: Positive = 1.0
+    personal_lr: Positive = 0.1  # step size of what stays on the device (fedsa)
     weight_decay: NonNegative = 0.0
     history_dropout: Fraction = 0.0  # chance that an item of the context is hidden, never a target
 
@@ -107,7 +108,10 @@ class FederationConfig:
     beta_2: Fraction = 0.99
     tau: Positive = 1e-3
     average_last: Fraction = 0.0  # release the mean of this last share of iterates; 0: the last
-    aggregation: Literal["fedit", "ffa", "alternating", "fedsvd", "fedsb"] = "fedit"
+    aggregation: Literal["fedit", "ffa", "alternating", "fedsvd", "fedsb", "fedsa", "flexlora"] = (
+        "fedit"
+    )
+    ranks: tuple[Count, ...] = ()  # of clients, in turn (flexlora); empty: model.lora_rank for all
     popularity_start: bool = True  # the item bias starts from a (noised) popularity histogram
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
     popularity_cohort: Positive = 1.0  # expected users in it (Poisson); up to 1 a share of all
@@ -339,6 +343,9 @@ def _check_unit(privacy: PrivacyConfig, train: TrainConfig, source: str) -> None
         raise refuse(trust, unit, "devices add noise per example; use --unit example")
     if privacy.trust == "local" and privacy.unit == "both":
         raise refuse(trust, unit, "both means examples on the device and users at the server")
+    if privacy.trust == "distributed" and privacy.max_participations is not None:
+        most = f"privacy.max_participations = {privacy.max_participations}"
+        raise refuse(trust, most, "every round counts for everyone; leave it out")
     if privacy.trust == "distributed" and privacy.unit != "user":
         raise refuse(trust, unit, "shares of noise hide whole users' updates; use --unit user")
     if privacy.unit == "user":

@@ -9,7 +9,14 @@ from shared.errors import ConfigError
 if TYPE_CHECKING:
     from shared.config import ExperimentConfig
 
-_OF_FACTORS = ("ffa", "alternating", "fedsvd", "fedsb")  # they treat A and B differently
+_OF_FACTORS = (
+    "ffa",
+    "alternating",
+    "fedsvd",
+    "fedsb",
+    "fedsa",
+    "flexlora",
+)  # they treat A and B differently
 
 
 def shape_model(tree: dict[str, Any]) -> dict[str, Any]:
@@ -39,4 +46,53 @@ def check_rule(config: ExperimentConfig, source: str) -> None:
         raise ConfigError(
             f"{source}: {name} does not go with model.lora_rank = 0: there are no factors; "
             "use --aggregation fedit, or give a rank"
+        )
+    refused = f"{source}: {name} does not go with"
+    if config.federation.aggregation == "fedsa":
+        _check_personal(config, refused)
+    _check_ranks(config, source, refused)
+
+
+def _check_personal(config: ExperimentConfig, refused: str) -> None:
+    if config.privacy.unit != "user":
+        raise ConfigError(
+            f"{refused} privacy.unit = {config.privacy.unit}: an example trains the device's own B "
+            "without noise, and B shapes what all its other examples send; use --unit user"
+        )
+    if config.engine.address:
+        raise ConfigError(
+            f"{refused} engine.address = {config.engine.address}: people's own tensors lie in one "
+            "database file, which machines cannot share; use --workers on one machine"
+        )
+
+
+def _check_ranks(config: ExperimentConfig, source: str, refused: str) -> None:
+    ranks = f"federation.ranks = {list(config.federation.ranks)}"
+    if config.federation.aggregation != "flexlora":
+        if config.federation.ranks:
+            raise ConfigError(
+                f"{refused} {ranks}: its factors add up for one rank alone; "
+                "use --aggregation flexlora"
+            )
+        return
+    if max(config.federation.ranks, default=0) > config.model.lora_rank:
+        raise ConfigError(
+            f"{source}: {ranks}: expected at most model.lora_rank = {config.model.lora_rank}, the "
+            "rank of the global factors"
+        )
+    privacy = config.privacy
+    if privacy.adaptive_clipping:
+        raise ConfigError(
+            f"{refused} privacy.adaptive_clipping = {privacy.adaptive_clipping:g}: devices report "
+            "norms of factors, and products are clipped; use 0"
+        )
+    if privacy.trust != "central":
+        raise ConfigError(
+            f"{refused} privacy.trust = {privacy.trust}: what is summed are products, which the "
+            "server forms of factors in the clear; use --trust central"
+        )
+    if privacy.unit != "user":
+        raise ConfigError(
+            f"{refused} privacy.unit = {privacy.unit}: clipped gradients of examples bound factors,"
+            " not the products that are summed; use --unit user"
         )

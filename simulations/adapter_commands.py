@@ -20,7 +20,9 @@ from shared.data.population import Population
 from shared.data.split import evaluated_users
 from shared.errors import ConfigError
 from shared.metrics import ranking_metrics
+from shared.model.adapter import install
 from simulations.engine import CohortEngine
+from simulations.personal import own_tensors
 from simulations.sources import open_population
 
 _Data = Annotated[str, typer.Option(help="world, a known name, or a path.")]
@@ -48,10 +50,21 @@ def evaluate_adapter(
     trained = open_adapter(adapter, population)
     engine = CohortEngine(population, trained.recommender, EngineConfig())
     asked = evaluated_users(len(population), trained.config.data.evaluated_users)
-    ranks = engine.evaluate(asked, trained.adapter, cast(Phase, phase), trained.config)
-    metrics = ranking_metrics(*ranks)
+    own = own_tensors(adapter, trained, population)
+    metrics = ranking_metrics(
+        *engine.evaluate(
+            asked,
+            trained.adapter,
+            cast(Phase, phase),
+            trained.config,
+            round_number=trained.config.federation.rounds,
+            state=own.state,
+        )
+    )
     if as_json:
-        typer.echo(json.dumps({"data": population.name, "phase": phase, "metrics": metrics}))
+        told = {"note": own.note} if own.note else {}
+        page = {"data": population.name, "phase": phase, "metrics": metrics} | told
+        typer.echo(json.dumps(page))
         return
     table = Table(title=f"{population.name}, {phase}, {metrics['users']:.0f} users")
     table.add_column("metric")
@@ -62,6 +75,8 @@ def evaluate_adapter(
             error = metrics.get(f"{name}_se")
             table.add_row(name, f"{value:.4f}", "-" if error is None else f"{1.96 * error:.4f}")
     Console().print(table)
+    if own.note:
+        Console().print(own.note, highlight=False)
 
 
 def recommend_items(
@@ -77,15 +92,21 @@ def recommend_items(
     """Recommend items to one user, and say why."""
     population = _population(adapter, data, users, world_seed)
     trained = open_adapter(adapter, population)
-    history = population.history(population.user_index(user))
+    index = population.user_index(user)
+    own = own_tensors(adapter, trained, population)
+    install(trained.recommender, trained.schema, own.adapter(trained.adapter, index))
+    history = population.history(index)
     found = recommend(trained.recommender, history, trained.config.model.max_length, k)
     if as_json:
         rows = [_plain(one, population.catalogue) for one in found]
-        typer.echo(json.dumps({"user": user, "recommendations": rows}))
+        told = {"note": own.note} if own.note else {}
+        typer.echo(json.dumps({"user": user, "recommendations": rows} | told))
         return
     Console().print(_table(found, population, user, explain))
     if explain:
         Console().print(_note(trained), highlight=False)
+    if own.note:
+        Console().print(own.note, highlight=False)
 
 
 def _population(adapter: Path, data: str, users: int | None, world_seed: int | None) -> Population:

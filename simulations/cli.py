@@ -80,7 +80,10 @@ def simulate(
     users: Annotated[int | None, typer.Option(help="Only the first N users.")] = None,
     aggregation: Annotated[
         str | None,
-        typer.Option(help="fedit | ffa | alternating | fedsvd | fedsb (docs/aggregation.md)"),
+        typer.Option(
+            help="fedit | ffa | alternating | fedsvd | fedsb | fedsa | flexlora; what each does is "
+            "in docs/aggregation.md."
+        ),
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
     references: Annotated[

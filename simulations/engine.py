@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +19,16 @@ import torch
 from torch import Tensor
 
 from client.device import bounded, user_histogram
-from client.evaluate import Phase, held_out, target_ranks
 from client.gradients import PerExample, check_gradients, stacked_gradients
-from client.packed import PackedGradients, last_scores, why_not_packed
+from client.keeper import Keeper
+from client.packed import PackedGradients, why_not_packed
 from client.train import descend, local_update, token_losses
 from shared.aggregation import rule_of
 from shared.aggregation.travel import whole
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
 from shared.errors import ConfigError
-from shared.model.adapter import AdapterSchema, Part, current
+from shared.model.adapter import Part, current
 from shared.model.arrays import Arrays
 from shared.model.recommender import Recommender
 from shared.privacy.histogram import histogram_schema
@@ -36,7 +36,7 @@ from shared.privacy.units import by_example, devices_share_noise
 from shared.update import Update, summed
 from simulations.batching import Batch, Person, ahead, batches, together
 from simulations.placement import capacity
-from simulations.scoring import LastScores, padded
+from simulations.ranking import Ranker
 
 if TYPE_CHECKING:
     from client.shares import NoisedShares
@@ -47,7 +47,7 @@ Indices = npt.NDArray[np.int64]
 _GRADIENTS = 5  # copies of a client's gradient under way: itself, moved weights, clipped ones, ...
 
 
-class CohortEngine:
+class CohortEngine(Ranker):
     """Trains and evaluates any users of a population with one recommender.
 
     Parameters
@@ -62,10 +62,7 @@ class CohortEngine:
     def __init__(
         self, population: Population, recommender: Recommender, config: EngineConfig
     ) -> None:
-        self.population = population
-        self.recommender = recommender
-        self.schema = AdapterSchema.of(recommender)
-        self.device = recommender.items.device
+        super().__init__(population, recommender)
         self._config = config
 
     def train(
@@ -90,7 +87,7 @@ class CohortEngine:
         merge : bool
             One update per micro-batch (the sum of its users') instead of one per user.
         state : Path, optional
-            Folder of the devices' own ledgers; needed where devices add noise.
+            Folder of what devices keep; needed where they add noise or keep tensors.
         adapted : float
             The round's clipping norm where it adapts.
 
@@ -100,10 +97,11 @@ class CohortEngine:
             The users whose contributions the update sums.
         update : Update
         """
-        if merge and not np.isfinite(config.privacy.epsilon) and config.train.local_steps == 1:
+        if merge and self._one_gradient(config):
             yield from self._train_together(users, adapter, round_number, config)
             return
-        digest = self.part(adapter, round_number, config).schema.digest
+        trained = rule_of(config).trained(self.schema.names, round_number)
+        digest = self.schema.subset(trained).digest
         for members, free in self._unbounded(users, adapter, round_number, config, state):
             deltas, bits = bounded(free, config, adapted)
             vectors, bits = deltas.cpu().numpy(), bits.cpu()
@@ -121,6 +119,12 @@ class CohortEngine:
                 continue
             for member, vector, norm, bit in zip(members, vectors, norms, bits, strict=True):
                 yield [member], Update(vector, 1.0, float(norm), digest, bits=float(bit))
+
+    def _one_gradient(self, config: ExperimentConfig) -> bool:
+        """Whether the sum of deltas is one gradient: one step from one start, no clip."""
+        own = rule_of(config).personal(self.schema.names)
+        one_step = config.train.local_steps == 1 and not own
+        return one_step and not np.isfinite(config.privacy.epsilon)
 
     def _train_together(
         self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
@@ -140,8 +144,8 @@ class CohortEngine:
             yield members, Update(vector, float(len(members)), norm, part.schema.digest)
 
     def part(self, adapter: Tensor, round_number: int, config: ExperimentConfig) -> Part:
-        """What the rule of the settings trains in a round, and the rest."""
-        names = rule_of(config).trained(self.schema.names, round_number)
+        """What the rule of the settings trains on devices in a round, and the rest."""
+        names = rule_of(config).local(self.schema.names, round_number)
         return self.schema.part(adapter.to(self.device), names)
 
     def alone(self, config: ExperimentConfig) -> Part:
@@ -179,7 +183,7 @@ class CohortEngine:
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Clipped deltas [members, dim] of what is trained, one micro-batch at a time.
 
-        That is what the rule of the settings trains in this round, unless a `part` is given.
+        That is what the rule of the settings sends in this round, unless a `part` is given.
         """
         for members, free in self._unbounded(users, adapter, round_number, config, state, part):
             yield members, bounded(free, config)[0]
@@ -194,6 +198,7 @@ class CohortEngine:
         part: Part | None = None,
     ) -> Iterator[tuple[list[int], Tensor]]:
         """The same before the clip of a user's update, if there is one."""
+        keeper = None if part else self.keeper(config, round_number, state)
         part = part or self.part(adapter, round_number, config)
         if by_example(config):
             people = ahead(self._people(users, part, config))
@@ -201,17 +206,26 @@ class CohortEngine:
             gradients = self._per_example(part)
             found = cohort.deltas(gradients, people, part.start, round_number, config, state)
         else:
-            found = self._whole(users, part, round_number, config)
+            found = self._whole(users, part, round_number, config, keeper)
         yield from found
 
     def _whole(
-        self, users: Sequence[int], part: Part, round_number: int, config: ExperimentConfig
+        self,
+        users: Sequence[int],
+        part: Part,
+        round_number: int,
+        config: ExperimentConfig,
+        keeper: Keeper | None,
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Deltas [members, dim] of local training without a clip inside."""
-        step = self._trainer(part, config)
+        step = self._trainer(part, config, keeper)
         for batch in self._batches(users, part, round_number, config):
             members, inputs, targets = self._here(batch)
-            yield members, step(inputs, targets)
+            if keeper is None:
+                yield members, step(part.start, inputs, targets)
+                continue
+            starts = keeper.starts(part.start, members)
+            yield members, keeper.keep(members, starts, step(starts, inputs, targets))
 
     def _packed(self, part: Part) -> PackedGradients | None:
         """The fast way to gradients; None where the settings or the backbone do not allow it."""
@@ -252,32 +266,40 @@ class CohortEngine:
             return packed.by_window
         return stacked_gradients(self.recommender, part.schema, part.frozen)
 
-    def _trainer(self, part: Part, config: ExperimentConfig) -> Callable[[Tensor, Tensor], Tensor]:
-        """Inputs and targets [members, steps, windows, length] -> deltas [members, dim]."""
-        rate, decay = config.train.local_lr, config.train.weight_decay
+    def _trainer(
+        self, part: Part, config: ExperimentConfig, keeper: Keeper | None
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Starts, inputs and targets [members, steps, windows, length] -> deltas [members, dim].
+
+        The start is one [dim] for all or, with a keeper, everyone's own [members, dim].
+        """
+        rate = keeper.rates(part.start) if keeper else config.train.local_lr
+        decay = config.train.weight_decay
         packed = self._packed(part)
         if packed is None:
-            return self._one_by_one(part, rate, decay)
+            return self._one_by_one(part, rate, decay, apart=keeper is not None)
 
-        def step(inputs: Tensor, targets: Tensor) -> Tensor:
+        def step(start: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
             def gradient(theta: Tensor, step: int) -> Tensor:
                 return packed.by_client(theta, inputs[:, step], targets[:, step])
 
-            start = part.start.expand(len(inputs), -1)
-            return descend(start, inputs.shape[1], gradient, rate, decay) - part.start
+            spread = start.expand(len(inputs), -1)
+            return descend(spread, inputs.shape[1], gradient, rate, decay) - start
 
         return step
 
     def _one_by_one(
-        self, part: Part, rate: float, decay: float
-    ) -> Callable[[Tensor, Tensor], Tensor]:
+        self, part: Part, rate: float | Tensor, decay: float, *, apart: bool
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """The oracle: the very function that a device runs, mapped over clients."""
 
-        def one(inputs: Tensor, targets: Tensor) -> Tensor:
-            settings = (part.start, inputs, targets, rate, decay, part.frozen)
+        def one(start: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+            settings = (start, inputs, targets, rate, decay, part.frozen)
             return local_update(self.recommender, part.schema, *settings)[0]
 
-        mapped: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(one)
+        mapped: Callable[[Tensor, Tensor, Tensor], Tensor] = torch.func.vmap(
+            one, in_dims=(0 if apart else None, 0, 0)
+        )
         return mapped
 
     def _people(
@@ -298,79 +320,6 @@ class CohortEngine:
     def _here(self, batch: Batch) -> Batch:
         """A batch on the device that computes."""
         return Batch(batch.members, batch.inputs.to(self.device), batch.targets.to(self.device))
-
-    @torch.no_grad()
-    def evaluate(
-        self, users: Sequence[int], adapter: Tensor, phase: Phase, config: ExperimentConfig
-    ) -> tuple[list[int], list[int]]:
-        """Sampled and full ranks of the held-out items of all users that have one."""
-        tensors = self.schema.unflatten(adapter.to(self.device))
-
-        def score(windows: Tensor, last: Tensor) -> Tensor:
-            if self.batching == "packed":
-                return last_scores(self.recommender, tensors, windows, last)
-            scores: Tensor = torch.func.functional_call(
-                LastScores(self.recommender),
-                {f"recommender.{name}": tensor for name, tensor in tensors.items()},
-                (windows, last),
-            )
-            return scores
-
-        return self.ranks(users, score, phase, config)
-
-    @torch.no_grad()
-    def evaluate_each(
-        self, users: Sequence[int], adapters: Tensor, phase: Phase, config: ExperimentConfig
-    ) -> tuple[list[int], list[int]]:
-        """Ranks of users that each have an adapter of their own.
-
-        Parameters
-        ----------
-        users : sequence of int, length [n]
-            All with at least three interactions.
-        adapters : Tensor float32 [n, dim]
-        """
-        scorer = LastScores(self.recommender)
-
-        def one(adapter: Tensor, window: Tensor, last: Tensor) -> Tensor:
-            tensors = self.schema.unflatten(adapter)
-            named = {f"recommender.{name}": tensor for name, tensor in tensors.items()}
-            scores: Tensor = torch.func.functional_call(scorer, named, (window[None], last[None]))
-            return scores[0]
-
-        def score(windows: Tensor, last: Tensor) -> Tensor:
-            return torch.func.vmap(one)(adapters, windows, last)
-
-        return self.ranks(users, score, phase, config, batch=len(users))
-
-    def ranks(
-        self,
-        users: Sequence[int],
-        score: Callable[[Tensor, Tensor], Tensor],
-        phase: Phase,
-        config: ExperimentConfig,
-        batch: int = 128,
-    ) -> tuple[list[int], list[int]]:
-        """Ranks under any scorer of (windows [n, length], last position [n]) -> [n, items]."""
-        sampled: list[int] = []
-        full: list[int] = []
-        for start in range(0, len(users), batch):
-            cases = self._cases(users[start : start + batch], phase)
-            if not cases:
-                continue
-            contexts = [case.context for _, _, case in cases]
-            windows, last = padded(contexts, config.model.max_length, self.device)
-            scores = score(windows, last).float().cpu().numpy()
-            for row, (user, history, case) in zip(scores, cases, strict=True):
-                ranks = target_ranks(row, history, case, config.data.negatives, user)
-                sampled.append(ranks[0])
-                full.append(ranks[1])
-        return sampled, full
-
-    def _cases(self, users: Sequence[int], phase: Phase) -> list[tuple[int, Indices, Any]]:
-        histories = [(user, self.population.history(user)) for user in users]
-        cases = [(user, history, held_out(history, phase)) for user, history in histories]
-        return [(user, history, case) for user, history, case in cases if case is not None]
 
     def histogram(
         self, users: Sequence[int], config: ExperimentConfig, state: Path | None = None

@@ -17,11 +17,14 @@ from flwr.supercore.task_identity import TaskIdentity
 from client.app import create_app
 from client.device import Device, metrics_update
 from client.messages import Request, parse, ranks_reply, update_reply
+from shared.aggregation import rule_of
+from shared.aggregation.travel import narrowed_update
 from shared.config import ModelConfig
 from shared.errors import ProtocolError
 from simulations.agreed import check_agreed
 from simulations.engine import CohortEngine
 from simulations.example_cohort import device_ledger, devices_folder
+from simulations.ranking import personal_file
 from simulations.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -45,7 +48,8 @@ class VirtualGrid(Grid):
     engine : CohortEngine or ShardedEngine
         Owns population and model, or those who do.
     state : Path, optional
-        Folder of what the virtual devices keep between rounds: their own ledgers.
+        Folder of what the virtual devices keep between rounds: their own ledgers. Tensors of their
+        own lie near it, see `simulations.example_cohort.personal_file`.
     """
 
     simulated = True  # read by the ServerApp: noise may be seeded, clients may be merged
@@ -107,15 +111,17 @@ class VirtualGrid(Grid):
 
     @abstractmethod
     def _answer(self, messages: list[Message]) -> Iterator[Message]:
-        """Replies to messages that share one type and content."""
+        """Replies to messages that share one type."""
 
 
 class CohortGrid(VirtualGrid):
     """Trains a whole cohort as one batch; merges replies where the server allows it."""
 
     def _answer(self, messages: list[Message]) -> Iterator[Message]:
-        if not messages:
-            return
+        for alike in _alike(messages):
+            yield from self._answer_alike(alike)
+
+    def _answer_alike(self, messages: list[Message]) -> Iterator[Message]:
         request = parse(messages[0])
         by_user = {user_of(message.metadata.dst_node_id): message for message in messages}
         answer = {
@@ -130,7 +136,7 @@ class CohortGrid(VirtualGrid):
         yield from answer(request, by_user)
 
     def _train(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
-        engine = self.engine
+        engine, rule = self.engine, rule_of(request.config)
         adapter = engine.received(request.arrays, request.config)
         rounds = engine.train(
             list(by_user),
@@ -141,7 +147,10 @@ class CohortGrid(VirtualGrid):
             state=self.state,
             adapted=request.clip,
         )
-        for members, update in rounds:
+        names = rule.trained(engine.schema.names, request.round_number)
+        trained = engine.schema.subset(names)
+        for members, whole in rounds:
+            update = narrowed_update(rule, trained, request.arrays, whole)
             if update.schema != request.schema:
                 raise ProtocolError("the server's adapter schema is not this engine's")
             nodes = [by_user[user].metadata.dst_node_id for user in members]
@@ -150,7 +159,14 @@ class CohortGrid(VirtualGrid):
     def _evaluate(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
         adapter = self.engine.received(request.arrays, request.config)
         for users in self._together(request, by_user):
-            sampled, full = self.engine.evaluate(users, adapter, request.phase, request.config)
+            sampled, full = self.engine.evaluate(
+                users,
+                adapter,
+                request.phase,
+                request.config,
+                round_number=request.round_number,
+                state=self.state,
+            )
             yield ranks_reply(by_user[users[0]], sampled, full, _nodes(users))
 
     def _histogram(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
@@ -162,13 +178,29 @@ class CohortGrid(VirtualGrid):
     def _metrics(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
         adapter = self.engine.received(request.arrays, request.config)
         for users in self._together(request, by_user):
-            sampled, _ = self.engine.evaluate(users, adapter, "validation", request.config)
+            sampled, _ = self.engine.evaluate(
+                users,
+                adapter,
+                "validation",
+                request.config,
+                round_number=request.round_number,
+                state=self.state,
+            )
             update = metrics_update(sampled, len(users), request.config)
             yield update_reply(by_user[users[0]], update, _nodes(users))
 
     def _together(self, request: Request, by_user: dict[int, Message]) -> list[list[int]]:
         """Users who share a reply: all of them, or each alone where the server wants that."""
         return [list(by_user)] if request.merge else [[user] for user in by_user]
+
+
+def _alike(messages: list[Message]) -> list[list[Message]]:
+    """Messages by what they are about: clients of one rank are told the same."""
+    groups: dict[str, list[Message]] = {}
+    for message in messages:
+        about = str(message.content.config_records["config"]["schema"])
+        groups.setdefault(about, []).append(message)
+    return list(groups.values())
 
 
 def _nodes(users: list[int]) -> list[int]:
@@ -191,6 +223,7 @@ class SequentialGrid(VirtualGrid):
             user,
             self._recommender,
             device_ledger(self.state, user),
+            personal=personal_file(self.state),
             simulated=True,
         )
 

@@ -19,6 +19,7 @@ from shared.config import DataConfig, EngineConfig, ExperimentConfig, ModelConfi
 from simulations.agreed import check_agreed
 from simulations.example_cohort import device_ledger, devices_folder
 from simulations.names import directory_of, point_name
+from simulations.ranking import personal_file
 from simulations.workbench import Workbench
 
 
@@ -57,13 +58,14 @@ def virtual_device(context: Context, request: Request) -> Device:
         config.data, config.world, config.model.backbone, config.model.backbone_sha256, how
     )
     user = int(context.node_config["partition-id"])
-    engine = bench.engine(config.model)
+    engine, state = bench.engine(config.model), _state(context, config)
     check_agreed(request, engine.schema.digest)
     return Device(
         bench.population.history(user),
         user,
         engine.recommender,
-        device_ledger(_state(context, config), user),
+        device_ledger(state, user),
+        personal=personal_file(state),
         simulated=True,
     )
 

@@ -76,10 +76,17 @@ class ShardedEngine:
             yield from updates
 
     def evaluate(
-        self, users: Sequence[int], adapter: Tensor, phase: Phase, config: ExperimentConfig
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        phase: Phase,
+        config: ExperimentConfig,
+        *,
+        round_number: int = 0,
+        state: Path | None = None,
     ) -> tuple[list[int], list[int]]:
         """See `CohortEngine.evaluate`."""
-        common = _common(adapter.cpu().numpy(), config, phase=phase)
+        common = _common(adapter.cpu().numpy(), config, round_number, phase=phase, state=state)
         sampled: list[int] = []
         full: list[int] = []
         pieces = [users[i : i + _RANKED] for i in range(0, len(users), _RANKED)]

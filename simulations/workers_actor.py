@@ -54,7 +54,7 @@ class Common:
     merge : bool
         Whether updates may sum several users.
     state : Path or None
-        Folder of the devices' own ledgers.
+        Folder of what devices keep: their own ledgers and, near it, tensors of their own.
     adapted : float
         The round's clipping norm where it adapts.
     """
@@ -137,7 +137,14 @@ class Worker:
     def evaluate(self, common: Common, users: Sequence[int]) -> tuple[list[int], list[int]]:
         """See `CohortEngine.evaluate`."""
         engine = self._bench.engine(common.config.model)
-        return engine.evaluate(users, torch.tensor(common.adapter), common.phase, common.config)
+        return engine.evaluate(
+            users,
+            torch.tensor(common.adapter),
+            common.phase,
+            common.config,
+            round_number=common.round_number,
+            state=common.state,
+        )
 
     def histogram(self, common: Common, users: Sequence[int]) -> tuple[list[int], Update]:
         """See `CohortEngine.histogram`."""

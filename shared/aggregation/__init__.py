@@ -6,20 +6,23 @@ for what each promises and how to write one.
 
 from shared.aggregation.alternating import Alternating
 from shared.aggregation.fedit import FedIT
+from shared.aggregation.fedsa import FedSA
 from shared.aggregation.fedsb import FedSB
 from shared.aggregation.fedsvd import FedSVD
 from shared.aggregation.ffa import FFA
+from shared.aggregation.flexlora import FlexLoRA
 from shared.aggregation.rule import AggregationRule, Carried
 from shared.config import ExperimentConfig
 
 RULES: dict[str, AggregationRule] = {
-    rule.name: rule for rule in (FedIT(), FFA(), Alternating(), FedSVD(), FedSB())
+    rule.name: rule
+    for rule in (FedIT(), FFA(), Alternating(), FedSVD(), FedSB(), FedSA(), FlexLoRA())
 }
 
 
 def rule_of(config: ExperimentConfig) -> AggregationRule:
     """The rule that the settings name."""
-    return RULES[config.federation.aggregation]
+    return RULES[config.federation.aggregation].of(config)
 
 
 __all__ = ["RULES", "AggregationRule", "Carried", "rule_of"]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 _DOWN = re.compile(r"\.lora_A\.[^.]+\.weight$")
 _UP = re.compile(r"\.lora_B\.[^.]+(\.up)?\.weight$")
+_ITEM_UP = re.compile(r"^item_(up|down)\.weight$")
 _CORE = re.compile(r"\.lora_B\.[^.]+\.core\.weight$")
 
 
@@ -27,6 +28,14 @@ def ups(names: Sequence[str]) -> tuple[str, ...]:
 def cores(names: Sequence[str]) -> tuple[str, ...]:
     """The cores R."""
     return tuple(name for name in names if _CORE.search(name))
+
+
+def item_ups(names: Sequence[str]) -> tuple[str, ...]:
+    """What turns the item table's r numbers of an item into a vector, and a state into r numbers.
+
+    They are B and B' of the correction B A; the numbers of the items, its A, are `item_in`.
+    """
+    return tuple(name for name in names if _ITEM_UP.search(name))
 
 
 def pairs(names: Sequence[str]) -> list[tuple[str, str]]:

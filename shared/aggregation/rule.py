@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from shared.config import ExperimentConfig
 from shared.model.adapter import AdapterSchema
 from shared.update import Update
 
@@ -47,11 +48,18 @@ class AggregationRule:
     name : str
         As `federation.aggregation` gives it.
     linear : bool
-        Whether `combine` is a plain sum, so that it composes with secure aggregation.
+        Whether what is uploaded is what is summed, so that it composes with secure aggregation.
+    ranks : tuple of int
+        Ranks that clients take in turn; empty where all train the model's own.
     """
 
     name: str
     linear: bool = True
+    ranks: tuple[int, ...] = ()
+
+    def of(self, config: ExperimentConfig) -> AggregationRule:
+        """The rule under some settings."""
+        return self
 
     def trained(self, names: Sequence[str], round_number: int) -> Names:
         """The tensors that are trained, clipped, noised and uploaded in a round, >= 1."""
@@ -65,6 +73,10 @@ class AggregationRule:
     def personal(self, names: Sequence[str]) -> Names:
         """The tensors that each device trains for itself and keeps."""
         return ()
+
+    def local(self, names: Sequence[str], round_number: int) -> Names:
+        """The tensors that a device trains in a round: those that leave it and those it keeps."""
+        return (*self.trained(names, round_number), *self.personal(names))
 
     def moving(self, names: Sequence[str]) -> Names:
         """The tensors that training changes anywhere."""
@@ -80,6 +92,30 @@ class AggregationRule:
         for update in updates:
             total += update.vector
         return total
+
+    def space(self, schema: AdapterSchema) -> AdapterSchema:
+        """The coordinates in which updates are summed and noised and the server steps.
+
+        Parameters
+        ----------
+        schema : AdapterSchema
+            Of the adapter, or of what a round trains of it.
+        """
+        return schema
+
+    def enter(self, schema: AdapterSchema, adapter: Vector) -> Vector:
+        """An adapter [dim] in those coordinates."""
+        return adapter
+
+    def leave(self, schema: AdapterSchema, vector: Vector, before: Vector) -> Vector:
+        """The adapter [dim] for a vector in those coordinates: post-processing.
+
+        Parameters
+        ----------
+        before : float64 [dim]
+            The adapter so far.
+        """
+        return vector
 
     def refactor(self, schema: AdapterSchema, carried: Carried) -> Carried:
         """The same model in other coordinates, after a step and once before the first.

@@ -7,14 +7,18 @@ word; so a sketch of it travels, a few numbers that the device compares.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from shared.aggregation.ranks import leading, narrowed, rank_in, widen
 from shared.aggregation.rule import AggregationRule
 from shared.errors import ProtocolError
 from shared.model.adapter import AdapterSchema
 from shared.model.arrays import Arrays
+from shared.update import Update
 
 SKETCH = "fixed"  # no tensor's name: those have dots
 _TOLERANCE = 1e-3  # of a tensor's length: far above rounding, far below another draw's difference
@@ -64,6 +68,8 @@ def whole(
     ProtocolError
         If what arrived is not of this schema, or the fixed tensors here are not the server's.
     """
+    if rule.ranks:
+        arrays = widen(schema, arrays)
     fixed = rule.fixed(schema.names)
     missing = {*fixed, *rule.personal(schema.names)}
     if not missing:
@@ -75,6 +81,28 @@ def whole(
     if odd := sorted(missing & set(arrived)):
         raise ProtocolError(f"adapter tensor {odd[0]!r}: was sent; {rule.name} keeps it on devices")
     return schema.from_arrays({**arrived, **{name: mine[name] for name in missing}})
+
+
+def narrowed_update(
+    rule: AggregationRule, trained: AdapterSchema, arrays: Arrays, update: Update
+) -> Update:
+    """What of an update goes up: as much of each factor as came down.
+
+    Parameters
+    ----------
+    rule : AggregationRule
+    trained : AdapterSchema
+        Of what the round trains, at the model's full rank.
+    arrays : mapping of str to ndarray
+        What came down.
+    update : Update
+        One client's; zero beyond its rank.
+    """
+    if not rule.ranks:
+        return update
+    rank = rank_in(arrays)
+    vector = update.vector[leading(trained, rank)]
+    return replace(update, vector=vector, schema=narrowed(trained, rank).digest)
 
 
 def _compare(

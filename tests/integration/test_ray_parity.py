@@ -92,16 +92,18 @@ def test_ray_gives_the_cohorts_point(epsilon, cohort, ray, tmp_path):
     assert [entry.event for entry in ledgers[0]] == [entry.event for entry in ledgers[1]]
 
 
-SLOW = [pytest.param(r, marks=pytest.mark.slow) for r in RULES if r not in ("fedit", "fedsb")]
+OFTEN = ("fedsa", "fedsb")  # what they send and keep is unlike the others'
+SLOW = [pytest.param(r, marks=pytest.mark.slow) for r in RULES if r not in OFTEN and r != "fedit"]
 
 
-@pytest.mark.parametrize("rule", ["fedsb", *SLOW])
+@pytest.mark.parametrize("rule", [*OFTEN, *SLOW])
 def test_ray_gives_the_cohorts_point_under_every_rule(rule, cohort, ray, tmp_path):
     """Actors build what is never sent themselves."""
     theirs, expected, _ = run(cohort, tmp_path / "cohort", 2.0, rule=rule)
     ours, found, _ = run(ray, tmp_path / "ray", 2.0, rule=rule)
     for name, array in expected.items():
-        assert relative(found[name], array) < TOLERANCE or not array.any(), name
+        if array.any():  # what stays on devices is zero in the file
+            assert relative(found[name], array) < TOLERANCE, name
     assert {key: ours[key] for key in SAME} == {key: theirs[key] for key in SAME}
 
 

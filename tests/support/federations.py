@@ -66,8 +66,13 @@ def prepare(folder: Path, engine, scale: float = 0.1, rule=RULES["fedit"]):
         schema = engine.schema
         arrays = schema.split(random_adapter(schema, scale=scale).numpy())
         own = schema.split(current(engine.recommender, schema).numpy())
-        save_file({**arrays, **{n: own[n] for n in rule.fixed(schema.names)}}, files.initial)
+        save_file({**arrays, **{n: own[n] for n in held(rule, schema.names)}}, files.initial)
     return files
+
+
+def held(rule, names):
+    """What never travels."""
+    return (*rule.fixed(names), *rule.personal(names))
 
 
 def federate(folder: Path, grid, config: ExperimentConfig, monkeypatch, **arguments) -> Run:

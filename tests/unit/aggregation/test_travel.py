@@ -8,6 +8,7 @@ from shared.aggregation.travel import SKETCH, sent, whole
 from shared.errors import ProtocolError
 from shared.model.adapter import current
 from simulations.world import World
+from tests.support.federations import held
 from tests.support.tiny import make_engine, random_adapter
 
 FIXING = ("ffa", "fedsb")
@@ -30,7 +31,7 @@ def ends(engines):
         schema, own = engine.schema, current(engine.recommender, engine.schema)
         arrays = schema.split(random_adapter(schema, seed=3).numpy())
         mine = schema.split(own.numpy())
-        return schema, own, arrays | {n: mine[n] for n in RULES[name].fixed(schema.names)}
+        return schema, own, arrays | {n: mine[n] for n in held(RULES[name], schema.names)}
 
     return ends
 
@@ -42,7 +43,7 @@ def test_a_device_has_the_servers_adapter(name, ends):
     found = whole(RULES[name], schema, down, own)
     np.testing.assert_array_equal(found.numpy(), schema.join(arrays).astype(np.float32))
     assert (SKETCH in down) == (name in FIXING)
-    assert not set(down) & set(RULES[name].fixed(schema.names))
+    assert not set(down) & set(held(RULES[name], schema.names))
 
 
 @pytest.mark.parametrize("name", FIXING)

@@ -103,6 +103,22 @@ def test_few_shards_are_under_way_at_once(engine, sharded, tiny_bert):
     assert sharded._pool.most == 4 * sharded._pool.size
 
 
+def test_people_keep_their_own_whichever_worker_trains_them(engine, sharded, tiny_bert, tmp_path):
+    config = point_config(tiny_bert, federation={"aggregation": "fedsa"})
+    users, adapter = list(range(10)), random_adapter(engine.schema)
+    sums, ranks = [], []
+    for number, trainer in enumerate((engine, sharded)):
+        state = tmp_path / str(number) / "devices" / "point"
+        for turn in (1, 2):
+            found = trainer.train(users, adapter, turn, config, merge=True, state=state)
+            sums.append(sum(update.vector.astype(np.float64) for _, update in found))
+        own = {"round_number": 2, "state": state}
+        ranks.append(trainer.evaluate(users, adapter, "test", config, **own))
+    np.testing.assert_allclose(sums[2:], sums[:2], atol=1e-6)
+    assert np.linalg.norm(sums[1] - sums[0]) > 1e-3  # the second round starts from another B
+    assert ranks[0] == ranks[1] != engine.evaluate(users, adapter, "test", config)
+
+
 class FakeRay:
     """Ray in this process: an actor is an object, a reference a call, a death an exception."""
 
