@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from dp_accounting import PoissonSampledDpEvent
 from flwr.app import MessageType
+from safetensors.numpy import load_file
 
 from client.messages import update_reply
 from server.checkpoint import load
@@ -17,7 +18,16 @@ from shared.privacy.plan import server_plan
 from shared.privacy.statistics import METRICS_CLIP, METRICS_SCHEMA, metric_contributions
 from shared.update import Update
 from simulations.verify_statistics import statistics_reasons
-from tests.unit.server.test_strategy import DIM, USERS, Canned, files, settings, unit
+from tests.unit.server.test_strategy import (
+    DIM,
+    INITIAL,
+    USERS,
+    Canned,
+    files,
+    flat,
+    settings,
+    unit,
+)
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -174,6 +184,24 @@ def test_the_clip_follows_the_norms_of_the_updates(tmp_path, no_noise):
     )
     assert load(found.checkpoint).clips == norms
     assert all(len(entry.event.event.events) == 2 for entry in ledger.entries)
+
+
+def test_sum_and_noise_are_in_units_of_the_rounds_clip(tmp_path, monkeypatch):
+    """With noise of +1 standard deviation everywhere: + z_u C_t / (q N) in round t."""
+    monkeypatch.setattr("shared.privacy.noise.NoiseSource.normal", lambda self, size: np.ones(size))
+    config = settings(privacy={"adaptive_clipping": 0.5, "clipping_rate": 1.0})
+    grid = Measured()
+    outcome, ledger, found = run(tmp_path, grid, config)
+    z = ledger.entries[0].event.event.events[0].noise_multiplier
+    norms = outcome["clipping_norms"][:3]
+    assert len(set(norms)) == 3
+    signal = sum(
+        unit(node) * min(1.0, norm)
+        for norm, cohort in zip(norms, grid.cohorts, strict=True)
+        for node in cohort
+    )
+    expected = flat(INITIAL) + (signal + z * sum(norms)) / 4
+    np.testing.assert_allclose(flat(load_file(found.adapter)), expected, rtol=1e-5)
 
 
 def test_an_update_longer_than_the_rounds_clip_is_refused(tmp_path, no_noise):
