@@ -176,9 +176,12 @@ def test_what_is_not_trained_takes_no_room_in_the_clip(rule, unit, engines, tiny
                 assert update.norm <= clip * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "flexlora"])
 def test_a_hostile_adapter_moves_nobody_beyond_the_clip(rule, engines, tiny_bert, tmp_path):
-    """Numbers so large that losses overflow: what comes back is finite and within the clip."""
+    """Numbers so large that losses overflow: what comes back is finite and within the clip.
+
+    FlexLoRA clips on the server, which refuses what is not finite.
+    """
     engine = engines[rule == "fedsb"]
     config = point_config(tiny_bert, federation={"aggregation": rule})
     adapter = 1e20 * engine.received(_sent(engine, rule), config)
