@@ -176,14 +176,15 @@ def test_what_is_not_trained_takes_no_room_in_the_clip(rule, unit, engines, tiny
                 assert update.norm <= clip * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_a_hostile_adapter_moves_nobody_beyond_the_clip(rule, engines, tiny_bert):
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "flexlora"])  # server's clip
+def test_a_hostile_adapter_moves_nobody_beyond_the_clip(rule, engines, tiny_bert, tmp_path):
     """Numbers so large that losses overflow: what comes back is finite and within the clip."""
     engine = engines[rule == "fedsb"]
     config = point_config(tiny_bert, federation={"aggregation": rule})
     adapter = 1e20 * engine.received(_sent(engine, rule), config)
     for turn in (1, 2):
-        for _, update in engine.train([4, 5], adapter, turn, config, merge=False):
+        at = tmp_path / "devices" / "point"
+        for _, update in engine.train([4, 5], adapter, turn, config, merge=False, state=at):
             update.check(trained(engine.schema, rule, turn).digest, len(update.vector), 0.5)
             assert np.linalg.norm(update.vector.astype(np.float64)) <= 0.5 * (1 + 1e-9)
 
