@@ -2,17 +2,19 @@
 
     python benchmarks/dp_ftrl.py [--data SPEC] [--users N] [--epsilons 8,2] [--seeds 0,1,2]
                                  [--only METHOD] [--preset NAME] [--rounds R] [--separation S]
-                                 [--server-lr RATE]
+                                 [--server-lr RATE] [--noise-only]
 
 Every point is a whole run with ledger and accountant, from one preset; what differs is in
 `METHODS`, and with it against whom epsilon holds. Prints one line per method and epsilon, and
 beside the accuracy the noise on the released average of iterates, per coordinate, in clips, as the
-accounting and the server's linear steps give it. Writes `benchmarks/results/dp_ftrl_DATA.json`.
+accounting and the server's linear steps give it; `--noise-only` computes just that, for 16 to 64
+rounds and a separation of 4 to 16. Writes `benchmarks/results/dp_ftrl_DATA.json`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import math
@@ -122,6 +124,19 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
+def noise_table(base: dict[str, Any], epsilons: list[float], users: int) -> None:
+    """The noise of every method, without a run."""
+    for separation, rounds in itertools.product((4, 8, 16), (16, 32, 64)):
+        base["privacy"]["min_separation"] = separation
+        base["private"]["federation"] |= {"cohort": 1 / separation, "rounds": rounds}
+        for epsilon in epsilons:
+            found = []
+            for name, (_, change) in METHODS.items():
+                config = from_dict(settings(base, change(separation))).at_epsilon(epsilon, 0)
+                found.append(f"{name} {noise(config, users):.4f}")
+            print(f"epsilon {epsilon:g}, {rounds} rounds, 1 in {separation}: {', '.join(found)}")
+
+
 def main() -> None:
     """Run every method at every epsilon and seed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -134,6 +149,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--separation", type=int)
     parser.add_argument("--server-lr", type=float)
+    parser.add_argument("--noise-only", action="store_true")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     base = load_toml(preset_file(chosen.preset))
@@ -145,6 +161,9 @@ def main() -> None:
     base["privacy"]["min_separation"] = separation
     base["private"]["federation"]["cohort"] = 1 / separation
     base["sweep"] = {"epsilons": [float(e) for e in chosen.epsilons.split(",")]}
+    if chosen.noise_only:
+        noise_table(base, base["sweep"]["epsilons"], chosen.users or 943)
+        return
     logging.getLogger("flwr").setLevel(logging.WARNING)
     rows = []
     file = chosen.out or RESULTS / f"dp_ftrl_{Path(chosen.data).stem}.json"
@@ -153,7 +172,9 @@ def main() -> None:
             for method in chosen.only or METHODS:
                 rows.append(run(base, method, separation, epsilon, seed))
                 print(line(rows[-1]), flush=True)
-                kept = {k: v for k, v in vars(chosen).items() if k not in ("out", "only")}
+                kept = {
+                    k: v for k, v in vars(chosen).items() if k not in ("out", "only", "noise_only")
+                }
                 record = {"settings": kept | {"preset": base}, "rows": rows}
                 file.write_text(json.dumps(record, indent=1) + "\n")
 

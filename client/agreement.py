@@ -14,7 +14,7 @@ noise itself, its ledger is `ledger.jsonl`, written by `shared.privacy.budget`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from shared.files import FolderLock, make_folder, write_atomically
 from shared.privacy.accountant import epsilon
 from shared.privacy.caps import Caps, load_caps
 from shared.privacy.issue import promises
-from shared.privacy.ledger import Ledger, LedgerHeader
+from shared.privacy.ledger import Ledger, LedgerEntry, LedgerHeader
 from shared.privacy.policy_order import weaknesses
 from shared.privacy.signed_policy import (
     Policy,
@@ -43,6 +43,7 @@ CAPS, AGREED, LEDGER, PARTICIPATION = (
     "ledger.jsonl",
     "participation.jsonl",
 )
+WHOLE = "training"  # all rounds of correlated noise, one mechanism that is counted once
 _SEES_ROUNDS = (
     "anyone who sees every released adapter, the settings and in which rounds this device took "
     "part; the server itself is trusted with exact sums"
@@ -191,14 +192,22 @@ class Agreement:
     ) -> None:
         ledger = self._ledger(ask, promise)
         entries = ledger.entries if ledger else ()
-        if sum(entry.release == release.kind for entry in entries) >= release.times:
+        before = [entry.round for entry in entries if entry.release == release.kind]
+        if len(before) >= release.times:
             raise self._declined(ask, "has taken part as often as agreed")
+        if before and release.separation and ask.round_number - max(before) < release.separation:
+            raise self._declined(
+                ask,
+                f"took part in round {max(before)}, and agreed to {release.separation} rounds from "
+                "one to the next",
+            )
         if caps.epsilon is None:
             return
         events = [(entry.event, 1) for entry in entries]
+        due = [(one.cost, 1) for one in _due(promise, release, entries)]
         delta = caps.delta_of(promise)
         counted = (delta, promise.relation, promise.group)
-        after = epsilon([*events, (release.cost, 1)], *counted)
+        after = epsilon([*events, *due], *counted)
         if after > caps.epsilon:
             spent = epsilon(events, *counted)
             raise self._declined(
@@ -232,7 +241,8 @@ class Agreement:
             ledger = self._ledger(ask, promise)
             if ledger is None:
                 ledger = Ledger.create(self._file(promise), self.header(promise, policy))
-            ledger.append(ask.round_number, release.kind, release.cost)
+            for one in _due(promise, release, ledger.entries):
+                ledger.append(ask.round_number, one.kind, one.cost)
 
     @staticmethod
     def header(promise: Promise, policy: Policy) -> LedgerHeader:
@@ -251,6 +261,15 @@ class Agreement:
     @staticmethod
     def _declined(ask: Ask, why: str) -> Declined:
         return Declined(f"declined round {ask.round_number}: {why}")
+
+
+def _due(
+    promise: Promise, release: PromisedRelease, entries: Sequence[LedgerEntry]
+) -> list[PromisedRelease]:
+    """What a participation puts on record: under correlated noise with the first all of them."""
+    whole = promise.of(WHOLE)
+    first = release.kind == "update" and not any(entry.release == WHOLE for entry in entries)
+    return [whole, release] if whole and first else [release]
 
 
 def _recorded(policy: Policy) -> set[tuple[str | int, ...]]:

@@ -343,6 +343,9 @@ def _check_unit(privacy: PrivacyConfig, train: TrainConfig, source: str) -> None
         raise refuse(trust, unit, "devices add noise per example; use --unit example")
     if privacy.trust == "local" and privacy.unit == "both":
         raise refuse(trust, unit, "both means examples on the device and users at the server")
+    if privacy.trust == "distributed" and privacy.max_participations is not None:
+        most = f"privacy.max_participations = {privacy.max_participations}"
+        raise refuse(trust, most, "every round counts for everyone; leave it out")
     if privacy.trust == "distributed" and privacy.unit != "user":
         raise refuse(trust, unit, "shares of noise hide whole users' updates; use --unit user")
     if privacy.unit == "user":

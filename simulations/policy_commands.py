@@ -171,7 +171,7 @@ def spent(state: Annotated[Path, typer.Argument(help="A device's state folder.")
             ledger = Ledger.open(state / name)
             header = ledger.header
             typer.echo(
-                f"{name}: {len(ledger)} participations, {header.unit}-level epsilon "
+                f"{name}: {len(ledger)} entries, {header.unit}-level epsilon "
                 f"{ledger.epsilon():.4g} at delta {header.delta:g} ({header.trust} trust); "
                 f"against {header.adversary}"
             )

@@ -128,7 +128,7 @@ def _verify_guarantee(
         *_guarantee_reasons(record, claim),
         *settings_reasons(record.header, claim, expected, terms),
         *_release_reasons(record, claim),
-        *statistics_reasons(record, claim, expected.config),
+        *statistics_reasons(record, claim, expected.config, expected.users),
         *_epsilon_reasons(record, claim, loss, rdp, prv),
     ]
     if isinstance(record, DeviceLedgers) and record.devices > expected.users > 0:

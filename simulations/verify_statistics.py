@@ -21,7 +21,10 @@ _SAME = 1e-9
 
 
 def statistics_reasons(
-    record: Ledger | DeviceLedgers, claim: dict[str, Any], config: ExperimentConfig | None
+    record: Ledger | DeviceLedgers,
+    claim: dict[str, Any],
+    config: ExperimentConfig | None,
+    users: int,
 ) -> list[str]:
     """Where a point's released metrics or clipping norms are not what its ledger allows.
 
@@ -32,13 +35,19 @@ def statistics_reasons(
     claim : dict
         A guarantee of a point.
     config : ExperimentConfig or None
-        Its settings, where they are of use.
+        Its settings, where they are of use; without them nothing can be compared.
+    users : int
+        Size of the population.
     """
+    if config is None:
+        return []  # why is among the problems of the settings
     entries = record.entries if isinstance(record, Ledger) else ()
-    return [*_metrics_reasons(entries, claim), *_clip_reasons(entries, claim, config)]
+    # Who was asked, not what the accountants may count: against who knows it nothing amplifies.
+    q = config.federation.expected_metrics_cohort(users) / users
+    return [*_metrics_reasons(entries, claim, q), *_clip_reasons(entries, claim, config)]
 
 
-def _metrics_reasons(entries: Sequence[LedgerEntry], claim: dict[str, Any]) -> list[str]:
+def _metrics_reasons(entries: Sequence[LedgerEntry], claim: dict[str, Any], q: float) -> list[str]:
     recorded = [entry for entry in entries if entry.release == "metrics"]
     stated = claim.get("released_metrics")
     if stated is None and not recorded:
@@ -54,18 +63,18 @@ def _metrics_reasons(entries: Sequence[LedgerEntry], claim: dict[str, Any]) -> l
     return [
         f"released_metrics of round {entry.round}: its figures do not follow from its noised sums"
         for found, entry in zip(releases, recorded, strict=True)
-        if not _follows(found, entry)
+        if not _follows(found, entry, q)
     ]
 
 
-def _follows(found: dict[str, Any], entry: LedgerEntry) -> bool:
+def _follows(found: dict[str, Any], entry: LedgerEntry, q: float) -> bool:
     """Whether value, interval and count are those that sums, noise and sampling give."""
     try:
         (step,) = steps_of([(entry.event, 1)])
         if not isinstance(step, Step):
             return False
         sums = np.array(found.pop("sums"), dtype=np.float64)
-        own = estimate_metrics(sums, step.noise_multiplier, step.sampling_probability).plain()
+        own = estimate_metrics(sums, step.noise_multiplier, q).plain()
     except (ConfigError, KeyError, ProtocolError, TypeError, ValueError):
         return False
     return _flat(found) is not None and _close(_flat(found) or {}, _flat(own) or {})
@@ -98,10 +107,8 @@ def _close(one: dict[str, float], other: dict[str, float]) -> bool:
 
 
 def _clip_reasons(
-    entries: Sequence[LedgerEntry], claim: dict[str, Any], config: ExperimentConfig | None
+    entries: Sequence[LedgerEntry], claim: dict[str, Any], config: ExperimentConfig
 ) -> list[str]:
-    if config is None:
-        return []
     rule, stated = quantile_rule(config), claim.get("clipping_norms")
     updates = [entry.event for entry in entries if entry.release == "update"]
     if any(is_joint(event) is (rule is None) for event in updates):

@@ -12,6 +12,7 @@ from dp_accounting import ComposedDpEvent, DpEvent, PoissonSampledDpEvent, SelfC
 
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
+from shared.privacy.correlated import CorrelatedMechanism
 from shared.privacy.events import event_to_json
 from shared.privacy.mechanism import Mechanism
 from shared.privacy.plan import Plan, device_plan, server_plan
@@ -95,14 +96,24 @@ def _release(planned: PlannedRelease, unit: str) -> PromisedRelease:
     # A sampled cohort hides a person from those who do not know it; the server does, and so does
     # the device itself. Which of a person's examples are drawn, only the device knows.
     event = _knowing_the_cohort(planned.event) if unit == "user" else planned.event
+    times, separation = _limits(planned)
     return PromisedRelease(
         kind=planned.kind,
         mechanism=mechanism_name(planned.mechanism),
         noise_multiplier=planned.mechanism.noise_multiplier,
         clipping_norm=planned.mechanism.clip.norm,
-        times=planned.times,
+        times=times,
+        separation=separation,
         event=event_to_json(event),
     )
+
+
+def _limits(planned: PlannedRelease) -> tuple[int, int]:
+    """How often one device may take part, and how many rounds apart."""
+    mechanism = planned.mechanism
+    if isinstance(mechanism, CorrelatedMechanism):  # computed for just these
+        return min(planned.times, mechanism.participations), mechanism.separation
+    return planned.times, 0
 
 
 def _knowing_the_cohort(event: DpEvent) -> DpEvent:

@@ -9,7 +9,8 @@ A policy may follow an agreed one if every promise that was agreed is kept by on
     group       at least as many units together
     epsilon     at most the agreed one; delta too
     releases    of the agreed kinds only, each with the same mechanism, at least as much noise, a
-                clip at most as large, at most as often, and at most the agreed cost
+                clip at most as large, at most as often and as soon again, and at most the agreed
+                cost
 
 and if it rests on at least as many users, has at most as many rounds, takes at most as much of one
 person, and keeps aggregation, adapter and issuer. Settings that bear on none of these, and the time
@@ -87,6 +88,7 @@ def _costlier(offered: PromisedRelease, agreed: PromisedRelease) -> list[str]:
         *_fewer(f"noise multiplier of {name}", offered.noise_multiplier, agreed.noise_multiplier),
         *_more(f"clipping norm of {name}", offered.clipping_norm, agreed.clipping_norm),
         *_more(f"participations in {name}", offered.times, agreed.times),
+        *_fewer(f"rounds between those in {name}", offered.separation, agreed.separation),
     ]
     if not found and not _costs_at_most(offered, agreed):
         found.append(f"cost of {name}: more than was agreed, or not comparable with it")

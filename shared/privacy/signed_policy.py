@@ -69,6 +69,8 @@ class PromisedRelease:
         > 0: of what one unit adds.
     times : int
         How often at most, of one device.
+    separation : int
+        At least so many rounds from one participation of a device to the next; 0 sets no limit.
     event : dict
         The DpEvent of one participation as JSON, for someone who knows that the device took part:
         no cohort amplifies it.
@@ -79,6 +81,7 @@ class PromisedRelease:
     noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     clipping_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     times: Count
+    separation: Annotated[int, Field(ge=0)]
     event: Annotated[dict[str, Any], BeforeValidator(_event)]
 
     @property

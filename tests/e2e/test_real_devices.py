@@ -213,7 +213,7 @@ def test_a_run_over_real_devices_ends_with_those_that_still_may(log, tiny_bert, 
     device = Ledger.open(nodes[3].state / "participation.jsonl")
     assert device.epsilon() == pytest.approx(server.epsilon())  # everyone in every round
     told = command("policy", "spent", nodes[3].state)
-    assert "5 participations, user-level epsilon 2 at delta 0.01" in told.out
+    assert "5 entries, user-level epsilon 2 at delta 0.01" in told.out
     assert "against anyone who sees every released adapter" in told.out
 
 
@@ -344,3 +344,32 @@ def test_private_metrics_are_promised_counted_and_capped(log, tiny_bert, model, 
     assert 0 < len(nodes[0].rounds) < 5
     assert Ledger.open(nodes[0].state / "participation.jsonl").epsilon() <= 0.9
     assert outcome["rounds"] == 2
+
+
+def test_correlated_noise_over_real_devices(log, tiny_bert, model, tmp_path):
+    """A device pays for all rounds with its first, as the server does, and rests in between."""
+    config = point_config(
+        tiny_bert,
+        federation={"rounds": 4, "cohort": 3.0, "popularity_start": False},
+        privacy={
+            "delta": 1e-2,
+            "mechanism": "dp_ftrl",
+            "min_separation": 2,
+            "max_participations": 2,
+        },
+    )
+    nodes = [Node(tmp_path, log, user) for user in range(USERS)]
+    files = served(tmp_path, model)
+    run_federation(Loopback(nodes), config, files, simulated=False)
+    (promise,) = load_policy(files.policy, operator()).promises
+    update = promise.of("update")
+    assert (update.mechanism, update.times, update.separation) == ("dp_ftrl", 2, 2)
+    server = Ledger.open(files.ledger)
+    for node in nodes:
+        ledger = Ledger.open(node.state / "participation.jsonl")
+        assert [entry.release for entry in ledger.entries] == ["training", "update", "update"]
+        assert ledger.epsilon() == pytest.approx(server.epsilon())
+        assert node.rounds[2] - node.rounds[1] >= 2
+    policy = agreed(config, USERS, model.digest)
+    again = nodes[0].answer(request(model, config, 4, policy))
+    assert "has taken part as often as agreed" in declined(again)

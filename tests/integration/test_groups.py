@@ -60,7 +60,7 @@ def test_without_sampling_three_people_need_three_times_the_noise():
 
 
 def test_policy_and_ledger_say_whom_the_budget_covers(tmp_path):
-    config = point_config("b", privacy={"group_size": 3})
+    config = point_config("b", federation={"cohort": 1.0}, privacy={"group_size": 3})
     assert [promise.group for promise in promises(config, USERS)] == [3]
     plan = server_plan(config, USERS)
     ledger = Ledger.create(tmp_path / "l.jsonl", plan.header("0" * 64))

@@ -95,7 +95,7 @@ def test_ray_gives_the_cohorts_point(epsilon, cohort, ray, tmp_path):
     assert [entry.event for entry in ledgers[0]] == [entry.event for entry in ledgers[1]]
 
 
-OFTEN = ("fedsa", "fedsb", "flexlora")  # what they send and keep is unlike the others'
+OFTEN = ("fedsa", "fedsb")  # what they send and keep is unlike the others'
 SLOW = [pytest.param(r, marks=pytest.mark.slow) for r in RULES if r not in OFTEN and r != "fedit"]
 
 

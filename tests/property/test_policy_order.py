@@ -28,6 +28,7 @@ def releases(draw, kind="update"):
         noise_multiplier=z,
         clipping_norm=draw(numbers),
         times=draw(counts),
+        separation=draw(st.integers(1, 5)),
         event=event_to_json(event),
     )
 
@@ -124,6 +125,7 @@ WEAKER = {
     "noise": release_weaker(noise_multiplier=lambda z: z * 0.99),
     "clip": release_weaker(clipping_norm=lambda c: c * 1.01),
     "participations": release_weaker(times=lambda n: n + 1),
+    "separation": release_weaker(separation=lambda n: n - 1),
     "mechanism": release_weaker(mechanism=lambda word: "laplace"),
     "steps": release_weaker(event=costlier),
     "another release": another_kind,

@@ -352,3 +352,42 @@ def test_both_units_are_held_to_their_own_ledgers(person):
     person.asked(config)
     assert person.rounds == [1]
     assert not (person.state / LEDGER).exists()  # the device writes that as it draws its noise
+
+
+def test_correlated_noise_is_paid_with_the_first_round_and_has_its_limits(state, clock, config):
+    """All rounds are one mechanism: what it costs does not grow, and it rests on rare rounds."""
+    (plain,) = promises(config, USERS)
+    update = replace(
+        plain.of("update"),
+        mechanism="dp_ftrl",
+        times=2,
+        separation=3,
+        event={"kind": "no_op"},
+    )
+    training = replace(
+        plain.of("update"),
+        kind="training",
+        mechanism="dp_ftrl",
+        times=1,
+        event={"kind": "gaussian", "noise_multiplier": 2.5},
+    )
+    policy = weaker(config, promises=(replace(plain, releases=(training, update)),))
+    person = Person(state, clock)
+    person.gate = Agreement(state, operator(), Days(state, clock), lambda *_: policy.promises)
+    text = sealed(policy)
+    person.caps("epsilon = 0.5")
+    with pytest.raises(Declined, match="from user-level epsilon 0 to 1"):
+        person.asked(config, 1, text=text)
+    person.caps("epsilon = 2.0")
+    person.asked(config, 2, text=text)
+    with pytest.raises(Declined, match="took part in round 2, and agreed to 3 rounds"):
+        person.asked(config, 4, text=text)
+    with pytest.raises(Declined, match="took part in round 2, and agreed to 3 rounds"):
+        person.asked(config, 1, text=text)
+    spent = Ledger.open(state / PARTICIPATION).epsilon()
+    person.asked(config, 5, text=text)
+    ledger = Ledger.open(state / PARTICIPATION)
+    assert ledger.epsilon() == spent
+    assert [entry.release for entry in ledger.entries] == ["training", "update", "update"]
+    with pytest.raises(Declined, match="as often as agreed"):
+        person.asked(config, 9, text=text)

@@ -13,7 +13,9 @@ from shared.privacy.accountant import epsilon
 from shared.privacy.clipping import L2Clip
 from shared.privacy.distributed import SkellamMechanism, fewest_survivors, largest_cohort
 from shared.privacy.noise import NoiseSource
+from shared.privacy.plan import server_plan
 from shared.privacy.shared_noise import SharedSum, calibrate_shares, histogram_sum, update_sum
+from shared.privacy.skellam import SkellamNoise
 from shared.secagg.fixed_point import FixedPoint
 
 GRID = FixedPoint(L2Clip(0.5), 14)
@@ -46,8 +48,6 @@ def test_the_sum_is_that_of_the_contributions_on_the_grid_and_of_all_noise():
     mech, rows = mechanism(), contributions(10)
     whole = np.zeros(DIM, dtype=np.int64)
     for user, row in enumerate(rows):
-        from shared.privacy.skellam import SkellamNoise
-
         source = NoiseSource.seeded(1, user)
         whole += GRID.encode(row) + SkellamNoise(mech.share).draw(source, DIM)
     np.testing.assert_array_equal(opened(mech, messages(mech, rows)), whole * GRID.step)
@@ -162,3 +162,63 @@ def test_the_grid_hardly_costs_anything():
         spent.append(epsilon([(mech.event(), 10)], 1e-5))
     assert spent[0] == pytest.approx(spent[2], rel=1e-3)
     assert spent[1] == pytest.approx(spent[2], rel=1e-6)
+
+
+def test_every_round_counts_and_no_draw_amplifies():
+    """Cohort of a tenth: as many rounds, the same noise for the same epsilon, larger shares."""
+    tree = {"privacy": {"trust": "distributed", "epsilon": 4.0}}
+    plans = [
+        server_plan(from_dict(tree | {"federation": {"cohort": cohort, "rounds": 7}}), 1000)
+        for cohort in (1.0, 100.0)
+    ]
+    for plan in plans:
+        assert (plan.trust, plan.unit, plan.sampling_probability) == ("distributed", "user", 1.0)
+        assert plan.times == {"update": 7, "histogram": 1}
+        events = [(at.event, at.times) for at in plan.releases]
+        assert 3.99 < epsilon(events, plan.delta) <= 4.0
+    everyone, drawn = (plan.planned("update").mechanism for plan in plans)
+    assert drawn.noise_multiplier == pytest.approx(everyone.noise_multiplier, rel=1e-4)
+    assert everyone.survivors == 1000
+    assert 60 < drawn.survivors < 100
+    assert "at least 1000 of the devices in every sum are honest" in plans[0].adversary
+    assert (
+        f"{drawn.survivors} of the devices in every sum of a round and 1000" in plans[1].adversary
+    )
+
+
+def test_without_a_budget_the_server_sees_sums_that_no_one_noised():
+    plan = server_plan(settings(trust="distributed", epsilon=math.inf), 200)
+    assert plan.trust == "central"
+
+
+@pytest.mark.parametrize(
+    ("privacy", "words"),
+    [
+        ({"unit": "example"}, "trust = distributed does not go with privacy.unit = example"),
+        ({"unit": "both"}, "trust = distributed does not go with privacy.unit = both"),
+        ({"max_participations": 3}, "does not go with privacy.max_participations = 3"),
+        ({"adaptive_clipping": 0.5}, "does not go with privacy.trust = distributed"),
+        ({"metrics_share": 0.1}, "does not go with privacy.trust = distributed"),
+        ({"mechanism": "dp_ftrl"}, "does not go with privacy.trust = distributed"),
+        ({"relation": "replace_one"}, "privacy.relation"),
+        ({"grid_bits": 3}, "privacy.grid_bits = 3"),
+        ({"min_survivors": 0.0}, "privacy.min_survivors = 0.0"),
+    ],
+)
+def test_what_is_not_accounted_is_refused(privacy, words):
+    with pytest.raises(ConfigError, match=words):
+        settings(**({"trust": "distributed"} | privacy))
+
+
+def test_a_rule_that_is_no_sum_is_refused():
+    tree = {"federation": {"aggregation": "flexlora"}, "privacy": {"trust": "distributed"}}
+    with pytest.raises(
+        ConfigError, match=r"flexlora does not go with privacy\.trust = distributed"
+    ):
+        from_dict(tree)
+
+
+def test_a_histogram_without_a_budget_is_refused():
+    config = settings(trust="distributed", histogram_share=0.0)
+    with pytest.raises(ConfigError, match="histogram_share = 0 does not go with"):
+        server_plan(config, 200)

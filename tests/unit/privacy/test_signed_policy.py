@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import ConfigError, PrivacyError
 from shared.privacy.issue import policy_of, promises
-from shared.privacy.keys import public_hex
+from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.plan import device_plan, server_plan
 from shared.privacy.policy import canonical_json, policy_hash
 from shared.privacy.signed_policy import load_policy, policy_text, read_policy, signed
@@ -89,6 +89,11 @@ def test_a_signature_in_the_name_of_another_is_refused(policy):
     content = forged["policy"]
     message = f"starling policy 1\n{canonical_json(content)}".encode()
     forged["signature"] = OTHER.sign(message).hex()
+    with pytest.raises(PrivacyError):
+        read_policy(canonical_json(forged), operator())
+    content["issuer"] = public_hex(OTHER)  # and the operator's own hand under another's name
+    message = f"starling policy 1\n{canonical_json(content)}".encode()
+    forged["signature"] = load_or_create_signing_key().sign(message).hex()
     with pytest.raises(PrivacyError):
         read_policy(canonical_json(forged), operator())
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from shared.errors import ProtocolError
-from shared.update import Update
+from shared.secagg.ring import Ring
+from shared.update import Update, summed
 
 ONE = Update(np.array([0.6, 0.8], dtype=np.float32), weight=1.0, norm=1.0, schema="s")
 
@@ -59,3 +60,47 @@ def test_a_sound_update_passes() -> None:
 def test_refuses(changed: dict[str, Any], word: str) -> None:
     with pytest.raises(ProtocolError, match=word):
         replace(ONE, **changed).check("s", 2, clip_norm=1.0)
+
+
+def ring_update(*numbers, bits=20, **fields):
+    vector = Ring(bits).reduce(np.array(numbers))
+    return Update(
+        **{"vector": vector, "weight": 1.0, "norm": 0.0, "schema": "s", **fields}, ring=bits
+    )
+
+
+def test_in_a_ring_sums_wrap_and_are_exact():
+    total = ring_update(2**19 - 1, -3) + ring_update(5, 1)
+    assert Ring(20).centred(total.vector).tolist() == [-(2**19) + 4, -2]
+    assert total.weight == 2
+    total.check("s", 2, None, Ring(20))
+
+
+@pytest.mark.parametrize(
+    ("update", "words"),
+    [
+        (ring_update(1, 2, bits=21), "update in a ring of 21 bits: expected 20"),
+        (Update(np.ones(2, np.float32), 1.0, 1.0, "s"), "update in a ring of 0 bits: expected 20"),
+        (ring_update(1, 2, vector=np.ones(2, np.float32)), "type float32"),
+        (ring_update(1, 2, vector=np.full(2, 2**20, np.uint32)), "numbers of more than 20 bits"),
+        (ring_update(1), "expected uint32"),
+        (ring_update(1, 2, schema="t"), "schema t"),
+        (ring_update(1, 2, weight=0.0), "weight"),
+    ],
+)
+def test_what_is_no_message_of_the_ring_is_refused(update, words):
+    with pytest.raises(ProtocolError, match=words):
+        update.check("s", 2, None, Ring(20))
+
+
+def test_elements_of_a_ring_are_not_taken_for_real_numbers():
+    with pytest.raises(ProtocolError, match="update in a ring of 20 bits: expected none"):
+        ring_update(1, 2).check("s", 2)
+    with pytest.raises(ProtocolError, match="cannot add"):
+        ring_update(1, 2) + ring_update(1, 2, bits=21)
+
+
+def test_members_are_joined_as_their_updates_are():
+    members, total = summed((([1], ring_update(1)), ([4, 2], ring_update(2, weight=2.0))))
+    assert members == [1, 4, 2]
+    assert (total.weight, total.vector.tolist()) == (3.0, [3])

@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from dp_accounting import PoissonSampledDpEvent
 from flwr.app import MessageType
+from safetensors.numpy import load_file
 
 from client.messages import update_reply
 from server.checkpoint import load
@@ -15,7 +17,17 @@ from shared.privacy.ledger import Ledger
 from shared.privacy.plan import server_plan
 from shared.privacy.statistics import METRICS_CLIP, METRICS_SCHEMA, metric_contributions
 from shared.update import Update
-from tests.unit.server.test_strategy import DIM, USERS, Canned, files, settings, unit
+from simulations.verify_statistics import statistics_reasons
+from tests.unit.server.test_strategy import (
+    DIM,
+    INITIAL,
+    USERS,
+    Canned,
+    files,
+    flat,
+    settings,
+    unit,
+)
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -174,6 +186,24 @@ def test_the_clip_follows_the_norms_of_the_updates(tmp_path, no_noise):
     assert all(len(entry.event.event.events) == 2 for entry in ledger.entries)
 
 
+def test_sum_and_noise_are_in_units_of_the_rounds_clip(tmp_path, monkeypatch):
+    """With noise of +1 standard deviation everywhere: + z_u C_t / (q N) in round t."""
+    monkeypatch.setattr("shared.privacy.noise.NoiseSource.normal", lambda self, size: np.ones(size))
+    config = settings(privacy={"adaptive_clipping": 0.5, "clipping_rate": 1.0})
+    grid = Measured()
+    outcome, ledger, found = run(tmp_path, grid, config)
+    z = ledger.entries[0].event.event.events[0].noise_multiplier
+    norms = outcome["clipping_norms"][:3]
+    assert len(set(norms)) == 3
+    signal = sum(
+        unit(node) * min(1.0, norm)
+        for norm, cohort in zip(norms, grid.cohorts, strict=True)
+        for node in cohort
+    )
+    expected = flat(INITIAL) + (signal + z * sum(norms)) / 4
+    np.testing.assert_allclose(flat(load_file(found.adapter)), expected, rtol=1e-5)
+
+
 def test_an_update_longer_than_the_rounds_clip_is_refused(tmp_path, no_noise):
     class Long(Measured):
         def good(self, message, request, vector=None):
@@ -217,7 +247,26 @@ def test_without_a_budget_neither_happens(tmp_path):
     assert {entry.release for entry in ledger.entries} == {"update"}
 
 
+@pytest.mark.parametrize("mechanism", ["gaussian", "dp_ftrl"])
+def test_a_sample_is_in_the_error_and_amplifies_only_against_who_does_not_know_it(
+    mechanism, tmp_path
+):
+    config = settings(
+        federation={"metrics_every": 1, "metrics_cohort": 0.5},
+        privacy={"metrics_share": 0.5, "mechanism": mechanism},
+    )
+    outcome, ledger, _ = run(tmp_path, Measured([4, 30, 2]), config)
+    assert statistics_reasons(ledger, outcome, config, USERS) == []
+    events = [entry.event for entry in ledger.entries if entry.release == "metrics"]
+    sampled = [type(event) is PoissonSampledDpEvent for event in events]
+    assert sampled == [mechanism == "gaussian"] * 3
+    assert ledger.epsilon() <= 1.0 * (1 + 1e-6)
+
+
 REFUSED = {
+    "privacy.mechanism = dp_ftrl does not go with privacy.adaptive_clipping": {
+        "privacy": {"mechanism": "dp_ftrl", "adaptive_clipping": 0.5}
+    },
     "privacy.unit = example": {"privacy": {"unit": "example", "metrics_share": 0.1}},
     "privacy.unit = both": {"privacy": {"unit": "both", "adaptive_clipping": 0.5}},
     "privacy.trust = local|privacy.unit = example": {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.config import from_dict, load_toml
 from shared.errors import ConfigError
-from simulations.cli import _numbers
+from simulations.lists import numbers as _numbers
 from simulations.names import point_name
 from simulations.settings import override, preset_file
 
