@@ -11,6 +11,7 @@ from client.device import Device
 from client.keeper import Keeper
 from client.personal import PersonalStore
 from server import strategy as strategy_module
+from server.checkpoint import load
 from server.federation import run_federation
 from shared.aggregation import RULES
 from shared.aggregation.factors import downs, ups
@@ -238,6 +239,9 @@ def test_validation_selects_no_earlier_iterate(engine, tiny_bert, tmp_path, monk
     validated = [entry["hr@10"] for entry in run.outcome["history"]]
     assert len(validated) == 4
     assert run.outcome["validation"]["hr@10"] == validated[-1]
+    state_at_the_end = load(run.files.checkpoint)
+    assert state_at_the_end.best_score < 0
+    np.testing.assert_array_equal(run.adapter, state_at_the_end.adapter.astype(np.float32))
 
 
 REFUSED = {

@@ -186,7 +186,8 @@ def test_a_hostile_adapter_moves_nobody_beyond_the_clip(rule, engines, tiny_bert
     config = point_config(tiny_bert, federation={"aggregation": rule})
     adapter = 1e20 * engine.received(_sent(engine, rule), config)
     for turn in (1, 2):
-        for _, update in engine.train([4, 5], adapter, turn, config, merge=False, state=tmp_path):
+        at = tmp_path / "devices" / "point"
+        for _, update in engine.train([4, 5], adapter, turn, config, merge=False, state=at):
             update.check(trained(engine.schema, rule, turn).digest, len(update.vector), 0.5)
             assert np.linalg.norm(update.vector.astype(np.float64)) <= 0.5 * (1 + 1e-9)
 
