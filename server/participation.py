@@ -6,11 +6,12 @@ apart. `Participations` enforces both: who is asked stands on disk before anyone
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
@@ -21,12 +22,15 @@ from shared.errors import ConfigError, LedgerError, PrivacyError
 from shared.files import sync_folder, write_atomically
 
 _SCHEDULE = 0x73636865  # keeps this stream apart from others seeded with the same seed
+_GENESIS = "0" * 64  # stands for the line before the first
 
 
 class Participations:
     """The record of who was asked in which round, written before they are.
 
-    Someone who was asked counts as having taken part, whether an answer came or not.
+    Someone who was asked counts as having taken part, whether an answer came or not. Each line has
+    the SHA-256 of the line before's hash and its own content: none before the last can be edited,
+    removed or moved unseen.
 
     Parameters
     ----------
@@ -50,7 +54,8 @@ class Participations:
         self._rounds: dict[int, frozenset[int]] = {}
         self._last: dict[int, int] = {}
         self._times: dict[int, int] = {}
-        for number, asked in _read(file):
+        rounds, self._head = _read(file)
+        for number, asked in rounds:
             self._count(number, asked)
 
     @property
@@ -90,13 +95,14 @@ class Participations:
             self._check_repeated(round_number, before, who)
             return
         self._check(round_number, who)
-        line = json.dumps({"round": round_number, "asked": sorted(who)}, separators=(",", ":"))
+        line, head = _line(self._head, round_number, who)
         try:
-            _append(self._file, f"{line}\n".encode())
+            _append(self._file, line + b"\n")
         except OSError as error:
             raise LedgerError(
                 f"{self._file}: cannot be written: {error.strerror}; nobody may be asked"
             ) from None
+        self._head = head
         self._count(round_number, frozenset(who))
 
     def _check(self, round_number: int, who: Sequence[int]) -> None:
@@ -225,29 +231,45 @@ class LimitedSampler:
         return [nodes[i] for i in places]
 
 
-def _read(file: Path) -> list[tuple[int, frozenset[int]]]:
-    """Every whole line. One that was cut off in writing is dropped: nobody was asked for it."""
+def _line(head: str, number: int, who: Iterable[int]) -> tuple[bytes, str]:
+    """What is written for a round after the line with that hash, and its own hash."""
+    text = json.dumps({"round": number, "asked": sorted(who)}, separators=(",", ":"))
+    digest = hashlib.sha256(f"{head}{text}".encode()).hexdigest()
+    return f'{text[:-1]},"hash":"{digest}"}}'.encode(), digest
+
+
+def _read(file: Path) -> tuple[list[tuple[int, frozenset[int]]], str]:
+    """Every whole line, and the hash of the last one.
+
+    A line that was cut off in writing is dropped: nobody was asked for it.
+    """
     if not file.exists():
-        return []
+        return [], _GENESIS
     try:
         *whole, torn = file.read_bytes().split(b"\n")
         if torn:
             write_atomically(file, b"".join(line + b"\n" for line in whole))
     except OSError as error:
         raise LedgerError(f"{file}: cannot be read: {error.strerror}") from None
-    rounds = []
+    rounds, head = [], _GENESIS
     for number, line in enumerate(whole, 1):
         try:
             entry = json.loads(line)
             asked = frozenset(map(int, entry["asked"]))
             rounds.append((int(entry["round"]), asked))
-        except (ValueError, KeyError, TypeError, RecursionError):
+            written, head = _line(head, rounds[-1][0], asked)
+        except (ValueError, KeyError, OverflowError, TypeError, RecursionError):
             raise LedgerError(
                 f"{file}: line {number}: not a record of who was asked; restore it from a copy"
             ) from None
+        if line != written:
+            raise LedgerError(
+                f"{file}: line {number}: edited, or a line before it was removed, added or moved; "
+                "restore it from a copy"
+            )
     if any(after[0] <= before[0] for before, after in pairwise(rounds)):
         raise LedgerError(f"{file}: its rounds are not in order; restore it from a copy")
-    return rounds
+    return rounds, head
 
 
 def _append(file: Path, line: bytes) -> None:

@@ -20,9 +20,17 @@ from shared.privacy.statistics import estimate_metrics, selected_round
 from shared.privacy.units import quantile_rule
 
 _SAME = 1e-9
+_CLIP = ("clipping_norms", "clipping_bits")
 # What sums and figures from anyone may raise; numbers too large for floats overflow.
-_MALFORMED = (ConfigError, KeyError, OverflowError, ProtocolError, RecursionError)
-_MALFORMED += (TypeError, ValueError)
+_MALFORMED = (
+    ConfigError,
+    KeyError,
+    OverflowError,
+    ProtocolError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 def statistics_reasons(
@@ -132,28 +140,34 @@ def _clip_reasons(
     entries: Sequence[LedgerEntry], claim: dict[str, Any], config: ExperimentConfig, users: int
 ) -> list[str]:
     """Every norm must follow from the one before and the round's released bits."""
-    rule, stated, bits = quantile_rule(config), *map(claim.get, ("clipping_norms", "clipping_bits"))
+    rule = quantile_rule(config)
     updates = [entry.event for entry in entries if entry.release == "update"]
     if any(is_joint(event) is (rule is None) for event in updates):
         return ["update: with bits of the clip, or without: not what the settings give"]
     if rule is None:
-        told = stated is not None or bits is not None
+        told = any(claim.get(name) is not None for name in _CLIP)
         return ["clipping_norms claimed, the settings fix the clip"] if told else []
-    for name, numbers in (("clipping_norms", stated), ("clipping_bits", bits)):
-        if not isinstance(numbers, list) or not all(_is_finite(number) for number in numbers):
-            return [f"{name} = {str(numbers)[:40]}: expected a list of numbers"]
+    norms, bits = (_numbers(claim.get(name)) for name in _CLIP)
+    for name, numbers in zip(_CLIP, (norms, bits), strict=True):
+        if numbers is None:
+            return [f"{name} = {str(claim.get(name))[:40]}: expected a list of numbers"]
+    return _norm_reasons(rule, norms or [], bits or [], config, users)
+
+
+def _norm_reasons(
+    rule: QuantileRule,
+    norms: list[float],
+    bits: list[float],
+    config: ExperimentConfig,
+    users: int,
+) -> list[str]:
     rounds = config.federation.rounds
-    if (len(stated), len(bits)) != (rounds + 1, rounds) or stated[0] != rule.start:
+    if (len(norms), len(bits)) != (rounds + 1, rounds) or norms[0] != rule.start:
         return [
             f"clipping_norms: expected {rounds + 1} of them, the first {rule.start:g}, and "
             f"{rounds} clipping_bits"
         ]
-    return _norm_reasons(rule, stated, bits, config.federation.expected_cohort(users))
-
-
-def _norm_reasons(
-    rule: QuantileRule, norms: list[float], bits: list[float], expected: float
-) -> list[str]:
+    expected = config.federation.expected_cohort(users)
     for number, ((norm, after), total) in enumerate(zip(pairwise(norms), bits, strict=True), 1):
         given = rule.next(norm, total, expected)
         if not math.isclose(after, given, rel_tol=_SAME):
@@ -163,5 +177,9 @@ def _norm_reasons(
     return []
 
 
-def _is_finite(value: object) -> bool:
-    return type(value) is float and math.isfinite(value)
+def _numbers(value: object) -> list[float] | None:
+    """A list of finite numbers; None for anything else."""
+    if not isinstance(value, list):
+        return None
+    finite = all(type(number) is float and math.isfinite(number) for number in value)
+    return value if finite else None

@@ -122,7 +122,7 @@ def bits_for_nothing(point):
         (none_told, "released_metrics: expected a list"),
         (an_exact_one_beside, "of rounds [1, 2, 3, 3] claimed"),
         (another_clip, "the first 1"),
-        (a_clip_out_of_range, "expected 0.001 to 1000"),
+        (a_clip_out_of_range, "1e+09 claimed after round 2, its bits give"),
         (no_clips, "clipping_norms = None"),
         (bits_for_nothing, "update: claimed"),
     ],

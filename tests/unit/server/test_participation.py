@@ -120,6 +120,28 @@ def test_a_damaged_record_is_refused(file: Path, text: str) -> None:
         Participations(file, 3, 4)
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda lines: lines[1:],
+        lambda lines: [lines[0], *lines[2:]],
+        lambda lines: [lines[0].replace(b"[1,2]", b"[1]"), *lines[1:]],
+        lambda lines: [lines[0], lines[2], lines[1]],
+        lambda lines: [b'{"round":1,"asked":[1,2]}\n', *lines[1:]],
+    ],
+    ids=["first removed", "one removed", "someone taken out", "moved", "not chained"],
+)
+def test_an_earlier_line_cannot_be_changed_unseen(file: Path, edit) -> None:
+    record = Participations(file, 3, 2)
+    for number, asked in ((1, [2, 1]), (2, [3]), (4, [1])):
+        record.admit(number, asked)
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert Participations(file, 3, 2).last_round == 4
+    file.write_bytes(b"".join(edit(lines)))
+    with pytest.raises(LedgerError, match=r"line \d: edited, or a line before it was removed"):
+        Participations(file, 3, 2)
+
+
 def test_a_record_that_cannot_be_written_asks_nobody(tmp_path: Path) -> None:
     record = Participations(tmp_path / "missing" / "asked.jsonl", 3, 4)
     with pytest.raises(LedgerError, match="nobody may be asked"):
