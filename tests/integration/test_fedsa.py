@@ -244,10 +244,15 @@ def test_validation_selects_no_earlier_iterate(engine, tiny_bert, tmp_path, monk
     np.testing.assert_array_equal(run.adapter, state_at_the_end.adapter.astype(np.float32))
 
 
+FEDSA = {"aggregation": "fedsa"}
 REFUSED = {
     "privacy.unit = example": {"privacy": {"unit": "example"}},
     "privacy.unit = both": {"privacy": {"unit": "both"}},
     "engine.address = auto": {"engine": {"address": "auto"}},
+    "federation.select = private_metric": {
+        "federation": {"select": "private_metric", "metrics_every": 1},
+        "privacy": {"metrics_share": 0.3},
+    },
     "model.lora_rank = 0": {"model": {"lora_rank": 0}},
 }
 
@@ -255,4 +260,5 @@ REFUSED = {
 @pytest.mark.parametrize("other", REFUSED)
 def test_what_does_not_go_with_it_is_refused_by_both_names(other, tiny_bert):
     with pytest.raises(ConfigError, match=rf"aggregation = fedsa does not go with {other}"):
-        point_config(tiny_bert, federation={"aggregation": "fedsa"}, **REFUSED[other])
+        sections = {"federation": {}, **REFUSED[other]}
+        point_config(tiny_bert, **sections | {"federation": sections["federation"] | FEDSA})
