@@ -244,7 +244,6 @@ def test_validation_selects_no_earlier_iterate(engine, tiny_bert, tmp_path, monk
     np.testing.assert_array_equal(run.adapter, state_at_the_end.adapter.astype(np.float32))
 
 
-FEDSA = {"aggregation": "fedsa"}
 REFUSED = {
     "privacy.unit = example": {"privacy": {"unit": "example"}},
     "privacy.unit = both": {"privacy": {"unit": "both"}},
@@ -259,6 +258,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("other", REFUSED)
 def test_what_does_not_go_with_it_is_refused_by_both_names(other, tiny_bert):
+    sections = {"federation": {}, **REFUSED[other]}
+    sections |= {"federation": sections["federation"] | {"aggregation": "fedsa"}}
     with pytest.raises(ConfigError, match=rf"aggregation = fedsa does not go with {other}"):
-        sections = {"federation": {}, **REFUSED[other]}
-        point_config(tiny_bert, **sections | {"federation": sections["federation"] | FEDSA})
+        point_config(tiny_bert, **sections)

@@ -5,7 +5,7 @@ import pytest
 from flwr.app import MessageType
 from safetensors.numpy import load_file, save_file
 
-from client.messages import parse, update_reply
+from client.messages import update_reply
 from server import strategy as strategy_module
 from server.app import run_files
 from server.federation import run_federation
@@ -63,9 +63,10 @@ def released(folder, config, patch, crash=False):
             if state.round_number == BEST + 1:
                 raise Crash
 
-        with patch.context() as planted, pytest.raises(Crash):
+        with patch.context() as planted:
             planted.setattr(strategy_module, "save", failing)
-            run_federation(grid, config, files, simulated=True)
+            with pytest.raises(Crash):
+                run_federation(grid, config, files, simulated=True)
     outcome = run_federation(grid, config, files, simulated=True)
     return load_file(files.adapter), outcome, grid.measured
 
