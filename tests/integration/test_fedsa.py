@@ -178,7 +178,8 @@ def while_training(grid, config, folder, patch):
     run_federation(grid, config, prepare(folder, grid.engine, rule=RULE), simulated=True)
 
 
-CRASHES = [in_on_round, between_training_and_checkpoint, while_training]
+SLOW = pytest.param(in_on_round, marks=pytest.mark.slow)  # nothing is half done
+CRASHES = [SLOW, between_training_and_checkpoint, while_training]
 
 
 @pytest.mark.parametrize("crash", CRASHES, ids=lambda crash: crash.__name__)
