@@ -117,7 +117,7 @@ class PrivateFedOpt(Strategy):
         self._optimizer.restore(state.optimizer)
         self._offset = state.round_number  # Flower counts rounds from 1 also after a resumption
         self._cohort: list[int] = []
-        self._exchange = Exchange(self._rule, schema, 1, [], [])  # until the first round
+        self._exchange = Exchange(self._rule, schema, 1, [])  # until the first round
         self._evaluated: list[int] = []
 
     def summary(self) -> None:
@@ -133,8 +133,9 @@ class PrivateFedOpt(Strategy):
         self._releases.announce("update", round_number)
         if self._shares is not None and len(self._cohort) < self._shares.survivors:
             self._cohort = []  # too few to noise their sum: nobody is asked
+        people = nodes if self._merge else None  # a simulation's nodes are its people
         exchange = self._exchange = Exchange(
-            self._rule, self.schema, round_number, self._cohort, nodes
+            self._rule, self.schema, round_number, self._cohort, people
         )
         messages: list[Message] = []
         for members, rank in exchange.groups():
