@@ -44,6 +44,8 @@ class ServerState:
         The popularity histogram as it was released; empty without one.
     clips : list of float
         Clipping norms of all rounds and of the next one, where the clip adapts; else empty.
+    bits : list of float
+        The released sum of bits of each round, from which the next norm follows.
     metrics : list of dict
         Private metrics that were released; see `server.metrics`.
     """
@@ -61,6 +63,7 @@ class ServerState:
     history: list[dict[str, float]] = field(default_factory=list)
     popularity: Vector = field(default_factory=lambda: np.zeros(0))
     clips: list[float] = field(default_factory=list)
+    bits: list[float] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
 
 

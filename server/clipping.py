@@ -56,5 +56,6 @@ class RoundClip:
         norm = self.adapted
         # In units of C_t: then the sensitivity, and so the mechanism, is the same in every round.
         released = releases.release("update", np.append(total / norm, bits), round_number)
-        self._state.clips.append(self._rule.next(norm, float(released[-1]), expected))
+        self._state.bits.append(float(released[-1]))
+        self._state.clips.append(self._rule.next(norm, self._state.bits[-1], expected))
         return released[:-1] * norm

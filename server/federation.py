@@ -297,7 +297,7 @@ def _outcome(
         "seed": config.seed,
         "communication_bytes": {"up": state.bytes_up, "down": state.bytes_down},
         "trained_parameters": _ever_trained(rule_of(config), schema),
-        **({"clipping_norms": state.clips} if state.clips else {}),
+        **({"clipping_norms": state.clips, "clipping_bits": state.bits} if state.clips else {}),
     }
 
 
@@ -323,6 +323,8 @@ def _promise(plan: Plan) -> dict[str, Any]:
         "updates": plan.updates,
         "histogram_noise_multiplier": plan.histogram_noise_multiplier,
         "histogram_sampling": plan.histogram_sampling,
+        "metrics_noise_multiplier": plan.metrics_noise_multiplier,
+        "metrics_sampling": plan.metrics_sampling,
         "clipping_norm": plan.clip.norm,
         "correlation": plan.correlation.stated() if plan.correlation else None,
         "releases": {

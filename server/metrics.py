@@ -24,10 +24,11 @@ from shared.config import ExperimentConfig
 from shared.model.arrays import Arrays
 from shared.privacy.statistics import (
     DIM,
-    METRIC_NAMES,
     METRICS_CLIP,
     METRICS_SCHEMA,
     estimate_metrics,
+    selected_round,
+    selection_score,
 )
 from shared.privacy.units import releases_metrics
 
@@ -119,7 +120,7 @@ class PrivateMetrics:
         )
 
     def take(self, replies: Iterable[Message], round_number: int) -> float:
-        """Steps 3 to 5; returns the released hit rate plus NDCG, which selection goes by."""
+        """Steps 3 to 5; returns what selection goes by: -1 where the release says nothing."""
         checked = Replies(
             replies, self._asked, self._merge, round_number=round_number, policy=self._policy
         )
@@ -131,7 +132,7 @@ class PrivateMetrics:
         noise = self._releases.noise_multiplier(KIND)
         found = estimate_metrics(sums, noise, self._sampler.probability).plain()
         self._state.metrics.append({"round": round_number, "sums": sums.tolist()} | found)
-        return _score(found)
+        return selection_score(found)
 
     def released(self) -> dict[str, Any] | None:
         """What was released, for the outcome; None where no metrics are."""
@@ -145,9 +146,5 @@ class PrivateMetrics:
         }
         if self.selects and self._state.metrics:
             # Of the largest of several noised figures: it is too high more often than too low.
-            told["selected_round"] = max(self._state.metrics, key=_score)["round"]
+            told["selected_round"] = selected_round(self._state.metrics)
         return told
-
-
-def _score(found: dict[str, Any]) -> float:
-    return sum(float(found[name]["value"]) for name in METRIC_NAMES)

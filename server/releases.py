@@ -244,6 +244,7 @@ class Releases:
     def _record(self, planned: PlannedRelease, round_number: int) -> None:
         if not self._replayed(round_number, planned.kind, planned.event):
             if self._rows is not None and planned.kind == "update":
+                self._rows.check(round_number)  # before an entry says that it was used
                 self._before_row(round_number)
             self.ledger.append(round_number, planned.kind, planned.event)  # on disk on return
 

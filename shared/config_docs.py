@@ -104,8 +104,8 @@ MEANINGS = {
         "min_separation, which 0 stands for; 1: independent noise, not amplified"
     ),
     "privacy.max_participations": (
-        "of one device under local noise, or of one user under dp_ftrl; unset: as often as rounds "
-        "and min_separation allow"
+        "of one device that adds noise, or of one user under dp_ftrl; refused elsewhere, where "
+        "nothing enforces it; unset: as often as rounds and min_separation allow"
     ),
     "privacy.histogram_share": "share of the budget spent on the popularity histogram",
     "privacy.clipping_norm": (

@@ -27,6 +27,7 @@ def check_mechanism(privacy: PrivacyConfig, federation: FederationConfig, source
     """
     separation = f"privacy.min_separation = {privacy.min_separation}"
     if privacy.mechanism == "gaussian":
+        _check_participations(privacy, source)
         if privacy.min_separation > 1 or privacy.bands:
             raise ConfigError(
                 f"{source}: {separation}, privacy.bands = {privacy.bands}: nothing enforces them "
@@ -65,4 +66,16 @@ def check_mechanism(privacy: PrivacyConfig, federation: FederationConfig, source
             f"{source}: federation.cohort = {federation.cohort:g} does not go with {separation}: "
             f"each round may ask at most every {privacy.min_separation}. user; use a share of at "
             f"most {1 / privacy.min_separation:.4g}, or a smaller separation"
+        )
+
+
+def _check_participations(privacy: PrivacyConfig, source: str) -> None:
+    """Under independent noise only a device that adds it counts, and ends, its participations."""
+    counts = privacy.unit == "both" or privacy.trust == "local"
+    if privacy.max_participations is not None and not counts:
+        raise ConfigError(
+            f"{source}: privacy.max_participations = {privacy.max_participations} does not go with "
+            f"privacy.mechanism = gaussian under privacy.unit = {privacy.unit}, privacy.trust = "
+            f"{privacy.trust}: nothing enforces it; leave it out, or use --mechanism dp_ftrl or "
+            "--unit both"
         )

@@ -29,6 +29,8 @@ _TOLERANCE = 1e-4
 _MOST_STEPS = 10**6
 # Beyond this the number has no meaning as a guarantee.
 _LARGEST_CROSS_CHECK = 200.0
+# Kinds of release with noise and sampling of their own, stated beside those of the rounds.
+_WITH_NUMBERS = ("histogram", "metrics")
 
 
 Record = Ledger | DeviceLedgers
@@ -224,11 +226,12 @@ def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
     stated: dict[str, DpEvent] = {} if _is_joint(claimed, update) else {"update": update}
     if "training" in claimed:  # all rounds are one mechanism, and a round costs nothing more
         stated = {"training": update, "update": NoOpDpEvent()}
-    if claim.get("histogram_noise_multiplier") is not None:
-        noise = number(claim, "histogram_noise_multiplier")
-        stated["histogram"] = Step(noise, number(claim, "histogram_sampling"), 1).event()
-    elif "histogram" in claimed:
-        return ["histogram: an event is claimed, and no noise"]
+    for kind in _WITH_NUMBERS:
+        if claim.get(f"{kind}_noise_multiplier") is not None:
+            noise = number(claim, f"{kind}_noise_multiplier")
+            stated[kind] = Step(noise, number(claim, f"{kind}_sampling"), 1).event()
+        elif kind in claimed:
+            return [f"{kind}: an event is claimed, and no noise"]
     return [
         f"{kind}: claimed {_words(event)} in numbers, and another event"
         for kind, event in stated.items()

@@ -8,6 +8,7 @@ from typing import Any
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.privacy.events import SkellamDpEvent, event_from_json
+from shared.privacy.history import steps_of
 from shared.privacy.plan import Terms
 from shared.privacy.shared_noise import update_sum
 from simulations.verify_claims import number
@@ -36,10 +37,13 @@ def share_reasons(
     for kind in terms.times:
         try:
             event = event_from_json(claim["releases"][kind]["event"])
+            steps_of([(event, 1)])  # else there may be no root of it, and no ratio
         except (ConfigError, KeyError, TypeError):
             event = None
         if not isinstance(event, SkellamDpEvent):
-            reasons.append(f"{kind}: no Skellam noise, which the settings' trust needs")
+            reasons.append(
+                f"{kind}: no Skellam noise that an accountant covers; the settings' trust needs it"
+            )
             continue
         moved = (event.l2_sensitivity, event.l1_sensitivity)
         if moved != (grid.l2_sensitivity, grid.l1_sensitivity):

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, ProtocolError
+from shared.privacy.adaptive_clip import QuantileRule
 from shared.privacy.device_ledgers import DeviceLedgers
 from shared.privacy.history import Step, steps_of
 from shared.privacy.joint import is_joint
 from shared.privacy.ledger import Ledger, LedgerEntry
-from shared.privacy.statistics import estimate_metrics
+from shared.privacy.statistics import estimate_metrics, selected_round
 from shared.privacy.units import quantile_rule
 
 _SAME = 1e-9
+# What sums and figures from anyone may raise; numbers too large for floats overflow.
+_MALFORMED = (ConfigError, KeyError, OverflowError, ProtocolError, RecursionError)
+_MALFORMED += (TypeError, ValueError)
 
 
 def statistics_reasons(
@@ -44,10 +49,15 @@ def statistics_reasons(
     entries = record.entries if isinstance(record, Ledger) else ()
     # Who was asked, not what the accountants may count: against who knows it nothing amplifies.
     q = config.federation.expected_metrics_cohort(users) / users
-    return [*_metrics_reasons(entries, claim, q), *_clip_reasons(entries, claim, config)]
+    return [
+        *_metrics_reasons(entries, claim, q, config.federation.select == "private_metric"),
+        *_clip_reasons(entries, claim, config, users),
+    ]
 
 
-def _metrics_reasons(entries: Sequence[LedgerEntry], claim: dict[str, Any], q: float) -> list[str]:
+def _metrics_reasons(
+    entries: Sequence[LedgerEntry], claim: dict[str, Any], q: float, selects: bool
+) -> list[str]:
     recorded = [entry for entry in entries if entry.release == "metrics"]
     stated = claim.get("released_metrics")
     if stated is None and not recorded:
@@ -60,11 +70,22 @@ def _metrics_reasons(entries: Sequence[LedgerEntry], claim: dict[str, Any], q: f
     if rounds != [entry.round for entry in recorded]:
         shown = [entry.round for entry in recorded]
         return [f"released_metrics: of rounds {rounds} claimed, the ledger shows {shown}"]
-    return [
+    reasons = [
         f"released_metrics of round {entry.round}: its figures do not follow from its noised sums"
         for found, entry in zip(releases, recorded, strict=True)
         if not _follows(found, entry, q)
     ]
+    return reasons or _selection_reasons(dict(stated or {}), selects)
+
+
+def _selection_reasons(stated: dict[str, Any], selects: bool) -> list[str]:
+    """The round that was selected must be the one whose released figures are best."""
+    given = selected_round(stated["releases"]) if selects else None
+    claimed = stated.get("selected_round")
+    told = "selected_round" in stated
+    if told is not selects or type(claimed) is not type(given) or claimed != given:
+        return [f"selected_round = {str(claimed)[:40]} claimed, settings and releases give {given}"]
+    return []
 
 
 def _follows(found: dict[str, Any], entry: LedgerEntry, q: float) -> bool:
@@ -75,9 +96,10 @@ def _follows(found: dict[str, Any], entry: LedgerEntry, q: float) -> bool:
             return False
         sums = np.array(found.pop("sums"), dtype=np.float64)
         own = estimate_metrics(sums, step.noise_multiplier, q).plain()
-    except (ConfigError, KeyError, ProtocolError, TypeError, ValueError):
+        stated = _flat(found)
+    except _MALFORMED:
         return False
-    return _flat(found) is not None and _close(_flat(found) or {}, _flat(own) or {})
+    return stated is not None and _close(stated, _flat(own) or {})
 
 
 def _flat(tree: Any) -> dict[str, float] | None:
@@ -107,24 +129,39 @@ def _close(one: dict[str, float], other: dict[str, float]) -> bool:
 
 
 def _clip_reasons(
-    entries: Sequence[LedgerEntry], claim: dict[str, Any], config: ExperimentConfig
+    entries: Sequence[LedgerEntry], claim: dict[str, Any], config: ExperimentConfig, users: int
 ) -> list[str]:
-    rule, stated = quantile_rule(config), claim.get("clipping_norms")
+    """Every norm must follow from the one before and the round's released bits."""
+    rule, stated, bits = quantile_rule(config), *map(claim.get, ("clipping_norms", "clipping_bits"))
     updates = [entry.event for entry in entries if entry.release == "update"]
     if any(is_joint(event) is (rule is None) for event in updates):
         return ["update: with bits of the clip, or without: not what the settings give"]
     if rule is None:
-        return [] if stated is None else ["clipping_norms claimed, the settings fix the clip"]
-    if not isinstance(stated, list) or not all(type(norm) is float for norm in stated):
-        return [f"clipping_norms = {str(stated)[:40]}: expected a list of numbers"]
-    if len(stated) != config.federation.rounds + 1 or stated[0] != rule.start:
+        told = stated is not None or bits is not None
+        return ["clipping_norms claimed, the settings fix the clip"] if told else []
+    for name, numbers in (("clipping_norms", stated), ("clipping_bits", bits)):
+        if not isinstance(numbers, list) or not all(_is_finite(number) for number in numbers):
+            return [f"{name} = {str(numbers)[:40]}: expected a list of numbers"]
+    rounds = config.federation.rounds
+    if (len(stated), len(bits)) != (rounds + 1, rounds) or stated[0] != rule.start:
         return [
-            f"clipping_norms: expected {config.federation.rounds + 1} of them, "
-            f"the first {rule.start:g}"
+            f"clipping_norms: expected {rounds + 1} of them, the first {rule.start:g}, and "
+            f"{rounds} clipping_bits"
         ]
-    try:
-        for norm in stated:
-            rule.check(norm)
-    except ProtocolError as error:
-        return [f"clipping_norms: {error}"]
+    return _norm_reasons(rule, stated, bits, config.federation.expected_cohort(users))
+
+
+def _norm_reasons(
+    rule: QuantileRule, norms: list[float], bits: list[float], expected: float
+) -> list[str]:
+    for number, ((norm, after), total) in enumerate(zip(pairwise(norms), bits, strict=True), 1):
+        given = rule.next(norm, total, expected)
+        if not math.isclose(after, given, rel_tol=_SAME):
+            return [
+                f"clipping_norms: {after:g} claimed after round {number}, its bits give {given:g}"
+            ]
     return []
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) is float and math.isfinite(value)

@@ -78,6 +78,8 @@ def settings_reasons(
     if terms is None:
         return list(settings_give_none(expected, terms))
     reasons = []
+    # An older run without private metrics does not state their sampling.
+    metrics = "metrics" in terms.times or "metrics_sampling" in claim
     for name, given in (
         ("epsilon_target", terms.budget),
         ("delta", terms.delta),
@@ -85,6 +87,7 @@ def settings_reasons(
         ("clipping_norm", terms.clip.norm),
         ("sampling_probability", terms.sampling_probability),
         ("histogram_sampling", terms.histogram_sampling),
+        *([("metrics_sampling", terms.metrics_sampling)] if metrics else []),
         ("steps", terms.steps),
         ("updates", terms.updates),
     ):

@@ -129,8 +129,8 @@ class CorrelatedNoise:
         self._at = 0  # the last row made
         self._before: deque[Vector] = deque(maxlen=max(matrix.bands - 1, 1))
 
-    def row(self, number: int) -> Normals:
-        """Row t of C^-1 Z as a source of numbers.
+    def check(self, number: int) -> None:
+        """That there is such a row.
 
         Raises
         ------
@@ -139,6 +139,10 @@ class CorrelatedNoise:
         """
         if not 1 <= number <= self._matrix.rounds:
             raise ConfigError(f"row {number} of the noise: expected 1 to {self._matrix.rounds}")
+
+    def row(self, number: int) -> Normals:
+        """Row t of C^-1 Z as a source of numbers; errors as for `check`."""
+        self.check(number)
         return _Row(self, number)
 
     def _made(self, number: int, size: int) -> Vector:

@@ -136,6 +136,12 @@ class Plan(Terms):
         histogram = self.of("histogram")
         return histogram.mechanism.noise_multiplier if histogram else None
 
+    @property
+    def metrics_noise_multiplier(self) -> float | None:
+        """z of private metrics; None if there are none."""
+        metrics = self.of("metrics")
+        return metrics.mechanism.noise_multiplier if metrics else None
+
     def header(self, policy: str) -> LedgerHeader:
         """The first line of this guarantee's ledger, under settings of that hash."""
         return LedgerHeader(

@@ -12,7 +12,7 @@ quarters the variance of the noise, and the count's error enters times |rate - 1
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,8 +71,9 @@ class MetricEstimate:
     value : float
         In [0, 1]: of all people with a held-out item.
     low, high : float
-        In [0, 1]. The interval holds the exact value of the whole population in at least 95% of
-        releases: it counts the noise, and that only a sample was asked.
+        In [0, 1]. The interval holds the exact value of the whole population in about 95% of
+        releases, where z is at least a half: it counts the noise, and that only a sample was
+        asked, whose error is not quite normal.
     standard_error : float
         The error that noise and sampling imply; infinite where the noise drowns the count.
     """
@@ -101,6 +102,33 @@ class MetricsRelease:
     def plain(self) -> dict[str, Any]:
         """As nested plain values."""
         return {"users": self.users} | {name: asdict(m) for name, m in self.metrics.items()}
+
+
+def selection_score(found: Mapping[str, Any]) -> float:
+    """What selection goes by: HR@10 + NDCG@10 of a release; -1 where it says nothing.
+
+    Parameters
+    ----------
+    found : mapping
+        `MetricsRelease.plain`, infinity as a number or as "inf".
+
+    Notes
+    -----
+    Noise that drowns the count carries a ratio anywhere, as to 1: such a figure must not win.
+    """
+    told = [found[name] for name in METRIC_NAMES]
+    if any(
+        math.isinf(float(one["standard_error"])) or (one["low"] <= 0 and one["high"] >= 1)
+        for one in told
+    ):
+        return -1.0
+    return sum(float(one["value"]) for one in told)
+
+
+def selected_round(releases: Sequence[Mapping[str, Any]]) -> int | None:
+    """The round of the release with the best score, the first of equals; None if none has any."""
+    best = max(releases, key=selection_score, default=None)
+    return int(best["round"]) if best is not None and selection_score(best) >= 0 else None
 
 
 def estimate_metrics(

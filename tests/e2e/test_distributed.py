@@ -77,6 +77,8 @@ ATTACKS = {
         "noise_multiplier = 9 claimed, the event has",
     ),
     "sensitivity": (event(l2_sensitivity=1.0), "sensitivities 1 and 2.68435e+08 claimed"),
+    "no sensitivity": (event(l2_sensitivity=0.0), "update: no Skellam noise"),
+    "negative variance": (event(variance=-1.0), "update: no Skellam noise"),
     "another mechanism": (
         changed(
             lambda found, point: point["releases"]["update"].update(

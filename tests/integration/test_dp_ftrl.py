@@ -20,11 +20,12 @@ from server.app import run_files
 from server.federation import run_federation
 from server.releases import Releases
 from shared.config import from_dict
-from shared.errors import LedgerError, PrivacyError
+from shared.errors import ConfigError, LedgerError, PrivacyError
 from shared.privacy.correlated import CorrelatedNoise
 from shared.privacy.ledger import Ledger
 from shared.privacy.noise import NoiseSource
 from shared.privacy.plan import server_plan
+from shared.privacy.policy import policy_hash
 from shared.update import Update
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -162,6 +163,16 @@ def test_the_training_is_on_disk_before_anything_is_released(files, monkeypatch)
     serve(files)
     assert seen[0] == ["training", "update"]
     assert [len(entries) for entries in seen] == list(range(2, ROUNDS + 2))
+
+
+def test_a_round_beyond_the_noise_is_refused_and_not_recorded(files):
+    serve(files)
+    plan = server_plan(CONFIG, USERS)
+    before = files.ledger.read_bytes()
+    releases = Releases(plan, policy_hash(CONFIG), files.ledger, None, files.noise_key)
+    with pytest.raises(ConfigError, match="row 7 of the noise: expected 1 to 6"):
+        releases.release("update", np.zeros(DIM), ROUNDS + 1)
+    assert files.ledger.read_bytes() == before
 
 
 def test_who_is_asked_is_on_disk_before_anyone_is(files, monkeypatch):

@@ -143,10 +143,14 @@ def write_server(folder: Path, config: ExperimentConfig, plan: Plan) -> Ledger:
     path = folder / ledger_file(config.privacy.epsilon, config.seed)
     ledger = Ledger.create(path, plan.header(policy_hash(config)))
     for planned in plan.releases:
-        if planned.kind != "update":
+        if planned.kind not in ("update", "metrics"):
             ledger.append(0, planned.kind, planned.event)
     for number in range(1, plan.updates + 1):
         ledger.append(number, "update", plan.planned("update").event)
+    for planned in plan.releases:
+        if planned.kind == "metrics":
+            for number in range(plan.updates - planned.times + 1, plan.updates + 1):
+                ledger.append(number, planned.kind, planned.event)
     return ledger
 
 
@@ -168,7 +172,8 @@ def devices_folder(folder: Path, target: float) -> Path:
 def _claim(plan: Plan, record: Ledger | DeviceLedgers, key: Ed25519PrivateKey) -> Results:
     names = ("delta", "unit", "relation", "trust", "adversary", "noise_multiplier")
     names += ("sampling_probability", "steps", "updates", "histogram_noise_multiplier")
-    stated = {name: getattr(plan, name) for name in (*names, "histogram_sampling")}
+    names += ("histogram_sampling", "metrics_noise_multiplier", "metrics_sampling")
+    stated = {name: getattr(plan, name) for name in names}
     found = {"epsilon_target": plan.budget, "clipping_norm": plan.clip.norm}
     found["releases"] = {
         at.kind: {"event": event_to_json(at.event), "times": at.times} for at in plan.releases

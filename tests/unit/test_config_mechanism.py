@@ -37,6 +37,10 @@ REFUSED = {
     "clip": ({"privacy": {"adaptive_clipping": 0.5}}, ["dp_ftrl", "adaptive_clipping = 0.5"]),
     "rule": ({"federation": {"aggregation": "fedsvd"}}, ["dp_ftrl", "aggregation = fedsvd"]),
     "gaussian": ({"privacy": {"mechanism": "gaussian"}}, ["min_separation = 4", "= gaussian"]),
+    "gaussian participations": (
+        {"privacy": {"mechanism": "gaussian", "min_separation": 1, "max_participations": 2}},
+        ["max_participations = 2", "mechanism = gaussian", "unit = user", "trust = central"],
+    ),
     "gaussian bands": (
         {"privacy": {"mechanism": "gaussian", "min_separation": 1, "bands": 2}},
         ["privacy.bands = 2", "= gaussian"],

@@ -217,7 +217,7 @@ def test_no_calibrated_plan_exceeds_its_budget(
         train={"local_steps": 1 if central else steps},
         federation={"rounds": rounds, "popularity_start": popularity},
         example_sampling=q,
-        max_participations=participations,
+        **({"max_participations": participations} if "local" in unit or "both" in unit else {}),
         **({"example_epsilon": inner} if inner else {}),
     )
     plans = [plan for plan in (server_plan(config, USERS), device_plan(config, USERS)) if plan]

@@ -150,7 +150,9 @@ def test_a_device_that_sends_more_than_its_share_is_dropped(tmp_path, no_noise):
 def test_the_iterate_with_the_best_private_metric_is_released(tmp_path, no_noise):
     """Round 2 ranks best: what is released is the iterate after round 2."""
     config = settings(
-        federation={"metrics_every": 1, "select": "private_metric"}, privacy={"metrics_share": 0.5}
+        10.0,  # less, and eight people's metrics say nothing
+        federation={"metrics_every": 1, "select": "private_metric"},
+        privacy={"metrics_share": 0.5},
     )
     grid = Measured([30, 0, 30])
     outcome, _, found = run(tmp_path, grid, config)
@@ -158,6 +160,33 @@ def test_the_iterate_with_the_best_private_metric_is_released(tmp_path, no_noise
     assert outcome["released_metrics"]["selected_round"] == 2
     assert state.best_score == pytest.approx(2.0)
     np.testing.assert_array_equal(state.best, flat_adapter(grid, round_number=2, dim=DIM))
+
+
+@pytest.mark.parametrize("drowned", [(2,), (1, 2, 3)])
+def test_a_release_that_says_nothing_is_not_selected(drowned, tmp_path, monkeypatch):
+    """A count that noise drowned can carry both rates to 1: it must not beat what is told."""
+    normal, calls = "shared.privacy.noise.NoiseSource.normal", []
+
+    def noise(self, size):
+        calls.append(size)
+        measured = sum(1 for one in calls if one == 3)
+        z = server_plan(config, USERS).planned("metrics").mechanism.standard_deviation
+        drowns = size == 3 and measured in drowned
+        # A count of 0.02, over which any sums are rates of 1 and 1.
+        return np.array([0, 0, 0.01 - USERS / 2]) / z if drowns else np.zeros(size)
+
+    config = settings(
+        10.0,  # less, and eight people's metrics say nothing
+        federation={"metrics_every": 1, "select": "private_metric"},
+        privacy={"metrics_share": 0.5},
+    )
+    monkeypatch.setattr(normal, noise)
+    outcome, ledger, found = run(tmp_path, Measured([2, 0, 4]), config)
+    told = outcome["released_metrics"]
+    assert told["releases"][1]["hr@10"]["value"] == 1.0
+    assert told["selected_round"] == (None if len(drowned) == 3 else 1)
+    assert (load(found.checkpoint).best_score < 0) is (len(drowned) == 3)
+    assert statistics_reasons(ledger, outcome, config, USERS) == []
 
 
 def flat_adapter(grid, round_number, dim):
