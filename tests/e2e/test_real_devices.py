@@ -9,6 +9,7 @@ import pytest
 from flwr.app import Context, Message, MessageType, RecordDict
 from safetensors.numpy import save_file
 
+import client.local
 from client.app import app
 from client.local import _log, _recommender, device_of
 from client.messages import parse
@@ -179,6 +180,27 @@ def test_every_kind_of_request_is_checked(message_type, log, config, model, tmp_
     node.caps("pause = true")
     policy = agreed(config, USERS, model.digest)
     assert "paused" in declined(node.answer(request(model, config, 1, policy, message_type)))
+    assert node.rounds == []
+
+
+def test_no_path_of_the_servers_choice_is_opened_before_its_policy_is_checked(
+    log, config, model, tmp_path, monkeypatch
+):
+    node, opened = Node(tmp_path, log, 0), []
+    real = client.local.resolve
+    monkeypatch.setattr(client.local, "resolve", lambda name: (opened.append(name), real(name))[1])
+    (tmp_path / "there").mkdir()
+    errors = set()
+    for path in (tmp_path / "there", tmp_path / "not there"):
+        other = replace(config, model=replace(config.model, backbone=str(path)))
+        assert "brings no policy" in declined(node.answer(request(model, other, 1, "")))
+        assert opened == []
+        policy = agreed(other, USERS, model.digest)
+        with pytest.raises(ProtocolError) as caught:  # the operator's own word: then it is looked
+            node.answer(request(model, other, 1, policy))
+        errors.add(str(caught.value))
+        assert opened.pop() == str(path)
+    assert errors == {"the device could not answer (ModelError)"}
     assert node.rounds == []
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from client.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement, Ask
+from client.days import FILE as CLOCK
 from client.days import Days
 from shared.errors import ConfigError, Declined, LedgerError
 from shared.privacy.accountant import epsilon
@@ -149,7 +150,11 @@ def test_caps_are_the_owners(case, person):
     person.caps(caps)
     with pytest.raises(Declined, match=message):
         person.asked(config)
-    assert {path.name for path in person.state.iterdir()} <= {CAPS, ".lock"}  # nothing agreed
+    assert {path.name for path in person.state.iterdir()} <= {
+        CAPS,
+        ".lock",
+        CLOCK,
+    }  # nothing agreed
     person.caps('epsilon = "inf"')
     person.asked(config)
 
@@ -266,6 +271,17 @@ def test_an_expired_policy_is_refused_and_a_new_one_heeded(person, config, clock
         person.asked(config, 3)
 
 
+def test_a_policy_that_was_seen_to_expire_stays_expired(person, config, clock):
+    person.asked(config, 1)
+    clock.on(days=40)
+    with pytest.raises(Declined, match="holds from"):
+        person.asked(config, 2)
+    clock.on(days=-38)
+    with pytest.raises(Declined, match=r"holds from .* it is 2027-01-01.*; the clock is behind"):
+        person.asked(config, 2)
+    assert person.rounds == [1]
+
+
 def test_rounds_a_day_are_of_the_date_in_utc(person, config, clock):
     person.caps("rounds_per_day = 2")
     person.asked(config, 0, release="histogram")
@@ -328,9 +344,12 @@ def test_what_no_promise_covers_is_refused(person, config):
         person.asked(config, 1, release="secrets")
 
 
-def test_ranks_are_asked_under_the_policy_and_leave_no_record(person, config):
+def test_ranks_are_asked_under_the_policy_and_count_in_the_day(person, config):
+    person.caps("rounds_per_day = 1")
     person.asked(config, 0, release="ranks")
     assert person.rounds == []
+    with pytest.raises(Declined, match="allows 1 rounds a day"):
+        person.asked(config, 0, release="ranks")
     with pytest.raises(Declined, match="brings no policy"):
         person.asked(config, 0, release="ranks", text="")
 
@@ -391,3 +410,35 @@ def test_correlated_noise_is_paid_with_the_first_round_and_has_its_limits(state,
     assert [entry.release for entry in ledger.entries] == ["training", "update", "update"]
     with pytest.raises(Declined, match="as often as agreed"):
         person.asked(config, 9, text=text)
+
+
+def test_correlated_noise_is_paid_for_its_own_settings_only(person):
+    """A stricter policy has another matrix, in which one participation may cost more."""
+
+    def limited(most):
+        return point_config(
+            "b",
+            federation={"rounds": 4, "cohort": 10.0, "popularity_start": False},
+            privacy={"mechanism": "dp_ftrl", "min_separation": 1, "max_participations": most},
+        )
+
+    person.asked(limited(3), 1)
+    with pytest.raises(Declined, match="record is about other settings"):
+        person.asked(limited(2), 2)
+    person.asked(limited(3), 2)
+    assert person.rounds == [1, 1, 2]
+
+
+def test_before_a_model_is_built_all_but_its_adapter_is_checked(person, config):
+    text = agreed(config, USERS, SCHEMA, start=START)
+    ask = Ask("update", 1, USERS, policy_hash(config), "", text)
+    person.gate.foresee(ask, config)
+    with pytest.raises(Declined, match="another adapter"):
+        person.gate.admit(ask, config)
+    for caps, message in (("epsilon = 0.01", "cap of 0.01"), ("pause = true", "paused")):
+        person.caps(caps)
+        with pytest.raises(Declined, match=message):
+            person.gate.foresee(ask, config)
+    with pytest.raises(Declined, match="brings no policy"):
+        person.gate.foresee(replace(ask, policy=""), config)
+    assert not (person.state / AGREED).exists()

@@ -1,9 +1,16 @@
 """A node's own configuration names its data and its user."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+import client.examples
+from client.agreement import CAPS
 from client.local import _log, _recommender, device_of
 from shared.errors import ConfigError, DataError, Declined
+from shared.privacy.accountant import epsilon
+from shared.privacy.issue import promises
 from shared.privacy.ledger import Ledger
 from tests.support.federations import point_config
 from tests.support.policies import agreed, operator
@@ -87,3 +94,36 @@ def test_a_nodes_ledger_lasts_and_its_noise_is_never_seeded(log, tiny_bert, tmp_
 
     with pytest.raises(Declined, match="declined round 3"):
         insist()
+
+
+def test_two_requests_at_once_do_not_both_see_room_for_one(
+    log, tiny_bert, tmp_path, own, monkeypatch
+):
+    privacy = {"unit": "example", "trust": "local", "epsilon": 8.0, "delta": 1e-3}
+    config = point_config(tiny_bert, privacy=privacy)
+    (promise,) = promises(config, 40)
+    once = epsilon([(promise.of("update").cost, 1)], promise.delta)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / CAPS).write_text(f"epsilon = {once * 1.05}")
+    real = client.examples.DeviceBudget
+
+    def slow(*arguments):  # between the look at the cap and the record
+        time.sleep(0.2)
+        return real(*arguments)
+
+    monkeypatch.setattr(client.examples, "DeviceBudget", slow)
+    device = device_of({"data": log, "user": "u", **own}, config)
+    adapter = device.schema.split(random_adapter(device.schema).numpy())
+    policy = agreed(config, 40, device.schema.digest)
+
+    def answer(number):
+        try:
+            return device.train(adapter, number, 40, config, policy)
+        except Declined as why:
+            return str(why)
+
+    with ThreadPoolExecutor(2) as both:
+        said = [found for found in both.map(answer, (1, 2)) if isinstance(found, str)]
+    assert len(said) == 1
+    assert "over its owner's cap" in said[0]
+    assert len(Ledger.open(tmp_path / "state" / "ledger.jsonl")) == 1
