@@ -10,13 +10,14 @@ from flwr.app import Context, Message, MessageType, RecordDict
 from safetensors.numpy import save_file
 
 import client.local
+import server.agreed
 from client.app import app
 from client.local import _log, _recommender, device_of
 from client.messages import parse
 from server.app import run_files
 from server.federation import run_federation
 from server.messages import HISTOGRAM, METRICS, point_settings, requests
-from shared.errors import ConfigError, ProtocolError
+from shared.errors import ConfigError, EngineError, ProtocolError
 from shared.privacy.keys import public_hex
 from shared.privacy.ledger import Ledger
 from shared.privacy.signed_policy import load_policy, signed
@@ -231,9 +232,9 @@ def test_a_run_over_real_devices_ends_with_those_that_still_may(log, tiny_bert, 
     kept = load_policy(files.policy, operator())
     assert json.loads((nodes[3].state / "agreement.json").read_text())["policy"]["issuer"]
     assert kept.users == USERS
-    server = Ledger.open(files.ledger)
+    central = Ledger.open(files.ledger)
     device = Ledger.open(nodes[3].state / "participation.jsonl")
-    assert device.epsilon() == pytest.approx(server.epsilon())  # everyone in every round
+    assert device.epsilon() == pytest.approx(central.epsilon())  # everyone in every round
     told = command("policy", "spent", nodes[3].state)
     assert "5 entries, user-level epsilon 2 at delta 0.01" in told.out
     assert "against anyone who sees every released adapter" in told.out
@@ -270,6 +271,43 @@ def test_a_policy_made_beforehand_serves_only_its_run(log, tiny_bert, model, tmp
     early.write_text(sealed(made(config, USERS, model.digest)) + "\n")
     run_federation(Loopback(nodes), config, files, simulated=False, policy=early)
     assert (nodes[0].state / "agreement.json").read_text() == early.read_text().strip()
+
+
+def test_a_run_that_outlives_its_policy_stops_before_it_asks(
+    log, tiny_bert, model, tmp_path, monkeypatch
+):
+    config = point_config(
+        tiny_bert,
+        federation={"rounds": 3, "cohort": 1.0, "popularity_start": False},
+        privacy={"delta": 1e-2},
+    )
+    nodes, files = [Node(tmp_path, log, user) for user in range(USERS)], served(tmp_path, model)
+    grid = Loopback(nodes)
+
+    def late(entry):
+        monkeypatch.setattr(server.agreed, "_now", lambda: datetime.now(UTC) + timedelta(days=31))
+
+    with pytest.raises(EngineError, match=r"round 2: the policy held until .*nobody was asked"):
+        run_federation(grid, config, files, simulated=False, on_round=late)
+    assert (len(grid.said), len(Ledger.open(files.ledger))) == (USERS, 1)
+    monkeypatch.undo()
+    assert run_federation(grid, config, files, simulated=False)["rounds"] == 3
+
+
+def test_a_policy_of_another_key_than_the_servers_is_told(
+    log, tiny_bert, model, tmp_path, monkeypatch
+):
+    federation = {"rounds": 1, "cohort": 1.0, "popularity_start": False}
+    config = point_config(tiny_bert, federation=federation, privacy={"delta": 1e-2})
+    issuer, told = public_hex(OTHER), []
+    monkeypatch.setattr(server.agreed, "log", lambda level, *words: told.append(words[-1]))
+    given = tmp_path / "policy.json"
+    given.write_text(signed(replace(made(config, USERS, model.digest), issuer=issuer), OTHER))
+    files = served(tmp_path, model)
+    nodes = [Node(tmp_path, log, user, operator=issuer) for user in range(USERS)]
+    run_federation(Loopback(nodes), config, files, simulated=False, policy=given)
+    assert [node.rounds for node in nodes] == [[1]] * USERS
+    assert f"signed by {issuer[:16]}..., this server's own key is {operator()[:16]}" in told[0]
 
 
 def hostile(change):
@@ -386,11 +424,11 @@ def test_correlated_noise_over_real_devices(log, tiny_bert, model, tmp_path):
     (promise,) = load_policy(files.policy, operator()).promises
     update = promise.of("update")
     assert (update.mechanism, update.times, update.separation) == ("dp_ftrl", 2, 2)
-    server = Ledger.open(files.ledger)
+    central = Ledger.open(files.ledger)
     for node in nodes:
         ledger = Ledger.open(node.state / "participation.jsonl")
         assert [entry.release for entry in ledger.entries] == ["training", "update", "update"]
-        assert ledger.epsilon() == pytest.approx(server.epsilon())
+        assert ledger.epsilon() == pytest.approx(central.epsilon())
         assert node.rounds[2] - node.rounds[1] >= 2
     policy = agreed(config, USERS, model.digest)
     again = nodes[0].answer(request(model, config, 4, policy))
