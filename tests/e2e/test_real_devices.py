@@ -6,29 +6,24 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from flwr.app import Context, Message, MessageType, RecordDict
-from safetensors.numpy import save_file
+from flwr.app import MessageType
 
 import client.local
 import server.agreed
-from client.app import app
 from client.local import _log, _recommender, device_of
 from client.messages import parse
-from server.app import run_files
 from server.federation import run_federation
-from server.messages import HISTOGRAM, METRICS, point_settings, requests
+from server.messages import HISTOGRAM, METRICS
 from shared.errors import ConfigError, EngineError, ProtocolError
 from shared.privacy.keys import public_hex
 from shared.privacy.ledger import Ledger
 from shared.privacy.signed_policy import load_policy, signed
 from tests.support.command import command
 from tests.support.federations import point_config
+from tests.support.nodes import USERS, Loopback, Node, declined, request, served
 from tests.support.policies import OTHER, agreed, made, operator, sealed
-from tests.support.tiny import random_adapter
 
 pytestmark = pytest.mark.usefixtures("flower")
-
-USERS = 6
 
 
 @pytest.fixture(scope="module")
@@ -57,72 +52,11 @@ def config(tiny_bert):
     )
 
 
-class Node:
-    """A person's node: its configuration, its state folder, and Flower's context."""
-
-    def __init__(self, folder, log, user, **configured):
-        self.state = folder / f"state-{user}"
-        self.number = user + 2
-        node = {"data": log, "user": f"u{user}", "state": str(self.state), "operator": operator()}
-        self.config = node | configured
-
-    def caps(self, text):
-        self.state.mkdir(exist_ok=True)
-        (self.state / "caps.toml").write_text(text)
-
-    def answer(self, message):
-        """The relay's answer, as the SuperNode passes it on: an exception becomes an error."""
-        return app(message, Context(1, self.number, self.config, RecordDict(), {}))
-
-    @property
-    def rounds(self):
-        file = self.state / "participation.jsonl"
-        return [entry.round for entry in Ledger.open(file).entries] if file.exists() else []
-
-
-class Loopback:
-    """A grid of real nodes in this process."""
-
-    def __init__(self, nodes):
-        self.nodes = {node.number: node for node in nodes}
-        self.said = []
-
-    def get_node_ids(self):
-        return list(self.nodes)
-
-    def send_and_receive(self, messages, timeout=None):
-        for number, message in enumerate(messages):
-            message.metadata.__dict__["_message_id"] = str(number)
-            reply = self.nodes[message.metadata.dst_node_id].answer(message)
-            self.said.append(reply.content.config_records["config"].get("declined"))
-            yield reply
-
-
 @pytest.fixture(scope="module")
 def model(log, config, tmp_path_factory):
     """The device's own adapter, as any device of this log builds it."""
     node = Node(tmp_path_factory.mktemp("any"), log, 0)
     return device_of(node.config, config).schema
-
-
-def request(model, config, number, policy, message_type=MessageType.TRAIN, users=USERS):
-    (message,) = requests(
-        [2],
-        message_type,
-        point_settings(config),
-        round_number=number,
-        users=users,
-        merge=False,
-        arrays=model.split(random_adapter(model).numpy()),
-        schema=model.digest,
-        policy=policy,
-    )
-    message.metadata.__dict__["_message_id"] = str(number)
-    return message
-
-
-def declined(reply: Message):
-    return reply.content.config_records["config"].get("declined", "")
 
 
 def test_a_device_capped_at_epsilon_one_takes_part_until_just_under_it(
@@ -203,14 +137,6 @@ def test_no_path_of_the_servers_choice_is_opened_before_its_policy_is_checked(
         assert opened.pop() == str(path)
     assert errors == {"the device could not answer (ModelError)"}
     assert node.rounds == []
-
-
-def served(folder, model):
-    files = run_files(folder, "p")
-    for path in (files.initial, files.adapter):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(model.split(random_adapter(model).numpy()), files.initial)
-    return files
 
 
 def test_a_run_over_real_devices_ends_with_those_that_still_may(log, tiny_bert, model, tmp_path):

@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from client.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement, Ask
+from client.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement
 from client.days import FILE as CLOCK
 from client.days import Days
 from shared.errors import ConfigError, Declined, LedgerError
@@ -17,24 +17,10 @@ from shared.privacy.ledger import Ledger
 from shared.privacy.policy import policy_hash
 from shared.privacy.signed_policy import signed
 from tests.support.federations import point_config
+from tests.support.persons import SCHEMA, START, USERS, Clock, Person
 from tests.support.policies import OTHER, agreed, made, operator, sealed
 
-USERS, SCHEMA = 40, "s"
-START = datetime(2026, 11, 22, 20, tzinfo=UTC)
 MANY = {"rounds": 30, "cohort": 1.0, "popularity_start": True}
-
-
-class Clock:
-    """A clock that tests set."""
-
-    def __init__(self):
-        self.time = START
-
-    def __call__(self):
-        return self.time
-
-    def on(self, **time):
-        self.time += timedelta(**time)
 
 
 @pytest.fixture
@@ -51,32 +37,6 @@ def state(tmp_path):
 def config():
     """Every round costs a device about epsilon 0.3: noise for 30 rounds at epsilon 2."""
     return point_config("b", federation=MANY)
-
-
-class Person:
-    """A device as its relay sees it."""
-
-    def __init__(self, state, clock, key=None):
-        self.state = state
-        self.gate = Agreement(state, key or operator(), Days(state, clock))
-
-    def asked(self, config, round_number=1, text=None, release="update", **changes):
-        fields = {"users": USERS, "settings": policy_hash(config), "schema": SCHEMA} | changes
-        text = agreed(config, USERS, SCHEMA, start=START) if text is None else text
-        self.gate.admit(Ask(release, round_number, policy=text, **fields), config)
-
-    def asked_every_round(self, config):
-        for number in range(1, config.federation.rounds + 1):
-            self.asked(config, number)
-
-    def caps(self, text):
-        self.state.mkdir(parents=True, exist_ok=True)
-        (self.state / CAPS).write_text(text)
-
-    @property
-    def rounds(self):
-        file = self.state / PARTICIPATION
-        return [entry.round for entry in Ledger.open(file).entries] if file.exists() else []
 
 
 @pytest.fixture
@@ -427,18 +387,3 @@ def test_correlated_noise_is_paid_for_its_own_settings_only(person):
         person.asked(limited(2), 2)
     person.asked(limited(3), 2)
     assert person.rounds == [1, 1, 2]
-
-
-def test_before_a_model_is_built_all_but_its_adapter_is_checked(person, config):
-    text = agreed(config, USERS, SCHEMA, start=START)
-    ask = Ask("update", 1, USERS, policy_hash(config), "", text)
-    person.gate.foresee(ask, config)
-    with pytest.raises(Declined, match="another adapter"):
-        person.gate.admit(ask, config)
-    for caps, message in (("epsilon = 0.01", "cap of 0.01"), ("pause = true", "paused")):
-        person.caps(caps)
-        with pytest.raises(Declined, match=message):
-            person.gate.foresee(ask, config)
-    with pytest.raises(Declined, match="brings no policy"):
-        person.gate.foresee(replace(ask, policy=""), config)
-    assert not (person.state / AGREED).exists()

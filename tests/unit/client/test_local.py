@@ -2,17 +2,20 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 import client.examples
-from client.agreement import CAPS
+from client.agreement import AGREED, CAPS, Ask
 from client.local import _log, _recommender, device_of
 from shared.errors import ConfigError, DataError, Declined
 from shared.privacy.accountant import epsilon
 from shared.privacy.issue import promises
 from shared.privacy.ledger import Ledger
+from shared.privacy.policy import policy_hash
 from tests.support.federations import point_config
+from tests.support.persons import SCHEMA, START, USERS, Clock, Person
 from tests.support.policies import agreed, operator
 from tests.support.tiny import random_adapter
 
@@ -127,3 +130,19 @@ def test_two_requests_at_once_do_not_both_see_room_for_one(
     assert len(said) == 1
     assert "over its owner's cap" in said[0]
     assert len(Ledger.open(tmp_path / "state" / "ledger.jsonl")) == 1
+
+
+def test_before_a_model_is_built_all_but_its_adapter_is_checked(tmp_path, config):
+    person = Person(tmp_path / "state", Clock())
+    text = agreed(config, USERS, SCHEMA, start=START)
+    ask = Ask("update", 1, USERS, policy_hash(config), "", text)
+    person.gate.foresee(ask, config)
+    with pytest.raises(Declined, match="another adapter"):
+        person.gate.admit(ask, config)
+    for caps, message in (("epsilon = 0.01", "cap of 0.01"), ("pause = true", "paused")):
+        person.caps(caps)
+        with pytest.raises(Declined, match=message):
+            person.gate.foresee(ask, config)
+    with pytest.raises(Declined, match="brings no policy"):
+        person.gate.foresee(replace(ask, policy=""), config)
+    assert not (person.state / AGREED).exists()
