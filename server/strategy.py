@@ -30,6 +30,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, Met
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
+from server.agreed import check_holds
 from server.checkpoint import ServerState, save
 from server.clipping import RoundClip
 from server.exchange import Exchange
@@ -128,6 +129,7 @@ class PrivateFedOpt(Strategy):
     ) -> Iterable[Message]:
         """Steps 1 and 2: sample the cohort, address it."""
         round_number = self._offset + server_round
+        check_holds(self._policy, round_number)
         nodes = node_ids(grid)
         self._cohort = self._sampler.draw(round_number, nodes)
         self._releases.announce("update", round_number)
@@ -281,6 +283,7 @@ class PrivateFedOpt(Strategy):
             self.state.best, self.state.best_score = adapter.copy(), score
 
     def _ask_metrics(self, grid: Grid, arrays: ArrayRecord, round_number: int) -> list[Message]:
+        check_holds(self._policy, round_number)
         nodes, down = node_ids(grid), sent(self._rule, _plain(arrays))
         return self._metrics.ask(nodes, down, self.schema.digest, round_number)
 
