@@ -58,7 +58,8 @@ seeds = {seeds}
 centralized_epochs = 1
 local_steps = 1
 """
-RANDOM = {"seconds", "environment", "head", "signature"}  # differ between any two runs
+# Differ between any two runs.
+RANDOM = {"seconds", "environment", "head", "signature", "valid_from", "valid_until"}
 COMMAND = str(Path(sys.executable).with_name("starling"))
 
 

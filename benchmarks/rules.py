@@ -173,7 +173,8 @@ def main() -> None:
                 if rule != "fedit" and "fedit" in hits:
                     rows[-1]["versus_fedit"] = difference(hits[rule], hits["fedit"])
                 print(line_of(rows[-1]), flush=True)
-                write_atomically(file, json.dumps(_page(options, rows), indent=1) + "\n")
+                page = _page(options, kept(file, _page(options, rows)))
+                write_atomically(file, json.dumps(page, indent=1) + "\n")
 
 
 def _identified(bench: Workbench, point: ExperimentConfig) -> ExperimentConfig:
@@ -187,6 +188,21 @@ def _identified(bench: Workbench, point: ExperimentConfig) -> ExperimentConfig:
 def _replaced(point: ExperimentConfig, section: str, values: dict[str, Any]) -> ExperimentConfig:
     part = dataclasses.replace(getattr(point, section), **values)
     return dataclasses.replace(point, **{section: part})
+
+
+def kept(file: Path, page: dict[str, Any]) -> list[dict[str, Any]]:
+    """The page's rows, and those that an earlier run under the same settings left of others."""
+    found = json.loads(file.read_text()) if file.exists() else {}
+    earlier = found["rows"] if found.get("settings") == page["settings"] else []
+    new = {_key(row) for row in page["rows"]}
+    rows = [row for row in earlier if _key(row) not in new] + page["rows"]
+    return sorted(
+        rows, key=lambda row: (float(row["epsilon_target"]), list(RULES).index(row["rule"]))
+    )
+
+
+def _key(row: dict[str, Any]) -> tuple[str, float]:
+    return row["rule"], float(row["epsilon_target"])
 
 
 def _page(options: argparse.Namespace, rows: list[dict[str, Any]]) -> dict[str, Any]:

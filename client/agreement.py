@@ -6,6 +6,8 @@
     4. the owner's caps allow it: unit, trust, pause, rounds a day, epsilon
     5. the participation is recorded, on disk, and only then answered
 
+None of it needs the model but the adapter's digest: the rest is asked before one is built.
+
 The state folder holds `agreement.json` (the policy that was accepted first), `caps.toml` (the
 owner's, see `shared.privacy.caps`), `participation.jsonl` (a ledger of every participation that the
 server noises, un-amplified: the server knows who took part) and `clock.json`. Where the device adds
@@ -14,7 +16,8 @@ noise itself, its ledger is `ledger.jsonl`, written by `shared.privacy.budget`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -63,7 +66,7 @@ class Ask:
     settings : str
         Hash of the settings that came with the request.
     schema : str
-        Digest of this device's own adapter.
+        Digest of this device's own adapter; has no meaning in `foresee`.
     policy : str
         The signed text that came with the request.
     """
@@ -116,26 +119,53 @@ class Agreement:
         Raises
         ------
         Declined
-            With the reason in words; nothing was recorded.
+            With the reason in words; nothing was recorded but the time.
         ConfigError, LedgerError
             If the state folder cannot be used.
         """
+        with self.admitted(ask, config):
+            pass
+
+    @contextmanager
+    def admitted(self, ask: Ask, config: ExperimentConfig) -> Iterator[None]:
+        """As `admit`, around the answer: where the device keeps a ledger of its own, one at a time.
+
+        Two messages at once must not both see room for one, and a device that adds noise records
+        it only as it draws the noise.
+        """
+        with self._locked():
+            policy = self._accepted(ask, config)
+            self._check_spending(ask, policy)
+            self._record(ask, policy)
+            if any(promise.trust == "local" for promise in policy.promises):
+                yield
+                return
+        yield
+
+    def foresee(self, ask: Ask, config: ExperimentConfig) -> None:
+        """As `admit`, without the adapter's digest and without a record: before a model is built.
+
+        Which model that is, a file of the server's choice, only someone may say whose policy holds.
+        """
+        with self._locked():
+            self._check_spending(ask, self._accepted(ask, config, built=False))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The state folder, for this process alone; the time is seen, whatever is answered."""
         try:
             make_folder(self._state)
         except OSError as error:
             raise ConfigError(f"{self._state}: cannot be made ({error.strerror})") from None
         with FolderLock(self._state) as lock:
-            lock.take(wait=True)  # two messages at once must not both see room for one
-            policy = self._accepted(ask, config)
-            if ask.release == "ranks":
-                return
-            self._check_spending(ask, policy)
-            self._record(ask, policy)
+            lock.take(wait=True)
+            self._days.see()
+            yield
 
-    def _accepted(self, ask: Ask, config: ExperimentConfig) -> Policy:
+    def _accepted(self, ask: Ask, config: ExperimentConfig, *, built: bool = True) -> Policy:
         """Steps 1 to 3, and what of step 4 needs no ledger."""
         try:
-            policy = check_request(ask, self._operator, self._days.time())
+            policy = check_request(ask, self._operator, self._days.time(), built=built)
         except (ConfigError, PrivacyError) as error:
             raise self._declined(ask, f"{error}{self._days.went_back()}") from None
         agreed = self._agreed()
@@ -181,6 +211,8 @@ class Agreement:
                 f"its owner allows {caps.rounds_per_day} rounds a day, and so many were answered "
                 f"on {days.time():%Y-%m-%d} (UTC){days.went_back()}",
             )
+        if ask.release == "ranks":
+            return  # no promise covers them: the owner's `evaluator` and the day's count do
         for promise in policy.promises:
             release = promise.of(ask.release)
             if release is None:
@@ -224,6 +256,14 @@ class Agreement:
         ledger = Ledger.recover(file)
         if promise.trust == "local" and ledger.header.policy != ask.settings:
             raise self._declined(ask, "this device's ledger belongs to other settings")
+        if promise.of(WHOLE) and ledger.header.policy != ask.settings:
+            # Recorded once, for this matrix and so many participations; another matrix may make
+            # one participation cost more.
+            raise self._declined(
+                ask,
+                "under correlated noise this device's record is about other settings, and what a "
+                "participation costs rests on them; a new state folder begins a new one",
+            )
         return ledger
 
     def _file(self, promise: Promise) -> Path:
@@ -231,7 +271,7 @@ class Agreement:
 
     def _record(self, ask: Ask, policy: Policy) -> None:
         """Step 5. A crash between these may over-count, never under-count."""
-        if self._agreed() is None:
+        if ask.release != "ranks" and self._agreed() is None:
             write_atomically(self._state / AGREED, ask.policy)
         self._days.count()
         for promise in policy.promises:
@@ -281,7 +321,7 @@ def _by_server(promise: Promise) -> bool:
     return (promise.unit, promise.trust) == ("user", "central")
 
 
-def check_request(ask: Ask, operator: str | None, time: datetime) -> Policy:
+def check_request(ask: Ask, operator: str | None, time: datetime, *, built: bool = True) -> Policy:
     """Steps 1 and 2: the policy of a request, if it is one, holds now, and covers the request.
 
     Parameters
@@ -291,6 +331,8 @@ def check_request(ask: Ask, operator: str | None, time: datetime) -> Policy:
         See `shared.privacy.signed_policy.read_policy`.
     time : datetime
         Now, with its zone.
+    built : bool
+        Whether the device's adapter is known yet: its digest is compared only then.
 
     Raises
     ------
@@ -309,7 +351,7 @@ def check_request(ask: Ask, operator: str | None, time: datetime) -> Policy:
         raise PrivacyError("the settings asked for are not those of the policy")
     if policy.users != ask.users:
         raise PrivacyError(f"users = {ask.users}: the policy rests on {policy.users}")
-    if policy.schema != ask.schema:
+    if built and policy.schema != ask.schema:
         raise PrivacyError("the policy is about another adapter than this device's")
     first = 1 if ask.release == "update" else 0
     if not first <= ask.round_number <= policy.rounds:

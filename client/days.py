@@ -1,10 +1,10 @@
 """Rounds of a day, and a clock that does not go backwards.
 
-Kept in the device's state folder: the latest time that the device ever saw, and how many rounds it
-answered on that day (UTC). Time is the later of the system's clock and that record. A clock that is
-set back therefore neither gives a new day's rounds nor revives a policy that has expired: the day
-goes on until the clock has caught up. A clock that once was far ahead stops the device until then,
-or until its owner removes the file, which is told in the message.
+Kept in the device's state folder: the latest time at which the device was asked, and how many
+rounds it answered on that day (UTC). Time is the later of the system's clock and that
+record. A clock that is set back therefore neither gives a new day's rounds nor revives a policy
+that has expired: the day goes on until the clock has caught up. A clock that once was far ahead
+stops the device until then, or until its owner removes the file, which is told in the message.
 """
 
 from __future__ import annotations
@@ -66,10 +66,18 @@ class Days:
         same = self.time().date() == self._latest().date()
         return int(record["rounds"]) if record and same else 0
 
+    def see(self) -> None:
+        """Keep the time, whatever is answered: what has expired once has expired for good."""
+        if self.time() > self._latest():
+            self._write(self.rounds())
+
     def count(self) -> None:
         """One round more; on disk when this returns, so call it before anything is answered."""
-        rounds, time = self.rounds() + 1, self.time()
-        write_atomically(self._file, json.dumps({"latest": time.isoformat(), "rounds": rounds}))
+        self._write(self.rounds() + 1)
+
+    def _write(self, rounds: int) -> None:
+        latest = self.time().isoformat()
+        write_atomically(self._file, json.dumps({"latest": latest, "rounds": rounds}))
 
     def _latest(self) -> datetime:
         record = self._record()

@@ -7,8 +7,10 @@ functions that the cohort engine batches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,8 +143,9 @@ class Device:
         The user's items, oldest first.
     user : int
         Index of the user: seeds what is random on a simulated device.
-    recommender : Recommender
-        Its own adapter is not used: every request brings the global one.
+    recommender : Recommender or callable
+        Its own adapter is not used: every request brings the global one. A callable that returns
+        one is called after the agreement was asked.
     ledger : Path, optional
         Where the device records what it spends; needed where it adds noise.
     agreement : Agreement, optional
@@ -158,7 +161,7 @@ class Device:
         self,
         history: npt.NDArray[np.int64],
         user: int,
-        recommender: Recommender,
+        recommender: Recommender | Callable[[], Recommender],
         ledger: Path | None = None,
         *,
         agreement: Agreement | None = None,
@@ -167,12 +170,21 @@ class Device:
     ) -> None:
         self.history = history
         self.user = user
-        self.recommender = recommender
-        self.schema = AdapterSchema.of(recommender)
+        self._model = recommender
         self._ledger = ledger
         self._agreement = agreement
         self._personal = personal
         self._simulated = simulated
+
+    @cached_property
+    def recommender(self) -> Recommender:
+        """The model."""
+        return self._model if isinstance(self._model, Recommender) else self._model()
+
+    @cached_property
+    def schema(self) -> AdapterSchema:
+        """Of the model's adapter."""
+        return AdapterSchema.of(self.recommender)
 
     def train(
         self,
@@ -205,7 +217,17 @@ class Device:
         ProtocolError
             If the clipping norm or the adapter is none that was agreed.
         """
-        self._admit("update", round_number, users, config, policy)
+        with self._admitted("update", round_number, users, config, policy):
+            return self._trained(arrays, round_number, users, config, adapted)
+
+    def _trained(
+        self,
+        arrays: Arrays,
+        round_number: int,
+        users: int,
+        config: ExperimentConfig,
+        adapted: float,
+    ) -> Update:
         names = rule_of(config).local(self.schema.names, round_number)
         part = self.schema.part(self._adapter(arrays, config), names)
         if by_example(config):
@@ -251,9 +273,10 @@ class Device:
             raise Declined(f"declined round {round_number}: the device's own budget is spent")
         return deltas[0]
 
-    def _admit(
+    def _admitted(
         self, release: str, round_number: int, users: int, config: ExperimentConfig, policy: str
-    ) -> None:
+    ) -> AbstractContextManager[None]:
+        """Around everything that is computed; the model itself is built in between."""
         if devices_share_noise(config) and not self._simulated:
             # Alone, a message holds a small part of the noise that its sum is promised.
             raise Declined(
@@ -261,12 +284,13 @@ class Device:
                 "aggregation, which real devices of this version do not have; use central"
             )
         if self._agreement is None:
-            return
+            return nullcontext()
         from client.agreement import Ask
         from shared.privacy.policy import policy_hash
 
-        ask = Ask(release, round_number, users, policy_hash(config), self.schema.digest, policy)
-        self._agreement.admit(ask, config)
+        ask = Ask(release, round_number, users, policy_hash(config), "", policy)
+        self._agreement.foresee(ask, config)
+        return self._agreement.admitted(replace(ask, schema=self.schema.digest), config)
 
     def _example_training(self, users: int, config: ExperimentConfig) -> ExampleTraining:
         from client.examples import ExampleTraining  # plans and accountants enter here
@@ -292,8 +316,8 @@ class Device:
 
         With the device's own tensors as that round left them, where the rule has such.
         """
-        self._admit("ranks", round_number, users, config, policy)
-        return self._ranks(arrays, phase, config, round_number)
+        with self._admitted("ranks", round_number, users, config, policy):
+            return self._ranks(arrays, phase, config, round_number)
 
     @torch.no_grad()
     def _ranks(
@@ -321,7 +345,10 @@ class Device:
 
     def histogram(self, users: int, config: ExperimentConfig, policy: str = "") -> Update:
         """The user's share of the popularity histogram, clipped and noised as agreed."""
-        self._admit("histogram", 0, users, config, policy)
+        with self._admitted("histogram", 0, users, config, policy):
+            return self._counted(users, config)
+
+    def _counted(self, users: int, config: ExperimentConfig) -> Update:
         items = len(self.recommender.items)
         if by_example(config):
             vector = self._example_training(users, config).histogram(self._client(), items)
@@ -349,9 +376,9 @@ class Device:
         ProtocolError
             Where the settings promise no noise for it.
         """
-        self._admit("metrics", round_number, users, config, policy)
-        ranks = self._ranks(arrays, "validation", config, round_number)
-        return metrics_update([ranks[0]] if ranks else [], 1, config)
+        with self._admitted("metrics", round_number, users, config, policy):
+            ranks = self._ranks(arrays, "validation", config, round_number)
+            return metrics_update([ranks[0]] if ranks else [], 1, config)
 
     def _shares(self, users: int, config: ExperimentConfig) -> NoisedShares:
         from client.shares import NoisedShares  # plans and accountants enter here

@@ -3,14 +3,15 @@
 Node configuration: `data` (a known name or a path), `user` (an identifier in that log) or
 `partition-id` (an index), `state` (a folder of its own, where what it agreed to, what it spent, its
 own tensors and its owner's `caps.toml` last) and `operator` (the public key whose policies it
-heeds). The model is built once per process and kept.
+heeds). The model is built once per process and kept, and not before the device's agreement was
+asked.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from client.agreement import LEDGER, Agreement
@@ -50,7 +51,7 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
     return Device(
         log.history(user),
         user,
-        _recommender(spec, config.model),
+        partial(_built, spec, config.model),
         state / LEDGER,
         agreement=Agreement(state, _operator(node_config)),
         personal=state / "personal.sqlite",
@@ -82,6 +83,14 @@ def _operator(node_config: Mapping[str, object]) -> str:
 @lru_cache(maxsize=1)
 def _log(spec: str) -> InteractionLog:
     return open_log(spec)
+
+
+def _built(spec: str, model: ModelConfig) -> Recommender:
+    """The model, or one kind of error: which kind would tell what lies on this disk."""
+    try:
+        return _recommender(spec, model)
+    except Exception as error:
+        raise ModelError(f"model.backbone = {model.backbone}: no model here: {error}") from None
 
 
 @lru_cache(maxsize=2)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
+from logging import WARNING
 from pathlib import Path
 
+from flwr.supercore import log
+
 from shared.config import ExperimentConfig
-from shared.errors import ConfigError, PrivacyError
+from shared.errors import ConfigError, EngineError, PrivacyError
 from shared.files import write_atomically
 from shared.privacy.issue import DAYS, policy_of
-from shared.privacy.keys import load_or_create_signing_key, public_hex
-from shared.privacy.signed_policy import Policy, policy_text, read_policy, signed
+from shared.privacy.keys import load_or_create_signing_key, public_hex, trusted_public_key
+from shared.privacy.signed_policy import Policy, policy_text, read_policy, signed, utc
 
 
 def run_policy(
@@ -37,16 +40,51 @@ def run_policy(
     ConfigError
         If the given policy is not that of this point and so many clients, or does not hold now.
     """
-    now = datetime.now(UTC)
+    now = _now()
     if given is not None:
         text = policy_text(given)
-        wrong = _differences(read_policy(text, None), config, users, schema, now)
+        policy = read_policy(text, None)
+        wrong = _differences(policy, config, users, schema, now)
         if wrong:
             raise ConfigError(f"{given}: {wrong[0]}; make one with starling policy make")
+        _warn_of_another(policy, given)
     else:
         text = _again(config, users, schema, kept, now) or _new(config, users, schema, now)
     write_atomically(kept, text)
     return text
+
+
+def check_holds(text: str, round_number: int) -> None:
+    """Before a round is asked for: whether devices would still answer under the run's policy.
+
+    Raises
+    ------
+    EngineError
+        If it holds no more. The run can be continued, under a policy of its own.
+    """
+    policy, now = read_policy(text, None), _now()
+    if now >= policy.until_time:
+        raise EngineError(
+            f"round {round_number}: the policy held until {policy.valid_until}, and it is "
+            f"{utc(now)}: nobody was asked; continue the run (a simulation: --resume), under a new "
+            "policy if it was given one (starling policy make)"
+        )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _warn_of_another(policy: Policy, given: Path) -> None:
+    """The key may well lie elsewhere on purpose; by mistake every device would decline."""
+    own = trusted_public_key()
+    if own is not None and policy.issuer != own:
+        log(
+            WARNING,
+            "%s",
+            f"{given}: signed by {policy.issuer[:16]}..., this server's own key is {own[:16]}...; "
+            "only devices whose owners named the first will take part",
+        )
 
 
 def _new(config: ExperimentConfig, users: int, schema: str, now: datetime) -> str:

@@ -30,6 +30,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, Met
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
+from server.agreed import check_holds
 from server.checkpoint import ServerState, save
 from server.clipping import RoundClip
 from server.exchange import Exchange
@@ -117,7 +118,7 @@ class PrivateFedOpt(Strategy):
         self._optimizer.restore(state.optimizer)
         self._offset = state.round_number  # Flower counts rounds from 1 also after a resumption
         self._cohort: list[int] = []
-        self._exchange = Exchange(self._rule, schema, 1, [], [])  # until the first round
+        self._exchange = Exchange(self._rule, schema, 1, [])  # until the first round
         self._evaluated: list[int] = []
 
     def summary(self) -> None:
@@ -128,13 +129,15 @@ class PrivateFedOpt(Strategy):
     ) -> Iterable[Message]:
         """Steps 1 and 2: sample the cohort, address it."""
         round_number = self._offset + server_round
+        check_holds(self._policy, round_number)
         nodes = node_ids(grid)
         self._cohort = self._sampler.draw(round_number, nodes)
         self._releases.announce("update", round_number)
         if self._shares is not None and len(self._cohort) < self._shares.survivors:
             self._cohort = []  # too few to noise their sum: nobody is asked
+        people = nodes if self._merge else None  # a simulation's nodes are its people
         exchange = self._exchange = Exchange(
-            self._rule, self.schema, round_number, self._cohort, nodes
+            self._rule, self.schema, round_number, self._cohort, people
         )
         messages: list[Message] = []
         for members, rank in exchange.groups():
@@ -280,6 +283,7 @@ class PrivateFedOpt(Strategy):
             self.state.best, self.state.best_score = adapter.copy(), score
 
     def _ask_metrics(self, grid: Grid, arrays: ArrayRecord, round_number: int) -> list[Message]:
+        check_holds(self._policy, round_number)
         nodes, down = node_ids(grid), sent(self._rule, _plain(arrays))
         return self._metrics.ask(nodes, down, self.schema.digest, round_number)
 

@@ -300,7 +300,8 @@ def from_dict(tree: dict[str, Any], source: str = "configuration") -> Experiment
     try:
         config = _ADAPTER.validate_python(shape_model(tree))
         if config.private:  # a mistake in an override is an error now, not at the first point
-            config.at_epsilon(1.0, seed=0)
+            finite = [each for each in config.sweep.epsilons if math.isfinite(each)]
+            config.at_epsilon(finite[0] if finite else 1.0, seed=0)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

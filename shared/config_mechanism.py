@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from shared.config import FederationConfig, PrivacyConfig
 
 # They train other coordinates from round to round, or turn them: one round's noise would no longer
-# cancel another's.
+# cancel another's. All others sum the same ones in every round, fedsa too: what devices keep is not
+# summed, and may shape its owner's later contributions, each of which is clipped.
 _TURNING = ("alternating", "fedsvd", "flexlora")
+_STEADY = "fedit, ffa, fedsb or fedsa"
 
 
 def check_mechanism(privacy: PrivacyConfig, federation: FederationConfig, source: str) -> None:
@@ -51,7 +53,7 @@ def check_mechanism(privacy: PrivacyConfig, federation: FederationConfig, source
         raise ConfigError(
             f"{source}: privacy.mechanism = dp_ftrl does not go with federation.aggregation = "
             f"{federation.aggregation}: its coordinates change from round to round, and correlated "
-            "noise would not cancel; use fedit, ffa or fedsb, or --mechanism gaussian"
+            f"noise would not cancel; use {_STEADY}, or --mechanism gaussian"
         )
     if privacy.bands > privacy.min_separation:
         raise ConfigError(

@@ -64,6 +64,11 @@ def _check_personal(config: ExperimentConfig, refused: str) -> None:
             f"{refused} engine.address = {config.engine.address}: people's own tensors lie in one "
             "database file, which machines cannot share; use --workers on one machine"
         )
+    if config.federation.select == "private_metric":
+        raise ConfigError(
+            f"{refused} federation.select = private_metric: devices keep the B of their last round "
+            "and none that goes with an earlier iterate; use select = last"
+        )
 
 
 def _check_ranks(config: ExperimentConfig, source: str, refused: str) -> None:

@@ -43,7 +43,7 @@ def account(
     relation: Annotated[str, typer.Option(help="add_remove | replace_one")] = "add_remove",
     group: Annotated[int, typer.Option(help="Units protected together, as a household.")] = 1,
     took_part: Annotated[
-        str | None, typer.Option(help="Rounds that individuals were in, such as 3,17.")
+        str | None, typer.Option(help="In how many rounds individuals were, such as 3,17.")
     ] = None,
     prv: Annotated[bool, typer.Option(help="Ask Opacus's accountant too; loads torch.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,

@@ -18,7 +18,14 @@ from shared.privacy.issue import DAYS, policy_of
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.ledger import Ledger
 from shared.privacy.policy import policy_digest, policy_hash
-from shared.privacy.signed_policy import Policy, policy_text, read_policy, signed
+from shared.privacy.signed_policy import (
+    Policy,
+    PromisedRelease,
+    load_policy,
+    policy_text,
+    read_policy,
+    signed,
+)
 from simulations.rehearsal import Rehearsal
 from simulations.settings import override, preset_file
 
@@ -114,7 +121,7 @@ def _opened(
 @policy.command()
 def show(file: _File) -> None:
     """Say in words what a policy promises; its signature is checked against its own issuer."""
-    _print(read_policy(policy_text(file), None), file)
+    _print(load_policy(file, None), file)
 
 
 @policy.command()
@@ -128,9 +135,9 @@ def check(
     config: Annotated[
         Path | None, typer.Option(help="The point's settings, to recompute what it promises.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Ask for so many rounds in turn.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Ask as in so many rounds of the run.")] = 1,
     a_day: Annotated[
-        int | None, typer.Option(min=1, help="So many of them a day; default: all today.")
+        int | None, typer.Option(min=1, help="So many requests a day; default: all today.")
     ] = None,
 ) -> None:
     """Answer as a device would, and exit with 0 if it takes part, 3 if it declines."""
@@ -163,7 +170,7 @@ def spent(state: Annotated[Path, typer.Argument(help="A device's state folder.")
     if not (state / AGREED).exists():
         typer.echo(f"{state}: this device has agreed to nothing yet")
         return
-    _print(read_policy(policy_text(state / AGREED), None), state / AGREED)
+    _print(load_policy(state / AGREED, None), state / AGREED)
     allowed = load_caps(state / CAPS)
     typer.echo("owner's caps: " + ", ".join(f"{k} = {v}" for k, v in vars(allowed).items()))
     for name in (PARTICIPATION, LEDGER):
@@ -185,8 +192,8 @@ def _print(made: Policy, file: Path) -> None:
     line(f"holds from {made.valid_from} until {made.valid_until}; settings {made.settings[:16]}")
     line(
         f"{made.rounds} rounds among {made.users} users; of one person at most {made.windows} "
-        f"windows of {made.window_length} interactions; aggregation {made.aggregation}; "
-        f"adapter {made.schema[:16]}"
+        f"windows of {made.window_length} interactions in an update; "
+        f"aggregation {made.aggregation}; adapter {made.schema[:16]}"
     )
     for promise in made.promises:
         line(
@@ -197,6 +204,12 @@ def _print(made: Policy, file: Path) -> None:
         for release in promise.releases:
             line(
                 f"  {release.kind}: at most {release.times} times, {release.mechanism}, noise "
-                f"multiplier {release.noise_multiplier:.4g}, clipping norm "
-                f"{release.clipping_norm:.4g}"
+                f"multiplier {release.noise_multiplier:.4g}, clipping norm {_clip(release)}"
             )
+
+
+def _clip(release: PromisedRelease) -> str:
+    norm = f"{release.clipping_norm:.4g}"
+    if "adaptive" not in release.mechanism:
+        return norm
+    return f"{norm} in the first round, then adapting, at most 1000 times that"

@@ -52,7 +52,7 @@ class FlexLoRA(AggregationRule):
     Parameters
     ----------
     ranks : tuple of int
-        Those that clients take in turn.
+        Those that clients take, each by its own number: see `server.exchange`.
     """
 
     name = "flexlora"

@@ -14,6 +14,7 @@ from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.privacy.correlated import CorrelatedMechanism
 from shared.privacy.events import event_to_json
+from shared.privacy.joint import UpdateWithBits
 from shared.privacy.mechanism import Mechanism
 from shared.privacy.plan import Plan, device_plan, server_plan
 from shared.privacy.planned import PlannedRelease
@@ -34,7 +35,8 @@ def promises(config: ExperimentConfig, users: int) -> tuple[Promise, ...]:
         If delta is too large for so many users, or no noise meets the budget.
     """
     plans = (server_plan(config, users), device_plan(config, users))
-    return tuple(_promise(plan) for plan in plans if plan is not None)
+    start = config.privacy.clipping_norm
+    return tuple(_promise(plan, start) for plan in plans if plan is not None)
 
 
 def policy_of(
@@ -79,7 +81,8 @@ def policy_of(
     )
 
 
-def _promise(plan: Plan) -> Promise:
+def _promise(plan: Plan, start: float) -> Promise:
+    """`start` is the clip of a first round, where it adapts: C_0."""
     return Promise(
         unit=plan.unit,  # type: ignore[arg-type]  # checked when the policy is made
         trust=plan.trust,  # type: ignore[arg-type]
@@ -88,20 +91,22 @@ def _promise(plan: Plan) -> Promise:
         group=plan.group,
         epsilon=plan.budget,
         delta=plan.delta,
-        releases=tuple(_release(planned, plan.unit) for planned in plan.releases),
+        releases=tuple(_release(planned, plan.unit, start) for planned in plan.releases),
     )
 
 
-def _release(planned: PlannedRelease, unit: str) -> PromisedRelease:
+def _release(planned: PlannedRelease, unit: str, start: float) -> PromisedRelease:
     # A sampled cohort hides a person from those who do not know it; the server does, and so does
     # the device itself. Which of a person's examples are drawn, only the device knows.
     event = _knowing_the_cohort(planned.event) if unit == "user" else planned.event
     times, separation = _limits(planned)
+    # Its mechanism counts in units of the round's clip; what bounds a message is C_0 and its range.
+    adapts = isinstance(planned.mechanism, UpdateWithBits)
     return PromisedRelease(
         kind=planned.kind,
         mechanism=mechanism_name(planned.mechanism),
         noise_multiplier=planned.mechanism.noise_multiplier,
-        clipping_norm=planned.mechanism.clip.norm,
+        clipping_norm=start if adapts else planned.mechanism.clip.norm,
         times=times,
         separation=separation,
         event=event_to_json(event),

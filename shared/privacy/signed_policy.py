@@ -66,7 +66,8 @@ class PromisedRelease:
     noise_multiplier : float
         z >= 0, relative to the clipping norm.
     clipping_norm : float
-        > 0: of what one unit adds.
+        > 0: of what one unit adds. Where the mechanism's name says that the clip adapts, of the
+        first round; a later one is at most 1000 times that, see `shared.privacy.adaptive_clip`.
     times : int
         How often at most, of one device.
     separation : int
@@ -138,7 +139,8 @@ class Policy:
     rounds : int
         Of the whole run.
     windows, window_length : int
-        The contribution bound: of one person at most so many windows of so many interactions.
+        The contribution bound of an update: of one person at most so many windows of so many
+        interactions. A histogram counts a person's whole training history, within its clip.
     aggregation : str
     schema : str
         Digest of the adapter's names and shapes.
@@ -220,7 +222,7 @@ def read_policy(text: str, operator: str | None) -> Policy:
 
 
 def load_policy(file: Path, operator: str | None) -> Policy:
-    """The policy in a file; errors as for `read_policy`, naming the file."""
+    """The policy in a file; errors as for `policy_text` and `read_policy`."""
     return read_policy(policy_text(file), operator)
 
 

@@ -45,6 +45,18 @@ DATA_OR_NONE = (
     "Two data sets are neighbours if one has all that a whole person contributed and the other has "
     "nothing of it: their device takes part in both, so that it takes part is not hidden."
 )
+# Correlated noise rests on who takes part when, not on a secret.
+SCHEDULED = (
+    "Two data sets are neighbours if one has all that a whole person contributed and the other has "
+    "nothing of it, with the same people asked in the same rounds: that somebody took part, and "
+    "when, is not hidden. The noise of a round is correlated with that of the rounds before "
+    "(DP-FTRL); all rounds are one release, which is counted once."
+)
+PERSONAL = (
+    "Every simulated device kept a part of the adapter to itself (federation.aggregation = fedsa), "
+    "and every person was ranked with their own. No noise is in that part; it lies in the run's "
+    "folder `personal` and not in the adapters. Whoever publishes that folder publishes it."
+)
 TRUST = {
     "central": (
         "The coordinating server adds the noise: it sees the exact sum of the updates and must be "
@@ -113,12 +125,15 @@ def _unit_sentences(
 ) -> Iterator[str]:
     yield _explain(UNITS, unit, "privacy unit")
     shared = [claim for claim in claims if claim.get("trust") == "distributed"]
-    others = [claim for claim in claims if claim not in shared]
+    scheduled = [claim for claim in claims if claim.get("correlation")]
+    others = [claim for claim in claims if claim not in (*shared, *scheduled)]
     for relation in distinct({"points": others}, "relation"):
         known = RELATIONS.get((unit, relation))
         yield known or _explain({}, relation, "neighbour relation")
     if shared:
         yield DATA_OR_NONE
+    if scheduled:
+        yield SCHEDULED
     for size in sorted({claim.get("group_size", 1) for claim in claims} - {1}):
         yield f"The budget covers any {size} such units together, not only one."
     if unit == "example":
@@ -160,6 +175,8 @@ def unprotected(results: Results) -> list[str]:
             "The points marked ∞ have no privacy at all. They show what accuracy costs; a model "
             "trained that way can reveal what single people did."
         )
+    if (results.get("config", {}).get("federation") or {}).get("aggregation") == "fedsa":
+        sentences.append(PERSONAL)
     rounded = distinct(private, "trust") != ["distributed"]  # whose noise is whole numbers
     return [*sentences, *LIMITS, *([FLOATING] if rounded else [])]
 

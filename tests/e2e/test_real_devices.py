@@ -6,27 +6,24 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from flwr.app import Context, Message, MessageType, RecordDict
-from safetensors.numpy import save_file
+from flwr.app import MessageType
 
-from client.app import app
+import client.local
+import server.agreed
 from client.local import _log, _recommender, device_of
 from client.messages import parse
-from server.app import run_files
 from server.federation import run_federation
-from server.messages import HISTOGRAM, METRICS, point_settings, requests
-from shared.errors import ConfigError, ProtocolError
+from server.messages import HISTOGRAM, METRICS
+from shared.errors import ConfigError, EngineError, ProtocolError
 from shared.privacy.keys import public_hex
 from shared.privacy.ledger import Ledger
 from shared.privacy.signed_policy import load_policy, signed
 from tests.support.command import command
 from tests.support.federations import point_config
+from tests.support.nodes import USERS, Loopback, Node, declined, request, served
 from tests.support.policies import OTHER, agreed, made, operator, sealed
-from tests.support.tiny import random_adapter
 
 pytestmark = pytest.mark.usefixtures("flower")
-
-USERS = 6
 
 
 @pytest.fixture(scope="module")
@@ -55,72 +52,11 @@ def config(tiny_bert):
     )
 
 
-class Node:
-    """A person's node: its configuration, its state folder, and Flower's context."""
-
-    def __init__(self, folder, log, user, **configured):
-        self.state = folder / f"state-{user}"
-        self.number = user + 2
-        node = {"data": log, "user": f"u{user}", "state": str(self.state), "operator": operator()}
-        self.config = node | configured
-
-    def caps(self, text):
-        self.state.mkdir(exist_ok=True)
-        (self.state / "caps.toml").write_text(text)
-
-    def answer(self, message):
-        """The relay's answer, as the SuperNode passes it on: an exception becomes an error."""
-        return app(message, Context(1, self.number, self.config, RecordDict(), {}))
-
-    @property
-    def rounds(self):
-        file = self.state / "participation.jsonl"
-        return [entry.round for entry in Ledger.open(file).entries] if file.exists() else []
-
-
-class Loopback:
-    """A grid of real nodes in this process."""
-
-    def __init__(self, nodes):
-        self.nodes = {node.number: node for node in nodes}
-        self.said = []
-
-    def get_node_ids(self):
-        return list(self.nodes)
-
-    def send_and_receive(self, messages, timeout=None):
-        for number, message in enumerate(messages):
-            message.metadata.__dict__["_message_id"] = str(number)
-            reply = self.nodes[message.metadata.dst_node_id].answer(message)
-            self.said.append(reply.content.config_records["config"].get("declined"))
-            yield reply
-
-
 @pytest.fixture(scope="module")
 def model(log, config, tmp_path_factory):
     """The device's own adapter, as any device of this log builds it."""
     node = Node(tmp_path_factory.mktemp("any"), log, 0)
     return device_of(node.config, config).schema
-
-
-def request(model, config, number, policy, message_type=MessageType.TRAIN, users=USERS):
-    (message,) = requests(
-        [2],
-        message_type,
-        point_settings(config),
-        round_number=number,
-        users=users,
-        merge=False,
-        arrays=model.split(random_adapter(model).numpy()),
-        schema=model.digest,
-        policy=policy,
-    )
-    message.metadata.__dict__["_message_id"] = str(number)
-    return message
-
-
-def declined(reply: Message):
-    return reply.content.config_records["config"].get("declined", "")
 
 
 def test_a_device_capped_at_epsilon_one_takes_part_until_just_under_it(
@@ -182,12 +118,25 @@ def test_every_kind_of_request_is_checked(message_type, log, config, model, tmp_
     assert node.rounds == []
 
 
-def served(folder, model):
-    files = run_files(folder, "p")
-    for path in (files.initial, files.adapter):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(model.split(random_adapter(model).numpy()), files.initial)
-    return files
+def test_no_path_of_the_servers_choice_is_opened_before_its_policy_is_checked(
+    log, config, model, tmp_path, monkeypatch
+):
+    node, opened = Node(tmp_path, log, 0), []
+    real = client.local.resolve
+    monkeypatch.setattr(client.local, "resolve", lambda name: (opened.append(name), real(name))[1])
+    (tmp_path / "there").mkdir()
+    errors = set()
+    for path in (tmp_path / "there", tmp_path / "not there"):
+        other = replace(config, model=replace(config.model, backbone=str(path)))
+        assert "brings no policy" in declined(node.answer(request(model, other, 1, "")))
+        assert opened == []
+        policy = agreed(other, USERS, model.digest)
+        with pytest.raises(ProtocolError) as caught:  # the operator's own word: then it is looked
+            node.answer(request(model, other, 1, policy))
+        errors.add(str(caught.value))
+        assert opened.pop() == str(path)
+    assert errors == {"the device could not answer (ModelError)"}
+    assert node.rounds == []
 
 
 def test_a_run_over_real_devices_ends_with_those_that_still_may(log, tiny_bert, model, tmp_path):
@@ -209,9 +158,9 @@ def test_a_run_over_real_devices_ends_with_those_that_still_may(log, tiny_bert, 
     kept = load_policy(files.policy, operator())
     assert json.loads((nodes[3].state / "agreement.json").read_text())["policy"]["issuer"]
     assert kept.users == USERS
-    server = Ledger.open(files.ledger)
+    central = Ledger.open(files.ledger)
     device = Ledger.open(nodes[3].state / "participation.jsonl")
-    assert device.epsilon() == pytest.approx(server.epsilon())  # everyone in every round
+    assert device.epsilon() == pytest.approx(central.epsilon())  # everyone in every round
     told = command("policy", "spent", nodes[3].state)
     assert "5 entries, user-level epsilon 2 at delta 0.01" in told.out
     assert "against anyone who sees every released adapter" in told.out
@@ -248,6 +197,43 @@ def test_a_policy_made_beforehand_serves_only_its_run(log, tiny_bert, model, tmp
     early.write_text(sealed(made(config, USERS, model.digest)) + "\n")
     run_federation(Loopback(nodes), config, files, simulated=False, policy=early)
     assert (nodes[0].state / "agreement.json").read_text() == early.read_text().strip()
+
+
+def test_a_run_that_outlives_its_policy_stops_before_it_asks(
+    log, tiny_bert, model, tmp_path, monkeypatch
+):
+    config = point_config(
+        tiny_bert,
+        federation={"rounds": 3, "cohort": 1.0, "popularity_start": False},
+        privacy={"delta": 1e-2},
+    )
+    nodes, files = [Node(tmp_path, log, user) for user in range(USERS)], served(tmp_path, model)
+    grid = Loopback(nodes)
+
+    def late(entry):
+        monkeypatch.setattr(server.agreed, "_now", lambda: datetime.now(UTC) + timedelta(days=31))
+
+    with pytest.raises(EngineError, match=r"round 2: the policy held until .*nobody was asked"):
+        run_federation(grid, config, files, simulated=False, on_round=late)
+    assert (len(grid.said), len(Ledger.open(files.ledger))) == (USERS, 1)
+    monkeypatch.undo()
+    assert run_federation(grid, config, files, simulated=False)["rounds"] == 3
+
+
+def test_a_policy_of_another_key_than_the_servers_is_told(
+    log, tiny_bert, model, tmp_path, monkeypatch
+):
+    federation = {"rounds": 1, "cohort": 1.0, "popularity_start": False}
+    config = point_config(tiny_bert, federation=federation, privacy={"delta": 1e-2})
+    issuer, told = public_hex(OTHER), []
+    monkeypatch.setattr(server.agreed, "log", lambda level, *words: told.append(words[-1]))
+    given = tmp_path / "policy.json"
+    given.write_text(signed(replace(made(config, USERS, model.digest), issuer=issuer), OTHER))
+    files = served(tmp_path, model)
+    nodes = [Node(tmp_path, log, user, operator=issuer) for user in range(USERS)]
+    run_federation(Loopback(nodes), config, files, simulated=False, policy=given)
+    assert [node.rounds for node in nodes] == [[1]] * USERS
+    assert f"signed by {issuer[:16]}..., this server's own key is {operator()[:16]}" in told[0]
 
 
 def hostile(change):
@@ -364,11 +350,11 @@ def test_correlated_noise_over_real_devices(log, tiny_bert, model, tmp_path):
     (promise,) = load_policy(files.policy, operator()).promises
     update = promise.of("update")
     assert (update.mechanism, update.times, update.separation) == ("dp_ftrl", 2, 2)
-    server = Ledger.open(files.ledger)
+    central = Ledger.open(files.ledger)
     for node in nodes:
         ledger = Ledger.open(node.state / "participation.jsonl")
         assert [entry.release for entry in ledger.entries] == ["training", "update", "update"]
-        assert ledger.epsilon() == pytest.approx(server.epsilon())
+        assert ledger.epsilon() == pytest.approx(central.epsilon())
         assert node.rounds[2] - node.rounds[1] >= 2
     policy = agreed(config, USERS, model.digest)
     again = nodes[0].answer(request(model, config, 4, policy))

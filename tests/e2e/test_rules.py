@@ -8,8 +8,11 @@ import pytest
 from shared.aggregation import RULES
 from tests.support.command import command, results, write_settings
 
+OFTEN = ("fedsa", "flexlora")  # one keeps tensors on devices, one sums products
+SLOW = [pytest.param(r, marks=pytest.mark.slow) for r in RULES if r not in OFTEN and r != "fedit"]
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "fedit"])
+
+@pytest.mark.parametrize("rule", [*OFTEN, *SLOW])
 def test_simulate_verify_recommend(rule, tiny_bert, tmp_path):
     settings, out = write_settings(tmp_path, references=()), tmp_path / "run"
     options = ["--aggregation", rule, "--epsilon", "4,inf"]

@@ -178,7 +178,8 @@ def while_training(grid, config, folder, patch):
     run_federation(grid, config, prepare(folder, grid.engine, rule=RULE), simulated=True)
 
 
-CRASHES = [in_on_round, between_training_and_checkpoint, while_training]
+SLOW = pytest.param(in_on_round, marks=pytest.mark.slow)  # nothing is half done
+CRASHES = [SLOW, between_training_and_checkpoint, while_training]
 
 
 @pytest.mark.parametrize("crash", CRASHES, ids=lambda crash: crash.__name__)
@@ -248,11 +249,17 @@ REFUSED = {
     "privacy.unit = example": {"privacy": {"unit": "example"}},
     "privacy.unit = both": {"privacy": {"unit": "both"}},
     "engine.address = auto": {"engine": {"address": "auto"}},
+    "federation.select = private_metric": {
+        "federation": {"select": "private_metric", "metrics_every": 1},
+        "privacy": {"metrics_share": 0.3},
+    },
     "model.lora_rank = 0": {"model": {"lora_rank": 0}},
 }
 
 
 @pytest.mark.parametrize("other", REFUSED)
 def test_what_does_not_go_with_it_is_refused_by_both_names(other, tiny_bert):
+    sections = {"federation": {}, **REFUSED[other]}
+    sections |= {"federation": sections["federation"] | {"aggregation": "fedsa"}}
     with pytest.raises(ConfigError, match=rf"aggregation = fedsa does not go with {other}"):
-        point_config(tiny_bert, federation={"aggregation": "fedsa"}, **REFUSED[other])
+        point_config(tiny_bert, **sections)

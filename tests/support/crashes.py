@@ -51,7 +51,7 @@ def live(kind, file, pipe):
         os.write(pipe, struct.pack("<I", number))  # at once: nothing of it waits in this process
 
     if kind == "server":
-        releases = Releases(PLANS[kind], POLICY, file, seed=None)
+        releases = Releases(PLANS[kind], POLICY, file, None, file.with_suffix(".key"))
         for number in range(releases.last_round + 1, ROUNDS + 1):
             RELEASE[0](releases, number, tell)
     else:

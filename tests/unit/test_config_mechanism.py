@@ -1,10 +1,13 @@
 """Correlated noise: which settings go together, and what they become."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 from dp_accounting import GaussianDpEvent, NoOpDpEvent
 
+from shared.aggregation import RULES
 from shared.config import from_dict, load_toml, to_dict
 from shared.errors import ConfigError
 from shared.privacy.accountant import epsilon
@@ -51,6 +54,20 @@ def test_a_contradiction_names_both_settings(sections, said):
         config(**sections)
     for words in said:
         assert words in str(caught.value)
+
+
+def test_the_refusal_and_the_page_name_the_rules_that_go_with_it():
+    page = (Path(__file__).parents[2] / "docs" / "dp-ftrl.md").read_text(encoding="utf-8")
+    told = re.search(r"keep their coordinates \(([^)]*)\)", page)[1]
+    steady = set(re.findall("`(\\w+)`", told))
+    for rule in RULES:
+        if rule in steady:
+            assert config(federation={"aggregation": rule})
+            continue
+        with pytest.raises(ConfigError, match=f"aggregation = {rule}: its coordinates") as caught:
+            config(federation={"aggregation": rule})
+        words = re.search("use (.*), or --mechanism", str(caught.value))[1]
+        assert set(re.split(", | or ", words)) == steady
 
 
 def test_a_cohort_in_people_is_refused_once_their_number_is_known():

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from client.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement, Ask
+from client.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement
+from client.days import FILE as CLOCK
 from client.days import Days
 from shared.errors import ConfigError, Declined, LedgerError
 from shared.privacy.accountant import epsilon
@@ -16,24 +17,10 @@ from shared.privacy.ledger import Ledger
 from shared.privacy.policy import policy_hash
 from shared.privacy.signed_policy import signed
 from tests.support.federations import point_config
+from tests.support.persons import SCHEMA, START, USERS, Clock, Person
 from tests.support.policies import OTHER, agreed, made, operator, sealed
 
-USERS, SCHEMA = 40, "s"
-START = datetime(2026, 11, 22, 20, tzinfo=UTC)
 MANY = {"rounds": 30, "cohort": 1.0, "popularity_start": True}
-
-
-class Clock:
-    """A clock that tests set."""
-
-    def __init__(self):
-        self.time = START
-
-    def __call__(self):
-        return self.time
-
-    def on(self, **time):
-        self.time += timedelta(**time)
 
 
 @pytest.fixture
@@ -50,32 +37,6 @@ def state(tmp_path):
 def config():
     """Every round costs a device about epsilon 0.3: noise for 30 rounds at epsilon 2."""
     return point_config("b", federation=MANY)
-
-
-class Person:
-    """A device as its relay sees it."""
-
-    def __init__(self, state, clock, key=None):
-        self.state = state
-        self.gate = Agreement(state, key or operator(), Days(state, clock))
-
-    def asked(self, config, round_number=1, text=None, release="update", **changes):
-        fields = {"users": USERS, "settings": policy_hash(config), "schema": SCHEMA} | changes
-        text = agreed(config, USERS, SCHEMA, start=START) if text is None else text
-        self.gate.admit(Ask(release, round_number, policy=text, **fields), config)
-
-    def asked_every_round(self, config):
-        for number in range(1, config.federation.rounds + 1):
-            self.asked(config, number)
-
-    def caps(self, text):
-        self.state.mkdir(parents=True, exist_ok=True)
-        (self.state / CAPS).write_text(text)
-
-    @property
-    def rounds(self):
-        file = self.state / PARTICIPATION
-        return [entry.round for entry in Ledger.open(file).entries] if file.exists() else []
 
 
 @pytest.fixture
@@ -149,7 +110,11 @@ def test_caps_are_the_owners(case, person):
     person.caps(caps)
     with pytest.raises(Declined, match=message):
         person.asked(config)
-    assert {path.name for path in person.state.iterdir()} <= {CAPS, ".lock"}  # nothing agreed
+    assert {path.name for path in person.state.iterdir()} <= {
+        CAPS,
+        ".lock",
+        CLOCK,
+    }  # nothing agreed
     person.caps('epsilon = "inf"')
     person.asked(config)
 
@@ -266,6 +231,17 @@ def test_an_expired_policy_is_refused_and_a_new_one_heeded(person, config, clock
         person.asked(config, 3)
 
 
+def test_a_policy_that_was_seen_to_expire_stays_expired(person, config, clock):
+    person.asked(config, 1)
+    clock.on(days=40)
+    with pytest.raises(Declined, match="holds from"):
+        person.asked(config, 2)
+    clock.on(days=-38)
+    with pytest.raises(Declined, match=r"holds from .* it is 2027-01-01.*; the clock is behind"):
+        person.asked(config, 2)
+    assert person.rounds == [1]
+
+
 def test_rounds_a_day_are_of_the_date_in_utc(person, config, clock):
     person.caps("rounds_per_day = 2")
     person.asked(config, 0, release="histogram")
@@ -328,9 +304,12 @@ def test_what_no_promise_covers_is_refused(person, config):
         person.asked(config, 1, release="secrets")
 
 
-def test_ranks_are_asked_under_the_policy_and_leave_no_record(person, config):
+def test_ranks_are_asked_under_the_policy_and_count_in_the_day(person, config):
+    person.caps("rounds_per_day = 1")
     person.asked(config, 0, release="ranks")
     assert person.rounds == []
+    with pytest.raises(Declined, match="allows 1 rounds a day"):
+        person.asked(config, 0, release="ranks")
     with pytest.raises(Declined, match="brings no policy"):
         person.asked(config, 0, release="ranks", text="")
 
@@ -391,3 +370,20 @@ def test_correlated_noise_is_paid_with_the_first_round_and_has_its_limits(state,
     assert [entry.release for entry in ledger.entries] == ["training", "update", "update"]
     with pytest.raises(Declined, match="as often as agreed"):
         person.asked(config, 9, text=text)
+
+
+def test_correlated_noise_is_paid_for_its_own_settings_only(person):
+    """A stricter policy has another matrix, in which one participation may cost more."""
+
+    def limited(most):
+        return point_config(
+            "b",
+            federation={"rounds": 4, "cohort": 10.0, "popularity_start": False},
+            privacy={"mechanism": "dp_ftrl", "min_separation": 1, "max_participations": most},
+        )
+
+    person.asked(limited(3), 1)
+    with pytest.raises(Declined, match="record is about other settings"):
+        person.asked(limited(2), 2)
+    person.asked(limited(3), 2)
+    assert person.rounds == [1, 1, 2]

@@ -1,11 +1,21 @@
 """A node's own configuration names its data and its user."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
 
+import client.examples
+from client.agreement import AGREED, CAPS, Ask
 from client.local import _log, _recommender, device_of
 from shared.errors import ConfigError, DataError, Declined
+from shared.privacy.accountant import epsilon
+from shared.privacy.issue import promises
 from shared.privacy.ledger import Ledger
+from shared.privacy.policy import policy_hash
 from tests.support.federations import point_config
+from tests.support.persons import SCHEMA, START, USERS, Clock, Person
 from tests.support.policies import agreed, operator
 from tests.support.tiny import random_adapter
 
@@ -87,3 +97,52 @@ def test_a_nodes_ledger_lasts_and_its_noise_is_never_seeded(log, tiny_bert, tmp_
 
     with pytest.raises(Declined, match="declined round 3"):
         insist()
+
+
+def test_two_requests_at_once_do_not_both_see_room_for_one(
+    log, tiny_bert, tmp_path, own, monkeypatch
+):
+    privacy = {"unit": "example", "trust": "local", "epsilon": 8.0, "delta": 1e-3}
+    config = point_config(tiny_bert, privacy=privacy)
+    (promise,) = promises(config, 40)
+    once = epsilon([(promise.of("update").cost, 1)], promise.delta)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / CAPS).write_text(f"epsilon = {once * 1.05}")
+    real = client.examples.DeviceBudget
+
+    def slow(*arguments):  # between the look at the cap and the record
+        time.sleep(0.2)
+        return real(*arguments)
+
+    monkeypatch.setattr(client.examples, "DeviceBudget", slow)
+    device = device_of({"data": log, "user": "u", **own}, config)
+    adapter = device.schema.split(random_adapter(device.schema).numpy())
+    policy = agreed(config, 40, device.schema.digest)
+
+    def answer(number):
+        try:
+            return device.train(adapter, number, 40, config, policy)
+        except Declined as why:
+            return str(why)
+
+    with ThreadPoolExecutor(2) as both:
+        said = [found for found in both.map(answer, (1, 2)) if isinstance(found, str)]
+    assert len(said) == 1
+    assert "over its owner's cap" in said[0]
+    assert len(Ledger.open(tmp_path / "state" / "ledger.jsonl")) == 1
+
+
+def test_before_a_model_is_built_all_but_its_adapter_is_checked(tmp_path, config):
+    person = Person(tmp_path / "state", Clock())
+    text = agreed(config, USERS, SCHEMA, start=START)
+    ask = Ask("update", 1, USERS, policy_hash(config), "", text)
+    person.gate.foresee(ask, config)
+    with pytest.raises(Declined, match="another adapter"):
+        person.gate.admit(ask, config)
+    for caps, message in (("epsilon = 0.01", "cap of 0.01"), ("pause = true", "paused")):
+        person.caps(caps)
+        with pytest.raises(Declined, match=message):
+            person.gate.foresee(ask, config)
+    with pytest.raises(Declined, match="brings no policy"):
+        person.gate.foresee(replace(ask, policy=""), config)
+    assert not (person.state / AGREED).exists()

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.errors import ConfigError, PrivacyError
+from shared.privacy.adaptive_clip import QuantileRule
 from shared.privacy.issue import policy_of, promises
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.plan import device_plan, server_plan
 from shared.privacy.policy import canonical_json, policy_hash
+from shared.privacy.policy_order import weaknesses
 from shared.privacy.signed_policy import load_policy, policy_text, read_policy, signed
 from tests.support.federations import point_config
 from tests.support.policies import OTHER, made, operator, sealed
@@ -145,3 +147,18 @@ def test_a_file_that_is_none(tmp_path):
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="no text"):
         policy_text(tmp_path / "bytes.json")
+
+
+def test_a_clip_that_adapts_is_promised_from_where_it_starts():
+    """In the mechanism's own units the clip is 1 whatever bounds a message: of no use to anyone."""
+
+    def starting_at(norm):
+        privacy = {"adaptive_clipping": 0.5, "clipping_norm": norm}
+        return made(point_config("b", privacy=privacy), 40, "s")
+
+    small, large = starting_at(0.5), starting_at(500.0)
+    assert [one.promises[0].of("update").clipping_norm for one in (small, large)] == [0.5, 500.0]
+    assert weaknesses(large, small) == ["clipping norm of update = 500: agreed was at most 0.5"]
+    assert weaknesses(small, large) == []
+    rule = QuantileRule(0.5, 0.2, 0.5)
+    assert rule.check(500.0) == rule.next(500.0, -1e9, 1.0) == 500.0  # the factor that is told

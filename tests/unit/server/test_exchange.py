@@ -1,8 +1,19 @@
 """What goes down to whom and comes up, in how many bytes."""
 
+import math
+
 import numpy as np
 import pytest
+from flwr.app import MessageType
+from safetensors.numpy import save_file
 
+from client.messages import parse, update_reply
+from server.app import run_files
+from server.exchange import Exchange
+from server.federation import run_federation
+from shared.aggregation.flexlora import FlexLoRA
+from shared.aggregation.ranks import leading, rank_in
+from shared.config import from_dict
 from shared.errors import ProtocolError
 from shared.update import Update
 from tests.support.clients import IN, OUT, RANK, SCHEMA, exchange, global_adapter, update_of
@@ -15,9 +26,78 @@ def numbers(rank):
     return 2 * rank * (IN + OUT) + BIAS
 
 
-def test_clients_take_ranks_in_turn_by_their_place():
+def test_simulated_people_take_ranks_in_turn():
     met = exchange((1, 2, 3), range(10, 17))
     assert met.groups() == [([10, 13, 16], 1), ([11, 14], 2), ([12, 15], 3)]
+
+
+NODES = [17, 4, 12, 9, 30, 2**63 + 7]
+
+
+def summed(met, nodes):
+    """The sum where nodes are of two kinds: all of a kind would send the same at full rank."""
+    opened = met.opener(SCHEMA.split(global_adapter()), 1.0)
+    ranks = {node: rank for members, rank in met.groups() for node in members}
+    total = 0.0
+    for node in nodes:
+        whole = np.random.default_rng(node % 2).normal(0, 10, SCHEMA.dim)
+        update = update_of(met, ranks[node], whole[leading(SCHEMA, ranks[node])])
+        total = total + opened(update, [node]).vector.astype(np.float64)
+    return total
+
+
+def test_one_node_less_moves_the_sum_by_at_most_the_clip():
+    """And by far more where ranks go by the place among those who are there."""
+
+    def moved(nodes, people):
+        mets = [
+            (Exchange(FlexLoRA((1, 3)), SCHEMA, 1, here, people(here)), here)
+            for here in (nodes, nodes[1:])
+        ]
+        return np.linalg.norm(np.subtract(*(summed(*met) for met in mets)))
+
+    many = [3 * node for node in range(40)]
+    assert moved(many, lambda here: None) <= 1 + 1e-6
+    assert moved(many, lambda here: here) > 3
+
+
+class Listening:
+    """Real nodes that change nothing; `ranks` is what each was asked for."""
+
+    def __init__(self, nodes):
+        self.nodes, self.ranks = nodes, {}
+
+    def get_node_ids(self):
+        return self.nodes
+
+    def send_and_receive(self, messages, timeout=None):
+        for message in messages:
+            assert message.metadata.message_type == MessageType.TRAIN
+            message.metadata.__dict__["_message_id"] = "1"
+            node, request = message.metadata.dst_node_id, parse(message)
+            self.ranks[node] = rank_in(request.arrays)
+            vector = np.zeros(sum(a.size for a in request.arrays.values()), dtype=np.float32)
+            yield update_reply(message, Update(vector, 1.0, 0.0, request.schema), [node])
+
+
+@pytest.mark.usefixtures("flower")
+def test_who_else_is_connected_changes_nobodys_rank(tmp_path):
+    federation = {"aggregation": "flexlora", "ranks": [1, 3], "rounds": 1, "cohort": 1.0}
+    federation |= {"popularity_start": False}
+    tree = {"federation": federation, "model": {"lora_rank": 3}, "privacy": {"epsilon": math.inf}}
+    seen = []
+    for here in (NODES, NODES[1:], NODES[::-1]):
+        files = run_files(tmp_path / str(len(seen)), "p")
+        for path in (files.initial, files.adapter):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(SCHEMA.split(global_adapter()), files.initial)
+        grid = Listening(here)
+        run_federation(grid, from_dict(tree), files, simulated=False)
+        seen.append(grid.ranks)
+    whole, less, turned = seen
+    assert whole == turned
+    assert less == {node: whole[node] for node in NODES[1:]}
+    assert set(whole.values()) == {1, 3}
 
 
 def test_bytes_are_those_of_the_rank():
