@@ -21,7 +21,11 @@ from tests.support.ledgers import (
     write_promised_run,
 )
 
-EXAMPLE_CENTRAL = replace(LOCAL, privacy=replace(LOCAL.privacy, trust="central"), train=BOTH.train)
+EXAMPLE_CENTRAL = replace(
+    LOCAL,
+    privacy=replace(LOCAL.privacy, trust="central", max_participations=None),
+    train=BOTH.train,
+)
 
 
 def device_removed(run: Path) -> None:
