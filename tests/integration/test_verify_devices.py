@@ -169,6 +169,7 @@ def name_that_forges_the_head(run: Path) -> None:
 def settings_say_user(run: Path) -> None:
     results = load(run)
     results["config"]["privacy"].update(unit="user", trust="central")
+    del results["config"]["privacy"]["max_participations"]  # which those settings would not have
     save(run, results)
 
 
