@@ -1,7 +1,11 @@
 """bf16: the frozen backbone computes in it, everything that is trained stays float32."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from shared.model.backbone import load, resolve
 from simulations.world import World
@@ -65,9 +69,11 @@ def test_without_privacy_one_gradient_for_all(backbones):
 
 
 def test_weights_published_in_bf16_are_read_as_float32(backbones, tmp_path):
-    from transformers import AutoModelForCausalLM
-
-    whole = AutoModelForCausalLM.from_pretrained(backbones("qwen2"), dtype=torch.bfloat16)
-    whole.save_pretrained(tmp_path)
+    whole = Path(backbones("qwen2"))
+    weights = load_file(whole / "model.safetensors")
+    halved = {name: tensor.to(torch.bfloat16) for name, tensor in weights.items()}
+    save_file(halved, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((whole / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
     model = load(resolve(str(tmp_path)))
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
