@@ -21,10 +21,10 @@ from dp_accounting import GaussianDpEvent
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from shared.privacy.accountant import epsilon, epsilon_prv, epsilon_rdp  # noqa: E402
-from shared.privacy.calculator import Rounds  # noqa: E402
-from shared.privacy.events import SkellamDpEvent  # noqa: E402
-from tests.support.oracles import gaussian_epsilon, skellam_epsilon  # noqa: E402
+from shared.privacy.accountant import epsilon, epsilon_prv, epsilon_rdp  # noqa: E402 (needs the path above)
+from shared.privacy.calculator import Rounds  # noqa: E402 (needs the path above)
+from shared.privacy.events import SkellamDpEvent  # noqa: E402 (needs the path above)
+from tests.support.oracles import gaussian_epsilon, skellam_epsilon  # noqa: E402 (needs the path above)
 
 PAGE = ROOT / "docs" / "accounting.md"
 RESULTS = ROOT / "benchmarks" / "results" / "accounting.json"
