@@ -61,6 +61,8 @@ def make(
     days: Annotated[float, typer.Option(help="How long it holds, from now.")] = DAYS,
 ) -> None:
     """Sign the policy of one point, before its run."""
+    if out.exists():
+        raise ConfigError(f"--out {out}: is there already, and a run may rest on it; give another")
     if adapter is not None:
         point, schema, population = _as_given(config, adapter, users)
         point = point if epsilon is None else point.at_epsilon(epsilon, seed)

@@ -17,6 +17,7 @@ from client.days import FILE as CLOCK
 from client.days import Days, now
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined
+from shared.privacy.caps import load_caps
 from shared.privacy.issue import promises
 from shared.privacy.ledger import Ledger
 from shared.privacy.signed_policy import Policy, Promise
@@ -82,6 +83,8 @@ class Rehearsal:
                 shutil.copyfile(source, self._folder / name)
             except OSError as error:
                 raise ConfigError(f"{source}: cannot be read ({error.strerror})") from None
+            if name == CAPS:
+                load_caps(source)  # a mistake is one of the owner's file, not of the copy
 
     def answers(self, rounds: int, a_day: int | None) -> Iterator[Answer]:
         """Answers to all requests of the run's first rounds, up to the first refusal.

@@ -216,8 +216,13 @@ def read_policy(text: str, operator: str | None) -> Policy:
     if canonical_json({"policy": _content(policy), "signature": signature}) != text.strip():
         raise ConfigError("policy: not in its one canonical form; it was edited or re-formatted")
     by = policy.issuer if operator is None else operator.lower()
-    if policy.issuer != by or not is_signed_by(by, _message(content), signature):
+    if policy.issuer != by:
         raise PrivacyError(f"policy: not signed by the operator's key {by[:16]}...")
+    if not is_signed_by(by, _message(content), signature):
+        raise PrivacyError(
+            f"policy: not signed by the operator's key {by[:16]}..., or edited since it was: its "
+            "signature does not fit what it says"
+        )
     return policy
 
 

@@ -45,6 +45,7 @@ def test_a_policy_made_beforehand_is_that_of_the_run(
         del times["valid_from"], times["valid_until"]
     assert mine == its
     assert mine["issuer"] == operator
+    out = tmp_path / "as-given.json"
     as_given = command(
         *("policy", "make", "--config", point[1], "--users", "40", "--out", out, "--adapter"),
         point[1].with_name("eps-2-seed-0.initial.safetensors"),
@@ -110,12 +111,27 @@ def test_mistakes_are_one_line(point, operator, tmp_path):
     tried = {
         "cannot be read": checked(tmp_path / "none.json", operator),
         "not the JSON of a signed policy": checked(tmp_path / "no.json", operator),
-        "unknown cap epsilom": checked(point[0], operator, "--caps", tmp_path / "bad.toml"),
+        f"{tmp_path / 'bad.toml'}: unknown cap epsilom": checked(
+            point[0], operator, "--caps", tmp_path / "bad.toml"
+        ),
         "not the settings of this policy": checked(
             point[0], operator, "--config", point[1].with_name("eps-inf-seed-0.toml")
         ),
         "--epsilon: missing": command("policy", "make", "--preset", "demo", "--out", "x"),
         "give --config": command("policy", "make", "--adapter", "x", "--out", "x"),
+        "is there already": command(
+            *(
+                "policy",
+                "make",
+                "--config",
+                point[1],
+                "--epsilon",
+                "2",
+                "--out",
+                tmp_path / "p.json",
+            )
+        ),
     }
     for message, done in tried.items():
         assert (done.code, message in done.error) == (2, True), done.err
+    assert (tmp_path / "p.json").read_bytes() == point[0].read_bytes()  # not overwritten
