@@ -20,6 +20,8 @@ from shared.privacy.calculator import Rounds, participations, solve
 from shared.privacy.relation import check_relation
 from simulations import lists
 
+LARGE_DELTA = 1e-3  # of fewer than a thousand people nobody should need one
+
 
 def command(name: str) -> click.Command:
     """The one command of this module."""
@@ -77,6 +79,11 @@ def _delta(delta: float | None, users: int | None) -> float:
     if delta is not None:
         if not 0 < delta < 1:
             raise ConfigError(f"--delta {delta:g}: expected a number in (0, 1), such as 1e-5")
+        if users is not None and delta > 1 / users:
+            raise ConfigError(
+                f"--delta {delta:g} with --users {users}: at most 1/{users} = {1 / users:.2g}; "
+                "above that, publishing one of them outright would be allowed"
+            )
         return delta
     if users is None:
         raise ConfigError("--delta or --users: give one; delta should be well below 1 / users")
@@ -165,6 +172,12 @@ def _show(answer: dict[str, Any], console: Console) -> None:
         "column is for someone who does, of a unit that was in all of them.",
         "The unit is whoever one clipping norm bounds: a person, or one training example.",
     ]
+    if answer["users"] is None and answer["delta"] > LARGE_DELTA:
+        lines.append(
+            f"delta = {answer['delta']:g} is large: it allows to publish one of "
+            f"{1 / answer['delta']:.3g} outright. A run refuses a delta above 1 / users: give "
+            "--users."
+        )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

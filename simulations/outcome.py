@@ -25,6 +25,9 @@ def print_outcome(results: dict[str, Any], directory: Path, console: Console | N
     console.print("Metrics are the evaluator's, not released.", highlight=False, soft_wrap=True)
     for line in released_lines(results):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
+    if (directory / "personal").is_dir():
+        own = "What devices keep for themselves, as private as their histories, is in "
+        console.print(f"{own}{directory / 'personal'}.", highlight=False, soft_wrap=True)
     for file in ("report.html", "curve.png", "results.json"):
         console.print(f"  {directory / file}", highlight=False, soft_wrap=True)
     console.print(f"Check it: starling verify {directory}", highlight=False, soft_wrap=True)
@@ -34,10 +37,14 @@ def promises(results: dict[str, Any]) -> list[str]:
     """One line for each guarantee that the private points give: its unit first."""
     lines = [
         f"{level(str(claim['unit'])).capitalize()} epsilon{_together(claim)} ({claim['relation']}, "
-        f"delta {claim['delta']:g}, {claim['trust']} trust)."
+        f"delta {claim['delta']:g}, {claim['trust']} trust){_against(claim)}."
         for claim in private_guarantees(results)
     ]
     return list(dict.fromkeys(lines)) or ["Nothing is protected: no point is private."]
+
+
+def _against(claim: Mapping[str, Any]) -> str:
+    return f", against {claim['adversary']}" if claim.get("adversary") else ""
 
 
 def _together(claim: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +77,12 @@ def make(
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
     _print(made, out)
+    if not math.isfinite(point.privacy.epsilon):
+        typer.echo(
+            "warning: epsilon is infinite: this policy promises no privacy, and a device whose "
+            "owner set a cap declines",
+            err=True,
+        )
 
 
 def _as_given(
@@ -191,7 +198,10 @@ def _print(made: Policy, file: Path) -> None:
         typer.echo("".join(letter if letter.isprintable() else "?" for letter in text))
 
     line(f"{file}: policy {policy_digest(policy_text(file))[:16]} of operator {made.issuer}")
-    line(f"holds from {made.valid_from} until {made.valid_until}; settings {made.settings[:16]}")
+    line(
+        f"holds from {made.valid_from} until {made.valid_until}{_now(made)}; "
+        f"settings {made.settings[:16]}"
+    )
     line(
         f"{made.rounds} rounds among {made.users} users; of one person at most {made.windows} "
         f"windows of {made.window_length} interactions in an update; "
@@ -208,6 +218,14 @@ def _print(made: Policy, file: Path) -> None:
                 f"  {release.kind}: at most {release.times} times, {release.mechanism}, noise "
                 f"multiplier {release.noise_multiplier:.4g}, clipping norm {_clip(release)}"
             )
+
+
+def _now(made: Policy) -> str:
+    """What today's date says of it; nothing while it holds."""
+    now = datetime.now(UTC)
+    if now < made.from_time:
+        return " (NOT YET: devices decline)"
+    return " (EXPIRED: devices decline)" if now >= made.until_time else ""
 
 
 def _clip(release: PromisedRelease) -> str:

@@ -12,6 +12,8 @@ from shared.privacy.device_ledgers import DeviceLedgers
 from simulations.verify import VerifyReport
 from simulations.verify_point import Record, VerifyRow
 
+OF_DEVICES = ("least of a device", "most of a device")
+
 
 def print_deltas(report: VerifyReport, deltas: Sequence[float], console: Console) -> None:
     """One row for each guarantee and delta; of devices, what the least and the most spent.
@@ -21,11 +23,14 @@ def print_deltas(report: VerifyReport, deltas: Sequence[float], console: Console
     table = Table(title="The same ledgers at other deltas, by the accountant that counts")
     for column in ("point", "unit, trust"):
         table.add_column(column)
-    for column in ("delta", "epsilon", "least of a device", "most of a device"):
+    devices = any(isinstance(row.record, DeviceLedgers) for row in report.rows)
+    figures = ("delta", "epsilon", *(OF_DEVICES if devices else ()))
+    for column in figures:
         table.add_column(column, justify="right")
     for row in report.rows:
         for delta in deltas:
-            table.add_row(Text(row.point), Text(row.promise), f"{delta:g}", *_cells(row, delta))
+            cells = (Text(row.point), Text(row.promise), f"{delta:g}", *_cells(row, delta))
+            table.add_row(*cells[: 2 + len(figures)])
     console.print(table)
 
 

@@ -74,7 +74,15 @@ def test_a_run_is_shown_at_other_deltas(run):
     spent = [float(line.split("│")[4]) for line in rows]
     assert len(spent) == 2
     assert spent[0] < 2.0 < spent[1]  # delta is 1e-3 for 40 people: the first is above it
-    assert all(line.split("│")[5].strip() == "-" for line in rows)  # no device keeps a ledger
+    assert "of a device" not in done.out  # no device keeps a ledger
+
+
+def test_a_delta_that_allows_to_publish_someone_is_refused_or_named():
+    done = command("account", *PLAN, "--users", 100, "--delta", 0.02)
+    assert (done.code, "at most 1/100" in done.error) == (2, True), done.err
+    done = command("account", *PLAN, "--no-prv", "--delta", 0.02)
+    assert (done.code, "allows to publish one of 50 outright" in done.out) == (0, True), done.err
+    assert "outright" not in command("account", *PLAN, "--no-prv", "--delta", 1e-5).out
 
 
 def test_it_answers_where_torch_and_flower_are_missing():

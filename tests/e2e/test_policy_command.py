@@ -3,10 +3,13 @@
 import json
 import re
 import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from shared.privacy.keys import public_hex
+from shared.privacy.signed_policy import load_policy, signed, utc
 from tests.support.command import command
 from tests.support.policies import OTHER
 
@@ -62,6 +65,29 @@ def test_show_tells_it_in_words(point):
         in shown.out
     )
     assert "update: at most 2 times, gaussian, noise multiplier" in shown.out
+    assert "devices decline" not in shown.out
+
+
+@pytest.mark.parametrize(
+    ("days_from_now", "word"), [(-40, "(EXPIRED: devices decline)"), (2, "(NOT YET: devices")]
+)
+def test_show_says_when_a_policy_does_not_hold(point, tmp_path, days_from_now, word):
+    made = load_policy(point[0], None)
+    start = datetime.now(UTC) + timedelta(days=days_from_now)
+    when = {"valid_from": utc(start), "valid_until": utc(start + timedelta(days=30))}
+    moved = replace(made, **when, issuer=public_hex(OTHER))
+    (tmp_path / "p.json").write_text(signed(moved, OTHER))
+    shown = command("policy", "show", tmp_path / "p.json")
+    assert (shown.code, word in shown.out) == (0, True), shown.err
+
+
+def test_a_policy_without_privacy_is_made_with_a_warning(point, tmp_path):
+    out = tmp_path / "p.json"
+    adapter = point[1].with_name("eps-2-seed-0.initial.safetensors")
+    words = ("policy", "make", "--config", point[1], "--users", "40", "--adapter", adapter)
+    assert "promises no privacy" not in command(*words, "--out", out).err
+    done = command(*words, "--epsilon", "inf", "--out", tmp_path / "inf.json")
+    assert (done.code, "promises no privacy" in done.err) == (0, True), done.err
 
 
 def test_check_asks_round_after_round_until_the_device_declines(point, operator, tmp_path):

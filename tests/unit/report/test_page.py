@@ -88,7 +88,7 @@ def test_it_opens_with_what_is_protected_and_against_whom(results):
         "everything that one user ever contributed",
         "taking part and not taking part",
         "probability at most δ (0.0001)",
-        "Sees every released model; does not learn who was sampled.",
+        "anyone who sees every released model, but not who was sampled",
         "it sees the exact sum of the updates and must be trusted",
         "The points marked ∞ have no privacy at all",
         "evaluator only, not released",

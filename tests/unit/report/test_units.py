@@ -34,7 +34,11 @@ def whole_metrics(results):
 
 
 def test_a_user_level_run(results):
-    assert promises(results) == ["User-level epsilon (add_remove, delta 0.0001, central trust)."]
+    against = results["points"][0]["adversary"]
+    (promise,) = promises(results)
+    assert promise == (
+        f"User-level epsilon (add_remove, delta 0.0001, central trust), against {against}."
+    )
     assert "example" not in printed(results)
     assert "ε, user-level, central trust" in figure_words(results)[0]
     text = check(render(results))
@@ -88,8 +92,8 @@ def test_two_guarantees_are_two_rows_and_two_promises(both):
     text = check(render(both))
     for sentence in (
         "carries two budgets, one for each unit below",
-        "User-level: Sees every released model",
-        "Example-level (one window, not a person): The server.",
+        "User-level: anyone who sees every released model",
+        "Example-level (one window, not a person): the server",
         "user-level ε of 13.75 would",
         "must be trusted with it",
         "δ (0.0001 or 2e-05)",
