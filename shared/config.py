@@ -72,7 +72,7 @@ class ModelConfig:
     lora_rank: Annotated[int, Field(ge=0)] = 8  # 0: the backbone is not adapted
     lora_alpha: Positive = 16.0
     lora_targets: tuple[str, ...] = ("query", "value")
-    lora_core: bool = False  # set by federation.aggregation = fedsb: an r x r core is trained
+    factors: Literal["drawn", "principal", "core"] = "drawn"  # set by federation.aggregation
     item_rank: Annotated[int, Field(ge=0)] = 0  # rank of the item table's correction
     projection_rank: Annotated[int, Field(ge=0)] = 0  # text components that the core acts on
     item_bias: bool = True
@@ -108,9 +108,9 @@ class FederationConfig:
     beta_2: Fraction = 0.99
     tau: Positive = 1e-3
     average_last: Fraction = 0.0  # release the mean of this last share of iterates; 0: the last
-    aggregation: Literal["fedit", "ffa", "alternating", "fedsvd", "fedsb", "fedsa", "flexlora"] = (
-        "fedit"
-    )
+    aggregation: Literal[
+        "fedit", "ffa", "alternating", "fedsvd", "fedsb", "fedsa", "flexlora", "principal"
+    ] = "fedit"
     ranks: tuple[Count, ...] = ()  # of clients, in turn (flexlora); empty: model.lora_rank for all
     popularity_start: bool = True  # the item bias starts from a (noised) popularity histogram
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
@@ -265,7 +265,7 @@ class ExperimentConfig:
         tree["privacy"]["epsilon"] = epsilon
         tree["seed"] = seed
         private = tree.pop("private")
-        del tree["model"]["lora_core"]  # follows from the rule, which the overrides may name
+        del tree["model"]["factors"]  # follows from the rule, which the overrides may name
         if math.isfinite(epsilon):
             for section, settings in private.items():
                 tree[section] |= settings

@@ -38,8 +38,10 @@ MEANINGS = {
     "model.lora_targets": (
         "layers that are adapted: roles `query`, `key`, `value`, `output`, `mlp`, `dense`, or names"
     ),
-    "model.lora_core": (
-        "whether an r x r core between frozen factors is trained; `federation.aggregation` sets it"
+    "model.factors": (
+        "how the corrections' factors begin: A `drawn` at random, `principal` directions of the "
+        "frozen weights, or these on both sides of an r x r `core`; `federation.aggregation` sets "
+        "it"
     ),
     "model.weights": "frozen layers in memory: as they are, or in 8 or 4 bit (`docs/backbones.md`)",
     "model.instruction": (

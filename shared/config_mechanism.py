@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # cancel another's. All others sum the same ones in every round, fedsa too: what devices keep is not
 # summed, and may shape its owner's later contributions, each of which is clipped.
 _TURNING = ("alternating", "fedsvd", "flexlora")
-_STEADY = "fedit, ffa, fedsb or fedsa"
+_STEADY = "fedit, ffa, fedsb, fedsa or principal"
 
 
 def check_mechanism(privacy: PrivacyConfig, federation: FederationConfig, source: str) -> None:

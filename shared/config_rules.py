@@ -16,7 +16,16 @@ _OF_FACTORS = (
     "fedsb",
     "fedsa",
     "flexlora",
+    "principal",
 )  # they treat A and B differently
+
+# How a model's factors begin under the rules that choose it.
+_FACTORS = {"fedsb": "core", "principal": "principal"}
+
+
+def factors_of(rule: str) -> str:
+    """`model.factors` under an aggregation rule."""
+    return _FACTORS.get(rule, "drawn")
 
 
 def shape_model(tree: dict[str, Any]) -> dict[str, Any]:
@@ -24,8 +33,8 @@ def shape_model(tree: dict[str, Any]) -> dict[str, Any]:
     model, federation = tree.get("model", {}), tree.get("federation", {})
     if not isinstance(model, dict) or not isinstance(federation, dict):
         return tree  # refused elsewhere, with its name
-    core = federation.get("aggregation") == "fedsb"
-    return {**tree, "model": {"lora_core": core, **model}}
+    factors = factors_of(str(federation.get("aggregation")))
+    return {**tree, "model": {"factors": factors, **model}}
 
 
 def check_rule(config: ExperimentConfig, source: str) -> None:
@@ -37,10 +46,10 @@ def check_rule(config: ExperimentConfig, source: str) -> None:
         Naming both settings.
     """
     name = f"federation.aggregation = {config.federation.aggregation}"
-    if config.model.lora_core != (config.federation.aggregation == "fedsb"):
+    if config.model.factors != factors_of(config.federation.aggregation):
         raise ConfigError(
-            f"{source}: model.lora_core = {str(config.model.lora_core).lower()} does not go with "
-            f"{name}; leave model.lora_core out, the rule sets it"
+            f"{source}: model.factors = {config.model.factors} does not go with {name}; leave "
+            "model.factors out, the rule sets it"
         )
     if config.federation.aggregation in _OF_FACTORS and config.model.lora_rank == 0:
         raise ConfigError(

@@ -81,8 +81,8 @@ def simulate(
     aggregation: Annotated[
         str | None,
         typer.Option(
-            help="fedit | ffa | alternating | fedsvd | fedsb | fedsa | flexlora; what each does is "
-            "in docs/aggregation.md."
+            help="fedit | ffa | alternating | fedsvd | fedsb | fedsa | flexlora | principal; "
+            "what each does is in docs/aggregation.md."
         ),
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,

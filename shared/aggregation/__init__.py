@@ -11,12 +11,13 @@ from shared.aggregation.fedsb import FedSB
 from shared.aggregation.fedsvd import FedSVD
 from shared.aggregation.ffa import FFA
 from shared.aggregation.flexlora import FlexLoRA
+from shared.aggregation.principal import Principal
 from shared.aggregation.rule import AggregationRule, Carried
 from shared.config import ExperimentConfig
 
 RULES: dict[str, AggregationRule] = {
     rule.name: rule
-    for rule in (FedIT(), FFA(), Alternating(), FedSVD(), FedSB(), FedSA(), FlexLoRA())
+    for rule in (FedIT(), FFA(), Alternating(), FedSVD(), FedSB(), FedSA(), FlexLoRA(), Principal())
 }
 
 

@@ -38,6 +38,11 @@ def item_ups(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if _ITEM_UP.search(name))
 
 
+def item_readers(names: Sequence[str]) -> tuple[str, ...]:
+    """What turns a state into the r numbers that meet an item's: its B'."""
+    return tuple(name for name in names if name == "item_down.weight")
+
+
 def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """Names of (A, B) of every layer."""
     return list(zip(downs(names), ups(names), strict=True))

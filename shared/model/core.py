@@ -1,9 +1,10 @@
-"""LoRA with a core: r x r trained numbers between directions that a frozen layer itself has.
+"""Factors that are directions of the frozen weights themselves: no data are read.
 
-    W ~ U S V' of rank r        A = V' [r, in]        B = U S [out, r]        correction s B R A
+    W ~ U S V' of rank r                A = V' [r, in]
+    pair        correction s B A        B [out, r] trained, from zero
+    core        correction s B R A      B = U S, R [r, r] trained, from zero
 
-R starts at zero, and unlike a B of zero it has a gradient at once. A and B come from frozen public
-weights: no data are read.
+Unlike a B of zero under a trained A, R and B have a gradient at once.
 
 References
 ----------
@@ -38,6 +39,48 @@ class CoredLinear(nn.Module):
 
 
 @torch.no_grad()
+def read_principal(adapted: nn.Module) -> None:
+    """Let every LoRA pair of a module read the leading directions of its layer's input, in place.
+
+    Raises
+    ------
+    ConfigError
+        If a layer has fewer directions than the rank.
+    """
+    layers: list[Any] = [m for m in adapted.modules() if hasattr(m, "lora_A")]
+    for layer in layers:
+        for down in layer.lora_A.values():
+            down.weight.copy_(leading(_matrix(layer.base_layer), len(down.weight))[1])
+
+
+@torch.no_grad()
+def components(table: Tensor, rank: int) -> Tensor:
+    """What reads a state down to its leading text components, each of unit spread over the items.
+
+    Parameters
+    ----------
+    table : Tensor [items, hidden]
+        Frozen item vectors, centred.
+    rank : int
+
+    Returns
+    -------
+    Tensor [rank, hidden]
+        Directions V' over the root mean square of what items have along them; zero where items
+        have nothing.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer.
+    """
+    up, down = leading(table, rank, "model.item_rank")
+    spread = up.norm(dim=0) * len(table) ** -0.5  # [rank]
+    scale = torch.where(spread > 1e-6 * spread.max(), 1 / spread, 0)
+    return down * scale[:, None]
+
+
+@torch.no_grad()
 def add_cores(adapted: nn.Module) -> None:
     """Give every LoRA pair of a module a core, and the leading directions of its layer, in place.
 
@@ -64,8 +107,10 @@ def _matrix(base: Any) -> Tensor:
     return weight.T if transposed(base) else weight
 
 
-def leading(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def leading(weight: Tensor, rank: int, setting: str = "model.lora_rank") -> tuple[Tensor, Tensor]:
     """The leading singular directions of a matrix [out, in].
+
+    `setting` is what an error calls the rank.
 
     Returns
     -------
@@ -81,8 +126,8 @@ def leading(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """
     if rank > min(weight.shape):
         raise ConfigError(
-            f"model.lora_rank = {rank}: federation.aggregation = fedsb takes directions of the "
-            f"layers themselves, and one has {min(weight.shape)}; give at most that"
+            f"{setting} = {rank}: this federation.aggregation takes directions of the frozen "
+            f"weights themselves, and one has {min(weight.shape)}; give at most that"
         )
     w = weight.detach().double()
     wide = w.shape[1] > w.shape[0]

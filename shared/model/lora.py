@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from shared.errors import ConfigError
-from shared.model.core import add_cores
+from shared.model.core import add_cores, read_principal
 from shared.model.layers import AdapterLinear
 
 _MLP = r"intermediate\.dense|(?<!attention\.)output\.dense|(?:gate|up|down)_proj|mlp\.c_(?:fc|proj)"
@@ -85,12 +85,12 @@ def add_lora(
     alpha: float,
     targets: Sequence[str],
     generator: torch.Generator,
-    core: bool = False,
+    factors: str = "drawn",
 ) -> nn.Module:
     """LoRA (Hu et al. 2021) on the named layers: A random, B zero, everything else frozen.
 
-    With a core, A and B are the layer's own leading directions and a zero R stands between them;
-    see `shared.model.core`.
+    A, or both factors and a zero core between them, may be the layer's own leading directions
+    instead; see `shared.model.core`.
 
     Parameters
     ----------
@@ -100,21 +100,25 @@ def add_lora(
         The correction is scaled by alpha / rank.
     generator : torch.Generator
         The same seed gives the same A everywhere.
-    core : bool
-        Whether a correction is B R A instead of B A.
+    factors : str
+        `drawn`, `principal` or `core`, as `model.factors`.
 
     Raises
     ------
     ConfigError
-        If a target is no layer of this backbone, or PEFT is not installed.
+        If a target is no layer of this backbone, one has fewer directions than the rank, or PEFT
+        is not installed.
     """
     backbone.requires_grad_(False)
     if rank == 0:
         return backbone
     names = target_layers(backbone, targets)
     adapted = _injected(backbone, rank, alpha, names)
-    if core:
+    if factors == "core":
         add_cores(adapted)
+        return adapted
+    if factors == "principal":
+        read_principal(adapted)
         return adapted
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():

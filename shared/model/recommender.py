@@ -18,6 +18,8 @@ vocabulary, so that items, of unit length, stand beside words as words do; witho
 p = 0 and c = 1. Where there is no item, x is zero, and the language model reads its blank (see
 `shared.model.text`).
 
+Where `model.factors` is principal, x_t is e_{i_t} alone, and B' reads the leading text components.
+
 Every trained factor is a layer of its own (Opacus differentiates modules, not bare parameters); the
 item table's A is tied between input and output.
 """
@@ -43,6 +45,7 @@ from shared.model.backbone import (
     load,
     max_positions,
 )
+from shared.model.core import components
 from shared.model.layers import AdapterEmbedding, AdapterLinear, layers_of, mark_frozen, packed
 from shared.model.lora import add_lora
 from shared.model.packing import Packing
@@ -118,13 +121,19 @@ class Recommender(nn.Module):
             config.lora_alpha,
             config.lora_targets,
             generator,
-            config.lora_core,
+            config.factors,
         )
         if config.weights != "full":
             quantize(self.backbone, config.weights)
         mark_frozen(self.backbone)
         self.item_in: AdapterEmbedding | None = None
-        if config.item_rank:
+        self.item_out: AdapterLinear | None = None
+        if config.item_rank and config.factors == "principal":
+            self.item_down = AdapterLinear(hidden, config.item_rank)
+            with torch.no_grad():
+                self.item_down.weight.copy_(components(table, config.item_rank))
+            self.item_out = _zero_linear(config.item_rank, count)
+        elif config.item_rank:
             self._add_item_correction(count, hidden, config.item_rank, generator)
         self.core: AdapterLinear | None = None
         if config.projection_rank:
@@ -282,7 +291,7 @@ class Recommender(nn.Module):
         """States [..., hidden] against the corrected item table -> [..., items]; linear."""
         plain = self._packing is None
         scores = state @ self.items.T if plain else frozen_linear(state, self.items)
-        if self.item_in is not None:
+        if self.item_out is not None:
             scores = scores + self.item_out(self.item_down(state))
         return scores
 

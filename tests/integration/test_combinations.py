@@ -77,11 +77,11 @@ def engine(tiny_bert):
     engines = {}
 
     def of(config):
-        core = config.model.lora_core
-        if core not in engines:
+        factors = config.model.factors
+        if factors not in engines:
             world = World(users=USERS, items=60)
-            engines[core] = make_engine(world, tiny_bert, lora_core=core)
-        return engines[core]
+            engines[factors] = make_engine(world, tiny_bert, factors=factors)
+        return engines[factors]
 
     return of
 

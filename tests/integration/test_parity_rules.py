@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 from shared.aggregation import RULES
 from shared.aggregation.factors import cores, downs, ups
 from shared.aggregation.travel import sent
+from shared.config_rules import factors_of
 from shared.model.adapter import current
 from shared.privacy.device_ledgers import DeviceLedgers
 from simulations.grid import CohortGrid, SequentialGrid
@@ -38,7 +39,12 @@ CASES = [
     for unit in UNITS
     if unit != "example, local" or rule not in OF_USERS
 ]
-PADDED = ("fedsa", "fedsb")  # what they train is unlike the others'; those pad the same batches
+FACTORS = ("drawn", "principal", "core")
+PADDED = (
+    "fedsa",
+    "fedsb",
+    "principal",
+)  # what they train is unlike the others'; those pad the same batches
 BATCHED = [(*case, "packed") for case in CASES] + [
     pytest.param(*case, "padded", marks=[] if case[0] in PADDED else [pytest.mark.slow])
     for case in CASES
@@ -47,9 +53,9 @@ BATCHED = [(*case, "packed") for case in CASES] + [
 
 @pytest.fixture(scope="module")
 def engines(tiny_bert):
-    """Of a model with pairs, and of one with cores."""
+    """Of models whose factors begin in each way."""
     population = Edited(World(users=USERS, items=ITEMS), SHORT)
-    return {core: make_engine(population, tiny_bert, lora_core=core) for core in (False, True)}
+    return {f: make_engine(population, tiny_bert, factors=f) for f in FACTORS}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,7 @@ def one_by_one(engines, tiny_bert, tmp_path_factory):
         if (rule, unit) not in done:
             folder = tmp_path_factory.mktemp("sequential")
             with pytest.MonkeyPatch.context() as patch:
-                grid = SequentialGrid(engines[rule == "fedsb"], folder / "devices" / "point")
+                grid = SequentialGrid(engines[factors_of(rule)], folder / "devices" / "point")
                 done[rule, unit] = federate(folder, grid, settings(tiny_bert, rule, unit), patch)
         return done[rule, unit]
 
@@ -78,7 +84,7 @@ def test_batched_equals_one_by_one(
     rule, unit, batching, engines, one_by_one, tiny_bert, tmp_path, monkeypatch
 ):
     slow = one_by_one(rule, unit)
-    engine = with_micro_batch(engines[rule == "fedsb"], 4, batching)
+    engine = with_micro_batch(engines[factors_of(rule)], 4, batching)
     grid = CohortGrid(engine, tmp_path / "devices" / "point")
     fast = federate(tmp_path, grid, settings(tiny_bert, rule, unit), monkeypatch)
     assert len(fast.totals) == len(slow.totals) == 1 + ROUNDS
@@ -129,6 +135,7 @@ NUMBERS = {
     "fedsb": (R + REST, R + REST, R + REST + 2 * SKETCH),
     "fedsa": (A + REST - KEPT, A + REST - KEPT, A + REST - KEPT),
     "flexlora": (A + B + REST, A + B + REST, A + B + REST),  # by rank: tests of its own
+    "principal": (B + REST - KEPT, B + REST - KEPT, B + REST - KEPT + SKETCH + 2),
 }
 
 
@@ -160,7 +167,7 @@ CLIPPED = [(rule, unit) for rule in RULES if rule != "flexlora" for unit in ("us
 )
 def test_what_is_not_trained_takes_no_room_in_the_clip(rule, unit, engines, tiny_bert, tmp_path):
     """Clipped together with it, and cut off afterwards, updates would be shorter than the clip."""
-    engine, clip = engines[rule == "fedsb"], 1e-4
+    engine, clip = engines[factors_of(rule)], 1e-4
     privacy = {"unit": unit, "clipping_norm": clip, "example_clipping_norm": clip}
     config = point_config(
         tiny_bert,
@@ -186,7 +193,7 @@ def test_a_hostile_adapter_moves_nobody_beyond_the_clip(rule, engines, tiny_bert
 
     FlexLoRA clips on the server, which refuses what is not finite.
     """
-    engine = engines[rule == "fedsb"]
+    engine = engines[factors_of(rule)]
     config = point_config(tiny_bert, federation={"aggregation": rule})
     adapter = 1e20 * engine.received(_sent(engine, rule), config)
     for turn in (1, 2):

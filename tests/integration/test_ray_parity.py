@@ -66,7 +66,7 @@ def run(bench, folder, epsilon, seed=5, rule="fedit"):
     if rule == "flexlora":  # clients that are sent different things; its clip does not adapt
         tree["federation"]["ranks"] = [1, 2]
         tree["privacy"]["adaptive_clipping"] = 0.0
-    del tree["model"]["lora_core"]
+    del tree["model"]["factors"]
     config = from_dict(tree).at_epsilon(epsilon, seed)
     point = run_point(bench, config, folder, rounds.append)
     arrays = load_file(folder / "adapters" / f"{point_name(epsilon, seed)}.safetensors")

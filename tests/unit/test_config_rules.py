@@ -5,16 +5,19 @@ import math
 import pytest
 
 from shared.config import dump_toml, from_dict, to_dict
+from shared.config_rules import factors_of
 from shared.errors import ConfigError
 from simulations.settings import override
 
 FEDSB = {"federation": {"aggregation": "fedsb"}}
 
 
-def test_fedsb_gives_the_model_cores_and_no_other_rule_does():
-    assert from_dict(FEDSB).model.lora_core
-    assert not from_dict({}).model.lora_core
-    assert not from_dict({"federation": {"aggregation": "ffa"}}).model.lora_core
+@pytest.mark.parametrize(
+    ("rule", "factors"), [("fedsb", "core"), ("principal", "principal"), ("ffa", "drawn")]
+)
+def test_the_rule_says_how_factors_begin(rule, factors):
+    assert from_dict({"federation": {"aggregation": rule}}).model.factors == factors
+    assert from_dict({}).model.factors == "drawn"
 
 
 def test_settings_written_and_read_again_are_the_same(tmp_path):
@@ -27,14 +30,14 @@ def test_settings_written_and_read_again_are_the_same(tmp_path):
 @pytest.mark.parametrize("saved", [False, True])
 def test_noised_points_may_have_a_rule_of_their_own(saved):
     """Either way round, also after the settings were written with their consequences."""
-    for base, noised in (("fedit", "fedsb"), ("fedsb", "fedit")):
+    for base, noised in (("fedit", "fedsb"), ("fedsb", "principal")):
         tree = {
             "federation": {"aggregation": base},
             "private": {"federation": {"aggregation": noised}},
         }
         config = from_dict(to_dict(from_dict(tree)) if saved else tree)
-        assert config.at_epsilon(math.inf, 0).model.lora_core == (base == "fedsb")
-        assert config.at_epsilon(2.0, 0).model.lora_core == (noised == "fedsb")
+        assert config.at_epsilon(math.inf, 0).model.factors == factors_of(base)
+        assert config.at_epsilon(2.0, 0).model.factors == factors_of(noised)
 
 
 def test_a_flag_speaks_for_every_point():
@@ -43,17 +46,20 @@ def test_a_flag_speaks_for_every_point():
     for epsilon in (2.0, math.inf):
         point = config.at_epsilon(epsilon, 0)
         assert point.federation.aggregation == "fedsb"
-        assert point.model.lora_core
+        assert point.model.factors == "core"
 
 
-@pytest.mark.parametrize(("rule", "core"), [("fedsb", False), ("fedit", True), ("ffa", True)])
-def test_a_model_of_another_shape_is_refused(rule, core):
-    tree = {"federation": {"aggregation": rule}, "model": {"lora_core": core}}
-    with pytest.raises(ConfigError, match=rf"model\.lora_core = \w+ .*aggregation = {rule}"):
+@pytest.mark.parametrize(
+    ("rule", "factors"),
+    [("fedsb", "drawn"), ("fedsb", "principal"), ("fedit", "core"), ("ffa", "principal")],
+)
+def test_a_model_of_another_shape_is_refused(rule, factors):
+    tree = {"federation": {"aggregation": rule}, "model": {"factors": factors}}
+    with pytest.raises(ConfigError, match=rf"model\.factors = {factors} .*aggregation = {rule}"):
         from_dict(tree)
 
 
-@pytest.mark.parametrize("rule", ["ffa", "alternating", "fedsvd", "fedsb"])
+@pytest.mark.parametrize("rule", ["ffa", "alternating", "fedsvd", "fedsb", "principal"])
 def test_a_rule_for_factors_needs_some(rule):
     federation = {"federation": {"aggregation": rule}}
     with pytest.raises(ConfigError, match=rf"aggregation = {rule} .* model\.lora_rank = 0"):
@@ -62,7 +68,7 @@ def test_a_rule_for_factors_needs_some(rule):
         from_dict({**federation, "private": {"model": {"lora_rank": 0}}})
 
 
-@pytest.mark.parametrize("tree", [{"federation": 3}, {"model": [1]}, {"model": {"lora_core": 7}}])
+@pytest.mark.parametrize("tree", [{"federation": 3}, {"model": [1]}, {"model": {"factors": 7}}])
 def test_nonsense_is_refused_by_name(tree):
     (section,) = tree
     with pytest.raises(ConfigError, match=section):

@@ -8,6 +8,7 @@ from shared.aggregation import RULES, Carried
 from shared.aggregation.factors import downs, pairs, ups
 from shared.aggregation.rule import AggregationRule
 from shared.config import FederationConfig
+from shared.config_rules import factors_of
 from shared.update import Update
 from simulations.world import World
 from tests.support.factors import products
@@ -24,15 +25,15 @@ EXACT = [(name, turn) for name in RULES if name not in OTHERS for turn in (1, 2)
 
 @pytest.fixture(scope="module")
 def schemas(tiny_bert):
-    """Of a model with pairs, and of one with cores."""
+    """Of models whose factors begin in each way."""
     return {
-        core: make_engine(World(users=3, items=40), tiny_bert, lora_core=core).schema
-        for core in (False, True)
+        factors: make_engine(World(users=3, items=40), tiny_bert, factors=factors).schema
+        for factors in ("drawn", "principal", "core")
     }
 
 
 def schema_of(schemas, rule):
-    return schemas[rule.name == "fedsb"]
+    return schemas[factors_of(rule.name)]
 
 
 def aggregated(rule, schema, round_number):
@@ -68,7 +69,7 @@ def test_the_product_of_the_aggregate_is_the_mean_of_products(name, turn, schema
 
 def test_fedits_error_is_what_its_page_says(schemas):
     """mean((B_i - mean B) (A_i - mean A)), and nothing like rounding."""
-    rule, schema = RULES["fedit"], schemas[False]
+    rule, schema = RULES["fedit"], schemas["drawn"]
     _, own = aggregated(rule, schema, 1)
     expected = []
     for down, up in pairs(schema.names):
@@ -94,15 +95,15 @@ class Both(AggregationRule):
 
 
 def test_a_rule_that_trains_both_factors_is_seen(schemas):
-    assert max(np.abs(e).max() for e in error(Both(), schemas[False], 1)) > 1e-4
+    assert max(np.abs(e).max() for e in error(Both(), schemas["drawn"], 1)) > 1e-4
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_what_is_not_of_a_pair_is_trained_in_every_round(name, schemas):
     rule = RULES[name]
     names = schema_of(schemas, rule).names
-    others = [n for n in names if ".lora_" not in n]
-    assert len(others) >= 4  # item correction, core, bias
+    others = [n for n in names if ".lora_" not in n and n not in rule.fixed(names)]
+    assert len(others) >= 3  # item correction, core, bias
     for turn in (1, 2, 3):
         assert set(others) <= set(rule.local(names, turn))
         assert not set(rule.trained(names, turn)) & set(rule.fixed(names))
@@ -110,7 +111,7 @@ def test_what_is_not_of_a_pair_is_trained_in_every_round(name, schemas):
 
 def test_factors_take_turns_and_b_is_first(schemas):
     """At the start B is zero, and A would have no gradient."""
-    rule, names = RULES["alternating"], schemas[False].names
+    rule, names = RULES["alternating"], schemas["drawn"].names
     odd, even = (set(rule.trained(names, turn)) for turn in (1, 2))
     assert not odd & set(downs(names))
     assert set(ups(names)) <= odd

@@ -5,20 +5,21 @@ import pytest
 
 from shared.aggregation import RULES
 from shared.aggregation.travel import SKETCH, sent, whole
+from shared.config_rules import factors_of
 from shared.errors import ProtocolError
 from shared.model.adapter import current
 from simulations.world import World
 from tests.support.federations import held
 from tests.support.tiny import make_engine, random_adapter
 
-FIXING = ("ffa", "fedsb")
+FIXING = ("ffa", "fedsb", "principal")
 
 
 @pytest.fixture(scope="module")
 def engines(tiny_bert):
     return {
-        core: make_engine(World(users=3, items=40), tiny_bert, lora_core=core)
-        for core in (False, True)
+        factors: make_engine(World(users=3, items=40), tiny_bert, factors=factors)
+        for factors in ("drawn", "principal", "core")
     }
 
 
@@ -27,7 +28,7 @@ def ends(engines):
     """Of a rule: schema, the device's own adapter, and the server's arrays after some rounds."""
 
     def ends(name):
-        engine = engines[name == "fedsb"]
+        engine = engines[factors_of(name)]
         schema, own = engine.schema, current(engine.recommender, engine.schema)
         arrays = schema.split(random_adapter(schema, seed=3).numpy())
         mine = schema.split(own.numpy())

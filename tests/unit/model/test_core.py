@@ -7,7 +7,7 @@ import torch
 from shared.aggregation.factors import cores, downs, ups
 from shared.errors import ConfigError
 from shared.model.adapter import current, install
-from shared.model.core import CoredLinear, leading
+from shared.model.core import CoredLinear, components, leading
 from simulations.world import World
 from tests.support.tiny import FAMILIES, make_engine, random_adapter, relative
 
@@ -35,7 +35,7 @@ def test_a_weight_of_low_rank_is_no_trouble():
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def engine(request, backbones):
-    return make_engine(WORLD, backbones(request.param), lora_core=True)
+    return make_engine(WORLD, backbones(request.param), factors="core")
 
 
 def test_every_pair_has_a_core_and_none_moves_the_model_at_the_start(engine, backbones):
@@ -58,7 +58,7 @@ def test_every_pair_has_a_core_and_none_moves_the_model_at_the_start(engine, bac
 
 def test_a_core_is_b_r_a(backbones):
     """Against the product with a weight that has the correction written into it."""
-    engine = make_engine(WORLD, backbones("bert"), lora_core=True, lora_targets=("query",))
+    engine = make_engine(WORLD, backbones("bert"), factors="core", lora_targets=("query",))
     install(engine.recommender, engine.schema, random_adapter(engine.schema))
     layer = next(m for m in engine.recommender.modules() if hasattr(m, "lora_A"))
     down, up = layer.lora_A["default"], layer.lora_B["default"]
@@ -70,19 +70,19 @@ def test_a_core_is_b_r_a(backbones):
 
 
 def test_every_machine_draws_the_same(backbones):
-    one, other = (make_engine(WORLD, backbones("bert"), lora_core=True) for _ in range(2))
+    one, other = (make_engine(WORLD, backbones("bert"), factors="core") for _ in range(2))
     assert torch.equal(*(current(e.recommender, e.schema) for e in (one, other)))
 
 
 def test_more_directions_than_a_layer_has_are_refused(backbones):
-    with pytest.raises(ConfigError, match=r"lora_rank = 33.*fedsb.*one has 32"):
-        make_engine(WORLD, backbones("bert"), lora_core=True, lora_rank=33)
+    with pytest.raises(ConfigError, match=r"lora_rank = 33.*directions.*one has 32"):
+        make_engine(WORLD, backbones("bert"), factors="core", lora_rank=33)
 
 
 @pytest.mark.parametrize("weights", ["int8", "int4"])
 def test_directions_are_of_the_weights_before_they_are_rounded(weights, backbones):
     plain, rounded = (
-        make_engine(WORLD, backbones("bert"), lora_core=True, weights=kind)
+        make_engine(WORLD, backbones("bert"), factors="core", weights=kind)
         for kind in ("full", weights)
     )
     assert torch.equal(*(current(e.recommender, e.schema) for e in (plain, rounded)))
@@ -90,7 +90,37 @@ def test_directions_are_of_the_weights_before_they_are_rounded(weights, backbone
 
 def test_bf16_keeps_all_that_is_trained_in_float32(backbones):
     engine = make_engine(
-        WORLD, backbones("bert"), lora_core=True, engine={"device": "cpu", "dtype": "bf16"}
+        WORLD, backbones("bert"), factors="core", engine={"device": "cpu", "dtype": "bf16"}
     )
     assert current(engine.recommender, engine.schema).dtype == torch.float32
     assert torch.isfinite(engine.recommender(torch.tensor([[-1, 3, 5]]))).all()
+
+
+def test_components_have_unit_spread_over_the_items():
+    table = torch.from_numpy(np.random.default_rng(1).normal(size=(50, 8))).float()
+    table = (table - table.mean(0)) * torch.logspace(0, -2, 8)
+    seen = table @ components(table, 5).T  # [items, 5]
+    assert relative(seen.T @ seen / len(table), torch.eye(5)) < 1e-4
+
+
+def test_directions_in_which_items_have_nothing_read_nothing():
+    flat = torch.tensor([[1.0, 2.0, 0.0], [-1.0, -2.0, 0.0]])
+    found = components(flat, 2)
+    assert torch.isfinite(found).all()
+    assert not found[1].any()
+    assert relative((flat @ found[0]) ** 2, torch.ones(2)) < 1e-6
+    assert not components(torch.zeros(4, 3), 2).any()
+
+
+def test_principal_pairs_read_what_the_layer_reads_most(backbones):
+    engine = make_engine(WORLD, backbones("bert"), factors="principal", lora_targets=("query",))
+    layer = engine.recommender.backbone.encoder.layer[0].attention.self.query
+    down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    vt = torch.linalg.svd(layer.base_layer.weight.detach()).Vh[: len(down)]
+    assert relative((down.detach() @ vt.T).abs(), torch.eye(len(down))) < 1e-4  # up to signs
+    assert not up.any()
+
+
+def test_a_rank_beyond_the_texts_is_refused_by_its_name(backbones):
+    with pytest.raises(ConfigError, match=r"model\.item_rank = 33: .* one has 32"):
+        make_engine(WORLD, backbones("bert"), factors="principal", item_rank=33)

@@ -86,6 +86,20 @@ def test_equals_the_formula(model):
     close(model(window[None])[0], formula(model, window.tolist()))
 
 
+def test_principal_factors_correct_scores_and_not_the_input(world, tiny_bert):
+    """Against the same model without a correction, and A B' g_t written out."""
+    recommender = make_engine(world, tiny_bert, factors="principal").recommender
+    plain = make_engine(world, tiny_bert, factors="principal", item_rank=0).recommender
+    assert not {"item_in.weight", "item_up.weight"} & set(AdapterSchema.of(recommender).names)
+    inputs = windows()
+    close(recommender(inputs), plain(inputs))  # A is zero at the start
+    rows = torch.from_numpy(np.random.default_rng(3).normal(size=(ITEMS, 3)).astype(np.float32))
+    recommender.item_out.weight.data.copy_(rows)
+    close(recommender.hidden(inputs), plain.hidden(inputs))
+    state = plain.hidden(inputs)
+    close(recommender(inputs), plain(inputs) + state @ recommender.item_down.weight.T @ rows.T)
+
+
 def test_parts_add_up_to_the_scores(model):
     for window in (windows(1)[0], torch.tensor([-1]), torch.tensor([4, 9])):
         parts = model.parts(window)
