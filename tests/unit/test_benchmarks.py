@@ -136,7 +136,7 @@ def test_rules_are_compared_and_nothing_is_computed_twice(
 ):
     rules, out = of_benchmarks("rules"), tmp_path / "rules.json"
     options = ["--data", "world", "--preset", "demo", "--users", "12", "--rounds", "1"]
-    options += ["--rules", "fedit,fedsb", "--seeds", "0,1", "--epsilons", "8"]
+    options += ["--rules", "fedit,fedsb,naive", "--seeds", "0,1", "--epsilons", "8"]
     options += ["--set", "federation.cohort=6.0", "--set", f'model.backbone="{tiny_bert}"']
     options += ["--set", "model.lora_rank=2", "--set", "private.model.lora_rank=2"]
     options += ["--out", str(tmp_path / "runs"), "--results", str(out)]
@@ -145,6 +145,7 @@ def test_rules_are_compared_and_nothing_is_computed_twice(
     page = out.read_text()
     rows = {row["rule"]: row for row in json.loads(page)["rows"]}
     assert rows["fedsb"]["upload_bytes"] < rows["fedit"]["upload_bytes"]
+    assert rows["naive"]["trained_parameters"] > rows["fedit"]["trained_parameters"]
     low, high = rows["fedsb"]["versus_fedit"]["interval"]
     assert low <= rows["fedsb"]["versus_fedit"]["hr@10"] <= high
     apart = rows["fedsb"]["hr@10"] - rows["fedit"]["hr@10"]
