@@ -102,24 +102,28 @@ def _user_gradients(
     return gradients
 
 
+def start(spec: str, users: int) -> tuple[Workbench, CohortEngine, Tensor]:
+    """The frozen model of the default preset, and the bias [items] of a noised histogram."""
+    tree = load_toml(preset_file("default")) | {"data": {"spec": spec, "users": users}}
+    bench = Workbench(from_dict(tree))
+    model = replace(ModelConfig(), lora_rank=0, projection_rank=0, layers=bench.config.model.layers)
+    engine = bench.engine(model)
+    counts = np.zeros(len(engine.recommender.items))
+    for user in bench.users:
+        mine = training_history(bench.population.history(user))
+        counts[mine] += max(len(mine), 1) ** -0.5
+    noised = counts + 1.5 * np.random.default_rng(0).normal(size=len(counts))
+    return bench, engine, torch.from_numpy(popularity_bias(noised, 1.5, 1.0)).float()
+
+
 def main() -> None:
     """Try the grid."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="movielens-1m")
     parser.add_argument("--users", type=int, default=943)
     chosen = parser.parse_args()
-    tree = load_toml(preset_file("default")) | {"data": vars(chosen) | {"spec": chosen.data}}
-    tree["data"].pop("data")
-    bench = Workbench(from_dict(tree))
-    model = replace(ModelConfig(), lora_rank=0, projection_rank=0, layers=bench.config.model.layers)
-    engine = bench.engine(model)
+    bench, engine, bias = start(chosen.data, chosen.users)
     items = engine.recommender.items
-    counts = np.zeros(len(items))
-    for user in bench.users:
-        mine = training_history(bench.population.history(user))
-        counts[mine] += max(len(mine), 1) ** -0.5
-    noised = counts + 1.5 * np.random.default_rng(0).normal(size=len(items))
-    bias = torch.from_numpy(popularity_bias(noised, 1.5, 1.0)).float()
     seen = positions(bench, engine, bench.config)
     directions = torch.linalg.svd(items, full_matrices=False).Vh.T
     rows = []
