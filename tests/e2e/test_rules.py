@@ -8,7 +8,7 @@ import pytest
 from shared.aggregation import RULES
 from tests.support.command import command, results, write_settings
 
-OFTEN = ("fedsa", "flexlora")  # one keeps tensors on devices, one sums products
+OFTEN = ("fedsa", "flexlora", "principal")  # keeps tensors; sums products; another model
 SLOW = [pytest.param(r, marks=pytest.mark.slow) for r in RULES if r not in OFTEN and r != "fedit"]
 
 
