@@ -5,7 +5,7 @@
 
 All rules run under the preset's settings; what a rule needs of its own stands in OWN below and in
 the results. Two rows are FedIT again: `naive` without any of the preset's [private] settings, so
-with the model, the optimiser and the sampling of the points without noise; `fedit-items` with an
+with model, optimiser, rounds and sampling of the points without noise; `fedit-items` with an
 item correction of the rank that `principal` has. Every point is kept under `--out` and is not
 computed twice. Against FedIT of the same budget and seeds stands the difference in HR@10 with a
 paired bootstrap interval over people and seeds. Writes `benchmarks/results/rules_SPEC.json`.
@@ -19,6 +19,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ from simulations.workbench import Workbench
 OWN: dict[str, dict[str, Any]] = {
     "fedsb": {"model.lora_rank": 32, "private.model.lora_rank": 16},
     "principal": {"private.model.item_rank": 16, "private.federation.server_lr": 3.0},
-    "fedit-items": {"private.model.item_rank": 16},
+    "fedit-items": {"private.model.item_rank": 16, "private.federation.server_lr": 3.0},
 }
 VARIANTS = {"naive": "fedit", "fedit-items": "fedit"}  # rows of their own, and what rule they are
 NAMES = (*VARIANTS, *RULES)
@@ -70,6 +71,13 @@ def settings_of(rule: str, options: argparse.Namespace) -> ExperimentConfig:
     if rule == "naive":
         tree.pop("private", None)
     return from_dict(tree, source=f"rule {rule}")
+
+
+def own_settings(rule: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What sets a row's settings apart from those of all others, as they were run."""
+    asked = dict(map(_change, options.set))
+    apart = {name: asked.get(name, value) for name, value in OWN.get(rule, {}).items()}
+    return apart | ({"private": "none, of --set neither"} if rule == "naive" else {})
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -119,7 +127,9 @@ def difference(ours: list[list[int]], theirs: list[list[int]], seed: int = 0) ->
     return {"hr@10": float(apart.mean()), "interval": np.percentile(means, INTERVAL).tolist()}
 
 
-def row_of(rule: str, epsilon: float, found: list[dict[str, Any]]) -> dict[str, Any]:
+def row_of(
+    rule: str, epsilon: float, found: list[dict[str, Any]], own: dict[str, Any]
+) -> dict[str, Any]:
     """What the results hold of a rule at a budget, over seeds."""
     metrics = {m: float(np.mean([point["metrics"][m] for point in found])) for m in METRICS}
     bytes_up, bytes_down = (
@@ -128,7 +138,7 @@ def row_of(rule: str, epsilon: float, found: list[dict[str, Any]]) -> dict[str, 
     )
     return {
         "rule": rule,
-        "own_settings": OWN.get(rule, {}),
+        "own_settings": own,
         "epsilon_target": "inf" if np.isinf(epsilon) else epsilon,
         "epsilon": "inf" if np.isinf(epsilon) else max(point["epsilon"] for point in found),
         "noise_multiplier": found[0]["noise_multiplier"],
@@ -172,10 +182,12 @@ def main() -> None:
         for epsilon in epsilons:
             hits: dict[str, list[list[int]]] = {}
             for rule, config in experiments.items():
+                if rule in VARIANTS and math.isinf(epsilon):
+                    continue  # they differ from FedIT in the private settings alone
                 points = [config.at_epsilon(epsilon, seed) for seed in seeds]
                 found = [measure(bench, _identified(bench, p), options.out) for p in points]
                 hits[rule] = [point["hits"] for point in found]
-                rows.append(row_of(rule, epsilon, found))
+                rows.append(row_of(rule, epsilon, found, own_settings(rule, options)))
                 if rule != "fedit" and "fedit" in hits:
                     rows[-1]["versus_fedit"] = difference(hits[rule], hits["fedit"])
                 print(line_of(rows[-1]), flush=True)

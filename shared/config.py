@@ -27,6 +27,7 @@ _STRICT = ConfigDict(extra="forbid")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Factors = Literal["drawn", "principal", "core"]
 Count = Annotated[int, Field(ge=1)]
 Epsilon = Annotated[float, Field(gt=0)]  # infinity stands for "not private"
 
@@ -72,7 +73,7 @@ class ModelConfig:
     lora_rank: Annotated[int, Field(ge=0)] = 8  # 0: the backbone is not adapted
     lora_alpha: Positive = 16.0
     lora_targets: tuple[str, ...] = ("query", "value")
-    factors: Literal["drawn", "principal", "core"] = "drawn"  # set by federation.aggregation
+    factors: Factors = "drawn"  # set by federation.aggregation
     item_rank: Annotated[int, Field(ge=0)] = 0  # rank of the item table's correction
     projection_rank: Annotated[int, Field(ge=0)] = 0  # text components that the core acts on
     item_bias: bool = True

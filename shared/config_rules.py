@@ -51,7 +51,12 @@ def check_rule(config: ExperimentConfig, source: str) -> None:
             f"{source}: model.factors = {config.model.factors} does not go with {name}; leave "
             "model.factors out, the rule sets it"
         )
-    if config.federation.aggregation in _OF_FACTORS and config.model.lora_rank == 0:
+    corrected = config.federation.aggregation == "principal" and config.model.item_rank > 0
+    if (
+        config.federation.aggregation in _OF_FACTORS
+        and config.model.lora_rank == 0
+        and not corrected
+    ):
         raise ConfigError(
             f"{source}: {name} does not go with model.lora_rank = 0: there are no factors; "
             "use --aggregation fedit, or give a rank"

@@ -5,7 +5,6 @@ Called when settings are read, so that a combination is refused before anything 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from shared.errors import ConfigError
@@ -40,13 +39,6 @@ def check_statistics(config: ExperimentConfig, source: str) -> None:
         raise ConfigError(
             f"{source}: federation.metrics_every = {federation.metrics_every} needs "
             "privacy.metrics_share > 0, the budget of the metrics; give both or neither"
-        )
-    private = math.isfinite(privacy.epsilon) and privacy.metrics_share > 0
-    if private and federation.metrics_every >= federation.rounds:
-        raise ConfigError(
-            f"{source}: federation.metrics_every = {federation.metrics_every} with "
-            f"federation.rounds = {federation.rounds} never comes before the end, where metrics "
-            "are released anyway; give less than the rounds, or 0 for the end alone"
         )
     if federation.select == "private_metric" and not federation.metrics_every:
         raise ConfigError(

@@ -20,7 +20,7 @@ from shared.privacy.calculator import Rounds, participations, solve
 from shared.privacy.relation import check_relation
 from simulations import lists
 
-LARGE_DELTA = 1e-3  # of fewer than a thousand people nobody should need one
+LARGE_DELTA = 1e-3  # a run among a thousand people or more refuses it
 
 
 def command(name: str) -> click.Command:
@@ -56,6 +56,7 @@ def account(
     """
     chosen = _delta(delta, users)
     shown = sorted({chosen, *([] if deltas is None else lists.deltas(deltas))}, reverse=True)
+    _not_above_one_in(users, shown[0])
     free, found = _solved(epsilon, noise, rounds, sampling, chosen, relation, group)
     answer = {
         "solved": free,
@@ -79,15 +80,18 @@ def _delta(delta: float | None, users: int | None) -> float:
     if delta is not None:
         if not 0 < delta < 1:
             raise ConfigError(f"--delta {delta:g}: expected a number in (0, 1), such as 1e-5")
-        if users is not None and delta > 1 / users:
-            raise ConfigError(
-                f"--delta {delta:g} with --users {users}: at most 1/{users} = {1 / users:.2g}; "
-                "above that, publishing one of them outright would be allowed"
-            )
         return delta
     if users is None:
         raise ConfigError("--delta or --users: give one; delta should be well below 1 / users")
     return default_delta(users)
+
+
+def _not_above_one_in(users: int | None, delta: float) -> None:
+    if users is not None and delta > 1 / users:
+        raise ConfigError(
+            f"delta = {delta:g} with --users {users}: at most 1/{users} = {1 / users:.2g}; "
+            "above that, publishing one of them outright would be allowed"
+        )
 
 
 def _solved(
@@ -174,9 +178,9 @@ def _show(answer: dict[str, Any], console: Console) -> None:
     ]
     if answer["users"] is None and answer["delta"] > LARGE_DELTA:
         lines.append(
-            f"delta = {answer['delta']:g} is large: it allows to publish one of "
-            f"{1 / answer['delta']:.3g} outright. A run refuses a delta above 1 / users: give "
-            "--users."
+            f"delta = {answer['delta']:g} is large: it allows to publish one unit of "
+            f"{1 / answer['delta']:.3g} outright. A run refuses a delta above 1 / units: give "
+            "--users to have it checked."
         )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

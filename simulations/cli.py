@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -144,12 +145,26 @@ def simulate(
         "sweep.references": None if references is None else words(references),
     }
     experiment = override(tree, {key: value for key, value in flags.items() if value is not None})
+    _tell_what_never_comes(experiment)
     _run(
         experiment,
         resume or out or Path("runs") / _default_name(experiment),
         resume is not None,
         quiet,
     )
+
+
+def _tell_what_never_comes(experiment: ExperimentConfig) -> None:
+    finite = [epsilon for epsilon in experiment.sweep.epsilons if math.isfinite(epsilon)]
+    for epsilon in finite[:1]:  # the others have the same rounds
+        point = experiment.at_epsilon(epsilon, 0)
+        every, rounds = point.federation.metrics_every, point.federation.rounds
+        if every >= rounds and point.privacy.metrics_share:
+            typer.echo(
+                f"warning: federation.metrics_every = {every} with federation.rounds = {rounds}: "
+                "metrics are released at the end alone",
+                err=True,
+            )
 
 
 def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: bool) -> None:

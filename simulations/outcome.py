@@ -26,11 +26,14 @@ def print_outcome(results: dict[str, Any], directory: Path, console: Console | N
     for line in released_lines(results):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     if (directory / "personal").is_dir():
-        own = "What devices keep for themselves, as private as their histories, is in "
-        console.print(f"{own}{directory / 'personal'}.", highlight=False, soft_wrap=True)
+        own = "not noised; whoever publishes it publishes what devices keep for themselves"
+        console.print(
+            f"  {directory / 'personal'}  {own}", highlight=False, soft_wrap=True, markup=False
+        )
     for file in ("report.html", "curve.png", "results.json"):
-        console.print(f"  {directory / file}", highlight=False, soft_wrap=True)
-    console.print(f"Check it: starling verify {directory}", highlight=False, soft_wrap=True)
+        console.print(f"  {directory / file}", highlight=False, soft_wrap=True, markup=False)
+    check = f"Check it: starling verify {directory}"
+    console.print(check, highlight=False, soft_wrap=True, markup=False)
 
 
 def promises(results: dict[str, Any]) -> list[str]:

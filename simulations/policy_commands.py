@@ -79,8 +79,8 @@ def make(
     _print(made, out)
     if not math.isfinite(point.privacy.epsilon):
         typer.echo(
-            "warning: epsilon is infinite: this policy promises no privacy, and a device whose "
-            "owner set a cap declines",
+            "warning: epsilon is infinite: this policy promises no privacy, and every device "
+            'declines but those whose owner wrote epsilon = "inf" into caps.toml',
             err=True,
         )
 

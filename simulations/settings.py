@@ -60,6 +60,8 @@ def override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
             "settings: privacy.epsilon and seed belong to one point; give sweep.epsilons and "
             "sweep.seeds (or --epsilon and --seeds)"
         )
+    if "federation.aggregation" in flags:  # what follows from the rule that was there before
+        tree.get("model", {}).pop("factors", None)
     for key, value in flags.items():
         section, _, name = key.partition(".")
         tree.setdefault(section, {})[name] = value

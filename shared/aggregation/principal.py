@@ -3,11 +3,11 @@
     W ~ U S V' of rank r:  A = V'        correction s B A, B trained from zero
     E ~ U S V' of rank r:  B' = sqrt(items) S^-1 V'    scores a_i . B' g, a_i trained from zero
 
-FFA with two differences that matter under noise. A is where the frozen weights are large instead of
-where chance fell; and the item table, which FFA trains in both factors, keeps its B' too: a state
-is read as its leading text components, each of unit spread over the items, and every item learns r
-numbers about them. Noise enters the scores once, linearly, and the input not at all: x is the
-frozen text vector.
+FFA with three differences that matter under noise. A is where the frozen weights are large instead
+of where chance fell. The item table, which FFA trains in both factors, keeps its B' too: a state is
+read as its leading text components, each of unit spread over the items, and every item learns r
+numbers about them. And the input is not corrected: x is the frozen text vector, so what is noised
+enters the scores alone.
 
 Directions of frozen weights and texts cost no privacy. With one A and one B' for all, sums of
 factors are sums of products.

@@ -39,21 +39,6 @@ class CoredLinear(nn.Module):
 
 
 @torch.no_grad()
-def read_principal(adapted: nn.Module) -> None:
-    """Let every LoRA pair of a module read the leading directions of its layer's input, in place.
-
-    Raises
-    ------
-    ConfigError
-        If a layer has fewer directions than the rank.
-    """
-    layers: list[Any] = [m for m in adapted.modules() if hasattr(m, "lora_A")]
-    for layer in layers:
-        for down in layer.lora_A.values():
-            down.weight.copy_(leading(_matrix(layer.base_layer), len(down.weight))[1])
-
-
-@torch.no_grad()
 def components(table: Tensor, rank: int) -> Tensor:
     """What reads a state down to its leading text components, each of unit spread over the items.
 
@@ -62,27 +47,30 @@ def components(table: Tensor, rank: int) -> Tensor:
     table : Tensor [items, hidden]
         Frozen item vectors, centred.
     rank : int
+        >= 1; of all that there are, where these are fewer.
 
     Returns
     -------
-    Tensor [rank, hidden]
-        Directions V' over the root mean square of what items have along them; zero where items
-        have nothing.
-
-    Raises
-    ------
-    ConfigError
-        If there are fewer.
+    Tensor [min(rank, items, hidden), hidden]
+        Directions V' over the root mean square of what items have along them. Zero where that is
+        less than a hundredth of the first one's: rounding, which differs between machines.
     """
-    up, down = leading(table, rank, "model.item_rank")
+    up, down = leading(table, min(rank, *table.shape))
     spread = up.norm(dim=0) * len(table) ** -0.5  # [rank]
-    scale = torch.where(spread > 1e-6 * spread.max(), 1 / spread, 0)
+    scale = torch.where(spread > 1e-2 * spread.max(), 1 / spread, 0)
     return down * scale[:, None]
 
 
 @torch.no_grad()
-def add_cores(adapted: nn.Module) -> None:
-    """Give every LoRA pair of a module a core, and the leading directions of its layer, in place.
+def begin_along_weights(adapted: nn.Module, core: bool) -> None:
+    """Give every LoRA pair of a module the leading directions of its layer, in place.
+
+    Parameters
+    ----------
+    adapted : nn.Module
+        Its pairs as PEFT made them, B zero.
+    core : bool
+        Whether B, too, is the layer's, with a zero core between the two.
 
     Raises
     ------
@@ -95,8 +83,9 @@ def add_cores(adapted: nn.Module) -> None:
             down, up = layer.lora_A[name], layer.lora_B[name]
             u_s, v = leading(_matrix(layer.base_layer), len(down.weight))
             down.weight.copy_(v)
-            up.weight.copy_(u_s)
-            layer.lora_B[name] = CoredLinear(up)
+            if core:
+                up.weight.copy_(u_s)
+                layer.lora_B[name] = CoredLinear(up)
 
 
 def _matrix(base: Any) -> Tensor:
@@ -107,10 +96,8 @@ def _matrix(base: Any) -> Tensor:
     return weight.T if transposed(base) else weight
 
 
-def leading(weight: Tensor, rank: int, setting: str = "model.lora_rank") -> tuple[Tensor, Tensor]:
+def leading(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """The leading singular directions of a matrix [out, in].
-
-    `setting` is what an error calls the rank.
 
     Returns
     -------
@@ -126,8 +113,9 @@ def leading(weight: Tensor, rank: int, setting: str = "model.lora_rank") -> tupl
     """
     if rank > min(weight.shape):
         raise ConfigError(
-            f"{setting} = {rank}: this federation.aggregation takes directions of the frozen "
-            f"weights themselves, and one has {min(weight.shape)}; give at most that"
+            f"model.lora_rank = {rank}: federation.aggregation = fedsb and principal take "
+            f"directions of the layers themselves, and one has {min(weight.shape)}; give at most "
+            "that"
         )
     w = weight.detach().double()
     wide = w.shape[1] > w.shape[0]

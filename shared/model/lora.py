@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from shared.config import Factors
 from shared.errors import ConfigError
-from shared.model.core import add_cores, read_principal
+from shared.model.core import begin_along_weights
 from shared.model.layers import AdapterLinear
 
 _MLP = r"intermediate\.dense|(?<!attention\.)output\.dense|(?:gate|up|down)_proj|mlp\.c_(?:fc|proj)"
@@ -85,7 +86,7 @@ def add_lora(
     alpha: float,
     targets: Sequence[str],
     generator: torch.Generator,
-    factors: str = "drawn",
+    factors: Factors = "drawn",
 ) -> nn.Module:
     """LoRA (Hu et al. 2021) on the named layers: A random, B zero, everything else frozen.
 
@@ -100,8 +101,8 @@ def add_lora(
         The correction is scaled by alpha / rank.
     generator : torch.Generator
         The same seed gives the same A everywhere.
-    factors : str
-        `drawn`, `principal` or `core`, as `model.factors`.
+    factors : {"drawn", "principal", "core"}
+        As `model.factors`.
 
     Raises
     ------
@@ -114,11 +115,8 @@ def add_lora(
         return backbone
     names = target_layers(backbone, targets)
     adapted = _injected(backbone, rank, alpha, names)
-    if factors == "core":
-        add_cores(adapted)
-        return adapted
-    if factors == "principal":
-        read_principal(adapted)
+    if factors != "drawn":
+        begin_along_weights(adapted, core=factors == "core")
         return adapted
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():

@@ -129,10 +129,10 @@ class Recommender(nn.Module):
         self.item_in: AdapterEmbedding | None = None
         self.item_out: AdapterLinear | None = None
         if config.item_rank and config.factors == "principal":
-            self.item_down = AdapterLinear(hidden, config.item_rank)
-            with torch.no_grad():
-                self.item_down.weight.copy_(components(table, config.item_rank))
-            self.item_out = _zero_linear(config.item_rank, count)
+            reads = components(table, config.item_rank)
+            self.item_down = AdapterLinear(hidden, len(reads))
+            self.item_down.weight.data.copy_(reads)
+            self.item_out = _zero_linear(len(reads), count)
         elif config.item_rank:
             self._add_item_correction(count, hidden, config.item_rank, generator)
         self.core: AdapterLinear | None = None

@@ -80,8 +80,12 @@ def test_a_run_is_shown_at_other_deltas(run):
 def test_a_delta_that_allows_to_publish_someone_is_refused_or_named():
     done = command("account", *PLAN, "--users", 100, "--delta", 0.02)
     assert (done.code, "at most 1/100" in done.error) == (2, True), done.err
+    done = command("account", *PLAN, "--users", 100, "--deltas", 0.5)
+    assert (done.code, "delta = 0.5 with --users 100" in done.error) == (2, True), done.err
     done = command("account", *PLAN, "--no-prv", "--delta", 0.02)
-    assert (done.code, "allows to publish one of 50 outright" in done.out) == (0, True), done.err
+    assert (done.code, "allows to publish one unit of 50 outright" in done.out) == (0, True), (
+        done.err
+    )
     assert "outright" not in command("account", *PLAN, "--no-prv", "--delta", 1e-5).out
 
 

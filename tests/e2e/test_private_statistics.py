@@ -134,6 +134,16 @@ def test_what_the_ledger_does_not_allow_is_found(edit, reason, run):
     assert reason in " ".join(done.out.split())
 
 
+def test_metrics_that_never_come_on_the_way_are_told(finished, settings, tiny_bert, tmp_path):
+    assert "metrics_every" not in finished[1].err
+    flags = ["--metrics-share", 0.3, "--metrics-every", 2, "--rounds", 2, "--epsilon", 4]
+    model = ["--config", settings, "--backbone", tiny_bert, "--references", "none"]
+    done = command("simulate", *model, *flags, "--out", tmp_path / "run")
+    assert (done.code, "released at the end alone" in done.err) == (0, True), done.err
+    private = results(tmp_path / "run")["points"][0]
+    assert [found["round"] for found in private["released_metrics"]["releases"]] == [2]
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -20,7 +20,7 @@ def test_simulate_verify_recommend(rule, tiny_bert, tmp_path):
         "simulate", "--config", settings, "--backbone", tiny_bert, *options, "--out", out
     )
     assert done.code == 0, done.err
-    assert ("What devices keep for themselves" in done.out) == (rule == "fedsa")
+    assert ("publishes what devices keep" in done.out) == (rule == "fedsa")
     found = results(out)
     assert found["config"]["federation"]["aggregation"] == rule
     assert command("verify", out).code == 0

@@ -32,6 +32,8 @@ cases = st.tuples(
 
 def schema_of(name):
     shapes = (CORED if name == "fedsb" else PAIR) | {"item_bias.weight": (5, 1)}
+    if name == "principal":
+        shapes |= {"item_down.weight": (2, 3), "item_out.weight": (4, 2)}
     names = tuple(sorted(shapes))
     return AdapterSchema(names, tuple(shapes[n] for n in names))
 

@@ -40,6 +40,12 @@ def test_noised_points_may_have_a_rule_of_their_own(saved):
         assert config.at_epsilon(2.0, 0).model.factors == factors_of(noised)
 
 
+def test_a_flag_takes_back_what_followed_from_another_rule():
+    """The settings that a run has written name what its rule made of the model."""
+    saved = to_dict(from_dict({"federation": {"aggregation": "principal"}}))
+    assert override(saved, {"federation.aggregation": "fedit"}).model.factors == "drawn"
+
+
 def test_a_flag_speaks_for_every_point():
     tree = {"private": {"federation": {"aggregation": "ffa"}}}
     config = override(tree, {"federation.aggregation": "fedsb"})
@@ -66,6 +72,13 @@ def test_a_rule_for_factors_needs_some(rule):
         from_dict({**federation, "model": {"lora_rank": 0}})
     with pytest.raises(ConfigError, match=rf"aggregation = {rule} .* model\.lora_rank = 0"):
         from_dict({**federation, "private": {"model": {"lora_rank": 0}}})
+
+
+def test_principal_needs_something_to_read():
+    principal = {"federation": {"aggregation": "principal"}}
+    from_dict({**principal, "model": {"lora_rank": 0, "item_rank": 4}})
+    with pytest.raises(ConfigError, match=r"model\.lora_rank = 0"):
+        from_dict({**principal, "model": {"lora_rank": 0, "item_rank": 0}})
 
 
 @pytest.mark.parametrize("tree", [{"federation": 3}, {"model": [1]}, {"model": {"factors": 7}}])

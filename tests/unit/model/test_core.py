@@ -79,18 +79,20 @@ def test_more_directions_than_a_layer_has_are_refused(backbones):
         make_engine(WORLD, backbones("bert"), factors="core", lora_rank=33)
 
 
+@pytest.mark.parametrize("factors", ["core", "principal"])
 @pytest.mark.parametrize("weights", ["int8", "int4"])
-def test_directions_are_of_the_weights_before_they_are_rounded(weights, backbones):
+def test_directions_are_of_the_weights_before_they_are_rounded(weights, factors, backbones):
     plain, rounded = (
-        make_engine(WORLD, backbones("bert"), factors="core", weights=kind)
+        make_engine(WORLD, backbones("bert"), factors=factors, weights=kind)
         for kind in ("full", weights)
     )
     assert torch.equal(*(current(e.recommender, e.schema) for e in (plain, rounded)))
 
 
-def test_bf16_keeps_all_that_is_trained_in_float32(backbones):
+@pytest.mark.parametrize("factors", ["core", "principal"])
+def test_bf16_keeps_all_that_is_trained_in_float32(factors, backbones):
     engine = make_engine(
-        WORLD, backbones("bert"), factors="core", engine={"device": "cpu", "dtype": "bf16"}
+        WORLD, backbones("bert"), factors=factors, engine={"device": "cpu", "dtype": "bf16"}
     )
     assert current(engine.recommender, engine.schema).dtype == torch.float32
     assert torch.isfinite(engine.recommender(torch.tensor([[-1, 3, 5]]))).all()
@@ -121,6 +123,10 @@ def test_principal_pairs_read_what_the_layer_reads_most(backbones):
     assert not up.any()
 
 
-def test_a_rank_beyond_the_texts_is_refused_by_its_name(backbones):
-    with pytest.raises(ConfigError, match=r"model\.item_rank = 33: .* one has 32"):
-        make_engine(WORLD, backbones("bert"), factors="principal", item_rank=33)
+def test_ranks_beyond_what_there_is(backbones):
+    """Of texts all that there are, as the core does; of a layer it is refused."""
+    engine = make_engine(WORLD, backbones("bert"), factors="principal", item_rank=33)
+    assert engine.recommender.item_down.weight.shape == (32, 32)
+    assert engine.recommender.item_out.weight.shape == (40, 32)
+    with pytest.raises(ConfigError, match=r"lora_rank = 33.*fedsb and principal.*one has 32"):
+        make_engine(WORLD, backbones("bert"), factors="principal", lora_rank=33)
