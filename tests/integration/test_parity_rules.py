@@ -154,7 +154,7 @@ def test_bytes_are_those_of_the_formula(rule, one_by_one):
 
 
 def test_the_formulas_are_about_the_tiny_models_tensors(engines):
-    pairs, cored = (engines[core].schema for core in (False, True))
+    pairs, cored = (engines[factors].schema for factors in ("drawn", "core"))
     for schema, found, size in ((pairs, downs, A), (pairs, ups, B), (cored, cores, R)):
         assert schema.subset(found(schema.names)).dim == size
 
