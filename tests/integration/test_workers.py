@@ -175,6 +175,9 @@ def test_a_lost_node_changes_nothing(cluster, bench, undisturbed, tmp_path):
     nodes = cluster[0], cluster[1]
     with once_under_way(folder, "points/*.checkpoint", lambda: remove(*nodes)):
         found = run(bench, folder, told=told)
+    if not told:  # on a loaded machine it may go when all its work is done: then the next is not
+        folder = tmp_path / "next"
+        found = run(bench, folder, told=told)
     assert any("its work is done again" in line for line in told)
     for name, point in undisturbed[1].items():
         assert {key: found[name][key] for key in SAME} == {key: point[key] for key in SAME}
