@@ -47,7 +47,7 @@ OWN: dict[str, dict[str, Any]] = {
     "fedit-items": {"private.model.item_rank": 16, "private.federation.server_lr": 3.0},
 }
 VARIANTS = {"naive": "fedit", "fedit-items": "fedit"}  # rows of their own, and what rule they are
-NAMES = (*VARIANTS, *RULES)
+NAMES = tuple(dict.fromkeys(("fedit", *VARIANTS, *RULES)))
 METRICS = ("hr@10", "hr@10_se", "ndcg@10", "ndcg@10_se", "full_hr@10", "full_ndcg@10")
 ROUNDS = ("federation.rounds", "private.federation.rounds")
 RESAMPLES, INTERVAL = 4000, (2.5, 97.5)
