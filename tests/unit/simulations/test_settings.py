@@ -16,7 +16,7 @@ from simulations.settings import override, preset_file
 FINITE = st.floats(min_value=1e-6, max_value=1e12)
 
 
-@pytest.mark.parametrize("name", ["default", "demo", "million", "world-deep"])
+@pytest.mark.parametrize("name", ["default", "demo", "items", "million", "world-deep"])
 def test_presets_are_valid_at_every_point(name):
     config = from_dict(load_toml(preset_file(name)))
     for epsilon in config.sweep.epsilons:
