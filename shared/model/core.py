@@ -4,7 +4,7 @@
     pair        correction s B A        B [out, r] trained, from zero
     core        correction s B R A      B = U S, R [r, r] trained, from zero
 
-Unlike a B of zero under a trained A, R and B have a gradient at once.
+What is trained has a gradient at once, unlike a trained A beside a B of zero.
 
 References
 ----------
