@@ -29,7 +29,7 @@ from probe_core import Positions, positions, start
 from torch import Tensor
 
 from shared.metrics import ranking_metrics
-from shared.model.core import components
+from shared.model.directions import components
 from shared.privacy.accountant import calibrate
 from simulations.engine import CohortEngine
 from simulations.workbench import Workbench

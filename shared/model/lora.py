@@ -11,7 +11,7 @@ from torch import nn
 
 from shared.config import Factors
 from shared.errors import ConfigError
-from shared.model.core import begin_along_weights
+from shared.model.directions import begin_along_weights
 from shared.model.layers import AdapterLinear
 
 _MLP = r"intermediate\.dense|(?<!attention\.)output\.dense|(?:gate|up|down)_proj|mlp\.c_(?:fc|proj)"
@@ -91,7 +91,7 @@ def add_lora(
     """LoRA (Hu et al. 2021) on the named layers: A random, B zero, everything else frozen.
 
     A, or both factors and a zero core between them, may be the layer's own leading directions
-    instead; see `shared.model.core`.
+    instead; see `shared.model.directions`.
 
     Parameters
     ----------

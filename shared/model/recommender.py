@@ -45,7 +45,7 @@ from shared.model.backbone import (
     load,
     max_positions,
 )
-from shared.model.core import components
+from shared.model.directions import components
 from shared.model.layers import AdapterEmbedding, AdapterLinear, layers_of, mark_frozen, packed
 from shared.model.lora import add_lora
 from shared.model.packing import Packing

@@ -1,4 +1,4 @@
-"""A core between frozen directions: those that the layer has; at the start it changes nothing."""
+"""Directions of the frozen weights: a core or a pair between them changes nothing at the start."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from shared.aggregation.factors import cores, downs, ups
 from shared.errors import ConfigError
 from shared.model.adapter import current, install
-from shared.model.core import CoredLinear, components, leading
+from shared.model.directions import CoredLinear, components, leading
 from simulations.world import World
 from tests.support.tiny import FAMILIES, make_engine, random_adapter, relative
 
