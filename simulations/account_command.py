@@ -55,7 +55,7 @@ def account(
     Nothing is read or written: these are the accountants that calibrate a run and check it.
     """
     if users is not None and users < 1:
-        raise ConfigError(f"--users {users}: expected at least 1")
+        raise ConfigError(f"users = {users}: expected at least 1")
     chosen = _delta(delta, users)
     shown = sorted({chosen, *([] if deltas is None else lists.deltas(deltas))}, reverse=True)
     _not_above_one_in(users, shown[0])
