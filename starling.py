@@ -25,21 +25,9 @@ for _name, _value in (
 ):
     os.environ.setdefault(_name, _value)
 
-# name -> (module that defines it, one line of help)
-COMMANDS = {
-    "simulate": ("simulations.cli", "Draw accuracy against privacy budget over virtual clients."),
-    "verify": ("simulations.cli", "Recompute every epsilon of a run from its ledgers."),
-    "policy": ("simulations.cli", "Make, read and check what devices are promised, signed."),
-    "account": (
-        "simulations.account_command",
-        "Epsilon, noise, rounds or sampling from the other three.",
-    ),
-    "data": ("simulations.cli", "List, inspect, fetch and make interaction logs."),
-    "evaluate": ("simulations.cli", "Rank held-out items with a trained adapter."),
-    "recommend": ("simulations.cli", "Recommend items to one user, and say why."),
-    "doctor": ("simulations.doctor", "Check what this machine has, and say what to do."),
-}
-ROOMS = ("shared", "client", "server", "simulations")
+# Each hands on `COMMANDS`, what it adds to this command line; in the order of a first walk through.
+ROOMS = ("simulations", "client", "server")
+PACKAGES = ("shared", *ROOMS)
 
 CONTINUE = "continue with --resume where the command offers it"
 
@@ -114,36 +102,59 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def command_line() -> Any:
-    """The click group of all commands; a room is imported when its command runs."""
+    """The click group of all commands; a room's code is imported when its command runs."""
     import click
 
+    tables = [importlib.import_module(room).COMMANDS for room in ROOMS]
+    table: dict[str, tuple[str, str]] = {k: v for room in tables for k, v in room.items()}
+
     class Rooms(click.Group):
-        """A group whose commands live in the rooms."""
+        """A group whose commands live in the rooms: those whose names begin with its own."""
+
+        def table(self) -> dict[str, tuple[str, str]]:
+            """Below this group, by their own names."""
+            mine = f"{self.name} " if self.name else ""
+            return {
+                name.removeprefix(mine): row
+                for name, row in table.items()
+                if name.startswith(mine) and " " not in name.removeprefix(mine)
+            }
 
         def list_commands(self, ctx: click.Context) -> list[str]:
             """Names in the order of a first walk through."""
-            return list(COMMANDS)
+            return list(self.table())
 
         def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-            """Import the room of a command."""
-            if cmd_name not in COMMANDS:
+            """Import the module of a command; a group has none."""
+            if cmd_name not in self.table():
                 return None
-            room = importlib.import_module(COMMANDS[cmd_name][0])
-            command: click.Command = room.command(cmd_name)
-            return command
+            where, text = self.table()[cmd_name]
+            return _loaded(where, cmd_name) if where else Rooms(cmd_name, help=text)
 
         def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
             """List commands without importing their rooms."""
             with formatter.section("Commands"):
-                formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+                formatter.write_dl([(name, text) for name, (_, text) in self.table().items()])
 
-    @click.command(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.group(cls=Rooms, name="", context_settings={"help_option_names": ["-h", "--help"]})
     @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
     @click.version_option(package_name="starling")
     def cli(debug: bool) -> None:
         """Federated, privacy-preserving recommendation with a frozen language model."""
 
     return cli
+
+
+def _loaded(where: str, name: str) -> Any:
+    """The command that stands at `module:name`: a function, or a group of its own."""
+    import typer
+
+    module, _, attribute = where.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(add_completion=False)
+        found.command(name)(function)
+    return typer.main.get_command(found)
 
 
 def _doctor() -> ModuleType:
@@ -198,7 +209,7 @@ def _explain(error: Exception, debug: bool) -> int:
 
 
 def _missing(error: ModuleNotFoundError) -> str:
-    if (error.name or "").partition(".")[0] in ROOMS:
+    if (error.name or "").partition(".")[0] in PACKAGES:
         return f"error: {error}: another package of that name hides ours; see starling doctor"
     return f"error: {error}; install it (make setup, in the checkout), or see starling doctor"
 

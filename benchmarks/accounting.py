@@ -21,9 +21,9 @@ from dp_accounting import GaussianDpEvent
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from shared.privacy.accountant import epsilon, epsilon_prv, epsilon_rdp  # noqa: E402 (needs the path above)
-from shared.privacy.calculator import Rounds  # noqa: E402 (needs the path above)
-from shared.privacy.events import SkellamDpEvent  # noqa: E402 (needs the path above)
+from shared.privacy.accounting.accountant import epsilon, epsilon_prv, epsilon_rdp  # noqa: E402 (needs the path above)
+from shared.privacy.accounting.calculator import Rounds  # noqa: E402 (needs the path above)
+from shared.privacy.accounting.events import SkellamDpEvent  # noqa: E402 (needs the path above)
 from tests.support.oracles import gaussian_epsilon, skellam_epsilon  # noqa: E402 (needs the path above)
 
 PAGE = ROOT / "docs" / "accounting.md"
@@ -55,7 +55,7 @@ SKELLAM = [
 
 
 def pld_error(spent: float) -> float:
-    """By how much PLD may be too high: what `shared.privacy.accountant` states."""
+    """By how much PLD may be too high: what `shared.privacy.accounting.accountant` states."""
     return 1e-4 + 1e-4 * spent
 
 

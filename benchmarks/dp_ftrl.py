@@ -25,13 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from shared.config import ExperimentConfig, from_dict, load_toml
-from shared.privacy.correlated import CorrelatedMechanism
-from shared.privacy.matrix import banded_square_root, server_workload
-from shared.privacy.plan import server_plan
-from simulations.point import run_point
-from simulations.settings import preset_file
-from simulations.workbench import Workbench
+from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml
+from shared.config.presets import preset_file
+from shared.privacy.mechanisms.correlated import CorrelatedMechanism
+from shared.privacy.mechanisms.toeplitz import banded_square_root, server_workload
+from shared.privacy.plan.plan import server_plan
+from simulations.sweep.machines import Machines
+from simulations.sweep.point import run_point
 
 RESULTS = Path(__file__).parent / "results"
 KNOWS = "knows who took part in which round"
@@ -89,8 +89,8 @@ def run(base: dict[str, Any], method: str, separation: int, epsilon: float, seed
     """One point: what the table and the record keep of it."""
     adversary, change = METHODS[method]
     tree = settings(base, change(separation))
-    bench = Workbench(from_dict(tree))
-    config = bench.config.at_epsilon(epsilon, seed)
+    bench = Machines(from_dict(tree))
+    config = at_epsilon(bench.config, epsilon, seed)
     with tempfile.TemporaryDirectory() as folder:
         for part in ("points", "adapters"):
             (Path(folder) / part).mkdir()
@@ -132,7 +132,7 @@ def noise_table(base: dict[str, Any], epsilons: list[float], users: int) -> None
         for epsilon in epsilons:
             found = []
             for name, (_, change) in METHODS.items():
-                config = from_dict(settings(base, change(separation))).at_epsilon(epsilon, 0)
+                config = at_epsilon(from_dict(settings(base, change(separation))), epsilon, 0)
                 found.append(f"{name} {noise(config, users):.4f}")
             print(f"epsilon {epsilon:g}, {rounds} rounds, 1 in {separation}: {', '.join(found)}")
 

@@ -38,11 +38,11 @@ from shared.config import EngineConfig, ExperimentConfig, ModelConfig, from_dict
 from shared.errors import ModelError
 from shared.model.backbone import BackboneSource, resolve
 from shared.model.recommender import Recommender, build_recommender
-from shared.privacy.clipping import L2Clip
-from simulations.engine import CohortEngine
-from simulations.memory import keep_freed_memory, peak_bytes
-from simulations.placement import choose_device, place
-from simulations.world import World
+from shared.privacy.contribution.clipping import L2Clip
+from simulations.engine.cohort import CohortEngine
+from simulations.engine.memory import keep_freed_memory, peak_bytes
+from simulations.engine.placement import choose_device, place
+from simulations.world.world import World
 
 CLIP = 0.5
 HAS_PEFT = importlib.util.find_spec("peft") is not None

@@ -247,8 +247,8 @@ def _kind(at: str) -> str:
 
 def compare(folder: Path, whole: Path) -> list[str]:
     """Everything in which a sweep differs from the uninterrupted one, in words."""
-    from shared.privacy.ledger import Ledger
-    from simulations.verify import verify_run
+    from shared.privacy.ledger.ledger import Ledger
+    from simulations.verify.run import verify_run
 
     names = [_files(place) for place in (folder, whole)]
     found = [f"{folder.name}: {name}: in one only" for name in sorted(names[0] ^ names[1])]

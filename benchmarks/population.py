@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from simulations.settings import preset_file
+from shared.config.presets import preset_file
 
 PRESET = "million"
 RESULTS = Path(__file__).parent / "results" / "population.json"

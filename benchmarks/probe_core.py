@@ -21,15 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.batches import user_windows
+from client.training.batches import user_windows
 from shared.config import ExperimentConfig, ModelConfig, from_dict, load_toml
+from shared.config.presets import preset_file
 from shared.data.split import training_history
 from shared.metrics import ranking_metrics
-from shared.privacy.accountant import calibrate
-from shared.privacy.histogram import popularity_bias
-from simulations.engine import CohortEngine
-from simulations.settings import preset_file
-from simulations.workbench import Workbench
+from shared.privacy.accounting.accountant import calibrate
+from shared.privacy.contribution.histogram import popularity_bias
+from simulations.engine.cohort import CohortEngine
+from simulations.engine.workbench import Workbench
 
 RESULTS = Path(__file__).parent / "results" / "probe_core.json"
 # rank of the core, rounds, step size, whether the step size decays linearly

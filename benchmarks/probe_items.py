@@ -30,9 +30,9 @@ from torch import Tensor
 
 from shared.metrics import ranking_metrics
 from shared.model.directions import components
-from shared.privacy.accountant import calibrate
-from simulations.engine import CohortEngine
-from simulations.workbench import Workbench
+from shared.privacy.accounting.accountant import calibrate
+from simulations.engine.cohort import CohortEngine
+from simulations.engine.workbench import Workbench
 
 RESULTS = Path(__file__).parent / "results" / "probe_items.json"
 RANKS, BEST, NOISES = (4, 8, 16, 48), (2, 4, 8, 16), (0, 1, 2)

@@ -26,11 +26,11 @@ import torch
 from shared.config import DataConfig, ExperimentConfig, ModelConfig
 from shared.metrics import ranking_metrics
 from shared.model.adapter import current
-from shared.privacy.histogram import HISTOGRAM_CLIP, popularity_bias
-from shared.privacy.mechanism import GaussianMechanism
-from shared.privacy.noise import NoiseSource
-from simulations.engine import CohortEngine
-from simulations.workbench import Workbench
+from shared.privacy.contribution.histogram import HISTOGRAM_CLIP, popularity_bias
+from shared.privacy.mechanisms.gaussian import GaussianMechanism
+from shared.privacy.mechanisms.source import NoiseSource
+from simulations.engine.cohort import CohortEngine
+from simulations.engine.workbench import Workbench
 
 DECAYS = (0.7, 0.8, 0.9)
 SUMMARY_SCALES = (0.0, 10.0, 20.0, 40.0)

@@ -30,7 +30,7 @@ from peers import ours, sequential
 from torch.profiler import ProfilerActivity, profile
 from work import SIZES, Work
 
-from simulations.placement import choose_device
+from simulations.engine.placement import choose_device
 
 ROWS = {"cpu": (400, 800, 3200), "cuda": (3_200, 12_800, 51_200)}  # positions at once
 TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}

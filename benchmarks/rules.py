@@ -29,15 +29,14 @@ from safetensors.numpy import load_file
 
 from shared.aggregation import RULES, rule_of
 from shared.aggregation.ranks import narrowed
-from shared.config import ExperimentConfig, from_dict, load_toml
+from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml, settings_hash
+from shared.config.presets import preset_file
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
-from shared.privacy.policy import policy_hash
-from simulations.example_cohort import devices_folder
-from simulations.names import point_name
-from simulations.point import run_point
-from simulations.settings import preset_file
-from simulations.workbench import Workbench
+from shared.run_files import point_name
+from simulations.engine.examples import devices_folder
+from simulations.sweep.machines import Machines
+from simulations.sweep.point import run_point
 
 # A core of the rank of a pair would be a handful of numbers: one of four (8) times the rank still
 # uploads less than the pair.
@@ -85,9 +84,9 @@ def _change(text: str) -> tuple[str, Any]:
     return key, tomllib.loads(f"value = {value}")["value"]
 
 
-def measure(bench: Workbench, point: ExperimentConfig, folder: Path) -> dict[str, Any]:
+def measure(bench: Machines, point: ExperimentConfig, folder: Path) -> dict[str, Any]:
     """One point, run or read: metrics, bytes, and whose held-out item was among the first ten."""
-    folder = folder / f"{point.federation.aggregation}-{policy_hash(point)[:12]}"
+    folder = folder / f"{point.federation.aggregation}-{settings_hash(point)[:12]}"
     name = point_name(point.privacy.epsilon, point.seed)
     file = folder / "points" / f"{name}.hits.json"
     found = run_point(bench, point, folder, lambda entry: None)
@@ -178,13 +177,13 @@ def main() -> None:
     name = Path(options.data).name.replace("movielens-", "ml").replace("-", "")
     file = options.results or RESULTS / f"rules_{name}.json"
     rows: list[dict[str, Any]] = []
-    with Workbench(next(iter(experiments.values()))) as bench:
+    with Machines(next(iter(experiments.values()))) as bench:
         for epsilon in epsilons:
             hits: dict[str, list[list[int]]] = {}
             for rule, config in experiments.items():
                 if rule in VARIANTS and math.isinf(epsilon):
                     continue  # they differ from FedIT in the private settings alone
-                points = [config.at_epsilon(epsilon, seed) for seed in seeds]
+                points = [at_epsilon(config, epsilon, seed) for seed in seeds]
                 found = [measure(bench, _identified(bench, p), options.out) for p in points]
                 hits[rule] = [point["hits"] for point in found]
                 rows.append(row_of(rule, epsilon, found, own_settings(rule, options)))
@@ -195,7 +194,7 @@ def main() -> None:
                 write_atomically(file, json.dumps(page, indent=1) + "\n")
 
 
-def _identified(bench: Workbench, point: ExperimentConfig) -> ExperimentConfig:
+def _identified(bench: Machines, point: ExperimentConfig) -> ExperimentConfig:
     """With the digests of data and weights."""
     opened = bench.config
     model = {"backbone_sha256": opened.model.backbone_sha256}

@@ -17,12 +17,12 @@ from pathlib import Path
 from dp_accounting import GaussianDpEvent
 from machine import hardware, load, versions
 
-from shared.privacy.accountant import epsilon, epsilon_rdp
-from shared.privacy.clipping import L2Clip
-from shared.privacy.noise import NoiseSource
-from shared.privacy.shared_noise import SharedSum, calibrate_shares
-from shared.privacy.skellam import SkellamNoise
-from shared.secagg.fixed_point import FixedPoint
+from shared.privacy.accounting.accountant import epsilon, epsilon_rdp
+from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.mechanisms.fixed_point import FixedPoint
+from shared.privacy.mechanisms.skellam import SkellamNoise
+from shared.privacy.mechanisms.source import NoiseSource
+from shared.privacy.plan.shared_noise import SharedSum, calibrate_shares
 
 DELTA, ROUNDS, USERS = 1e-4, 16, 943
 DRAWS = 1_000_000

@@ -17,10 +17,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from shared.config import ExperimentConfig, from_dict, load_toml
-from simulations.point import run_point
-from simulations.settings import preset_file
-from simulations.workbench import Workbench
+from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml
+from shared.config.presets import preset_file
+from simulations.sweep.machines import Machines
+from simulations.sweep.point import run_point
 
 Candidates = dict[str, dict[str, dict[str, Any]]]
 
@@ -90,13 +90,13 @@ def main() -> None:
     base = load_toml(preset_file(chosen.preset))
     base["data"] = {"spec": chosen.data, "users": chosen.users}
     base["sweep"] = {"epsilons": [chosen.epsilon]}
-    bench = Workbench(from_dict(base))
+    bench = Machines(from_dict(base))
     logging.getLogger("flwr").setLevel(logging.WARNING)
     rows = []
     candidates = CANDIDATES[chosen.preset]
     settings = {k: v for k, v in vars(chosen).items() if k != "only"}
     for name in chosen.only or candidates:
-        config = candidate(base, candidates[name]).at_epsilon(chosen.epsilon, chosen.seed)
+        config = at_epsilon(candidate(base, candidates[name]), chosen.epsilon, chosen.seed)
         with tempfile.TemporaryDirectory() as folder:
             for part in ("points", "adapters"):
                 (Path(folder) / part).mkdir()

@@ -42,9 +42,9 @@ from shared.errors import DataError
 from shared.model.adapter import AdapterSchema
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
-from simulations.memory import keep_freed_memory
-from simulations.placement import place
-from simulations.world import World
+from simulations.engine.memory import keep_freed_memory
+from simulations.engine.placement import place
+from simulations.world.world import World
 
 UNITS = ("none", "user", "example", "sum")
 RATE = 0.5  # of the local step
@@ -132,7 +132,7 @@ class Work:
         shape = self.size.shape
         if self.size.log:
             try:
-                from simulations.sources import open_population  # needs what reads files
+                from simulations.world.sources import open_population  # needs what reads files
 
                 return open_population(DataConfig(spec=self.size.log))
             except (DataError, ModuleNotFoundError):

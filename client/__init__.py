@@ -1,1 +1,12 @@
-"""One device: the relay (Flower ClientApp), the device that trains, local training itself."""
+"""One device: its gate, its training, what it recommends, and the relay that Flower starts."""
+
+COMMANDS = {  # what this room adds to the command line: name -> (where it stands, what it does)
+    "policy check": (
+        "client.commands:check",
+        "Answer as a device would, and exit with 0 if it takes part, 3 if it declines.",
+    ),
+    "policy spent": (
+        "client.commands:spent",
+        "Say what a device agreed to, what its owner allows, and what that has cost.",
+    ),
+}

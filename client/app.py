@@ -5,24 +5,24 @@ It imports no torch and holds no data: a bundle delivered by the server can ask,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Protocol
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from client.evaluate import Phase
-from client.messages import Request, declined_reply, parse, ranks_reply, update_reply
-from client.simulated import is_simulated
+from client.messages import declined_reply, parse, ranks_reply, update_reply
 from shared.config import ExperimentConfig
+from shared.data.split import Phase
 from shared.errors import Declined, ProtocolError
-from shared.model.arrays import Arrays
-from shared.update import Update
+from shared.request import Request
+from shared.update import Arrays, Update
 
 
 class DeviceService(Protocol):
-    """What a device answers; see `client.device.Device`."""
+    """What a device answers; see `client.device.device.Device`."""
 
     def train(
         self,
@@ -65,9 +65,20 @@ class DeviceService(Protocol):
 
 
 Connect = Callable[[Context, Request], DeviceService]
-
-
 Handler = Callable[[Message, Context], Message]
+
+
+def is_simulated(node_config: Mapping[str, object]) -> bool:
+    """True in an actor of Flower's simulation runtime, for a node that names no data of its own.
+
+    The server has no say in it: what a request or the run's configuration holds is not looked at.
+    A device's process is never a Ray actor, so a device whose owner forgot to name its data is
+    not taken for a virtual one, and opens no data that the server names.
+    """
+    ray = sys.modules.get("ray")  # loaded by the runtime that started this process, or not at all
+    if ray is None or "data" in node_config or not ray.is_initialized():
+        return False
+    return ray.get_runtime_context().get_actor_id() is not None
 
 
 def _discreet(handler: Handler) -> Handler:
@@ -161,17 +172,3 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
         return update_reply(message, update, [context.node_id])
 
     return app
-
-
-def _connect_by_node_config(context: Context, request: Request) -> DeviceService:
-    # Torch enters here, not when the bundle is imported.
-    if is_simulated(context.node_config):
-        from simulations.people import virtual_device
-
-        return virtual_device(context, request)
-    from client.local import device_of
-
-    return device_of(context.node_config, request.config)
-
-
-app = create_app(_connect_by_node_config)

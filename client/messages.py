@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
@@ -25,11 +24,10 @@ from flwr.app import (
     RecordDict,
 )
 
-from client.evaluate import Phase
-from shared.config import ExperimentConfig, from_dict
+from shared.canonical import policy_digest
+from shared.config import ExperimentConfig, from_dict, settings_hash
 from shared.errors import Declined, ProtocolError
-from shared.model.arrays import Arrays
-from shared.privacy.policy import policy_digest, policy_hash
+from shared.request import Request
 from shared.update import Update
 
 _RELEASES = {
@@ -38,50 +36,6 @@ _RELEASES = {
     "query.histogram": "histogram",
     "query.metrics": "metrics",
 }
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request of the server.
-
-    Attributes
-    ----------
-    release : str
-        What is asked for, in the ledger's word: "update", "histogram", or "ranks" of held-out
-        items, which no ledger records.
-    arrays : mapping of str to float32 array
-        The global adapter; empty for a histogram.
-    round_number : int
-        >= 0; 0 is before the first round.
-    users : int
-        Size of the population, >= 1.
-    phase : str
-        Which held-out item is asked for; has no meaning outside `evaluate`.
-    config : ExperimentConfig
-        The settings of the point.
-    settings : str
-        Their hash.
-    policy : str
-        The signed policy of the run.
-    schema : str
-        Digest of the adapter's schema; empty for a histogram.
-    merge : bool
-        Whether sums over several clients are welcome.
-    clip : float
-        This round's clipping norm under adaptive clipping; 0 where the settings fix it.
-    """
-
-    release: str
-    arrays: Arrays
-    round_number: int
-    users: int
-    phase: Phase
-    config: ExperimentConfig
-    settings: str
-    policy: str
-    schema: str
-    merge: bool
-    clip: float
 
 
 def parse(message: Message) -> Request:
@@ -118,7 +72,7 @@ def parse(message: Message) -> Request:
 @lru_cache(maxsize=64)
 def _settings(text: str) -> tuple[ExperimentConfig, str]:
     config = from_dict(json.loads(text), source="the server's settings")
-    return config, policy_hash(config)
+    return config, settings_hash(config)
 
 
 def _about(request: Message, contributors: Sequence[int]) -> dict[str, int | str | list[int]]:

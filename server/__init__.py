@@ -1,1 +1,12 @@
-"""The coordinator: one Flower ServerApp and one strategy, a federated round in reading order."""
+"""The coordinator: one federated round from top to bottom, and the run around it."""
+
+COMMANDS = {  # what this room adds to the command line: name -> (where it stands, what it does)
+    "policy key": (
+        "server.commands:key",
+        "Print the operator's public key: what devices are configured with.",
+    ),
+    "policy show": (
+        "server.commands:show",
+        "Say in words what a policy promises; its signature is checked against its own issuer.",
+    ),
+}

@@ -17,13 +17,13 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore import log
-from flwr.superlink.grid import InMemoryGrid
 
-from server.federation import RunFiles, run_federation
+from server.federation import run_federation
 from server.progress import report_round
 from shared.config import from_dict, load_toml
 from shared.errors import ConfigError
-from shared.privacy.ledger import Ledger
+from shared.privacy.ledger.ledger import Ledger
+from shared.run_files import RunFiles, run_files
 
 app = ServerApp()
 
@@ -31,12 +31,24 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the federation that the run configuration names."""
-    run: Mapping[str, Any] = context.run_config
-    # Which grid this is decides, not a setting: noise that is only seeded must not reach people.
-    if isinstance(grid, InMemoryGrid):
-        from simulations.flower_run import prepared
+    serve(grid, context.run_config)
 
-        grid, run = prepared(grid, context)
+
+def serve(grid: Grid, run: Mapping[str, Any]) -> None:
+    """Run the federation that a run configuration names, over a grid.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of a simulation if it says so itself (`simulated`): a setting has no say in that.
+    run : mapping
+        See this module.
+
+    Raises
+    ------
+    ConfigError
+        If a key is missing, or what it names is wrong.
+    """
     file, directory, name = (_given(run, key) for key in ("config", "directory", "name"))
     config = from_dict(load_toml(Path(file)), source=file)
     files = run_files(Path(directory), name)
@@ -73,16 +85,3 @@ def _ranked(outcome: Mapping[str, Any]) -> str:
     metrics = outcome["metrics"]
     ranked = ", ".join(f"{name} {metrics[name.lower()]:.3f}" for name in ("HR@10", "NDCG@10"))
     return f"test {ranked} over {metrics['users']:.0f} people (evaluator only, not released)"
-
-
-def run_files(directory: Path, name: str) -> RunFiles:
-    """The files of a point named `name` in a run's directory."""
-    return RunFiles(
-        initial=directory / "points" / f"{name}.initial.safetensors",
-        ledger=directory / f"ledger-{name}.jsonl",
-        checkpoint=directory / "points" / f"{name}.checkpoint",
-        adapter=directory / "adapters" / f"{name}.safetensors",
-        policy=directory / "points" / f"{name}.policy.json",
-        outcome=directory / "points" / f"{name}.outcome.json",
-        popularity=directory / "points" / f"{name}.popularity.safetensors",
-    )

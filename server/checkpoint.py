@@ -47,7 +47,7 @@ class ServerState:
     bits : list of float
         The released sum of bits of each round, from which the next norm follows.
     metrics : list of dict
-        Private metrics that were released; see `server.metrics`.
+        Private metrics that were released; see `server.release.metrics`.
     """
 
     adapter: Vector

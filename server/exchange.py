@@ -15,9 +15,8 @@ from shared.aggregation import AggregationRule
 from shared.aggregation.ranks import narrow, narrowed, product_change
 from shared.aggregation.travel import sent
 from shared.model.adapter import AdapterSchema
-from shared.model.arrays import Arrays
-from shared.privacy.clipping import L2Clip
-from shared.update import Update
+from shared.privacy.contribution.clipping import L2Clip
+from shared.update import Arrays, Update
 
 Open = Callable[[Update, list[int]], Update]
 

@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,65 +14,35 @@ import numpy.typing as npt
 from flwr.serverapp import Grid
 from safetensors.numpy import load_file, save
 
-from server.agreed import run_policy
 from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
+from server.cohort.participation import LeastRecent, LimitedSampler, Participations
+from server.cohort.sampling import PoissonSampler, Sampler, node_ids
 from server.messages import HISTOGRAM, Replies, point_settings, requests
-from server.metrics import PrivateMetrics
-from server.participation import LeastRecent, LimitedSampler, Participations
-from server.releases import AlreadyPrivate, Releases, Releasing
-from server.sampling import PoissonSampler, Sampler, node_ids
-from server.secagg import opened
-from server.strategy import PrivateFedOpt, RoundEntry
+from server.release.metrics import PrivateMetrics
+from server.release.releases import AlreadyPrivate, Releases, Releasing
+from server.round import PrivateFedOpt, RoundEntry
+from server.run_policy import run_policy
+from server.secagg.opening import opened
 from shared.aggregation import AggregationRule, Carried, rule_of
-from shared.config import ExperimentConfig
+from shared.config import ExperimentConfig, settings_hash
 from shared.errors import ConfigError, LedgerError, ProtocolError
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
-from shared.model.arrays import Arrays
-from shared.privacy.correlation import correlation
-from shared.privacy.events import event_to_json
-from shared.privacy.histogram import histogram_schema, popularity_bias
-from shared.privacy.plan import Plan, device_plan, server_plan
-from shared.privacy.policy import policy_hash
-from shared.privacy.units import devices_add_noise, devices_share_noise, histogram_limit
+from shared.privacy.accounting.events import event_to_json
+from shared.privacy.contribution.histogram import histogram_schema, popularity_bias
+from shared.privacy.contribution.units import (
+    devices_add_noise,
+    devices_share_noise,
+    histogram_limit,
+)
+from shared.privacy.plan.correlation import correlation
+from shared.privacy.plan.plan import Plan, device_plan, server_plan
+from shared.run_files import RunFiles
+from shared.update import Arrays
 
 Vector = npt.NDArray[np.float64]
 BIAS = "item_bias.weight"
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """Where a run keeps what it is given and what it makes.
-
-    Attributes
-    ----------
-    initial : Path
-        The initial adapter (safetensors, named float32 tensors): fixes the schema.
-    ledger, checkpoint, adapter, policy, outcome : Path
-        Written by the run; `outcome` last.
-    popularity : Path
-        The popularity histogram as it was released (safetensors, float64 `counts` [items]), of a
-        private run that starts from one.
-    """
-
-    initial: Path
-    ledger: Path
-    checkpoint: Path
-    adapter: Path
-    policy: Path
-    outcome: Path
-    popularity: Path
-
-    @property
-    def asked(self) -> Path:
-        """Who was asked in which round, where noise counts on how often: beside the checkpoint."""
-        return self.checkpoint.with_suffix(".asked.jsonl")
-
-    @property
-    def noise_key(self) -> Path:
-        """The secret of correlated noise, beside the checkpoint."""
-        return self.checkpoint.with_suffix(".noise.key")
 
 
 def run_federation(
@@ -184,7 +153,7 @@ def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: 
                 f"{files.ledger}: is missing, {files.checkpoint} is there; restore it"
             )
         seed = config.seed if simulated else None
-        return Releases(plan, policy_hash(config), files.ledger, seed, files.noise_key)
+        return Releases(plan, settings_hash(config), files.ledger, seed, files.noise_key)
     device = device_plan(config, users)
     per_device = (device.histogram_noise_multiplier if device else None) or 0.0
     asked = config.federation.expected_popularity_cohort(users)

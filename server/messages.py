@@ -8,12 +8,11 @@ from typing import cast
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
+from shared.canonical import canonical_json, policy_digest
 from shared.config import ExperimentConfig, to_dict
 from shared.errors import ProtocolError
-from shared.model.arrays import Arrays
-from shared.privacy.policy import canonical_json, policy_digest
 from shared.secagg.ring import Ring
-from shared.update import Update
+from shared.update import Arrays, Update
 
 HISTOGRAM = "query.histogram"
 METRICS = "query.metrics"

@@ -59,3 +59,9 @@ class BudgetExceeded(PrivacyError):
 
 class LedgerError(PrivacyError):
     """A ledger was altered, or what a run claims disagrees with its ledger."""
+
+
+def last_line(text: str) -> str:
+    """The last line of an error's text: those of Flower and Ray end with the error itself."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

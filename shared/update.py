@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from shared.errors import ProtocolError
 from shared.secagg.ring import Ring
+
+# An adapter as it travels: named tensors, without torch.
+Arrays = Mapping[str, NDArray[np.float32]]
 
 # A clipped contribution is within its clip in float64; summing n of them in float32 may add up to
 # n rounding errors, far below this.

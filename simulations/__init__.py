@@ -1,1 +1,31 @@
-"""Many virtual devices: cohort engine, synthetic world, privacy sweep, report, verification."""
+"""Many virtual devices on one machine or a cluster: the sweep, its report, and who checks it."""
+
+COMMANDS = {  # what this room adds to the command line: name -> (where it stands, what it does)
+    "simulate": (
+        "simulations.commands.simulate:simulate",
+        "Draw accuracy against privacy budget over virtual clients.",
+    ),
+    "verify": (
+        "simulations.commands.verify:verify",
+        "Recompute every epsilon of a run from its ledgers.",
+    ),
+    "policy": ("", "Make and read signed policies, and ask what a device would say."),
+    "policy make": (
+        "simulations.commands.policy:make",
+        "Sign the policy of one point, before its run.",
+    ),
+    "account": (
+        "simulations.commands.account:account",
+        "Epsilon, noise, rounds or sampling from the other three.",
+    ),
+    "data": ("simulations.commands.data:data", "List, inspect, fetch and make interaction logs."),
+    "evaluate": (
+        "simulations.commands.adapter:evaluate_adapter",
+        "Rank held-out items with a trained adapter.",
+    ),
+    "recommend": (
+        "simulations.commands.adapter:recommend_items",
+        "Recommend items to one user, and say why.",
+    ),
+    "doctor": ("simulations.doctor:main", "Check what this machine has, and say what to do."),
+}

@@ -11,7 +11,7 @@ from work import Work
 
 from peers import Cohorts, Done
 from shared.config import EngineConfig
-from simulations.engine import CohortEngine
+from simulations.engine.cohort import CohortEngine
 
 
 def run(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:

@@ -1,18 +1,13 @@
-"""Aggregation rules, one file each: what a round trains, what travels, how updates combine.
+"""Aggregation rules: what a round trains, what travels, how updates combine.
 
 Both sides of a federation ask the rule that `federation.aggregation` names. See docs/aggregation.md
 for what each promises and how to write one.
 """
 
-from shared.aggregation.alternating import Alternating
-from shared.aggregation.fedit import FedIT
-from shared.aggregation.fedsa import FedSA
-from shared.aggregation.fedsb import FedSB
 from shared.aggregation.fedsvd import FedSVD
-from shared.aggregation.ffa import FFA
 from shared.aggregation.flexlora import FlexLoRA
-from shared.aggregation.principal import Principal
 from shared.aggregation.rule import AggregationRule, Carried
+from shared.aggregation.selective import FFA, Alternating, FedIT, FedSA, FedSB, Principal
 from shared.config import ExperimentConfig
 
 RULES: dict[str, AggregationRule] = {

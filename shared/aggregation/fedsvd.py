@@ -26,8 +26,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shared.aggregation.factors import downs, pairs
 from shared.aggregation.rule import AggregationRule, Carried, Names
+from shared.aggregation.selective import downs, pairs
 from shared.model.adapter import AdapterSchema
 
 Matrix = npt.NDArray[np.float64]

@@ -36,9 +36,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from shared.aggregation.factors import pairs
 from shared.aggregation.ranks import product_name, products
 from shared.aggregation.rule import AggregationRule, Vector
+from shared.aggregation.selective import pairs
 from shared.config import ExperimentConfig
 from shared.model.adapter import AdapterSchema
 

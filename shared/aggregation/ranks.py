@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from shared.aggregation.factors import downs, pairs, ups
+from shared.aggregation.selective import downs, pairs, ups
 from shared.errors import ProtocolError
 from shared.model.adapter import AdapterSchema
-from shared.model.arrays import Arrays
+from shared.update import Arrays
 
 
 def narrowed(schema: AdapterSchema, rank: int) -> AdapterSchema:

@@ -17,8 +17,7 @@ from shared.aggregation.ranks import leading, narrowed, rank_in, widen
 from shared.aggregation.rule import AggregationRule
 from shared.errors import ProtocolError
 from shared.model.adapter import AdapterSchema
-from shared.model.arrays import Arrays
-from shared.update import Update
+from shared.update import Arrays, Update
 
 SKETCH = "fixed"  # no tensor's name: those have dots
 _TOLERANCE = 1e-3  # of a tensor's length: far above rounding, far below another draw's difference

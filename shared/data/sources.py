@@ -12,15 +12,15 @@ import platformdirs
 
 from shared.data.fetch import MOVIELENS_100K, Archive, fetch_archive
 from shared.data.log import InteractionLog
-from shared.data.movielens import (
+from shared.data.readers.columns import read_log
+from shared.data.readers.movielens import (
     is_movielens_100k,
     is_movielens_latest,
     read_movielens_100k,
     read_movielens_latest,
 )
-from shared.data.scenarios import is_two_shops, read_two_shops
-from shared.data.schema import read_log
-from shared.data.sequences import is_sequences, read_sequences
+from shared.data.readers.sequences import is_sequences, read_sequences
+from shared.data.readers.two_shops import is_two_shops, read_two_shops
 from shared.errors import DataError
 
 VARIABLE = "STARLING_DATA"

@@ -7,9 +7,12 @@ of theirs is evaluated.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Phase = Literal["validation", "test"]  # which held-out item
 
 MIN_EVALUATED = 3  # interactions: one to train on, one to validate, one to test
 

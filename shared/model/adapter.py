@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import ProtocolError
-from shared.model.arrays import Arrays
+from shared.update import Arrays
 
 Tensors = dict[str, Tensor]
 

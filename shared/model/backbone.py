@@ -111,7 +111,8 @@ def _weights(folder: Path) -> list[Path]:
 
 def _digest_folder(folder: Path) -> str:
     """Of every shard and of what says how to read them: the same weights under another rotary base
-    or another vocabulary are another model."""
+    or another vocabulary are another model.
+    """
     files = [*_weights(folder), *(folder / name for name in _SETUP if (folder / name).is_file())]
     lines = [f"{file.name} {_sha256(file)}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

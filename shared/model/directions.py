@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import ConfigError
-from shared.model.layers import AdapterLinear
+from shared.model.layers import AdapterLinear, transposed
 
 
 class CoredLinear(nn.Module):
@@ -90,8 +90,6 @@ def begin_along_weights(adapted: nn.Module, core: bool) -> None:
 
 def _matrix(base: Any) -> Tensor:
     """The frozen weight [out, in]; transformers' Conv1D keeps its transpose."""
-    from shared.model.lora import transposed
-
     weight: Tensor = base.weight
     return weight.T if transposed(base) else weight
 

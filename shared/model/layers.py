@@ -80,6 +80,22 @@ def mark_frozen(module: nn.Module) -> None:
                 setattr(owner, name, FrozenLinear.of(layer))
 
 
+def linear_layers(module: nn.Module) -> dict[str, nn.Module]:
+    """The linear layers of a module by full name; GPT-2's transposed ones are among them."""
+    return {
+        name: layer
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear) or transposed(layer)
+    }
+
+
+def transposed(layer: nn.Module) -> bool:
+    """True for transformers' `Conv1D`, a linear layer that keeps its weight as [in, out]."""
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(layer, Conv1D)
+
+
 @contextmanager
 def packed(layers: Layers, packing: Packing) -> Iterator[None]:
     """For as long as it takes, backward pass included, these layers see windows packed so."""

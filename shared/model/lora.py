@@ -12,7 +12,7 @@ from torch import nn
 from shared.config import Factors
 from shared.errors import ConfigError
 from shared.model.directions import begin_along_weights
-from shared.model.layers import AdapterLinear
+from shared.model.layers import AdapterLinear, linear_layers, transposed
 
 _MLP = r"intermediate\.dense|(?<!attention\.)output\.dense|(?:gate|up|down)_proj|mlp\.c_(?:fc|proj)"
 _OUTPUT = r"attention\.output\.dense|o_proj|attn\.c_proj"
@@ -26,22 +26,6 @@ ROLES = {
     "mlp": _MLP,
     "dense": f"{_OUTPUT}|{_MLP}",
 }
-
-
-def linear_layers(module: nn.Module) -> dict[str, nn.Module]:
-    """The linear layers of a module by full name; GPT-2's transposed ones are among them."""
-    return {
-        name: layer
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.Linear) or transposed(layer)
-    }
-
-
-def transposed(layer: nn.Module) -> bool:
-    """True for transformers' `Conv1D`, a linear layer that keeps its weight as [in, out]."""
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(layer, Conv1D)
 
 
 def target_layers(backbone: nn.Module, targets: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.model.lora import linear_layers, transposed
+from shared.model.layers import linear_layers, transposed
 
 Bits = Literal["int8", "int4"]
 GROUP = 32  # columns that share a scale in 4 bits

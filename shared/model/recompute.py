@@ -114,7 +114,8 @@ class _Recomputed(torch.autograd.Function):
 
 class _PulledBack(torch.autograd.Function):
     """J' dy. An operation of its own, or `torch.func.grad`, which always prepares for a second
-    derivative, would keep all that it computes."""
+    derivative, would keep all that it computes.
+    """
 
     generate_vmap_rule = True
 

@@ -14,8 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shared.files import write_atomically
-from simulations.guarantees import axis_label, example_epsilons
-from simulations.report.style import (
+from simulations.report.figures import (
     FADED,
     INK,
     MODEL,
@@ -25,7 +24,8 @@ from simulations.report.style import (
     spread,
 )
 from simulations.report.tables import number, scope
-from simulations.summary import epsilon_of, summarise
+from simulations.results import epsilon_of, summarise
+from simulations.verify.guarantees import axis_label, example_epsilons
 
 Results = Mapping[str, Any]
 

@@ -12,12 +12,12 @@ from markupsafe import Markup
 
 from shared.errors import DataError
 from shared.files import write_atomically
-from simulations.guarantees import axis_label
 from simulations.report import released, statement, tables
 from simulations.report.curve import curve_figure
 from simulations.report.rounds import noise_figure
 from simulations.report.svg import inline_svg
-from simulations.summary import epsilon_of, rank_correlation
+from simulations.results import epsilon_of, rank_correlation
+from simulations.verify.guarantees import axis_label
 
 Results = Mapping[str, Any]
 SCHEMA = 1

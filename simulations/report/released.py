@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.privacy.statistics import METRIC_NAMES
+from shared.privacy.contribution.evaluation import METRIC_NAMES
 from simulations.report.tables import MISSING, Row, number, ordered
-from simulations.summary import epsilon_of
+from simulations.results import epsilon_of
 
 Results = Mapping[str, Any]
 

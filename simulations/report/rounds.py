@@ -10,9 +10,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from simulations.report.style import INK, STYLE
+from simulations.report.figures import INK, STYLE
 from simulations.report.tables import number, ordered
-from simulations.summary import epsilon_of
+from simulations.results import epsilon_of
 
 Results = Mapping[str, Any]
 

@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from simulations.guarantees import level, levels, private_guarantees
 from simulations.report.tables import accuracy_rows, distinct, number, privacy_rows
-from simulations.summary import epsilon_of
+from simulations.results import epsilon_of
+from simulations.verify.guarantees import level, levels, private_guarantees
 
 Results = Mapping[str, Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from simulations.guarantees import guarantees, private_guarantees
-from simulations.report.style import reference_style
-from simulations.summary import epsilon_of, summarise
+from simulations.report.figures import reference_style
+from simulations.results import epsilon_of, summarise
+from simulations.verify.guarantees import guarantees, private_guarantees
 
 Results = Mapping[str, Any]
 Row = dict[str, Any]

@@ -4,16 +4,15 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 
-from shared.privacy.accountant import epsilon
+from shared.privacy.accounting.accountant import epsilon
+from tests.support import ROOT
 from tests.support.absent import hiding
 from tests.support.command import command
 
-ROOT = Path(__file__).parents[2]
 PLAN = ("--noise", 1.5, "--rounds", 40, "--sampling", 0.1)
 
 

@@ -1,14 +1,13 @@
 """What a person or a machine gets wrong ends in the one line that docs/bad-input.md shows."""
 
-from pathlib import Path
-
 import pytest
 
+from tests.support import ROOT
 from tests.support.bad.lab import Case, Lab, answer
 from tests.support.bad.page import CASES, KINDS, render, row
 from tests.support.command import command
 
-PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"
+PAGE = ROOT / "docs" / "bad-input.md"
 REWRITE = "if that is meant: python -m tests.support.bad.page docs/bad-input.md"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from shared.privacy.ledger import Ledger
+from shared.privacy.ledger.ledger import Ledger
 from tests.support.command import command, results, start, stop_when
 
 SETTINGS = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.privacy.ledger import Ledger
+from shared.privacy.ledger.ledger import Ledger
 from tests.support.superlink import program, superlink, unpack
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from shared.files import FolderLock
+from tests.support import ROOT
 from tests.support.command import command
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "interrupt.py"
+BENCHMARK = ROOT / "benchmarks" / "interrupt.py"
 CONTINUE = "continue with --resume where the command offers it"
 SEED = 20  # of the instants
 KILLS = 2

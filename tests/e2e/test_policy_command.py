@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.privacy.keys import public_hex
-from shared.privacy.signed_policy import load_policy, signed, utc
+from shared.privacy.policy.signed import load_policy, signed, utc
 from tests.support.command import command
 from tests.support.policies import OTHER
 

@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from flwr.app import MessageType
 
-import client.local
-import server.agreed
-from client.local import _log, _recommender, device_of
+import client.device.local
+import server.run_policy
+from client.device.local import _log, _recommender, device_of
 from client.messages import parse
 from server.federation import run_federation
 from server.messages import HISTOGRAM, METRICS
 from shared.errors import ConfigError, EngineError, ProtocolError
 from shared.privacy.keys import public_hex
-from shared.privacy.ledger import Ledger
-from shared.privacy.signed_policy import load_policy, signed
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.policy.signed import load_policy, signed
 from tests.support.command import command
 from tests.support.federations import point_config
 from tests.support.nodes import USERS, Loopback, Node, declined, request, served
@@ -122,8 +122,10 @@ def test_no_path_of_the_servers_choice_is_opened_before_its_policy_is_checked(
     log, config, model, tmp_path, monkeypatch
 ):
     node, opened = Node(tmp_path, log, 0), []
-    real = client.local.resolve
-    monkeypatch.setattr(client.local, "resolve", lambda name: (opened.append(name), real(name))[1])
+    real = client.device.local.resolve
+    monkeypatch.setattr(
+        client.device.local, "resolve", lambda name: (opened.append(name), real(name))[1]
+    )
     (tmp_path / "there").mkdir()
     errors = set()
     for path in (tmp_path / "there", tmp_path / "not there"):
@@ -211,7 +213,9 @@ def test_a_run_that_outlives_its_policy_stops_before_it_asks(
     grid = Loopback(nodes)
 
     def late(entry):
-        monkeypatch.setattr(server.agreed, "_now", lambda: datetime.now(UTC) + timedelta(days=31))
+        monkeypatch.setattr(
+            server.run_policy, "_now", lambda: datetime.now(UTC) + timedelta(days=31)
+        )
 
     with pytest.raises(EngineError, match=r"round 2: the policy held until .*nobody was asked"):
         run_federation(grid, config, files, simulated=False, on_round=late)
@@ -226,7 +230,7 @@ def test_a_policy_of_another_key_than_the_servers_is_told(
     federation = {"rounds": 1, "cohort": 1.0, "popularity_start": False}
     config = point_config(tiny_bert, federation=federation, privacy={"delta": 1e-2})
     issuer, told = public_hex(OTHER), []
-    monkeypatch.setattr(server.agreed, "log", lambda level, *words: told.append(words[-1]))
+    monkeypatch.setattr(server.run_policy, "log", lambda level, *words: told.append(words[-1]))
     given = tmp_path / "policy.json"
     given.write_text(signed(replace(made(config, USERS, model.digest), issuer=issuer), OTHER))
     files = served(tmp_path, model)

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared.privacy.ledger import Ledger, seal
-from simulations.world import World
+from shared.privacy.ledger.ledger import Ledger, seal
+from simulations.world.world import World
 from tests.support.command import REFERENCES, command, results, script
 
 

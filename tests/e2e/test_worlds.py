@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from simulations.settings import preset_file
+from shared.config.presets import preset_file
 from tests.support.command import command, results
 
 

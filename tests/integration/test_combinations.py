@@ -8,12 +8,12 @@ import pytest
 
 from shared.config import FederationConfig, PrivacyConfig, from_dict
 from shared.errors import ConfigError
-from shared.privacy.device_ledgers import DeviceLedgers
-from shared.privacy.issue import promises
-from shared.privacy.ledger import Ledger
-from shared.privacy.signed_policy import load_policy
-from simulations.grid import CohortGrid
-from simulations.world import World
+from shared.privacy.ledger.device_ledgers import DeviceLedgers
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.policy.issue import promises
+from shared.privacy.policy.signed import load_policy
+from simulations.flower.grid import CohortGrid
+from simulations.world.world import World
 from tests.support.federations import federate, point_config
 from tests.support.policies import operator
 from tests.support.tiny import make_engine

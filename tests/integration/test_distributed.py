@@ -8,18 +8,18 @@ from flwr.app import Error, Message, MessageType
 from safetensors.numpy import load_file
 from scipy import stats
 
-from client.device import Device
+from client.device.device import Device
 from server.federation import run_federation
-from server.secagg import opened
+from server.secagg.opening import opened
 from shared.errors import ConfigError, Declined, ProtocolError
-from shared.privacy.distributed import SkellamMechanism
-from shared.privacy.events import SkellamDpEvent
-from shared.privacy.ledger import Ledger
-from shared.privacy.noise import NoiseSource
-from shared.privacy.plan import server_plan
-from shared.privacy.skellam import SkellamNoise
-from simulations.grid import CohortGrid, SequentialGrid
-from simulations.world import World
+from shared.privacy.accounting.events import SkellamDpEvent
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.mechanisms.distributed import SkellamMechanism
+from shared.privacy.mechanisms.skellam import SkellamNoise
+from shared.privacy.mechanisms.source import NoiseSource
+from shared.privacy.plan.plan import server_plan
+from simulations.flower.grid import CohortGrid, SequentialGrid
+from simulations.world.world import World
 from tests.support.federations import federate, point_config, prepare
 from tests.support.tiny import Edited, make_engine, random_adapter, relative, with_micro_batch
 

@@ -12,20 +12,19 @@ import pytest
 from flwr.app import MessageType
 from safetensors.numpy import load_file, save_file
 
-import server.releases as releases_module
+import server.release.releases as releases_module
 from client.messages import parse, update_reply
 from server import federation as federation_module
-from server import strategy as strategy_module
-from server.app import run_files
+from server import round as strategy_module
 from server.federation import run_federation
-from server.releases import Releases
-from shared.config import from_dict
+from server.release.releases import Releases
+from shared.config import from_dict, settings_hash
 from shared.errors import ConfigError, LedgerError, PrivacyError
-from shared.privacy.correlated import CorrelatedNoise
-from shared.privacy.ledger import Ledger
-from shared.privacy.noise import NoiseSource
-from shared.privacy.plan import server_plan
-from shared.privacy.policy import policy_hash
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.mechanisms.correlated import CorrelatedNoise
+from shared.privacy.mechanisms.source import NoiseSource
+from shared.privacy.plan.plan import server_plan
+from shared.run_files import run_files
 from shared.update import Update
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -169,7 +168,7 @@ def test_a_round_beyond_the_noise_is_refused_and_not_recorded(files):
     serve(files)
     plan = server_plan(CONFIG, USERS)
     before = files.ledger.read_bytes()
-    releases = Releases(plan, policy_hash(CONFIG), files.ledger, None, files.noise_key)
+    releases = Releases(plan, settings_hash(CONFIG), files.ledger, None, files.noise_key)
     with pytest.raises(ConfigError, match="row 7 of the noise: expected 1 to 6"):
         releases.release("update", np.zeros(DIM), ROUNDS + 1)
     assert files.ledger.read_bytes() == before
@@ -327,7 +326,7 @@ def test_a_new_run_in_an_old_folder_gets_new_noise(files, released):
 
 def test_a_schedule_that_asks_too_early_ends_the_run_before_anyone_is_asked(files, monkeypatch):
     everyone = lambda self, number, people, record: list(range(len(people)))  # noqa: E731
-    monkeypatch.setattr("server.participation.LeastRecent.choose", everyone)
+    monkeypatch.setattr("server.cohort.participation.LeastRecent.choose", everyone)
     grid = Silent()
     with pytest.raises(PrivacyError, match=r"3 rounds apart\. Nobody was asked"):
         serve(files, grid)

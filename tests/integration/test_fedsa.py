@@ -7,21 +7,21 @@ import pytest
 import torch
 from flwr.app import MessageType
 
-from client.device import Device
-from client.keeper import Keeper
-from client.personal import PersonalStore
-from server import strategy as strategy_module
+from client.device.device import Device
+from client.training.keeper import Keeper
+from client.training.personal import PersonalStore
+from server import round as strategy_module
 from server.checkpoint import load
 from server.federation import run_federation
 from shared.aggregation import RULES
-from shared.aggregation.factors import downs, ups
+from shared.aggregation.selective import downs, ups
+from shared.config import settings_hash
 from shared.errors import ConfigError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import current
-from shared.privacy.policy import policy_hash
-from simulations.grid import CohortGrid, SequentialGrid
-from simulations.ranking import personal_file
-from simulations.world import World
+from simulations.engine.ranking import personal_file
+from simulations.flower.grid import CohortGrid, SequentialGrid
+from simulations.world.world import World
 from tests.support.federations import federate, point_config, prepare
 from tests.support.tiny import make_engine, random_adapter, relative, with_micro_batch
 
@@ -51,7 +51,7 @@ def state(folder):
 
 def kept(folder, engine, config):
     dim = engine.schema.subset(RULE.personal(engine.schema.names)).dim
-    store = PersonalStore(personal_file(state(folder)), policy_hash(config), dim)
+    store = PersonalStore(personal_file(state(folder)), settings_hash(config), dim)
     return store.latest(range(USERS), config.federation.rounds)
 
 

@@ -8,8 +8,8 @@ from safetensors.numpy import load_file
 
 from shared.aggregation import RULES, Carried
 from shared.model.adapter import current, install
-from simulations.grid import CohortGrid
-from simulations.world import World
+from simulations.flower.grid import CohortGrid
+from simulations.world.world import World
 from tests.support.factors import products
 from tests.support.federations import federate, point_config, prepare
 from tests.support.tiny import make_engine, relative

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from shared.errors import ConfigError
-from shared.privacy.accountant import epsilon
-from shared.privacy.chain import LedgerHeader
-from shared.privacy.issue import promises
-from shared.privacy.ledger import Ledger
-from shared.privacy.plan import device_plan, server_plan
-from simulations.verify import verify_run
+from shared.privacy.accounting.accountant import epsilon
+from shared.privacy.ledger.chain import LedgerHeader, header_of
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.plan.plan import device_plan, server_plan
+from shared.privacy.policy.issue import promises
+from simulations.verify.run import verify_run
 from tests.support.attacks import said
 from tests.support.command import command, results
 from tests.support.federations import point_config
@@ -63,7 +63,7 @@ def test_policy_and_ledger_say_whom_the_budget_covers(tmp_path):
     config = point_config("b", federation={"cohort": 1.0}, privacy={"group_size": 3})
     assert [promise.group for promise in promises(config, USERS)] == [3]
     plan = server_plan(config, USERS)
-    ledger = Ledger.create(tmp_path / "l.jsonl", plan.header("0" * 64))
+    ledger = Ledger.create(tmp_path / "l.jsonl", header_of(plan, "0" * 64))
     for planned in plan.releases:
         for number in range(planned.times):
             ledger.append(number, planned.kind, planned.event)

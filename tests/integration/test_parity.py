@@ -9,10 +9,10 @@ import torch
 from shared.config import EngineConfig, ModelConfig
 from shared.model.backbone import resolve
 from shared.model.recommender import build_recommender
-from shared.privacy.units import metrics_times
-from simulations.engine import CohortEngine
-from simulations.grid import CohortGrid, SequentialGrid
-from simulations.world import World
+from shared.privacy.contribution.units import metrics_times
+from simulations.engine.cohort import CohortEngine
+from simulations.flower.grid import CohortGrid, SequentialGrid
+from simulations.world.world import World
 from tests.support.federations import federate, point_config
 from tests.support.tiny import (
     Edited,

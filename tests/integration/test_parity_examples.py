@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from shared.privacy.device_ledgers import DeviceLedgers
-from simulations.grid import CohortGrid, SequentialGrid
-from simulations.world import World
+from shared.privacy.ledger.device_ledgers import DeviceLedgers
+from simulations.flower.grid import CohortGrid, SequentialGrid
+from simulations.world.world import World
 from tests.support.federations import federate, point_config
 from tests.support.tiny import Edited, make_engine, random_adapter, relative, with_micro_batch
 

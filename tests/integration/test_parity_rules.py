@@ -7,13 +7,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from shared.aggregation import RULES
-from shared.aggregation.factors import cores, downs, ups
+from shared.aggregation.selective import cores, downs, ups
 from shared.aggregation.travel import sent
-from shared.config_rules import factors_of
+from shared.config.rules import factors_of
 from shared.model.adapter import current
-from shared.privacy.device_ledgers import DeviceLedgers
-from simulations.grid import CohortGrid, SequentialGrid
-from simulations.world import World
+from shared.privacy.ledger.device_ledgers import DeviceLedgers
+from simulations.flower.grid import CohortGrid, SequentialGrid
+from simulations.world.world import World
 from tests.support.federations import federate, held, point_config
 from tests.support.tiny import Edited, make_engine, random_adapter, relative, with_micro_batch
 

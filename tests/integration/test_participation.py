@@ -3,11 +3,11 @@
 import pytest
 
 from shared.errors import LedgerError
-from shared.privacy.device_ledgers import DeviceLedgers
-from shared.privacy.plan import device_terms
-from simulations.grid import CohortGrid
-from simulations.participation import check_participation
-from simulations.world import World
+from shared.privacy.ledger.device_ledgers import DeviceLedgers
+from shared.privacy.plan.terms import device_terms
+from simulations.flower.grid import CohortGrid
+from simulations.sweep.participation import check_participation
+from simulations.world.world import World
 from tests.support.federations import federate, point_config
 from tests.support.tiny import make_engine
 

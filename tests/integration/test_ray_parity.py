@@ -9,12 +9,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from shared.aggregation import RULES
-from shared.config import from_dict, to_dict
+from shared.config import at_epsilon, from_dict, to_dict
 from shared.errors import EngineError, StarlingError
-from shared.privacy.ledger import Ledger
-from simulations.names import point_name
-from simulations.point import run_point
-from simulations.workbench import Workbench
+from shared.privacy.ledger.ledger import Ledger
+from shared.run_files import point_name
+from simulations.sweep.machines import Machines
+from simulations.sweep.point import run_point
 from tests.support.federations import point_config
 from tests.support.tiny import alike, relative
 
@@ -35,14 +35,14 @@ def settings(tiny_bert, engine, epsilon=2.0, seed=5):
 
 @pytest.fixture(scope="module")
 def cohort(tiny_bert):
-    with Workbench(settings(tiny_bert, "cohort")) as bench:
+    with Machines(settings(tiny_bert, "cohort")) as bench:
         yield bench
 
 
 @pytest.fixture(scope="module")
 def ray(tiny_bert):
     """One Ray for the module, its workers warm after the first test."""
-    with Workbench(settings(tiny_bert, "ray")) as bench:
+    with Machines(settings(tiny_bert, "ray")) as bench:
         with what_ray_leaves_open():
             bench.ray()
         yield bench
@@ -67,7 +67,7 @@ def run(bench, folder, epsilon, seed=5, rule="fedit"):
         tree["federation"]["ranks"] = [1, 2]
         tree["privacy"]["adaptive_clipping"] = 0.0
     del tree["model"]["factors"]
-    config = from_dict(tree).at_epsilon(epsilon, seed)
+    config = at_epsilon(from_dict(tree), epsilon, seed)
     point = run_point(bench, config, folder, rounds.append)
     arrays = load_file(folder / "adapters" / f"{point_name(epsilon, seed)}.safetensors")
     return point, arrays, rounds

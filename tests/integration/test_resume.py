@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from server import federation as federation_module
-from server import metrics as metrics_module
-from server import strategy as strategy_module
+from server import round as strategy_module
 from server.checkpoint import load
 from server.federation import run_federation
-from server.releases import Releases
+from server.release import metrics as metrics_module
+from server.release.releases import Releases
 from shared.config import from_dict
 from shared.errors import ConfigError, LedgerError
-from shared.privacy.ledger import Ledger
-from simulations.grid import CohortGrid
-from simulations.workbench import Workbench
-from simulations.world import World
+from shared.privacy.ledger.ledger import Ledger
+from simulations.engine.workbench import Workbench
+from simulations.flower.grid import CohortGrid
+from simulations.world.world import World
 from tests.support.federations import federate, point_config, prepare
 from tests.support.tiny import make_engine
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from shared.config import SweepConfig
 from shared.errors import ConfigError, DataError
 from shared.privacy.keys import load_or_create_signing_key, public_hex
-from simulations import verify_point as verify_module
-from simulations.verify import verify_run
-from simulations.verify_command import verify
+from simulations.commands.verify import verify
+from simulations.verify import point as verify_module
+from simulations.verify.run import verify_run
 from tests.support.ledgers import EXPERIMENT, load, results_of, rewrite, save, write_point
 
 

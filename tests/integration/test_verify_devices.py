@@ -15,15 +15,14 @@ import pytest
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
 from rich.console import Console
 
-from shared.config import DataConfig
-from shared.privacy.budget import DeviceBudget
-from shared.privacy.device_ledgers import DeviceLedgers
+from shared.config import DataConfig, at_epsilon, settings_hash
 from shared.privacy.keys import load_or_create_signing_key
-from shared.privacy.ledger import Ledger, seal
-from shared.privacy.plan import USER_CENTRAL, device_plan
-from shared.privacy.policy import policy_hash
-from simulations.verify import verify_run
-from simulations.verify_deltas import print_deltas
+from shared.privacy.ledger.budget import DeviceBudget
+from shared.privacy.ledger.device_ledgers import DeviceLedgers
+from shared.privacy.ledger.ledger import Ledger, seal
+from shared.privacy.plan.plan import USER_CENTRAL, device_plan
+from simulations.commands.deltas import print_deltas
+from simulations.verify.run import verify_run
 from tests.support import ledgers
 from tests.support.attacks import Attack, claim, device, interrupt, said, without
 from tests.support.ledgers import (
@@ -75,10 +74,10 @@ def all_devices_removed(run: Path) -> None:
 
 
 def budget(run: Path, user: int, **plan: Any) -> DeviceBudget:
-    config = LOCAL.at_epsilon(2.0, 0)
+    config = at_epsilon(LOCAL, 2.0, 0)
     own = device_plan(config, USERS)
     assert own is not None
-    return DeviceBudget(device(run, user), replace(own, **plan), policy_hash(config), None)
+    return DeviceBudget(device(run, user), replace(own, **plan), settings_hash(config), None)
 
 
 def participation_over_the_limit(run: Path) -> None:
@@ -87,7 +86,7 @@ def participation_over_the_limit(run: Path) -> None:
         path.unlink()
     guard = budget(run, 0, budget=9.0)
     guard.spend_histogram()
-    event = device_plan(LOCAL.at_epsilon(2.0, 0), USERS).planned("update").event
+    event = device_plan(at_epsilon(LOCAL, 2.0, 0), USERS).planned("update").event
     for number in (1, 2, 3, 4):  # past the guard, which would decline the fourth
         guard.ledger.append(number, "update", event)
     sealed_again(run)
@@ -100,7 +99,7 @@ def round_after_the_last(run: Path) -> None:
 
 def less_noise_on_one_device(run: Path) -> None:
     device(run, 10).unlink()
-    own = device_plan(LOCAL.at_epsilon(2.0, 0), USERS)
+    own = device_plan(at_epsilon(LOCAL, 2.0, 0), USERS)
     assert own is not None
     update = own.planned("update")
     less = SelfComposedDpEvent(PoissonSampledDpEvent(0.5, GaussianDpEvent(3.0)), 2)
@@ -109,7 +108,7 @@ def less_noise_on_one_device(run: Path) -> None:
 
 
 def ledger_for_another_policy(run: Path) -> None:
-    config = replace(LOCAL, data=DataConfig(negatives=7)).at_epsilon(2.0, 0)
+    config = at_epsilon(replace(LOCAL, data=DataConfig(negatives=7)), 2.0, 0)
     plan = device_plan(config, USERS)
     assert plan is not None
     shutil.rmtree(devices_folder(run, 2.0))
@@ -118,7 +117,7 @@ def ledger_for_another_policy(run: Path) -> None:
 
 
 def one_device_of_another_policy(run: Path) -> None:
-    plan = device_plan(LOCAL.at_epsilon(2.0, 0), USERS)
+    plan = device_plan(at_epsilon(LOCAL, 2.0, 0), USERS)
     assert plan is not None
     DeviceBudget(device(run, 11), plan, "0" * 64, None).spend_update(1)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shared.privacy.keys import load_or_create_signing_key
-from shared.privacy.ledger import Ledger, seal
-from simulations.verify import verify_run
+from shared.privacy.ledger.ledger import Ledger, seal
+from simulations.verify.run import verify_run
 from tests.support.attacks import Attack, claim, said, without
 from tests.support.ledgers import DP_FTRL, EXPERIMENT, first_ledger, load, save, write_promised_run
 

@@ -9,8 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from simulations.verify import verify_run
-from simulations.verify_command import verify
+from simulations.commands.verify import verify
+from simulations.verify.run import verify_run
 from tests.support.attacks import Attack, claim, device, interrupt, said, without
 from tests.support.ledgers import (
     BOTH,

@@ -10,9 +10,9 @@ import typer
 from typer.testing import CliRunner
 
 from shared.privacy.keys import load_or_create_signing_key
-from shared.privacy.ledger import Ledger, seal
-from simulations.verify import verify_run
-from simulations.verify_command import verify
+from shared.privacy.ledger.ledger import Ledger, seal
+from simulations.commands.verify import verify
+from simulations.verify.run import verify_run
 from tests.support.ledgers import ledger_file, load, save
 
 SECOND = ledger_file(math.inf, 0)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 
-from shared.config import FederationConfig, PrivacyConfig
-from shared.privacy.events import event_to_json
+from shared.config import FederationConfig, PrivacyConfig, at_epsilon
+from shared.privacy.accounting.events import event_to_json
+from shared.privacy.contribution.evaluation import estimate_metrics
+from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.keys import load_or_create_signing_key
-from shared.privacy.ledger import Ledger, seal
-from shared.privacy.statistics import estimate_metrics
-from shared.privacy.units import quantile_rule
-from simulations.verify import verify_run
+from shared.privacy.ledger.ledger import Ledger, seal
+from simulations.verify.run import verify_run
 from tests.support.attacks import Attack, claim, said, without
 from tests.support.ledgers import (
     EXPERIMENT,
@@ -61,7 +61,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = load(run)
     point = results["points"][0]
     released(point, SUMS, point["metrics_noise_multiplier"])
-    rule = quantile_rule(MEASURED.at_epsilon(2.0, 0))
+    rule = quantile_rule(at_epsilon(MEASURED, 2.0, 0))
     assert rule is not None
     norms = [rule.start]
     for bits in BITS:

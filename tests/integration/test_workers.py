@@ -12,13 +12,13 @@ from contextlib import contextmanager
 import pytest
 from safetensors.numpy import load_file
 
-from shared.config import from_dict, to_dict
+from shared.config import at_epsilon, from_dict, to_dict
 from shared.errors import ConfigError
-from simulations.names import point_name
-from simulations.point import run_point
-from simulations.progress import SweepProgress
-from simulations.sweep_work import Job, work
-from simulations.workbench import Workbench
+from shared.run_files import point_name
+from simulations.sweep.jobs import Job, work
+from simulations.sweep.machines import Machines
+from simulations.sweep.point import run_point
+from simulations.sweep.progress import SweepProgress
 from tests.support.federations import point_config
 from tests.support.tiny import alike, relative
 
@@ -66,7 +66,7 @@ def bench(cluster, tiny_bert, own_folders):
     """The workers stay for all tests: each start of one takes seconds."""
     with (
         what_ray_leaves_open(),
-        Workbench(settings(tiny_bert, workers=2, address=cluster[0].address, shard=4)) as bench,
+        Machines(settings(tiny_bert, workers=2, address=cluster[0].address, shard=4)) as bench,
     ):
         bench.workers()
         yield bench
@@ -75,7 +75,7 @@ def bench(cluster, tiny_bert, own_folders):
 @pytest.fixture(scope="module")
 def alone(tiny_bert, own_folders, tmp_path_factory):
     """The same in one process."""
-    with Workbench(settings(tiny_bert)) as bench:
+    with Machines(settings(tiny_bert)) as bench:
         folder = tmp_path_factory.mktemp("alone")
         yield bench, folder, run(bench, folder)
 
@@ -83,7 +83,7 @@ def alone(tiny_bert, own_folders, tmp_path_factory):
 def run(bench, folder, privacy=None, epsilons=EPSILONS, told=None):
     """Points as a sweep runs them, several at once where there are workers."""
     config = settings(bench.config.model.backbone, privacy)
-    points = [config.at_epsilon(epsilon, 5) for epsilon in epsilons]
+    points = [at_epsilon(config, epsilon, 5) for epsilon in epsilons]
 
     def job(point):
         def act(advance):
@@ -192,7 +192,7 @@ def remove(cluster, nodes):
 
 
 def test_a_cluster_is_refused_in_a_line_where_nobody_answers():
-    from simulations.workers_pool import open_pool
+    from simulations.workers.pool import open_pool
 
     started = time.monotonic()
     config = from_dict({"engine": {"address": "127.0.0.1:9", "device": "cpu"}})

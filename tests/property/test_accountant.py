@@ -4,7 +4,7 @@ from dp_accounting import DpEvent, GaussianDpEvent, PoissonSampledDpEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.privacy.accountant import epsilon, epsilon_rdp
+from shared.privacy.accounting.accountant import epsilon, epsilon_rdp
 
 gaussian = st.builds(GaussianDpEvent, st.floats(0.2, 1e6) | st.floats(0.5, 20))
 sampled = st.builds(

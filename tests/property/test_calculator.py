@@ -7,8 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
-from shared.privacy import calculator
-from shared.privacy.calculator import Rounds, participations, solve
+from shared.privacy.accounting import calculator
+from shared.privacy.accounting.calculator import Rounds, participations, solve
 
 SHARE = 2e-5  # one step on
 targets = st.floats(0.5, 20)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from hypothesis.extra import numpy as hnp
 
-from shared.privacy.clipping import L2Clip
+from shared.privacy.contribution.clipping import L2Clip
 
 Clip = Callable[[torch.Tensor], torch.Tensor]
 

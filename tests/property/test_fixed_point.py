@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from shared.privacy.clipping import L2Clip
-from shared.secagg.fixed_point import FixedPoint
+from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.mechanisms.fixed_point import FixedPoint
 from shared.secagg.ring import Ring
 
 ANY = st.floats(width=32) | st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, 3e38, 1.0])

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import LedgerError
-from shared.privacy.chain import Chain
-from shared.privacy.events import SkellamDpEvent
-from shared.privacy.ledger import Ledger, LedgerHeader
+from shared.privacy.accounting.events import SkellamDpEvent
+from shared.privacy.ledger.chain import Chain
+from shared.privacy.ledger.ledger import Ledger, LedgerHeader
 
 HEADER = LedgerHeader(
     unit="user",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.participation import LeastRecent, LimitedSampler, Participations
+from server.cohort.participation import LeastRecent, LimitedSampler, Participations
 from shared.errors import PrivacyError
 
 NODES = [1000 + 7 * i for i in range(12)]

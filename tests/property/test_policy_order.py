@@ -7,9 +7,9 @@ from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.privacy.events import event_to_json
-from shared.privacy.policy_order import weaknesses
-from shared.privacy.signed_policy import Policy, Promise, PromisedRelease
+from shared.privacy.accounting.events import event_to_json
+from shared.privacy.policy.order import weaknesses
+from shared.privacy.policy.signed import Policy, Promise, PromisedRelease
 
 UNITS, TRUSTS = ("example", "user"), ("central", "distributed", "local")
 numbers = st.floats(0.1, 10.0)

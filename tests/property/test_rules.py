@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from shared.aggregation import RULES, AggregationRule
 from shared.errors import ProtocolError
 from shared.model.adapter import AdapterSchema
-from shared.privacy.clipping import L2Clip
+from shared.privacy.contribution.clipping import L2Clip
 from shared.update import Update
 
 PAIR = {"l.lora_A.d.weight": (2, 3), "l.lora_B.d.weight": (3, 2)}

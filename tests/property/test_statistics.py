@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from hypothesis.extra import numpy as hnp
 
-from client.evaluate import held_out, target_ranks
+from client.training.evaluate import held_out, target_ranks
 from shared.errors import ProtocolError
-from shared.privacy.adaptive_clip import BIT_CLIP, QuantileRule, clip_and_bits
-from shared.privacy.clipping import L2Clip
-from shared.privacy.statistics import METRICS_CLIP, estimate_metrics, metric_contributions
+from shared.privacy.contribution.adaptive_clip import BIT_CLIP, QuantileRule, clip_and_bits
+from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.contribution.evaluation import (
+    METRICS_CLIP,
+    estimate_metrics,
+    metric_contributions,
+)
 
 odd = st.floats(width=32, allow_subnormal=True) | st.sampled_from(
     [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, 3.4e38, -3.4e38]

@@ -11,10 +11,10 @@ import pytest
 import torch
 from scipy import stats
 
-from shared.privacy.adaptive_clip import QuantileRule, quantile_bits
-from shared.privacy.clipping import L2Clip
-from shared.privacy.joint import UpdateWithBits
-from shared.privacy.noise import NoiseSource
+from shared.privacy.contribution.adaptive_clip import QuantileRule, quantile_bits
+from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.mechanisms.joint import UpdateWithBits
+from shared.privacy.mechanisms.source import NoiseSource
 
 LEVEL = 1e-7
 ROUNDS, DIM, PEOPLE, Q = 400, 50, 400, 0.5

@@ -15,11 +15,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from shared.privacy.clipping import L2Clip
-from shared.privacy.correlated import CorrelatedMechanism, CorrelatedNoise
-from shared.privacy.matrix import banded_square_root
-from shared.privacy.mechanism import GaussianMechanism
-from shared.privacy.noise import NoiseSource
+from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.mechanisms.correlated import CorrelatedMechanism, CorrelatedNoise
+from shared.privacy.mechanisms.gaussian import GaussianMechanism
+from shared.privacy.mechanisms.source import NoiseSource
+from shared.privacy.mechanisms.toeplitz import banded_square_root
 
 LEVEL = 1e-7
 ROUNDS, DIM = 12, 6000

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from shared.privacy.clipping import L2Clip
-from shared.privacy.mechanism import GaussianMechanism
-from shared.privacy.noise import NoiseSource
+from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.mechanisms.gaussian import GaussianMechanism
+from shared.privacy.mechanisms.source import NoiseSource
 
 LEVEL = 1e-7
 ROUNDS, DIM, COHORT = 30, 4000, 50

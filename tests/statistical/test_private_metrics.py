@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from shared.privacy.mechanism import GaussianMechanism
-from shared.privacy.noise import NoiseSource
-from shared.privacy.statistics import METRICS_CLIP, estimate_metrics, metric_contributions
+from shared.privacy.contribution.evaluation import (
+    METRICS_CLIP,
+    estimate_metrics,
+    metric_contributions,
+)
+from shared.privacy.mechanisms.gaussian import GaussianMechanism
+from shared.privacy.mechanisms.source import NoiseSource
 
 LEVEL = 1e-7
 RELEASES, PEOPLE, Z = 3000, 900, 4.0

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from shared.privacy.noise import NoiseSource
-from shared.privacy.skellam import SkellamNoise, SkellamTable, thresholds
+from shared.privacy.mechanisms.skellam import SkellamNoise, SkellamTable, thresholds
+from shared.privacy.mechanisms.source import NoiseSource
 
 LEVEL = 1e-7
 ROUNDS, CLIENTS, DIM = 12, 9, 6000

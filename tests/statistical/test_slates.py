@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from shared.config import WorldConfig
-from simulations.world import World
-from simulations.world_slates import examination
+from simulations.world.slates import examination
+from simulations.world.world import World
 
 pytestmark = pytest.mark.statistical
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from simulations.verify import verify_run
+from simulations.verify.run import verify_run
 from tests.support.ledgers import devices_folder, load, save
 
 Attack = Callable[[Path], None]

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from server.releases import Releases
+from server.release.releases import Releases
 from shared.config import ExperimentConfig, FederationConfig, PrivacyConfig, TrainConfig
 from shared.errors import LedgerError
-from shared.privacy.budget import DeviceBudget
-from shared.privacy.ledger import Ledger
-from shared.privacy.plan import device_plan, server_plan
+from shared.privacy.ledger.budget import DeviceBudget
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.plan.plan import device_plan, server_plan
 
 USERS, ROUNDS, POLICY = 1000, 4000, "0" * 64
 SPREAD = 0.02  # seconds: opening and recovering, or a few releases

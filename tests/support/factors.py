@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shared.aggregation.factors import cores, pairs
+from shared.aggregation.selective import cores, pairs
 
 
 def products(schema, vector) -> list[np.ndarray]:

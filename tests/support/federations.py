@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from server.app import run_files
 from server.federation import run_federation
-from server.releases import AlreadyPrivate, Releases
+from server.release.releases import AlreadyPrivate, Releases
 from shared.aggregation import RULES, rule_of
 from shared.config import ExperimentConfig, from_dict
 from shared.model.adapter import current
-from shared.privacy.ledger import Ledger
+from shared.privacy.ledger.ledger import Ledger
+from shared.run_files import run_files
 from tests.support.tiny import RICH, random_adapter
 
 

@@ -15,20 +15,22 @@ from shared.config import (
     PrivacyConfig,
     SweepConfig,
     TrainConfig,
+    at_epsilon,
+    settings_hash,
     to_dict,
 )
-from shared.privacy.accountant import calibrate
-from shared.privacy.budget import DeviceBudget
-from shared.privacy.clipping import L2Clip
-from shared.privacy.device_ledgers import DEVICES, DeviceLedgers
-from shared.privacy.events import event_to_json
+from shared.privacy.accounting.accountant import calibrate
+from shared.privacy.accounting.events import event_to_json
+from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.keys import load_or_create_signing_key
-from shared.privacy.ledger import Ledger, LedgerHeader, seal
-from shared.privacy.mechanism import GaussianMechanism
-from shared.privacy.plan import USER_CENTRAL, Plan, device_plan, server_plan
-from shared.privacy.policy import policy_hash
-from simulations.names import point_name
-from simulations.summary import summarise
+from shared.privacy.ledger.budget import DeviceBudget
+from shared.privacy.ledger.chain import header_of
+from shared.privacy.ledger.device_ledgers import DEVICES, DeviceLedgers
+from shared.privacy.ledger.ledger import Ledger, LedgerHeader, seal
+from shared.privacy.mechanisms.gaussian import GaussianMechanism
+from shared.privacy.plan.plan import USER_CENTRAL, Plan, device_plan, server_plan
+from shared.run_files import point_name
+from simulations.results import summarise
 
 USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4
 Q = COHORT / USERS
@@ -67,7 +69,7 @@ def header(config: ExperimentConfig, delta: float = DELTA) -> LedgerHeader:
         trust="central",
         adversary=USER_CENTRAL,
         delta=delta,
-        policy=policy_hash(config),
+        policy=settings_hash(config),
         budget=config.privacy.epsilon,
     )
 
@@ -85,7 +87,7 @@ def write_point(
     rounds: Sequence[int] = tuple(range(1, ROUNDS + 1)),
 ) -> Results:
     """What a run leaves for one point, by the same calls that a run makes."""
-    config = EXPERIMENT.at_epsilon(target, seed)
+    config = at_epsilon(EXPERIMENT, target, seed)
     found = calibrate(target, delta, len(rounds), Q, histogram_share=0.2)
     noise, histogram_noise = found.noise_multiplier, found.histogram_noise_multiplier or 0.0
     histogram = GaussianMechanism(histogram_noise, L2Clip(1.0)).event(1.0)
@@ -125,7 +127,7 @@ def write_promised(
     folder: Path, experiment: ExperimentConfig, target: float, key: Ed25519PrivateKey
 ) -> Results:
     """What a run leaves for a point of any unit and trust, with seed 0."""
-    config = experiment.at_epsilon(target, 0)
+    config = at_epsilon(experiment, target, 0)
     server, device = server_plan(config, USERS), device_plan(config, USERS)
     claims = []
     if server is not None:
@@ -141,7 +143,7 @@ def write_promised(
 def write_server(folder: Path, config: ExperimentConfig, plan: Plan) -> Ledger:
     """The server's ledger of a whole run."""
     path = folder / ledger_file(config.privacy.epsilon, config.seed)
-    ledger = Ledger.create(path, plan.header(policy_hash(config)))
+    ledger = Ledger.create(path, header_of(plan, settings_hash(config)))
     for planned in plan.releases:
         if planned.kind not in ("update", "metrics"):
             ledger.append(0, planned.kind, planned.event)
@@ -158,7 +160,7 @@ def write_devices(folder: Path, config: ExperimentConfig, plan: Plan) -> DeviceL
     """The devices' ledgers of a whole run, by the guard that devices use."""
     place = devices_folder(folder, config.privacy.epsilon)
     for user, rounds in DEVICES_ROUNDS.items():
-        budget = DeviceBudget(place / f"{user}.jsonl", plan, policy_hash(config), (0, user))
+        budget = DeviceBudget(place / f"{user}.jsonl", plan, settings_hash(config), (0, user))
         budget.spend_histogram()
         for number in rounds:
             budget.spend_update(number)

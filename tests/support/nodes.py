@@ -3,10 +3,10 @@
 from flwr.app import Context, Message, MessageType, RecordDict
 from safetensors.numpy import save_file
 
-from client.app import app
-from server.app import run_files
+from apps import client_app
 from server.messages import point_settings, requests
-from shared.privacy.ledger import Ledger
+from shared.privacy.ledger.ledger import Ledger
+from shared.run_files import run_files
 from tests.support.policies import operator
 from tests.support.tiny import random_adapter
 
@@ -28,7 +28,7 @@ class Node:
 
     def answer(self, message):
         """The relay's answer, as the SuperNode passes it on: an exception becomes an error."""
-        return app(message, Context(1, self.number, self.config, RecordDict(), {}))
+        return client_app(message, Context(1, self.number, self.config, RecordDict(), {}))
 
     @property
     def rounds(self):

@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from client.agreement import CAPS, PARTICIPATION, Agreement, Ask
-from client.days import Days
-from shared.privacy.ledger import Ledger
-from shared.privacy.policy import policy_hash
+from client.device.agreement import CAPS, PARTICIPATION, Agreement, Ask
+from client.device.clock import Days
+from shared.config import settings_hash
+from shared.privacy.ledger.ledger import Ledger
 from tests.support.policies import agreed, operator
 
 USERS, SCHEMA = 40, "s"
@@ -33,7 +33,7 @@ class Person:
         self.gate = Agreement(state, key or operator(), Days(state, clock))
 
     def asked(self, config, round_number=1, text=None, release="update", **changes):
-        fields = {"users": USERS, "settings": policy_hash(config), "schema": SCHEMA} | changes
+        fields = {"users": USERS, "settings": settings_hash(config), "schema": SCHEMA} | changes
         text = agreed(config, USERS, SCHEMA, start=START) if text is None else text
         self.gate.admit(Ask(release, round_number, policy=text, **fields), config)
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.config import ExperimentConfig
-from shared.privacy.issue import DAYS, policy_of
 from shared.privacy.keys import load_or_create_signing_key, public_hex
-from shared.privacy.signed_policy import Policy, signed
+from shared.privacy.policy.issue import DAYS, policy_of
+from shared.privacy.policy.signed import Policy, signed
 
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 

@@ -11,8 +11,8 @@ from shared.model.adapter import AdapterSchema
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
-from simulations.engine import CohortEngine
-from simulations.placement import place
+from simulations.engine.cohort import CohortEngine
+from simulations.engine.placement import place
 
 HIDDEN, LAYERS, LENGTH = 32, 2, 8
 # Every trained factor there is, the tied item table included.

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from argparse import Namespace
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +12,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from shared.data.windows import Windows
+from tests.support import ROOT
 from tests.support.absent import ABSENT, hiding
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -150,7 +148,7 @@ def test_rules_are_compared_and_nothing_is_computed_twice(
     assert low <= rows["fedsb"]["versus_fedit"]["hr@10"] <= high
     apart = rows["fedsb"]["hr@10"] - rows["fedit"]["hr@10"]
     assert rows["fedsb"]["versus_fedit"]["hr@10"] == pytest.approx(apart, abs=1e-9)
-    monkeypatch.setattr("simulations.point._federate", None)  # a second time would need it
+    monkeypatch.setattr("simulations.sweep.point._federate", None)  # a second time would need it
     rules.main()
     assert out.read_text() == page
 

@@ -3,13 +3,11 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
 from tests.support.absent import ABSENT, hiding
-
-ROOT = Path(__file__).parents[2]
 
 
 def without(names, code):
@@ -23,7 +21,10 @@ def without(names, code):
     )
 
 
-CORE = "client.device simulations.engine simulations.placement simulations.world"
+CORE = (
+    "client.device.device simulations.engine.cohort simulations.engine.placement "
+    "simulations.world.world"
+)
 SEEN = """
 try:
     import server.app

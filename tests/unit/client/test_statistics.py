@@ -7,11 +7,11 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from client.app import create_app
-from client.device import Device
+from client.device.device import Device
 from server.messages import METRICS, point_settings, requests
 from shared.errors import ProtocolError
 from shared.metrics import discounted_gains, hits
-from simulations.world import World
+from simulations.world.world import World
 from tests.support.federations import point_config
 from tests.support.tiny import make_engine, random_adapter
 

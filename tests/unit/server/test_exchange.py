@@ -8,13 +8,13 @@ from flwr.app import MessageType
 from safetensors.numpy import save_file
 
 from client.messages import parse, update_reply
-from server.app import run_files
 from server.exchange import Exchange
 from server.federation import run_federation
 from shared.aggregation.flexlora import FlexLoRA
 from shared.aggregation.ranks import leading, rank_in
 from shared.config import from_dict
 from shared.errors import ProtocolError
+from shared.run_files import run_files
 from shared.update import Update
 from tests.support.clients import IN, OUT, RANK, SCHEMA, exchange, global_adapter, update_of
 

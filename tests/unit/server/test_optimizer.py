@@ -108,7 +108,8 @@ def test_the_rate_decays_over_the_rounds(decay, shares):
 @pytest.mark.parametrize("name", FORMULAS)
 def test_what_a_round_does_not_train_stays_and_so_do_its_moments(name):
     """Two coordinates take turns, the third moves always: each as if it were alone, but for Adam's
-    correction, which counts all rounds."""
+    correction, which counts all rounds.
+    """
     config = FederationConfig(server_optimizer=name, server_lr=0.3, beta_1=0.8, rounds=ROUNDS)
     optimizer, theta = ServerOptimizer(config), np.array([1.0, 2.0, 3.0])
     for number in range(1, ROUNDS + 1):

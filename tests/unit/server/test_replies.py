@@ -15,7 +15,7 @@ from flwr.app import (
 
 from client.messages import ranks_reply, update_reply
 from server.messages import Replies, requests
-from shared.privacy.policy import policy_digest
+from shared.canonical import policy_digest
 from shared.update import Update
 
 pytestmark = pytest.mark.usefixtures("flower")

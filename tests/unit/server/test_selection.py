@@ -6,11 +6,11 @@ from flwr.app import MessageType
 from safetensors.numpy import load_file, save_file
 
 from client.messages import update_reply
-from server import strategy as strategy_module
-from server.app import run_files
+from server import round as strategy_module
 from server.federation import run_federation
 from shared.aggregation import RULES
-from shared.privacy.statistics import METRICS_SCHEMA, metric_contributions
+from shared.privacy.contribution.evaluation import METRICS_SCHEMA, metric_contributions
+from shared.run_files import run_files
 from shared.update import Update
 from tests.support.clients import SCHEMA, global_adapter
 from tests.unit.server.test_strategy import Canned, flat, settings

@@ -10,16 +10,16 @@ from flwr.app import Error, Message, MessageType
 from safetensors.numpy import load_file, save_file
 
 from client.messages import parse, ranks_reply, update_reply
-from server import strategy as strategy_module
-from server.app import run_files
+from server import round as strategy_module
 from server.checkpoint import load
 from server.federation import run_federation
-from server.releases import Releases
-from shared.config import from_dict
+from server.release.releases import Releases
+from shared.config import at_epsilon, from_dict
 from shared.errors import ConfigError, ProtocolError
-from shared.privacy.ledger import Ledger
-from shared.privacy.mechanism import GaussianMechanism
-from shared.privacy.noise import NoiseSource
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.mechanisms.gaussian import GaussianMechanism
+from shared.privacy.mechanisms.source import NoiseSource
+from shared.run_files import run_files
 from shared.update import Update
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -136,7 +136,9 @@ def test_each_round_sends_the_adapter_of_the_last(tmp_path):
 
 def test_noise_is_added_to_the_sum_before_the_division(tmp_path, monkeypatch):
     """With noise of +1 standard deviation everywhere: + z C / (q N) a round."""
-    monkeypatch.setattr("shared.privacy.noise.NoiseSource.normal", lambda self, size: np.ones(size))
+    monkeypatch.setattr(
+        "shared.privacy.mechanisms.source.NoiseSource.normal", lambda self, size: np.ones(size)
+    )
     grid = Canned()
     adapter, outcome, _ = run(tmp_path, grid, settings())
     everyone = [node for cohort in grid.cohorts for node in cohort]
@@ -177,7 +179,7 @@ def test_the_checkpoint_comes_after_the_ledger_and_before_the_round_is_told(tmp_
 
 
 def test_an_empty_cohort_releases_pure_noise_and_is_recorded(tmp_path):
-    config = settings(federation={"cohort": 0.1}).at_epsilon(1.0, seed=2)  # which draws no one
+    config = at_epsilon(settings(federation={"cohort": 0.1}), 1.0, seed=2)  # which draws no one
     adapter, outcome, found = run(tmp_path, grid := Canned(), config)
     assert grid.cohorts == [[], [], []]
     assert [entry["signal_norm"] for entry in outcome["history"]] == [0, 0, 0]
@@ -238,7 +240,7 @@ def test_two_budgets_and_two_seeds_share_no_noise(tmp_path):
 
     noises = []
     for number, (epsilon, seed) in enumerate([(1.0, 1), (2.0, 1), (1.0, 2), (1.0, 1)]):
-        config = settings(epsilon, federation={"rounds": 2}).at_epsilon(epsilon, seed)
+        config = at_epsilon(settings(epsilon, federation={"rounds": 2}), epsilon, seed)
         adapter, outcome, _ = run(tmp_path / str(number), Canned(answer=nothing), config)
         noises.append((adapter - flat(INITIAL)) / outcome["noise_multiplier"])
     np.testing.assert_allclose(noises[0], noises[3])

@@ -1,0 +1,44 @@
+"""The two Flower apps, composed: what `flwr run` and a SuperNode start.
+
+They stand above the rooms, and no room imports them. A node's device is the one of the person who
+configured it or, in Flower's own simulation runtime, a virtual one. Torch enters when a message
+arrives, not when the bundle is imported.
+"""
+
+from __future__ import annotations
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+from flwr.superlink.grid import InMemoryGrid
+
+from client.app import DeviceService, create_app, is_simulated
+from shared.request import Request
+
+
+def device(context: Context, request: Request) -> DeviceService:
+    """Whose device a node is."""
+    if is_simulated(context.node_config):
+        from simulations.flower.devices import virtual_device
+
+        return virtual_device(context, request)
+    from client.device.local import device_of
+
+    return device_of(context.node_config, request.config)
+
+
+client_app = create_app(device)
+server_app = ServerApp()
+
+
+@server_app.main()
+def coordinate(grid: Grid, context: Context) -> None:
+    """Run the federation that the run configuration names, or make one for virtual nodes."""
+    from server.app import serve
+
+    # Which grid this is decides, not a setting: noise that is only seeded must not reach people.
+    if isinstance(grid, InMemoryGrid):
+        from simulations.flower.run import prepared
+
+        serve(*prepared(grid, context))
+    else:
+        serve(grid, context.run_config)

@@ -1,0 +1,104 @@
+"""A device in the relay's own process, for nodes that are configured with a log and a user.
+
+Node configuration: `data` (a known name or a path), `user` (an identifier in that log) or
+`partition-id` (an index), `state` (a folder of its own, where what it agreed to, what it spent, its
+own tensors and its owner's `caps.toml` last) and `operator` (the public key whose policies it
+heeds). The model is built once per process and kept, and not before the device's agreement was
+asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+
+from client.device.agreement import LEDGER, Agreement
+from client.device.device import Device
+from shared.config import ExperimentConfig, ModelConfig
+from shared.data.log import InteractionLog
+from shared.data.sources import open_log
+from shared.errors import ConfigError, ModelError
+from shared.model.backbone import resolve
+from shared.model.items import item_vectors
+from shared.model.recommender import Recommender, build_recommender
+
+
+def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> Device:
+    """The device of a node.
+
+    Raises
+    ------
+    ConfigError
+        If the node configuration names no data, no user, no state folder or no operator.
+    """
+    if "data" not in node_config:
+        raise ConfigError(
+            'node configuration: data is missing; e.g. data="movielens-100k" user="1"'
+        )
+    spec = str(node_config["data"])
+    log = _log(spec)
+    if "user" in node_config:
+        user = log.user_index(str(node_config["user"]))
+    elif "partition-id" in node_config:
+        user = int(str(node_config["partition-id"])) % len(log)
+    else:
+        raise ConfigError(
+            'node configuration: user is missing; e.g. data="movielens-100k" user="1"'
+        )
+    state = _state(node_config)
+    return Device(
+        log.history(user),
+        user,
+        partial(_built, spec, config.model),
+        state / LEDGER,
+        agreement=Agreement(state, _operator(node_config)),
+        personal=state / "personal.sqlite",
+    )
+
+
+def _state(node_config: Mapping[str, object]) -> Path:
+    if "state" not in node_config:
+        raise ConfigError(
+            "node configuration: state is missing; a folder where the device keeps what it agreed "
+            'to and spent, e.g. state="/var/lib/starling"'
+        )
+    state = Path(str(node_config["state"]))
+    if not state.is_absolute():  # an app runs in an unpacked copy: another copy, another budget
+        raise ConfigError(f"node configuration: state = {str(state)!r}: give a full path")
+    return state
+
+
+def _operator(node_config: Mapping[str, object]) -> str:
+    key = str(node_config.get("operator", "")).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", key):
+        raise ConfigError(
+            f"node configuration: operator = {key!r}: expected the operator's public key, 64 hex "
+            "digits, as the operator published it (starling policy key)"
+        )
+    return key
+
+
+@lru_cache(maxsize=1)
+def _log(spec: str) -> InteractionLog:
+    return open_log(spec)
+
+
+def _built(spec: str, model: ModelConfig) -> Recommender:
+    """The model, or one kind of error: which kind would tell what lies on this disk."""
+    try:
+        return _recommender(spec, model)
+    except Exception as error:
+        raise ModelError(f"model.backbone = {model.backbone}: no model here: {error}") from None
+
+
+@lru_cache(maxsize=2)
+def _recommender(spec: str, model: ModelConfig) -> Recommender:
+    source = resolve(model.backbone)
+    if model.backbone_sha256 not in (None, source.digest):
+        raise ModelError(
+            f"model.backbone = {model.backbone}: the weights here are {source.digest[:12]}, the "
+            f"server's {str(model.backbone_sha256)[:12]}; install the same"
+        )
+    return build_recommender(source, item_vectors(_log(spec).catalogue.texts, source), model)

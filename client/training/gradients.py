@@ -1,0 +1,153 @@
+"""Gradients of single examples, two ways that agree: Opacus hooks on a device, vmap in a stack.
+
+Both differentiate a window's mean loss, `client.training.train.window_loss`, and both are checked
+at start against a plain backward pass: models adapted by PEFT have been seen to train under
+per-example hooks with plausible losses while nothing was learned (opacus issues 820 and 826).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from client.training.train import window_loss
+from shared.errors import ModelError
+from shared.model.adapter import AdapterSchema, Tensors, current, install
+from shared.model.layers import AdapterEmbedding, AdapterLinear
+from shared.model.recommender import Recommender
+
+PerExample = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(theta [clients, dim], inputs and targets [clients, windows, length]) -> [clients, windows, dim],
+the gradient of every window's mean loss at its client's own theta."""
+
+# Relative; float32 sums in another order differ by less than 1e-5. bf16 has 8 bits, and a batch of
+# another size may round otherwise at every layer.
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+
+
+def stacked_gradients(
+    recommender: Recommender, schema: AdapterSchema, frozen: Tensors | None = None
+) -> PerExample:
+    """For any number of clients at once: `torch.func.vmap` over clients and their windows.
+
+    With respect to the tensors of `schema`; `frozen` holds the adapter's others.
+    """
+
+    def loss(vector: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        tensors = {**(frozen or {}), **schema.unflatten(vector)}
+        return window_loss(recommender, tensors, inputs[None], targets[None])
+
+    one = grad(loss)  # [dim], [length], [length] -> [dim]
+    stacked: PerExample = vmap(vmap(one, in_dims=(None, 0, 0)))
+    return stacked
+
+
+def opacus_gradients(
+    recommender: Recommender, schema: AdapterSchema, frozen: Tensors | None = None
+) -> PerExample:
+    """For one client at a time: Opacus records per-sample gradients by hooks, without wrapping.
+
+    The adapter, `frozen` tensors included, is written into the recommender's own parameters for as
+    long as it takes.
+    """
+    from opacus.grad_sample import GradSampleHooks
+
+    introduce_layers()
+    parameters = dict(recommender.named_parameters())
+    others = frozen or {}
+    everything = AdapterSchema.of(recommender).subset((*schema.names, *others))
+
+    def per_example(theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        if len(theta) != 1:
+            raise ValueError(f"Expected a stack of 1 client, not {len(theta)}")
+        before = current(recommender, everything)
+        install(
+            recommender, everything, everything.flatten({**others, **schema.unflatten(theta[0])})
+        )
+        hooks = GradSampleHooks(recommender)  # its loss_reduction "mean" divides by the batch
+        try:
+            losses = _window_losses(recommender, inputs[0], targets[0])  # [windows]
+            with warnings.catch_warnings():  # of the first layer: its input, data, has no gradient
+                warnings.filterwarnings("ignore", "Full backward hook is firing")
+                losses.mean().backward()  # type: ignore[no-untyped-call]  # torch: untyped
+            samples = {
+                name: parameters[name].grad_sample  # type: ignore[attr-defined]  # by Opacus
+                for name in schema.names
+            }
+            return schema.flatten(samples)[None]  # [1, windows, dim]
+        finally:
+            recommender.zero_grad(set_to_none=True)
+            hooks.cleanup()
+            install(recommender, everything, before)
+
+    return per_example
+
+
+def introduce_layers() -> None:
+    """Tell Opacus that our layers are a linear one and an embedding."""
+    from opacus.grad_sample import register_grad_sampler
+    from opacus.grad_sample.embedding import compute_embedding_grad_sample
+    from opacus.grad_sample.linear import compute_linear_grad_sample
+
+    register_grad_sampler(AdapterLinear)(compute_linear_grad_sample)
+    register_grad_sampler(AdapterEmbedding)(compute_embedding_grad_sample)
+
+
+def _window_losses(recommender: Recommender, inputs: Tensor, targets: Tensor) -> Tensor:
+    scores = recommender(inputs)  # [windows, length, items]
+    chosen = scores.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    counted = (targets >= 0).to(scores.dtype)
+    loss = (torch.logsumexp(scores, dim=-1) - chosen) * counted
+    mean: Tensor = loss.sum(-1) / counted.sum(-1).clamp(min=1)
+    return mean
+
+
+def check_gradients(
+    per_example: PerExample, recommender: Recommender, schema: AdapterSchema, length: int
+) -> None:
+    """Refuse to train where training would not learn.
+
+    At an adapter without zeros, on two made-up windows: a step without clip and noise must be the
+    plain step, and must move every tensor.
+
+    Raises
+    ------
+    ModelError
+        Naming the tensor.
+    """
+    rng = np.random.default_rng(0)
+    device = recommender.items.device
+    drawn = rng.integers(len(recommender.items), size=(2, length + 1))
+    windows = torch.from_numpy(drawn).to(device)
+    inputs, targets = windows[:, :-1], windows[:, 1:]
+    draw = rng.standard_normal(schema.dim).astype(np.float32)
+    theta = (0.05 * torch.from_numpy(draw)).to(device)
+    found = schema.unflatten(per_example(theta[None], inputs[None], targets[None])[0].sum(0))
+    plain = schema.unflatten(_plain_gradient(recommender, schema, theta, inputs, targets))
+    for name in schema.names:
+        size = float(plain[name].norm())
+        if not size > 0:
+            raise ModelError(f"adapter tensor {name!r}: gets no gradient; take it out of the model")
+        if not float((found[name] - plain[name]).norm()) <= _TOLERANCE[recommender.dtype] * size:
+            raise ModelError(
+                f"adapter tensor {name!r}: its per-example gradients do not add up to its "
+                "gradient; this backbone cannot be trained per example"
+            )
+
+
+def _plain_gradient(
+    recommender: Recommender, schema: AdapterSchema, theta: Tensor, inputs: Tensor, targets: Tensor
+) -> Tensor:
+    vector = theta.clone().requires_grad_(True)
+    tensors = schema.unflatten(vector)
+    losses = [
+        window_loss(recommender, tensors, inputs[w : w + 1], targets[w : w + 1])
+        for w in range(len(inputs))
+    ]
+    (gradient,) = torch.autograd.grad(torch.stack(losses).sum(), vector)
+    return gradient

@@ -1,0 +1,86 @@
+"""What a device sends where the noise comes in shares: its contribution on a grid, and its noise.
+
+A message is of use in a sum only: alone it holds a small part of the noise that the sum is
+promised. Real devices give theirs to secure aggregation; a simulation adds them up itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.config import ExperimentConfig, settings_hash
+from shared.errors import ConfigError
+from shared.privacy.contribution.histogram import histogram_schema
+from shared.privacy.mechanisms.distributed import SkellamMechanism
+from shared.privacy.mechanisms.source import NoiseSource
+from shared.privacy.plan.plan import server_plan
+from shared.update import Update
+
+Vector = npt.NDArray[np.floating]
+
+
+class NoisedShares:
+    """The messages of any users under one point's settings.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    users : int
+        Size of the population: public.
+    simulated : bool
+        Seeded noise (reproducible, worthless against an attacker) instead of noise from the
+        operating system's generator.
+    """
+
+    def __init__(self, config: ExperimentConfig, users: int, *, simulated: bool) -> None:
+        self._seed = config.seed if simulated else None
+        self._policy = settings_hash(config)
+        self._plan = server_plan(config, users)
+
+    def update(self, delta: Vector, user: int, round_number: int, schema: str) -> Update:
+        """The message of a round.
+
+        Parameters
+        ----------
+        delta : float32 [dim]
+            The user's, clipped.
+        user, round_number : int
+        schema : str
+            Of the adapter.
+        """
+        return self._message("update", delta, user, round_number, schema)
+
+    def updates(
+        self, users: Sequence[int], deltas: Vector, round_number: int, schema: str
+    ) -> Iterator[tuple[list[int], Update]]:
+        """As `update`, of several users, deltas [users, dim]: each with whose it is."""
+        for user, delta in zip(users, deltas, strict=True):
+            yield [user], self.update(delta, user, round_number, schema)
+
+    def histograms(
+        self, shares: Iterable[tuple[int, Vector]]
+    ) -> Iterator[tuple[list[int], Update]]:
+        """As `histogram`, of several users."""
+        for user, share in shares:
+            yield [user], self.histogram(share, user)
+
+    def histogram(self, share: Vector, user: int) -> Update:
+        """The message with a user's share of the popularity histogram, float32 [items]."""
+        return self._message("histogram", share, user, 0, histogram_schema(len(share)))
+
+    def _message(
+        self, kind: str, contribution: Vector, user: int, round_number: int, schema: str
+    ) -> Update:
+        mechanism = self._plan.planned(kind).mechanism if self._plan else None
+        if not isinstance(mechanism, SkellamMechanism):
+            raise ConfigError(f"release {kind!r}: not one whose noise comes in shares")
+        source = (
+            NoiseSource.secure()
+            if self._seed is None
+            else NoiseSource.seeded(self._seed, self._policy, "share", kind, round_number, user)
+        )
+        elements = mechanism.message(contribution, source)
+        return Update(elements, 1.0, 0.0, schema, mechanism.ring.bits)

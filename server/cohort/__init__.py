@@ -1,0 +1,1 @@
+"""Who is asked: secretly drawn people, or everyone by turns within agreed limits."""

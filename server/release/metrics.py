@@ -1,0 +1,150 @@
+"""Private metrics from devices: asked of a sample, summed, recorded, noised, and only then read.
+
+1. sample   every user independently with probability q, anew
+2. ask      each ranks its own held-out validation item under the iterate
+3. sum      contributions of bounded norm, see `shared.privacy.contribution.evaluation`
+4. release  the event is in the ledger before there is any noise
+5. read     rates with an interval: of the noised sums alone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Message
+
+from server.checkpoint import ServerState
+from server.cohort.sampling import PoissonSampler
+from server.messages import METRICS, Replies, point_settings, requests
+from server.release.releases import Releasing
+from shared.config import ExperimentConfig
+from shared.privacy.contribution.evaluation import (
+    DIM,
+    METRICS_CLIP,
+    METRICS_SCHEMA,
+    estimate_metrics,
+    selected_round,
+    selection_score,
+)
+from shared.privacy.contribution.units import releases_metrics
+from shared.update import Arrays
+
+Vector = npt.NDArray[np.float64]
+KIND = "metrics"  # the ledger's word
+_STREAM = 0x6D657472  # of the samples: they must not be those of the rounds
+
+
+class PrivateMetrics:
+    """Which metrics are due, how they are asked for, and what was released of them.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+        The settings of one point.
+    state : ServerState
+        Keeps what was released over restarts; advanced in place.
+    releases : Releasing
+    users : int
+        Size of the population.
+    merge : bool
+        Whether one reply may sum several clients; see `server.messages.Replies`.
+    seed : int or None
+        Of a simulation's samples.
+    policy : str
+        The signed one of the run.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        state: ServerState,
+        releases: Releasing,
+        users: int,
+        *,
+        merge: bool,
+        seed: int | None,
+        policy: str = "",
+    ) -> None:
+        self._policy = policy
+        self._wanted = releases_metrics(config)
+        self._federation = config.federation
+        self._state = state
+        self._releases = releases
+        self._settings = point_settings(config)
+        self._merge = merge
+        expected = config.federation.expected_metrics_cohort(users)
+        self._sampler = PoissonSampler(expected, users, seed, _STREAM)
+        self._asked: list[int] = []
+
+    @property
+    def selects(self) -> bool:
+        """Whether the iterate with the best released metric is what is released."""
+        return self._wanted and self._federation.select == "private_metric"
+
+    def due(self, round_number: int) -> bool:
+        """Whether the iterate of this round is measured; the last one is, after all rounds."""
+        every = self._federation.metrics_every
+        return self._wanted and every > 0 and self._before_last(round_number, every)
+
+    def _before_last(self, round_number: int, every: int) -> bool:
+        return round_number < self._federation.rounds and round_number % every == 0
+
+    @property
+    def due_at_the_end(self) -> bool:
+        """Whether the final adapter is to be measured: not again after it was.
+
+        On real devices one whose record is there and whose value was lost in a crash is lost: with
+        fresh noise a repetition would be a second release.
+        """
+        last = self._federation.rounds
+        known = any(found["round"] == last for found in self._state.metrics)
+        return self._wanted and not known and not self._releases.is_spent(KIND, last)
+
+    def ask(self, nodes: Sequence[int], arrays: Arrays, schema: str, number: int) -> list[Message]:
+        """Steps 1 and 2: requests to a fresh sample."""
+        self._asked = self._sampler.draw(number, nodes)
+        self._state.bytes_down += len(self._asked) * sum(a.nbytes for a in arrays.values())
+        return requests(
+            self._asked,
+            METRICS,
+            self._settings,
+            round_number=number,
+            users=self._sampler.users,
+            merge=self._merge,
+            arrays=arrays,
+            schema=schema,
+            policy=self._policy,
+        )
+
+    def take(self, replies: Iterable[Message], round_number: int) -> float:
+        """Steps 3 to 5; returns what selection goes by: -1 where the release says nothing."""
+        checked = Replies(
+            replies, self._asked, self._merge, round_number=round_number, policy=self._policy
+        )
+        total = np.zeros(DIM)
+        for update in checked.updates(METRICS_SCHEMA, DIM, METRICS_CLIP.norm):
+            total += update.vector
+        sums = self._releases.release(KIND, total, round_number)
+        self._state.bytes_up += len(checked.answered) * 4 * DIM
+        noise = self._releases.noise_multiplier(KIND)
+        found = estimate_metrics(sums, noise, self._sampler.probability).plain()
+        self._state.metrics.append({"round": round_number, "sums": sums.tolist()} | found)
+        return selection_score(found)
+
+    def released(self) -> dict[str, Any] | None:
+        """What was released, for the outcome; None where no metrics are."""
+        if not self._wanted:
+            return None
+        told = {
+            "status": "released: with the noise of the ledger's metrics entries",
+            "of": "each person's held-out validation item, never the test's",
+            "confidence": 0.95,
+            "releases": self._state.metrics,
+        }
+        if self.selects and self._state.metrics:
+            # Of the largest of several noised figures: it is too high more often than too low.
+            told["selected_round"] = selected_round(self._state.metrics)
+        return told

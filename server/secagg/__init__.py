@@ -1,0 +1,1 @@
+"""The server's side of sums whose parts it must not read."""

@@ -1,0 +1,123 @@
+"""Settings read from nested values or TOML, written as such, and their hash."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from shared.canonical import canonical_json
+from shared.config.rules import check_together, shape_model
+from shared.config.sections import ExperimentConfig
+from shared.errors import ConfigError
+
+_ADAPTER = TypeAdapter(ExperimentConfig)
+# What the model is trained on, how, and under which guarantee. The engine changes speed only; the
+# sweep and the reference points are other runs.
+_BOUND = ("data", "world", "model", "train", "federation", "privacy", "seed")
+
+
+def to_dict(config: ExperimentConfig) -> dict[str, Any]:
+    """Nested plain values; settings that are None are left out, as TOML has no null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items() if item is not None}
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
+        return value
+
+    tree: dict[str, Any] = plain(dataclasses.asdict(config))
+    return tree
+
+
+def from_dict(tree: dict[str, Any], source: str = "configuration") -> ExperimentConfig:
+    """Validated settings.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key or a value outside its range, naming key, value and `source`.
+    """
+    try:
+        config = _ADAPTER.validate_python(shape_model(tree))
+        if config.private:  # a mistake in an override is an error now, not at the first point
+            finite = [each for each in config.sweep.epsilons if math.isfinite(each)]
+            at_epsilon(config, finite[0] if finite else 1.0, seed=0)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "unexpected_keyword_argument":
+            known = "see docs/configuration.md"
+            raise ConfigError(f"{source}: unknown setting {key}; {known}") from None
+        raise ConfigError(f"{source}: {key} = {first['input']!r}: {first['msg']}") from None
+    check_together(config, source)
+    return config
+
+
+def at_epsilon(config: ExperimentConfig, epsilon: float, seed: int) -> ExperimentConfig:
+    """The settings of one point of the curve.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    epsilon : float
+        Target privacy budget, > 0; `inf` gives the non-private point.
+    seed : int
+        Of everything that is random in the point.
+    """
+    tree = to_dict(config)
+    tree["privacy"]["epsilon"] = epsilon
+    tree["seed"] = seed
+    private = tree.pop("private")
+    del tree["model"]["factors"]  # follows from the rule, which the overrides may name
+    if math.isfinite(epsilon):
+        for section, settings in private.items():
+            tree[section] |= settings
+    return from_dict(tree, source=f"the point at epsilon {epsilon}")
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """The nested values of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, unreadable or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from None
+
+
+def dump_toml(config: ExperimentConfig) -> str:
+    """The settings as TOML text that `load_toml` and `from_dict` read back to an equal object."""
+    import tomli_w  # absent where only the core is measured
+
+    return tomli_w.dumps(to_dict(config))
+
+
+def settings_hash(config: ExperimentConfig) -> str:
+    """SHA-256 of one point's settings, as the ledger's header states it.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+        Of the point itself: `at_epsilon(experiment, epsilon, seed)`.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. Equal settings give equal hashes, whatever the engine.
+    """
+    tree = to_dict(dataclasses.replace(config, private={}))
+    bound = {section: tree[section] for section in _BOUND}
+    return hashlib.sha256(canonical_json(bound).encode()).hexdigest()

@@ -1,0 +1,109 @@
+"""MovieLens as published, in its two forms.
+
+100K: `u.data` (tab separated), `u.item` and `u.genre` (latin-1, pipes). Latest-small: `ratings.csv`
+and `movies.csv` (UTF-8). Every rating, high or low, is an interaction.
+
+References
+----------
+F. M. Harper and J. A. Konstan. The MovieLens Datasets: History and Context. ACM TiiS 5(4), 2015.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from shared.data.catalogue import Catalogue
+from shared.data.log import InteractionLog
+from shared.data.readers.tables import ROW, read_table
+from shared.errors import DataError
+
+_FLAGS = 5  # fields of u.item before the genre flags: id, title, dates, address
+
+
+def is_movielens_100k(folder: Path) -> bool:
+    """Whether a folder holds the published files."""
+    return all((folder / name).is_file() for name in ("u.data", "u.item"))
+
+
+def read_movielens_100k(folder: Path, name: str = "movielens-100k") -> InteractionLog:
+    """All ratings as interactions; users in the order of their numbers.
+
+    An item's text is its title and genres, as in "Toy Story (1995). Animation, Children's, Comedy".
+
+    Raises
+    ------
+    DataError
+        If a file is missing or a row is not as published.
+    """
+    catalogue = _catalogue(folder)
+    path = folder / "u.data"
+    rows = _split(path, "\t", 4)
+    frame = pd.DataFrame(rows, columns=["user", "item", "rating", "timestamp"])
+    numbers = pd.to_numeric(frame["timestamp"], errors="coerce")
+    bad = numbers.isna() | ~frame["item"].isin(catalogue.item_ids) | ~frame["user"].str.isdigit()
+    if bad.any():
+        raise DataError(f"{path}, row {int(bad.argmax()) + 1}: not a rating of a listed item")
+    frame["timestamp"] = numbers.astype("int64")
+    users = sorted(frame["user"].unique(), key=int)
+    return InteractionLog(frame, catalogue, name=name, users=users)
+
+
+def is_movielens_latest(folder: Path) -> bool:
+    """Whether a folder holds `ratings.csv` and `movies.csv`."""
+    return all((folder / name).is_file() for name in ("ratings.csv", "movies.csv"))
+
+
+def read_movielens_latest(folder: Path, name: str = "movielens-latest-small") -> InteractionLog:
+    """All ratings as interactions; users in the order of their numbers, all listed films.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or a row is not as published.
+    """
+    films = read_table(folder / "movies.csv", ("movieId", "title", "genres"))
+    genres = films["genres"].str.replace("|", ", ").replace("(no genres listed)", "")
+    texts = (films["title"].str.strip() + ". " + genres).str.removesuffix(". ")
+    catalogue = Catalogue(tuple(films["movieId"]), tuple(texts))
+    path = folder / "ratings.csv"
+    rows = read_table(path, ("userId", "movieId", "timestamp"))
+    numbers = pd.to_numeric(rows["timestamp"], errors="coerce")
+    bad = numbers.isna() | ~rows["movieId"].isin(catalogue.item_ids) | ~rows["userId"].str.isdigit()
+    if bad.any():
+        raise DataError(
+            f"{path}, row {rows[ROW][int(bad.argmax())]}: not a rating of a listed film"
+        )
+    frame = rows.rename(columns={"userId": "user", "movieId": "item"})
+    frame["timestamp"] = numbers.astype("int64")
+    users = sorted(frame["user"].unique(), key=int)
+    return InteractionLog(frame, catalogue, name=name, users=users)
+
+
+def _catalogue(folder: Path) -> Catalogue:
+    genres = [genre for genre, _ in _split(folder / "u.genre", "|", 2)]
+    items = _split(folder / "u.item", "|", _FLAGS + len(genres))
+    return Catalogue(
+        item_ids=tuple(item[0] for item in items),
+        texts=tuple(f"{item[1]}. {_genres(item[_FLAGS:], genres)}" for item in items),
+    )
+
+
+def _genres(flags: list[str], genres: list[str]) -> str:
+    return ", ".join(genre for flag, genre in zip(flags, genres, strict=True) if flag == "1")
+
+
+def _split(path: Path, separator: str, fields: int) -> list[list[str]]:
+    try:
+        lines = path.read_text(encoding="latin-1").split("\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if line:  # u.genre ends in an empty line
+            row = line.split(separator)
+            if len(row) != fields:
+                raise DataError(f"{path}, row {number}: {len(row)} fields, expected {fields}")
+            rows.append(row)
+    return rows

@@ -1,0 +1,75 @@
+"""The popularity histogram: what a user contributes, and what its release becomes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from shared.data.split import training_history
+from shared.data.windows import Windows
+from shared.privacy.contribution.clipping import L2Clip
+
+# One user's share has length one however long the history is: all of the sensitivity, always.
+HISTOGRAM_CLIP = L2Clip(1.0)
+
+
+def histogram_schema(items: int) -> str:
+    """The schema of a histogram over a catalogue of this size."""
+    return f"histogram:{items}"
+
+
+def user_histogram(history: npt.NDArray[np.int64], items: int) -> npt.NDArray[np.float32]:
+    """One user's share of the popularity histogram, float32 [items], of L2 norm 1 (or 0).
+
+    Every training item of the user weighs 1/sqrt(n): under one L2 clip this spends all of the
+    sensitivity, however long the history is.
+    """
+    counts = np.zeros(items, dtype=np.float32)
+    mine = training_history(history)
+    if len(mine):
+        counts[mine] = len(mine) ** -0.5
+    clipped: npt.NDArray[np.float32] = HISTOGRAM_CLIP(torch.from_numpy(counts)).numpy()
+    return clipped
+
+
+def example_histogram(cut: Windows, items: int) -> npt.NDArray[np.float32]:
+    """The popularity histogram of one client, float32 [items], every window of L2 norm at most 1.
+
+    Each window's targets weigh 1/sqrt(n) for its n targets; one window more or less moves the sum
+    by at most one.
+    """
+    total = np.zeros(items, dtype=np.float32)
+    for targets in cut.targets:
+        mine = targets[targets >= 0]
+        counts = np.zeros(items, dtype=np.float32)
+        np.add.at(counts, mine, len(mine) ** -0.5 if len(mine) else 0.0)
+        total += HISTOGRAM_CLIP(torch.from_numpy(counts)).numpy()
+    return total
+
+
+def popularity_bias(
+    counts: npt.NDArray[np.float64], noise_multiplier: float, strength: float
+) -> npt.NDArray[np.float64]:
+    """Item bias from a released histogram: post-processing, free under privacy.
+
+        b_i = strength log((max(c_i, 0) + kappa) / mean),  kappa = 1 + z
+
+    Counts below the noise look alike.
+
+    Parameters
+    ----------
+    counts : float64 [items]
+        The noised sum of shares.
+    noise_multiplier : float
+        z >= 0, of that release.
+    strength : float
+        >= 0.
+
+    Returns
+    -------
+    float64 [items]
+    """
+    smoothed = np.maximum(counts, 0) + 1 + noise_multiplier
+    bias: npt.NDArray[np.float64] = strength * np.log(smoothed / smoothed.mean())
+    return bias

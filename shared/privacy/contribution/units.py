@@ -1,0 +1,96 @@
+"""What the settings' unit means for one contribution: which clip, and how long it may be.
+
+Needs no accountant: what trains imports this, what plans and records imports `plan`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from shared.config import ExperimentConfig
+from shared.privacy.contribution.adaptive_clip import QuantileRule
+from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.contribution.histogram import HISTOGRAM_CLIP
+
+
+def by_example(config: ExperimentConfig) -> bool:
+    """Whether a client clips per example: at a finite epsilon, under any unit but `user`."""
+    return math.isfinite(config.privacy.epsilon) and config.privacy.unit != "user"
+
+
+def devices_add_noise(config: ExperimentConfig) -> bool:
+    """Whether every device noises its own message, and may decline when its budget is spent."""
+    privacy = config.privacy
+    return by_example(config) and (privacy.unit, privacy.trust) != ("example", "central")
+
+
+def devices_share_noise(config: ExperimentConfig) -> bool:
+    """Whether the noise of a sum comes in shares, one from every device in it."""
+    return math.isfinite(config.privacy.epsilon) and config.privacy.trust == "distributed"
+
+
+def examples_per_user(config: ExperimentConfig) -> int:
+    """The contribution bound in examples: how many windows of one user may count."""
+    return config.train.max_windows
+
+
+def expected_batch(config: ExperimentConfig) -> float:
+    """Expected examples in a local step of a user at the contribution bound: public, fixed."""
+    return config.privacy.example_sampling * examples_per_user(config)
+
+
+def example_clip(config: ExperimentConfig) -> L2Clip:
+    """The clip of what one example adds to an adapter: lr C / expected batch.
+
+    Clipping the scaled gradient at the scaled norm is clipping the gradient at C, and leaves no
+    rounding between the clip and the sum.
+    """
+    privacy = config.privacy
+    rate = config.train.local_lr / expected_batch(config)
+    return L2Clip(privacy.example_clipping_norm * rate)
+
+
+def quantile_rule(config: ExperimentConfig) -> QuantileRule | None:
+    """How the clip of a user's update adapts; None where it is fixed, or nothing is clipped."""
+    privacy = config.privacy
+    if not (math.isfinite(privacy.epsilon) and privacy.adaptive_clipping):
+        return None
+    return QuantileRule(privacy.adaptive_clipping, privacy.clipping_rate, privacy.clipping_norm)
+
+
+def releases_metrics(config: ExperimentConfig) -> bool:
+    """Whether devices give metrics: only to be noised, so at a finite epsilon only."""
+    return math.isfinite(config.privacy.epsilon) and config.privacy.metrics_share > 0
+
+
+def metrics_times(config: ExperimentConfig) -> int:
+    """How often metrics are released: of the final adapter, and of iterates before the last."""
+    every, rounds = config.federation.metrics_every, config.federation.rounds
+    if not releases_metrics(config):
+        return 0
+    return 1 + ((rounds - 1) // every if every else 0)
+
+
+def update_limit(config: ExperimentConfig, adapted: float = 0.0) -> float | None:
+    """The largest L2 norm that one user's update may arrive with; None if it is not bounded.
+
+    `adapted` is the round's clipping norm where it adapts.
+    """
+    privacy = config.privacy
+    if not math.isfinite(privacy.epsilon) or privacy.trust != "central":
+        return None
+    if adapted:
+        return adapted
+    if privacy.unit == "example":
+        return examples_per_user(config) * example_clip(config).norm
+    return privacy.clipping_norm
+
+
+def histogram_limit(config: ExperimentConfig) -> float | None:
+    """The same of one user's popularity histogram."""
+    privacy = config.privacy
+    private = math.isfinite(privacy.epsilon)
+    if private and privacy.trust != "central":
+        return None
+    by_window = private and privacy.unit == "example"
+    return HISTOGRAM_CLIP.norm * (examples_per_user(config) if by_window else 1)

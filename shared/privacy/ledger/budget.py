@@ -1,0 +1,102 @@
+"""A device's own record of what its messages cost, kept across rounds, and the guard of it.
+
+The ledger is the one that a server keeps; what differs is whose it is. Written and on disk before
+a message is made, so a crash may over-count, never under-count.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shared.errors import BudgetExceeded, ConfigError, Declined
+from shared.files import make_folder
+from shared.privacy.ledger.chain import header_of
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.mechanisms.source import NoiseSource
+from shared.privacy.plan.plan import Plan
+
+
+class DeviceBudget:
+    """The ledger of one device under one plan.
+
+    Parameters
+    ----------
+    file : Path
+        Created, with its folder, or continued.
+    plan : Plan
+        From `shared.privacy.plan.plan.device_plan`.
+    policy : str
+        Hash of the settings.
+    context : tuple of (str or int), optional
+        For a simulated device: seed and name, from which its noise follows. None on a real device:
+        the operating system's generator.
+
+    Raises
+    ------
+    ConfigError
+        If the ledger was opened under other settings.
+    LedgerError
+        If it was altered or cannot be written.
+    """
+
+    def __init__(
+        self, file: Path, plan: Plan, policy: str, context: tuple[int, str | int] | None
+    ) -> None:
+        self._plan = plan
+        self._context = context
+        try:
+            make_folder(file.parent)
+        except OSError as error:
+            raise ConfigError(f"{file.parent}: cannot be made ({error.strerror})") from None
+        agreed = header_of(plan, policy)
+        if file.exists():
+            self.ledger = Ledger.recover(file)
+            if self.ledger.header.promise != agreed.promise:
+                raise ConfigError(
+                    f"{file}: this device's ledger belongs to other settings or another number of "
+                    "users; what was spent under them would not be counted. A state folder per "
+                    "agreement is a budget per agreement: they add up"
+                )
+        else:
+            self.ledger = Ledger.create(file, agreed)
+
+    def spend_update(self, round_number: int) -> NoiseSource:
+        """Record one participation, and return the noise for its sums.
+
+        Raises
+        ------
+        Declined
+            If it does not fit into the budget any more. Nothing was recorded.
+        """
+        return self._spend("update", round_number)
+
+    def spend_histogram(self) -> NoiseSource:
+        """Record the histogram, and return its noise; errors as for `spend_update`."""
+        return self._spend("histogram", 0)
+
+    def _spend(self, release: str, round_number: int) -> NoiseSource:
+        plan, planned = self._plan, self._plan.of(release)
+        if planned is None:
+            raise Declined(f"declined: a {release} is not part of what was agreed")
+        event = planned.event
+        # A simulated device that is asked again after a crash gives the same message again, which
+        # costs nothing; on a real one the noise is fresh, and so is the cost.
+        replayed = self._context is not None and self.ledger.holds(round_number, release, event)
+        if not replayed:
+            # Epsilon alone would let a device spend a histogram's share on one round more.
+            recorded = sum(entry.release == release for entry in self.ledger.entries)
+            if recorded >= planned.times:
+                raise Declined(f"declined round {round_number}: has taken part as often as agreed")
+            try:
+                self.ledger.append(round_number, release, event)  # on disk when this returns
+            except BudgetExceeded:
+                raise Declined(
+                    f"declined round {round_number}: the device's budget of epsilon "
+                    f"{plan.budget:g} at delta {plan.delta:g} does not cover it"
+                ) from None
+        if self._context is None:
+            return NoiseSource.secure()
+        seed, name = self._context
+        return NoiseSource.seeded(
+            seed, self.ledger.header.policy, "device", name, release, round_number
+        )

@@ -1,0 +1,259 @@
+"""The ledger's text: a header and entries as JSON lines, each chained to the one before.
+
+    hash_k = SHA-256(hash_{k-1} || canonical JSON of line k's content)
+
+A line is accepted only if it is, byte for byte, what would be written for its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import secrets
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Literal, cast, get_args
+
+from dp_accounting import DpEvent
+
+from shared.canonical import canonical_json
+from shared.errors import ConfigError, LedgerError
+from shared.privacy.accounting.events import event_from_json, event_to_json
+from shared.privacy.guarantee import Relation, check_relation
+from shared.privacy.plan.plan import Plan
+
+Release = Literal["histogram", "update", "training", "metrics"]
+"""`training` is a whole run under correlated noise, counted once; its rounds are `update`s that
+cost nothing more. `metrics` are noised figures of how well the model does.
+"""
+
+_FORMAT = "starling ledger 1"
+_GENESIS = "0" * 64  # stands for the line before the first
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class LedgerHeader:
+    """The guarantee that the entries are counted towards, in words and numbers.
+
+    Parameters
+    ----------
+    unit : str
+        Whose presence is hidden: "user" is everything one person ever contributed.
+    relation : {"add_remove", "replace_one"}
+    trust : str
+        Who adds the noise: "central", "distributed" or "local".
+    adversary : str
+        What the adversary sees, and what not.
+    delta : float
+        In (0, 1).
+    policy : str
+        Hash of the settings, see `shared.canonical.settings_hash`.
+    group : int
+        >= 1: how many units epsilon covers together.
+    budget : float
+        Epsilon that the entries may cost together, > 0; infinity for a non-private run.
+    created : str
+        UTC time; now by default.
+    identity : str
+        Random, so that no two ledgers end in the same hash.
+    """
+
+    unit: str
+    relation: Relation
+    trust: str
+    adversary: str
+    delta: float
+    policy: str
+    budget: float = math.inf
+    group: int = 1
+    created: str = field(default_factory=_now)
+    identity: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    @property
+    def promise(self) -> tuple[str | float, ...]:
+        """All that is promised: what two ledgers of one guarantee agree in."""
+        told = (self.unit, self.relation, self.trust, self.adversary, self.policy)
+        return (*told, self.delta, self.budget, self.group)
+
+    def __post_init__(self) -> None:
+        check_relation(self.relation)
+        if not 0 < self.delta < 1:
+            raise ConfigError(f"delta = {self.delta}: expected a number in (0, 1)")
+        if self.group < 1:
+            raise ConfigError(f"group = {self.group}: expected at least 1 unit")
+        if not self.budget > 0:
+            raise ConfigError(f"budget = {self.budget}: expected an epsilon > 0, or inf")
+
+
+def header_of(plan: Plan, policy: str) -> LedgerHeader:
+    """The first line of a plan's ledger, under settings of that hash."""
+    return LedgerHeader(
+        unit=plan.unit,
+        relation=plan.relation,
+        trust=plan.trust,
+        adversary=plan.adversary,
+        delta=plan.delta,
+        group=plan.group,
+        budget=plan.budget,
+        policy=policy,
+    )
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One release.
+
+    Parameters
+    ----------
+    index : int
+        1 for the first entry.
+    round : int
+        Of the federation, >= 0.
+    release : {"histogram", "update", "training", "metrics"}
+    event : dp_accounting.DpEvent
+        What was done to the data.
+    """
+
+    index: int
+    round: int
+    release: Release
+    event: DpEvent
+
+
+class Chain:
+    """The content of a ledger, built line by line.
+
+    Parameters
+    ----------
+    source : str
+        What error messages call it: the file's name.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._header: LedgerHeader | None = None
+        self.entries: list[LedgerEntry] = []
+        self.heads: list[str] = []  # one per line
+        self.size = 0  # bytes
+
+    @property
+    def header(self) -> LedgerHeader:
+        """The first line.
+
+        Raises
+        ------
+        LedgerError
+            If there is none.
+        """
+        if self._header is None:
+            raise LedgerError(f"{self._source}: line 1: the header is missing")
+        return self._header
+
+    @property
+    def head(self) -> str:
+        """Hash of the last line: 64 hexadecimal digits."""
+        return self.heads[-1] if self.heads else _GENESIS
+
+    def header_line(self, header: LedgerHeader) -> bytes:
+        """What would be written for a header."""
+        numbers = {"delta": float(header.delta), "budget": float(header.budget)}
+        content = {"format": _FORMAT, **asdict(header), **numbers}
+        if header.group == 1:
+            del content["group"]  # as ledgers were written before there were groups
+        return self._line(content)
+
+    def entry_line(self, round: int, release: str, event: DpEvent) -> bytes:
+        """What would be written for the next entry.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown release or kind of event, or a round below 0.
+        """
+        if type(round) is not int or round < 0:
+            raise ConfigError(f"round = {round!r}: expected a whole number >= 0")
+        known = {"index": len(self.entries) + 1, "round": round}
+        named = {"release": check_release(release), "event": event_to_json(event)}
+        return self._line({**known, **named})
+
+    def add(self, line: bytes) -> None:
+        """Check the next line and take it over; on an error nothing changes.
+
+        Raises
+        ------
+        LedgerError
+            If it is not what would have been written after the lines before.
+        """
+        try:
+            content = json.loads(line)["content"]
+            if self._header is None:
+                header = _header_from(content)
+                intact = line == self.header_line(header)
+            else:
+                entry = _entry_from(content)
+                intact = line == self.entry_line(entry.round, entry.release, entry.event)
+                intact = intact and entry.index == len(self.entries) + 1
+        except (ConfigError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self._broken(f"not a ledger line ({str(error)[:100]})") from None
+        if not intact:
+            raise self._broken("edited, or a line before it was removed, added or moved")
+        if self._header is None:
+            self._header = header
+        else:
+            self.entries.append(entry)
+        self.heads.append(json.loads(line)["hash"])
+        self.size += len(line)
+
+    def _line(self, content: dict[str, Any]) -> bytes:
+        text = canonical_json(content)
+        digest = hashlib.sha256(f"{self.head}{text}".encode()).hexdigest()
+        return f'{{"content":{text},"hash":"{digest}"}}\n'.encode()
+
+    def _broken(self, what: str) -> LedgerError:
+        number = 1 if self._header is None else len(self.entries) + 2
+        return LedgerError(f"{self._source}: line {number}: {what}; do not trust this ledger")
+
+
+def check_release(release: str) -> Release:
+    """The release, if it is a known one.
+
+    Raises
+    ------
+    ConfigError
+        For any other word.
+    """
+    for known in get_args(Release):
+        if release == known:
+            return cast(Release, known)
+    raise ConfigError(f"release = {release!r}: expected one of {', '.join(get_args(Release))}")
+
+
+def _header_from(content: Any) -> LedgerHeader:
+    values = dict(content)
+    if values.pop("format") != _FORMAT:
+        raise ConfigError(f"format: expected {_FORMAT!r}")
+    if type(values.setdefault("group", 1)) is not int:
+        raise ConfigError(f"group = {values['group']!r}: of another type than expected")
+    if set(values) != {known.name for known in fields(LedgerHeader)}:
+        raise ConfigError("the header has other fields than expected")
+    for name, value in values.items():
+        if name != "group" and type(value) is not (float if name in ("delta", "budget") else str):
+            if name == "budget" and value == "inf":
+                values[name] = math.inf
+                continue
+            raise ConfigError(f"{name} = {value!r}: of another type than expected")
+    return LedgerHeader(**values)
+
+
+def _entry_from(content: Any) -> LedgerEntry:
+    return LedgerEntry(
+        index=content["index"],
+        round=content["round"],
+        release=check_release(content["release"]),
+        event=event_from_json(content["event"]),
+    )

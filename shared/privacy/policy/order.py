@@ -1,0 +1,142 @@
+"""When one policy is at most as strong as another: the order that a device holds a server to.
+
+A policy may follow an agreed one if every promise that was agreed is kept by one of its own:
+
+    unit        the same, or user where example was agreed: a window is part of a person
+    trust       the same, or one that trusts fewer: local, then distributed, then central
+    relation    the same: neither implies the other at equal epsilon
+    adversary   the same words where unit and trust are the same
+    group       at least as many units together
+    epsilon     at most the agreed one; delta too
+    releases    of the agreed kinds only, each with the same mechanism, at least as much noise, a
+                clip at most as large, at most as often and as soon again, and at most the agreed
+                cost
+
+and if it rests on at least as many users, has at most as many rounds, takes at most as much of one
+person, and keeps aggregation, adapter and issuer. Settings that bear on none of these, and the time
+in which it holds, may differ. What cannot be compared counts as weaker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shared.privacy.accounting.steps import SkellamStep, Step, steps_of
+from shared.privacy.policy.signed import Policy, Promise, PromisedRelease
+
+_PROTECTS = {"example": 0, "user": 1}
+TRUSTS_LESS = {"central": 0, "distributed": 1, "local": 2}
+
+
+def weaknesses(offered: Policy, agreed: Policy) -> list[str]:
+    """Everything in which the offered policy is weaker than the agreed one, in words.
+
+    Returns
+    -------
+    list of str
+        Empty if it may follow the agreed one.
+    """
+    found = [
+        *_other("aggregation", offered.aggregation, agreed.aggregation),
+        *_other("adapter schema", offered.schema, agreed.schema),
+        *_other("issuer", offered.issuer, agreed.issuer),
+        *_more("rounds", offered.rounds, agreed.rounds),
+        *_more("windows of one person", offered.windows, agreed.windows),
+        *_more("interactions of a window", offered.window_length, agreed.window_length),
+        *_fewer("users that delta rests on", offered.users, agreed.users),
+    ]
+    for promise in agreed.promises:
+        found += sorted((broken(promise, by) for by in offered.promises), key=len)[0]
+    # Whichever promise states it: a message that was not agreed is one more.
+    kept, further = ([r for p in of.promises for r in p.releases] for of in (agreed, offered))
+    return list(dict.fromkeys([*found, *_more_kinds(further, kept)]))
+
+
+def broken(agreed: Promise, offered: Promise) -> list[str]:
+    """In what an offered promise does not keep the agreed one."""
+    found = [
+        *_less("unit", offered.unit, agreed.unit, _PROTECTS),
+        *_less("trust", offered.trust, agreed.trust, TRUSTS_LESS),
+        *_other("relation", offered.relation, agreed.relation),
+        *_adversary(offered, agreed),
+        *_fewer("units covered together", offered.group, agreed.group),
+        *_more("epsilon", offered.epsilon, agreed.epsilon),
+        *_more("delta", offered.delta, agreed.delta),
+    ]
+    for release in offered.releases:
+        before = agreed.of(release.kind)
+        found += [] if before is None else _costlier(release, before)
+    return found
+
+
+def _adversary(offered: Promise, agreed: Promise) -> Iterable[str]:
+    """Of one unit and trust it is told in one way; words that differ cannot be compared."""
+    if (offered.unit, offered.trust) != (agreed.unit, agreed.trust):
+        return []
+    return _other("adversary", offered.adversary, agreed.adversary)
+
+
+def _more_kinds(offered: Iterable[PromisedRelease], agreed: Iterable[PromisedRelease]) -> list[str]:
+    more = {release.kind for release in offered} - {release.kind for release in agreed}
+    return [f"a release {kind!r} was not agreed" for kind in sorted(more)]
+
+
+def _costlier(offered: PromisedRelease, agreed: PromisedRelease) -> list[str]:
+    name = offered.kind
+    found = [
+        *_other(f"mechanism of {name}", offered.mechanism, agreed.mechanism),
+        *_fewer(f"noise multiplier of {name}", offered.noise_multiplier, agreed.noise_multiplier),
+        *_more(f"clipping norm of {name}", offered.clipping_norm, agreed.clipping_norm),
+        *_more(f"participations in {name}", offered.times, agreed.times),
+        *_fewer(f"rounds between those in {name}", offered.separation, agreed.separation),
+    ]
+    if not found and not _costs_at_most(offered, agreed):
+        found.append(f"cost of {name}: more than was agreed, or not comparable with it")
+    return found
+
+
+def _costs_at_most(offered: PromisedRelease, agreed: PromisedRelease) -> bool:
+    """Whether one participation is dominated, step by step, by an agreed one."""
+    if offered.event == agreed.event:
+        return True
+    ours, theirs = (steps_of(release.cost) for release in (offered, agreed))
+    if len(ours) != len(theirs):
+        return False
+    return all(_dominated(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def _dominated(one: Step | SkellamStep, other: Step | SkellamStep) -> bool:
+    # Less noise, more sampling, more steps or a larger sensitivity each lose more privacy.
+    if isinstance(one, Step) and isinstance(other, Step):
+        return (
+            one.noise_multiplier >= other.noise_multiplier
+            and one.sampling_probability <= other.sampling_probability
+            and one.times <= other.times
+        )
+    if isinstance(one, SkellamStep) and isinstance(other, SkellamStep):
+        return (
+            one.variance >= other.variance
+            and one.l2_sensitivity <= other.l2_sensitivity
+            and one.l1_sensitivity <= other.l1_sensitivity
+            and one.times <= other.times
+        )
+    return False
+
+
+def _other(name: str, offered: str, agreed: str) -> Iterable[str]:
+    return [] if offered == agreed else [f"{name} = {offered}: agreed was {agreed}"]
+
+
+def _more(name: str, offered: float, agreed: float) -> Iterable[str]:
+    within = offered <= agreed
+    return [] if within else [f"{name} = {offered:g}: agreed was at most {agreed:g}"]
+
+
+def _fewer(name: str, offered: float, agreed: float) -> Iterable[str]:
+    within = offered >= agreed
+    return [] if within else [f"{name} = {offered:g}: agreed was at least {agreed:g}"]
+
+
+def _less(name: str, offered: str, agreed: str, ranks: dict[str, int]) -> Iterable[str]:
+    within = ranks[offered] >= ranks[agreed]
+    return [] if within else [f"{name} = {offered}: agreed was {agreed}"]

@@ -1,0 +1,52 @@
+"""A policy in words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from shared.canonical import policy_digest
+from shared.privacy.policy.signed import Policy, PromisedRelease, policy_text
+
+
+def in_words(made: Policy, file: Path) -> str:
+    """What a policy, read from a file, promises: a few lines of printable letters."""
+    lines = [
+        f"{file}: policy {policy_digest(policy_text(file))[:16]} of operator {made.issuer}",
+        f"holds from {made.valid_from} until {made.valid_until}{_now(made)}; "
+        f"settings {made.settings[:16]}",
+        f"{made.rounds} rounds among {made.users} users; of one person at most {made.windows} "
+        f"windows of {made.window_length} interactions in an update; "
+        f"aggregation {made.aggregation}; adapter {made.schema[:16]}",
+    ]
+    for promise in made.promises:
+        lines.append(
+            f"{promise.unit}-level epsilon {promise.epsilon:g} at delta {promise.delta:g}, "
+            f"{promise.trust} trust, {promise.relation}, groups of {promise.group}, "
+            f"against {promise.adversary}"
+        )
+        lines += [
+            f"  {release.kind}: at most {release.times} times, {release.mechanism}, noise "
+            f"multiplier {release.noise_multiplier:.4g}, clipping norm {_clip(release)}"
+            for release in promise.releases
+        ]
+    return "\n".join(map(_printable, lines))
+
+
+def _printable(line: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
+def _now(made: Policy) -> str:
+    """What today's date says of it; nothing while it holds."""
+    now = datetime.now(UTC)
+    if now < made.from_time:
+        return " (NOT YET: devices decline)"
+    return " (EXPIRED: devices decline)" if now >= made.until_time else ""
+
+
+def _clip(release: PromisedRelease) -> str:
+    norm = f"{release.clipping_norm:.4g}"
+    if "adaptive" not in release.mechanism:
+        return norm
+    return f"{norm} in the first round, then adapting, at most 1000 times that"

@@ -1,0 +1,1 @@
+"""What is typed: flags read, work handed on, tables printed. `simulations.COMMANDS` lists it."""

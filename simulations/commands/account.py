@@ -1,0 +1,213 @@
+"""`starling account`: what a plan of rounds costs, before anything is run.
+
+Mounted by itself: an answer needs neither torch nor Flower.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.errors import ConfigError
+from shared.privacy.accounting.accountant import default_delta, epsilon_prv, epsilon_rdp
+from shared.privacy.accounting.calculator import Rounds, participations, solve
+from shared.privacy.guarantee import check_relation
+from simulations.commands import lists
+
+LARGE_DELTA = 1e-3  # a run among a thousand people or more refuses it
+
+
+def account(
+    epsilon: Annotated[float | None, typer.Option(help="Target, at delta.")] = None,
+    noise: Annotated[
+        float | None, typer.Option(help="Noise multiplier, relative to the clipping norm.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Releases, one a round.")] = None,
+    sampling: Annotated[
+        float | None, typer.Option(help="Probability of being in a round; 1: everyone.")
+    ] = None,
+    delta: Annotated[float | None, typer.Option(help="In (0, 1); default: from --users.")] = None,
+    users: Annotated[int | None, typer.Option(help="How many there are.")] = None,
+    deltas: Annotated[str | None, typer.Option(help="Show these too, such as 1e-4,1e-6.")] = None,
+    relation: Annotated[str, typer.Option(help="add_remove | replace_one")] = "add_remove",
+    group: Annotated[int, typer.Option(help="Units protected together, as a household.")] = 1,
+    took_part: Annotated[
+        str | None, typer.Option(help="In how many rounds individuals were, such as 3,17.")
+    ] = None,
+    prv: Annotated[bool, typer.Option(help="Ask Opacus's accountant too; loads torch.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Give all but one of --epsilon, --noise, --rounds and --sampling: finds it, and what it costs.
+
+    Nothing is read or written: these are the accountants that calibrate a run and check it.
+    """
+    if users is not None and users < 1:
+        raise ConfigError(f"users = {users}: expected at least 1")
+    chosen = _delta(delta, users)
+    shown = sorted({chosen, *([] if deltas is None else lists.deltas(deltas))}, reverse=True)
+    _not_above_one_in(users, shown[0])
+    free, found = _solved(epsilon, noise, rounds, sampling, chosen, relation, group)
+    answer = {
+        "solved": free,
+        "noise_multiplier": found.noise_multiplier,
+        "rounds": found.rounds,
+        "sampling_probability": found.sampling_probability,
+        "relation": found.relation,
+        "group": found.group,
+        "delta": chosen,
+        "users": users,
+        "epsilons": [_costs(found, at, prv) for at in shown],
+        "individuals": _individuals(found, chosen, users, took_part),
+    }
+    if as_json:
+        typer.echo(json.dumps(_plain(answer), indent=2, allow_nan=False))
+    else:
+        _show(answer, Console())
+
+
+def _delta(delta: float | None, users: int | None) -> float:
+    if delta is not None:
+        if not 0 < delta < 1:
+            raise ConfigError(f"--delta {delta:g}: expected a number in (0, 1), such as 1e-5")
+        return delta
+    if users is None:
+        raise ConfigError("--delta or --users: give one; delta should be well below 1 / users")
+    return default_delta(users)
+
+
+def _not_above_one_in(users: int | None, delta: float) -> None:
+    if users is not None and delta > 1 / users:
+        raise ConfigError(
+            f"delta = {delta:g} with --users {users}: at most 1/{users} = {1 / users:.2g}; "
+            "above that, publishing one of them outright would be allowed"
+        )
+
+
+def _solved(
+    epsilon: float | None,
+    noise: float | None,
+    rounds: int | None,
+    sampling: float | None,
+    delta: float,
+    relation: str,
+    group: int,
+) -> tuple[str, Rounds]:
+    """What was left out, and the complete plan."""
+    given = {"epsilon": epsilon, "noise": noise, "rounds": rounds, "sampling": sampling}
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) != 1:
+        left = ", ".join(f"--{name}" for name in missing) or "none"
+        raise ConfigError(
+            "--epsilon, --noise, --rounds, --sampling: give all but the one to be found; "
+            f"left out: {left}"
+        )
+    known = check_relation(relation)
+    if noise is not None and rounds is not None and sampling is not None:
+        return "epsilon", Rounds(noise, rounds, sampling, known, group)
+    found = solve(
+        math.nan if epsilon is None else epsilon,
+        delta,
+        noise_multiplier=noise,
+        rounds=rounds,
+        sampling_probability=sampling,
+        relation=known,
+        group=group,
+    )
+    return missing[0], found
+
+
+def _costs(found: Rounds, delta: float, ask_prv: bool) -> dict[str, float | None]:
+    """Epsilon at one delta by each accountant, and against someone who sees who takes part."""
+    history, how = found.history(), (delta, found.relation, found.group)
+    return {
+        "delta": delta,
+        "pld": found.epsilon(delta),
+        "rdp": epsilon_rdp(history, *how),
+        "prv": epsilon_prv(history, *how) if ask_prv else None,
+        "in_every_round": found.epsilon_taking_part(found.rounds, delta),
+    }
+
+
+def _individuals(
+    found: Rounds, delta: float, users: int | None, took_part: str | None
+) -> list[dict[str, float | str]]:
+    """What individuals spend against someone who sees who takes part: by how often they did."""
+    if took_part is not None:
+        counts = [int(count) for count in lists.numbers("--took-part", took_part, int)]
+        named = [(f"in {count} rounds", count) for count in sorted(counts)]
+    elif users is not None:
+        least, most = participations(found, users)
+        named = [("least often, typically", least), ("most often, typically", most)]
+    else:
+        return []
+    outside = [count for _, count in named if not 0 <= count <= found.rounds]
+    if outside:
+        raise ConfigError(f"--took-part {outside[0]}: expected 0 to {found.rounds} rounds")
+    return [
+        {"who": who, "rounds": count, "epsilon": found.epsilon_taking_part(count, delta)}
+        for who, count in named
+    ]
+
+
+def _show(answer: dict[str, Any], console: Console) -> None:
+    plan = Table(title="Plan")
+    for column in ("noise multiplier", "rounds", "sampling", "relation", "group"):
+        plan.add_column(column, justify="right")
+    names = ("noise_multiplier", "rounds", "sampling_probability", "relation", "group")
+    plan.add_row(*(_cell(answer[name]) for name in names))
+    console.print(plan)
+    console.print(_of_deltas(answer))
+    if answer["individuals"]:
+        console.print(_of_individuals(answer))
+    lines = [
+        f"Found: --{answer['solved']}. PLD counts; RDP is never lower, PRV checks it.",
+        "Amplified by sampling only against those who never learn who was in a round; the last "
+        "column is for someone who does, of a unit that was in all of them.",
+        "The unit is whoever one clipping norm bounds: a person, or one training example.",
+    ]
+    if answer["users"] is None and answer["delta"] > LARGE_DELTA:
+        lines.append(
+            f"delta = {answer['delta']:g} is large: it allows to publish one unit of "
+            f"{1 / answer['delta']:.3g} outright. A run refuses a delta above 1 / units: give "
+            "--users to have it checked."
+        )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _of_deltas(answer: dict[str, Any]) -> Table:
+    table = Table(title="Epsilon")
+    for column in ("delta", "PLD", "RDP", "PRV", "seen in every round"):
+        table.add_column(column, justify="right")
+    for row in answer["epsilons"]:
+        table.add_row(f"{row['delta']:g}", *(_cell(value) for value in list(row.values())[1:]))
+    return table
+
+
+def _of_individuals(answer: dict[str, Any]) -> Table:
+    table = Table(title=f"Individuals, seen taking part, at delta {answer['delta']:g}")
+    for column in ("who", "rounds", "epsilon"):
+        table.add_column(column, justify="left" if column == "who" else "right")
+    for row in answer["individuals"]:
+        table.add_row(row["who"], str(row["rounds"]), _cell(row["epsilon"]))
+    return table
+
+
+def _cell(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.5g}"
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return "inf" if value == math.inf else value

@@ -1,0 +1,166 @@
+"""`starling evaluate` and `starling recommend`: use an adapter that a run released."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from client.serving.adapters import Trained, open_adapter, read_adapter
+from client.serving.recommend import Recommendation, recommend
+from shared.config import DataConfig, EngineConfig
+from shared.data.catalogue import Catalogue
+from shared.data.population import Population
+from shared.data.split import Phase, evaluated_users
+from shared.errors import ConfigError
+from shared.metrics import ranking_metrics
+from shared.model.adapter import install
+from simulations.commands.personal import own_tensors
+from simulations.engine.cohort import CohortEngine
+from simulations.world.sources import open_population
+
+_Data = Annotated[str, typer.Option(help="world, a known name, or a path.")]
+_Adapter = Annotated[Path, typer.Option(help="DIR/adapters/NAME.safetensors of a run.")]
+_Users = Annotated[
+    int | None, typer.Option(min=1, help="Only the first N users; default: as trained.")
+]
+_Seed = Annotated[
+    int | None, typer.Option(min=0, help="Of the synthetic world; default: as trained.")
+]
+
+
+def evaluate_adapter(
+    data: _Data,
+    adapter: _Adapter,
+    phase: Annotated[str, typer.Option(help="test | validation")] = "test",
+    users: _Users = None,
+    world_seed: _Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Rank held-out items with a trained adapter."""
+    if phase not in ("test", "validation"):
+        raise ConfigError(f"--phase {phase}: expected test or validation")
+    population = _population(adapter, data, users, world_seed)
+    trained = open_adapter(adapter, population)
+    engine = CohortEngine(population, trained.recommender, EngineConfig())
+    asked = evaluated_users(len(population), trained.config.data.evaluated_users)
+    own = own_tensors(adapter, trained, population)
+    metrics = ranking_metrics(
+        *engine.evaluate(
+            asked,
+            trained.adapter,
+            cast(Phase, phase),
+            trained.config,
+            round_number=trained.config.federation.rounds,
+            state=own.state,
+        )
+    )
+    if as_json:
+        told = {"note": own.note} if own.note else {}
+        page = {"data": population.name, "phase": phase, "metrics": metrics} | told
+        typer.echo(json.dumps(page))
+        return
+    table = Table(title=f"{population.name}, {phase}, {metrics['users']:.0f} users")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("+- (users)", justify="right")
+    for name, value in metrics.items():
+        if name != "users" and not name.endswith("_se"):
+            error = metrics.get(f"{name}_se")
+            table.add_row(name, f"{value:.4f}", "-" if error is None else f"{1.96 * error:.4f}")
+    Console().print(table)
+    if own.note:
+        Console().print(own.note, highlight=False)
+
+
+def recommend_items(
+    data: _Data,
+    adapter: _Adapter,
+    user: Annotated[str, typer.Option(help="A user of the log, by identifier.")],
+    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
+    users: _Users = None,
+    world_seed: _Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Recommend items to one user, and say why."""
+    population = _population(adapter, data, users, world_seed)
+    trained = open_adapter(adapter, population)
+    index = population.user_index(user)
+    own = own_tensors(adapter, trained, population)
+    install(trained.recommender, trained.schema, own.adapter(trained.adapter, index))
+    history = population.history(index)
+    found = recommend(trained.recommender, history, trained.config.model.max_length, k)
+    if as_json:
+        rows = [_plain(one, population.catalogue) for one in found]
+        told = {"note": own.note} if own.note else {}
+        typer.echo(json.dumps({"user": user, "recommendations": rows} | told))
+        return
+    Console().print(_table(found, population, user, explain))
+    if explain:
+        Console().print(_note(trained), highlight=False)
+    if own.note:
+        Console().print(own.note, highlight=False)
+
+
+def _population(adapter: Path, data: str, users: int | None, world_seed: int | None) -> Population:
+    """The users that the adapter was trained on, where the same data is named again."""
+    trained = read_adapter(adapter)[1]
+    same = trained.data.spec == data
+    # Another log is another experiment: nothing of the trained one's digests holds for it.
+    chosen = DataConfig(
+        spec=data,
+        users=trained.data.users if same and users is None else users,
+        world_seed=(trained.data.world_seed if same else 0) if world_seed is None else world_seed,
+        world_items=trained.data.world_items,
+    )
+    return open_population(chosen, trained.world)
+
+
+def _table(found: list[Recommendation], population: Population, user: str, explain: bool) -> Table:
+    catalogue = population.catalogue
+    table = Table(title=f"For user {escape(user)} of {escape(population.name)}")
+    table.add_column("item")
+    table.add_column("score", justify="right")
+    if explain:
+        table.add_column("why")
+    for one in found:
+        row = [escape(catalogue.texts[one.item]), f"{one.score:.2f}"]
+        table.add_row(*row, *([escape(_why(one, catalogue))] if explain else []))
+    return table
+
+
+def _why(one: Recommendation, catalogue: Catalogue) -> str:
+    liked = [f"{catalogue.texts[item]} {share:+.2f}" for item, share in one.history[:3]]
+    rest = sum(share for _, share in one.history[3:])
+    parts = [*liked, f"rest of the history {rest:+.2f}"] if liked else []
+    parts += [f"popularity {one.popularity:+.2f}", f"language model {one.language_model:+.2f}"]
+    return "; ".join(parts)
+
+
+def _note(trained: Trained) -> str:
+    return (
+        "The parts of a line add up to its score. Item texts: what their likeness to the "
+        f"candidate adds, the latest of the last {trained.config.model.max_length} weighing most. "
+        "Popularity: the item's bias. Language model: what reading the history in order adds, "
+        "not taken apart."
+    )
+
+
+def _plain(one: Recommendation, catalogue: Catalogue) -> dict[str, object]:
+    return {
+        "item": catalogue.item_ids[one.item],
+        "text": catalogue.texts[one.item],
+        "score": one.score,
+        "popularity": one.popularity,
+        "language_model": one.language_model,
+        "history": [
+            {"item": catalogue.item_ids[item], "text": catalogue.texts[item], "share": share}
+            for item, share in one.history
+        ],
+    }

@@ -1,0 +1,180 @@
+"""`starling data`: which data sets there are, what is in one, and getting or making one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from shared.config import DataConfig, ExperimentConfig
+from shared.config.presets import chosen_settings
+from shared.data.sources import KnownSource, fetch, known_sources
+from simulations.world.files import write_world
+from simulations.world.people import SCENARIOS
+from simulations.world.population_summary import Summary, summarise
+from simulations.world.sources import WORLD, open_population, open_world
+from simulations.world.summary import WorldSummary
+
+data = typer.Typer(no_args_is_help=True, help="List, inspect, fetch and make interaction logs.")
+
+_Config = Annotated[Path | None, typer.Option(help="Settings, for the world: a TOML file.")]
+_Preset = Annotated[str | None, typer.Option(help="Committed settings by name, for the world.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+
+
+@data.command("ls")
+def list_sources(as_json: _AsJson = False) -> None:
+    """Known names, and where each was found."""
+    sources = known_sources()
+    if as_json:
+        rows = [{"name": WORLD, "folder": None, "status": "built in"}]
+        rows += [
+            {
+                "name": source.name,
+                "folder": str(source.folder) if source.folder else None,
+                "status": _status(source),
+            }
+            for source in sources
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    _show(("name", "where"), [(WORLD, "built in"), *((s.name, _status(s)) for s in sources)])
+
+
+def _status(source: KnownSource) -> str:
+    if source.folder is not None:
+        return str(source.folder)
+    if source.fetchable:
+        return f"absent: starling data fetch {source.name}"
+    return "absent: set STARLING_DATA to the folder that holds it"
+
+
+@data.command()
+def inspect(
+    spec: Annotated[str, typer.Argument(help="world, a known name, or a path.")],
+    users: Annotated[int | None, typer.Option(min=1, help="Only the first N users.")] = None,
+    world_seed: Annotated[int | None, typer.Option(min=0, help="Of the synthetic world.")] = None,
+    config: _Config = None,
+    preset: _Preset = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Counts, lengths, sparsity, popularity skew, what was dropped, a few item texts."""
+    settings = chosen_settings(config, preset)
+    if spec == WORLD:
+        population = open_population(_of_world(settings, users, None, world_seed), settings.world)
+    else:
+        population = open_population(DataConfig(spec=spec, users=users))
+    summary = summarise(population)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
+        return
+    _show(("of", "value"), _readable(summary))
+
+
+def _of_world(
+    settings: ExperimentConfig, users: int | None, items: int | None, seed: int | None
+) -> DataConfig:
+    """The settings' data section with what the command line says in its place."""
+    given = {"users": users, "world_items": items, "world_seed": seed}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(settings.data, spec=WORLD, **chosen)  # type: ignore[arg-type]  # of one type by name
+
+
+def _readable(summary: Summary) -> list[tuple[str, str]]:
+    lengths = (summary.length_min, summary.length_median, summary.length_max)
+    rows = [
+        ("name", summary.name),
+        ("users", f"{summary.users:,}"),
+        ("evaluated", f"{summary.users_evaluated:,} (with 3 interactions or more)"),
+        ("without interactions", f"{summary.users_without_interactions:,}"),
+        ("items", f"{summary.items:,} ({summary.items_never_met:,} never met)"),
+        ("interactions", f"{summary.interactions:,}"),
+        ("density", f"{summary.density:.2%}"),
+        (
+            "per user",
+            "least {:.0f}, median {:g}, most {:.0f}".format(*lengths)
+            + f", mean {summary.length_mean:.1f}",
+        ),
+        ("popularity", f"top tenth {summary.top_tenth_share:.1%}, Gini {summary.gini:.2f}"),
+        ("repeats dropped", _dropped(summary.duplicates_dropped)),
+        ("test targets", f"{summary.test_targets_unseen:,} that nobody trains on"),
+        ("time", _span(summary)),
+        ("digest", summary.digest),
+    ]
+    if summary.world is not None:
+        rows += _happening(summary.world)
+    return rows + [("item text", text) for text in summary.texts]
+
+
+def _happening(world: WorldSummary) -> list[tuple[str, str]]:
+    shares = zip(SCENARIOS, world.scenario_shares, strict=False)
+    rows = [
+        ("arriving", f"{world.items_arriving:,} items in the course of the year"),
+        ("scenarios", ", ".join(f"{name} {share:.1%}" for name, share in shares)),
+    ]
+    if world.slates is None:
+        return [*rows, ("slates", "none: people choose freely")]
+    rates = ", ".join(f"{rate:.1%}" for rate in world.clicked)
+    known = ", ".join(f"{rate:.1%}" for rate in world.click_probability)
+    return [
+        *rows,
+        ("slates", f"{world.slates:,} of {len(world.clicked)} items"),
+        ("clicked, by place", rates),
+        ("expected, by place", known),
+        ("least propensity", f"{world.least_propensity:.2g}"),
+    ]
+
+
+def _dropped(count: int | None) -> str:
+    return "counted for whole logs only" if count is None else f"{count:,}"
+
+
+def _span(summary: Summary) -> str:
+    first, last = summary.first_timestamp, summary.last_timestamp
+    if first is None or last is None:
+        return "no times, order only"
+    if first > 1e8 and last < 1e10:  # 1973 to 2286: seconds since 1970, as good as certain
+        day = (datetime.fromtimestamp(time, tz=UTC).date().isoformat() for time in (first, last))
+        return " to ".join(day)
+    return f"{first:.15g} to {last:.15g}"
+
+
+@data.command("fetch")
+def fetch_command(name: Annotated[str, typer.Argument(help="A known name.")]) -> None:
+    """Download a known data set from its publisher, verify its checksum, unpack it."""
+    typer.echo(str(fetch(name)))
+
+
+@data.command()
+def world(
+    out: Annotated[Path, typer.Option(help="Folder for interactions.csv, items.csv, slates.csv.")],
+    users: Annotated[int | None, typer.Option(min=1)] = None,
+    items: Annotated[int | None, typer.Option(min=20)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    config: _Config = None,
+    preset: _Preset = None,
+) -> None:
+    """Write a synthetic world in the documented columns."""
+    settings = chosen_settings(config, preset)
+    made = open_world(_of_world(settings, users, items, seed), settings.world)
+    typer.echo(str(write_world(made, out)))
+
+
+def _show(header: tuple[str, str], rows: list[tuple[str, str]]) -> None:
+    """A table on a terminal; elsewhere one `name: value` line per row, never wrapped."""
+    console = Console()
+    if not console.is_terminal:
+        for name, value in rows:
+            typer.echo(f"{name}: {value}")
+        return
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)

@@ -1,0 +1,76 @@
+"""`starling verify`: the table for people, the exit code for scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shared.errors import PrivacyError
+from simulations.commands import lists
+from simulations.commands.deltas import print_deltas
+from simulations.verify.run import VerifyReport, verify_run
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(help="Folder of a run: results.json and ledgers.")],
+    public_key: Annotated[
+        str | None,
+        typer.Option(help="The operator's key, 64 hex digits; default: the local key store's."),
+    ] = None,
+    deltas: Annotated[
+        str | None, typer.Option(help="Epsilon at these too, such as 1e-4,1e-6.")
+    ] = None,
+) -> None:
+    """Recompute every epsilon in a run from its ledgers; exit code 3 on a mismatch."""
+    chosen = [] if deltas is None else lists.deltas(deltas)
+    report = verify_run(directory, public_key)
+    console = Console()
+    print_report(report, console)
+    if chosen:
+        print_deltas(report, chosen, console)
+    if not report.ok:
+        raise typer.Exit(PrivacyError.exit_code)
+
+
+def print_report(report: VerifyReport, console: Console) -> None:
+    """A table of the points, then everything that disagrees, then who vouches for it."""
+    table = Table(title="Privacy spent, recomputed from the ledgers")
+    table.add_column("point")
+    table.add_column("unit, trust")
+    for column in ("claimed", "PLD", "RDP", "PRV"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for row in report.rows:
+        spent = (row.claimed, row.epsilon, row.epsilon_rdp, row.epsilon_prv)
+        cells = ["-" if value is None else f"{value:.4g}" for value in spent]
+        table.add_row(
+            Text(row.point), Text(row.promise), *cells, "agrees" if row.ok else "MISMATCH"
+        )
+    console.print(table)
+
+    def line(text: str) -> None:
+        # File names and claims are whoever's who wrote the folder: they must not forge lines.
+        text = "".join(letter if letter.isprintable() else "?" for letter in text)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    for row in report.rows:
+        for reason in row.reasons:
+            line(f"{row.point}: {reason}")
+    for problem in report.problems:
+        line(problem)
+    for ledger in report.in_progress:
+        line(ledger)
+    if not report.complete:
+        line(
+            f"INCOMPLETE: {len(report.rows)} of {report.planned} planned points; of the others "
+            "nothing is claimed and nothing shown. Finish it with starling simulate --resume."
+        )
+    line(f"Signer: {report.signer}.")
+    line("Each point is a release of its own; whoever sees several of them adds up their losses.")
+    so_far = "" if report.complete else " as far as the run went"
+    line(f"Claims and ledgers {'agree' if report.ok else 'DISAGREE'}{so_far}.")

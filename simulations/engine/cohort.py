@@ -1,0 +1,345 @@
+"""The cohort engine: many clients trained as one batch. Needs torch, not Flower.
+
+Windows are packed into one row of tokens that the frozen weights, shared by all clients, multiply
+once (`simulations.engine.packed`). The slow and obvious way stays as the oracle (`engine.batching
+= padded`): `torch.func.vmap` over the client's own `local_update`. A micro-batch bounds memory,
+and the clipped updates are summed as they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from client.training.gradients import PerExample, check_gradients, stacked_gradients
+from client.training.keeper import Keeper
+from client.training.train import descend, local_update, token_losses
+from shared.aggregation import rule_of
+from shared.aggregation.travel import whole
+from shared.config import EngineConfig, ExperimentConfig
+from shared.data.population import Population
+from shared.errors import ConfigError
+from shared.model.adapter import Part, current
+from shared.model.recommender import Recommender
+from shared.privacy.contribution.bound import bounded
+from shared.privacy.contribution.histogram import histogram_schema, user_histogram
+from shared.privacy.contribution.units import by_example, devices_share_noise
+from shared.update import Arrays, Update, summed
+from simulations.engine.batching import Batch, Person, ahead, batches, together
+from simulations.engine.packed import PackedGradients, why_not_packed
+from simulations.engine.placement import capacity
+from simulations.engine.ranking import Ranker
+
+if TYPE_CHECKING:
+    from client.training.shares import NoisedShares
+    from simulations.engine.examples import ExampleCohort
+
+Indices = npt.NDArray[np.int64]
+
+_GRADIENTS = 5  # copies of a client's gradient under way: itself, moved weights, clipped ones, ...
+
+
+class CohortEngine(Ranker):
+    """Trains and evaluates any users of a population with one recommender.
+
+    Parameters
+    ----------
+    population : Population
+    recommender : Recommender
+        On the device that computes.
+    config : EngineConfig
+        Changes speed and memory only.
+    """
+
+    def __init__(
+        self, population: Population, recommender: Recommender, config: EngineConfig
+    ) -> None:
+        super().__init__(population, recommender)
+        self._config = config
+
+    def train(
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        *,
+        merge: bool,
+        state: Path | None = None,
+        adapted: float = 0.0,
+    ) -> Iterator[tuple[list[int], Update]]:
+        """Local training of a cohort.
+
+        Parameters
+        ----------
+        users : sequence of int
+            The cohort; each once.
+        adapter : Tensor float32 [dim]
+            The global adapter.
+        merge : bool
+            One update per micro-batch (the sum of its users') instead of one per user.
+        state : Path, optional
+            Folder of what devices keep; needed where they add noise or keep tensors.
+        adapted : float
+            The round's clipping norm where it adapts.
+
+        Yields
+        ------
+        members : list of int
+            The users whose contributions the update sums.
+        update : Update
+        """
+        if merge and self._one_gradient(config):
+            yield from self._train_together(users, adapter, round_number, config)
+            return
+        trained = rule_of(config).trained(self.schema.names, round_number)
+        digest = self.schema.subset(trained).digest
+        for members, free in self._unbounded(users, adapter, round_number, config, state):
+            deltas, bits = bounded(free, config, adapted)
+            vectors, bits = deltas.cpu().numpy(), bits.cpu()
+            if devices_share_noise(config):
+                own = self._shares(config).updates(members, vectors, round_number, digest)
+                yield from [summed(own)] if merge else own
+                continue
+            norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+            if merge:
+                total, count = deltas.sum(0).cpu().numpy(), float(len(members))
+                yield (
+                    members,
+                    Update(total, count, float(norms.max()), digest, bits=float(bits.sum())),
+                )
+                continue
+            for member, vector, norm, bit in zip(members, vectors, norms, bits, strict=True):
+                yield [member], Update(vector, 1.0, float(norm), digest, bits=float(bit))
+
+    def _one_gradient(self, config: ExperimentConfig) -> bool:
+        """Whether the sum of deltas is one gradient: one step from one start, no clip."""
+        own = rule_of(config).personal(self.schema.names)
+        one_step = config.train.local_steps == 1 and not own
+        return one_step and not np.isfinite(config.privacy.epsilon)
+
+    def _train_together(
+        self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
+    ) -> Iterator[tuple[list[int], Update]]:
+        """One step and no clip: the sum of deltas is one gradient, of the sum of mean losses.
+
+        No client's own delta is ever formed, so none may be asked for: not under privacy.
+        """
+        part = self.part(adapter, round_number, config)
+        rate, decay = config.train.local_lr, config.train.weight_decay
+        for batch in self._batches(users, part, round_number, config):
+            members, inputs, targets = self._here(batch)
+            gradient = self._of_all(part, inputs[:, 0], targets[:, 0])
+            delta = -rate * (gradient + len(members) * decay * part.start)
+            vector = delta.cpu().numpy()
+            norm = float(np.linalg.norm(vector.astype(np.float64)))
+            yield members, Update(vector, float(len(members)), norm, part.schema.digest)
+
+    def part(self, adapter: Tensor, round_number: int, config: ExperimentConfig) -> Part:
+        """What the rule of the settings trains on devices in a round, and the rest."""
+        names = rule_of(config).local(self.schema.names, round_number)
+        return self.schema.part(adapter.to(self.device), names)
+
+    def alone(self, config: ExperimentConfig) -> Part:
+        """The initial adapter, and what training without a federation changes of it."""
+        initial = current(self.recommender, self.schema)
+        return self.schema.part(initial, rule_of(config).moving(self.schema.names))
+
+    def received(self, arrays: Arrays, config: ExperimentConfig) -> Tensor:
+        """The global adapter, float32 [dim], of what travelled to a device."""
+        own = current(self.recommender, self.schema)
+        return whole(rule_of(config), self.schema, arrays, own)
+
+    def _of_all(self, part: Part, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Gradient [dim] of the sum of mean losses of [members, windows, length]."""
+        if packed := self._packed(part):
+            return packed.together(part.start, inputs, targets)
+        theta = part.start.clone().requires_grad_(True)
+        tensors = {**part.frozen, **part.schema.unflatten(theta)}
+        losses = token_losses(
+            self.recommender, tensors, inputs.flatten(0, 1), targets.flatten(0, 1)
+        )
+        counted = (targets >= 0).sum((1, 2)).clamp(min=1)  # [members]
+        total = (losses.view(targets.shape).sum((1, 2)) / counted).sum()
+        (gradient,) = torch.autograd.grad(total, theta)
+        return gradient
+
+    def deltas(
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        state: Path | None = None,
+        part: Part | None = None,
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Clipped deltas [members, dim] of what is trained, one micro-batch at a time.
+
+        That is what the rule of the settings sends in this round, unless a `part` is given.
+        """
+        for members, free in self._unbounded(users, adapter, round_number, config, state, part):
+            yield members, bounded(free, config)[0]
+
+    def _unbounded(
+        self,
+        users: Sequence[int],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        state: Path | None,
+        part: Part | None = None,
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """The same before the clip of a user's update, if there is one."""
+        keeper = None if part else self.keeper(config, round_number, state)
+        part = part or self.part(adapter, round_number, config)
+        if by_example(config):
+            people = ahead(self._people(users, part, config))
+            cohort = self._examples
+            gradients = self._per_example(part)
+            found = cohort.deltas(gradients, people, part.start, round_number, config, state)
+        else:
+            found = self._whole(users, part, round_number, config, keeper)
+        yield from found
+
+    def _whole(
+        self,
+        users: Sequence[int],
+        part: Part,
+        round_number: int,
+        config: ExperimentConfig,
+        keeper: Keeper | None,
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Deltas [members, dim] of local training without a clip inside."""
+        step = self._trainer(part, config, keeper)
+        for batch in self._batches(users, part, round_number, config):
+            members, inputs, targets = self._here(batch)
+            if keeper is None:
+                yield members, step(part.start, inputs, targets)
+                continue
+            starts = keeper.starts(part.start, members)
+            yield members, keeper.keep(members, starts, step(starts, inputs, targets))
+
+    def _packed(self, part: Part) -> PackedGradients | None:
+        """The fast way to gradients; None where the settings or the backbone do not allow it."""
+        if self.batching == "padded":
+            return None
+        return PackedGradients(self.recommender, part.schema, part.frozen)
+
+    @cached_property
+    def batching(self) -> str:
+        """How windows are laid out: `packed` or `padded`."""
+        wanted = self._config.batching
+        if wanted == "padded":
+            return wanted
+        why = why_not_packed(self.recommender)
+        if why and wanted == "packed":
+            raise ConfigError(
+                f"engine.batching = packed: this backbone cannot ({why}); give auto or padded"
+            )
+        return "padded" if why else "packed"
+
+    @cached_property
+    def _examples(self) -> ExampleCohort:
+        from simulations.engine.examples import ExampleCohort  # plans and accountants enter here
+
+        everything = self.schema.part(current(self.recommender, self.schema), self.schema.names)
+        gradients = self._per_example(everything)
+        check_gradients(gradients, self.recommender, self.schema, length=6)
+        return ExampleCohort(self.population)
+
+    def _shares(self, config: ExperimentConfig) -> NoisedShares:
+        from client.training.shares import NoisedShares  # plans and accountants enter here
+
+        return NoisedShares(config, len(self.population), simulated=True)
+
+    def _per_example(self, part: Part) -> PerExample:
+        packed = self._packed(part)
+        if packed is not None:
+            return packed.by_window
+        return stacked_gradients(self.recommender, part.schema, part.frozen)
+
+    def _trainer(
+        self, part: Part, config: ExperimentConfig, keeper: Keeper | None
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Starts, inputs and targets [members, steps, windows, length] -> deltas [members, dim].
+
+        The start is one [dim] for all or, with a keeper, everyone's own [members, dim].
+        """
+        rate = keeper.rates(part.start) if keeper else config.train.local_lr
+        decay = config.train.weight_decay
+        packed = self._packed(part)
+        if packed is None:
+            return self._one_by_one(part, rate, decay, apart=keeper is not None)
+
+        def step(start: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+            def gradient(theta: Tensor, step: int) -> Tensor:
+                return packed.by_client(theta, inputs[:, step], targets[:, step])
+
+            spread = start.expand(len(inputs), -1)
+            return descend(spread, inputs.shape[1], gradient, rate, decay) - start
+
+        return step
+
+    def _one_by_one(
+        self, part: Part, rate: float | Tensor, decay: float, *, apart: bool
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """The oracle: the very function that a device runs, mapped over clients."""
+
+        def one(start: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+            settings = (start, inputs, targets, rate, decay, part.frozen)
+            return local_update(self.recommender, part.schema, *settings)[0]
+
+        mapped: Callable[[Tensor, Tensor, Tensor], Tensor] = torch.func.vmap(
+            one, in_dims=(0 if apart else None, 0, 0)
+        )
+        return mapped
+
+    def _people(
+        self, users: Sequence[int], part: Part, config: ExperimentConfig
+    ) -> Iterator[list[Person]]:
+        """Users by those that are trained at once."""
+        windows = config.train.max_windows if by_example(config) else 1
+        own = _GRADIENTS * 4 * part.schema.dim * windows  # bytes of a client's own gradients
+        length, padded = config.model.max_length, self.batching == "padded"
+        room = capacity(self.recommender, self._config, length, own, padded=padded)
+        return together(self.population, users, config, room)
+
+    def _batches(
+        self, users: Sequence[int], part: Part, round_number: int, config: ExperimentConfig
+    ) -> Iterator[Batch]:
+        return ahead(batches(self._people(users, part, config), config, round_number))
+
+    def _here(self, batch: Batch) -> Batch:
+        """A batch on the device that computes."""
+        return Batch(batch.members, batch.inputs.to(self.device), batch.targets.to(self.device))
+
+    def histogram(
+        self, users: Sequence[int], config: ExperimentConfig, state: Path | None = None
+    ) -> tuple[list[int], Update]:
+        """Sum of the popularity histograms of those users whose own budgets cover it."""
+        items = len(self.population.catalogue)
+        if devices_share_noise(config):
+            own = self._shares(config).histograms(
+                (user, user_histogram(self.population.history(user), items)) for user in users
+            )
+            return summed(own)
+        if by_example(config):
+            shares = self._examples.histograms(users, config, state)
+        else:
+            histories = ((user, self.population.history(user)) for user in users)
+            shares = ((user, user_histogram(history, items)) for user, history in histories)
+        total = np.zeros(items, dtype=np.float32)
+        largest = 0.0
+        members: list[int] = []
+        for user, mine in shares:
+            members.append(user)
+            largest = max(largest, float(np.linalg.norm(mine.astype(np.float64))))
+            total += mine
+        return members, Update(total, float(len(members)), largest, histogram_schema(items))

@@ -1,0 +1,84 @@
+"""Example-level training of a cohort: the device's own, stacked, each with its own ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from client.training.examples import Client, ExampleTraining
+from client.training.gradients import PerExample
+from shared.config import ExperimentConfig
+from shared.data.population import Population
+from shared.errors import Declined
+from shared.privacy.ledger.device_ledgers import DEVICES
+from simulations.engine.batching import Person
+
+
+def devices_folder(directory: Path, name: str) -> Path:
+    """Where the virtual devices of a point keep what lasts, in the run's folder."""
+    return directory / DEVICES / name
+
+
+def device_ledger(state: Path | None, user: int) -> Path | None:
+    """Where the virtual device of a user keeps its ledger in a run's folder of such."""
+    return None if state is None else state / f"{user}.jsonl"
+
+
+class ExampleCohort:
+    """What the cohort engine does where clients clip per example.
+
+    Parameters
+    ----------
+    population : Population
+    """
+
+    def __init__(self, population: Population) -> None:
+        self._population = population
+
+    def deltas(
+        self,
+        per_example: PerExample,
+        people: Iterator[list[Person]],
+        adapter: Tensor,
+        round_number: int,
+        config: ExperimentConfig,
+        state: Path | None,
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Deltas [members, dim] of those whose own budgets cover the round, as they come.
+
+        Parameters
+        ----------
+        per_example : callable
+            See `client.training.gradients.PerExample`; for any number of clients at once.
+        people : iterator of list of Person
+            Those that are trained at once.
+        adapter : Tensor float32 [dim]
+            What is trained of the global adapter.
+        round_number : int
+        config : ExperimentConfig
+        state : Path or None
+            Folder of the devices' ledgers.
+        """
+        training = ExampleTraining(config, len(self._population), simulated=True)
+        for group in people:
+            clients = [Client(*person, device_ledger(state, person.user)) for person in group]
+            members, deltas = training.deltas(per_example, adapter, clients, round_number)
+            if members:
+                yield members, deltas
+
+    def histograms(
+        self, users: Sequence[int], config: ExperimentConfig, state: Path | None
+    ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Popularity histograms [items] of those whose own budgets cover them."""
+        items = len(self._population.catalogue)
+        training = ExampleTraining(config, len(self._population), simulated=True)
+        for user in users:
+            try:
+                client = Client(user, self._population.history(user), device_ledger(state, user))
+                yield user, training.histogram(client, items)
+            except Declined:
+                continue

@@ -1,0 +1,198 @@
+"""Reference points of the curve: what no federation, no training or no privacy would give.
+
+They count, train and rank over the users of `bench.evaluated`: all of them, unless there are more
+than `data.evaluated_users`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from client.training.batches import user_windows
+from client.training.train import token_losses
+from shared.config import ExperimentConfig
+from shared.data.split import MIN_EVALUATED, Phase, training_history
+from shared.metrics import ranking_metrics
+from shared.model.adapter import Part, current
+from simulations.engine.cohort import CohortEngine
+from simulations.engine.workbench import Workbench
+
+_SCORES = 4  # copies of the scores [length, items] of a window: forward, softmax and backward
+_MEMORY_BUDGET = 512 * 2**20  # bytes for the scores of windows that are trained on at once
+
+Advance = Callable[[int, str], None]  # client updates done, a remark
+
+
+def popularity(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+    """Rank by how many users trained on an item; no model, exact counts, not private."""
+    engine = bench.engine(config.model)
+    counts = torch.zeros(len(bench.population.catalogue))
+    for user in bench.evaluated:
+        counts[torch.tensor(training_history(bench.population.history(user)))] += 1
+
+    def score(windows: Tensor, last: Tensor) -> Tensor:
+        return counts.expand(len(windows), -1)
+
+    return _both(engine, bench, score, config)
+
+
+def popularity_private(
+    bench: Workbench, config: ExperimentConfig, counts: npt.NDArray[np.float64]
+) -> dict[str, Any]:
+    """Rank by a released histogram alone: anybody may, it is the release itself.
+
+    Parameters
+    ----------
+    bench : Workbench
+    config : ExperimentConfig
+        Of the point that released it.
+    counts : float64 [items]
+        With their noise.
+    """
+    engine = bench.engine(config.model)
+    scores = torch.from_numpy(counts)
+
+    def score(windows: Tensor, last: Tensor) -> Tensor:
+        return scores.expand(len(windows), -1)
+
+    return _both(engine, bench, score, config)
+
+
+def zero_shot(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+    """The frozen model with its initial adapter: nothing was learned from anyone."""
+    engine = bench.engine(config.model)
+    return _evaluate(engine, bench, current(engine.recommender, engine.schema), config)
+
+
+def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+    """Every user trains an adapter on their own history alone and is ranked with it."""
+    engine = bench.engine(config.model)
+    settings = config.references
+    alone = dataclasses.replace(
+        config.train, local_steps=settings.local_steps, local_lr=settings.local_lr
+    )
+    config = dataclasses.replace(config, train=alone)
+    initial, part = current(engine.recommender, engine.schema), engine.alone(config)
+    able = [u for u in bench.evaluated if len(bench.population.history(u)) >= MIN_EVALUATED]
+    ranks: dict[Phase, tuple[list[int], list[int]]] = {"validation": ([], []), "test": ([], [])}
+    done = 0
+    where = torch.from_numpy(engine.schema.places(part.schema))
+    for members, deltas in engine.deltas(able, initial, 0, config, part=part):
+        adapters = initial.repeat(len(members), 1)
+        adapters[:, where] += deltas
+        for phase, (sampled, full) in ranks.items():
+            found = engine.evaluate_each(members, adapters, phase, config)
+            sampled += found[0]
+            full += found[1]
+        done += len(members)
+        advance(len(members) * settings.local_steps, f"{done} users")
+    return {
+        "metrics": ranking_metrics(*ranks["test"]),
+        "validation": ranking_metrics(*ranks["validation"]),
+    }
+
+
+def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+    """All histories in one place, AdamW, no privacy; the epoch that validates best."""
+    engine = bench.engine(config.model)
+    settings = config.references
+    inputs, targets = _pooled(bench, config)
+    part = engine.alone(config)
+    theta = part.start.clone().requires_grad_(True)
+    optimizer = torch.optim.AdamW([theta], lr=settings.centralized_lr)
+    rng = np.random.default_rng(config.seed)
+    best: tuple[float, Tensor] = (-1.0, _whole(engine, part, theta))
+    for epoch in range(settings.centralized_epochs):
+        order = rng.permutation(len(inputs))
+        for start in range(0, len(order), settings.centralized_batch):
+            rows = torch.from_numpy(order[start : start + settings.centralized_batch])
+            theta.grad = _gradient(engine, part, theta, inputs[rows], targets[rows])
+            optimizer.step()
+        adapter = _whole(engine, part, theta)
+        found = engine.evaluate(bench.evaluated, adapter, "validation", config)
+        metrics = ranking_metrics(*found)
+        remark = f"epoch {epoch + 1}, validation HR@10 {metrics['hr@10']:.3f}"
+        advance(len(bench.evaluated), remark)
+        score = metrics["hr@10"] + metrics["ndcg@10"]
+        if score > best[0]:
+            best = score, adapter
+    return _evaluate(engine, bench, best[1], config) | {"epochs": settings.centralized_epochs}
+
+
+def _whole(engine: CohortEngine, part: Part, theta: Tensor) -> Tensor:
+    """The adapter [dim] with what is trained of it at theta."""
+    return engine.schema.flatten({**part.frozen, **part.schema.unflatten(theta.detach())}).clone()
+
+
+def _gradient(
+    engine: CohortEngine, part: Part, theta: Tensor, inputs: Tensor, targets: Tensor
+) -> Tensor:
+    """Of the mean loss over all targets of a batch of windows [n, length], [dim].
+
+    A large catalogue is gone through in several pieces, so that its scores fit into memory.
+    """
+    window = 4 * _SCORES * inputs.shape[1] * len(engine.population.catalogue)  # bytes
+    piece = max(1, _MEMORY_BUDGET // window)
+    counted = (targets >= 0).sum().clamp(min=1).to(engine.device)
+    total = torch.zeros_like(theta)
+    for start in range(0, len(inputs), piece):
+        some, wanted = inputs[start : start + piece], targets[start : start + piece]
+        losses = token_losses(
+            engine.recommender,
+            {**part.frozen, **part.schema.unflatten(theta)},
+            some.to(engine.device),
+            wanted.to(engine.device),
+        )
+        (gradient,) = torch.autograd.grad(losses.sum() / counted, theta)
+        total += gradient
+    return total
+
+
+def _pooled(bench: Workbench, config: ExperimentConfig) -> tuple[Tensor, Tensor]:
+    cuts = [user_windows(bench.population.history(user), config) for user in bench.evaluated]
+    inputs = np.concatenate([cut.inputs for cut in cuts])
+    targets = np.concatenate([cut.targets for cut in cuts])
+    return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+def _evaluate(
+    engine: CohortEngine, bench: Workbench, adapter: Tensor, config: ExperimentConfig
+) -> dict[str, Any]:
+    test = engine.evaluate(bench.evaluated, adapter, "test", config)
+    validation = engine.evaluate(bench.evaluated, adapter, "validation", config)
+    return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
+
+
+def _both(
+    engine: CohortEngine,
+    bench: Workbench,
+    score: Callable[[Tensor, Tensor], Tensor],
+    config: ExperimentConfig,
+) -> dict[str, Any]:
+    test = engine.ranks(bench.evaluated, score, "test", config)
+    validation = engine.ranks(bench.evaluated, score, "validation", config)
+    return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
+
+
+REFERENCES = {
+    "popularity": popularity,
+    "zero_shot": zero_shot,
+    "local_only": local_only,
+    "centralized": centralized,
+}
+
+
+def planned_updates(name: str, config: ExperimentConfig, users: int) -> int:
+    """Client updates that a reference amounts to, for telling how much is left."""
+    per_user = {
+        "local_only": config.references.local_steps,
+        "centralized": config.references.centralized_epochs,
+    }
+    return users * per_user.get(name, 0)

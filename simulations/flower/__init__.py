@@ -1,0 +1,1 @@
+"""Flower's grids, its runtime, and the virtual devices inside it."""

@@ -1,0 +1,83 @@
+"""Virtual people inside an actor of Flower's simulation runtime.
+
+The population and each model are opened once per process and stay: an actor answers any number of
+requests for any number of people.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import ray
+from flwr.app import Context
+
+from client.device.device import Device
+from shared.config import DataConfig, EngineConfig, ExperimentConfig, ModelConfig, WorldConfig
+from shared.request import Request
+from shared.run_files import directory_of, point_name
+from simulations.engine.examples import device_ledger, devices_folder
+from simulations.engine.ranking import personal_file
+from simulations.engine.workbench import Workbench
+from simulations.flower.agreed import check_agreed
+
+
+def virtual_device(context: Context, request: Request) -> Device:
+    """The device of the person whose index is the node's partition.
+
+    Parameters
+    ----------
+    context : Context
+        Of the node. `device` of the run configuration says what to compute on; without it that
+        is the share of a GPU that Ray gave to this process, if any. It uses as many threads as
+        Ray gave it cores.
+    request : Request
+        With the point's settings and policy as the server sent them.
+
+    Raises
+    ------
+    ConfigError
+        If data, items or weights here are not those that the server's digests name.
+    DataError
+        If there are more nodes than people.
+    ProtocolError
+        If the policy does not cover the request.
+    """
+    config = request.config
+    share: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]  # Ray: untyped
+    device = context.run_config.get("device") or ("cuda" if share.get("GPU") else "cpu")
+    threads = max(1, int(share.get("CPU", 1)))
+    told: dict[str, Any] = {
+        name: context.run_config[name]
+        for name in ("dtype", "checkpointing")
+        if name in context.run_config
+    }
+    how = EngineConfig(device=cast(Any, device), threads=threads, **told)  # which checks them
+    bench = _bench(
+        config.data, config.world, config.model.backbone, config.model.backbone_sha256, how
+    )
+    user = int(context.node_config["partition-id"])
+    engine, state = bench.engine(config.model), _state(context, config)
+    check_agreed(request, engine.schema.digest)
+    return Device(
+        bench.population.history(user),
+        user,
+        engine.recommender,
+        device_ledger(state, user),
+        personal=personal_file(state),
+        simulated=True,
+    )
+
+
+def _state(context: Context, config: ExperimentConfig) -> Path:
+    name = point_name(config.privacy.epsilon, config.seed)
+    return devices_folder(directory_of(context.run_config, context.run_id), name)
+
+
+@lru_cache(maxsize=1)
+def _bench(
+    data: DataConfig, world: WorldConfig, backbone: str, weights: str | None, how: EngineConfig
+) -> Workbench:
+    model = ModelConfig(backbone=backbone, backbone_sha256=weights)
+    return Workbench(ExperimentConfig(data=data, world=world, model=model, engine=how))

@@ -1,0 +1,245 @@
+"""Flower Grids that run virtual clients in this process; the ServerApp above them is unchanged."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from client.app import create_app
+from client.device.device import Device
+from client.messages import parse, ranks_reply, update_reply
+from shared.aggregation import rule_of
+from shared.aggregation.travel import narrowed_update
+from shared.errors import ProtocolError
+from shared.privacy.contribution.bound import metrics_update
+from shared.request import Request
+from simulations.engine.cohort import CohortEngine
+from simulations.engine.examples import device_ledger
+from simulations.engine.ranking import personal_file
+from simulations.flower.agreed import check_agreed
+
+if TYPE_CHECKING:
+    from simulations.workers.engine import ShardedEngine
+
+_RUN_ID = 1
+SERVER_NODE = 1
+_FIRST_NODE = 2  # node of user 0
+
+
+def user_of(node: int) -> int:
+    """The user that a virtual node stands for."""
+    return node - _FIRST_NODE
+
+
+class VirtualGrid(Grid):
+    """A Grid whose nodes are the users of a population.
+
+    Parameters
+    ----------
+    engine : CohortEngine or ShardedEngine
+        Owns population and model, or those who do.
+    state : Path, optional
+        Folder of what the virtual devices keep between rounds: their own ledgers. Tensors of their
+        own lie near it, see `simulations.engine.examples.personal_file`.
+    """
+
+    simulated = True  # read by the ServerApp: noise may be seeded, clients may be merged
+
+    def __init__(self, engine: CohortEngine | ShardedEngine, state: Path | None = None) -> None:
+        self.engine = engine
+        self.state = state
+        self._run = Run.create_empty(_RUN_ID)
+        self._sent = 0
+        self._replies: dict[str, Message] = {}
+
+    def set_run(self, run: Run) -> None:
+        """Set the run."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self._run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """A message to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """One node per user."""
+        return range(_FIRST_NODE, _FIRST_NODE + len(self.engine.population))
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Run the messages at once and keep their replies."""
+        sent = self._number(messages)
+        self._replies |= {r.metadata.reply_to_message_id: r for r in self._answer(sent)}
+        return [message.metadata.message_id for message in sent]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Replies that have not been pulled yet."""
+        return [self._replies.pop(i) for i in message_ids if i in self._replies]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Run the messages; replies stream, so that a sum holds one micro-batch at a time."""
+        return self._answer(self._number(messages))
+
+    def _number(self, messages: Iterable[Message]) -> list[Message]:
+        sent = list(messages)
+        for message in sent:
+            self._sent += 1
+            # Flower's link sets identifiers in its own processes; this is the one place for ours.
+            message.metadata.__dict__["_message_id"] = str(self._sent)
+        return sent
+
+    @abstractmethod
+    def _answer(self, messages: list[Message]) -> Iterator[Message]:
+        """Replies to messages that share one type."""
+
+
+class CohortGrid(VirtualGrid):
+    """Trains a whole cohort as one batch; merges replies where the server allows it."""
+
+    def _answer(self, messages: list[Message]) -> Iterator[Message]:
+        for alike in _alike(messages):
+            yield from self._answer_alike(alike)
+
+    def _answer_alike(self, messages: list[Message]) -> Iterator[Message]:
+        request = parse(messages[0])
+        by_user = {user_of(message.metadata.dst_node_id): message for message in messages}
+        answer = {
+            MessageType.TRAIN: self._train,
+            MessageType.EVALUATE: self._evaluate,
+            "query.histogram": self._histogram,
+            "query.metrics": self._metrics,
+        }.get(messages[0].metadata.message_type)
+        if answer is None:
+            raise ProtocolError(f"message type {messages[0].metadata.message_type!r} is unknown")
+        check_agreed(request, self.engine.schema.digest)
+        yield from answer(request, by_user)
+
+    def _train(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
+        engine, rule = self.engine, rule_of(request.config)
+        adapter = engine.received(request.arrays, request.config)
+        rounds = engine.train(
+            list(by_user),
+            adapter,
+            request.round_number,
+            request.config,
+            merge=request.merge,
+            state=self.state,
+            adapted=request.clip,
+        )
+        names = rule.trained(engine.schema.names, request.round_number)
+        trained = engine.schema.subset(names)
+        for members, whole in rounds:
+            update = narrowed_update(rule, trained, request.arrays, whole)
+            if update.schema != request.schema:
+                raise ProtocolError("the server's adapter schema is not this engine's")
+            nodes = [by_user[user].metadata.dst_node_id for user in members]
+            yield update_reply(by_user[members[0]], update, nodes)
+
+    def _evaluate(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
+        adapter = self.engine.received(request.arrays, request.config)
+        for users in self._together(request, by_user):
+            sampled, full = self.engine.evaluate(
+                users,
+                adapter,
+                request.phase,
+                request.config,
+                round_number=request.round_number,
+                state=self.state,
+            )
+            yield ranks_reply(by_user[users[0]], sampled, full, _nodes(users))
+
+    def _histogram(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
+        for users in self._together(request, by_user):
+            members, update = self.engine.histogram(users, request.config, self.state)
+            if members:
+                yield update_reply(by_user[members[0]], update, _nodes(members))
+
+    def _metrics(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
+        adapter = self.engine.received(request.arrays, request.config)
+        for users in self._together(request, by_user):
+            sampled, _ = self.engine.evaluate(
+                users,
+                adapter,
+                "validation",
+                request.config,
+                round_number=request.round_number,
+                state=self.state,
+            )
+            update = metrics_update(sampled, len(users), request.config)
+            yield update_reply(by_user[users[0]], update, _nodes(users))
+
+    def _together(self, request: Request, by_user: dict[int, Message]) -> list[list[int]]:
+        """Users who share a reply: all of them, or each alone where the server wants that."""
+        return [list(by_user)] if request.merge else [[user] for user in by_user]
+
+
+def _alike(messages: list[Message]) -> list[list[Message]]:
+    """Messages by what they are about: clients of one rank are told the same."""
+    groups: dict[str, list[Message]] = {}
+    for message in messages:
+        about = str(message.content.config_records["config"]["schema"])
+        groups.setdefault(about, []).append(message)
+    return list(groups.values())
+
+
+def _nodes(users: list[int]) -> list[int]:
+    return [user + _FIRST_NODE for user in users]
+
+
+class SequentialGrid(VirtualGrid):
+    """One client at a time through the real ClientApp: slow, obvious, the oracle of the others."""
+
+    def __init__(self, engine: CohortEngine, state: Path | None = None) -> None:
+        super().__init__(engine, state)
+        self._recommender = engine.recommender
+        self._app = create_app(self._device, evaluator=True)
+
+    def _device(self, context: Context, request: Request) -> Device:
+        check_agreed(request, self.engine.schema.digest)
+        user = user_of(context.node_id)
+        return Device(
+            self.engine.population.history(user),
+            user,
+            self._recommender,
+            device_ledger(self.state, user),
+            personal=personal_file(self.state),
+            simulated=True,
+        )
+
+    def _answer(self, messages: list[Message]) -> Iterator[Message]:
+        for message in messages:
+            node = message.metadata.dst_node_id
+            context = Context(_RUN_ID, node, {}, RecordDict(), {})
+            yield self._app(message, context)
+
+
+def run_app(app: ServerApp, grid: Grid, run_config: Mapping[str, str | bool]) -> None:
+    """Run an unmodified ServerApp over a grid, in this process.
+
+    Flower fills in the identity of the running task itself only inside its own processes; this is
+    the one place that does it for ours.
+    """
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, _RUN_ID, SERVER_NODE
+    context = Context(_RUN_ID, SERVER_NODE, {}, RecordDict(), dict(run_config))
+    with torch.random.fork_rng(devices=[]):
+        app(grid, context)

@@ -1,0 +1,92 @@
+"""`flwr run .`: what Flower's own command brings, made into a run of ours.
+
+Flower gives a grid of virtual nodes and the flat settings of `[tool.flwr.app.config]`, overridden
+by `--run-config`. Person i of the data is the node of partition i.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.superlink.grid import InMemoryGrid
+
+from server.prepare import prepare
+from shared.config import ExperimentConfig, at_epsilon, load_toml
+from shared.config.presets import override, preset_file
+from shared.errors import ConfigError, EngineError
+from shared.run_files import directory_of
+from simulations.engine.workbench import Workbench
+from simulations.flower.people_grid import PeopleGrid
+
+Settings = Mapping[str, str | int | float | bool]
+
+_SETTLED = 0.5  # seconds without a new node: registering one takes less than a millisecond
+_PATIENCE = 60  # seconds until the first
+
+
+def prepared(grid: InMemoryGrid, context: Context) -> tuple[PeopleGrid, dict[str, str | bool]]:
+    """A grid in the order of the people, and the run configuration that the ServerApp reads.
+
+    Parameters
+    ----------
+    grid : InMemoryGrid
+        Of Flower's simulation runtime; its nodes may still be registering.
+    context : Context
+        Run configuration: the keys of `[tool.flwr.app.config]`.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is out of range, or the nodes are not as many as the people.
+    EngineError
+        If no node registers.
+    """
+    nodes = _registered(grid)
+    settings = context.run_config
+    epsilon, seed = float(settings["epsilon"]), int(settings["seed"])
+    bench = Workbench(experiment(settings, len(nodes)))
+    directory = directory_of(context.run_config, context.run_id)
+    point = at_epsilon(bench.config, epsilon, seed)
+    run_config = prepare(bench.engine(point.model).recommender, point, directory)
+    return PeopleGrid(grid, nodes), run_config
+
+
+def experiment(settings: Settings, nodes: int) -> ExperimentConfig:
+    """The experiment that flat settings mean, on as many people as there are nodes.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is out of range, or other than `nodes` people are asked for.
+    """
+    users = int(settings["users"])
+    if users not in (0, nodes):
+        raise ConfigError(
+            f"users = {users}: there are {nodes} virtual nodes, one per person; "
+            f'add --federation-config "num-supernodes={users}", or leave users out'
+        )
+    named = str(settings["config"])
+    file = Path(named) if named else preset_file(str(settings["preset"]))
+    flags = {
+        "data.spec": settings["data"],
+        "data.users": nodes,
+        "federation.rounds": settings["rounds"],
+        "federation.cohort": settings["cohort"],
+    }
+    return override(load_toml(file), flags)
+
+
+def _registered(grid: InMemoryGrid) -> list[int]:
+    """All nodes, by partition: Flower registers them while the ServerApp already runs."""
+    started, before = time.monotonic(), 0
+    while True:
+        nodes = [node.node_id for node in grid.state.get_node_info()]  # in order of registration
+        if nodes and len(nodes) == before:
+            return nodes
+        if time.monotonic() - started > _PATIENCE and not nodes:
+            raise EngineError(f"no virtual node registered within {_PATIENCE} s")
+        before = len(nodes)
+        time.sleep(_SETTLED)

@@ -1,0 +1,103 @@
+"""The work of a sweep, one piece after the other or, where there are workers, several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+from simulations.sweep.progress import SweepProgress
+
+Advance = Callable[[int, str], None]  # client updates done, a remark
+
+
+@dataclass(frozen=True)
+class Job:
+    """A reference or a point.
+
+    Attributes
+    ----------
+    name : str
+        Among the results.
+    label : str
+        What people are told that it is.
+    updates : int
+        Client updates that were planned, >= 0.
+    run : callable
+        Does it, and returns its result; what it does advance is told to its argument.
+    """
+
+    name: str
+    label: str
+    updates: int
+    run: Callable[[Advance], dict[str, Any]]
+
+
+class Part:
+    """The progress of one job among those of all."""
+
+    def __init__(self, progress: SweepProgress, job: Job, label: str = "") -> None:
+        self._progress = progress
+        self._job = job
+        self._label = label
+        self._done = 0
+
+    def advance(self, updates: int, note: str) -> None:
+        """Count finished updates."""
+        self._done += updates
+        self._progress.advance(updates, note, self._label)
+
+    def finish(self) -> None:
+        """Count what was planned and not needed."""
+        self._progress.skip(self._job.updates - self._done)
+
+
+def work(
+    jobs: Sequence[Job], at_once: int, progress: SweepProgress, stop: Callable[[], None]
+) -> Generator[tuple[str, dict[str, Any]]]:
+    """Names and results of jobs, as they are completed.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    at_once : int
+        In so many threads; 1 stays in the caller's.
+    progress : SweepProgress
+    stop : callable
+        Makes jobs that wait for workers stop waiting; called when one failed, or the caller was
+        interrupted. Close the iterator to be sure of that: then no job is at work any more.
+    """
+    if at_once == 1:
+        yield from _one_by_one(jobs, progress)
+        return
+    threads = ThreadPoolExecutor(at_once, thread_name_prefix="job")
+    try:
+        running = {threads.submit(_beside_others, job, progress): job for job in jobs}
+        for done in as_completed(running):
+            yield running[done].name, done.result()
+    except BaseException:
+        threads.shutdown(wait=False, cancel_futures=True)
+        stop()
+        raise
+    finally:
+        threads.shutdown()  # those at work end at their next question to a worker
+
+
+def _one_by_one(
+    jobs: Sequence[Job], progress: SweepProgress
+) -> Generator[tuple[str, dict[str, Any]]]:
+    for job in jobs:
+        progress.point(job.label)
+        part = Part(progress, job)
+        found = job.run(part.advance)
+        part.finish()
+        yield job.name, found
+
+
+def _beside_others(job: Job, progress: SweepProgress) -> dict[str, Any]:
+    progress.point(job.label)
+    part = Part(progress, job, job.label)
+    found = job.run(part.advance)
+    part.finish()
+    return found

@@ -1,0 +1,102 @@
+"""What the points of a sweep are computed on: this process, Ray's devices, or workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+from flwr.serverapp import Grid
+
+from shared.config import ExperimentConfig, ModelConfig
+from simulations.engine.cohort import CohortEngine
+from simulations.engine.examples import devices_folder
+from simulations.engine.placement import choose_device
+from simulations.engine.workbench import Workbench
+from simulations.flower.grid import CohortGrid, SequentialGrid
+
+if TYPE_CHECKING:
+    from simulations.flower.ray import RayEngine
+    from simulations.workers.engine import ShardedEngine
+    from simulations.workers.pool import WorkerPool
+
+
+class Machines(Workbench):
+    """A workbench with what else computes on it, started when first asked for.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    vectors : float32 [items, d], optional
+        As for `Workbench`.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, vectors: npt.NDArray[np.float32] | None = None
+    ) -> None:
+        super().__init__(config, vectors)
+        self._ray: RayEngine | None = None
+        self._pool: WorkerPool | None = None
+
+    def ray(self) -> RayEngine:
+        """Ray and its workers, started when first asked for."""
+        if self._ray is None:
+            from simulations.flower.ray import RayEngine  # Ray enters here
+
+            engine = self.config.engine
+            self._ray = RayEngine(engine, choose_device(engine.device))
+        return self._ray
+
+    def workers(self) -> WorkerPool | None:
+        """The workers that `engine.workers` asks for, hired when first asked for; None if none."""
+        if self._pool is None and self.config.engine.sharded:
+            from simulations.workers.pool import open_pool  # Ray enters here
+
+            self._pool = open_pool(self.config, self.vectors)
+            self._pool.start()
+        return self._pool
+
+    def trainer(self, model: ModelConfig) -> CohortEngine | ShardedEngine:
+        """What trains cohorts of a model: the engine of this process, or its workers."""
+        engine, pool = self.engine(model), self.workers()
+        if pool is None:
+            return engine
+        from simulations.workers.engine import ShardedEngine
+
+        return ShardedEngine(engine, pool, self.config.engine.shard)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ray is not None:
+            self._ray.close()
+            self._ray = None
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+
+@contextmanager
+def open_grid(
+    bench: Machines, model: ModelConfig, run_config: Mapping[str, str | bool]
+) -> Iterator[Grid]:
+    """The grid of one run on the engine that the settings name."""
+    name = bench.config.engine.engine
+    state = devices_folder(Path(str(run_config["directory"])), str(run_config["name"]))
+    if name == "ray":
+        with bench.ray().grid(len(bench.population), run_config) as grid:
+            yield grid
+    elif name == "sequential":
+        yield SequentialGrid(bench.engine(model), state)
+    else:
+        yield CohortGrid(bench.trainer(model), state)

@@ -1,0 +1,1 @@
+"""Whether what a run claims is what its ledgers show."""

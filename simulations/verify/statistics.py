@@ -1,0 +1,185 @@
+"""Released metrics and clipping norms, against the ledger that they must follow from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from shared.config import ExperimentConfig
+from shared.errors import ConfigError, ProtocolError
+from shared.privacy.accounting.steps import Step, steps_of
+from shared.privacy.contribution.adaptive_clip import QuantileRule
+from shared.privacy.contribution.evaluation import estimate_metrics, selected_round
+from shared.privacy.contribution.units import quantile_rule
+from shared.privacy.ledger.device_ledgers import DeviceLedgers
+from shared.privacy.ledger.ledger import Ledger, LedgerEntry
+from shared.privacy.mechanisms.joint import is_joint
+
+_SAME = 1e-9
+_CLIP = ("clipping_norms", "clipping_bits")
+# What sums and figures from anyone may raise; numbers too large for floats overflow.
+_MALFORMED = (
+    ConfigError,
+    KeyError,
+    OverflowError,
+    ProtocolError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+def statistics_reasons(
+    record: Ledger | DeviceLedgers,
+    claim: dict[str, Any],
+    config: ExperimentConfig | None,
+    users: int,
+) -> list[str]:
+    """Where a point's released metrics or clipping norms are not what its ledger allows.
+
+    Parameters
+    ----------
+    record : Ledger or DeviceLedgers
+        Devices noise neither: what they recorded must show none of it.
+    claim : dict
+        A guarantee of a point.
+    config : ExperimentConfig or None
+        Its settings, where they are of use; without them nothing can be compared.
+    users : int
+        Size of the population.
+    """
+    if config is None:
+        return []  # why is among the problems of the settings
+    entries = record.entries if isinstance(record, Ledger) else ()
+    # Who was asked, not what the accountants may count: against who knows it nothing amplifies.
+    q = config.federation.expected_metrics_cohort(users) / users
+    return [
+        *_metrics_reasons(entries, claim, q, config.federation.select == "private_metric"),
+        *_clip_reasons(entries, claim, config, users),
+    ]
+
+
+def _metrics_reasons(
+    entries: Sequence[LedgerEntry], claim: dict[str, Any], q: float, selects: bool
+) -> list[str]:
+    recorded = [entry for entry in entries if entry.release == "metrics"]
+    stated = claim.get("released_metrics")
+    if stated is None and not recorded:
+        return []
+    try:
+        releases = [dict(found) for found in dict(stated or {})["releases"]]
+        rounds = [found.pop("round") for found in releases]
+    except (KeyError, TypeError, ValueError):
+        return ["released_metrics: expected a list of releases, each with its round"]
+    if rounds != [entry.round for entry in recorded]:
+        shown = [entry.round for entry in recorded]
+        return [f"released_metrics: of rounds {rounds} claimed, the ledger shows {shown}"]
+    reasons = [
+        f"released_metrics of round {entry.round}: its figures do not follow from its noised sums"
+        for found, entry in zip(releases, recorded, strict=True)
+        if not _follows(found, entry, q)
+    ]
+    return reasons or _selection_reasons(dict(stated or {}), selects)
+
+
+def _selection_reasons(stated: dict[str, Any], selects: bool) -> list[str]:
+    """The round that was selected must be the one whose released figures are best."""
+    given = selected_round(stated["releases"]) if selects else None
+    claimed = stated.get("selected_round")
+    told = "selected_round" in stated
+    if told is not selects or type(claimed) is not type(given) or claimed != given:
+        return [f"selected_round = {str(claimed)[:40]} claimed, settings and releases give {given}"]
+    return []
+
+
+def _follows(found: dict[str, Any], entry: LedgerEntry, q: float) -> bool:
+    """Whether value, interval and count are those that sums, noise and sampling give."""
+    try:
+        (step,) = steps_of([(entry.event, 1)])
+        if not isinstance(step, Step):
+            return False
+        sums = np.array(found.pop("sums"), dtype=np.float64)
+        own = estimate_metrics(sums, step.noise_multiplier, q).plain()
+        stated = _flat(found)
+    except _MALFORMED:
+        return False
+    return stated is not None and _close(stated, _flat(own) or {})
+
+
+def _flat(tree: Any) -> dict[str, float] | None:
+    """Nested numbers by their dotted names; None where something else is among them."""
+    if not isinstance(tree, dict):
+        return None
+    flat: dict[str, float] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            inner = _flat(value)
+            if inner is None:
+                return None
+            flat |= {f"{name}.{key}": number for key, number in inner.items()}
+        elif value == "inf":
+            flat[name] = math.inf
+        elif type(value) in (int, float):
+            flat[name] = float(value)
+        else:
+            return None
+    return flat
+
+
+def _close(one: dict[str, float], other: dict[str, float]) -> bool:
+    return one.keys() == other.keys() and all(
+        math.isclose(one[name], other[name], rel_tol=_SAME, abs_tol=_SAME) for name in one
+    )
+
+
+def _clip_reasons(
+    entries: Sequence[LedgerEntry], claim: dict[str, Any], config: ExperimentConfig, users: int
+) -> list[str]:
+    """Every norm must follow from the one before and the round's released bits."""
+    rule = quantile_rule(config)
+    updates = [entry.event for entry in entries if entry.release == "update"]
+    if any(is_joint(event) is (rule is None) for event in updates):
+        return ["update: with bits of the clip, or without: not what the settings give"]
+    if rule is None:
+        told = any(claim.get(name) is not None for name in _CLIP)
+        return ["clipping_norms claimed, the settings fix the clip"] if told else []
+    norms, bits = (_numbers(claim.get(name)) for name in _CLIP)
+    for name, numbers in zip(_CLIP, (norms, bits), strict=True):
+        if numbers is None:
+            return [f"{name} = {str(claim.get(name))[:40]}: expected a list of numbers"]
+    return _norm_reasons(rule, norms or [], bits or [], config, users)
+
+
+def _norm_reasons(
+    rule: QuantileRule,
+    norms: list[float],
+    bits: list[float],
+    config: ExperimentConfig,
+    users: int,
+) -> list[str]:
+    rounds = config.federation.rounds
+    if (len(norms), len(bits)) != (rounds + 1, rounds) or norms[0] != rule.start:
+        return [
+            f"clipping_norms: expected {rounds + 1} of them, the first {rule.start:g}, and "
+            f"{rounds} clipping_bits"
+        ]
+    expected = config.federation.expected_cohort(users)
+    for number, ((norm, after), total) in enumerate(zip(pairwise(norms), bits, strict=True), 1):
+        given = rule.next(norm, total, expected)
+        if not math.isclose(after, given, rel_tol=_SAME):
+            return [
+                f"clipping_norms: {after:g} claimed after round {number}, its bits give {given:g}"
+            ]
+    return []
+
+
+def _numbers(value: object) -> list[float] | None:
+    """A list of finite numbers; None for anything else."""
+    if not isinstance(value, list):
+        return None
+    finite = all(type(number) is float and math.isfinite(number) for number in value)
+    return value if finite else None

@@ -1,0 +1,143 @@
+"""What a point's settings promise, against what it claims and what its ledger was opened for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from shared.config import ExperimentConfig, at_epsilon, from_dict, settings_hash
+from shared.errors import ConfigError
+from shared.privacy.ledger.chain import LedgerHeader
+from shared.privacy.plan.terms import Terms, device_terms, server_terms
+from simulations.verify.claims import number, users_of
+from simulations.verify.shares import share_reasons
+
+_SAME = 1e-9  # figures that follow from each other by one division
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The guarantees that a point's settings give.
+
+    Parameters
+    ----------
+    config : ExperimentConfig or None
+        The point's own settings.
+    users : int
+        Size of the population.
+    cohort : float
+        Expected users in a round.
+    terms : tuple of Terms or None
+        One for each guarantee, the server's first; one None where the settings are of no use.
+    problems : tuple of str
+        Why they are of no use.
+    """
+
+    config: ExperimentConfig | None
+    users: int
+    cohort: float
+    terms: tuple[Terms | None, ...]
+    problems: tuple[str, ...]
+
+
+def expected_terms(results: dict[str, Any], point: dict[str, Any]) -> Expected:
+    """What the settings in results.json promise of a point."""
+    users = users_of(results)
+    if users is None:
+        stated = f"results.json: data: {_stated_users(results)}: expected a whole number above 0"
+        return Expected(None, 0, 0.0, (None,), (stated,))
+    try:
+        experiment = from_dict(dict(results["config"]), source="results.json: config")
+        config = at_epsilon(experiment, number(point, "epsilon_target"), point["seed"])
+        cohort = config.federation.expected_cohort(users)
+        found = [terms(config, users) for terms in (server_terms, device_terms)]
+    except ConfigError as error:
+        return Expected(None, users, 0.0, (None,), (str(error),))
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"results.json: config does not give this point's settings ({error})"
+        return Expected(None, users, 0.0, (None,), (reason,))
+    given = tuple(at for at in found if at is not None)
+    return Expected(config, users, cohort, given, ())
+
+
+def settings_give_none(expected: Expected, terms: Terms | None) -> tuple[str, ...]:
+    """The reason against a guarantee that a point's settings do not give; empty if they do."""
+    known = expected.config is not None
+    return ("the settings give no such guarantee",) if known and terms is None else ()
+
+
+def settings_reasons(
+    header: LedgerHeader, claim: dict[str, Any], expected: Expected, terms: Terms | None
+) -> list[str]:
+    """Where a guarantee's claim or ledger disagrees with the settings."""
+    config = expected.config
+    if config is None:
+        return []  # why is among the problems of `expected`
+    if terms is None:
+        return list(settings_give_none(expected, terms))
+    reasons = []
+    # An older run without private metrics does not state their sampling.
+    metrics = "metrics" in terms.times or "metrics_sampling" in claim
+    for name, given in (
+        ("epsilon_target", terms.budget),
+        ("delta", terms.delta),
+        ("cohort", expected.cohort),
+        ("clipping_norm", terms.clip.norm),
+        ("sampling_probability", terms.sampling_probability),
+        ("histogram_sampling", terms.histogram_sampling),
+        *([("metrics_sampling", terms.metrics_sampling)] if metrics else []),
+        ("steps", terms.steps),
+        ("updates", terms.updates),
+    ):
+        claimed = number(claim, name)
+        if not math.isclose(claimed, given, rel_tol=_SAME):  # false for NaN
+            reasons.append(f"{name} = {claimed:g} claimed, the settings give {given:g}")
+    reasons += _times_reasons(claim, terms)
+    reasons += _correlation_reasons(claim, terms)
+    if terms.trust == "distributed":
+        reasons += share_reasons(claim, config, expected.users, terms)
+    if not number(claim, "rounds") <= config.federation.rounds:
+        most = config.federation.rounds
+        reasons.append(f"rounds = {claim.get('rounds')!r} claimed, the settings give {most}")
+    together = claim.get("group_size", 1)
+    if together != terms.group:
+        reasons.append(f"group_size = {together!r} claimed, the settings give {terms.group}")
+    for name in ("unit", "relation", "trust", "adversary"):
+        if claim.get(name) != getattr(terms, name):
+            reasons.append(
+                f"{name} = {claim.get(name)!r} claimed, the settings give {getattr(terms, name)!r}"
+            )
+    policy = settings_hash(config)
+    if policy != header.policy:
+        reasons.append(
+            f"policy: the settings in results.json hash to {policy[:12]}, "
+            f"the ledger was opened for {header.policy[:12]}"
+        )
+    return reasons
+
+
+def _times_reasons(claim: dict[str, Any], terms: Terms) -> list[str]:
+    """Kinds of release, and how often each may happen."""
+    releases = claim.get("releases")
+    stated = releases if isinstance(releases, dict) else {}
+    times = {kind: at.get("times") if isinstance(at, dict) else at for kind, at in stated.items()}
+    if times != terms.times:
+        return [f"releases = {times} claimed, the settings give {terms.times}"]
+    return []
+
+
+def _correlation_reasons(claim: dict[str, Any], terms: Terms) -> list[str]:
+    """Noise matrix, its sensitivity and the limits that it was computed for."""
+    stated = claim.get("correlation")
+    given = terms.correlation.stated() if terms.correlation else None
+    if given is None or not isinstance(stated, dict) or set(stated) != set(given):
+        same = stated == given
+    else:
+        same = all(math.isclose(number(stated, n), given[n], rel_tol=_SAME) for n in given)
+    return [] if same else [f"correlation = {stated} claimed, the settings give {given}"]
+
+
+def _stated_users(results: dict[str, Any]) -> str:
+    data = results.get("data")
+    return f"users = {data.get('users') if isinstance(data, dict) else None!r}"[:60]

@@ -1,0 +1,162 @@
+"""One worker: a process with population and models resident, which trains shards of cohorts.
+
+It runs inside a Ray actor and needs torch and Ray, not Flower.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from shared.config import ExperimentConfig
+from shared.data.split import Phase
+from shared.errors import EngineError
+from shared.update import Update
+from simulations.engine.references import REFERENCES
+from simulations.engine.workbench import Workbench
+
+SEEN = "seen"
+_PACKAGES = ("starling", "torch", "transformers", "numpy")
+
+
+def software() -> dict[str, str]:
+    """What computes here: versions, and a digest of this code itself."""
+    root = Path(__file__).parents[1]
+    code = hashlib.sha256()
+    for room in ("shared", "client", "simulations"):
+        for file in sorted(root.joinpath(room).rglob("*.py")):
+            code.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return found | {"starling's code": code.hexdigest()[:12]}
+
+
+@dataclass(frozen=True)
+class Common:
+    """What all shards of one exchange are told alike; sent to each node once.
+
+    Attributes
+    ----------
+    adapter : float32 [dim]
+        The global adapter; empty for a histogram.
+    round_number : int
+    phase : str
+        Which held-out item is asked for; has a meaning in `evaluate` only.
+    config : ExperimentConfig
+        The point's settings.
+    merge : bool
+        Whether updates may sum several users.
+    state : Path or None
+        Folder of what devices keep: their own ledgers and, near it, tensors of their own.
+    adapted : float
+        The round's clipping norm where it adapts.
+    """
+
+    adapter: npt.NDArray[np.float32]
+    round_number: int
+    phase: Phase
+    config: ExperimentConfig
+    merge: bool
+    state: Path | None
+    adapted: float = 0.0
+
+
+class Worker:
+    """Answers for any users of the population that it opened.
+
+    Every answer depends on its arguments alone, or, where devices keep ledgers, on these as they
+    were before the question: asked twice, another worker gives the same answer.
+    """
+
+    def __init__(self) -> None:
+        self._opened: Workbench | None = None
+
+    def hello(self) -> tuple[str, dict[str, str]]:
+        """The node's address, and its software."""
+        import ray
+
+        node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]  # Ray: untyped
+        return str(node), software()
+
+    def open(self, config: ExperimentConfig, vectors: npt.NDArray[np.float32]) -> None:
+        """Open population and backbone.
+
+        Parameters
+        ----------
+        config : ExperimentConfig
+            With the digests of data, items and weights, and how this worker computes.
+        vectors : float32 [items, d]
+            Of the catalogue, as the command has them.
+
+        Raises
+        ------
+        ConfigError
+            If data, items or weights here are not those of the digests.
+        """
+        self._opened = Workbench(config, np.array(vectors))
+
+    def reach(self, file: Path, token: str) -> bool:
+        """Whether the command's folder is this one: a file of it holds what it wrote, and answer.
+
+        Parameters
+        ----------
+        file : Path
+        token : str
+            What the file must hold.
+        """
+        try:
+            found = file.read_text(encoding="utf-8") == token
+            if found:
+                file.write_text(SEEN, encoding="utf-8")
+        except OSError:
+            return False
+        return found
+
+    def train(self, common: Common, users: Sequence[int]) -> list[tuple[list[int], Update]]:
+        """See `CohortEngine.train`."""
+        engine = self._bench.engine(common.config.model)
+        return list(
+            engine.train(
+                users,
+                torch.tensor(common.adapter),
+                common.round_number,
+                common.config,
+                merge=common.merge,
+                state=common.state,
+                adapted=common.adapted,
+            )
+        )
+
+    def evaluate(self, common: Common, users: Sequence[int]) -> tuple[list[int], list[int]]:
+        """See `CohortEngine.evaluate`."""
+        engine = self._bench.engine(common.config.model)
+        return engine.evaluate(
+            users,
+            torch.tensor(common.adapter),
+            common.phase,
+            common.config,
+            round_number=common.round_number,
+            state=common.state,
+        )
+
+    def histogram(self, common: Common, users: Sequence[int]) -> tuple[list[int], Update]:
+        """See `CohortEngine.histogram`."""
+        engine = self._bench.engine(common.config.model)
+        return engine.histogram(users, common.config, common.state)
+
+    def reference(self, name: str, config: ExperimentConfig) -> dict[str, Any]:
+        """See `simulations.engine.references`."""
+        return REFERENCES[name](self._bench, config, lambda updates, remark: None)
+
+    @property
+    def _bench(self) -> Workbench:
+        if self._opened is None:
+            raise EngineError("a worker was asked before it opened its data")
+        return self._opened

@@ -1,0 +1,43 @@
+"""From a `--data` argument to a population: the synthetic world, or a log from `shared.data`."""
+
+from __future__ import annotations
+
+from shared.config import DataConfig, WorldConfig
+from shared.data.population import FirstUsers, Population
+from shared.data.sources import open_log
+from shared.errors import DataError
+from simulations.world.world import World
+
+WORLD = "world"
+WORLD_USERS = 600  # unless told otherwise
+WORLD_LARGEST = 10**10  # users; more would not fit into a lifetime
+
+
+def open_population(data: DataConfig, world: WorldConfig | None = None) -> Population:
+    """The population that the settings mean.
+
+    Parameters
+    ----------
+    data : DataConfig
+        `spec` is `world`, a known name, or a path (see `shared.data.sources.open_log`); `users` the
+        world's size, or only the first so many users of a log.
+    world : WorldConfig, optional
+        What happens in the world; ignored for a log.
+
+    Raises
+    ------
+    DataError
+        If the data is nowhere, breaks a rule, or has fewer users.
+    """
+    if data.spec == WORLD:
+        return open_world(data, world)
+    log = open_log(data.spec)
+    return log if data.users is None else FirstUsers(log, data.users)
+
+
+def open_world(data: DataConfig, world: WorldConfig | None = None) -> World:
+    """The synthetic world of these settings, whatever `data.spec` says."""
+    users = WORLD_USERS if data.users is None else data.users
+    if users > WORLD_LARGEST:
+        raise DataError(f"users = {users}: the world holds at most {WORLD_LARGEST}")
+    return World(users, data.world_items, data.world_seed, world or WorldConfig())

@@ -1,0 +1,204 @@
+"""The device answers three questions, within its clip, and the relay passes them on."""
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import Context, MessageType, RecordDict
+
+from client.app import create_app
+from client.device.device import Device
+from client.messages import parse
+from client.training.batches import local_batches, user_windows
+from client.training.train import local_update
+from server.messages import HISTOGRAM, point_settings, requests
+from shared.canonical import policy_digest
+from shared.data.split import sample_negatives
+from shared.data.windows import context_window
+from shared.errors import ProtocolError
+from shared.metrics import rank_of_target
+from shared.model.adapter import install
+from shared.privacy.contribution.histogram import histogram_schema, user_histogram
+from simulations.world.world import World
+from tests.support.federations import point_config
+from tests.support.tiny import LENGTH, make_engine, random_adapter
+
+pytestmark = pytest.mark.usefixtures("flower")
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_bert):
+    return make_engine(World(users=4, items=60), tiny_bert)
+
+
+@pytest.fixture
+def device(engine):
+    return Device(engine.population.history(2), 2, engine.recommender)
+
+
+@pytest.fixture
+def arrays(engine):
+    return engine.schema.split(random_adapter(engine.schema).numpy())
+
+
+def test_the_update_is_the_clipped_delta(engine, device, arrays, tiny_bert):
+    config = point_config(tiny_bert)
+    update = device.train(arrays, 3, 40, config)
+    cut = user_windows(device.history, config)
+    inputs, targets = (torch.from_numpy(part) for part in local_batches(cut, config, 3, 2))
+    raw, _ = local_update(
+        engine.recommender, engine.schema, random_adapter(engine.schema), inputs, targets, 0.5, 0.0
+    )
+    assert raw.norm() > 0.5
+    np.testing.assert_allclose(update.vector, 0.5 * raw / raw.norm(), rtol=1e-4, atol=1e-7)
+    assert update.norm == pytest.approx(0.5, rel=1e-6)
+    assert update.norm <= 0.5
+    assert (update.weight, update.schema) == (1.0, engine.schema.digest)
+
+
+def test_at_infinite_epsilon_nothing_is_clipped(device, arrays, tiny_bert):
+    update = device.train(arrays, 3, 40, point_config(tiny_bert, epsilon=float("inf")))
+    assert update.norm > 0.5
+
+
+@pytest.mark.parametrize(
+    "history", [[], [5], [5, 6]], ids=["no interaction", "one interaction", "two interactions"]
+)
+def test_short_histories(history, engine, arrays, tiny_bert):
+    config = point_config(tiny_bert)
+    device = Device(np.array(history, dtype=np.int64), 0, engine.recommender)
+    update = device.train(arrays, 1, 40, config)
+    assert bool(update.vector.any()) == bool(history)
+    assert device.evaluate(arrays, "test", config) is None
+    assert device.evaluate(arrays, "validation", config) is None
+    assert device.histogram(40, config).norm == pytest.approx(1.0 if history else 0.0)
+
+
+def test_ranks_are_those_of_the_whole_model(engine, device, arrays, tiny_bert):
+    config = point_config(tiny_bert)
+    install(engine.recommender, engine.schema, random_adapter(engine.schema))
+    history = device.history
+    for phase, back in (("validation", 2), ("test", 1)):
+        context, target = history[:-back], int(history[-back])
+        window = torch.from_numpy(context_window(context, LENGTH))[None]
+        scores = engine.recommender(window)[0, -1].detach().numpy()
+        drawn = sample_negatives(history, 60, 20, 0, 2)
+        sampled = rank_of_target(scores[[target, *drawn]][None])[0]
+        others = np.setdiff1d(np.arange(60), [*context, target])
+        full = rank_of_target(scores[[target, *others]][None])[0]
+        assert device.evaluate(arrays, phase, config) == (sampled, full)
+
+
+def test_the_histogram_has_one_equal_share_per_training_item():
+    vector = user_histogram(np.array([4, 1, 3, 0, 2, 5]), 8)
+    assert vector.tolist() == pytest.approx([0.5, 0.5, 0, 0.5, 0.5, 0, 0, 0])
+    assert np.linalg.norm(vector) <= 1 + 1e-7
+    assert vector[[2, 5]].tolist() == [0, 0]  # held out
+
+
+def test_an_adapter_of_another_schema_is_refused(device, arrays, tiny_bert):
+    config = point_config(tiny_bert)
+    short = dict(arrays)
+    short.pop(next(iter(short)))
+    with pytest.raises(ProtocolError, match="schema"):
+        device.train(short, 1, 40, config)
+    name = "item_bias.weight"
+    with pytest.raises(ProtocolError, match="shape"):
+        device.train(arrays | {name: arrays[name][:-1]}, 1, 40, config)
+    with pytest.raises(ProtocolError, match="not finite"):
+        device.train(arrays | {name: arrays[name] * np.nan}, 1, 40, config)
+
+
+def ask(device, message_type, config, schema, arrays=None, phase=""):
+    app = create_app(lambda context, request: device, evaluator=True)
+    (message,) = requests(
+        [2],
+        message_type,
+        point_settings(config),
+        round_number=3,
+        users=40,
+        merge=True,
+        arrays=arrays,
+        schema=schema,
+        phase=phase,
+    )
+    message.metadata.__dict__["_message_id"] = "1"
+    return app(message, Context(1, 2, {}, RecordDict(), {})).content
+
+
+def test_the_relay_passes_on_what_the_device_answers(device, engine, arrays, tiny_bert):
+    config, digest = point_config(tiny_bert), engine.schema.digest
+    reply = ask(device, MessageType.TRAIN, config, digest, arrays)
+    update = device.train(arrays, 3, 40, config)
+    np.testing.assert_array_equal(reply.array_records["update"]["vector"].numpy(), update.vector)
+    about = {"contributors": [2], "round": 3, "policy": policy_digest("")}
+    assert dict(reply.config_records["config"]) == {"schema": digest} | about
+    assert dict(reply.metric_records["metrics"]) == {
+        "weight": 1.0,
+        "norm": update.norm,
+        "ring": 0,
+        "bits": 0.0,
+    }
+    reply = ask(device, MessageType.EVALUATE, config, digest, arrays, "validation")
+    sampled, full = device.evaluate(arrays, "validation", config)
+    assert dict(reply.metric_records["metrics"]) == {"sampled": [sampled], "full": [full]}
+    reply = ask(device, HISTOGRAM, config, "")
+    np.testing.assert_array_equal(
+        reply.array_records["update"]["vector"].numpy(), device.histogram(40, config).vector
+    )
+    assert reply.config_records["config"]["schema"] == histogram_schema(60)
+
+
+def test_the_relay_refuses_an_update_of_another_schema(device, arrays, tiny_bert):
+    with pytest.raises(ProtocolError, match="schema"):
+        ask(device, MessageType.TRAIN, point_config(tiny_bert), "other", arrays)
+
+
+def test_no_text_of_an_exception_leaves_the_device(tiny_bert):
+    class Careless:
+        def histogram(self, users, config, policy):
+            raise ValueError("user 17 watched item 4")
+
+    with pytest.raises(ProtocolError, match=r"could not answer \(ValueError\)$") as caught:
+        ask(Careless(), HISTOGRAM, point_config(tiny_bert), "")
+    assert caught.value.__suppress_context__
+    assert "17" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("node", "answers"), [({}, False), ({"evaluator": True}, True)])
+def test_exact_ranks_leave_a_node_only_if_its_owner_says_so(
+    device, engine, arrays, tiny_bert, node, answers
+):
+    app = create_app(lambda context, request: device)
+    (message,) = requests(
+        [2],
+        MessageType.EVALUATE,
+        point_settings(point_config(tiny_bert)),
+        round_number=1,
+        users=40,
+        merge=False,
+        arrays=arrays,
+        schema=engine.schema.digest,
+        phase="test",
+    )
+    message.metadata.__dict__["_message_id"] = "1"
+    context = Context(1, 2, node, RecordDict(), {})
+    if answers:
+        assert app(message, context).has_content()
+    else:
+        with pytest.raises(ProtocolError, match="does not give metrics"):
+            app(message, context)
+
+
+def test_settings_travel_without_loss(tiny_bert):
+    config = point_config(tiny_bert, epsilon=float("inf"))
+    (message,) = requests(
+        [2], MessageType.TRAIN, point_settings(config), round_number=1, users=40, merge=True
+    )
+    assert parse(message).config == config
+
+
+def test_a_request_without_its_fields_is_refused():
+    (message,) = requests([2], MessageType.TRAIN, "{}", round_number=1, users=40, merge=True)
+    del message.content.config_records["config"]["round"]
+    with pytest.raises(ProtocolError, match="round"):
+        parse(message)

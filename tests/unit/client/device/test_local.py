@@ -1,0 +1,148 @@
+"""A node's own configuration names its data and its user."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+import client.training.examples
+from client.device.agreement import AGREED, CAPS, Ask
+from client.device.local import _log, _recommender, device_of
+from shared.config import settings_hash
+from shared.errors import ConfigError, DataError, Declined
+from shared.privacy.accounting.accountant import epsilon
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.policy.issue import promises
+from tests.support.federations import point_config
+from tests.support.persons import SCHEMA, START, USERS, Clock, Person
+from tests.support.policies import agreed, operator
+from tests.support.tiny import random_adapter
+
+
+@pytest.fixture
+def log(tmp_path):
+    rows = [f"{user},{item},{time}" for user in "uv" for time, item in enumerate("abcd")]
+    (tmp_path / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
+    items = "\n".join(f"{i},Text of {i}" for i in "abcdef")
+    (tmp_path / "items.csv").write_text(f"item,text\n{items}\n")
+    yield str(tmp_path)
+    _log.cache_clear()
+    _recommender.cache_clear()
+
+
+@pytest.fixture
+def own(tmp_path):
+    """What a node's owner configures beside data and user."""
+    return {"state": str(tmp_path / "state"), "operator": operator()}
+
+
+@pytest.fixture
+def config(tiny_bert):
+    return point_config(tiny_bert)
+
+
+def test_a_user_by_name_or_by_partition(log, config, own):
+    named = device_of({"data": log, "user": "v", **own}, config)
+    placed = device_of({"data": log, "partition-id": 1, **own}, config)
+    assert named.user == placed.user == 1
+    assert named.history.tolist() == [0, 1, 2, 3]
+    assert named.recommender is placed.recommender  # built once
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"data": None}, "data is missing"),
+        ({"user": None}, "user is missing"),
+        ({"state": None}, "state is missing"),
+        ({"state": "here"}, "give a full path"),
+        ({"operator": None}, "operator = '': expected the operator's public key"),
+        ({"operator": "abc"}, "operator = 'abc': expected"),
+    ],
+)
+def test_an_incomplete_node_is_refused(node, message, log, config, own):
+    node = {"data": log, "user": "u", **own} | node
+    node = {name: value for name, value in node.items() if value is not None}
+    with pytest.raises(ConfigError, match=message):
+        device_of(node, config)
+
+
+def test_an_unknown_user_is_refused(log, config, own):
+    with pytest.raises(DataError, match="'w'"):
+        device_of({"data": log, "user": "w", **own}, config)
+
+
+def test_a_nodes_ledger_lasts_and_its_noise_is_never_seeded(log, tiny_bert, tmp_path, own):
+    """Two processes' worth of devices: asked twice for a round, both count and differ."""
+    privacy = {"unit": "example", "trust": "local", "epsilon": 8.0, "delta": 1e-3}
+    config = point_config(tiny_bert, privacy=privacy)
+    node = {"data": log, "user": "u", **own}
+    messages = []
+    for _ in range(2):
+        device = device_of(node, config)
+        adapter = device.schema.split(random_adapter(device.schema).numpy())
+        policy = agreed(config, 40, device.schema.digest)
+        messages.append(device.train(adapter, 1, 40, config, policy).vector)
+    assert abs(messages[0] - messages[1]).max() > 0
+    kept = Ledger.open(tmp_path / "state" / "ledger.jsonl")
+    assert [entry.round for entry in kept.entries] == [1, 1]
+    assert kept.header.trust == "local"
+    device = device_of(node, config)
+    device.train(adapter, 2, 40, config, policy)  # three updates were planned, a histogram besides
+
+    def insist():
+        for _ in range(9):
+            device.train(adapter, 3, 40, config, policy)
+
+    with pytest.raises(Declined, match="declined round 3"):
+        insist()
+
+
+def test_two_requests_at_once_do_not_both_see_room_for_one(
+    log, tiny_bert, tmp_path, own, monkeypatch
+):
+    privacy = {"unit": "example", "trust": "local", "epsilon": 8.0, "delta": 1e-3}
+    config = point_config(tiny_bert, privacy=privacy)
+    (promise,) = promises(config, 40)
+    once = epsilon([(promise.of("update").cost, 1)], promise.delta)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / CAPS).write_text(f"epsilon = {once * 1.05}")
+    real = client.training.examples.DeviceBudget
+
+    def slow(*arguments):  # between the look at the cap and the record
+        time.sleep(0.2)
+        return real(*arguments)
+
+    monkeypatch.setattr(client.training.examples, "DeviceBudget", slow)
+    device = device_of({"data": log, "user": "u", **own}, config)
+    adapter = device.schema.split(random_adapter(device.schema).numpy())
+    policy = agreed(config, 40, device.schema.digest)
+
+    def answer(number):
+        try:
+            return device.train(adapter, number, 40, config, policy)
+        except Declined as why:
+            return str(why)
+
+    with ThreadPoolExecutor(2) as both:
+        said = [found for found in both.map(answer, (1, 2)) if isinstance(found, str)]
+    assert len(said) == 1
+    assert "over its owner's cap" in said[0]
+    assert len(Ledger.open(tmp_path / "state" / "ledger.jsonl")) == 1
+
+
+def test_before_a_model_is_built_all_but_its_adapter_is_checked(tmp_path, config):
+    person = Person(tmp_path / "state", Clock())
+    text = agreed(config, USERS, SCHEMA, start=START)
+    ask = Ask("update", 1, USERS, settings_hash(config), "", text)
+    person.gate.foresee(ask, config)
+    with pytest.raises(Declined, match="another adapter"):
+        person.gate.admit(ask, config)
+    for caps, message in (("epsilon = 0.01", "cap of 0.01"), ("pause = true", "paused")):
+        person.caps(caps)
+        with pytest.raises(Declined, match=message):
+            person.gate.foresee(ask, config)
+    with pytest.raises(Declined, match="brings no policy"):
+        person.gate.foresee(replace(ask, policy=""), config)
+    assert not (person.state / AGREED).exists()

@@ -1,0 +1,48 @@
+"""`starling policy check --rounds` answers what the gate would answer to a whole run."""
+
+import pytest
+
+from client.device.rehearsal import Rehearsal
+from shared.privacy.policy.signed import read_policy
+from tests.support.federations import point_config
+from tests.support.policies import agreed, operator
+
+USERS = 40
+
+
+def rehearsed(folder, config, rounds, caps="", given=True):
+    (folder / "caps.toml").write_text(caps)
+    text = agreed(config, USERS, "s")
+    settings = config if given else None
+    device = Rehearsal(folder, text, read_policy(text, None), operator(), settings)
+    return [answer.words.split(";")[0].split(": ")[0] for answer in device.answers(rounds, None)]
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_all_that_a_run_asks_for_is_rehearsed(tmp_path, given):
+    config = point_config(
+        "b",
+        federation={"rounds": 5, "popularity_start": True, "metrics_every": 2},
+        privacy={"metrics_share": 0.3},
+    )
+    asked = ["histogram", "round 1", "round 2", "metrics of round 2", "round 3", "round 4"]
+    asked += ["metrics of round 4", "round 5", "metrics of round 5"]
+    assert rehearsed(tmp_path, config, 5, given=given) == asked
+    (other := tmp_path / "capped").mkdir()
+    day = rehearsed(other, config, 5, "rounds_per_day = 3", given)
+    assert day == [*asked[:3], "declined round 2"]  # the metrics of that round
+
+
+def test_under_correlated_noise_a_device_rests_as_it_would(tmp_path):
+    privacy = {"mechanism": "dp_ftrl", "min_separation": 3}
+    federation = {"rounds": 8, "cohort": 10.0, "popularity_start": False}
+    config = point_config("b", federation=federation, privacy=privacy)
+    assert rehearsed(tmp_path, config, 8) == ["round 1", "round 4", "round 7"]
+
+
+def test_what_a_device_noises_itself_is_counted_in_full(tmp_path):
+    privacy = {"unit": "example", "trust": "local"}
+    config = point_config("b", epsilon=8.0, federation={"rounds": 2}, privacy=privacy)
+    names = rehearsed(tmp_path, config, 3)
+    assert names[-1] == "declined round 3"
+    assert names[0] in ("histogram", "round 1")

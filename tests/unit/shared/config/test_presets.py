@@ -1,0 +1,61 @@
+"""From flags and files to an experiment, and from an experiment to the names of its files."""
+
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.config import at_epsilon, from_dict, load_toml
+from shared.config.presets import override, preset_file
+from shared.errors import ConfigError
+from shared.run_files import point_name
+from simulations.commands.lists import numbers as _numbers
+
+FINITE = st.floats(min_value=1e-6, max_value=1e12)
+
+
+@pytest.mark.parametrize("name", ["default", "demo", "items", "million", "world-deep"])
+def test_presets_are_valid_at_every_point(name):
+    config = from_dict(load_toml(preset_file(name)))
+    for epsilon in config.sweep.epsilons:
+        assert at_epsilon(config, epsilon, 0).privacy.epsilon == epsilon
+    assert math.inf in config.sweep.epsilons
+
+
+def test_the_demo_draws_four_budgets_and_three_seeds():
+    sweep = from_dict(load_toml(preset_file("demo"))).sweep
+    assert sum(math.isfinite(epsilon) for epsilon in sweep.epsilons) >= 4
+    assert len(sweep.seeds) >= 3
+
+
+def test_a_flag_speaks_for_noised_points_too():
+    tree = {"federation": {"rounds": 9}, "private": {"federation": {"rounds": 3, "cohort": 5.0}}}
+    config = override(tree, {"federation.rounds": 4})
+    assert config.federation.rounds == at_epsilon(config, 1.0, 0).federation.rounds == 4
+    assert at_epsilon(config, 1.0, 0).federation.cohort == 5
+    assert at_epsilon(config, math.inf, 0).federation.cohort == 100
+
+
+def test_numbers():
+    assert _numbers("--epsilon", "0.5, 8,inf", float) == [0.5, 8.0, math.inf]
+    assert _numbers("--seeds", "0,12", int) == [0, 12]
+    with pytest.raises(ConfigError, match="--seeds"):
+        _numbers("--seeds", "0,inf", int)
+
+
+@given(FINITE, FINITE)
+def test_points_of_different_budgets_have_different_files(one, two):
+    assert (point_name(one, 0) == point_name(two, 0)) == (one == two)
+
+
+@given(st.one_of(FINITE, st.just(math.inf)), st.integers(0, 10**6))
+def test_a_point_has_a_name_that_a_ledger_may_have(epsilon, seed):
+    assert re.fullmatch(r"ledger-[\w.-]+\.jsonl", f"ledger-{point_name(epsilon, seed)}.jsonl")
+
+
+def test_round_budgets_have_short_names():
+    assert point_name(8.0, 0) == "eps-8-seed-0"
+    assert point_name(0.5, 3) == "eps-0.5-seed-3"
+    assert point_name(math.inf, 0) == "eps-inf-seed-0"

@@ -1,0 +1,224 @@
+"""What each unit and trust is going to count, and that the calibrated plan stays within budget."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from shared.config import ExperimentConfig, from_dict
+from shared.errors import ConfigError
+from shared.privacy.accounting.accountant import default_delta, epsilon
+from shared.privacy.contribution.units import examples_per_user, histogram_limit, update_limit
+from shared.privacy.guarantee import EXAMPLE_CENTRAL, EXAMPLE_LOCAL, USER_CENTRAL
+from shared.privacy.ledger.chain import header_of
+from shared.privacy.plan.plan import Plan, device_plan, server_plan
+from shared.privacy.plan.terms import Terms, device_terms, server_terms
+
+USERS, WINDOWS, ROUNDS = 200, 5, 12
+
+
+def point(unit="user", trust="central", epsilon=4.0, train=None, federation=None, **privacy):
+    return from_dict(
+        {
+            "train": {"max_windows": WINDOWS, "local_lr": 2.0, **(train or {})},
+            "federation": {"rounds": ROUNDS, "cohort": 50.0, **(federation or {})},
+            "privacy": {"unit": unit, "trust": trust, "epsilon": epsilon, **privacy},
+        }
+    )
+
+
+def facts(terms: Terms | None):
+    if terms is None:
+        return None
+    counted = (terms.sampling_probability, terms.steps, terms.updates, terms.histogram_sampling)
+    return (terms.unit, terms.trust, terms.adversary, terms.budget, *counted)
+
+
+USER = ("user", "central", USER_CENTRAL, 4.0, 0.25, 1, ROUNDS, 1.0)
+LOCAL = ("example", "local", EXAMPLE_LOCAL, 4.0, 0.5, 3, 7, 1.0)
+OPEN = ("central", USER_CENTRAL, math.inf, 0.25, 1, ROUNDS, 1.0)  # without a budget
+
+
+@pytest.mark.parametrize(
+    ("config", "server", "device"),
+    [
+        (point(), USER, None),
+        (
+            point("example", example_sampling=0.5),
+            # the cohort is a quarter of the users, and amplifies nothing
+            ("example", "central", EXAMPLE_CENTRAL, 4.0, 0.5, 1, ROUNDS, 1.0),
+            None,
+        ),
+        (
+            point(
+                "example",
+                "local",
+                train={"local_steps": 3},
+                example_sampling=0.5,
+                max_participations=7,
+            ),
+            None,
+            LOCAL,
+        ),
+        (
+            point("both", example_epsilon=1.5, example_sampling=0.5),
+            USER,
+            ("example", "local", EXAMPLE_LOCAL, 1.5, 0.5, 1, ROUNDS, 1.0),
+        ),
+        (point("both"), USER, ("example", "local", EXAMPLE_LOCAL, 4.0, 1.0, 1, ROUNDS, 1.0)),
+        (point(epsilon=math.inf), ("user", *OPEN), None),
+        (point("both", epsilon=math.inf), ("user", *OPEN), None),
+        # The server sees what no one noised, whatever the private points of the sweep promise.
+        (point("example", "local", epsilon=math.inf), ("example", *OPEN), None),
+    ],
+    ids=["user", "example", "local", "both", "both, one budget", "inf", "both inf", "local inf"],
+)
+def test_which_settings_give_which_guarantees(config, server, device):
+    assert facts(server_terms(config, USERS)) == server
+    assert facts(device_terms(config, USERS)) == device
+
+
+def test_more_participations_than_rounds_are_no_more_than_rounds():
+    terms = device_terms(point("example", "local", max_participations=99), USERS)
+    assert terms is not None
+    assert terms.updates == ROUNDS
+
+
+def test_delta_is_by_the_units_that_are_protected():
+    server, device = (terms(point("both"), USERS) for terms in (server_terms, device_terms))
+    assert server is not None
+    assert server.delta == default_delta(USERS) == 1e-4
+    assert device is not None
+    assert device.delta == default_delta(USERS * WINDOWS) == 1e-4
+    assert examples_per_user(point()) == WINDOWS
+    large = device_terms(point("example", "local"), 2 * USERS)
+    assert large is not None
+    assert large.delta == default_delta(2 * USERS * WINDOWS) == 1e-5
+
+
+@pytest.mark.parametrize(("unit", "most"), [("user", USERS), ("example", USERS * WINDOWS)])
+def test_a_delta_above_one_over_the_units_is_refused(unit, most):
+    assert server_terms(point(unit, delta=1 / most), USERS) is not None
+    with pytest.raises(ConfigError, match=f"at most 1/{most} .*one over the {unit}s"):
+        server_terms(point(unit, delta=1.01 / most), USERS)
+
+
+def test_one_update_is_all_steps_of_a_device():
+    plan = device_plan(
+        point("example", "local", train={"local_steps": 3}, example_sampling=0.5), USERS
+    )
+    assert plan is not None
+    z = plan.noise_multiplier
+    sampled = PoissonSampledDpEvent(0.5, GaussianDpEvent(z))
+    assert plan.planned("update").event == SelfComposedDpEvent(sampled, 3)
+    assert plan.planned("histogram").event == GaussianDpEvent(plan.histogram_noise_multiplier)
+    header = header_of(plan, "ab")
+    assert (header.unit, header.trust, header.budget) == ("example", "local", 4.0)
+    assert (header.delta, header.adversary, header.policy) == (plan.delta, EXAMPLE_LOCAL, "ab")
+
+
+def test_what_arrives_is_bounded_by_what_the_guarantee_counts():
+    # one example adds lr C / (q W) to an adapter: 2 x 0.3 / (0.5 x 5)
+    by_window = {"example_clipping_norm": 0.3, "example_sampling": 0.5}
+    terms = server_terms(point("example", **by_window), USERS)
+    assert terms is not None
+    assert terms.clip.norm == pytest.approx(0.24)
+    assert update_limit(point("example", **by_window)) == pytest.approx(WINDOWS * 0.24)
+    assert histogram_limit(point("example")) == WINDOWS
+    for unit in ("user", "both"):
+        assert update_limit(point(unit, clipping_norm=0.7)) == 0.7
+        assert histogram_limit(point(unit)) == 1.0
+    local = point("example", "local")
+    assert update_limit(local) is histogram_limit(local) is None  # noised: no length is refused
+    assert update_limit(point(epsilon=math.inf)) is None
+
+
+REFUSED = {
+    "local user": (("user", "local"), {}, "privacy.trust = local", "privacy.unit = user"),
+    "local both": (("both", "local"), {}, "privacy.trust = local", "privacy.unit = both"),
+    "batches": (
+        ("example", "local"),
+        {"local_batch": 2},
+        "unit = example",
+        "train.local_batch = 2",
+    ),
+    "batches, both": (
+        ("both",),
+        {"local_batch": 2},
+        "privacy.unit = both",
+        "train.local_batch = 2",
+    ),
+    "steps": (
+        ("example", "central"),
+        {"local_steps": 2},
+        "privacy.unit = example under central trust",
+        "train.local_steps = 2",
+    ),
+    "decay": (
+        ("example", "central"),
+        {"weight_decay": 0.1},
+        "privacy.unit = example under central trust",
+        "train.weight_decay = 0.1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("which", "train", "one", "other"), REFUSED.values(), ids=list(REFUSED))
+def test_what_nothing_here_accounts_for_is_refused_naming_both(which, train, one, other):
+    with pytest.raises(ConfigError) as caught:
+        point(*which, train=train)
+    message = str(caught.value)
+    assert one in message
+    assert other in message
+    assert "does not go with" in message
+    assert "\n" not in message
+
+
+def whole(plan: Plan) -> float:
+    """What all its releases cost, counted one by one as a ledger does."""
+    events = [(at.event, 1) for at in plan.releases for _ in range(at.times)]
+    return epsilon(events, plan.delta, plan.relation)
+
+
+UNITS = [(unit, "central") for unit in ("user", "example", "both")] + [("example", "local")]
+
+
+# Not shrunk: every example calibrates anew, and a failing one says enough as it is.
+@settings(max_examples=10, deadline=None, phases=(Phase.explicit, Phase.generate))
+@given(
+    unit=st.sampled_from(
+        [("user", "central"), ("example", "central"), ("example", "local"), ("both", "central")]
+    ),
+    target=st.sampled_from([0.5, 2.0, 8.0]),
+    inner=st.sampled_from([None, 1.0, 10.0]),
+    rounds=st.integers(1, 40),
+    steps=st.integers(1, 3),
+    q=st.sampled_from([0.1, 0.5, 1.0]),
+    participations=st.sampled_from([None, 1, 5]),
+    popularity=st.booleans(),
+)
+def test_no_calibrated_plan_exceeds_its_budget(
+    unit, target, inner, rounds, steps, q, participations, popularity
+):
+    central = unit == ("example", "central")
+    config: ExperimentConfig = point(
+        *unit,
+        epsilon=target,
+        train={"local_steps": 1 if central else steps},
+        federation={"rounds": rounds, "popularity_start": popularity},
+        example_sampling=q,
+        **({"max_participations": participations} if "local" in unit or "both" in unit else {}),
+        **({"example_epsilon": inner} if inner else {}),
+    )
+    plans = [plan for plan in (server_plan(config, USERS), device_plan(config, USERS)) if plan]
+    assert len(plans) == (2 if unit[0] == "both" else 1)
+    for plan in plans:
+        wanted = (inner or target) if unit[0] == "both" and plan.unit == "example" else target
+        assert plan.budget == wanted
+        assert 0.98 * wanted < whole(plan) <= wanted * (1 + 1e-6)
+        update = replace(plan.planned("update"), times=plan.updates + 1)
+        one_more = replace(plan, releases=(update, *plan.releases[1:]))
+        assert whole(one_more) > whole(plan)

@@ -1,0 +1,182 @@
+"""Reference points against loops that anyone can follow."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from client.device.device import Device
+from client.training.batches import user_windows
+from client.training.evaluate import held_out, target_ranks
+from client.training.train import window_loss
+from shared.config import ReferenceConfig
+from shared.data.split import training_history
+from shared.metrics import ranking_metrics
+from shared.model.adapter import current
+from simulations.engine import references, workbench
+from simulations.engine.references import REFERENCES
+from simulations.engine.workbench import Workbench
+from simulations.world.world import World
+from tests.support.federations import point_config
+from tests.support.tiny import Edited, relative
+
+ITEMS = 60
+SHORT = {0: [], 1: [7], 2: [3, 9], 3: [4, 5, 6]}
+
+
+@pytest.fixture(scope="module")
+def config(tiny_bert):
+    made = point_config(tiny_bert, epsilon=float("inf"))
+    settings = ReferenceConfig(centralized_epochs=2, centralized_batch=8, local_steps=2)
+    return dataclasses.replace(made, references=settings)
+
+
+@pytest.fixture(scope="module")
+def bench(config):
+    population = Edited(World(users=14, items=ITEMS), SHORT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workbench, "open_population", lambda *arguments: population)
+        return Workbench(config)
+
+
+def measure(bench, scores_of, config, phase="test"):
+    """Metrics by one user at a time; `scores_of` a user and a context."""
+    ranks = []
+    for user in bench.users:
+        history = bench.population.history(user)
+        case = held_out(history, phase)
+        if case is not None:
+            scores = scores_of(user, case.context)
+            ranks.append(target_ranks(scores, history, case, config.data.negatives, user))
+    assert len(ranks) == 11
+    return ranking_metrics(*zip(*ranks, strict=True))
+
+
+def both(bench, scores_of, config):
+    return {
+        "metrics": measure(bench, scores_of, config),
+        "validation": measure(bench, scores_of, config, "validation"),
+    }
+
+
+def silent(updates, remark=""):
+    pass
+
+
+class Progress(list):
+    """What was told: client updates and a remark, each time."""
+
+    def __call__(self, updates, remark=""):
+        self.append((updates, remark))
+
+    @property
+    def updates(self):
+        return sum(updates for updates, _ in self)
+
+
+def test_popularity_counts_users_that_trained_on_an_item(bench, config):
+    counts = np.zeros(ITEMS)
+    for user in bench.users:
+        for item in training_history(bench.population.history(user)):
+            counts[item] += 1
+    found = REFERENCES["popularity"](bench, config, silent)
+    assert found == both(bench, lambda user, context: counts, config)
+
+
+def model_scores(bench, config, adapter):
+    engine = bench.engine(config.model)
+    device = Device(np.empty(0, np.int64), 0, engine.recommender)
+    return lambda user, context: device.scores(adapter, context, config.model.max_length)
+
+
+def test_zero_shot_is_the_initial_adapter(bench, config):
+    engine = bench.engine(config.model)
+    initial = current(engine.recommender, engine.schema)
+    found = REFERENCES["zero_shot"](bench, config, silent)
+    assert found == both(bench, model_scores(bench, config, initial), config)
+
+
+def test_local_only_trains_each_user_alone(bench, config):
+    engine, settings = bench.engine(config.model), config.references
+    initial = current(engine.recommender, engine.schema)
+    own = {}
+    for user in bench.users:
+        cut = user_windows(bench.population.history(user), config)
+        if not len(cut):
+            continue
+        theta = initial.clone().requires_grad_(True)
+        optimizer = torch.optim.SGD([theta], lr=settings.local_lr)
+        for _ in range(settings.local_steps):
+            loss = window_loss(
+                engine.recommender,
+                engine.schema.unflatten(theta),
+                torch.from_numpy(cut.inputs),
+                torch.from_numpy(cut.targets),
+            )
+            (theta.grad,) = torch.autograd.grad(loss, theta)
+            optimizer.step()
+        own[user] = theta.detach()
+
+    def scores_of(user, context):
+        return model_scores(bench, config, own[user])(user, context)
+
+    progress = Progress()
+    found = REFERENCES["local_only"](bench, config, progress)
+    for part, metrics in both(bench, scores_of, config).items():
+        assert found[part] == pytest.approx(metrics, rel=1e-12)  # another order of users
+    assert progress.updates == 11 * 2  # users that can be ranked, steps
+
+
+def test_centralized_learns_and_tells_every_epoch(bench, config):
+    progress = Progress()
+    found = REFERENCES["centralized"](bench, config, progress)
+    assert found["epochs"] == len(progress) == 2
+    assert progress.updates == 2 * len(bench.users)
+    assert found["metrics"]["users"] == 11
+    again = REFERENCES["centralized"](bench, config, silent)
+    assert again == found
+    hard = dataclasses.replace(
+        config, references=ReferenceConfig(centralized_epochs=8, centralized_lr=0.03)
+    )
+    untrained = REFERENCES["zero_shot"](bench, config, silent)["validation"]["mrr"]
+    assert REFERENCES["centralized"](bench, hard, silent)["validation"]["mrr"] > untrained
+
+
+def test_the_workbench_builds_a_model_once_and_one_backbone_only(bench, config):
+    engine = bench.engine(config.model)
+    assert bench.engine(dataclasses.replace(config.model)) is engine
+    other = dataclasses.replace(config.model, lora_rank=1)
+    assert bench.engine(other).schema.dim < engine.schema.dim
+    with pytest.raises(ValueError, match="one backbone per experiment"):
+        bench.engine(dataclasses.replace(config.model, backbone="minilm"))
+
+
+def test_references_are_over_the_evaluated_users(bench, config):
+    """Counted, trained and ranked: with a fourth of the users, on a fourth of the users."""
+    few = dataclasses.replace(bench.config.data, evaluated_users=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "config", dataclasses.replace(bench.config, data=few))
+        assert bench.evaluated == [0, 3, 7, 10]
+        found = {name: run(bench, config, silent) for name, run in REFERENCES.items()}
+    assert {name: part["metrics"]["users"] for name, part in found.items()} == dict.fromkeys(
+        REFERENCES, 3
+    )  # user 0 has no history
+
+
+def test_a_batch_in_pieces_gives_the_gradient_of_the_whole(bench, config, monkeypatch):
+    """Windows with few targets must not weigh as much as full ones."""
+    engine = bench.engine(config.model)
+    part = engine.alone(config)
+    theta = part.start.clone().requires_grad_(True)
+    inputs, targets = references._pooled(bench, config)
+    assert len({int(count) for count in (targets >= 0).sum(1)}) > 2
+    loss = window_loss(engine.recommender, engine.schema.unflatten(theta), inputs, targets)
+    (whole,) = torch.autograd.grad(loss, theta)
+    assert (
+        relative(references._gradient(engine, part, theta, inputs, targets), whole.numpy()) < 1e-6
+    )
+    monkeypatch.setattr(references, "_MEMORY_BUDGET", 3 * 4 * 4 * inputs.shape[1] * ITEMS)
+    assert (
+        relative(references._gradient(engine, part, theta, inputs, targets), whole.numpy()) < 1e-5
+    )

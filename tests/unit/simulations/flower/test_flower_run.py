@@ -1,0 +1,65 @@
+"""From the flat settings of `flwr run .` to an experiment of ours."""
+
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import server.app
+from shared.config import at_epsilon
+from shared.errors import ConfigError
+from shared.run_files import directory_of
+from simulations.flower.run import experiment
+from tests.support import ROOT
+
+DEFAULTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
+
+
+def test_the_defaults_are_a_small_run_with_noise():
+    config = experiment(DEFAULTS, nodes=40)
+    assert (config.data.spec, config.data.users) == ("world", 40)
+    for epsilon in (8.0, float("inf")):  # --run-config speaks for noised points too
+        point = at_epsilon(config, epsilon, 0)
+        assert (point.federation.rounds, point.federation.expected_cohort(40)) == (2, 40)
+
+
+def test_no_default_says_that_noise_may_be_seeded():
+    """`--run-config` replaces only keys that stand there: nobody can ask real nodes for it."""
+    assert "simulated" not in DEFAULTS
+
+
+def test_other_settings(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[model]\nlayers = 1\n")
+    config = experiment(DEFAULTS | {"config": str(file), "rounds": 5, "cohort": 0.5}, nodes=10)
+    assert (config.model.layers, config.federation.rounds) == (1, 5)
+    assert config.federation.expected_cohort(10) == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"users": 40}, r'2 virtual nodes.*--federation-config "num-supernodes=40"'),
+        ({"rounds": 0}, "rounds = 0"),
+        ({"preset": "none"}, "--preset none: unknown"),
+        ({"config": "absent.toml"}, "absent.toml"),
+    ],
+)
+def test_mistakes_are_named(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        experiment(DEFAULTS | settings, nodes=2)
+
+
+def test_every_run_has_a_folder_of_its_own_unless_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("STARLING_HOME", str(tmp_path))
+    runs = [directory_of({"directory": ""}, number) for number in (1, 2)]
+    assert [run.parent for run in runs] == [tmp_path / "runs"] * 2
+    assert runs[0] != runs[1]
+    assert directory_of({"directory": "/some/where"}, 1) == Path("/some/where")
+
+
+def test_on_real_nodes_a_missing_setting_is_named():
+    context = SimpleNamespace(run_config=DEFAULTS)
+    with pytest.raises(ConfigError, match="'config' is missing"):
+        server.app.main(object(), context)

@@ -1,0 +1,110 @@
+"""The figures: where things stand, what they are called, and what is left out."""
+
+import math
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from simulations.report import draw_curve
+from simulations.report.curve import curve_figure, positions
+from simulations.report.figures import spread
+from simulations.report.rounds import noise_figure
+
+
+def words(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts] + [
+        text.get_text() for text in figure.texts
+    ]
+
+
+def markers(axes):
+    """(x, y) of the large marks: one per epsilon."""
+    large = [line for line in axes.lines if line.get_marker() == "o" and line.get_markersize() == 8]
+    return [line.get_xydata()[0].tolist() for line in large]
+
+
+def test_the_png_is_drawn_and_not_blank(results, tmp_path):
+    draw_curve(results, tmp_path / "curve.png")
+    image = matplotlib.image.imread(tmp_path / "curve.png")
+    assert image.shape[1] == 1650
+    assert np.ptp(image[..., :3]) > 0.9
+
+
+def test_marks_stand_at_the_mean_of_each_epsilon_with_infinity_last(results):
+    figure, tips = curve_figure(results)
+    assert len(figure.axes) == 4
+    marks = markers(figure.axes[0])
+    assert [x for x, _ in marks[:4]] == pytest.approx([math.log10(e) for e in (1, 2, 4, 8)])
+    assert marks[4][0] > marks[3][0]
+    assert [y for _, y in marks] == pytest.approx([0.40, 0.44, 0.48, 0.52, 0.71])
+    labels = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert labels == ["1", "2", "4", "8", "∞"]
+    assert len(tips) == 4 * 5
+
+
+def test_the_caption_names_unit_neighbours_delta_trust_and_the_bars(results):
+    caption = " ".join(words(curve_figure(results)[0])[-1].split())
+    for part in (
+        "privacy unit: user",
+        "neighbours: add_remove",
+        "δ = 0.0001",
+        "trust model: central",
+        "Student-t interval of the mean over seeds",
+        "not for release",
+    ):
+        assert part in caption
+    assert "INCOMPLETE" not in caption
+    caption = words(curve_figure(results | {"complete": False})[0])[-1]
+    assert "INCOMPLETE RUN" in caption
+
+
+def test_every_measured_reference_is_a_labelled_line_in_its_panel(results):
+    first, _, full, full_ndcg = curve_figure(results)[0].axes
+    names = [text.get_text() for text in first.texts if text.get_text() != "not private"]
+    assert names == ["zero-shot 0.210", "local only 0.240", "popularity 0.419", "centralized 0.768"]
+    assert "popularity 0.050" in [text.get_text() for text in full.texts]
+    assert [t.get_text() for t in full_ndcg.texts] == ["not private", "centralized 0.102"]
+
+
+def test_without_full_ranking_there_is_one_row_and_one_point_is_enough(results, tmp_path):
+    point = results["points"][-1]
+    point["metrics"] = {"hr@10": 0.7, "ndcg@10": 0.42}
+    alone = {"points": [point]}
+    figure, _ = curve_figure(alone)
+    assert len(figure.axes) == 2
+    assert markers(figure.axes[0]) == [[0.0, 0.7]]
+    draw_curve(alone, tmp_path / "one.png")
+    draw_curve({"points": []}, tmp_path / "none.png")
+    assert (tmp_path / "none.png").stat().st_size > 1000
+
+
+def test_a_name_with_dollar_signs_is_not_read_as_a_formula(results, tmp_path):
+    results["data"]["name"] = r"$\frac{$ & <b>"
+    draw_curve(results, tmp_path / "curve.png")
+    assert any(r"$\frac{$ & <b>" in text for text in words(curve_figure(results)[0]))
+
+
+def test_infinity_stands_apart_even_alone():
+    assert positions([math.inf]) == {math.inf: 0.0}
+    place = positions([0.5, math.inf])
+    assert place[math.inf] - place[0.5] >= 0.3
+
+
+def test_labels_are_moved_apart_and_stay_in_order_around_where_they_were():
+    moved = spread([0.10, 0.11, 0.50], least=0.05)
+    assert moved == pytest.approx([0.08, 0.13, 0.50])
+    crowd = spread([0.1, 0.1, 0.1, 0.2, 0.9], least=0.1)
+    assert np.diff(crowd).min() >= 0.1 - 1e-12
+    assert spread([], least=0.1) == []
+
+
+def test_noise_beside_signal_is_one_line_per_private_epsilon(results):
+    (axes,) = noise_figure(results).axes
+    curves = [line for line in axes.lines if len(line.get_xdata()) == 6]
+    assert len(curves) == 4
+    # at epsilon 1 the noise is 40 x 3.4 and the signal of round 3 is 10 / 3
+    assert curves[0].get_ydata()[2] == pytest.approx(40 * 3.4 / (10 / 3))
+    for point in results["points"]:
+        point["history"] = [{"round": 1, "noise_norm": 1.0}]
+    assert noise_figure(results) is None
