@@ -186,8 +186,8 @@ class Principal(AggregationRule):
 
     References
     ----------
-    Sun, Li, Li, Ding 2024, Improving LoRA in Privacy-preserving Federated Learning (ICLR): one factor
-    fixed. https://arxiv.org/abs/2403.12313
+    Sun, Li, Li, Ding 2024, Improving LoRA in Privacy-preserving Federated Learning (ICLR): one
+    factor fixed. https://arxiv.org/abs/2403.12313
     Balazy, Banaei, Aberer, Tabor 2024, LoRA-XS: singular directions of the frozen weights.
     https://arxiv.org/abs/2405.17604
     Meng, Wang, Zhang 2024, PiSSA: adapters that begin at principal directions.
