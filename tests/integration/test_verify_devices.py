@@ -16,11 +16,12 @@ from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDp
 from rich.console import Console
 
 from shared.config import DataConfig, at_epsilon, settings_hash
+from shared.privacy.guarantee import USER_CENTRAL
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.budget import DeviceBudget
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, seal
-from shared.privacy.plan.plan import USER_CENTRAL, device_plan
+from shared.privacy.plan.plan import device_plan
 from simulations.commands.deltas import print_deltas
 from simulations.verify.run import verify_run
 from tests.support import ledgers

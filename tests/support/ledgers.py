@@ -22,13 +22,14 @@ from shared.config import (
 from shared.privacy.accounting.accountant import calibrate
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.guarantee import USER_CENTRAL
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.budget import DeviceBudget
 from shared.privacy.ledger.chain import header_of
 from shared.privacy.ledger.device_ledgers import DEVICES, DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, LedgerHeader, seal
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
-from shared.privacy.plan.plan import USER_CENTRAL, Plan, device_plan, server_plan
+from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.run_files import point_name
 from simulations.results import summarise
 
