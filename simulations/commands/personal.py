@@ -15,6 +15,7 @@ from client.serving.adapters import Trained
 from client.training.keeper import Keeper
 from shared.aggregation import rule_of
 from shared.data.population import Population
+from shared.run_files import run_files
 from simulations.engine.ranking import personal_file
 
 
@@ -50,7 +51,7 @@ def own_tensors(file: Path, trained: Trained, population: Population) -> Own:
     config, schema = trained.config, trained.schema
     if not rule_of(config).personal(schema.names):
         return Own()
-    state = file.resolve().parents[1] / "devices" / file.stem
+    state = run_files(file.resolve().parents[1], file.stem).devices
     kept = personal_file(state)
     name = f"federation.aggregation = {config.federation.aggregation}"
     if kept is None or not kept.exists() or population.digest != config.data.digest:

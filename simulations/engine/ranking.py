@@ -18,6 +18,7 @@ from shared.data.population import Population
 from shared.data.split import Phase
 from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender
+from shared.run_files import run_files
 from simulations.engine.packed import last_scores
 from simulations.engine.scoring import LastScores, padded
 
@@ -178,4 +179,4 @@ def personal_file(state: Path | None) -> Path | None:
         Folder of the devices' ledgers, `devices/NAME` in the run's own. Nothing but ledgers lies
         there, every one of them a claim; so this is beside it.
     """
-    return None if state is None else state.parents[1] / "personal" / f"{state.name}.sqlite"
+    return None if state is None else run_files(state.parents[1], state.name).personal
