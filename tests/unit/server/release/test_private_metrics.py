@@ -22,7 +22,7 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.plan.plan import server_plan
 from shared.update import Update
 from simulations.verify.statistics import statistics_reasons
-from tests.unit.server.test_strategy import (
+from tests.unit.server.test_round import (
     DIM,
     INITIAL,
     USERS,
