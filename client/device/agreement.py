@@ -47,10 +47,6 @@ CAPS, AGREED, LEDGER, PARTICIPATION = (
     "participation.jsonl",
 )
 WHOLE = "training"  # all rounds of correlated noise, one mechanism that is counted once
-_SEES_ROUNDS = (
-    "anyone who sees every released adapter, the settings and in which rounds this device took "
-    "part; the server itself is trusted with exact sums"
-)
 
 
 @dataclass(frozen=True)
@@ -137,7 +133,7 @@ class Agreement:
             policy = self._accepted(ask, config)
             self._check_spending(ask, policy)
             self._record(ask, policy)
-            if any(promise.trust == "local" for promise in policy.promises):
+            if any(promise.guarantee.trust == "local" for promise in policy.promises):
                 yield
                 return
         yield
@@ -237,15 +233,14 @@ class Agreement:
             return
         events = [(entry.event, 1) for entry in entries]
         due = [(one.cost, 1) for one in _due(promise, release, entries)]
-        delta = caps.delta_of(promise)
-        counted = (delta, promise.relation, promise.group)
-        after = epsilon([*events, *due], *counted)
+        told = promise.guarantee.at(caps.delta)
+        after = epsilon([*events, *due], *told.counted)
         if after > caps.epsilon:
-            spent = epsilon(events, *counted)
+            spent = epsilon(events, *told.counted)
             raise self._declined(
                 ask,
-                f"it would bring this device from {promise.unit}-level epsilon {spent:.3g} to "
-                f"{after:.3g} at delta {delta:g}, over its owner's cap of {caps.epsilon:g}",
+                f"it would bring this device from {told.unit}-level epsilon {spent:.3g} to "
+                f"{after:.3g} at delta {told.delta:g}, over its owner's cap of {caps.epsilon:g}",
             )
 
     def _ledger(self, ask: Ask, promise: Promise) -> Ledger | None:
@@ -254,9 +249,9 @@ class Agreement:
         if not file.exists():
             return None
         ledger = Ledger.recover(file)
-        if promise.trust == "local" and ledger.header.policy != ask.settings:
+        if promise.guarantee.trust == "local" and ledger.header.settings != ask.settings:
             raise self._declined(ask, "this device's ledger belongs to other settings")
-        if promise.of(WHOLE) and ledger.header.policy != ask.settings:
+        if promise.of(WHOLE) and ledger.header.settings != ask.settings:
             # Recorded once, for this matrix and so many participations; another matrix may make
             # one participation cost more.
             raise self._declined(
@@ -267,7 +262,7 @@ class Agreement:
         return ledger
 
     def _file(self, promise: Promise) -> Path:
-        return self._state / (LEDGER if promise.trust == "local" else PARTICIPATION)
+        return self._state / (LEDGER if promise.guarantee.trust == "local" else PARTICIPATION)
 
     def _record(self, ask: Ask, policy: Policy) -> None:
         """Step 5. A crash between these may over-count, never under-count."""
@@ -276,7 +271,7 @@ class Agreement:
         self._days.count()
         for promise in policy.promises:
             release = promise.of(ask.release)
-            if promise.trust == "local" or release is None:
+            if promise.guarantee.trust == "local" or release is None:
                 continue  # the device records it as it draws its noise
             ledger = self._ledger(ask, promise)
             if ledger is None:
@@ -288,15 +283,7 @@ class Agreement:
     def header(promise: Promise, policy: Policy) -> LedgerHeader:
         """The first line of a record of participations under a promise."""
         # The owner's cap may change and is checked before; a budget in the header could not.
-        return LedgerHeader(
-            unit=promise.unit,
-            relation=promise.relation,
-            trust=promise.trust,
-            adversary=_SEES_ROUNDS if _by_server(promise) else promise.adversary,
-            delta=promise.delta,
-            group=promise.group,
-            policy=policy.settings,
-        )
+        return LedgerHeader(promise.guarantee.knowing_the_rounds(), policy.settings)
 
     @staticmethod
     def _declined(ask: Ask, why: str) -> Declined:
@@ -313,12 +300,8 @@ def _due(
 
 
 def _recorded(policy: Policy) -> set[tuple[str | int, ...]]:
-    return {(one.unit, one.trust, one.relation, one.group) for one in policy.promises}
-
-
-def _by_server(promise: Promise) -> bool:
-    """Whether a person is hidden by the server's noise: then the cohort amplified, for others."""
-    return (promise.unit, promise.trust) == ("user", "central")
+    kept = [promise.guarantee for promise in policy.promises]
+    return {(one.unit, one.trust, one.relation, one.group) for one in kept}
 
 
 def check_request(ask: Ask, operator: str | None, time: datetime, *, built: bool = True) -> Policy:

@@ -77,7 +77,7 @@ class ExampleTraining:
     def __init__(self, config: ExperimentConfig, users: int, *, simulated: bool) -> None:
         self._config = config
         self._plan = device_plan(config, users)
-        self._policy = settings_hash(config)
+        self._settings = settings_hash(config)
         self._clip = example_clip(config)
         self._simulated = simulated
 
@@ -168,7 +168,7 @@ class ExampleTraining:
                 'e.g. node configuration state="/var/lib/starling"'
             )
         context = (self._config.seed, client.user) if self._simulated else None
-        return DeviceBudget(client.ledger, plan, self._policy, context)
+        return DeviceBudget(client.ledger, plan, self._settings, context)
 
     def _batch(
         self, cut: Windows, user: int, round_number: int
