@@ -32,7 +32,7 @@ from client.training.gradients import PerExample
 from shared.config import ExperimentConfig, settings_hash
 from shared.data.windows import PAD, START, Windows
 from shared.errors import ConfigError, Declined
-from shared.privacy.contribution.histogram import HISTOGRAM_CLIP, example_histogram
+from shared.privacy.contribution.histogram import bounded_histogram, example_histogram
 from shared.privacy.contribution.units import example_clip, expected_batch
 from shared.privacy.ledger.budget import DeviceBudget
 from shared.privacy.mechanisms.source import NoiseSource
@@ -141,10 +141,7 @@ class ExampleTraining:
             return total
         source = self._budget(self._plan, client).spend_histogram()
         noised = self._plan.planned("histogram").mechanism.release(total, source).astype(np.float32)
-        if self._config.privacy.unit != "both":
-            return noised
-        bounded: npt.NDArray[np.float32] = HISTOGRAM_CLIP(torch.from_numpy(noised)).numpy()
-        return bounded
+        return bounded_histogram(noised) if self._config.privacy.unit == "both" else noised
 
     def _willing(
         self, clients: Sequence[Client], round_number: int

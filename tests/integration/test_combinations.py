@@ -124,7 +124,7 @@ def test_no_unit_is_converted_into_another(tiny_bert):
     user, example = promises(point_config(tiny_bert, privacy=both), 40)
     alone = {"unit": "user", "delta": 1e-3}
     assert promises(point_config(tiny_bert, privacy=alone), 40) == (user,)
-    assert (user.epsilon, example.epsilon) == (2.0, 4.0)
+    assert (user.guarantee.budget, example.guarantee.budget) == (2.0, 4.0)
     local = {"unit": "example", "trust": "local", "epsilon": 4.0, "delta": 1e-3}
     assert promises(point_config(tiny_bert, privacy=local), 40) == (example,)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
@@ -89,7 +89,7 @@ class Terms:
 class _Row(ABC):
     """A row of the table under one point's settings.
 
-    Rows have properties of `Terms`; what a row leaves out is as there, and hides a person.
+    Unless it says otherwise it hides a person, who is in every sum of every round.
     """
 
     config: ExperimentConfig
@@ -122,10 +122,6 @@ class _Row(ABC):
     @property
     def budget(self) -> float:
         return self.config.privacy.epsilon
-
-    @property
-    def clip(self) -> L2Clip:
-        return L2Clip(self.config.privacy.clipping_norm)
 
     @property
     def updates(self) -> int:
@@ -162,8 +158,8 @@ class _Row(ABC):
 
     def terms(self) -> Terms:
         """The row in figures; refuses a delta that is too large for so many units."""
-        given = [each.name for each in fields(Terms) if hasattr(type(self), each.name)]
-        return Terms(**{name: getattr(self, name) for name in given})
+        clip = L2Clip(self.config.privacy.clipping_norm)
+        return Terms(guarantee=self.guarantee, clip=clip, updates=self.updates, times=self.times)
 
 
 class _UserCentral(_Row):
@@ -176,24 +172,16 @@ class _UserCentral(_Row):
     def applies(config: ExperimentConfig) -> bool:
         return _by_server(config, "gaussian") and config.privacy.unit != "example"
 
-    @property
-    def sampling_probability(self) -> float:
-        return self.config.federation.expected_cohort(self.users) / self.users
-
-    @property
-    def histogram_sampling(self) -> float:
-        return self.config.federation.expected_popularity_cohort(self.users) / self.users
-
-    @property
-    def metrics_sampling(self) -> float:
-        return self.config.federation.expected_metrics_cohort(self.users) / self.users
-
-    @property
-    def count_noise(self) -> float:
-        if quantile_rule(self.config) is None:
-            return 0.0
-        expected = self.config.federation.expected_cohort(self.users)
-        return self.config.privacy.clipping_count_noise * expected
+    def terms(self) -> Terms:
+        privacy, federation, users = self.config.privacy, self.config.federation, self.users
+        cohort, adapts = federation.expected_cohort(users), quantile_rule(self.config) is not None
+        return replace(
+            super().terms(),
+            sampling_probability=cohort / users,
+            histogram_sampling=federation.expected_popularity_cohort(users) / users,
+            metrics_sampling=federation.expected_metrics_cohort(users) / users,
+            count_noise=privacy.clipping_count_noise * cohort if adapts else 0.0,
+        )
 
 
 class _NotPrivate(_UserCentral):
@@ -219,9 +207,8 @@ class _UserScheduled(_Row):
     def applies(config: ExperimentConfig) -> bool:
         return _by_server(config, "dp_ftrl") and config.privacy.unit != "example"
 
-    @property
-    def correlation(self) -> Correlation:
-        return correlation(self.config, self.users)
+    def terms(self) -> Terms:
+        return replace(super().terms(), correlation=correlation(self.config, self.users))
 
 
 class _UserDistributed(_Row):
@@ -257,13 +244,9 @@ class _ExampleCentral(_Row):
     def units(self) -> int:
         return self.users * examples_per_user(self.config)
 
-    @property
-    def clip(self) -> L2Clip:
-        return example_clip(self.config)
-
-    @property
-    def sampling_probability(self) -> float:
-        return self.config.privacy.example_sampling
+    def terms(self) -> Terms:
+        sampling, clip = self.config.privacy.example_sampling, example_clip(self.config)
+        return replace(super().terms(), clip=clip, sampling_probability=sampling)
 
 
 class _ExampleLocal(_ExampleCentral):
@@ -287,13 +270,12 @@ class _ExampleLocal(_ExampleCentral):
         return privacy.epsilon if inner is None else inner
 
     @property
-    def steps(self) -> int:
-        return self.config.train.local_steps
-
-    @property
     def updates(self) -> int:
         rounds = self.config.federation.rounds
         return min(self.config.privacy.max_participations or rounds, rounds)
+
+    def terms(self) -> Terms:
+        return replace(super().terms(), steps=self.config.train.local_steps)
 
 
 def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
