@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 from shared.errors import ConfigError
 
@@ -87,7 +87,7 @@ class Guarantee:
         sees = USER_TAKING_PART if by_server else self.adversary
         return replace(self, adversary=sees, budget=math.inf)
 
-    def stated(self) -> dict[str, Any]:
+    def stated(self) -> dict[str, str | float]:
         """As a point of `results.json` states it."""
         return {
             "epsilon_target": self.budget,

@@ -6,7 +6,9 @@ import math
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from shared.canonical import canonical_json
 from shared.config import from_dict
+from shared.errors import ConfigError
 from shared.privacy.guarantee import USER_CENTRAL, Guarantee
 from shared.privacy.ledger.chain import Chain
 from shared.privacy.plan.plan import server_plan
@@ -68,6 +70,41 @@ def test_a_policy():
     assert example == Guarantee("example", "add_remove", "local", "sees a device", 1e-5, 2, 4.0)
     assert [len(promise.releases) for promise in policy.promises] == [2, 1]
     assert signed(policy, KEY) == POLICY
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_policy_has_no_other_words(kept):
+    tree = json.loads(POLICY)
+    promise = tree["policy"]["promises"][1]
+    promise["budget"] = promise["epsilon"] if kept else promise.pop("epsilon")
+    with pytest.raises(ConfigError, match="canonical"):
+        read_policy(canonical_json(tree), None)
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "said"),
+    [
+        ("unit", "household", "unit = 'household'"),
+        ("trust", "nobody", "trust = 'nobody'"),
+        ("relation", "near", "relation = 'near'"),
+        ("adversary", "", "adversary"),
+        ("adversary", "a" * 2001, "adversary"),
+        ("delta", 1.0, "delta = 1.0"),
+        ("delta", "1", "delta = '1'"),
+        ("epsilon", 0.0, "epsilon > 0"),
+        ("epsilon", "x", "epsilon = 'x'"),
+        ("group", 0, "group = 0"),
+        ("group", 1.5, "group = '1.5'"),
+        ("guarantee", {}, "Unexpected"),
+        ("more", 1, "more = '1'"),
+    ],
+)
+def test_a_promise_out_of_range_is_refused_in_a_line(word, value, said):
+    tree = json.loads(POLICY)
+    tree["policy"]["promises"][1][word] = value
+    with pytest.raises(ConfigError, match=said) as caught:
+        read_policy(canonical_json(tree), None)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_point_of_the_results():
