@@ -234,13 +234,7 @@ def _ever_trained(rule: AggregationRule, schema: AdapterSchema) -> int:
 def _promise(plan: Plan) -> dict[str, Any]:
     """What a point states of one guarantee, before its cost is read from the ledger."""
     return {
-        "epsilon_target": plan.budget,
-        "delta": plan.delta,
-        "unit": plan.unit,
-        "relation": plan.relation,
-        "group_size": plan.group,
-        "trust": plan.trust,
-        "adversary": plan.adversary,
+        **plan.guarantee.stated(),
         "noise_multiplier": plan.noise_multiplier,
         "sampling_probability": plan.sampling_probability,
         "steps": plan.steps,

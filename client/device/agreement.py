@@ -48,10 +48,6 @@ CAPS, AGREED, LEDGER, PARTICIPATION = (
     "participation.jsonl",
 )
 WHOLE = "training"  # all rounds of correlated noise, one mechanism that is counted once
-_SEES_ROUNDS = (
-    "anyone who sees every released adapter, the settings and in which rounds this device took "
-    "part; the server itself is trusted with exact sums"
-)
 
 
 class Agreement:
@@ -106,7 +102,7 @@ class Agreement:
             policy = self._accepted(request, schema)
             self._check_spending(request, policy)
             self._record(request, policy)
-            if any(promise.trust == "local" for promise in policy.promises):
+            if any(promise.guarantee.trust == "local" for promise in policy.promises):
                 yield
                 return
         yield
@@ -210,15 +206,14 @@ class Agreement:
             return
         events = [(entry.event, 1) for entry in entries]
         due = [(one.cost, 1) for one in _due(promise, release, entries)]
-        delta = caps.delta_of(promise)
-        counted = (delta, promise.relation, promise.group)
-        after = epsilon([*events, *due], *counted)
+        told = promise.guarantee.at(caps.delta)
+        after = epsilon([*events, *due], *told.counted)
         if after > caps.epsilon:
-            spent = epsilon(events, *counted)
+            spent = epsilon(events, *told.counted)
             raise self._declined(
                 request,
-                f"it would bring this device from {promise.unit}-level epsilon {spent:.3g} to "
-                f"{after:.3g} at delta {delta:g}, over its owner's cap of {caps.epsilon:g}",
+                f"it would bring this device from {told.unit}-level epsilon {spent:.3g} to "
+                f"{after:.3g} at delta {told.delta:g}, over its owner's cap of {caps.epsilon:g}",
             )
 
     def _ledger(self, request: Request, promise: Promise) -> Ledger | None:
@@ -227,9 +222,9 @@ class Agreement:
         if not file.exists():
             return None
         ledger = Ledger.recover(file)
-        if promise.trust == "local" and ledger.header.policy != request.settings:
+        if promise.guarantee.trust == "local" and ledger.header.settings != request.settings:
             raise self._declined(request, "this device's ledger belongs to other settings")
-        if promise.of(WHOLE) and ledger.header.policy != request.settings:
+        if promise.of(WHOLE) and ledger.header.settings != request.settings:
             # Recorded once, for this matrix and so many participations; another matrix may make
             # one participation cost more.
             raise self._declined(
@@ -240,7 +235,7 @@ class Agreement:
         return ledger
 
     def _file(self, promise: Promise) -> Path:
-        return self._state / (LEDGER if promise.trust == "local" else PARTICIPATION)
+        return self._state / (LEDGER if promise.guarantee.trust == "local" else PARTICIPATION)
 
     def _record(self, request: Request, policy: Policy) -> None:
         """Step 5. A crash between these may over-count, never under-count."""
@@ -249,7 +244,7 @@ class Agreement:
         self._days.count()
         for promise in policy.promises:
             release = promise.of(request.release)
-            if promise.trust == "local" or release is None:
+            if promise.guarantee.trust == "local" or release is None:
                 continue  # the device records it as it draws its noise
             ledger = self._ledger(request, promise)
             if ledger is None:
@@ -261,15 +256,7 @@ class Agreement:
     def header(promise: Promise, policy: Policy) -> LedgerHeader:
         """The first line of a record of participations under a promise."""
         # The owner's cap may change and is checked before; a budget in the header could not.
-        return LedgerHeader(
-            unit=promise.unit,
-            relation=promise.relation,
-            trust=promise.trust,
-            adversary=_SEES_ROUNDS if _by_server(promise) else promise.adversary,
-            delta=promise.delta,
-            group=promise.group,
-            policy=policy.settings,
-        )
+        return LedgerHeader(promise.guarantee.knowing_the_rounds(), policy.settings)
 
     @staticmethod
     def _declined(request: Request, why: str) -> Declined:
@@ -286,12 +273,8 @@ def _due(
 
 
 def _recorded(policy: Policy) -> set[tuple[str | int, ...]]:
-    return {(one.unit, one.trust, one.relation, one.group) for one in policy.promises}
-
-
-def _by_server(promise: Promise) -> bool:
-    """Whether a person is hidden by the server's noise: then the cohort amplified, for others."""
-    return (promise.unit, promise.trust) == ("user", "central")
+    kept = [promise.guarantee for promise in policy.promises]
+    return {(one.unit, one.trust, one.relation, one.group) for one in kept}
 
 
 def check_request(

@@ -138,14 +138,15 @@ class Rehearsal:
 
     def _spent(self, kind: str, number: int) -> str:
         """What each promise has cost by then; the device's own noise is recorded here."""
-        told = []
+        words = []
         for promise in self._policy.promises:
-            file = self._folder / (LEDGER if promise.trust == "local" else PARTICIPATION)
-            if promise.trust == "local":
+            told = promise.guarantee
+            file = self._folder / (LEDGER if told.trust == "local" else PARTICIPATION)
+            if told.trust == "local":
                 self._record(promise, file, kind, number)
-            epsilon = Ledger.open(file).epsilon(promise.delta)
-            told.append(f"{promise.unit}-level epsilon {epsilon:.4g} at delta {promise.delta:g}")
-        return f"; so far {', '.join(told)}"
+            epsilon = Ledger.open(file).epsilon(told.delta)
+            words.append(f"{told.unit}-level epsilon {epsilon:.4g} at delta {told.delta:g}")
+        return f"; so far {', '.join(words)}"
 
     def _record(self, promise: Promise, file: Path, kind: str, number: int) -> None:
         release = promise.of(kind)

@@ -18,7 +18,7 @@ from shared.privacy.accounting.events import event_from_json, event_to_json
 from shared.privacy.accounting.steps import Step, steps_of
 from shared.privacy.ledger.device_ledgers import DEVICES, DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, is_sealed_by
-from shared.privacy.mechanisms.joint import is_joint
+from shared.privacy.mechanisms.gaussian import is_joint
 from shared.privacy.plan.terms import Terms
 from simulations.verify.claims import guarantees_of, number, plain_file, point_words, sealed
 from simulations.verify.statistics import statistics_reasons
@@ -142,7 +142,7 @@ def _verify_guarantee(
 def _promise(record: Record, loss: float) -> str:
     if math.isinf(loss):
         return "not private"
-    header = record.header
+    header = record.header.guarantee
     together = f" (groups of {header.group})" if header.group > 1 else ""
     return f"{header.unit}{together}, {header.trust}"
 
@@ -177,7 +177,7 @@ def _seal_reasons(record: Record, seal: dict[str, Any], trusted: str | None) -> 
 
 
 def _guarantee_reasons(record: Record, point: dict[str, Any]) -> list[str]:
-    header = record.header
+    header = record.header.guarantee
     words = ("unit", "relation", "trust", "adversary")
     claims: list[tuple[str, Any, Any]] = [
         (name, point.get(name), getattr(header, name)) for name in words
@@ -321,8 +321,9 @@ def _epsilon_reasons(
     reasons = []
     if not _is_close(claimed, loss):
         reasons.append(f"epsilon = {claimed:g} claimed, {loss:g} spent by the ledger")
-    if loss > record.header.budget * (1 + _TOLERANCE):
-        reasons.append(f"{loss:g} spent exceeds the budget of {record.header.budget:g}")
+    budget = record.header.guarantee.budget
+    if loss > budget * (1 + _TOLERANCE):
+        reasons.append(f"{loss:g} spent exceeds the budget of {budget:g}")
     for name, own in (("epsilon_rdp", rdp), ("epsilon_prv", prv)):
         least = loss * 0.99 if own is None else own  # what its accountant cannot say, PLD can
         if point.get(name) is not None and not number(point, name) >= least - 0.05:
@@ -340,9 +341,9 @@ def _epsilon_reasons(
 
 def _cross_checks(record: Record) -> tuple[float | None, float | None]:
     histories = record.histories()
-    header = record.header
-    counted = (histories, header.delta, header.relation, header.group)
-    if not any(steps_of(history, header.relation) for history in histories):
+    promised = record.header.guarantee
+    counted = (histories, *promised.counted)
+    if not any(steps_of(history, promised.relation) for history in histories):
         return 0.0, 0.0
     rdp = largest(epsilon_rdp, *counted)
     return rdp, largest(epsilon_prv, *counted)

@@ -89,7 +89,7 @@ def test_a_nodes_ledger_lasts_and_its_noise_is_never_seeded(log, tiny_bert, tmp_
     assert abs(messages[0] - messages[1]).max() > 0
     kept = Ledger.open(tmp_path / "state" / "ledger.jsonl")
     assert [entry.round for entry in kept.entries] == [1, 1]
-    assert kept.header.trust == "local"
+    assert kept.header.guarantee.trust == "local"
     device = device_of(node, config)
     device.answer(
         asked(config, number=2, arrays=adapter, policy=policy)
@@ -109,7 +109,7 @@ def test_two_requests_at_once_do_not_both_see_room_for_one(
     privacy = {"unit": "example", "trust": "local", "epsilon": 8.0, "delta": 1e-3}
     config = point_config(tiny_bert, privacy=privacy)
     (promise,) = promises(config, 40)
-    once = epsilon([(promise.of("update").cost, 1)], promise.delta)
+    once = epsilon([(promise.of("update").cost, 1)], promise.guarantee.delta)
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / CAPS).write_text(f"epsilon = {once * 1.05}")
     real = client.training.examples.DeviceBudget
