@@ -39,6 +39,7 @@ from shared.errors import ModelError
 from shared.model.backbone import BackboneSource, resolve
 from shared.model.recommender import Recommender, build_recommender
 from shared.privacy.contribution.clipping import L2Clip
+from shared.request import Request
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.memory import keep_freed_memory, peak_bytes
 from simulations.engine.placement import choose_device, place
@@ -182,7 +183,9 @@ class Bench:
     def updates(self, engine: CohortEngine, users: int, epsilon: float = math.inf) -> Tensor:
         """The first users' updates [users, dim] in order of user, as the server gets them."""
         config = settings(self.shape, epsilon)
-        found = engine.train(range(users), self.adapter, 1, config, merge=False)
+        arrays = engine.schema.split(self.adapter.numpy())
+        request = Request("update", config, users, settings="", round_number=1, arrays=arrays)
+        found = engine.answer(request, range(users))
         vectors = {members[0]: update.vector for members, update in found}
         return torch.from_numpy(np.stack([vectors[user] for user in range(users)]))
 

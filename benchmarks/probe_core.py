@@ -26,8 +26,9 @@ from shared.config import ExperimentConfig, ModelConfig, from_dict, load_toml
 from shared.config.presets import preset_file
 from shared.data.split import training_history
 from shared.metrics import ranking_metrics
-from shared.privacy.accounting.accountant import calibrate
+from shared.privacy.accounting.accountant import Side, calibrate
 from shared.privacy.contribution.histogram import popularity_bias
+from shared.privacy.guarantee import USER_CENTRAL, Guarantee
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.workbench import Workbench
 
@@ -126,9 +127,10 @@ def main() -> None:
     items = engine.recommender.items
     seen = positions(bench, engine, bench.config)
     directions = torch.linalg.svd(items, full_matrices=False).Vh.T
+    promised = Guarantee("user", "add_remove", "central", USER_CENTRAL, 1e-4, 1, 8.0)
     rows = []
     for k, rounds, rate, decays in GRID:
-        z = calibrate(8.0, 1e-4, rounds, 1.0, histogram_share=0.1).noise_multiplier
+        z = calibrate(promised, rounds, 1.0, (Side(0.1),)).noise_multiplier
         basis = directions[:, :k].contiguous()
         core, ratios, clip = train(seen, items, bias, basis, z, (rounds, rate, decays))
 

@@ -30,7 +30,8 @@ from torch import Tensor
 
 from shared.metrics import ranking_metrics
 from shared.model.directions import components
-from shared.privacy.accounting.accountant import calibrate
+from shared.privacy.accounting.accountant import Side, calibrate
+from shared.privacy.guarantee import USER_CENTRAL, Guarantee
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.workbench import Workbench
 
@@ -125,7 +126,8 @@ def main() -> None:
 
 def measured(bench: Workbench, engine: CohortEngine, bias: Tensor) -> list[dict[str, object]]:
     """The start; exact, noised and shrunk sums by rank; leading directions of the largest."""
-    z = calibrate(EPSILON, DELTA, 1, 1.0, histogram_share=0.1).noise_multiplier
+    promised = Guarantee("user", "add_remove", "central", USER_CENTRAL, DELTA, 1, EPSILON)
+    z = calibrate(promised, 1, 1.0, (Side(0.1),)).noise_multiplier
     items, ranked = engine.recommender.items, Ranked(bench, engine, bias)
     seen = positions(bench, engine, bench.config)
     rows: list[dict[str, object]] = []

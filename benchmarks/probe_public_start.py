@@ -26,7 +26,7 @@ import torch
 from shared.config import DataConfig, ExperimentConfig, ModelConfig
 from shared.metrics import ranking_metrics
 from shared.model.adapter import current
-from shared.privacy.contribution.histogram import HISTOGRAM_CLIP, popularity_bias
+from shared.privacy.contribution.histogram import HISTOGRAM_CLIP, popularity_bias, user_histogram
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
 from shared.privacy.mechanisms.source import NoiseSource
 from simulations.engine.cohort import CohortEngine
@@ -54,7 +54,8 @@ def grid() -> list[dict[str, float]]:
 
 def noised_bias(engine: CohortEngine, users: range, noise_multiplier: float, seed: int) -> Bias:
     """The item bias [items] that a run would start from, at a given noise."""
-    total = engine.histogram(users).vector
+    items = len(engine.population.catalogue)
+    total = sum(user_histogram(engine.population.history(user), items) for user in users)
     mechanism = GaussianMechanism(noise_multiplier, HISTOGRAM_CLIP)
     noised = mechanism.release(total, NoiseSource.seeded(seed, "probe_public_start"))
     return popularity_bias(noised, noise_multiplier, strength=1.0)

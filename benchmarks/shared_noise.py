@@ -19,6 +19,7 @@ from machine import hardware, load, versions
 
 from shared.privacy.accounting.accountant import epsilon, epsilon_rdp
 from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.guarantee import Guarantee
 from shared.privacy.mechanisms.fixed_point import FixedPoint
 from shared.privacy.mechanisms.skellam import SkellamNoise
 from shared.privacy.mechanisms.source import NoiseSource
@@ -34,7 +35,8 @@ def overheads() -> list[dict[str, float]]:
     for bits in (4, 8, 14):
         for target in (0.5, 1.0, 2.0, 4.0, 8.0):
             shared = SharedSum(FixedPoint(L2Clip(1.0), bits), USERS, USERS)
-            mechanism, _ = calibrate_shares(target, DELTA, shared, ROUNDS, None, 0.0)
+            promised = Guarantee("user", "add_remove", "distributed", "-", DELTA, 1, target)
+            mechanism, _ = calibrate_shares(promised, shared, ROUNDS)
             gaussian = [(GaussianDpEvent(mechanism.noise_multiplier), ROUNDS)]
             rows.append(
                 {

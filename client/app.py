@@ -13,54 +13,16 @@ from typing import Protocol
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from client.messages import declined_reply, parse, ranks_reply, update_reply
-from shared.config import ExperimentConfig
-from shared.data.split import Phase
+from client.messages import declined_reply, parse, reply
 from shared.errors import Declined, ProtocolError
-from shared.request import Request
-from shared.update import Arrays, Update
+from shared.request import MESSAGES, Answer, Request
 
 
 class DeviceService(Protocol):
     """What a device answers; see `client.device.device.Device`."""
 
-    def train(
-        self,
-        arrays: Arrays,
-        round_number: int,
-        users: int,
-        config: ExperimentConfig,
-        policy: str = "",
-        adapted: float = 0.0,
-    ) -> Update:
-        """One round of local training; the clipped update."""
-        ...
-
-    def evaluate(
-        self,
-        arrays: Arrays,
-        phase: Phase,
-        config: ExperimentConfig,
-        round_number: int = 0,
-        users: int = 1,
-        policy: str = "",
-    ) -> tuple[int, int] | None:
-        """Sampled and full rank of the held-out item, or None."""
-        ...
-
-    def histogram(self, users: int, config: ExperimentConfig, policy: str = "") -> Update:
-        """The user's share of the popularity histogram."""
-        ...
-
-    def metrics(
-        self,
-        arrays: Arrays,
-        round_number: int,
-        users: int,
-        config: ExperimentConfig,
-        policy: str = "",
-    ) -> Update:
-        """The user's share of private metrics."""
+    def answer(self, request: Request) -> Answer:
+        """An update, or ranks where those are asked for."""
         ...
 
 
@@ -118,57 +80,21 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     """
     app = ClientApp()
 
-    @app.train()
     @_discreet
-    def train(message: Message, context: Context) -> Message:
-        request = parse(message)
-        device = connect(context, request)
-        update = device.train(
-            request.arrays,
-            request.round_number,
-            request.users,
-            request.config,
-            request.policy,
-            request.clip,
-        )
-        if update.schema != request.schema:
-            raise ProtocolError("the server's adapter schema is not this device's")
-        return update_reply(message, update, [context.node_id])
-
-    @app.evaluate()
-    @_discreet
-    def evaluate(message: Message, context: Context) -> Message:
-        allowed = evaluator or context.node_config.get("evaluator") is True
-        if not allowed and not is_simulated(context.node_config):
+    def answered(message: Message, context: Context) -> Message:
+        ranks = message.metadata.message_type == MESSAGES["ranks"]
+        if ranks and not _may_evaluate(context.node_config):  # nor is anything of it read
             raise ProtocolError("this node does not give metrics: nothing noises them")
         request = parse(message)
-        device = connect(context, request)
-        ranks = device.evaluate(
-            request.arrays,
-            request.phase,
-            request.config,
-            request.round_number,
-            request.users,
-            request.policy,
-        )
-        sampled, full = ([ranks[0]], [ranks[1]]) if ranks else ([], [])
-        return ranks_reply(message, sampled, full, [context.node_id])
+        answer = connect(context, request).answer(request)
+        request.check(answer)
+        return reply(message, answer, [context.node_id])
 
-    @app.query("histogram")
-    @_discreet
-    def histogram(message: Message, context: Context) -> Message:
-        request = parse(message)
-        device = connect(context, request)
-        update = device.histogram(request.users, request.config, request.policy)
-        return update_reply(message, update, [context.node_id])
+    def _may_evaluate(node_config: Mapping[str, object]) -> bool:
+        return evaluator or node_config.get("evaluator") is True or is_simulated(node_config)
 
-    @app.query("metrics")
-    @_discreet
-    def metrics(message: Message, context: Context) -> Message:
-        request = parse(message)  # the device refuses where no noise was agreed on
-        update = connect(context, request).metrics(
-            request.arrays, request.round_number, request.users, request.config, request.policy
-        )
-        return update_reply(message, update, [context.node_id])
-
+    app.train()(answered)
+    app.evaluate()(answered)
+    app.query("histogram")(answered)
+    app.query("metrics")(answered)
     return app

@@ -68,7 +68,7 @@ def spent(state: Annotated[Path, typer.Argument(help="A device's state folder.")
     for name in (PARTICIPATION, LEDGER):
         if (state / name).exists():
             ledger = Ledger.open(state / name)
-            header = ledger.header
+            header = ledger.header.guarantee
             typer.echo(
                 f"{name}: {len(ledger)} entries, {header.unit}-level epsilon "
                 f"{ledger.epsilon():.4g} at delta {header.delta:g} ({header.trust} trust); "

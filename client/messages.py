@@ -1,16 +1,14 @@
 """Flower messages as a client sees them: requests parsed, replies built. Imports no torch.
 
-A request carries the records `arrays` (the global adapter) and `config`; a reply to `train` or
-`query.histogram` carries an addable `Update`. Every reply names the round and the policy that it is
-about; one that declines says why and holds nothing else. A grid that runs many clients may answer a
-request that says `merge` with the sum of several clients and name them in `contributors`.
+A request carries the records `arrays` (the global adapter) and `config`; a reply to `evaluate`
+carries ranks, every other one an addable `Update`. Every reply names the round and the policy that
+it is about; one that declines says why and holds nothing else. A grid that runs many clients may
+answer a request that says `merge` with the sum of several clients and name them in `contributors`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -19,23 +17,14 @@ from flwr.app import (
     ArrayRecord,
     ConfigRecord,
     Message,
-    MessageType,
     MetricRecord,
     RecordDict,
 )
 
 from shared.canonical import policy_digest
-from shared.config import ExperimentConfig, from_dict, settings_hash
 from shared.errors import Declined, ProtocolError
-from shared.request import Request
+from shared.request import Answer, Request
 from shared.update import Update
-
-_RELEASES = {
-    MessageType.TRAIN: "update",
-    MessageType.EVALUATE: "ranks",
-    "query.histogram": "histogram",
-    "query.metrics": "metrics",
-}
 
 
 def parse(message: Message) -> Request:
@@ -46,33 +35,19 @@ def parse(message: Message) -> Request:
     ProtocolError
         If a record or field is missing.
     """
-    try:
-        fields = message.content.config_records["config"]
-        record = message.content.array_records.get("arrays")
-        config, settings = _settings(str(fields["settings"]))
-        return Request(
-            release=_RELEASES.get(message.metadata.message_type, message.metadata.message_type),
-            arrays={} if record is None else {name: a.numpy() for name, a in record.items()},
-            round_number=int(cast(int, fields["round"])),
-            users=int(cast(int, fields["users"])),
-            phase="test" if fields["phase"] == "test" else "validation",
-            config=config,
-            settings=settings,
-            policy=str(fields["policy"]),
-            schema=str(fields["schema"]),
-            merge=bool(fields["merge"]),
-            clip=float(cast(float, fields["clip"])),
-        )
-    except KeyError as error:
-        raise ProtocolError(
-            f"request without {error}; server and client differ in version"
-        ) from None
+    fields = message.content.config_records.get("config")
+    if fields is None:
+        raise ProtocolError("request without 'config'; server and client differ in version")
+    record = message.content.array_records.get("arrays")
+    arrays = {} if record is None else {name: array.numpy() for name, array in record.items()}
+    return Request.read(message.metadata.message_type, fields, arrays)
 
 
-@lru_cache(maxsize=64)
-def _settings(text: str) -> tuple[ExperimentConfig, str]:
-    config = from_dict(json.loads(text), source="the server's settings")
-    return config, settings_hash(config)
+def reply(message: Message, answer: Answer, contributors: Sequence[int]) -> Message:
+    """Answer for the named nodes, with an update that sums them or with ranks of theirs."""
+    if isinstance(answer, Update):
+        return update_reply(message, answer, contributors)
+    return ranks_reply(message, answer.sampled, answer.full, contributors)
 
 
 def _about(request: Message, contributors: Sequence[int]) -> dict[str, int | str | list[int]]:

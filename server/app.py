@@ -74,7 +74,7 @@ def _spent(files: RunFiles, rounds: int) -> str:
     if not files.ledger.exists():
         return f"after {rounds} round(s): what was spent is on each device's own ledger"
     ledger = Ledger.open(files.ledger)
-    header = ledger.header
+    header = ledger.header.guarantee
     return (
         f"after {rounds} round(s): {header.unit}-level epsilon {ledger.epsilon():.3g} at delta "
         f"{header.delta:g} ({header.trust} trust); adapter {files.adapter}, ledger {files.ledger}"

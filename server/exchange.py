@@ -7,6 +7,7 @@ is opened here: made the change of products that is summed, and clipped as that.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from shared.aggregation.ranks import narrow, narrowed, product_change
 from shared.aggregation.travel import sent
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.clipping import L2Clip
+from shared.request import Request
 from shared.update import Arrays, Update
 
 Open = Callable[[Update, list[int]], Update]
@@ -67,6 +69,21 @@ class Exchange:
         return [
             ([node for node in self._cohort if self._ranks[node] == rank], rank)
             for rank in sorted(set(self._ranks.values()))
+        ]
+
+    def addressed(self, request: Request, arrays: Arrays) -> list[tuple[Request, Sequence[int]]]:
+        """The round's request as every rank is sent it, and to whom.
+
+        Parameters
+        ----------
+        request : Request
+            Without adapter and schema.
+        arrays : mapping of str to float32 array
+            The global adapter of this round.
+        """
+        return [
+            (replace(request, arrays=self.down(arrays, rank), schema=self.up(rank).digest), members)
+            for members, rank in self.groups()
         ]
 
     def down(self, arrays: Arrays, rank: int | None) -> Arrays:

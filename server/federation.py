@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +18,27 @@ from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
 from server.cohort.participation import LeastRecent, LimitedSampler, Participations
 from server.cohort.sampling import PoissonSampler, Sampler, node_ids
-from server.messages import HISTOGRAM, Replies, point_settings, requests
 from server.release.metrics import PrivateMetrics
+from server.release.popularity import start_from_popularity
 from server.release.releases import AlreadyPrivate, Releases, Releasing
-from server.round import PrivateFedOpt, RoundEntry
+from server.round import RoundEntry, Run, evaluated, measure_privately, run_round
 from server.run_policy import run_policy
-from server.secagg.opening import opened
 from shared.aggregation import AggregationRule, Carried, rule_of
 from shared.config import ExperimentConfig, settings_hash
-from shared.errors import ConfigError, LedgerError, ProtocolError
+from shared.errors import ConfigError, LedgerError
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
 from shared.privacy.accounting.events import event_to_json
-from shared.privacy.contribution.histogram import histogram_schema, popularity_bias
 from shared.privacy.contribution.units import (
-    devices_add_noise,
     devices_share_noise,
-    histogram_limit,
 )
 from shared.privacy.plan.correlation import correlation
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
+from shared.request import Request, point_settings
 from shared.run_files import RunFiles
 from shared.update import Arrays
 
 Vector = npt.NDArray[np.float64]
-BIAS = "item_bias.weight"
 
 
 def run_federation(
@@ -83,59 +79,73 @@ def run_federation(
         If there is no client, the settings contradict each other, or the policy is another
         point's.
     """
-    nodes = node_ids(grid)
-    if not nodes:
-        raise ConfigError("no client is connected: start clients, then the run")
     started = time.monotonic()
-    arrays = load_file(files.initial)
-    schema = AdapterSchema.of_arrays(arrays)
-    releases = _releases(config, len(nodes), files, simulated)
-    text = run_policy(config, len(nodes), schema.digest, files.policy, policy)
-    sampler = _sampler(config, len(nodes), files, releases.last_round, simulated)
-    state = _resumed(files, releases, simulated)
-    if state is None:
-        initial = Carried(schema.join(arrays), {}, {})
-        state = ServerState(adapter=rule_of(config).refactor(schema, initial).adapter)
-        if config.federation.popularity_start and not releases.is_spent("histogram"):
-            _start_from_popularity(grid, nodes, config, schema, state, releases, simulated, text)
-        save_state(state, files.checkpoint)
-    seed = config.seed if simulated else None
-    metrics = PrivateMetrics(
-        config, state, releases, len(nodes), merge=simulated, seed=seed, policy=text
-    )
-    strategy = PrivateFedOpt(
-        config,
-        schema,
-        state,
-        sampler,
-        releases,
-        metrics,
-        files.checkpoint,
-        on_round,
-        merge=simulated,
-        policy=text,
-    )
-    strategy.start(
-        grid,
-        initial_arrays=strategy.arrays(state.adapter),
-        num_rounds=config.federation.rounds - state.round_number,
-        timeout=3600,
-    )
-    adapter = strategy.finish(grid)
-    _save_adapter(schema.split(adapter), point_settings(config), files.adapter)
-    outcome = _outcome(config, sampler, state, schema)
-    if releases.private and len(state.popularity):  # a release too: it may be used as it is
+    run = _opened(grid, config, files, on_round, policy, simulated=simulated)
+    state = run.state
+    for number in range(state.round_number + 1, config.federation.rounds + 1):
+        run_round(run, number)
+    adapter = _released(run)
+    _save_adapter(run.schema.split(adapter), point_settings(config), files.adapter)
+    outcome = _outcome(config, run.sampler, state, run.schema)
+    if run.releases.private and len(state.popularity):  # a release too: it may be used as it is
         write_atomically(files.popularity, save({"counts": state.popularity}))
-    if released := metrics.released():
+    if released := run.metrics.released():
         outcome["released_metrics"] = released
     if simulated:
-        outcome["validation"] = strategy.evaluate(grid, adapter, "validation")
-        outcome["metrics"] = strategy.evaluate(grid, adapter, "test")
+        outcome["validation"] = evaluated(run, adapter, "validation")
+        outcome["metrics"] = evaluated(run, adapter, "test")
         outcome["history"] = state.history  # cohort sizes and exact norms: the evaluator's too
         outcome["metrics_status"] = "evaluator only, not released"
     outcome["seconds"] = time.monotonic() - started
     write_atomically(files.outcome, json.dumps(outcome))  # infinity inside: read by json.loads
     return outcome
+
+
+def _opened(
+    grid: Grid,
+    config: ExperimentConfig,
+    files: RunFiles,
+    on_round: Callable[[RoundEntry], None],
+    made: Path | None,
+    *,
+    simulated: bool,
+) -> Run:
+    """The run as its first round finds it: fresh from popularity, or from its checkpoint."""
+    nodes, seed = node_ids(grid), config.seed if simulated else None
+    users = len(nodes)
+    if not users:
+        raise ConfigError("no client is connected: start clients, then the run")
+    arrays = load_file(files.initial)
+    schema = AdapterSchema.of_arrays(arrays)
+    releases = _releases(config, users, files, simulated)
+    text = run_policy(config, users, schema.digest, files.policy, made)
+    asking = Request("", config, users, settings_hash(config), text, merge=simulated)
+    sampler = _sampler(config, users, files, releases.last_round, simulated)
+    state = _resumed(files, releases, simulated)
+    if state is None:
+        initial = Carried(schema.join(arrays), {}, {})
+        state = ServerState(adapter=rule_of(config).refactor(schema, initial).adapter)
+        if config.federation.popularity_start and not releases.is_spent("histogram"):
+            expected = config.federation.expected_popularity_cohort(users)
+            asked = PoissonSampler(expected, users, seed).draw(0, nodes)
+            start_from_popularity(grid, asking, asked, schema, state, releases)
+        save_state(state, files.checkpoint)
+    metrics = PrivateMetrics(asking, state, releases, seed)
+    checkpoint = files.checkpoint
+    return Run(grid, asking, schema, state, sampler, releases, metrics, checkpoint, on_round)
+
+
+def _released(run: Run) -> Vector:
+    """The adapter [dim] that is released, privately measured where that is agreed.
+
+    It is the best, where iterates were selected, else the averaged, else the last one.
+    """
+    state, last = run.state, run.state.adapter
+    if state.averaged:
+        last = run.rule.leave(run.schema, state.average / state.averaged, state.adapter)
+    if run.metrics.due_at_the_end:
+        measure_privately(run, last, run.config.federation.rounds)
+    return state.best if state.best_score >= 0 else last
 
 
 def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: bool) -> Releasing:
@@ -195,61 +205,6 @@ def _resumed(files: RunFiles, releases: Releasing, simulated: bool) -> ServerSta
     return state
 
 
-def _start_from_popularity(
-    grid: Grid,
-    nodes: Sequence[int],
-    config: ExperimentConfig,
-    schema: AdapterSchema,
-    state: ServerState,
-    releases: Releasing,
-    simulated: bool,
-    policy: str,
-) -> None:
-    """Set the item bias to the logarithm of a noised popularity histogram."""
-    if BIAS not in schema.names:
-        raise ConfigError(f"the initial adapter has no {BIAS}; make it with model.item_bias = true")
-    where = schema.slice_of(BIAS)
-    items = where.stop - where.start
-    expected = config.federation.expected_popularity_cohort(len(nodes))
-    sampler = PoissonSampler(expected, len(nodes), config.seed if simulated else None)
-    asked = sampler.draw(0, nodes)
-    shares = releases.shares("histogram")
-    releases.announce("histogram", 0)
-    messages = requests(
-        asked,
-        HISTOGRAM,
-        point_settings(config),
-        round_number=0,
-        users=len(nodes),
-        merge=simulated,
-        policy=policy,
-    )
-    answers = grid.send_and_receive(messages)
-    replies = Replies(answers, asked, simulated, round_number=0, policy=policy)
-    total = np.zeros(items)
-    ring = shares.ring if shares else None
-    updates = replies.updates(histogram_schema(items), items, histogram_limit(config), ring)
-    for update in opened(updates, shares) if shares else updates:
-        total += update.vector
-    silent = (devices_add_noise(config) or replies.declined) and not replies.failures
-    if asked and not replies.answered and not silent:
-        raise ProtocolError(f"popularity histogram: no client answered: {replies.failures[:1]}")
-    if shares and len(replies.answered) < shares.survivors:
-        raise ProtocolError(
-            f"popularity histogram: {len(replies.answered)} of at least {shares.survivors} devices "
-            "noised the sum, so it was not opened; start anew with a smaller "
-            "privacy.min_survivors"
-        )
-    state.popularity = releases.release("histogram", total, 0)
-    state.adapter[where] = popularity_bias(
-        state.popularity,
-        releases.noise_multiplier("histogram"),
-        config.federation.popularity_strength,
-    )
-    state.ledger = releases.position()
-    state.bytes_up += len(replies.answered) * (ring.words.itemsize if ring else 4) * items
-
-
 def _outcome(
     config: ExperimentConfig,
     sampler: Sampler,
@@ -279,13 +234,7 @@ def _ever_trained(rule: AggregationRule, schema: AdapterSchema) -> int:
 def _promise(plan: Plan) -> dict[str, Any]:
     """What a point states of one guarantee, before its cost is read from the ledger."""
     return {
-        "epsilon_target": plan.budget,
-        "delta": plan.delta,
-        "unit": plan.unit,
-        "relation": plan.relation,
-        "group_size": plan.group,
-        "trust": plan.trust,
-        "adversary": plan.adversary,
+        **plan.guarantee.stated(),
         "noise_multiplier": plan.noise_multiplier,
         "sampling_probability": plan.sampling_probability,
         "steps": plan.steps,

@@ -7,67 +7,34 @@ from typing import cast
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
 
-from shared.canonical import canonical_json, policy_digest
-from shared.config import ExperimentConfig, to_dict
+from shared.canonical import policy_digest
 from shared.errors import ProtocolError
+from shared.request import MESSAGES, Request
 from shared.secagg.ring import Ring
-from shared.update import Arrays, Update
+from shared.update import Update
 
-HISTOGRAM = "query.histogram"
-METRICS = "query.metrics"
+TIMEOUT = 3600  # seconds that a device may take to answer
 
 # What reading a record that a client made up can raise; ProtocolError is a ValueError.
 _MALFORMED = (KeyError, TypeError, ValueError, EOFError, OSError)
 
 
-def point_settings(config: ExperimentConfig) -> str:
-    """The settings of a point as canonical JSON: what clients are told.
+def messages(request: Request, nodes: Sequence[int]) -> list[Message]:
+    """One message per node, all sharing one content."""
+    content = RecordDict({"config": ConfigRecord({**request.fields()})})
+    if request.arrays:
+        arrays = {name: Array(array) for name, array in request.arrays.items()}
+        content["arrays"] = ArrayRecord(arrays)
+    kind = MESSAGES[request.release]
+    return [Message(content, dst_node_id=node, message_type=kind) for node in nodes]
 
-    How the engine does its work is left out: it cannot change what is agreed.
-    """
-    tree = to_dict(config)
-    for section in ("engine", "sweep", "references", "private"):
-        tree.pop(section, None)
-    return canonical_json(tree)
 
-
-def requests(
-    nodes: Sequence[int],
-    message_type: str,
-    settings: str,
-    *,
-    round_number: int,
-    users: int,
-    merge: bool,
-    arrays: Arrays | None = None,
-    schema: str = "",
-    phase: str = "",
-    policy: str = "",
-    clip: float = 0.0,
-) -> list[Message]:
-    """One message per node, all sharing one content.
-
-    `users` is the size of the population, which is public: a device's delta follows from it.
-    `policy` is the signed one of the run: without it no real device answers.
-    `clip` is the round's clipping norm where it adapts; 0 where the settings fix it.
-    """
-    fields = ConfigRecord(
-        {
-            "round": round_number,
-            "users": users,
-            "settings": settings,
-            "policy": policy,
-            "schema": schema,
-            "phase": phase,
-            "merge": merge,
-            "clip": clip,
-        }
-    )
-    content = RecordDict({"config": fields})
-    if arrays is not None:
-        content["arrays"] = ArrayRecord({name: Array(a) for name, a in arrays.items()})
-    return [Message(content, dst_node_id=node, message_type=message_type) for node in nodes]
+def ask(grid: Grid, request: Request, nodes: Sequence[int]) -> Replies:
+    """Put one request to some nodes; their replies, to be checked as they arrive."""
+    answers = grid.send_and_receive(messages(request, nodes), timeout=TIMEOUT)
+    return Replies(answers, nodes, request)
 
 
 class Replies:
@@ -78,12 +45,10 @@ class Replies:
     replies : iterable of Message
     asked : sequence of int
         The nodes that requests went to.
-    merge : bool
-        Whether one reply may sum several nodes: only where one trusted process runs them all, as
-        in a simulation. Otherwise a node speaks for itself alone, and its norm is checked as such.
-    round_number : int
-    policy : str
-        Round and signed policy of the requests: a reply to another one does not count.
+    request : Request
+        What they were asked: a reply about another round or policy does not count. It says `merge`
+        only where one trusted process runs all nodes, as in a simulation: otherwise a node speaks
+        for itself alone, and its norm is checked as such.
 
     Attributes
     ----------
@@ -102,15 +67,12 @@ class Replies:
         self,
         replies: Iterable[Message],
         asked: Sequence[int],
-        merge: bool,
-        *,
-        round_number: int,
-        policy: str = "",
+        request: Request,
     ) -> None:
         self._replies = replies
-        self._merge = merge
-        self._round = round_number
-        self._policy = policy_digest(policy)
+        self._merge = request.merge
+        self._round = request.round_number
+        self._policy = policy_digest(request.policy)
         self._asked = set(asked)
         self.answered: set[int] = set()
         self.failures: list[str] = []

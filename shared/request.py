@@ -1,12 +1,51 @@
-"""One question of the server to a device: the only form in which it travels."""
+"""One question of the server to a device: the only form in which it travels.
+
+The server makes a `Request` and writes it into a message; whoever carries it reads it back and
+hands it on whole, to a device, to an engine that stands for many, and to the agreement that is
+asked first.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
-from shared.config import ExperimentConfig
+from shared.canonical import canonical_json
+from shared.config import ExperimentConfig, from_dict, settings_hash, to_dict
 from shared.data.split import Phase
-from shared.update import Arrays
+from shared.errors import ProtocolError
+from shared.update import Arrays, Update
+
+# What is asked for, in the ledger's word ("ranks" are on none), and the message that asks for it.
+MESSAGES = {
+    "update": "train",
+    "ranks": "evaluate",
+    "histogram": "query.histogram",
+    "metrics": "query.metrics",
+}
+_RELEASES = {message: release for release, message in MESSAGES.items()}
+
+Fields = Mapping[str, Any]  # of a message: text, whole numbers, numbers, true or false
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where held-out items rank, 0-based: for an evaluator only, never under a guarantee.
+
+    Attributes
+    ----------
+    sampled, full : sequence of int
+        Among sampled negatives, and in the whole catalogue, of those who have a held-out item.
+    """
+
+    sampled: Sequence[int]
+    full: Sequence[int]
+
+
+Answer = Update | Ranks
 
 
 @dataclass(frozen=True)
@@ -16,38 +55,108 @@ class Request:
     Attributes
     ----------
     release : str
-        What is asked for, in the ledger's word: "update", "histogram", or "ranks" of held-out
-        items, which no ledger records.
-    arrays : mapping of str to float32 array
-        The global adapter; empty for a histogram.
-    round_number : int
-        >= 0; 0 is before the first round.
-    users : int
-        Size of the population, >= 1.
-    phase : str
-        Which held-out item is asked for; has no meaning outside `evaluate`.
+        What is asked for: a key of `MESSAGES`.
     config : ExperimentConfig
         The settings of the point.
+    users : int
+        Size of the population, >= 1: public, a device's delta follows from it.
     settings : str
-        Their hash.
+        Hash of the settings.
     policy : str
-        The signed policy of the run.
-    schema : str
-        Digest of the adapter's schema; empty for a histogram.
+        The signed policy of the run: without it no real device answers.
     merge : bool
         Whether sums over several clients are welcome.
+    round_number : int
+        >= 0; 0 is before the first round.
+    arrays : mapping of str to float32 array
+        The global adapter, as far as it travels; empty for a histogram.
+    schema : str
+        Digest of the adapter's schema; empty for a histogram.
+    phase : {"validation", "test"}
+        Which held-out item is asked for; has a meaning for ranks only.
     clip : float
         This round's clipping norm under adaptive clipping; 0 where the settings fix it.
     """
 
     release: str
-    arrays: Arrays
-    round_number: int
-    users: int
-    phase: Phase
     config: ExperimentConfig
+    users: int
     settings: str
-    policy: str
-    schema: str
-    merge: bool
-    clip: float
+    policy: str = ""
+    merge: bool = False
+    round_number: int = 0
+    arrays: Arrays = field(default_factory=dict)
+    schema: str = ""
+    phase: Phase = "validation"
+    clip: float = 0.0
+
+    def fields(self) -> dict[str, str | int | float]:
+        """All but `arrays`, as a message holds it."""
+        return {
+            "round": self.round_number,
+            "users": self.users,
+            "settings": point_settings(self.config),
+            "policy": self.policy,
+            "schema": self.schema,
+            "phase": self.phase,
+            "merge": self.merge,
+            "clip": self.clip,
+        }
+
+    @classmethod
+    def read(cls, message: str, fields: Fields, arrays: Arrays) -> Request:
+        """What `fields` wrote into a message of that type.
+
+        Raises
+        ------
+        ProtocolError
+            If a field is missing.
+        ConfigError
+            If the settings break a rule.
+        """
+        try:
+            config, settings = _settings(str(fields["settings"]))
+            return cls(
+                release=_RELEASES.get(message, message),
+                config=config,
+                users=int(fields["users"]),
+                settings=settings,
+                policy=str(fields["policy"]),
+                merge=bool(fields["merge"]),
+                round_number=int(fields["round"]),
+                arrays=arrays,
+                schema=str(fields["schema"]),
+                phase="test" if fields["phase"] == "test" else "validation",
+                clip=float(fields["clip"]),
+            )
+        except KeyError as error:
+            raise ProtocolError(
+                f"request without {error}; server and client differ in version"
+            ) from None
+
+    def check(self, answer: Answer) -> None:
+        """Refuse an update of another adapter than the server's.
+
+        Raises
+        ------
+        ProtocolError
+        """
+        if self.release == "update" and getattr(answer, "schema", "") != self.schema:
+            raise ProtocolError("the server's adapter schema is not this device's")
+
+
+def point_settings(config: ExperimentConfig) -> str:
+    """The settings of a point as canonical JSON: what clients are told.
+
+    How the engine does its work is left out: it cannot change what is agreed.
+    """
+    tree = to_dict(config)
+    for section in ("engine", "sweep", "references", "private"):
+        tree.pop(section, None)
+    return canonical_json(tree)
+
+
+@lru_cache(maxsize=64)
+def _settings(text: str) -> tuple[ExperimentConfig, str]:
+    config = from_dict(json.loads(text), source="the server's settings")
+    return config, settings_hash(config)

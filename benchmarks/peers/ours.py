@@ -11,6 +11,7 @@ from work import Work
 
 from peers import Cohorts, Done
 from shared.config import EngineConfig
+from shared.request import Request
 from simulations.engine.cohort import CohortEngine
 
 
@@ -27,9 +28,10 @@ def reference(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
 def _train(work: Work, unit: str, cohorts: Cohorts, done: Done, chosen: EngineConfig) -> None:
     config = work.config(unit)
     engine = CohortEngine(work.population, work.recommender(), chosen)
-    adapter = work.adapter(engine.schema)
+    arrays = engine.schema.split(work.adapter(engine.schema).numpy())
+    asking = Request("update", config, len(work.population), "", merge=unit == "sum", arrays=arrays)
     for number, cohort in enumerate(cohorts, start=1):
-        found = list(engine.train(cohort, adapter, number, config, merge=unit == "sum"))
+        found = list(engine.answer(dataclasses.replace(asking, round_number=number), cohort))
         if unit == "sum":
             done(torch.from_numpy(sum(update.vector for _, update in found))[None])
         else:

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from client.device.clock import Days
@@ -39,6 +39,7 @@ from shared.privacy.policy.signed import (
     read_policy,
     utc,
 )
+from shared.request import Request
 
 CAPS, AGREED, LEDGER, PARTICIPATION = (
     "caps.toml",
@@ -47,36 +48,6 @@ CAPS, AGREED, LEDGER, PARTICIPATION = (
     "participation.jsonl",
 )
 WHOLE = "training"  # all rounds of correlated noise, one mechanism that is counted once
-_SEES_ROUNDS = (
-    "anyone who sees every released adapter, the settings and in which rounds this device took "
-    "part; the server itself is trusted with exact sums"
-)
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One request, as the agreement sees it.
-
-    Attributes
-    ----------
-    release : str
-        What is asked for: "update", "histogram", ... or "ranks", which no promise covers.
-    round_number : int
-    users : int
-    settings : str
-        Hash of the settings that came with the request.
-    schema : str
-        Digest of this device's own adapter; has no meaning in `foresee`.
-    policy : str
-        The signed text that came with the request.
-    """
-
-    release: str
-    round_number: int
-    users: int
-    settings: str
-    schema: str
-    policy: str
 
 
 class Agreement:
@@ -107,14 +78,18 @@ class Agreement:
         self._days = days or Days(state)
         self._derive = derive
 
-    def admit(self, ask: Ask, config: ExperimentConfig) -> None:
-        """Return if the device takes part, with the participation on record.
+    @contextmanager
+    def admitted(self, request: Request, schema: str) -> Iterator[None]:
+        """Around the answer, if the device takes part: the participation is on record before it.
+
+        Where the device keeps a ledger of its own, one at a time: two messages at once must not
+        both see room for one, and a device that adds noise records it only as it draws the noise.
 
         Parameters
         ----------
-        ask : Ask
-        config : ExperimentConfig
-            The settings that came with the request.
+        request : Request
+        schema : str
+            Digest of this device's own adapter.
 
         Raises
         ------
@@ -123,32 +98,22 @@ class Agreement:
         ConfigError, LedgerError
             If the state folder cannot be used.
         """
-        with self.admitted(ask, config):
-            pass
-
-    @contextmanager
-    def admitted(self, ask: Ask, config: ExperimentConfig) -> Iterator[None]:
-        """As `admit`, around the answer: where the device keeps a ledger of its own, one at a time.
-
-        Two messages at once must not both see room for one, and a device that adds noise records
-        it only as it draws the noise.
-        """
         with self._locked():
-            policy = self._accepted(ask, config)
-            self._check_spending(ask, policy)
-            self._record(ask, policy)
-            if any(promise.trust == "local" for promise in policy.promises):
+            policy = self._accepted(request, schema)
+            self._check_spending(request, policy)
+            self._record(request, policy)
+            if any(promise.guarantee.trust == "local" for promise in policy.promises):
                 yield
                 return
         yield
 
-    def foresee(self, ask: Ask, config: ExperimentConfig) -> None:
-        """As `admit`, without the adapter's digest and without a record: before a model is built.
+    def foresee(self, request: Request) -> None:
+        """As `admitted`, without the adapter's digest or a record: before a model is built.
 
         Which model that is, a file of the server's choice, only someone may say whose policy holds.
         """
         with self._locked():
-            self._check_spending(ask, self._accepted(ask, config, built=False))
+            self._check_spending(request, self._accepted(request, None))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -162,35 +127,33 @@ class Agreement:
             self._days.see()
             yield
 
-    def _accepted(self, ask: Ask, config: ExperimentConfig, *, built: bool = True) -> Policy:
+    def _accepted(self, request: Request, schema: str | None) -> Policy:
         """Steps 1 to 3, and what of step 4 needs no ledger."""
         try:
-            policy = check_request(ask, self._operator, self._days.time(), built=built)
+            policy = check_request(request, self._operator, self._days.time(), schema)
         except (ConfigError, PrivacyError) as error:
-            raise self._declined(ask, f"{error}{self._days.went_back()}") from None
+            raise self._declined(request, f"{error}{self._days.went_back()}") from None
         agreed = self._agreed()
-        if ask.policy != agreed:
-            self._compare(ask, config, policy, agreed)
+        if request.policy != agreed:
+            self._compare(request, policy, agreed)
         objections = self._caps().objections(policy)
         if objections:
-            raise self._declined(ask, objections[0])
+            raise self._declined(request, objections[0])
         return policy
 
-    def _compare(
-        self, ask: Ask, config: ExperimentConfig, policy: Policy, agreed: str | None
-    ) -> None:
-        if policy.promises != self._derive(config, ask.users):
-            raise self._declined(ask, "the policy's promises are not what its settings give")
+    def _compare(self, request: Request, policy: Policy, agreed: str | None) -> None:
+        if policy.promises != self._derive(request.config, request.users):
+            raise self._declined(request, "the policy's promises are not what its settings give")
         if agreed is None:
             return
         before = read_policy(agreed, None)
         weaker = weaknesses(policy, before)
         if weaker:
-            raise self._declined(ask, f"the policy is weaker than the one agreed: {weaker[0]}")
+            raise self._declined(request, f"the policy is weaker than the one agreed: {weaker[0]}")
         if _recorded(policy) != _recorded(before):
             # Spent under one unit or placement, it would be missing in the record of another.
             raise self._declined(
-                ask,
+                request,
                 "the policy hides another unit, or has its noise elsewhere, than this device's "
                 "records count; a new state folder begins new ones",
             )
@@ -202,34 +165,40 @@ class Agreement:
     def _caps(self) -> Caps:
         return load_caps(self._state / CAPS)
 
-    def _check_spending(self, ask: Ask, policy: Policy) -> None:
+    def _check_spending(self, request: Request, policy: Policy) -> None:
         """What of step 4 needs the records."""
         caps, days = self._caps(), self._days
         if caps.rounds_per_day is not None and days.rounds() >= caps.rounds_per_day:
             raise self._declined(
-                ask,
+                request,
                 f"its owner allows {caps.rounds_per_day} rounds a day, and so many were answered "
                 f"on {days.time():%Y-%m-%d} (UTC){days.went_back()}",
             )
-        if ask.release == "ranks":
+        if request.release == "ranks":
             return  # no promise covers them: the owner's `evaluator` and the day's count do
         for promise in policy.promises:
-            release = promise.of(ask.release)
+            release = promise.of(request.release)
             if release is None:
-                raise self._declined(ask, f"the policy promises nothing about {ask.release!r}")
-            self._check_promise(ask, promise, release, caps)
+                raise self._declined(
+                    request, f"the policy promises nothing about {request.release!r}"
+                )
+            self._check_promise(request, promise, release, caps)
 
     def _check_promise(
-        self, ask: Ask, promise: Promise, release: PromisedRelease, caps: Caps
+        self, request: Request, promise: Promise, release: PromisedRelease, caps: Caps
     ) -> None:
-        ledger = self._ledger(ask, promise)
+        ledger = self._ledger(request, promise)
         entries = ledger.entries if ledger else ()
         before = [entry.round for entry in entries if entry.release == release.kind]
         if len(before) >= release.times:
-            raise self._declined(ask, "has taken part as often as agreed")
-        if before and release.separation and ask.round_number - max(before) < release.separation:
+            raise self._declined(request, "has taken part as often as agreed")
+        if (
+            before
+            and release.separation
+            and request.round_number - max(before) < release.separation
+        ):
             raise self._declined(
-                ask,
+                request,
                 f"took part in round {max(before)}, and agreed to {release.separation} rounds from "
                 "one to the next",
             )
@@ -237,70 +206,61 @@ class Agreement:
             return
         events = [(entry.event, 1) for entry in entries]
         due = [(one.cost, 1) for one in _due(promise, release, entries)]
-        delta = caps.delta_of(promise)
-        counted = (delta, promise.relation, promise.group)
-        after = epsilon([*events, *due], *counted)
+        told = promise.guarantee.at(caps.delta)
+        after = epsilon([*events, *due], *told.counted)
         if after > caps.epsilon:
-            spent = epsilon(events, *counted)
+            spent = epsilon(events, *told.counted)
             raise self._declined(
-                ask,
-                f"it would bring this device from {promise.unit}-level epsilon {spent:.3g} to "
-                f"{after:.3g} at delta {delta:g}, over its owner's cap of {caps.epsilon:g}",
+                request,
+                f"it would bring this device from {told.unit}-level epsilon {spent:.3g} to "
+                f"{after:.3g} at delta {told.delta:g}, over its owner's cap of {caps.epsilon:g}",
             )
 
-    def _ledger(self, ask: Ask, promise: Promise) -> Ledger | None:
+    def _ledger(self, request: Request, promise: Promise) -> Ledger | None:
         """The record that counts towards a promise; None if nothing was recorded yet."""
         file = self._file(promise)
         if not file.exists():
             return None
         ledger = Ledger.recover(file)
-        if promise.trust == "local" and ledger.header.policy != ask.settings:
-            raise self._declined(ask, "this device's ledger belongs to other settings")
-        if promise.of(WHOLE) and ledger.header.policy != ask.settings:
+        if promise.guarantee.trust == "local" and ledger.header.settings != request.settings:
+            raise self._declined(request, "this device's ledger belongs to other settings")
+        if promise.of(WHOLE) and ledger.header.settings != request.settings:
             # Recorded once, for this matrix and so many participations; another matrix may make
             # one participation cost more.
             raise self._declined(
-                ask,
+                request,
                 "under correlated noise this device's record is about other settings, and what a "
                 "participation costs rests on them; a new state folder begins a new one",
             )
         return ledger
 
     def _file(self, promise: Promise) -> Path:
-        return self._state / (LEDGER if promise.trust == "local" else PARTICIPATION)
+        return self._state / (LEDGER if promise.guarantee.trust == "local" else PARTICIPATION)
 
-    def _record(self, ask: Ask, policy: Policy) -> None:
+    def _record(self, request: Request, policy: Policy) -> None:
         """Step 5. A crash between these may over-count, never under-count."""
-        if ask.release != "ranks" and self._agreed() is None:
-            write_atomically(self._state / AGREED, ask.policy)
+        if request.release != "ranks" and self._agreed() is None:
+            write_atomically(self._state / AGREED, request.policy)
         self._days.count()
         for promise in policy.promises:
-            release = promise.of(ask.release)
-            if promise.trust == "local" or release is None:
+            release = promise.of(request.release)
+            if promise.guarantee.trust == "local" or release is None:
                 continue  # the device records it as it draws its noise
-            ledger = self._ledger(ask, promise)
+            ledger = self._ledger(request, promise)
             if ledger is None:
                 ledger = Ledger.create(self._file(promise), self.header(promise, policy))
             for one in _due(promise, release, ledger.entries):
-                ledger.append(ask.round_number, one.kind, one.cost)
+                ledger.append(request.round_number, one.kind, one.cost)
 
     @staticmethod
     def header(promise: Promise, policy: Policy) -> LedgerHeader:
         """The first line of a record of participations under a promise."""
         # The owner's cap may change and is checked before; a budget in the header could not.
-        return LedgerHeader(
-            unit=promise.unit,
-            relation=promise.relation,
-            trust=promise.trust,
-            adversary=_SEES_ROUNDS if _by_server(promise) else promise.adversary,
-            delta=promise.delta,
-            group=promise.group,
-            policy=policy.settings,
-        )
+        return LedgerHeader(promise.guarantee.knowing_the_rounds(), policy.settings)
 
     @staticmethod
-    def _declined(ask: Ask, why: str) -> Declined:
-        return Declined(f"declined round {ask.round_number}: {why}")
+    def _declined(request: Request, why: str) -> Declined:
+        return Declined(f"declined round {request.round_number}: {why}")
 
 
 def _due(
@@ -313,47 +273,51 @@ def _due(
 
 
 def _recorded(policy: Policy) -> set[tuple[str | int, ...]]:
-    return {(one.unit, one.trust, one.relation, one.group) for one in policy.promises}
+    kept = [promise.guarantee for promise in policy.promises]
+    return {(one.unit, one.trust, one.relation, one.group) for one in kept}
 
 
-def _by_server(promise: Promise) -> bool:
-    """Whether a person is hidden by the server's noise: then the cohort amplified, for others."""
-    return (promise.unit, promise.trust) == ("user", "central")
-
-
-def check_request(ask: Ask, operator: str | None, time: datetime, *, built: bool = True) -> Policy:
+def check_request(
+    request: Request, operator: str | None, time: datetime, schema: str | None
+) -> Policy:
     """Steps 1 and 2: the policy of a request, if it is one, holds now, and covers the request.
 
     Parameters
     ----------
-    ask : Ask
+    request : Request
     operator : str or None
         See `shared.privacy.policy.signed.read_policy`.
     time : datetime
         Now, with its zone.
-    built : bool
-        Whether the device's adapter is known yet: its digest is compared only then.
+    schema : str or None
+        Digest of the adapter here; None before a model is built.
 
     Raises
     ------
     ConfigError, PrivacyError
         In words.
     """
-    if not ask.policy:
+    if not request.policy:
         raise PrivacyError("the request brings no policy")
-    policy = read_policy(ask.policy, operator)
+    policy = _read(request.policy, operator)
     if not policy.from_time <= time < policy.until_time:
         raise PrivacyError(
             f"the policy holds from {policy.valid_from} until {policy.valid_until}, and it is "
             f"{utc(time)}"
         )
-    if policy.settings != ask.settings:
+    if policy.settings != request.settings:
         raise PrivacyError("the settings asked for are not those of the policy")
-    if policy.users != ask.users:
-        raise PrivacyError(f"users = {ask.users}: the policy rests on {policy.users}")
-    if built and policy.schema != ask.schema:
+    if policy.users != request.users:
+        raise PrivacyError(f"users = {request.users}: the policy rests on {policy.users}")
+    if schema not in (None, policy.schema):
         raise PrivacyError("the policy is about another adapter than this device's")
-    first = 1 if ask.release == "update" else 0
-    if not first <= ask.round_number <= policy.rounds:
+    first = 1 if request.release == "update" else 0
+    if not first <= request.round_number <= policy.rounds:
         raise PrivacyError(f"the policy has rounds {first} to {policy.rounds}")
     return policy
+
+
+@lru_cache(maxsize=16)
+def _read(text: str, operator: str | None) -> Policy:
+    """As `read_policy`, a pure function: virtual devices share a process and a policy."""
+    return read_policy(text, operator)

@@ -1,8 +1,8 @@
-"""The device: owns one user's history and the model, and answers the three things it may be asked.
+"""The device: owns one user's history and the model, and answers what it may be asked.
 
-What leaves is an update or a histogram, clipped and noised as the settings' unit and trust ask, or,
-in a simulation, the ranks of held-out items ("evaluator only"). Everything is computed by the same
-functions that the cohort engine batches.
+What leaves is an update, a histogram or private metrics, bounded and noised as the settings' unit
+and trust ask, or, for an evaluator only, the ranks of held-out items. Everything is computed by the
+same functions that the cohort engine batches.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ from client.training.keeper import Keeper
 from client.training.train import local_update
 from shared.aggregation import rule_of
 from shared.aggregation.travel import narrowed_update, whole
-from shared.config import ExperimentConfig
-from shared.data.split import Phase
 from shared.data.windows import context_window
-from shared.errors import Declined
+from shared.errors import Declined, ProtocolError
 from shared.model.adapter import AdapterSchema, Part, current
 from shared.model.recommender import Recommender
 from shared.privacy.contribution.bound import bounded, metrics_update
@@ -37,7 +35,8 @@ from shared.privacy.contribution.units import (
     by_example,
     devices_share_noise,
 )
-from shared.update import Arrays, Update
+from shared.request import Answer, Ranks, Request
+from shared.update import Update
 
 if TYPE_CHECKING:
     from client.device.agreement import Agreement
@@ -110,69 +109,61 @@ class Device:
         """Of the model's adapter."""
         return AdapterSchema.of(self.recommender)
 
-    def train(
-        self,
-        arrays: Arrays,
-        round_number: int,
-        users: int,
-        config: ExperimentConfig,
-        policy: str = "",
-        adapted: float = 0.0,
-    ) -> Update:
-        """One round of local training: the delta of the adapter, clipped and noised as agreed.
-
-        Parameters
-        ----------
-        arrays : mapping of str to ndarray
-            The global adapter, as far as it travels.
-        round_number : int
-        users : int
-            Size of the population: public.
-        config : ExperimentConfig
-        policy : str
-            The signed policy that came with the request.
-        adapted : float
-            The round's clipping norm where it adapts.
+    def answer(self, request: Request) -> Answer:
+        """What is asked for, as far as it was agreed on.
 
         Raises
         ------
         Declined
-            If what was agreed, the owner's caps or the device's own budget do not cover the round.
+            If what was agreed, the owner's caps or the device's own budget do not cover it.
         ProtocolError
-            If the clipping norm or the adapter is none that was agreed.
+            If nobody can ask for it, the settings promise no noise for it, or the clipping norm or
+            the adapter is none that was agreed.
         """
-        with self._admitted("update", round_number, users, config, policy):
-            return self._trained(arrays, round_number, users, config, adapted)
+        answers: dict[str, Callable[[Request], Answer]] = {
+            "update": self._trained,
+            "histogram": self._counted,
+            "metrics": self._measured,
+            "ranks": self._ranked,
+        }
+        if request.release not in answers:
+            raise ProtocolError(f"release {request.release!r}: expected one of {list(answers)}")
+        with self._admitted(request):
+            return answers[request.release](request)
 
-    def _trained(
-        self,
-        arrays: Arrays,
-        round_number: int,
-        users: int,
-        config: ExperimentConfig,
-        adapted: float,
-    ) -> Update:
-        names = rule_of(config).local(self.schema.names, round_number)
-        part = self.schema.part(self._adapter(arrays, config), names)
-        if by_example(config):
-            delta = self._example_delta(part, round_number, users, config)
-        else:
-            delta = self._user_delta(part, round_number, config)
-        trained = self.schema.subset(rule_of(config).trained(self.schema.names, round_number))
-        delta, bits = bounded(delta, config, adapted)
+    def _admitted(self, request: Request) -> AbstractContextManager[None]:
+        """Around everything that is computed; the model itself is built in between."""
+        if devices_share_noise(request.config) and not self._simulated:
+            # Alone, a message holds a small part of the noise that its sum is promised.
+            raise Declined(
+                f"declined round {request.round_number}: privacy.trust = distributed needs secure "
+                "aggregation, which real devices of this version do not have; use central"
+            )
+        if self._agreement is None:
+            return nullcontext()
+        self._agreement.foresee(request)
+        return self._agreement.admitted(request, self.schema.digest)
+
+    def _trained(self, request: Request) -> Update:
+        """One round of local training: the delta of the adapter, clipped and noised as agreed."""
+        config, number = request.config, request.round_number
+        rule = rule_of(config)
+        part = self.schema.part(self._adapter(request), rule.local(self.schema.names, number))
+        learn = self._example_delta if by_example(config) else self._user_delta
+        trained = self.schema.subset(rule.trained(self.schema.names, number))
+        delta, bits = bounded(learn(part, request), config, request.clip)
         vector = delta.cpu().numpy()
         if devices_share_noise(config):
-            shares = self._shares(users, config)
-            return shares.update(vector, self.user, round_number, trained.digest)
+            return self._shares(request).update(vector, self.user, number, trained.digest)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         update = Update(vector, 1.0, norm, trained.digest, bits=float(bits))
-        return narrowed_update(rule_of(config), trained, arrays, update)
+        return narrowed_update(rule, trained, request.arrays, update)
 
-    def _user_delta(self, part: Part, round_number: int, config: ExperimentConfig) -> torch.Tensor:
-        inputs, targets = local_batches(
-            user_windows(self.history, config), config, round_number, self.user
-        )
-        keeper = Keeper.of(config, self.schema, round_number, self._personal)
+    def _user_delta(self, part: Part, request: Request) -> torch.Tensor:
+        config, number = request.config, request.round_number
+        windows = user_windows(self.history, config)
+        inputs, targets = local_batches(windows, config, number, self.user)
+        keeper = Keeper.of(config, self.schema, number, self._personal)
         start = keeper.starts(part.start, [self.user])[0] if keeper else part.start
         delta, _ = local_update(
             self.recommender,
@@ -186,75 +177,48 @@ class Device:
         )
         return keeper.keep([self.user], start[None], delta[None])[0] if keeper else delta
 
-    def _example_delta(
-        self, part: Part, round_number: int, users: int, config: ExperimentConfig
-    ) -> torch.Tensor:
-        training = self._example_training(users, config)
-        members, deltas = training.deltas(
-            checked_opacus(self.recommender, part), part.start, [self._client()], round_number
+    def _example_delta(self, part: Part, request: Request) -> torch.Tensor:
+        number = request.round_number
+        members, deltas = self._example_training(request).deltas(
+            checked_opacus(self.recommender, part), part.start, [self._client()], number
         )
         if not members:
-            raise Declined(f"declined round {round_number}: the device's own budget is spent")
+            raise Declined(f"declined round {number}: the device's own budget is spent")
         return deltas[0]
 
-    def _admitted(
-        self, release: str, round_number: int, users: int, config: ExperimentConfig, policy: str
-    ) -> AbstractContextManager[None]:
-        """Around everything that is computed; the model itself is built in between."""
-        if devices_share_noise(config) and not self._simulated:
-            # Alone, a message holds a small part of the noise that its sum is promised.
-            raise Declined(
-                f"declined round {round_number}: privacy.trust = distributed needs secure "
-                "aggregation, which real devices of this version do not have; use central"
-            )
-        if self._agreement is None:
-            return nullcontext()
-        from client.device.agreement import Ask
-        from shared.config import settings_hash
+    def _counted(self, request: Request) -> Update:
+        """The user's share of the popularity histogram, clipped and noised as agreed."""
+        items = len(self.recommender.items)
+        if by_example(request.config):
+            vector = self._example_training(request).histogram(self._client(), items)
+        else:
+            vector = user_histogram(self.history, items)
+        if devices_share_noise(request.config):
+            return self._shares(request).histogram(vector, self.user)
+        norm = float(np.linalg.norm(vector.astype(np.float64)))
+        return Update(vector, 1.0, norm, histogram_schema(items))
 
-        ask = Ask(release, round_number, users, settings_hash(config), "", policy)
-        self._agreement.foresee(ask, config)
-        return self._agreement.admitted(replace(ask, schema=self.schema.digest), config)
-
-    def _example_training(self, users: int, config: ExperimentConfig) -> ExampleTraining:
-        from client.training.examples import ExampleTraining  # plans and accountants enter here
-
-        return ExampleTraining(config, users, simulated=self._simulated)
-
-    def _client(self) -> Client:
-        from client.training.examples import Client
-
-        return Client(self.user, self.history, self._ledger)
+    def _measured(self, request: Request) -> Update:
+        """The user's share of private metrics: of the validation item, never the test's."""
+        ranks = self._ranked(replace(request, phase="validation"))
+        return metrics_update(ranks.sampled, 1, request.config)
 
     @torch.no_grad()
-    def evaluate(
-        self,
-        arrays: Arrays,
-        phase: Phase,
-        config: ExperimentConfig,
-        round_number: int = 0,
-        users: int = 1,
-        policy: str = "",
-    ) -> tuple[int, int] | None:
-        """Sampled and full rank of the held-out item; None for a user too short to be evaluated.
+    def _ranked(self, request: Request) -> Ranks:
+        """Ranks of the held-out item; none for a user too short to be evaluated.
 
         With the device's own tensors as that round left them, where the rule has such.
         """
-        with self._admitted("ranks", round_number, users, config, policy):
-            return self._ranks(arrays, phase, config, round_number)
-
-    @torch.no_grad()
-    def _ranks(
-        self, arrays: Arrays, phase: Phase, config: ExperimentConfig, round_number: int
-    ) -> tuple[int, int] | None:
-        case = held_out(self.history, phase)
+        config = request.config
+        case = held_out(self.history, request.phase)
         if case is None:
-            return None
-        adapter = self._adapter(arrays, config)
-        if keeper := Keeper.of(config, self.schema, round_number, self._personal):
+            return Ranks([], [])
+        adapter = self._adapter(request)
+        if keeper := Keeper.of(config, self.schema, request.round_number, self._personal):
             adapter = keeper.adapters(adapter, [self.user])[0]
         scores = self.scores(adapter, case.context, config.model.max_length)
-        return target_ranks(scores, self.history, case, config.data.negatives, self.user)
+        found = target_ranks(scores, self.history, case, config.data.negatives, self.user)
+        return Ranks([found[0]], [found[1]])
 
     @torch.no_grad()
     def scores(
@@ -267,49 +231,23 @@ class Device:
         array: npt.NDArray[np.float32] = result[0, -1].float().cpu().numpy()
         return array
 
-    def histogram(self, users: int, config: ExperimentConfig, policy: str = "") -> Update:
-        """The user's share of the popularity histogram, clipped and noised as agreed."""
-        with self._admitted("histogram", 0, users, config, policy):
-            return self._counted(users, config)
+    def _example_training(self, request: Request) -> ExampleTraining:
+        from client.training.examples import ExampleTraining  # plans and accountants enter here
 
-    def _counted(self, users: int, config: ExperimentConfig) -> Update:
-        items = len(self.recommender.items)
-        if by_example(config):
-            vector = self._example_training(users, config).histogram(self._client(), items)
-        else:
-            vector = user_histogram(self.history, items)
-        if devices_share_noise(config):
-            return self._shares(users, config).histogram(vector, self.user)
-        norm = float(np.linalg.norm(vector.astype(np.float64)))
-        return Update(vector, 1.0, norm, histogram_schema(items))
+        return ExampleTraining(request.config, request.users, simulated=self._simulated)
 
-    def metrics(
-        self,
-        arrays: Arrays,
-        round_number: int,
-        users: int,
-        config: ExperimentConfig,
-        policy: str = "",
-    ) -> Update:
-        """The user's share of private metrics: of the held-out validation item, never the test's.
+    def _client(self) -> Client:
+        from client.training.examples import Client
 
-        Raises
-        ------
-        Declined
-            As for `train`.
-        ProtocolError
-            Where the settings promise no noise for it.
-        """
-        with self._admitted("metrics", round_number, users, config, policy):
-            ranks = self._ranks(arrays, "validation", config, round_number)
-            return metrics_update([ranks[0]] if ranks else [], 1, config)
+        return Client(self.user, self.history, self._ledger)
 
-    def _shares(self, users: int, config: ExperimentConfig) -> NoisedShares:
+    def _shares(self, request: Request) -> NoisedShares:
         from client.training.shares import NoisedShares  # plans and accountants enter here
 
-        return NoisedShares(config, users, simulated=True)
+        return NoisedShares(request.config, request.users, simulated=True)
 
-    def _adapter(self, arrays: Arrays, config: ExperimentConfig) -> torch.Tensor:
+    def _adapter(self, request: Request) -> torch.Tensor:
+        """The global adapter [dim] of what travelled."""
         own = current(self.recommender, self.schema)
-        adapter = whole(rule_of(config), self.schema, arrays, own)
+        adapter = whole(rule_of(request.config), self.schema, request.arrays, own)
         return adapter.to(self.recommender.items.device)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement, Ask
+from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement
 from client.device.clock import FILE as CLOCK
 from client.device.clock import Days, now
 from shared.config import ExperimentConfig
@@ -21,6 +21,7 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.caps import load_caps
 from shared.privacy.policy.issue import promises
 from shared.privacy.policy.signed import Policy, Promise
+from shared.request import Request
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,11 @@ class Rehearsal:
         for count, (kind, number) in enumerate(self._requests(rounds)):
             if a_day:
                 self._time = self._start + timedelta(days=count // a_day)
-            schema, settings = policy.schema, policy.settings
-            ask = Ask(kind, number, policy.users, settings, schema, self._text)
+            words = (policy.users, policy.settings, self._text)
+            request = Request(kind, self._settings, *words, round_number=number)
             try:
-                self._gate.admit(ask, self._settings)
+                with self._gate.admitted(request, policy.schema):
+                    pass
             except Declined as why:
                 yield Answer(False, str(why))
                 return
@@ -136,14 +138,15 @@ class Rehearsal:
 
     def _spent(self, kind: str, number: int) -> str:
         """What each promise has cost by then; the device's own noise is recorded here."""
-        told = []
+        words = []
         for promise in self._policy.promises:
-            file = self._folder / (LEDGER if promise.trust == "local" else PARTICIPATION)
-            if promise.trust == "local":
+            told = promise.guarantee
+            file = self._folder / (LEDGER if told.trust == "local" else PARTICIPATION)
+            if told.trust == "local":
                 self._record(promise, file, kind, number)
-            epsilon = Ledger.open(file).epsilon(promise.delta)
-            told.append(f"{promise.unit}-level epsilon {epsilon:.4g} at delta {promise.delta:g}")
-        return f"; so far {', '.join(told)}"
+            epsilon = Ledger.open(file).epsilon(told.delta)
+            words.append(f"{told.unit}-level epsilon {epsilon:.4g} at delta {told.delta:g}")
+        return f"; so far {', '.join(words)}"
 
     def _record(self, promise: Promise, file: Path, kind: str, number: int) -> None:
         release = promise.of(kind)

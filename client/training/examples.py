@@ -32,7 +32,7 @@ from client.training.gradients import PerExample
 from shared.config import ExperimentConfig, settings_hash
 from shared.data.windows import PAD, START, Windows
 from shared.errors import ConfigError, Declined
-from shared.privacy.contribution.histogram import HISTOGRAM_CLIP, example_histogram
+from shared.privacy.contribution.histogram import bounded_histogram, example_histogram
 from shared.privacy.contribution.units import example_clip, expected_batch
 from shared.privacy.ledger.budget import DeviceBudget
 from shared.privacy.mechanisms.source import NoiseSource
@@ -77,7 +77,7 @@ class ExampleTraining:
     def __init__(self, config: ExperimentConfig, users: int, *, simulated: bool) -> None:
         self._config = config
         self._plan = device_plan(config, users)
-        self._policy = settings_hash(config)
+        self._settings = settings_hash(config)
         self._clip = example_clip(config)
         self._simulated = simulated
 
@@ -141,10 +141,7 @@ class ExampleTraining:
             return total
         source = self._budget(self._plan, client).spend_histogram()
         noised = self._plan.planned("histogram").mechanism.release(total, source).astype(np.float32)
-        if self._config.privacy.unit != "both":
-            return noised
-        bounded: npt.NDArray[np.float32] = HISTOGRAM_CLIP(torch.from_numpy(noised)).numpy()
-        return bounded
+        return bounded_histogram(noised) if self._config.privacy.unit == "both" else noised
 
     def _willing(
         self, clients: Sequence[Client], round_number: int
@@ -168,7 +165,7 @@ class ExampleTraining:
                 'e.g. node configuration state="/var/lib/starling"'
             )
         context = (self._config.seed, client.user) if self._simulated else None
-        return DeviceBudget(client.ledger, plan, self._policy, context)
+        return DeviceBudget(client.ledger, plan, self._settings, context)
 
     def _batch(
         self, cut: Windows, user: int, round_number: int

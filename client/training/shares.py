@@ -37,7 +37,7 @@ class NoisedShares:
 
     def __init__(self, config: ExperimentConfig, users: int, *, simulated: bool) -> None:
         self._seed = config.seed if simulated else None
-        self._policy = settings_hash(config)
+        self._settings = settings_hash(config)
         self._plan = server_plan(config, users)
 
     def update(self, delta: Vector, user: int, round_number: int, schema: str) -> Update:
@@ -80,7 +80,7 @@ class NoisedShares:
         source = (
             NoiseSource.secure()
             if self._seed is None
-            else NoiseSource.seeded(self._seed, self._policy, "share", kind, round_number, user)
+            else NoiseSource.seeded(self._seed, self._settings, "share", kind, round_number, user)
         )
         elements = mechanism.message(contribution, source)
         return Update(elements, 1.0, 0.0, schema, mechanism.ring.bits)

@@ -9,18 +9,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Message
+from flwr.serverapp import Grid
 
 from server.checkpoint import ServerState
-from server.cohort.sampling import PoissonSampler
-from server.messages import METRICS, Replies, point_settings, requests
+from server.cohort.sampling import PoissonSampler, node_ids
+from server.messages import ask
 from server.release.releases import Releasing
-from shared.config import ExperimentConfig
 from shared.privacy.contribution.evaluation import (
     DIM,
     METRICS_CLIP,
@@ -30,6 +29,7 @@ from shared.privacy.contribution.evaluation import (
     selection_score,
 )
 from shared.privacy.contribution.units import releases_metrics
+from shared.request import Request
 from shared.update import Arrays
 
 Vector = npt.NDArray[np.float64]
@@ -42,42 +42,26 @@ class PrivateMetrics:
 
     Parameters
     ----------
-    config : ExperimentConfig
-        The settings of one point.
+    asking : Request
+        Settings, population and policy of the run; see `shared.request`.
     state : ServerState
         Keeps what was released over restarts; advanced in place.
     releases : Releasing
-    users : int
-        Size of the population.
-    merge : bool
-        Whether one reply may sum several clients; see `server.messages.Replies`.
     seed : int or None
         Of a simulation's samples.
-    policy : str
-        The signed one of the run.
     """
 
     def __init__(
-        self,
-        config: ExperimentConfig,
-        state: ServerState,
-        releases: Releasing,
-        users: int,
-        *,
-        merge: bool,
-        seed: int | None,
-        policy: str = "",
+        self, asking: Request, state: ServerState, releases: Releasing, seed: int | None
     ) -> None:
-        self._policy = policy
+        config = asking.config
+        self._asking = replace(asking, release=KIND)
         self._wanted = releases_metrics(config)
         self._federation = config.federation
         self._state = state
         self._releases = releases
-        self._settings = point_settings(config)
-        self._merge = merge
-        expected = config.federation.expected_metrics_cohort(users)
-        self._sampler = PoissonSampler(expected, users, seed, _STREAM)
-        self._asked: list[int] = []
+        expected = config.federation.expected_metrics_cohort(asking.users)
+        self._sampler = PoissonSampler(expected, asking.users, seed, _STREAM)
 
     @property
     def selects(self) -> bool:
@@ -103,35 +87,31 @@ class PrivateMetrics:
         known = any(found["round"] == last for found in self._state.metrics)
         return self._wanted and not known and not self._releases.is_spent(KIND, last)
 
-    def ask(self, nodes: Sequence[int], arrays: Arrays, schema: str, number: int) -> list[Message]:
-        """Steps 1 and 2: requests to a fresh sample."""
-        self._asked = self._sampler.draw(number, nodes)
-        self._state.bytes_down += len(self._asked) * sum(a.nbytes for a in arrays.values())
-        return requests(
-            self._asked,
-            METRICS,
-            self._settings,
-            round_number=number,
-            users=self._sampler.users,
-            merge=self._merge,
-            arrays=arrays,
-            schema=schema,
-            policy=self._policy,
-        )
+    def measure(self, grid: Grid, adapter: Arrays, schema: str, number: int) -> float:
+        """Steps 1 to 5 for an adapter; what selection goes by: -1 where the release says nothing.
 
-    def take(self, replies: Iterable[Message], round_number: int) -> float:
-        """Steps 3 to 5; returns what selection goes by: -1 where the release says nothing."""
-        checked = Replies(
-            replies, self._asked, self._merge, round_number=round_number, policy=self._policy
-        )
+        Parameters
+        ----------
+        grid : Grid
+        adapter : mapping of str to float32 array
+            As it travels.
+        schema : str
+            Digest of the whole adapter's.
+        number : int
+            The round that made it.
+        """
+        asked = self._sampler.draw(number, node_ids(grid))
+        self._state.bytes_down += len(asked) * sum(array.nbytes for array in adapter.values())
+        request = replace(self._asking, round_number=number, arrays=adapter, schema=schema)
+        checked = ask(grid, request, asked)
         total = np.zeros(DIM)
         for update in checked.updates(METRICS_SCHEMA, DIM, METRICS_CLIP.norm):
             total += update.vector
-        sums = self._releases.release(KIND, total, round_number)
+        sums = self._releases.release(KIND, total, number)
         self._state.bytes_up += len(checked.answered) * 4 * DIM
         noise = self._releases.noise_multiplier(KIND)
         found = estimate_metrics(sums, noise, self._sampler.probability).plain()
-        self._state.metrics.append({"round": round_number, "sums": sums.tolist()} | found)
+        self._state.metrics.append({"round": number, "sums": sums.tolist()} | found)
         return selection_score(found)
 
     def released(self) -> dict[str, Any] | None:

@@ -16,14 +16,11 @@ import numpy.typing as npt
 from dp_accounting import DpEvent
 
 from shared.errors import ConfigError, LedgerError
-from shared.privacy.ledger.chain import header_of
-from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.ledger.ledger import Ledger, LedgerHeader
 from shared.privacy.mechanisms.correlated import CorrelatedMechanism, CorrelatedNoise
 from shared.privacy.mechanisms.distributed import SkellamMechanism
-from shared.privacy.mechanisms.noise_key import kept_key
-from shared.privacy.mechanisms.source import NoiseSource
-from shared.privacy.plan.plan import Plan
-from shared.privacy.plan.planned import PlannedRelease
+from shared.privacy.mechanisms.source import NoiseSource, kept_key
+from shared.privacy.plan.plan import Plan, PlannedRelease
 
 Vector = npt.NDArray[np.float64]
 
@@ -130,8 +127,8 @@ class Releases:
     ----------
     plan : Plan
         Of the server's guarantee.
-    policy : str
-        Hash of the settings.
+    settings : str
+        Their hash.
     ledger_file : Path
         Created, or continued if it exists.
     seed : int or None
@@ -151,24 +148,24 @@ class Releases:
     """
 
     def __init__(
-        self, plan: Plan, policy: str, ledger_file: Path, seed: int | None, noise_key: Path
+        self, plan: Plan, settings: str, ledger_file: Path, seed: int | None, noise_key: Path
     ) -> None:
         self._plan = plan
         self._seed = seed
-        self.private = plan.budget != float("inf")
-        self.ledger = self._open(policy, ledger_file)
+        self.private = plan.guarantee.budget != float("inf")
+        self.ledger = self._open(LedgerHeader(plan.guarantee, settings), ledger_file)
         self._rows = self._correlated(noise_key)
 
-    def _open(self, policy: str, file: Path) -> Ledger:
+    def _open(self, header: LedgerHeader, file: Path) -> Ledger:
         if file.exists():
             ledger = Ledger.recover(file)
-            if ledger.header.promise != header_of(self._plan, policy).promise:
+            if ledger.header.promise != header.promise:
                 raise ConfigError(
                     f"{file}: was written under other settings, or for another number of users; "
                     "use another --out, or the old settings to resume"
                 )
         else:
-            ledger = Ledger.create(file, header_of(self._plan, policy))
+            ledger = Ledger.create(file, header)
         self._admit(ledger)
         return ledger
 
@@ -263,7 +260,7 @@ class Releases:
         header, seed = self.ledger.header, self._seed
         if seed is not None:
             return CorrelatedNoise(
-                mechanism.matrix, lambda row: NoiseSource.seeded(seed, header.policy, "row", row)
+                mechanism.matrix, lambda row: NoiseSource.seeded(seed, header.settings, "row", row)
             )
         used = any(entry.release in ("training", "update") for entry in self.ledger.entries)
         key = kept_key(noise_key, header.identity, spent=used)
@@ -284,6 +281,6 @@ class Releases:
     def _noise(self, kind: str, round_number: int) -> NoiseSource:
         if self._seed is None:
             return NoiseSource.secure()
-        # The policy is part of the key: two points of a sweep must not share a draw, or their
+        # The settings are part of the key: two points of a sweep must not share a draw, or their
         # difference would be free of noise.
-        return NoiseSource.seeded(self._seed, self.ledger.header.policy, kind, round_number)
+        return NoiseSource.seeded(self._seed, self.ledger.header.settings, kind, round_number)

@@ -1,13 +1,103 @@
-"""Neighbouring relations: which two data sets a guarantee compares."""
+"""What is promised: of which unit, against whom, how much. Said once, handed on whole."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 from shared.errors import ConfigError
 
+Unit = Literal["user", "example"]
+"""Whose presence is hidden: everything one person ever contributed, or one window of it."""
+
+Trust = Literal["central", "distributed", "local"]
+"""Who adds the noise: the server, all devices together, or every device to its own message."""
+
 Relation = Literal["add_remove", "replace_one"]
 """`add_remove`: one unit more or less. `replace_one`: one unit's data swapped for any other's."""
+
+_LONGEST = 2000  # letters: a policy or a ledger may come from anyone
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """One promise, as plan, ledger, policy and results hold it.
+
+    Parameters
+    ----------
+    unit : {"user", "example"}
+        Whose presence is hidden.
+    relation : {"add_remove", "replace_one"}
+        Which two data sets are compared.
+    trust : {"central", "distributed", "local"}
+        Who adds the noise.
+    adversary : str
+        What whoever tries to learn about the unit sees, and what not; 1 to 2000 letters.
+    delta : float
+        In (0, 1).
+    group : int
+        >= 1: how many units epsilon covers together.
+    budget : float
+        Epsilon that all releases may cost together, > 0; infinity promises nothing.
+
+    Raises
+    ------
+    ConfigError
+        For a relation that is not known, or a value outside its range.
+    """
+
+    unit: Unit
+    relation: Relation
+    trust: Trust
+    adversary: str
+    delta: float
+    group: int
+    budget: float
+
+    def __post_init__(self) -> None:
+        check_relation(self.relation)
+        if not 1 <= len(self.adversary) <= _LONGEST:
+            raise ConfigError(
+                f"adversary of {len(self.adversary)} letters: expected 1 to {_LONGEST}"
+            )
+        if not 0 < self.delta < 1:
+            raise ConfigError(f"delta = {self.delta}: expected a number in (0, 1)")
+        if self.group < 1:
+            raise ConfigError(f"group = {self.group}: expected at least 1 unit")
+        if not self.budget > 0:
+            raise ConfigError(f"budget = {self.budget}: expected an epsilon > 0, or inf")
+
+    @property
+    def counted(self) -> tuple[float, Relation, int]:
+        """Delta, relation and group: what accountants ask for beside a history, in their order."""
+        return self.delta, self.relation, self.group
+
+    def at(self, delta: float | None) -> Guarantee:
+        """The same, counted at another delta; None leaves its own."""
+        return self if delta is None else replace(self, delta=delta)
+
+    def knowing_the_rounds(self) -> Guarantee:
+        """What a device's record of its participations is held to, without a budget of its own.
+
+        A person hidden by the server's noise is so from someone who does not know the cohort; the
+        record is for one who does.
+        """
+        by_server = (self.unit, self.trust) == ("user", "central")
+        sees = USER_TAKING_PART if by_server else self.adversary
+        return replace(self, adversary=sees, budget=math.inf)
+
+    def stated(self) -> dict[str, str | float]:
+        """As a point of `results.json` states it."""
+        return {
+            "epsilon_target": self.budget,
+            "delta": self.delta,
+            "unit": self.unit,
+            "relation": self.relation,
+            "group_size": self.group,
+            "trust": self.trust,
+            "adversary": self.adversary,
+        }
 
 
 def check_relation(relation: str) -> Relation:
@@ -40,6 +130,10 @@ EXAMPLE_CENTRAL = (
 EXAMPLE_LOCAL = (
     "the server, as long as it sends the agreed settings, and anyone who sees every message of the "
     "device and the settings, but not which of its examples were sampled"
+)
+USER_TAKING_PART = (
+    "anyone who sees every released adapter, the settings and in which rounds this device took "
+    "part; the server itself is trusted with exact sums"
 )
 USER_DISTRIBUTED = (
     "the server and anyone who sees what it sees: every sum, every released adapter, the settings "

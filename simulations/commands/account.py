@@ -15,7 +15,7 @@ from rich.table import Table
 
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import default_delta, epsilon_prv, epsilon_rdp
-from shared.privacy.accounting.calculator import Rounds, participations, solve
+from shared.privacy.accounting.calculator import Known, Rounds, participations, solve
 from shared.privacy.guarantee import check_relation
 from simulations.commands import lists
 
@@ -51,7 +51,8 @@ def account(
     chosen = _delta(delta, users)
     shown = sorted({chosen, *([] if deltas is None else lists.deltas(deltas))}, reverse=True)
     _not_above_one_in(users, shown[0])
-    free, found = _solved(epsilon, noise, rounds, sampling, chosen, relation, group)
+    known = Known(noise, rounds, sampling, check_relation(relation), group)
+    free, found = _solved(known, epsilon, chosen)
     answer = {
         "solved": free,
         "noise_multiplier": found.noise_multiplier,
@@ -88,17 +89,14 @@ def _not_above_one_in(users: int | None, delta: float) -> None:
         )
 
 
-def _solved(
-    epsilon: float | None,
-    noise: float | None,
-    rounds: int | None,
-    sampling: float | None,
-    delta: float,
-    relation: str,
-    group: int,
-) -> tuple[str, Rounds]:
+def _solved(known: Known, epsilon: float | None, delta: float) -> tuple[str, Rounds]:
     """What was left out, and the complete plan."""
-    given = {"epsilon": epsilon, "noise": noise, "rounds": rounds, "sampling": sampling}
+    given = {
+        "epsilon": epsilon,
+        "noise": known.noise_multiplier,
+        "rounds": known.rounds,
+        "sampling": known.sampling_probability,
+    }
     missing = [name for name, value in given.items() if value is None]
     if len(missing) != 1:
         left = ", ".join(f"--{name}" for name in missing) or "none"
@@ -106,19 +104,9 @@ def _solved(
             "--epsilon, --noise, --rounds, --sampling: give all but the one to be found; "
             f"left out: {left}"
         )
-    known = check_relation(relation)
-    if noise is not None and rounds is not None and sampling is not None:
-        return "epsilon", Rounds(noise, rounds, sampling, known, group)
-    found = solve(
-        math.nan if epsilon is None else epsilon,
-        delta,
-        noise_multiplier=noise,
-        rounds=rounds,
-        sampling_probability=sampling,
-        relation=known,
-        group=group,
-    )
-    return missing[0], found
+    if epsilon is None:
+        return "epsilon", Rounds(**vars(known))
+    return missing[0], solve(known, epsilon, delta)
 
 
 def _costs(found: Rounds, delta: float, ask_prv: bool) -> dict[str, float | None]:

@@ -50,15 +50,10 @@ def evaluate_adapter(
     engine = CohortEngine(population, trained.recommender, EngineConfig())
     asked = evaluated_users(len(population), trained.config.data.evaluated_users)
     own = own_tensors(adapter, trained, population)
+    config = trained.config
+    keeper = engine.keeper(config, config.federation.rounds, own.state) if own.state else None
     metrics = ranking_metrics(
-        *engine.evaluate(
-            asked,
-            trained.adapter,
-            cast(Phase, phase),
-            trained.config,
-            round_number=trained.config.federation.rounds,
-            state=own.state,
-        )
+        *engine.evaluate(asked, trained.adapter, cast(Phase, phase), config, keeper)
     )
     if as_json:
         told = {"note": own.note} if own.note else {}

@@ -9,6 +9,7 @@ and the clipped updates are summed as they come.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,16 +23,17 @@ from client.training.gradients import PerExample, check_gradients, stacked_gradi
 from client.training.keeper import Keeper
 from client.training.train import descend, local_update, token_losses
 from shared.aggregation import rule_of
-from shared.aggregation.travel import whole
+from shared.aggregation.travel import narrowed_update, whole
 from shared.config import EngineConfig, ExperimentConfig
 from shared.data.population import Population
-from shared.errors import ConfigError
+from shared.errors import ConfigError, ProtocolError
 from shared.model.adapter import Part, current
 from shared.model.recommender import Recommender
-from shared.privacy.contribution.bound import bounded
+from shared.privacy.contribution.bound import bounded, metrics_update
 from shared.privacy.contribution.histogram import histogram_schema, user_histogram
 from shared.privacy.contribution.units import by_example, devices_share_noise
-from shared.update import Arrays, Update, summed
+from shared.request import Answer, Ranks, Request
+from shared.update import Update, summed
 from simulations.engine.batching import Batch, Person, ahead, batches, together
 from simulations.engine.packed import PackedGradients, why_not_packed
 from simulations.engine.placement import capacity
@@ -64,52 +66,71 @@ class CohortEngine(Ranker):
         super().__init__(population, recommender)
         self._config = config
 
-    def train(
-        self,
-        users: Sequence[int],
-        adapter: Tensor,
-        round_number: int,
-        config: ExperimentConfig,
-        *,
-        merge: bool,
-        state: Path | None = None,
-        adapted: float = 0.0,
-    ) -> Iterator[tuple[list[int], Update]]:
-        """Local training of a cohort.
+    def answer(
+        self, request: Request, users: Sequence[int], state: Path | None = None
+    ) -> Iterator[tuple[list[int], Answer]]:
+        """What the devices of a cohort answer, as it becomes known.
 
         Parameters
         ----------
+        request : Request
+            Where it says `merge`, sums over several users are given: of a micro-batch, of all.
         users : sequence of int
-            The cohort; each once.
-        adapter : Tensor float32 [dim]
-            The global adapter.
-        merge : bool
-            One update per micro-batch (the sum of its users') instead of one per user.
+            Each once.
         state : Path, optional
             Folder of what devices keep; needed where they add noise or keep tensors.
-        adapted : float
-            The round's clipping norm where it adapts.
 
         Yields
         ------
         members : list of int
-            The users whose contributions the update sums.
-        update : Update
+            The users that it is of: those whose own budgets cover it.
+        answer : Answer
+
+        Raises
+        ------
+        ProtocolError
+            If nobody can ask for it, or the request is about another adapter.
         """
-        if merge and self._one_gradient(config):
-            yield from self._train_together(users, adapter, round_number, config)
+        if request.release == "update":
+            yield from self._updates(request, users, state)
             return
-        trained = rule_of(config).trained(self.schema.names, round_number)
-        digest = self.schema.subset(trained).digest
-        for members, free in self._unbounded(users, adapter, round_number, config, state):
-            deltas, bits = bounded(free, config, adapted)
+        answers: dict[str, Callable[..., tuple[list[int], Answer]]] = {
+            "histogram": self._histogram,
+            "metrics": self._metrics,
+            "ranks": self._ranks,
+        }
+        if request.release not in answers:
+            raise ProtocolError(f"release {request.release!r}: no device answers that")
+        for some in [list(users)] if request.merge else [[user] for user in users]:
+            members, answer = answers[request.release](request, some, state)
+            if members:
+                yield members, answer
+
+    def _updates(
+        self, request: Request, users: Sequence[int], state: Path | None
+    ) -> Iterator[tuple[list[int], Update]]:
+        rule = rule_of(request.config)
+        trained = self.schema.subset(rule.trained(self.schema.names, request.round_number))
+        for members, full in self._trained(request, users, state, trained.digest):
+            yield members, narrowed_update(rule, trained, request.arrays, full)
+
+    def _trained(
+        self, request: Request, users: Sequence[int], state: Path | None, digest: str
+    ) -> Iterator[tuple[list[int], Update]]:
+        """Local training of a cohort, bounded: one update a user or, merged, a micro-batch."""
+        if request.merge and self._one_gradient(request.config):
+            yield from self._train_together(request, users)
+            return
+        for members, free in self.deltas(request, users, state):
+            deltas, bits = bounded(free, request.config, request.clip)
             vectors, bits = deltas.cpu().numpy(), bits.cpu()
-            if devices_share_noise(config):
-                own = self._shares(config).updates(members, vectors, round_number, digest)
-                yield from [summed(own)] if merge else own
+            if devices_share_noise(request.config):
+                shares = self._shares(request.config)
+                own = shares.updates(members, vectors, request.round_number, digest)
+                yield from [summed(own)] if request.merge else own
                 continue
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-            if merge:
+            if request.merge:
                 total, count = deltas.sum(0).cpu().numpy(), float(len(members))
                 yield (
                     members,
@@ -126,15 +147,15 @@ class CohortEngine(Ranker):
         return one_step and not np.isfinite(config.privacy.epsilon)
 
     def _train_together(
-        self, users: Sequence[int], adapter: Tensor, round_number: int, config: ExperimentConfig
+        self, request: Request, users: Sequence[int]
     ) -> Iterator[tuple[list[int], Update]]:
         """One step and no clip: the sum of deltas is one gradient, of the sum of mean losses.
 
         No client's own delta is ever formed, so none may be asked for: not under privacy.
         """
-        part = self.part(adapter, round_number, config)
+        config, part = request.config, self.part(request)
         rate, decay = config.train.local_lr, config.train.weight_decay
-        for batch in self._batches(users, part, round_number, config):
+        for batch in self._batches(users, part, request.round_number, config):
             members, inputs, targets = self._here(batch)
             gradient = self._of_all(part, inputs[:, 0], targets[:, 0])
             delta = -rate * (gradient + len(members) * decay * part.start)
@@ -142,20 +163,20 @@ class CohortEngine(Ranker):
             norm = float(np.linalg.norm(vector.astype(np.float64)))
             yield members, Update(vector, float(len(members)), norm, part.schema.digest)
 
-    def part(self, adapter: Tensor, round_number: int, config: ExperimentConfig) -> Part:
+    def part(self, request: Request) -> Part:
         """What the rule of the settings trains on devices in a round, and the rest."""
-        names = rule_of(config).local(self.schema.names, round_number)
-        return self.schema.part(adapter.to(self.device), names)
+        names = rule_of(request.config).local(self.schema.names, request.round_number)
+        return self.schema.part(self.received(request).to(self.device), names)
 
     def alone(self, config: ExperimentConfig) -> Part:
         """The initial adapter, and what training without a federation changes of it."""
         initial = current(self.recommender, self.schema)
         return self.schema.part(initial, rule_of(config).moving(self.schema.names))
 
-    def received(self, arrays: Arrays, config: ExperimentConfig) -> Tensor:
+    def received(self, request: Request) -> Tensor:
         """The global adapter, float32 [dim], of what travelled to a device."""
         own = current(self.recommender, self.schema)
-        return whole(rule_of(config), self.schema, arrays, own)
+        return whole(rule_of(request.config), self.schema, request.arrays, own)
 
     def _of_all(self, part: Part, inputs: Tensor, targets: Tensor) -> Tensor:
         """Gradient [dim] of the sum of mean losses of [members, windows, length]."""
@@ -173,40 +194,25 @@ class CohortEngine(Ranker):
 
     def deltas(
         self,
+        request: Request,
         users: Sequence[int],
-        adapter: Tensor,
-        round_number: int,
-        config: ExperimentConfig,
         state: Path | None = None,
         part: Part | None = None,
     ) -> Iterator[tuple[list[int], Tensor]]:
-        """Clipped deltas [members, dim] of what is trained, one micro-batch at a time.
+        """Deltas [members, dim] of what is trained, one micro-batch at a time.
 
-        That is what the rule of the settings sends in this round, unless a `part` is given.
+        That is what the rule of the settings trains in this round, unless a `part` is given. They
+        are before the clip of a user's update, if there is one.
         """
-        for members, free in self._unbounded(users, adapter, round_number, config, state, part):
-            yield members, bounded(free, config)[0]
-
-    def _unbounded(
-        self,
-        users: Sequence[int],
-        adapter: Tensor,
-        round_number: int,
-        config: ExperimentConfig,
-        state: Path | None,
-        part: Part | None = None,
-    ) -> Iterator[tuple[list[int], Tensor]]:
-        """The same before the clip of a user's update, if there is one."""
-        keeper = None if part else self.keeper(config, round_number, state)
-        part = part or self.part(adapter, round_number, config)
+        config, number = request.config, request.round_number
+        keeper = None if part else self.keeper(config, number, state)
+        part = part or self.part(request)
         if by_example(config):
             people = ahead(self._people(users, part, config))
-            cohort = self._examples
             gradients = self._per_example(part)
-            found = cohort.deltas(gradients, people, part.start, round_number, config, state)
+            yield from self._examples.deltas(gradients, people, part.start, request, state)
         else:
-            found = self._whole(users, part, round_number, config, keeper)
-        yield from found
+            yield from self._whole(users, part, number, config, keeper)
 
     def _whole(
         self,
@@ -320,21 +326,16 @@ class CohortEngine(Ranker):
         """A batch on the device that computes."""
         return Batch(batch.members, batch.inputs.to(self.device), batch.targets.to(self.device))
 
-    def histogram(
-        self, users: Sequence[int], config: ExperimentConfig, state: Path | None = None
+    def _histogram(
+        self, request: Request, users: Sequence[int], state: Path | None
     ) -> tuple[list[int], Update]:
         """Sum of the popularity histograms of those users whose own budgets cover it."""
-        items = len(self.population.catalogue)
+        config, items = request.config, len(self.population.catalogue)
+        histories = ((user, self.population.history(user)) for user in users)
+        alone = ((user, user_histogram(history, items)) for user, history in histories)
         if devices_share_noise(config):
-            own = self._shares(config).histograms(
-                (user, user_histogram(self.population.history(user), items)) for user in users
-            )
-            return summed(own)
-        if by_example(config):
-            shares = self._examples.histograms(users, config, state)
-        else:
-            histories = ((user, self.population.history(user)) for user in users)
-            shares = ((user, user_histogram(history, items)) for user, history in histories)
+            return summed(self._shares(config).histograms(alone))
+        shares = self._examples.histograms(users, config, state) if by_example(config) else alone
         total = np.zeros(items, dtype=np.float32)
         largest = 0.0
         members: list[int] = []
@@ -343,3 +344,19 @@ class CohortEngine(Ranker):
             largest = max(largest, float(np.linalg.norm(mine.astype(np.float64))))
             total += mine
         return members, Update(total, float(len(members)), largest, histogram_schema(items))
+
+    def _ranks(
+        self, request: Request, users: Sequence[int], state: Path | None
+    ) -> tuple[list[int], Ranks]:
+        """Ranks of the held-out items, under everyone's own tensors where the rule keeps such."""
+        keeper = self.keeper(request.config, request.round_number, state) if state else None
+        adapter = self.received(request)
+        found = self.evaluate(users, adapter, request.phase, request.config, keeper)
+        return list(users), Ranks(*found)
+
+    def _metrics(
+        self, request: Request, users: Sequence[int], state: Path | None
+    ) -> tuple[list[int], Update]:
+        """Sum of what users contribute to private metrics."""
+        members, ranks = self._ranks(replace(request, phase="validation"), users, state)
+        return members, metrics_update(ranks.sampled, len(members), request.config)

@@ -14,6 +14,7 @@ from client.training.gradients import PerExample
 from shared.config import ExperimentConfig
 from shared.data.population import Population
 from shared.errors import Declined
+from shared.request import Request
 from simulations.engine.batching import Person
 
 
@@ -38,8 +39,7 @@ class ExampleCohort:
         per_example: PerExample,
         people: Iterator[list[Person]],
         adapter: Tensor,
-        round_number: int,
-        config: ExperimentConfig,
+        request: Request,
         state: Path | None,
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Deltas [members, dim] of those whose own budgets cover the round, as they come.
@@ -52,15 +52,15 @@ class ExampleCohort:
             Those that are trained at once.
         adapter : Tensor float32 [dim]
             What is trained of the global adapter.
-        round_number : int
-        config : ExperimentConfig
+        request : Request
         state : Path or None
             Folder of the devices' ledgers.
         """
-        training = ExampleTraining(config, len(self._population), simulated=True)
+        training = ExampleTraining(request.config, len(self._population), simulated=True)
         for group in people:
             clients = [Client(*person, device_ledger(state, person.user)) for person in group]
-            members, deltas = training.deltas(per_example, adapter, clients, round_number)
+            number = request.round_number
+            members, deltas = training.deltas(per_example, adapter, clients, number)
             if members:
                 yield members, deltas
 

@@ -60,16 +60,14 @@ class Ranker:
         adapter: Tensor,
         phase: Phase,
         config: ExperimentConfig,
-        *,
-        round_number: int = 0,
-        state: Path | None = None,
+        keeper: Keeper | None = None,
     ) -> tuple[list[int], list[int]]:
         """Sampled and full ranks of the held-out items of all users that have one.
 
-        Under a rule that keeps tensors on devices, with everyone's own as that round left them;
-        without `state` with the adapter as it stands.
+        Under a rule that keeps tensors on devices, with everyone's own as a `keeper` has them;
+        without it with the adapter as it stands.
         """
-        if state and (keeper := self.keeper(config, round_number, state)):
+        if keeper:
             return self._evaluate_own(users, adapter.to(self.device), phase, config, keeper)
         tensors = self.schema.unflatten(adapter.to(self.device))
 

@@ -21,6 +21,7 @@ from shared.config import ExperimentConfig
 from shared.data.split import MIN_EVALUATED, Phase, training_history
 from shared.metrics import ranking_metrics
 from shared.model.adapter import Part, current
+from shared.request import Request
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.workbench import Workbench
 
@@ -84,7 +85,8 @@ def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
     ranks: dict[Phase, tuple[list[int], list[int]]] = {"validation": ([], []), "test": ([], [])}
     done = 0
     where = torch.from_numpy(engine.schema.places(part.schema))
-    for members, deltas in engine.deltas(able, initial, 0, config, part=part):
+    request = Request("update", config, len(bench.population), settings="")  # that nobody sends
+    for members, deltas in engine.deltas(request, able, part=part):
         adapters = initial.repeat(len(members), 1)
         adapters[:, where] += deltas
         for phase, (sampled, full) in ranks.items():

@@ -1,4 +1,4 @@
-"""What simulated people check of a policy: once per process and request, not once per person.
+"""What simulated people check of a policy: its signature once per process, not once per person.
 
 They trust whoever runs the simulation, so the policy's own issuer must have signed it. A real
 device checks more, see `client.device.agreement`.
@@ -7,9 +7,8 @@ device checks more, see `client.device.agreement`.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import lru_cache
 
-from client.device.agreement import Ask, check_request
+from client.device.agreement import check_request
 from shared.errors import ConfigError, PrivacyError, ProtocolError
 from shared.request import Request
 
@@ -28,13 +27,7 @@ def check_agreed(request: Request, schema: str) -> None:
     ProtocolError
         In words.
     """
-    asked = (request.release, request.round_number, request.users, request.settings)
-    _check(Ask(*asked, schema, request.policy))
-
-
-@lru_cache(maxsize=256)
-def _check(ask: Ask) -> None:
     try:
-        check_request(ask, None, datetime.now(UTC))
+        check_request(request, None, datetime.now(UTC), schema)
     except (ConfigError, PrivacyError) as error:
-        raise ProtocolError(f"round {ask.round_number}: {error}") from None
+        raise ProtocolError(f"round {request.round_number}: {error}") from None

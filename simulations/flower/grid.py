@@ -8,18 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import create_app
 from client.device.device import Device
-from client.messages import parse, ranks_reply, update_reply
-from shared.aggregation import rule_of
-from shared.aggregation.travel import narrowed_update
-from shared.errors import ProtocolError
-from shared.privacy.contribution.bound import metrics_update
+from client.messages import parse, reply
 from shared.request import Request
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.examples import device_ledger
@@ -123,74 +119,11 @@ class CohortGrid(VirtualGrid):
     def _answer_alike(self, messages: list[Message]) -> Iterator[Message]:
         request = parse(messages[0])
         by_user = {user_of(message.metadata.dst_node_id): message for message in messages}
-        answer = {
-            MessageType.TRAIN: self._train,
-            MessageType.EVALUATE: self._evaluate,
-            "query.histogram": self._histogram,
-            "query.metrics": self._metrics,
-        }.get(messages[0].metadata.message_type)
-        if answer is None:
-            raise ProtocolError(f"message type {messages[0].metadata.message_type!r} is unknown")
         check_agreed(request, self.engine.schema.digest)
-        yield from answer(request, by_user)
-
-    def _train(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
-        engine, rule = self.engine, rule_of(request.config)
-        adapter = engine.received(request.arrays, request.config)
-        rounds = engine.train(
-            list(by_user),
-            adapter,
-            request.round_number,
-            request.config,
-            merge=request.merge,
-            state=self.state,
-            adapted=request.clip,
-        )
-        names = rule.trained(engine.schema.names, request.round_number)
-        trained = engine.schema.subset(names)
-        for members, whole in rounds:
-            update = narrowed_update(rule, trained, request.arrays, whole)
-            if update.schema != request.schema:
-                raise ProtocolError("the server's adapter schema is not this engine's")
+        for members, answer in self.engine.answer(request, list(by_user), self.state):
+            request.check(answer)
             nodes = [by_user[user].metadata.dst_node_id for user in members]
-            yield update_reply(by_user[members[0]], update, nodes)
-
-    def _evaluate(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
-        adapter = self.engine.received(request.arrays, request.config)
-        for users in self._together(request, by_user):
-            sampled, full = self.engine.evaluate(
-                users,
-                adapter,
-                request.phase,
-                request.config,
-                round_number=request.round_number,
-                state=self.state,
-            )
-            yield ranks_reply(by_user[users[0]], sampled, full, _nodes(users))
-
-    def _histogram(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
-        for users in self._together(request, by_user):
-            members, update = self.engine.histogram(users, request.config, self.state)
-            if members:
-                yield update_reply(by_user[members[0]], update, _nodes(members))
-
-    def _metrics(self, request: Request, by_user: dict[int, Message]) -> Iterator[Message]:
-        adapter = self.engine.received(request.arrays, request.config)
-        for users in self._together(request, by_user):
-            sampled, _ = self.engine.evaluate(
-                users,
-                adapter,
-                "validation",
-                request.config,
-                round_number=request.round_number,
-                state=self.state,
-            )
-            update = metrics_update(sampled, len(users), request.config)
-            yield update_reply(by_user[users[0]], update, _nodes(users))
-
-    def _together(self, request: Request, by_user: dict[int, Message]) -> list[list[int]]:
-        """Users who share a reply: all of them, or each alone where the server wants that."""
-        return [list(by_user)] if request.merge else [[user] for user in by_user]
+            yield reply(by_user[members[0]], answer, nodes)
 
 
 def _alike(messages: list[Message]) -> list[list[Message]]:
@@ -200,10 +133,6 @@ def _alike(messages: list[Message]) -> list[list[Message]]:
         about = str(message.content.config_records["config"]["schema"])
         groups.setdefault(about, []).append(message)
     return list(groups.values())
-
-
-def _nodes(users: list[int]) -> list[int]:
-    return [user + _FIRST_NODE for user in users]
 
 
 class SequentialGrid(VirtualGrid):

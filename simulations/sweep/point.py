@@ -110,8 +110,7 @@ def _spent_by_all(config: ExperimentConfig, users: int, files: RunFiles, outcome
 
 def _spent(record: Ledger | DeviceLedgers) -> Tree:
     """Epsilon as the record shows it, three ways, and the record's seal."""
-    header, histories = record.header, record.histories()
-    counted = (histories, header.delta, header.relation, header.group)
+    counted = (record.histories(), *record.header.guarantee.counted)
     return {
         "epsilon": record.epsilon(),
         "epsilon_rdp": largest(epsilon_rdp, *counted),

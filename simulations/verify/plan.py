@@ -247,8 +247,8 @@ def _so_far(directory: Path, name: str, config: ExperimentConfig) -> str:
     """
     of_devices = name.startswith(f"{DEVICES}/")
     files = device_files(directory / name) if of_devices else [plain_file(directory / name)]
-    policy = settings_hash(config)
-    read = [_whole_lines(path, policy) for path in files]
+    settings = settings_hash(config)
+    read = [_whole_lines(path, settings) for path in files]
     entries, torn = sum(n for n, _ in read), sum(cut for _, cut in read)
     recorded = f"{_counted(entries, 'release')} recorded, not sealed yet"
     if of_devices:
@@ -259,7 +259,7 @@ def _so_far(directory: Path, name: str, config: ExperimentConfig) -> str:
     return f"{name}: in progress, {recorded}{cut if torn else ''}"
 
 
-def _whole_lines(path: Path, policy: str) -> tuple[int, bool]:
+def _whole_lines(path: Path, settings: str) -> tuple[int, bool]:
     """Number of entries, and whether a cut-off line follows them."""
     try:
         *whole, torn = path.read_bytes().split(b"\n")
@@ -268,7 +268,7 @@ def _whole_lines(path: Path, policy: str) -> tuple[int, bool]:
     chain = Chain(path.name)
     for line in whole:
         chain.add(line + b"\n")
-    if whole and chain.header.policy != policy:
+    if whole and chain.header.settings != settings:
         raise LedgerError(f"{path.name}: was opened for other settings than its point's")
     return len(chain.entries), bool(torn)
 

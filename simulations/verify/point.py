@@ -17,7 +17,7 @@ from shared.privacy.accounting.events import event_from_json, event_to_json
 from shared.privacy.accounting.steps import Step, steps_of
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, is_sealed_by
-from shared.privacy.mechanisms.joint import is_joint
+from shared.privacy.mechanisms.gaussian import is_joint
 from shared.privacy.plan.terms import Terms
 from shared.run_files import DEVICES_NAME, LEDGER_NAME
 from simulations.results import Claim, Point, Results, Tree
@@ -159,7 +159,7 @@ def plain_file(path: Path) -> Path:
 def _promise(record: Record, loss: float) -> str:
     if math.isinf(loss):
         return "not private"
-    header = record.header
+    header = record.header.guarantee
     together = f" (groups of {header.group})" if header.group > 1 else ""
     return f"{header.unit}{together}, {header.trust}"
 
@@ -194,7 +194,7 @@ def _seal_reasons(record: Record, seal: Tree, trusted: str | None) -> list[str]:
 
 
 def _guarantee_reasons(record: Record, claim: Claim) -> list[str]:
-    header = record.header
+    header = record.header.guarantee
     words = ("unit", "relation", "trust", "adversary")
     claims = [(name, claim.get(name), getattr(header, name)) for name in words]
     claims.append(("group_size", claim.get("group_size", 1), header.group))
@@ -336,8 +336,9 @@ def _epsilon_reasons(
     reasons = []
     if not _is_close(claimed, loss):
         reasons.append(f"epsilon = {claimed:g} claimed, {loss:g} spent by the ledger")
-    if loss > record.header.budget * (1 + _TOLERANCE):
-        reasons.append(f"{loss:g} spent exceeds the budget of {record.header.budget:g}")
+    budget = record.header.guarantee.budget
+    if loss > budget * (1 + _TOLERANCE):
+        reasons.append(f"{loss:g} spent exceeds the budget of {budget:g}")
     for name, own in (("epsilon_rdp", rdp), ("epsilon_prv", prv)):
         least = loss * 0.99 if own is None else own  # what its accountant cannot say, PLD can
         if claim.get(name) is not None and not claim.number(name) >= least - 0.05:
@@ -355,9 +356,9 @@ def _epsilon_reasons(
 
 def _cross_checks(record: Record) -> tuple[float | None, float | None]:
     histories = record.histories()
-    header = record.header
-    counted = (histories, header.delta, header.relation, header.group)
-    if not any(steps_of(history, header.relation) for history in histories):
+    promised = record.header.guarantee
+    counted = (histories, *promised.counted)
+    if not any(steps_of(history, promised.relation) for history in histories):
         return 0.0, 0.0
     rdp = largest(epsilon_rdp, *counted)
     return rdp, largest(epsilon_prv, *counted)

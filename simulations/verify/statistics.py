@@ -17,7 +17,7 @@ from shared.privacy.contribution.evaluation import estimate_metrics, selected_ro
 from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, LedgerEntry
-from shared.privacy.mechanisms.joint import is_joint
+from shared.privacy.mechanisms.gaussian import is_joint
 from simulations.results import Claim
 
 _SAME = 1e-9

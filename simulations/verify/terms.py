@@ -81,12 +81,12 @@ def settings_reasons(
         return []  # why is among the problems of `expected`
     if terms is None:
         return list(settings_give_none(expected, terms))
-    reasons = []
+    reasons, promised = [], terms.guarantee
     # An older run without private metrics does not state their sampling.
     metrics = "metrics" in terms.times or "metrics_sampling" in claim.stated
     for name, given in (
-        ("epsilon_target", terms.budget),
-        ("delta", terms.delta),
+        ("epsilon_target", promised.budget),
+        ("delta", promised.delta),
         ("cohort", expected.cohort),
         ("clipping_norm", terms.clip.norm),
         ("sampling_probability", terms.sampling_probability),
@@ -100,24 +100,22 @@ def settings_reasons(
             reasons.append(f"{name} = {claimed:g} claimed, the settings give {given:g}")
     reasons += _times_reasons(claim, terms)
     reasons += _correlation_reasons(claim, terms)
-    if terms.trust == "distributed":
+    if promised.trust == "distributed":
         reasons += _share_reasons(claim, config, expected.users, terms)
     if not claim.number("rounds") <= config.federation.rounds:
         most = config.federation.rounds
         reasons.append(f"rounds = {claim.get('rounds')!r} claimed, the settings give {most}")
     together = claim.get("group_size", 1)
-    if together != terms.group:
-        reasons.append(f"group_size = {together!r} claimed, the settings give {terms.group}")
+    if together != promised.group:
+        reasons.append(f"group_size = {together!r} claimed, the settings give {promised.group}")
     for name in ("unit", "relation", "trust", "adversary"):
-        if claim.get(name) != getattr(terms, name):
-            reasons.append(
-                f"{name} = {claim.get(name)!r} claimed, the settings give {getattr(terms, name)!r}"
-            )
-    policy = settings_hash(config)
-    if policy != header.policy:
+        if claim.get(name) != (word := getattr(promised, name)):
+            reasons.append(f"{name} = {claim.get(name)!r} claimed, the settings give {word!r}")
+    settings = settings_hash(config)
+    if settings != header.settings:
         reasons.append(
-            f"policy: the settings in results.json hash to {policy[:12]}, "
-            f"the ledger was opened for {header.policy[:12]}"
+            f"policy: the settings in results.json hash to {settings[:12]}, "
+            f"the ledger was opened for {header.settings[:12]}"
         )
     return reasons
 

@@ -8,18 +8,15 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from shared.config import ExperimentConfig
-from shared.data.split import Phase
 from shared.errors import EngineError
-from shared.update import Update
+from shared.request import Answer, Request
 from simulations.engine.references import REFERENCES
 from simulations.engine.workbench import Workbench
 
@@ -36,36 +33,6 @@ def software() -> dict[str, str]:
             code.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
     found = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return found | {"starling's code": code.hexdigest()[:12]}
-
-
-@dataclass(frozen=True)
-class Common:
-    """What all shards of one exchange are told alike; sent to each node once.
-
-    Attributes
-    ----------
-    adapter : float32 [dim]
-        The global adapter; empty for a histogram.
-    round_number : int
-    phase : str
-        Which held-out item is asked for; has a meaning in `evaluate` only.
-    config : ExperimentConfig
-        The point's settings.
-    merge : bool
-        Whether updates may sum several users.
-    state : Path or None
-        Folder of what devices keep: their own ledgers and, near it, tensors of their own.
-    adapted : float
-        The round's clipping norm where it adapts.
-    """
-
-    adapter: npt.NDArray[np.float32]
-    round_number: int
-    phase: Phase
-    config: ExperimentConfig
-    merge: bool
-    state: Path | None
-    adapted: float = 0.0
 
 
 class Worker:
@@ -119,37 +86,12 @@ class Worker:
             return False
         return found
 
-    def train(self, common: Common, users: Sequence[int]) -> list[tuple[list[int], Update]]:
-        """See `CohortEngine.train`."""
-        engine = self._bench.engine(common.config.model)
-        return list(
-            engine.train(
-                users,
-                torch.tensor(common.adapter),
-                common.round_number,
-                common.config,
-                merge=common.merge,
-                state=common.state,
-                adapted=common.adapted,
-            )
-        )
-
-    def evaluate(self, common: Common, users: Sequence[int]) -> tuple[list[int], list[int]]:
-        """See `CohortEngine.evaluate`."""
-        engine = self._bench.engine(common.config.model)
-        return engine.evaluate(
-            users,
-            torch.tensor(common.adapter),
-            common.phase,
-            common.config,
-            round_number=common.round_number,
-            state=common.state,
-        )
-
-    def histogram(self, common: Common, users: Sequence[int]) -> tuple[list[int], Update]:
-        """See `CohortEngine.histogram`."""
-        engine = self._bench.engine(common.config.model)
-        return engine.histogram(users, common.config, common.state)
+    def answer(
+        self, request: Request, state: Path | None, users: Sequence[int]
+    ) -> list[tuple[list[int], Answer]]:
+        """See `CohortEngine.answer`."""
+        engine = self._bench.engine(request.config.model)
+        return list(engine.answer(request, users, state))
 
     def reference(self, name: str, config: ExperimentConfig) -> dict[str, Any]:
         """See `simulations.engine.references`."""

@@ -6,14 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from flwr.app import MessageType
 
 import client.device.local
 import server.run_policy
 from client.device.local import _log, _recommender, device_of
 from client.messages import parse
 from server.federation import run_federation
-from server.messages import HISTOGRAM, METRICS
 from shared.errors import ConfigError, EngineError, ProtocolError
 from shared.privacy.keys import public_hex
 from shared.privacy.ledger.ledger import Ledger
@@ -105,16 +103,14 @@ def test_a_weaker_an_expired_and_a_forged_policy_are_refused(log, config, model,
     assert node.rounds == [1]
 
 
-@pytest.mark.parametrize(
-    "message_type", [MessageType.TRAIN, MessageType.EVALUATE, HISTOGRAM, METRICS]
-)
-def test_every_kind_of_request_is_checked(message_type, log, config, model, tmp_path):
+@pytest.mark.parametrize("release", ["update", "ranks", "histogram", "metrics"])
+def test_every_kind_of_request_is_checked(release, log, config, model, tmp_path):
     node = Node(tmp_path, log, 2, evaluator=True)
     for policy in ("", agreed(config, USERS, "other")):
-        assert declined(node.answer(request(model, config, 1, policy, message_type)))
+        assert declined(node.answer(request(model, config, 1, policy, release)))
     node.caps("pause = true")
     policy = agreed(config, USERS, model.digest)
-    assert "paused" in declined(node.answer(request(model, config, 1, policy, message_type)))
+    assert "paused" in declined(node.answer(request(model, config, 1, policy, release)))
     assert node.rounds == []
 
 

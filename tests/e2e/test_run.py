@@ -5,7 +5,6 @@ import math
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from shared.privacy.ledger.ledger import Ledger, seal
 from simulations.world.world import World
 from tests.support.command import REFERENCES, command, results, script
+from tests.support.guarantees import differing
 
 
 def test_a_run_leaves_everything_it_promises(run, finished):
@@ -75,7 +75,7 @@ def rewrite(folder):
     found, path = results(folder), ledger_of(folder)
     old = Ledger.open(path)
     path.unlink()
-    new = Ledger.create(path, replace(old.header, budget=math.inf))
+    new = Ledger.create(path, differing(old.header, budget=math.inf))
     for entry in old.entries:
         new.append(entry.round, entry.release, entry.event)
     found["points"][0]["ledger"] = seal(new, Ed25519PrivateKey.generate())

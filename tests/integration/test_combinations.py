@@ -103,18 +103,19 @@ def test_what_is_accepted_runs_and_is_accounted(case, engine, tiny_bert, tmp_pat
             raise
         return
     policy = load_policy(run.files.policy, operator())
-    assert {promise.unit for promise in policy.promises} == UNITS[config.privacy.unit]
+    promised = [promise.guarantee for promise in policy.promises]
+    assert {one.unit for one in promised} == UNITS[config.privacy.unit]
     ledgers = {"server": Ledger.open(run.files.ledger)} if run.files.ledger.exists() else {}
     if state.exists():
         ledgers["devices"] = DeviceLedgers.open(state)
-    kept = {ledger.header.unit: ledger for ledger in ledgers.values()}
+    kept = {ledger.header.guarantee.unit: ledger for ledger in ledgers.values()}
     assert set(kept) == UNITS[config.privacy.unit]
-    for promise in policy.promises:
-        ledger = kept[promise.unit]
+    for one in promised:
+        ledger = kept[one.unit]
         assert len(ledger) > 0
-        assert ledger.header.trust == promise.trust
-        assert ledger.header.relation == promise.relation
-        assert 0 < ledger.epsilon() <= promise.epsilon * (1 + 1e-6)
+        assert ledger.header.guarantee.trust == one.trust
+        assert ledger.header.guarantee.relation == one.relation
+        assert 0 < ledger.epsilon() <= one.budget * (1 + 1e-6)
 
 
 def test_no_unit_is_converted_into_another(tiny_bert):
@@ -123,7 +124,7 @@ def test_no_unit_is_converted_into_another(tiny_bert):
     user, example = promises(point_config(tiny_bert, privacy=both), 40)
     alone = {"unit": "user", "delta": 1e-3}
     assert promises(point_config(tiny_bert, privacy=alone), 40) == (user,)
-    assert (user.epsilon, example.epsilon) == (2.0, 4.0)
+    assert (user.guarantee.budget, example.guarantee.budget) == (2.0, 4.0)
     local = {"unit": "example", "trust": "local", "epsilon": 4.0, "delta": 1e-3}
     assert promises(point_config(tiny_bert, privacy=local), 40) == (example,)
 

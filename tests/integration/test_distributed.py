@@ -20,6 +20,7 @@ from shared.privacy.mechanisms.source import NoiseSource
 from shared.privacy.plan.plan import server_plan
 from simulations.flower.grid import CohortGrid, SequentialGrid
 from simulations.world.world import World
+from tests.support.asking import asked, trained
 from tests.support.federations import federate, point_config, prepare
 from tests.support.tiny import Edited, make_engine, random_adapter, relative, with_micro_batch
 
@@ -140,8 +141,8 @@ def test_a_single_message_is_an_element_of_the_ring_and_looks_like_noise(engine,
     settings = config()
     mech = mechanism(settings)
     adapter = random_adapter(engine.schema)
-    apart = list(engine.train(range(USERS), adapter, 1, settings, merge=False))
-    together = list(engine.train(range(USERS), adapter, 1, settings, merge=True))
+    apart = trained(engine, range(USERS), adapter, settings, merge=False)
+    together = trained(engine, range(USERS), adapter, settings, merge=True)
     for _, update in [*apart, *together]:
         update.check(engine.schema.digest, engine.schema.dim, None, mech.ring)
         assert update.norm == 0
@@ -260,7 +261,7 @@ def test_two_points_share_no_noise(silent, config):
     vectors = []
     for seed, bits in ((5, 14), (6, 14), (5, 15)):
         settings = config(privacy={"grid_bits": bits}, seed=seed)
-        ((_, update),) = silent.train([3], adapter, 1, settings, merge=True)
+        ((_, update),) = trained(silent, [3], adapter, settings, merge=True)
         vectors.append(mechanism(settings).ring.centred(update.vector) / 2.0**bits)
     for one, other in ((0, 1), (0, 2)):
         cosine = vectors[one] @ vectors[other]
@@ -272,11 +273,8 @@ def test_real_devices_and_servers_decline(engine, config, tmp_path):
     settings = config()
     device = Device(engine.population.history(5), 5, engine.recommender)
     adapter = engine.schema.split(random_adapter(engine.schema).numpy())
-    for ask in (
-        lambda: device.train(adapter, 1, USERS, settings),
-        lambda: device.histogram(USERS, settings),
-    ):
+    for release in ("update", "histogram"):
         with pytest.raises(Declined, match="needs secure aggregation"):
-            ask()
+            device.answer(asked(settings, release, users=USERS, arrays=adapter))
     with pytest.raises(ConfigError, match="trust = distributed does not go with real devices"):
         run_federation(CohortGrid(engine), settings, prepare(tmp_path, engine), simulated=False)

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 import server.release.releases as releases_module
 from client.messages import parse, update_reply
 from server import federation as federation_module
-from server import round as strategy_module
+from server import round as round_module
 from server.federation import run_federation
 from server.release.releases import Releases
 from shared.config import from_dict, settings_hash
@@ -191,14 +191,14 @@ def test_who_is_asked_is_on_disk_before_anyone_is(files, monkeypatch):
 
 
 def crash_before_the_checkpoint(monkeypatch, at):
-    save = strategy_module.save
+    save = round_module.save
 
     def failing(state, file):
         if state.round_number == at:
             raise Crash
         save(state, file)
 
-    monkeypatch.setattr(strategy_module, "save", failing)
+    monkeypatch.setattr(round_module, "save", failing)
 
 
 def test_after_a_restart_the_same_rows_go_on(files, released):

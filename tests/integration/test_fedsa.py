@@ -10,7 +10,7 @@ from flwr.app import MessageType
 from client.device.device import Device
 from client.training.keeper import Keeper
 from client.training.personal import PersonalStore
-from server import round as strategy_module
+from server import round as round_module
 from server.checkpoint import load
 from server.federation import run_federation
 from shared.aggregation import RULES
@@ -22,6 +22,7 @@ from shared.model.adapter import current
 from simulations.engine.ranking import personal_file
 from simulations.flower.grid import CohortGrid, SequentialGrid
 from simulations.world.world import World
+from tests.support.asking import asked, ranked, trained
 from tests.support.federations import federate, point_config, prepare
 from tests.support.tiny import make_engine, random_adapter, relative, with_micro_batch
 
@@ -116,7 +117,7 @@ def test_the_released_adapter_holds_the_initial_b(whole, engine):
 def test_people_are_ranked_with_their_own(whole, engine, config):
     adapter = torch.from_numpy(whole.adapter)
     rounds, at = config.federation.rounds, state(whole.folder)
-    mine = engine.evaluate(range(USERS), adapter, "test", config, round_number=rounds, state=at)
+    mine = ranked(engine, range(USERS), adapter, "test", config, rounds, at)
     assert ranking_metrics(*mine) == whole.outcome["metrics"]
     assert mine != engine.evaluate(range(USERS), adapter, "test", config)
     assert len(kept(whole.folder, engine, config)) > USERS // 2
@@ -129,9 +130,9 @@ def test_what_leaves_is_clipped_alone(batching, engine, config, tmp_path):
     adapter = random_adapter(engine.schema)
     for rate in (1e-3, 1e3):
         moved = point_config(config.model.backbone, **SECTIONS | {"train": {"personal_lr": rate}})
-        found = with_micro_batch(engine, 3, batching).train(
-            range(4), adapter, 1, moved, merge=False, state=state(tmp_path / str(rate))
-        )
+        small = with_micro_batch(engine, 3, batching)
+        at = state(tmp_path / str(rate))
+        found = trained(small, range(4), adapter, moved, merge=False, state=at)
         norms = [update.norm for _, update in found]
         assert max(norms) <= clip * (1 + 1e-9)
         assert min(norms) > 0
@@ -152,14 +153,14 @@ def in_on_round(grid, config, folder, patch):
 
 def between_training_and_checkpoint(grid, config, folder, patch):
     """Devices have trained round 3, the server does not know."""
-    save = strategy_module.save
+    save = round_module.save
 
     def failing(after, file):
         if after.round_number == 3:
             raise Crash
         save(after, file)
 
-    patch.setattr(strategy_module, "save", failing)
+    patch.setattr(round_module, "save", failing)
     run_federation(grid, config, prepare(folder, grid.engine, rule=RULE), simulated=True)
 
 
@@ -229,7 +230,7 @@ def test_a_device_without_a_folder_refuses(engine, config):
     arrays = schema.split(random_adapter(schema).numpy())
     shared = {n: a for n, a in arrays.items() if n not in RULE.personal(schema.names)}
     with pytest.raises(ConfigError, match=r"state: missing; under .* = fedsa"):
-        device.train(shared, 1, USERS, config)
+        device.answer(asked(config, users=USERS, arrays=shared))
 
 
 def test_validation_selects_no_earlier_iterate(engine, tiny_bert, tmp_path, monkeypatch):

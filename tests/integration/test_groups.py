@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import epsilon
-from shared.privacy.ledger.chain import LedgerHeader, header_of
+from shared.privacy.ledger.chain import LedgerHeader
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.plan.plan import device_plan, server_plan
 from shared.privacy.policy.issue import promises
@@ -14,6 +14,7 @@ from simulations.verify.run import verify_run
 from tests.support.attacks import said
 from tests.support.command import command, results
 from tests.support.federations import point_config
+from tests.support.guarantees import differing
 
 USERS = 40
 
@@ -44,10 +45,12 @@ def test_the_noise_is_for_the_group(privacy):
     make = device_plan if privacy.get("trust") == "local" else server_plan
     single, group = make(one, USERS), make(three, USERS)
     assert group.noise_multiplier > 1.5 * single.noise_multiplier
-    spent = epsilon(history(group), group.delta, group=3)
+    delta = group.guarantee.delta
+    assert single.guarantee.delta == delta
+    spent = epsilon(history(group), delta, group=3)
     assert spent == pytest.approx(2.0, rel=1e-3)
-    assert epsilon(history(single), single.delta, group=3) > 2.5  # that of one is not a group's
-    assert epsilon(history(group), group.delta) < 2.0
+    assert epsilon(history(single), delta, group=3) > 2.5  # that of one is not a group's
+    assert epsilon(history(group), delta) < 2.0
 
 
 def test_without_sampling_three_people_need_three_times_the_noise():
@@ -61,20 +64,20 @@ def test_without_sampling_three_people_need_three_times_the_noise():
 
 def test_policy_and_ledger_say_whom_the_budget_covers(tmp_path):
     config = point_config("b", federation={"cohort": 1.0}, privacy={"group_size": 3})
-    assert [promise.group for promise in promises(config, USERS)] == [3]
+    assert [promise.guarantee.group for promise in promises(config, USERS)] == [3]
     plan = server_plan(config, USERS)
-    ledger = Ledger.create(tmp_path / "l.jsonl", header_of(plan, "0" * 64))
+    ledger = Ledger.create(tmp_path / "l.jsonl", LedgerHeader(plan.guarantee, "0" * 64))
     for planned in plan.releases:
         for number in range(planned.times):
             ledger.append(number, planned.kind, planned.event)
     again = Ledger.open(tmp_path / "l.jsonl")
-    assert again.header.group == 3
+    assert again.header.guarantee.group == 3
     assert 1.99 < again.epsilon() <= 2.0 * (1 + 1e-6)
-    alone = LedgerHeader(**{**vars(again.header), "group": 1})
+    alone = differing(again.header, group=1)
     assert alone.promise != again.header.promise
     first = Ledger.create(tmp_path / "one.jsonl", alone)
     assert b'"group"' not in first.path.read_bytes()  # as before there were groups
-    assert Ledger.open(first.path).header.group == 1
+    assert Ledger.open(first.path).header.guarantee.group == 1
 
 
 @pytest.mark.parametrize("size", [0, 33, 1.5])

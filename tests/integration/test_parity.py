@@ -13,6 +13,7 @@ from shared.privacy.contribution.units import metrics_times
 from simulations.engine.cohort import CohortEngine
 from simulations.flower.grid import CohortGrid, SequentialGrid
 from simulations.world.world import World
+from tests.support.asking import trained
 from tests.support.federations import federate, point_config
 from tests.support.tiny import (
     Edited,
@@ -154,8 +155,8 @@ def test_merged_updates_sum_the_separate_ones(engine, tiny_bert):
     config = point_config(tiny_bert)
     adapter = random_adapter(engine.schema)
     users = [9, 0, 4, 21, 1]
-    apart = list(engine.train(users, adapter, 1, config, merge=False))
-    together = list(with_micro_batch(engine, 2).train(users, adapter, 1, config, merge=True))
+    apart = trained(engine, users, adapter, config, merge=False)
+    together = trained(with_micro_batch(engine, 2), users, adapter, config, merge=True)
     assert sorted(user for members, _ in together for user in members) == sorted(users)
     assert [len(members) for members, _ in together] == [2, 2, 1]
     assert [update.weight for _, update in together] == [2.0, 2.0, 1.0]

@@ -8,12 +8,14 @@ from safetensors.numpy import load_file
 
 from shared.aggregation import RULES
 from shared.aggregation.selective import cores, downs, ups
+from shared.aggregation.travel import SKETCH as FIXED
 from shared.aggregation.travel import sent
 from shared.config.rules import factors_of
 from shared.model.adapter import current
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from simulations.flower.grid import CohortGrid, SequentialGrid
 from simulations.world.world import World
+from tests.support.asking import asked
 from tests.support.federations import federate, held, point_config
 from tests.support.tiny import Edited, make_engine, random_adapter, relative, with_micro_batch
 
@@ -175,12 +177,11 @@ def test_what_is_not_trained_takes_no_room_in_the_clip(rule, unit, engines, tiny
         train={"max_windows": 1, "local_lr": 1.0},
         federation={"aggregation": rule},
     )
-    adapter = engine.received(_sent(engine, rule), config)
     for turn in (1, 2):
+        request = asked(config, number=turn, arrays=_sent(engine, rule))
         for way in ("packed", "padded"):
-            found = with_micro_batch(engine, 3, way).train(
-                [4, 5], adapter, turn, config, merge=False, state=tmp_path / "devices" / way
-            )
+            at = tmp_path / "devices" / way
+            found = with_micro_batch(engine, 3, way).answer(request, [4, 5], at)
             for _, update in found:
                 assert update.schema == trained(engine.schema, rule, turn).digest
                 assert update.norm == pytest.approx(clip, rel=1e-5)
@@ -195,10 +196,10 @@ def test_a_hostile_adapter_moves_nobody_beyond_the_clip(rule, engines, tiny_bert
     """
     engine = engines[factors_of(rule)]
     config = point_config(tiny_bert, federation={"aggregation": rule})
-    adapter = 1e20 * engine.received(_sent(engine, rule), config)
+    arrays = {n: a if n == FIXED else a * 1e20 for n, a in _sent(engine, rule).items()}
     for turn in (1, 2):
-        at = tmp_path / "devices" / "point"
-        for _, update in engine.train([4, 5], adapter, turn, config, merge=False, state=at):
+        at, request = tmp_path / "devices" / "point", asked(config, number=turn, arrays=arrays)
+        for _, update in engine.answer(request, [4, 5], at):
             update.check(trained(engine.schema, rule, turn).digest, len(update.vector), 0.5)
             assert np.linalg.norm(update.vector.astype(np.float64)) <= 0.5 * (1 + 1e-9)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from server import federation as federation_module
-from server import round as strategy_module
+from server import round as round_module
 from server.checkpoint import load
 from server.federation import run_federation
 from server.release import metrics as metrics_module
@@ -85,14 +85,14 @@ def in_on_round(grid, config, folder, patch):
 
 def before_the_checkpoint(grid, config, folder, patch):
     """The ledger has round 3, the checkpoint does not."""
-    save = strategy_module.save
+    save = round_module.save
 
     def failing(state, file):
         if state.round_number == 3:
             raise Crash
         save(state, file)
 
-    patch.setattr(strategy_module, "save", failing)
+    patch.setattr(round_module, "save", failing)
     run_federation(grid, config, prepare(folder, grid.engine), simulated=True)
 
 
@@ -102,7 +102,7 @@ def before_the_first_checkpoint(grid, config, folder, patch):
     def failing(state, file):
         raise Crash
 
-    patch.setattr(strategy_module, "save", failing)
+    patch.setattr(round_module, "save", failing)
     run_federation(grid, config, prepare(folder, grid.engine), simulated=True)
 
 
@@ -126,22 +126,22 @@ def in_the_final_evaluation(grid, config, folder, patch):
     def failing(self, *arguments):
         raise Crash
 
-    patch.setattr(strategy_module.PrivateFedOpt, "evaluate", failing)
+    patch.setattr(federation_module, "evaluated", failing)
     run_federation(grid, config, prepare(folder, grid.engine), simulated=True)
 
 
 def while_validating(grid, config, folder, patch):
     """Non-private: round 2 is trained, its validation is not in."""
-    ranks = strategy_module.Replies.ranks
+    ranks = round_module.Replies.ranks
 
     def failing(self):
         raise Crash
 
-    patch.setattr(strategy_module.Replies, "ranks", failing)
+    patch.setattr(round_module.Replies, "ranks", failing)
     try:
         run_federation(grid, config, prepare(folder, grid.engine), simulated=True)
     finally:
-        patch.setattr(strategy_module.Replies, "ranks", ranks)
+        patch.setattr(round_module.Replies, "ranks", ranks)
 
 
 def between_metrics_and_the_checkpoint(grid, config, folder, patch):
@@ -243,7 +243,7 @@ def test_a_deployment_never_repeats_a_recorded_round(grid, tiny_bert, tmp_path, 
     config = point_config(
         tiny_bert, federation={"rounds": 3, "popularity_start": False, "cohort": 1.0}
     )
-    save = strategy_module.save
+    save = round_module.save
 
     def failing(state, file):
         if state.round_number == 2:
@@ -252,7 +252,7 @@ def test_a_deployment_never_repeats_a_recorded_round(grid, tiny_bert, tmp_path, 
 
     files = prepare(tmp_path, grid.engine)
     with monkeypatch.context() as patch:
-        patch.setattr(strategy_module, "save", failing)
+        patch.setattr(round_module, "save", failing)
         with pytest.raises(Crash):
             run_federation(grid, config, files, simulated=False)
     outcome = run_federation(grid, config, files, simulated=False)

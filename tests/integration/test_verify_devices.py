@@ -85,7 +85,8 @@ def participation_over_the_limit(run: Path) -> None:
     """Recorded under a budget that covers it, and vouched for."""
     for path in devices_folder(run, 2.0).glob("*.jsonl"):
         path.unlink()
-    guard = budget(run, 0, budget=9.0)
+    promised = replace(device_plan(at_epsilon(LOCAL, 2.0, 0), USERS).guarantee, budget=9.0)
+    guard = budget(run, 0, guarantee=promised)
     guard.spend_histogram()
     event = device_plan(at_epsilon(LOCAL, 2.0, 0), USERS).planned("update").event
     for number in (1, 2, 3, 4):  # past the guard, which would decline the fourth

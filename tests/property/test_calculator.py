@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.errors import ConfigError
 from shared.privacy.accounting import calculator
-from shared.privacy.accounting.calculator import Rounds, participations, solve
+from shared.privacy.accounting.calculator import Known, Rounds, participations, solve
 
 SHARE = 2e-5  # one step on
 targets = st.floats(0.5, 20)
@@ -28,7 +28,7 @@ def is_tight(found: Rounds, beyond: Rounds, target: float, delta: float) -> bool
 @given(target=targets, delta=deltas, rounds=counts, q=sampling, relation=relations)
 def test_the_least_noise(target: float, delta: float, rounds: int, q: float, relation: str) -> None:
     assume(relation == "add_remove" or q == 1)
-    found = solve(target, delta, rounds=rounds, sampling_probability=q, relation=relation)
+    found = solve(Known(None, rounds, q, relation), target, delta)
     less = replace(found, noise_multiplier=found.noise_multiplier * (1 - SHARE))
     assert is_tight(found, less, target, delta)
     assert (found.rounds, found.sampling_probability) == (rounds, q)
@@ -40,7 +40,7 @@ def test_the_most_rounds(target: float, delta: float, z: float, q: float, relati
     assume(relation == "add_remove" or q == 1)
     assume(Rounds(z, 1, q, relation).epsilon(delta) <= target)
     assume(Rounds(z, 300, q, relation).epsilon(delta) > target)
-    found = solve(target, delta, noise_multiplier=z, sampling_probability=q, relation=relation)
+    found = solve(Known(z, None, q, relation), target, delta)
     assert is_tight(found, replace(found, rounds=found.rounds + 1), target, delta)
 
 
@@ -48,7 +48,7 @@ def test_the_most_rounds(target: float, delta: float, z: float, q: float, relati
 @given(target=targets, delta=deltas, z=noise, rounds=counts)
 def test_the_largest_sampling(target: float, delta: float, z: float, rounds: int) -> None:
     assume(Rounds(z, rounds, 1e-3).epsilon(delta) <= target)
-    found = solve(target, delta, noise_multiplier=z, rounds=rounds)
+    found = solve(Known(z, rounds), target, delta)
     q = found.sampling_probability
     if q == 1:
         assert found.epsilon(delta) <= target
@@ -60,12 +60,12 @@ def test_the_largest_sampling(target: float, delta: float, z: float, rounds: int
 def test_a_search_that_stops_early_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: each wrong way of stopping fails the property above."""
     target, delta = 4.0, 1e-5
-    right = solve(target, delta, noise_multiplier=2.0, sampling_probability=0.1)
+    right = solve(Known(noise_multiplier=2.0, sampling_probability=0.1), target, delta)
     beyond = replace(right, rounds=right.rounds + 1)
     assert is_tight(right, beyond, target, delta)
     assert not is_tight(replace(right, rounds=right.rounds - 1), right, target, delta)
     monkeypatch.setattr(calculator, "most_rounds", lambda cost, target: right.rounds + 1)
-    wrong = solve(target, delta, noise_multiplier=2.0, sampling_probability=0.1)
+    wrong = solve(Known(noise_multiplier=2.0, sampling_probability=0.1), target, delta)
     assert not is_tight(wrong, replace(wrong, rounds=wrong.rounds + 1), target, delta)
 
 
@@ -96,8 +96,11 @@ def test_a_search_that_stops_early_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_refuses_what_cannot_be_found(changed: dict[str, object], word: str) -> None:
     given = {"target": 4.0, "delta": 1e-5, "noise_multiplier": 2.0, "sampling_probability": 1.0}
+    given |= changed
+    target, delta = given.pop("target"), given.pop("delta")
+    known = Known(**given)
     with pytest.raises(ConfigError, match=word):
-        solve(**(given | changed))  # type: ignore[arg-type]
+        solve(known, target, delta)
 
 
 def test_individuals_spend_what_they_took_part_in() -> None:

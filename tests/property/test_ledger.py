@@ -22,15 +22,9 @@ from shared.errors import LedgerError
 from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.ledger.chain import Chain
 from shared.privacy.ledger.ledger import Ledger, LedgerHeader
+from tests.support.guarantees import promised
 
-HEADER = LedgerHeader(
-    unit="user",
-    relation="add_remove",
-    trust="central",
-    adversary='sees "everything", é and \\',
-    delta=1e-5,
-    policy="f" * 64,
-)
+HEADER = LedgerHeader(promised(delta=1e-5, adversary='sees "everything", é and \\'), "f" * 64)
 
 noise = st.floats(1e-3, 1e6)
 gaussian = st.builds(GaussianDpEvent, noise)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.privacy.accounting.events import event_to_json
+from shared.privacy.guarantee import Guarantee
 from shared.privacy.policy.order import weaknesses
 from shared.privacy.policy.signed import Policy, Promise, PromisedRelease
 
@@ -35,16 +36,16 @@ def releases(draw, kind="update"):
 
 @st.composite
 def a_promise(draw):
-    return Promise(
+    guarantee = Guarantee(
         unit=draw(st.sampled_from(UNITS)),
         trust=draw(st.sampled_from(TRUSTS)),
         relation="add_remove",
         adversary=draw(st.sampled_from(["who sees all", "who sees less"])),
         group=draw(st.integers(2, 5)),
-        epsilon=draw(numbers),
+        budget=draw(numbers),
         delta=draw(st.floats(1e-8, 1e-2)),
-        releases=tuple(draw(releases(kind)) for kind in ("histogram", "update")),
     )
+    return Promise(guarantee, tuple(draw(releases(kind)) for kind in ("histogram", "update")))
 
 
 @st.composite
@@ -82,13 +83,20 @@ def every_promise(policy, change):
     return dataclasses.replace(policy, promises=changed)
 
 
+def every_guarantee(policy, change):
+    def one(p):
+        return {"guarantee": dataclasses.replace(p.guarantee, **change(p.guarantee))}
+
+    return every_promise(policy, one)
+
+
 def demoted(name, ranks):
     """All promises with the weakest word; None if they have it already."""
 
     def weaken(policy):
-        if all(getattr(p, name) == ranks[0] for p in policy.promises):
+        if all(getattr(p.guarantee, name) == ranks[0] for p in policy.promises):
             return None
-        return every_promise(policy, lambda p: {name: ranks[0]})
+        return every_guarantee(policy, lambda p: {name: ranks[0]})
 
     return weaken
 
@@ -116,12 +124,12 @@ def changed(**change):
 WEAKER = {
     "unit": demoted("unit", UNITS),
     "trust": demoted("trust", TRUSTS),
-    "relation": lambda policy: every_promise(policy, lambda p: {"relation": "replace_one"}),
-    "group": lambda policy: every_promise(policy, lambda p: {"group": 1}),
-    "adversary": lambda policy: every_promise(policy, lambda p: {"adversary": "who sees little"}),
-    "epsilon": lambda policy: every_promise(policy, lambda p: {"epsilon": 10 * 1.01}),
-    "no privacy": lambda policy: every_promise(policy, lambda p: {"epsilon": float("inf")}),
-    "delta": lambda policy: every_promise(policy, lambda p: {"delta": 0.02}),
+    "relation": lambda policy: every_guarantee(policy, lambda p: {"relation": "replace_one"}),
+    "group": lambda policy: every_guarantee(policy, lambda p: {"group": 1}),
+    "adversary": lambda policy: every_guarantee(policy, lambda p: {"adversary": "who sees little"}),
+    "epsilon": lambda policy: every_guarantee(policy, lambda p: {"budget": 10 * 1.01}),
+    "no privacy": lambda policy: every_guarantee(policy, lambda p: {"budget": float("inf")}),
+    "delta": lambda policy: every_guarantee(policy, lambda p: {"delta": 0.02}),
     "noise": release_weaker(noise_multiplier=lambda z: z * 0.99),
     "clip": release_weaker(clipping_norm=lambda c: c * 1.01),
     "participations": release_weaker(times=lambda n: n + 1),
@@ -162,11 +170,11 @@ def test_what_was_agreed_may_be_asked_again(policy):
 
 
 STRONGER = {
-    "epsilon": lambda policy: every_promise(policy, lambda p: {"epsilon": p.epsilon / 2}),
-    "delta": lambda policy: every_promise(policy, lambda p: {"delta": p.delta / 2}),
-    "unit": lambda policy: every_promise(policy, lambda p: {"unit": "user"}),
-    "group": lambda policy: every_promise(policy, lambda p: {"group": p.group + 1}),
-    "trust": lambda policy: every_promise(policy, lambda p: {"trust": "local"}),
+    "epsilon": lambda policy: every_guarantee(policy, lambda p: {"budget": p.budget / 2}),
+    "delta": lambda policy: every_guarantee(policy, lambda p: {"delta": p.delta / 2}),
+    "unit": lambda policy: every_guarantee(policy, lambda p: {"unit": "user"}),
+    "group": lambda policy: every_guarantee(policy, lambda p: {"group": p.group + 1}),
+    "trust": lambda policy: every_guarantee(policy, lambda p: {"trust": "local"}),
     "clip": release_weaker(clipping_norm=lambda c: c / 2),
     "participations": release_weaker(times=lambda n: n - 1),
     "rounds": changed(rounds=lambda n: n - 1),

@@ -13,7 +13,7 @@ from scipy import stats
 
 from shared.privacy.contribution.adaptive_clip import QuantileRule, quantile_bits
 from shared.privacy.contribution.clipping import L2Clip
-from shared.privacy.mechanisms.joint import UpdateWithBits
+from shared.privacy.mechanisms.gaussian import UpdateWithBits
 from shared.privacy.mechanisms.source import NoiseSource
 
 LEVEL = 1e-7

@@ -19,13 +19,12 @@ from shared.config import (
     settings_hash,
     to_dict,
 )
-from shared.privacy.accounting.accountant import calibrate
+from shared.privacy.accounting.accountant import Side, calibrate
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.guarantee import USER_CENTRAL
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.budget import DeviceBudget
-from shared.privacy.ledger.chain import header_of
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, LedgerHeader, seal
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
@@ -33,6 +32,7 @@ from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.run_files import DEVICES, point_name
 from simulations.results import Point
 from simulations.summary import summarise
+from tests.support.guarantees import differing, promised
 
 USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4
 Q = COHORT / USERS
@@ -65,15 +65,8 @@ Results = dict[str, Any]
 
 def header(config: ExperimentConfig, delta: float = DELTA) -> LedgerHeader:
     """The header of the ledger of a point with these settings."""
-    return LedgerHeader(
-        unit="user",
-        relation="add_remove",
-        trust="central",
-        adversary=USER_CENTRAL,
-        delta=delta,
-        policy=settings_hash(config),
-        budget=config.privacy.epsilon,
-    )
+    told = promised(config.privacy.epsilon, delta, adversary=USER_CENTRAL)
+    return LedgerHeader(told, settings_hash(config))
 
 
 def ledger_file(target: float, seed: int) -> str:
@@ -90,11 +83,12 @@ def write_point(
 ) -> Results:
     """What a run leaves for one point, by the same calls that a run makes."""
     config = at_epsilon(EXPERIMENT, target, seed)
-    found = calibrate(target, delta, len(rounds), Q, histogram_share=0.2)
-    noise, histogram_noise = found.noise_multiplier, found.histogram_noise_multiplier or 0.0
+    told = header(config, delta)
+    found = calibrate(told.guarantee, len(rounds), Q, (Side(0.2),))
+    noise, (histogram_noise,) = found.noise_multiplier, found.sides
     histogram = GaussianMechanism(histogram_noise, L2Clip(1.0)).event(1.0)
     update = GaussianMechanism(noise, L2Clip(0.5)).event(Q)
-    ledger = Ledger.create(folder / ledger_file(target, seed), header(config, delta))
+    ledger = Ledger.create(folder / ledger_file(target, seed), told)
     ledger.append(0, "histogram", histogram)
     for number in rounds:
         ledger.append(number, "update", update)
@@ -107,7 +101,7 @@ def write_point(
         "trust": "central",
         "adversary": USER_CENTRAL,
         "noise_multiplier": noise,
-        "histogram_noise_multiplier": found.histogram_noise_multiplier,
+        "histogram_noise_multiplier": histogram_noise,
         "rounds": len(set(rounds)),
         "sampling_probability": Q,
         "steps": 1,
@@ -145,7 +139,7 @@ def write_promised(
 def write_server(folder: Path, config: ExperimentConfig, plan: Plan) -> Ledger:
     """The server's ledger of a whole run."""
     path = folder / ledger_file(config.privacy.epsilon, config.seed)
-    ledger = Ledger.create(path, header_of(plan, settings_hash(config)))
+    ledger = Ledger.create(path, LedgerHeader(plan.guarantee, settings_hash(config)))
     for planned in plan.releases:
         if planned.kind not in ("update", "metrics"):
             ledger.append(0, planned.kind, planned.event)
@@ -174,16 +168,22 @@ def devices_folder(folder: Path, target: float) -> Path:
 
 
 def _claim(plan: Plan, record: Ledger | DeviceLedgers, key: Ed25519PrivateKey) -> Results:
-    names = ("delta", "unit", "relation", "trust", "adversary", "noise_multiplier")
-    names += ("sampling_probability", "steps", "updates", "histogram_noise_multiplier")
+    told = plan.guarantee.stated()
+    names = (
+        "noise_multiplier",
+        "sampling_probability",
+        "steps",
+        "updates",
+        "histogram_noise_multiplier",
+    )
     names += ("histogram_sampling", "metrics_noise_multiplier", "metrics_sampling")
     stated = {name: getattr(plan, name) for name in names}
-    found = {"epsilon_target": plan.budget, "clipping_norm": plan.clip.norm}
+    found = {"clipping_norm": plan.clip.norm}
     found["releases"] = {
         at.kind: {"event": event_to_json(at.event), "times": at.times} for at in plan.releases
     }
     found["correlation"] = plan.correlation.stated() if plan.correlation else None
-    return stated | found | {"epsilon": record.epsilon(), "ledger": seal(record, key)}
+    return told | stated | found | {"epsilon": record.epsilon(), "ledger": seal(record, key)}
 
 
 def write_promised_run(folder: Path, experiment: ExperimentConfig) -> Path:
@@ -251,7 +251,7 @@ def rewrite(run: Path, key: Ed25519PrivateKey | None) -> None:
     point, path = results["points"][0], first_ledger(run)
     old = Ledger.open(path)
     path.unlink()
-    new = Ledger.create(path, replace(old.header, budget=2.0))
+    new = Ledger.create(path, differing(old.header, budget=2.0))
     z = 2 * point["noise_multiplier"]
     for entry in old.entries:
         event = GaussianMechanism(z, L2Clip(1.0)).event(Q) if entry.round else entry.event

@@ -1,12 +1,12 @@
 """Real nodes in this process: what a person configures, what a server sends, a grid of them."""
 
-from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.app import Context, Message, RecordDict
 from safetensors.numpy import save_file
 
 from apps import client_app
-from server.messages import point_settings, requests
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import run_files
+from tests.support.asking import asked, letters
 from tests.support.policies import operator
 from tests.support.tiny import random_adapter
 
@@ -54,20 +54,10 @@ class Loopback:
             yield reply
 
 
-def request(model, config, number, policy, message_type=MessageType.TRAIN, users=USERS):
-    (message,) = requests(
-        [2],
-        message_type,
-        point_settings(config),
-        round_number=number,
-        users=users,
-        merge=False,
-        arrays=model.split(random_adapter(model).numpy()),
-        schema=model.digest,
-        policy=policy,
-    )
-    message.metadata.__dict__["_message_id"] = str(number)
-    return message
+def request(model, config, number, policy, release="update", users=USERS):
+    arrays = model.split(random_adapter(model).numpy())
+    about = {"users": users, "schema": model.digest, "policy": policy}
+    return letters([2], asked(config, release, number, arrays=arrays, **about))[0]
 
 
 def declined(reply: Message):

@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from client.device.agreement import CAPS, PARTICIPATION, Agreement, Ask
+from client.device.agreement import CAPS, PARTICIPATION, Agreement
 from client.device.clock import Days
-from shared.config import settings_hash
 from shared.privacy.ledger.ledger import Ledger
+from tests.support.asking import asked
 from tests.support.policies import agreed, operator
 
 USERS, SCHEMA = 40, "s"
@@ -33,9 +33,12 @@ class Person:
         self.gate = Agreement(state, key or operator(), Days(state, clock))
 
     def asked(self, config, round_number=1, text=None, release="update", **changes):
-        fields = {"users": USERS, "settings": settings_hash(config), "schema": SCHEMA} | changes
+        fields = {"users": USERS, "schema": SCHEMA} | changes
+        schema = fields.pop("schema")  # the device's own
         text = agreed(config, USERS, SCHEMA, start=START) if text is None else text
-        self.gate.admit(Ask(release, round_number, policy=text, **fields), config)
+        request = asked(config, release, round_number, policy=text, **fields)
+        with self.gate.admitted(request, schema):
+            pass
 
     def asked_every_round(self, config):
         for number in range(1, config.federation.rounds + 1):

@@ -23,7 +23,7 @@ from shared.privacy.accounting.pld import pld_epsilon
 from shared.privacy.accounting.rdp import renyi_epsilon
 from shared.privacy.accounting.search import least_noise
 from shared.privacy.accounting.steps import History, Step, Steps, is_hopeless, steps_of
-from shared.privacy.guarantee import Relation
+from shared.privacy.guarantee import Guarantee, Relation
 
 _LARGEST_GROUP = 10**6
 _LARGEST_PRV = 200.0  # beyond it an epsilon has no meaning as a guarantee either
@@ -258,7 +258,7 @@ class Side:
     Parameters
     ----------
     share : float
-        In (0, 1), of the squared signal-to-noise ratio that the target affords.
+        In (0, 1), of the squared signal-to-noise ratio that the budget affords.
     sampling_probability : float
         q in (0, 1] of each of them.
     times : int
@@ -272,120 +272,89 @@ class Side:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Noise that meets a target.
+    """Noise that keeps a guarantee.
 
     Parameters
     ----------
     noise_multiplier : float
-        z of every round; 0 for an infinite target.
-    histogram_noise_multiplier : float or None
-        z_h of the histogram; None if none is released.
+        z of every round; 0 for an infinite budget.
     epsilon : float
-        By PLD, of everything together; at most the target.
+        By PLD, of everything together; at most the budget.
     sides : tuple of float
         z of each of the releases beside, in their order.
     """
 
     noise_multiplier: float
-    histogram_noise_multiplier: float | None
     epsilon: float
     sides: tuple[float, ...] = ()
 
 
 @functools.lru_cache(maxsize=64)
 def calibrate(
-    target_epsilon: float,
-    delta: float,
+    guarantee: Guarantee,
     rounds: int,
     sampling_probability: float,
-    relation: Relation = "add_remove",
-    histogram_share: float = 0.0,
-    histogram_sampling: float = 1.0,
     sides: tuple[Side, ...] = (),
-    group: int = 1,
 ) -> Calibration:
-    """The least noise with which a fixed plan of releases stays within a target.
+    """The least noise with which a fixed plan of releases stays within a guarantee's budget.
 
-    The plan is one histogram release (if its share is positive) and `rounds` releases, each of a
-    Poisson sample. With z_1 the noise multiplier of a single release that would spend
-    the whole target, the histogram gets z_h = z_1 / sqrt(share): that share of the squared
-    signal-to-noise ratio. So do n releases beside it that have a share, z_1 sqrt(n / share) each.
-    What remains goes to the rounds, in equal parts.
+    The plan is `rounds` releases, each of a Poisson sample, and what stands beside them. With z_1
+    the noise multiplier of a single release that would spend the whole budget, n releases with a
+    share of the squared signal-to-noise ratio get z_1 sqrt(n / share) each. What remains goes to
+    the rounds, in equal parts.
 
     Parameters
     ----------
-    target_epsilon : float
-        > 0; infinity asks for no noise.
-    delta : float
-        In (0, 1).
+    guarantee : Guarantee
+        An infinite budget asks for no noise.
     rounds : int
         >= 1.
     sampling_probability : float
         q in (0, 1] of each round.
-    relation : {"add_remove", "replace_one"}
-    histogram_share : float
-        In [0, 1).
-    histogram_sampling : float
-        q in (0, 1] of the histogram.
     sides : tuple of Side
-        What else is released.
-    group : int
-        Units that the target is for together, as for `epsilon`.
+        What else is released, such as the popularity histogram.
 
     Returns
     -------
     Calibration
-        Its epsilon is at most the target; its noise at most 1e-5 (relative) above the least that
+        Its epsilon is at most the budget; its noise at most 1e-5 (relative) above the least that
         the accountant admits. Deterministic.
 
     Raises
     ------
     ConfigError
-        For a value outside its range, or a target out of reach: below what the accountant's grid
+        For a value outside its range, or a budget out of reach: below what the accountant's grid
         resolves, or with noise multipliers outside 1e-2 to 1e6.
     """
-    if not 0 <= histogram_share < 1:
-        raise ConfigError(f"histogram share = {histogram_share}: expected a number in [0, 1)")
-    has_histogram = histogram_share > 0
-    beside = (Side(histogram_share, histogram_sampling), *sides) if has_histogram else sides
-    _check_plan(target_epsilon, rounds, beside)
-    _check_delta(delta)
+    _check_plan(rounds, sides)
     each = Step(1.0, sampling_probability, rounds)
-    planned = [each, *(Step(1.0, side.sampling_probability, side.times) for side in beside)]
-    steps_of([(step.event(), step.times) for step in planned], relation)  # refuses unknown ones
-    if math.isinf(target_epsilon):
-        return Calibration(0.0, 0.0 if has_histogram else None, math.inf, (0.0,) * len(sides))
+    planned = [each, *(Step(1.0, side.sampling_probability, side.times) for side in sides)]
+    steps_of([(step.event(), step.times) for step in planned], guarantee.relation)  # or refuses
+    if math.isinf(guarantee.budget):
+        return Calibration(0.0, math.inf, (0.0,) * len(sides))
 
     def cost(step: Step, *others: Step) -> Callable[[float], float]:
         def at(z: float) -> float:
             steps = [step._replace(noise_multiplier=z), *others]
-            history = [(each.event(), each.times) for each in steps]
-            return epsilon(history, delta, relation, group)
+            return epsilon([(each.event(), each.times) for each in steps], *guarantee.counted)
 
         return at
 
     def noised(side: Side) -> Step:
-        z_1 = least_noise(cost(Step(1.0, side.sampling_probability, 1)), target_epsilon)
+        z_1 = least_noise(cost(Step(1.0, side.sampling_probability, 1)), guarantee.budget)
         z = z_1 * math.sqrt(side.times / side.share)
         return Step(z, side.sampling_probability, side.times)
 
-    others = [noised(side) for side in beside]
-    z = least_noise(cost(each, *others), target_epsilon)
+    others = [noised(side) for side in sides]
+    z = least_noise(cost(each, *others), guarantee.budget)
     multipliers = tuple(other.noise_multiplier for other in others)
-    return Calibration(
-        noise_multiplier=z,
-        histogram_noise_multiplier=multipliers[0] if has_histogram else None,
-        epsilon=cost(each, *others)(z),
-        sides=multipliers[len(beside) - len(sides) :],
-    )
+    return Calibration(z, cost(each, *others)(z), multipliers)
 
 
-def _check_plan(target_epsilon: float, rounds: int, beside: tuple[Side, ...]) -> None:
-    if not target_epsilon > 0:
-        raise ConfigError(f"target epsilon = {target_epsilon}: expected a number > 0, or inf")
+def _check_plan(rounds: int, sides: tuple[Side, ...]) -> None:
     if rounds < 1:
         raise ConfigError(f"rounds = {rounds}: expected at least 1")
-    shares = [side.share for side in beside]
+    shares = [side.share for side in sides]
     if not all(share > 0 for share in shares) or not sum(shares) < 1:
         raise ConfigError(
             f"shares of what is released beside the rounds = {shares}: expected numbers above 0 "

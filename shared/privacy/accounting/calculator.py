@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dp_accounting import DpEvent
 from scipy.stats import binom
@@ -71,28 +73,31 @@ class Rounds:
         return replace(self, rounds=times, sampling_probability=1.0).epsilon(delta)
 
 
-def solve(
-    target: float,
-    delta: float,
-    *,
-    noise_multiplier: float | None = None,
-    rounds: int | None = None,
-    sampling_probability: float | None = None,
-    relation: Relation = "add_remove",
-    group: int = 1,
-) -> Rounds:
+@dataclass(frozen=True)
+class Known:
+    """What is known of rounds before one figure of them is found.
+
+    Parameters are those of `Rounds`; None for that one.
+    """
+
+    noise_multiplier: float | None = None
+    rounds: int | None = None
+    sampling_probability: float | None = None
+    relation: Relation = "add_remove"
+    group: int = 1
+
+
+def solve(known: Known, target: float, delta: float) -> Rounds:
     """The one parameter that is left out, such that the rounds just meet a target.
 
     Parameters
     ----------
+    known : Known
+        Found are the least noise, the most rounds or the largest probability.
     target : float
         Epsilon > 0, finite.
     delta : float
         In (0, 1).
-    noise_multiplier, rounds, sampling_probability : optional
-        All but one of them. Found are the least noise, the most rounds or the largest probability.
-    relation, group
-        As for `Rounds`.
 
     Returns
     -------
@@ -106,44 +111,28 @@ def solve(
 
     Examples
     --------
-    >>> solve(8.0, 1e-4, noise_multiplier=3.45, sampling_probability=1.0).rounds
+    >>> solve(Known(noise_multiplier=3.45, sampling_probability=1.0), 8.0, 1e-4).rounds
     40
     """
-    given = (noise_multiplier, rounds, sampling_probability)
-    if sum(value is None for value in given) != 1:
+    searches: dict[str, Callable[..., float]] = {
+        "noise_multiplier": least_noise,
+        "rounds": most_rounds,
+        "sampling_probability": largest_sampling,
+    }
+    missing = [name for name in searches if getattr(known, name) is None]
+    if len(missing) != 1:
         raise ConfigError("noise, rounds and sampling: give all but one of them")
     if not 0 < target < float("inf"):
         raise ConfigError(f"epsilon = {target}: expected a finite number > 0")
-    if relation == "replace_one" and sampling_probability is None:
+    if known.relation == "replace_one" and known.sampling_probability is None:
         raise ConfigError("replace_one: everyone takes part in every round; give --sampling 1")
-    start = Rounds(
-        1.0 if noise_multiplier is None else noise_multiplier,
-        1 if rounds is None else rounds,
-        1.0 if sampling_probability is None else sampling_probability,
-        relation,
-        group,
-    )
-    return _solved(start, target, delta, given)
+    name = missing[0]
 
+    def having(value: Any) -> Rounds:
+        return Rounds(**{**vars(known), name: value})
 
-def _solved(start: Rounds, target: float, delta: float, given: tuple[float | None, ...]) -> Rounds:
-    if given[0] is None:
-
-        def by_noise(z: float) -> float:
-            return replace(start, noise_multiplier=z).epsilon(delta)
-
-        return replace(start, noise_multiplier=least_noise(by_noise, target))
-    if given[1] is None:
-
-        def by_rounds(count: int) -> float:
-            return replace(start, rounds=count).epsilon(delta)
-
-        return replace(start, rounds=most_rounds(by_rounds, target))
-
-    def by_sampling(q: float) -> float:
-        return replace(start, sampling_probability=q).epsilon(delta)
-
-    return replace(start, sampling_probability=largest_sampling(by_sampling, target))
+    having(1)  # refuses what is out of range
+    return having(searches[name](lambda value: having(value).epsilon(delta), target))
 
 
 def participations(rounds: Rounds, users: int) -> tuple[int, int]:

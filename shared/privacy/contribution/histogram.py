@@ -19,6 +19,12 @@ def histogram_schema(items: int) -> str:
     return f"histogram:{items}"
 
 
+def bounded_histogram(share: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A share of the popularity histogram, float32 [items], cut to L2 norm 1."""
+    clipped: npt.NDArray[np.float32] = HISTOGRAM_CLIP(torch.from_numpy(share)).numpy()
+    return clipped
+
+
 def user_histogram(history: npt.NDArray[np.int64], items: int) -> npt.NDArray[np.float32]:
     """One user's share of the popularity histogram, float32 [items], of L2 norm 1 (or 0).
 
@@ -29,8 +35,7 @@ def user_histogram(history: npt.NDArray[np.int64], items: int) -> npt.NDArray[np
     mine = training_history(history)
     if len(mine):
         counts[mine] = len(mine) ** -0.5
-    clipped: npt.NDArray[np.float32] = HISTOGRAM_CLIP(torch.from_numpy(counts)).numpy()
-    return clipped
+    return bounded_histogram(counts)
 
 
 def example_histogram(cut: Windows, items: int) -> npt.NDArray[np.float32]:
@@ -44,7 +49,7 @@ def example_histogram(cut: Windows, items: int) -> npt.NDArray[np.float32]:
         mine = targets[targets >= 0]
         counts = np.zeros(items, dtype=np.float32)
         np.add.at(counts, mine, len(mine) ** -0.5 if len(mine) else 0.0)
-        total += HISTOGRAM_CLIP(torch.from_numpy(counts)).numpy()
+        total += bounded_histogram(counts)
     return total
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shared.errors import BudgetExceeded, ConfigError, Declined
 from shared.files import make_folder
-from shared.privacy.ledger.chain import header_of
+from shared.privacy.ledger.chain import LedgerHeader
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.mechanisms.source import NoiseSource
 from shared.privacy.plan.plan import Plan
@@ -25,8 +25,8 @@ class DeviceBudget:
         Created, with its folder, or continued.
     plan : Plan
         From `shared.privacy.plan.plan.device_plan`.
-    policy : str
-        Hash of the settings.
+    settings : str
+        Their hash.
     context : tuple of (str or int), optional
         For a simulated device: seed and name, from which its noise follows. None on a real device:
         the operating system's generator.
@@ -40,7 +40,7 @@ class DeviceBudget:
     """
 
     def __init__(
-        self, file: Path, plan: Plan, policy: str, context: tuple[int, str | int] | None
+        self, file: Path, plan: Plan, settings: str, context: tuple[int, str | int] | None
     ) -> None:
         self._plan = plan
         self._context = context
@@ -48,7 +48,7 @@ class DeviceBudget:
             make_folder(file.parent)
         except OSError as error:
             raise ConfigError(f"{file.parent}: cannot be made ({error.strerror})") from None
-        agreed = header_of(plan, policy)
+        agreed = LedgerHeader(plan.guarantee, settings)
         if file.exists():
             self.ledger = Ledger.recover(file)
             if self.ledger.header.promise != agreed.promise:
@@ -75,7 +75,7 @@ class DeviceBudget:
         return self._spend("histogram", 0)
 
     def _spend(self, release: str, round_number: int) -> NoiseSource:
-        plan, planned = self._plan, self._plan.of(release)
+        promised, planned = self._plan.guarantee, self._plan.of(release)
         if planned is None:
             raise Declined(f"declined: a {release} is not part of what was agreed")
         event = planned.event
@@ -92,11 +92,10 @@ class DeviceBudget:
             except BudgetExceeded:
                 raise Declined(
                     f"declined round {round_number}: the device's budget of epsilon "
-                    f"{plan.budget:g} at delta {plan.delta:g} does not cover it"
+                    f"{promised.budget:g} at delta {promised.delta:g} does not cover it"
                 ) from None
         if self._context is None:
             return NoiseSource.secure()
         seed, name = self._context
-        return NoiseSource.seeded(
-            seed, self.ledger.header.policy, "device", name, release, round_number
-        )
+        settings = self.ledger.header.settings
+        return NoiseSource.seeded(seed, settings, "device", name, release, round_number)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import secrets
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, cast, get_args
 
@@ -20,8 +20,7 @@ from dp_accounting import DpEvent
 from shared.canonical import canonical_json
 from shared.errors import ConfigError, LedgerError
 from shared.privacy.accounting.events import event_from_json, event_to_json
-from shared.privacy.guarantee import Relation, check_relation
-from shared.privacy.plan.plan import Plan
+from shared.privacy.guarantee import Guarantee
 
 Release = Literal["histogram", "update", "training", "metrics"]
 """`training` is a whole run under correlated noise, counted once; its rounds are `update`s that
@@ -30,6 +29,8 @@ cost nothing more. `metrics` are noised figures of how well the model does.
 
 _FORMAT = "starling ledger 1"
 _GENESIS = "0" * 64  # stands for the line before the first
+_PROMISED = {known.name for known in fields(Guarantee)}
+_OTHERS = {"policy", "created", "identity"}
 
 
 def _now() -> str:
@@ -38,70 +39,28 @@ def _now() -> str:
 
 @dataclass(frozen=True)
 class LedgerHeader:
-    """The guarantee that the entries are counted towards, in words and numbers.
+    """The guarantee that the entries are counted towards, and the settings that gave it.
 
     Parameters
     ----------
-    unit : str
-        Whose presence is hidden: "user" is everything one person ever contributed.
-    relation : {"add_remove", "replace_one"}
-    trust : str
-        Who adds the noise: "central", "distributed" or "local".
-    adversary : str
-        What the adversary sees, and what not.
-    delta : float
-        In (0, 1).
-    policy : str
-        Hash of the settings, see `shared.canonical.settings_hash`.
-    group : int
-        >= 1: how many units epsilon covers together.
-    budget : float
-        Epsilon that the entries may cost together, > 0; infinity for a non-private run.
+    guarantee : Guarantee
+    settings : str
+        Hash of the settings, see `shared.config.settings_hash`; the text calls it "policy".
     created : str
         UTC time; now by default.
     identity : str
         Random, so that no two ledgers end in the same hash.
     """
 
-    unit: str
-    relation: Relation
-    trust: str
-    adversary: str
-    delta: float
-    policy: str
-    budget: float = math.inf
-    group: int = 1
+    guarantee: Guarantee
+    settings: str
     created: str = field(default_factory=_now)
     identity: str = field(default_factory=lambda: secrets.token_hex(16))
 
     @property
-    def promise(self) -> tuple[str | float, ...]:
+    def promise(self) -> tuple[Guarantee, str]:
         """All that is promised: what two ledgers of one guarantee agree in."""
-        told = (self.unit, self.relation, self.trust, self.adversary, self.policy)
-        return (*told, self.delta, self.budget, self.group)
-
-    def __post_init__(self) -> None:
-        check_relation(self.relation)
-        if not 0 < self.delta < 1:
-            raise ConfigError(f"delta = {self.delta}: expected a number in (0, 1)")
-        if self.group < 1:
-            raise ConfigError(f"group = {self.group}: expected at least 1 unit")
-        if not self.budget > 0:
-            raise ConfigError(f"budget = {self.budget}: expected an epsilon > 0, or inf")
-
-
-def header_of(plan: Plan, policy: str) -> LedgerHeader:
-    """The first line of a plan's ledger, under settings of that hash."""
-    return LedgerHeader(
-        unit=plan.unit,
-        relation=plan.relation,
-        trust=plan.trust,
-        adversary=plan.adversary,
-        delta=plan.delta,
-        group=plan.group,
-        budget=plan.budget,
-        policy=policy,
-    )
+        return self.guarantee, self.settings
 
 
 @dataclass(frozen=True)
@@ -161,11 +120,12 @@ class Chain:
 
     def header_line(self, header: LedgerHeader) -> bytes:
         """What would be written for a header."""
-        numbers = {"delta": float(header.delta), "budget": float(header.budget)}
-        content = {"format": _FORMAT, **asdict(header), **numbers}
-        if header.group == 1:
+        told = header.guarantee
+        numbers = {"delta": float(told.delta), "budget": float(told.budget)}
+        content = {"format": _FORMAT, **vars(told), **numbers, "policy": header.settings}
+        if told.group == 1:
             del content["group"]  # as ledgers were written before there were groups
-        return self._line(content)
+        return self._line({**content, "created": header.created, "identity": header.identity})
 
     def entry_line(self, round: int, release: str, event: DpEvent) -> bytes:
         """What would be written for the next entry.
@@ -239,7 +199,7 @@ def _header_from(content: Any) -> LedgerHeader:
         raise ConfigError(f"format: expected {_FORMAT!r}")
     if type(values.setdefault("group", 1)) is not int:
         raise ConfigError(f"group = {values['group']!r}: of another type than expected")
-    if set(values) != {known.name for known in fields(LedgerHeader)}:
+    if set(values) != _PROMISED | _OTHERS:
         raise ConfigError("the header has other fields than expected")
     for name, value in values.items():
         if name != "group" and type(value) is not (float if name in ("delta", "budget") else str):
@@ -247,7 +207,8 @@ def _header_from(content: Any) -> LedgerHeader:
                 values[name] = math.inf
                 continue
             raise ConfigError(f"{name} = {value!r}: of another type than expected")
-    return LedgerHeader(**values)
+    guarantee = Guarantee(**{name: values[name] for name in _PROMISED})
+    return LedgerHeader(guarantee, values["policy"], values["created"], values["identity"])
 
 
 def _entry_from(content: Any) -> LedgerEntry:

@@ -119,7 +119,7 @@ class DeviceLedgers:
     @cached_property
     def _spent(self) -> list[tuple[Steps, Counter[Step | SkellamStep]]]:
         """Each history once, with how often it holds each release."""
-        relation = self.header.relation
+        relation = self.header.guarantee.relation
         histories = {
             steps_of([(entry.event, 1) for entry in entries], relation) for entries in self._records
         }
@@ -130,19 +130,17 @@ class DeviceLedgers:
 
     def epsilon(self, delta: float | None = None) -> float:
         """That of the device that spent the most, by PLD."""
-        chosen = self.header.delta if delta is None else delta
-        relation, group = self.header.relation, self.header.group
-        return max(epsilon(history, chosen, relation, group) for history in self.histories())
+        counted = self.header.guarantee.at(delta).counted
+        return max(epsilon(history, *counted) for history in self.histories())
 
     def least(self, delta: float | None = None) -> float:
         """That of the device that spent the least, by PLD: they differ in how often they took part.
 
         What anyone else is told is `epsilon`. Whose ledger is the cheapest is a fact about people.
         """
-        chosen = self.header.delta if delta is None else delta
-        relation, group = self.header.relation, self.header.group
+        counted = self.header.guarantee.at(delta).counted
         return min(
-            epsilon([(step.event(), step.times) for step in steps], chosen, relation, group)
+            epsilon([(step.event(), step.times) for step in steps], *counted)
             for steps in self._least
         )
 

@@ -166,7 +166,7 @@ class Ledger:
         Parameters
         ----------
         delta : float, optional
-            In (0, 1). Default: the header's.
+            In (0, 1). Default: the guarantee's.
         """
         return self._cost([entry.event for entry in self.entries], delta)
 
@@ -232,20 +232,20 @@ class Ledger:
             self._planned[key] -= 1
 
     def _cost(self, events: list[DpEvent], delta: float | None = None) -> float:
-        counted = [(event, 1) for event in events]
-        chosen = self.header.delta if delta is None else delta
-        return epsilon(counted, chosen, self.header.relation, self.header.group)
+        promised = self.header.guarantee.at(delta)
+        return epsilon([(event, 1) for event in events], *promised.counted)
 
     def _check_budget(self, events: list[DpEvent], what: str) -> None:
-        budget = self.header.budget
-        if math.isinf(budget):
-            steps_of([(event, 1) for event in events], self.header.relation)  # refuses unknown ones
+        promised = self.header.guarantee
+        if math.isinf(promised.budget):
+            steps_of([(event, 1) for event in events], promised.relation)  # refuses unknown ones
             return
         cost = self._cost(events)
-        if cost > budget * (1 + _SLACK):
+        if cost > promised.budget * (1 + _SLACK):
             raise BudgetExceeded(
-                f"{self._path}: {what} would bring epsilon to {cost:.6g}, budget {budget:g} at "
-                f"delta {self.header.delta:g}; refused before anything was released"
+                f"{self._path}: {what} would bring epsilon to {cost:.6g}, budget "
+                f"{promised.budget:g} at delta {promised.delta:g}; refused before anything was "
+                "released"
             )
 
     def _write(self, line: bytes) -> None:

@@ -1,10 +1,12 @@
-"""Random words from a ChaCha20 keystream, and standard normal numbers made of them."""
+"""Random words from a ChaCha20 keystream, normal numbers made of them, and a key that is kept."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import secrets
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +17,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, LedgerError
+from shared.files import sync_folder
 
 _WORD = 8  # bytes of keystream per number
 # The block counter of ChaCha20 has 32 bits and a block 64 bytes; beyond this one nonce repeats.
@@ -164,3 +167,73 @@ class NoiseSource:
 
 def _named(purpose: str, context: tuple[str | int, ...]) -> bytes:
     return json.dumps([purpose, *context], separators=(",", ":")).encode()
+
+
+def kept_key(file: Path, ledger: str, *, spent: bool) -> bytes:
+    """The key of a ledger's noise, made if none of its noise was used yet.
+
+    A server that restarts must go on with the very rows it had: its next release cancels part of
+    the noise of the earlier ones. So this key, unlike that of independent noise, outlives the
+    process. It belongs to one ledger; whoever reads it can subtract all noise of that run.
+
+    Parameters
+    ----------
+    file : Path
+        Its folder must exist. Readable by its owner only.
+    ledger : str
+        `LedgerHeader.identity`: another ledger's key is not this one's.
+    spent : bool
+        Whether the ledger shows that noise may have been released already.
+
+    Returns
+    -------
+    bytes
+        32, from the operating system's generator.
+
+    Raises
+    ------
+    LedgerError
+        If the noise was used and its key is lost, damaged or another ledger's: with any other the
+        releases to come would not go with those before.
+    ConfigError
+        If the file cannot be read or written, or others may read it.
+    """
+    try:
+        key = _read_key(file, ledger)
+        if key is not None:
+            return key
+        if spent:
+            raise LedgerError(
+                f"{file}: the noise key of this ledger is missing or another's; its correlated "
+                "noise cannot go on. Restore it, or start a new run"
+            )
+        return _make_key(file, ledger)
+    except OSError as error:
+        raise ConfigError(f"{file}: noise key: {error.strerror}") from None
+
+
+def _read_key(file: Path, ledger: str) -> bytes | None:
+    """The key, if the file holds this ledger's."""
+    if not file.exists():
+        return None
+    if file.stat().st_mode & 0o077:
+        raise ConfigError(f"{file}: noise key can be read by others; run chmod 600 on it")
+    try:
+        held = json.loads(file.read_bytes())
+        key = bytes.fromhex(held["key"])
+        return key if held["ledger"] == ledger and len(key) == _KEY else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _make_key(file: Path, ledger: str) -> bytes:
+    key = os.urandom(_KEY)
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as stream:
+        stream.write(json.dumps({"ledger": ledger, "key": key.hex()}))
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(file)
+    sync_folder(file.parent)
+    return key

@@ -1,31 +1,44 @@
-"""What one guarantee is going to count, fixed before anything is released.
-
-Server and device derive the same plan from the settings and the public number of users, so the
-noise they add, the ledger they keep and the budget they refuse to exceed come from one place.
-
-    unit      trust     who adds noise   what is counted
-    user      central   server           every round, amplified by the Poisson-sampled cohort
-    user      central   server, dp_ftrl  all rounds at once, not amplified: the cohort is known
-    user      distrib.  all devices      every round, not amplified: the server draws the cohort
-    example   central   server           every round, not amplified by the cohort
-    example   local     device           every participation, on the device's own ledger
-    both      central   both             user-level at the server, example-level on the device
-"""
+"""What is going to be released: the terms of a guarantee with the least noise that keeps it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from dp_accounting import DpEvent, NoOpDpEvent, SelfComposedDpEvent
+
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.accounting.accountant import calibrate
-from shared.privacy.plan.planned import PlannedRelease, gaussian_releases, sides
+from shared.privacy.accounting.accountant import Side, calibrate
+from shared.privacy.contribution.evaluation import METRICS_CLIP
+from shared.privacy.contribution.histogram import HISTOGRAM_CLIP
+from shared.privacy.mechanisms.gaussian import GaussianMechanism, Mechanism, UpdateWithBits
 from shared.privacy.plan.shared_noise import calibrate_shares, histogram_sum, update_sum
 from shared.privacy.plan.terms import Terms, device_terms, server_terms
 
 
 @dataclass(frozen=True)
+class PlannedRelease:
+    """One kind of release under a guarantee.
+
+    Attributes
+    ----------
+    kind : str
+        The ledger's word for it, such as "update".
+    mechanism : Mechanism
+    event : DpEvent
+        What one such release is recorded as.
+    times : int
+        How often it may happen.
+    """
+
+    kind: str
+    mechanism: Mechanism
+    event: DpEvent
+    times: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan(Terms):
     """The terms with the least noise that keeps all their releases within the budget.
 
@@ -82,7 +95,7 @@ def server_plan(config: ExperimentConfig, users: int) -> Plan | None:
         If delta is too large for so many users, or no noise meets the budget.
     """
     terms = server_terms(config, users)
-    if terms is not None and terms.trust == "distributed":
+    if terms is not None and terms.guarantee.trust == "distributed":
         _check_histogram(terms, config)
         return Plan(**vars(terms), releases=_shared_releases(terms, config, users))
     return _calibrated(terms, config)
@@ -96,30 +109,75 @@ def device_plan(config: ExperimentConfig, users: int) -> Plan | None:
 def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
     if terms is None:
         return None
-    privacy = config.privacy
-    has_histogram = config.federation.popularity_start
     _check_histogram(terms, config)
+    beside = _beside(terms, config)
     found = calibrate(
-        terms.budget,
-        terms.delta,
+        terms.guarantee,
         1 if terms.correlation else terms.updates * terms.steps,
         terms.sampling_probability,
-        terms.relation,
-        privacy.histogram_share if has_histogram else 0.0,
-        terms.histogram_sampling,
-        sides(terms, privacy.metrics_share),
-        group=terms.group,
+        tuple(beside.values()),
     )
-    return Plan(**vars(terms), releases=gaussian_releases(terms, found))
+    noise = dict(zip(beside, found.sides, strict=True))
+    return Plan(**vars(terms), releases=_gaussian_releases(terms, found.noise_multiplier, noise))
 
 
 def _check_histogram(terms: Terms, config: ExperimentConfig) -> None:
     wanted, share = config.federation.popularity_start, config.privacy.histogram_share
-    if math.isfinite(terms.budget) and wanted and share == 0:
+    if math.isfinite(terms.guarantee.budget) and wanted and share == 0:
         raise ConfigError(
             "privacy.histogram_share = 0 does not go with federation.popularity_start = true: the "
             "histogram would have no budget; change one of them"
         )
+
+
+def _beside(terms: Terms, config: ExperimentConfig) -> dict[str, Side]:
+    """What takes a share of the budget beside the rounds, by kind."""
+    shares = {
+        "histogram": (config.privacy.histogram_share, terms.histogram_sampling),
+        "metrics": (config.privacy.metrics_share, terms.metrics_sampling),
+    }
+    return {
+        kind: Side(share, sampling, terms.times[kind])
+        for kind, (share, sampling) in shares.items()
+        if kind in terms.times and share
+    }
+
+
+def _update(terms: Terms, noise_multiplier: float) -> GaussianMechanism | UpdateWithBits:
+    """Of one noised sum of updates; with the bits that the clip adapts by, if it does."""
+    if terms.count_noise:
+        return UpdateWithBits.of(noise_multiplier, terms.count_noise)
+    return GaussianMechanism(noise_multiplier, terms.clip)
+
+
+def _updates(terms: Terms, noise_multiplier: float) -> list[PlannedRelease]:
+    """Of the rounds: each a release, or all one that is counted before the first of them."""
+    times = terms.times["update"]
+    if terms.correlation is not None:
+        every = terms.correlation.mechanism(noise_multiplier, terms.clip)
+        return [
+            PlannedRelease("training", every, every.event(), 1),
+            PlannedRelease("update", every, NoOpDpEvent(), times),
+        ]
+    update = _update(terms, noise_multiplier)
+    step = update.event(terms.sampling_probability)
+    event = step if terms.steps == 1 else SelfComposedDpEvent(step, terms.steps)
+    return [PlannedRelease("update", update, event, times)]
+
+
+def _gaussian_releases(
+    terms: Terms, noise_multiplier: float, beside: dict[str, float]
+) -> tuple[PlannedRelease, ...]:
+    """Every kind of release that the terms have; z of those beside the rounds by kind."""
+    planned = _updates(terms, noise_multiplier)
+    for kind, clip, sampling in (
+        ("histogram", HISTOGRAM_CLIP, terms.histogram_sampling),
+        ("metrics", METRICS_CLIP, terms.metrics_sampling),
+    ):
+        if kind in terms.times:
+            one = GaussianMechanism(beside.get(kind, 0.0), clip)
+            planned.append(PlannedRelease(kind, one, one.event(sampling), terms.times[kind]))
+    return tuple(planned)
 
 
 def _shared_releases(
@@ -128,13 +186,11 @@ def _shared_releases(
     """Of sums whose noise comes in shares."""
     wanted = config.federation.popularity_start
     update, histogram = calibrate_shares(
-        terms.budget,
-        terms.delta,
+        terms.guarantee,
         update_sum(config, users),
         terms.updates,
         histogram_sum(config, users) if wanted else None,
-        config.privacy.histogram_share if wanted else 0.0,
-        terms.group,
+        config.privacy.histogram_share,
     )
     planned = [PlannedRelease("update", update, update.event(), terms.times["update"])]
     if histogram is not None:

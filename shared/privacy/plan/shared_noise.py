@@ -11,6 +11,7 @@ from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.accounting.search import least_noise
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.contribution.histogram import HISTOGRAM_CLIP
+from shared.privacy.guarantee import Guarantee
 from shared.privacy.mechanisms.distributed import SkellamMechanism, fewest_survivors, largest_cohort
 from shared.privacy.mechanisms.fixed_point import FixedPoint
 
@@ -67,52 +68,46 @@ def histogram_sum(config: ExperimentConfig, users: int) -> SharedSum:
 
 @functools.lru_cache(maxsize=64)
 def calibrate_shares(
-    target_epsilon: float,
-    delta: float,
+    guarantee: Guarantee,
     updates: SharedSum,
     times: int,
-    histogram: SharedSum | None,
-    histogram_share: float,
-    group: int = 1,
+    histogram: SharedSum | None = None,
+    histogram_share: float = 0.0,
 ) -> tuple[SkellamMechanism, SkellamMechanism | None]:
-    """The least noise with which one histogram and `times` updates stay within a target.
+    """The least noise with which one histogram and `times` updates stay within a budget.
 
     As `shared.privacy.accounting.accountant.calibrate`, un-amplified: the histogram has that share
-    of the squared signal-to-noise ratio of a release that would spend the whole target, the
+    of the squared signal-to-noise ratio of a release that would spend the whole budget, the
     updates the rest.
 
     Parameters
     ----------
-    target_epsilon : float
-        > 0, finite.
-    delta : float
-        In (0, 1).
+    guarantee : Guarantee
+        Its budget is finite.
     updates, histogram : SharedSum
         None if there is no histogram.
     times : int
         Updates that count, >= 1.
     histogram_share : float
         In (0, 1), where there is a histogram.
-    group : int
-        Users that the target is for together.
 
     Raises
     ------
     ConfigError
-        If the target is out of reach.
+        If the budget is out of reach.
     """
     first = None
     spent = []
     if histogram is not None:
 
         def alone(z: float) -> float:
-            return epsilon(histogram.with_noise(z).event(), delta, group=group)
+            return epsilon(histogram.with_noise(z).event(), *guarantee.counted)
 
-        z_1 = least_noise(alone, target_epsilon)
+        z_1 = least_noise(alone, guarantee.budget)
         first = histogram.with_noise(z_1 / math.sqrt(histogram_share))
         spent = [(first.event(), 1)]
 
     def together(z: float) -> float:
-        return epsilon([(updates.with_noise(z).event(), times), *spent], delta, group=group)
+        return epsilon([(updates.with_noise(z).event(), times), *spent], *guarantee.counted)
 
-    return updates.with_noise(least_noise(together, target_epsilon)), first
+    return updates.with_noise(least_noise(together, guarantee.budget)), first

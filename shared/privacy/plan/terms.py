@@ -3,19 +3,22 @@
 Server and device derive the same plan from the settings and the public number of users, so the
 noise they add, the ledger they keep and the budget they refuse to exceed come from one place.
 
-    unit      trust     who adds noise   what is counted
-    user      central   server           every round, amplified by the Poisson-sampled cohort
-    user      central   server, dp_ftrl  all rounds at once, not amplified: the cohort is known
-    user      distrib.  all devices      every round, not amplified: the server draws the cohort
-    example   central   server           every round, not amplified by the cohort
-    example   local     device           every participation, on the device's own ledger
-    both      central   both             user-level at the server, example-level on the device
+    row              who adds noise   what is counted
+    _UserCentral     server           every round, amplified by the Poisson-sampled cohort
+    _UserScheduled   server, dp_ftrl  all rounds at once, not amplified: the cohort is known
+    _UserDistributed all devices      every round, not amplified: the server draws the cohort
+    _ExampleCentral  server           every round, not amplified by the cohort
+    _ExampleLocal    device           every participation, on the device's own ledger
+    _NotPrivate      nobody           every round; whoever reads the ledger sees that it is open
+
+Under both units two of them hold: `_UserCentral` at the server, `_ExampleLocal` on the device.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
@@ -23,6 +26,7 @@ from shared.privacy.accounting.accountant import default_delta
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.contribution.units import (
     devices_add_noise,
+    devices_share_noise,
     example_clip,
     examples_per_user,
     metrics_times,
@@ -34,27 +38,21 @@ from shared.privacy.guarantee import (
     USER_CENTRAL,
     USER_DISTRIBUTED,
     USER_SCHEDULED,
-    Relation,
+    Guarantee,
+    Trust,
+    Unit,
 )
 from shared.privacy.plan.correlation import Correlation, correlation
 from shared.privacy.plan.shared_noise import histogram_sum, update_sum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Terms:
-    """One guarantee as the settings alone fix it: unit, adversary, budget, and what will count.
+    """One guarantee as the settings alone fix it, and what will count towards it.
 
     Attributes
     ----------
-    unit : {"user", "example"}
-    trust : {"central", "distributed", "local"}
-    relation : {"add_remove"}
-    adversary : str
-    delta : float
-    group : int
-        How many units it covers together.
-    budget : float
-        Epsilon; infinity for a point that is not private.
+    guarantee : Guarantee
     clip : L2Clip
         Of what one unit adds to a noised sum.
     sampling_probability : float
@@ -75,22 +73,209 @@ class Terms:
         Of the noise of all updates together; None where it is independent.
     """
 
-    unit: str
-    trust: str
-    relation: Relation
-    adversary: str
-    delta: float
-    group: int
-    budget: float
+    guarantee: Guarantee
     clip: L2Clip
-    sampling_probability: float
-    steps: int
     updates: int
-    histogram_sampling: float
-    metrics_sampling: float
-    count_noise: float
     times: dict[str, int]
-    correlation: Correlation | None
+    sampling_probability: float = 1.0
+    histogram_sampling: float = 1.0
+    metrics_sampling: float = 1.0
+    count_noise: float = 0.0
+    steps: int = 1
+    correlation: Correlation | None = None
+
+
+@dataclass(frozen=True)
+class _Row(ABC):
+    """A row of the table under one point's settings.
+
+    Unless it says otherwise it hides a person, who is in every sum of every round.
+    """
+
+    config: ExperimentConfig
+    users: int
+
+    training = 0  # times that a mechanism of all rounds together is counted
+
+    @staticmethod
+    @abstractmethod
+    def applies(config: ExperimentConfig) -> bool:
+        """Whether the settings give this guarantee."""
+
+    @property
+    @abstractmethod
+    def trust(self) -> Trust: ...
+
+    @property
+    @abstractmethod
+    def adversary(self) -> str: ...
+
+    @property
+    def unit(self) -> Unit:
+        return "user"
+
+    @property
+    def units(self) -> int:
+        """How many there are: delta is at most one over them."""
+        return self.users
+
+    @property
+    def budget(self) -> float:
+        return self.config.privacy.epsilon
+
+    @property
+    def updates(self) -> int:
+        return self.config.federation.rounds
+
+    @property
+    def times(self) -> dict[str, int]:
+        times = {
+            "update": self.updates,
+            "metrics": metrics_times(self.config),
+            "training": self.training,
+            "histogram": int(self.config.federation.popularity_start),
+        }
+        return {kind: number for kind, number in times.items() if number}
+
+    @property
+    def guarantee(self) -> Guarantee:
+        privacy, units = self.config.privacy, self.units
+        delta = default_delta(units) if privacy.delta is None else privacy.delta
+        if delta > 1 / units:
+            raise ConfigError(
+                f"privacy.delta = {delta:g}: at most 1/{units} = {1 / units:.2g}, one over the "
+                f"{self.unit}s; above that, publishing one {self.unit} outright would be allowed"
+            )
+        return Guarantee(
+            unit=self.unit,
+            relation=privacy.relation,
+            trust=self.trust,
+            adversary=self.adversary,
+            delta=delta,
+            group=privacy.group_size,
+            budget=self.budget,
+        )
+
+    def terms(self) -> Terms:
+        """The row in figures; refuses a delta that is too large for so many units."""
+        clip = L2Clip(self.config.privacy.clipping_norm)
+        return Terms(guarantee=self.guarantee, clip=clip, updates=self.updates, times=self.times)
+
+
+class _UserCentral(_Row):
+    """The server noises every round's sum; who does not learn the cohort learns less."""
+
+    trust = "central"
+    adversary = USER_CENTRAL
+
+    @staticmethod
+    def applies(config: ExperimentConfig) -> bool:
+        return _by_server(config, "gaussian") and config.privacy.unit != "example"
+
+    def terms(self) -> Terms:
+        privacy, federation, users = self.config.privacy, self.config.federation, self.users
+        cohort, adapts = federation.expected_cohort(users), quantile_rule(self.config) is not None
+        return replace(
+            super().terms(),
+            sampling_probability=cohort / users,
+            histogram_sampling=federation.expected_popularity_cohort(users) / users,
+            metrics_sampling=federation.expected_metrics_cohort(users) / users,
+            count_noise=privacy.clipping_count_noise * cohort if adapts else 0.0,
+        )
+
+
+class _NotPrivate(_UserCentral):
+    """No budget: the server sees what no one noised, whatever other points promise."""
+
+    @staticmethod
+    def applies(config: ExperimentConfig) -> bool:
+        return not math.isfinite(config.privacy.epsilon)
+
+    @property
+    def unit(self) -> Unit:
+        return "example" if self.config.privacy.unit == "example" else "user"
+
+
+class _UserScheduled(_Row):
+    """The server's correlated noise: whoever knows the cohorts knows who else was asked."""
+
+    trust = "central"
+    adversary = USER_SCHEDULED
+    training = 1
+
+    @staticmethod
+    def applies(config: ExperimentConfig) -> bool:
+        return _by_server(config, "dp_ftrl") and config.privacy.unit != "example"
+
+    def terms(self) -> Terms:
+        return replace(super().terms(), correlation=correlation(self.config, self.users))
+
+
+class _UserDistributed(_Row):
+    """The noise comes in shares: the server is the adversary and draws the cohort."""
+
+    trust = "distributed"
+
+    @staticmethod
+    def applies(config: ExperimentConfig) -> bool:
+        return devices_share_noise(config)
+
+    @property
+    def adversary(self) -> str:
+        return USER_DISTRIBUTED.format(_survivors(self.config, self.users))
+
+
+class _ExampleCentral(_Row):
+    """One step a round on every user's examples, noised by the server.
+
+    A sampled cohort hides users, not which of a sampled user's examples counted, so it amplifies
+    nothing here.
+    """
+
+    unit = "example"
+    trust: Trust = "central"
+    adversary = EXAMPLE_CENTRAL
+
+    @staticmethod
+    def applies(config: ExperimentConfig) -> bool:
+        return _by_server(config, "gaussian") and config.privacy.unit == "example"
+
+    @property
+    def units(self) -> int:
+        return self.users * examples_per_user(self.config)
+
+    def terms(self) -> Terms:
+        sampling, clip = self.config.privacy.example_sampling, example_clip(self.config)
+        return replace(super().terms(), clip=clip, sampling_probability=sampling)
+
+
+class _ExampleLocal(_ExampleCentral):
+    """Every device noises its own steps and counts every participation: the server knows them.
+
+    Only the examples that the device itself draws, unseen, amplify. Devices hold disjoint
+    examples, so what each guarantees holds for all of them together, by parallel composition.
+    """
+
+    trust = "local"
+    adversary = EXAMPLE_LOCAL
+
+    @staticmethod
+    def applies(config: ExperimentConfig) -> bool:
+        return devices_add_noise(config)
+
+    @property
+    def budget(self) -> float:
+        privacy = self.config.privacy
+        inner = privacy.example_epsilon if privacy.unit == "both" else None
+        return privacy.epsilon if inner is None else inner
+
+    @property
+    def updates(self) -> int:
+        rounds = self.config.federation.rounds
+        return min(self.config.privacy.max_participations or rounds, rounds)
+
+    def terms(self) -> Terms:
+        return replace(super().terms(), steps=self.config.train.local_steps)
 
 
 def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
@@ -108,138 +293,20 @@ def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
     ConfigError
         If delta is too large for so many users.
     """
-    privacy = config.privacy
-    private = math.isfinite(privacy.epsilon)
-    if private and privacy.trust == "local":
-        return None
-    if private and privacy.trust == "distributed":
-        # The server is the adversary and draws the cohort: nothing amplifies.
-        return _terms(
-            config,
-            "user",
-            USER_DISTRIBUTED.format(_survivors(config, users)),
-            protected=users,
-            clip=L2Clip(privacy.clipping_norm),
-            sampling=1.0,
-            histogram_sampling=1.0,
-            updates=config.federation.rounds,
-        )
-    if private and privacy.unit == "example":
-        # One step a round on every user's examples. A sampled cohort hides users, not which of a
-        # sampled user's examples counted, so it amplifies nothing here.
-        return _terms(
-            config,
-            "example",
-            EXAMPLE_CENTRAL,
-            protected=users * examples_per_user(config),
-            clip=example_clip(config),
-            sampling=privacy.example_sampling,
-            histogram_sampling=1.0,
-            updates=config.federation.rounds,
-        )
-    if private and privacy.mechanism == "dp_ftrl":
-        return _terms(  # whoever knows the cohorts knows who else was asked: nothing amplifies
-            config,
-            "user",
-            USER_SCHEDULED,
-            protected=users,
-            clip=L2Clip(privacy.clipping_norm),
-            sampling=1.0,
-            histogram_sampling=1.0,
-            updates=config.federation.rounds,
-            correlated=correlation(config, users),
-        )
-    cohort = config.federation.expected_cohort(users)
-    return _terms(
-        config,
-        "user" if privacy.unit == "both" else privacy.unit,
-        USER_CENTRAL,
-        protected=users,
-        clip=L2Clip(privacy.clipping_norm),
-        sampling=cohort / users,
-        histogram_sampling=config.federation.expected_popularity_cohort(users) / users,
-        updates=config.federation.rounds,
-        metrics_sampling=config.federation.expected_metrics_cohort(users) / users,
-        count_noise=privacy.clipping_count_noise * cohort if quantile_rule(config) else 0.0,
-        trust="central",  # without a budget too: then the server sees what no one noised
-    )
+    rows = (_NotPrivate, _UserCentral, _UserScheduled, _UserDistributed, _ExampleCentral)
+    return next((row(config, users).terms() for row in rows if row.applies(config)), None)
 
 
 def device_terms(config: ExperimentConfig, users: int) -> Terms | None:
-    """One device's own guarantee; None where the device adds no noise.
+    """One device's own guarantee; None where the device adds no noise. As for `server_terms`."""
+    return _ExampleLocal(config, users).terms() if _ExampleLocal.applies(config) else None
 
-    Every participation counts, whoever was sampled: the server knows the cohort. Only the
-    examples that the device itself draws, unseen, amplify. Devices hold disjoint examples, so what
-    each of them guarantees holds for all of them together, by parallel composition.
 
-    Parameters and errors as for `server_terms`.
-    """
+def _by_server(config: ExperimentConfig, mechanism: str) -> bool:
+    """Whether the server adds noise of that kind."""
     privacy = config.privacy
-    if not devices_add_noise(config):
-        return None
-    rounds = config.federation.rounds
-    return _terms(
-        config,
-        "example",
-        EXAMPLE_LOCAL,
-        protected=users * examples_per_user(config),
-        clip=example_clip(config),
-        sampling=privacy.example_sampling,
-        histogram_sampling=1.0,
-        updates=min(privacy.max_participations or rounds, rounds),
-        trust="local",
-        steps=config.train.local_steps,
-        budget=privacy.example_epsilon if privacy.unit == "both" else None,
-    )
-
-
-def _terms(
-    config: ExperimentConfig,
-    unit: str,
-    adversary: str,
-    *,
-    protected: int,
-    clip: L2Clip,
-    sampling: float,
-    histogram_sampling: float,
-    updates: int,
-    metrics_sampling: float = 1.0,
-    count_noise: float = 0.0,
-    trust: str | None = None,
-    steps: int = 1,
-    budget: float | None = None,
-    correlated: Correlation | None = None,
-) -> Terms:
-    privacy = config.privacy
-    delta = default_delta(protected) if privacy.delta is None else privacy.delta
-    if delta > 1 / protected:
-        raise ConfigError(
-            f"privacy.delta = {delta:g}: at most 1/{protected} = {1 / protected:.2g}, one over the "
-            f"{unit}s; above that, publishing one {unit} outright would be allowed"
-        )
-    times = {"update": updates, "metrics": metrics_times(config)}
-    if correlated is not None:
-        times["training"] = 1
-    if config.federation.popularity_start:
-        times["histogram"] = 1
-    return Terms(
-        unit=unit,
-        trust=trust or privacy.trust,
-        relation=privacy.relation,
-        adversary=adversary,
-        delta=delta,
-        group=privacy.group_size,
-        budget=privacy.epsilon if budget is None else budget,
-        clip=clip,
-        sampling_probability=sampling,
-        steps=steps,
-        updates=updates,
-        histogram_sampling=histogram_sampling,
-        metrics_sampling=metrics_sampling,
-        count_noise=count_noise,
-        times={kind: number for kind, number in times.items() if number},
-        correlation=correlated,
-    )
+    private = math.isfinite(privacy.epsilon) and privacy.trust == "central"
+    return private and privacy.mechanism == mechanism
 
 
 def _survivors(config: ExperimentConfig, users: int) -> str:

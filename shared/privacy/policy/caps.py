@@ -17,14 +17,15 @@ import json
 import math
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from shared.errors import ConfigError
+from shared.privacy.guarantee import Trust, Unit
 from shared.privacy.policy.order import TRUSTS_LESS
-from shared.privacy.policy.signed import Policy, Promise
+from shared.privacy.policy.signed import Policy
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -55,14 +56,10 @@ class Caps:
 
     epsilon: Annotated[float, BeforeValidator(_cap), Field(gt=0)] | None = None
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
-    unit: Literal["user", "example"] = "example"
-    trust: Literal["central", "distributed", "local"] = "central"
+    unit: Unit = "example"
+    trust: Trust = "central"
     rounds_per_day: Annotated[int, Field(ge=0)] | None = None
     pause: bool = False
-
-    def delta_of(self, promise: Promise) -> float:
-        """At which a promise is held to the cap."""
-        return promise.delta if self.delta is None else self.delta
 
     def objections(self, policy: Policy) -> list[str]:
         """Why the owner would not take part under this policy at all, in words; empty if nothing.
@@ -71,13 +68,14 @@ class Caps:
         that is asked for, and that one must trust no more than the owner does.
         """
         found = ["its owner has paused it"] if self.pause else []
-        hiding = [one for one in policy.promises if self.unit in ("example", one.unit)]
+        promised = [promise.guarantee for promise in policy.promises]
+        hiding = [one for one in promised if self.unit in ("example", one.unit)]
         if not hiding:
             found.append("the policy hides single examples only, its owner asks for unit = user")
         elif all(TRUSTS_LESS[one.trust] < TRUSTS_LESS[self.trust] for one in hiding):
             trusts = " or ".join(one.trust for one in hiding)
             found.append(f"the policy has trust = {trusts}, its owner asks for {self.trust}")
-        if self.epsilon is None and any(math.isinf(one.epsilon) for one in policy.promises):
+        if self.epsilon is None and any(math.isinf(one.budget) for one in promised):
             found.append(
                 "the policy promises no privacy (epsilon = inf), and its owner did not allow that"
             )

@@ -15,10 +15,8 @@ from shared.errors import ConfigError
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.units import examples_per_user
 from shared.privacy.mechanisms.correlated import CorrelatedMechanism
-from shared.privacy.mechanisms.gaussian import Mechanism
-from shared.privacy.mechanisms.joint import UpdateWithBits
-from shared.privacy.plan.plan import Plan, device_plan, server_plan
-from shared.privacy.plan.planned import PlannedRelease
+from shared.privacy.mechanisms.gaussian import Mechanism, UpdateWithBits
+from shared.privacy.plan.plan import Plan, PlannedRelease, device_plan, server_plan
 from shared.privacy.policy.signed import Policy, Promise, PromisedRelease, utc
 
 DAYS = 30
@@ -82,16 +80,8 @@ def policy_of(
 
 def _promise(plan: Plan, start: float) -> Promise:
     """`start` is the clip of a first round, where it adapts: C_0."""
-    return Promise(
-        unit=plan.unit,  # type: ignore[arg-type]  # checked when the policy is made
-        trust=plan.trust,  # type: ignore[arg-type]
-        relation=plan.relation,
-        adversary=plan.adversary,
-        group=plan.group,
-        epsilon=plan.budget,
-        delta=plan.delta,
-        releases=tuple(_release(planned, plan.unit, start) for planned in plan.releases),
-    )
+    unit = plan.guarantee.unit
+    return Promise(plan.guarantee, tuple(_release(one, unit, start) for one in plan.releases))
 
 
 def _release(planned: PlannedRelease, unit: str, start: float) -> PromisedRelease:

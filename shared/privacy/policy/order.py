@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shared.privacy.accounting.steps import SkellamStep, Step, steps_of
+from shared.privacy.guarantee import Guarantee
 from shared.privacy.policy.signed import Policy, Promise, PromisedRelease
 
 _PROTECTS = {"example": 0, "user": 1}
@@ -54,14 +55,15 @@ def weaknesses(offered: Policy, agreed: Policy) -> list[str]:
 
 def broken(agreed: Promise, offered: Promise) -> list[str]:
     """In what an offered promise does not keep the agreed one."""
+    ours, theirs = offered.guarantee, agreed.guarantee
     found = [
-        *_less("unit", offered.unit, agreed.unit, _PROTECTS),
-        *_less("trust", offered.trust, agreed.trust, TRUSTS_LESS),
-        *_other("relation", offered.relation, agreed.relation),
-        *_adversary(offered, agreed),
-        *_fewer("units covered together", offered.group, agreed.group),
-        *_more("epsilon", offered.epsilon, agreed.epsilon),
-        *_more("delta", offered.delta, agreed.delta),
+        *_less("unit", ours.unit, theirs.unit, _PROTECTS),
+        *_less("trust", ours.trust, theirs.trust, TRUSTS_LESS),
+        *_other("relation", ours.relation, theirs.relation),
+        *_adversary(ours, theirs),
+        *_fewer("units covered together", ours.group, theirs.group),
+        *_more("epsilon", ours.budget, theirs.budget),
+        *_more("delta", ours.delta, theirs.delta),
     ]
     for release in offered.releases:
         before = agreed.of(release.kind)
@@ -69,7 +71,7 @@ def broken(agreed: Promise, offered: Promise) -> list[str]:
     return found
 
 
-def _adversary(offered: Promise, agreed: Promise) -> Iterable[str]:
+def _adversary(offered: Guarantee, agreed: Guarantee) -> Iterable[str]:
     """Of one unit and trust it is told in one way; words that differ cannot be compared."""
     if (offered.unit, offered.trust) != (agreed.unit, agreed.trust):
         return []

@@ -20,10 +20,10 @@ def in_words(made: Policy, file: Path) -> str:
         f"aggregation {made.aggregation}; adapter {made.schema[:16]}",
     ]
     for promise in made.promises:
+        told = promise.guarantee
         lines.append(
-            f"{promise.unit}-level epsilon {promise.epsilon:g} at delta {promise.delta:g}, "
-            f"{promise.trust} trust, {promise.relation}, groups of {promise.group}, "
-            f"against {promise.adversary}"
+            f"{told.unit}-level epsilon {told.budget:g} at delta {told.delta:g}, "
+            f"{told.trust} trust, {told.relation}, groups of {told.group}, against {told.adversary}"
         )
         lines += [
             f"  {release.kind}: at most {release.times} times, {release.mechanism}, noise "

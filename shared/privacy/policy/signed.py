@@ -14,7 +14,7 @@ import math
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from dp_accounting import DpEvent
@@ -24,16 +24,12 @@ from pydantic.dataclasses import dataclass
 from shared.canonical import canonical_json
 from shared.errors import ConfigError, PrivacyError
 from shared.privacy.accounting.events import event_from_json
-from shared.privacy.guarantee import Relation
+from shared.privacy.guarantee import Guarantee
 from shared.privacy.keys import is_signed_by, public_hex, sign
 
 FORMAT = "starling policy 1"
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _LARGEST = 1_000_000  # bytes of a policy from anyone: real ones have about two thousand
-
-
-def _number(value: Any) -> Any:
-    return math.inf if value == "inf" else value
 
 
 def _event(value: Any) -> Any:
@@ -47,7 +43,6 @@ def _time(value: Any) -> Any:
     return value
 
 
-Epsilon = Annotated[float, BeforeValidator(_number), Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Time = Annotated[str, BeforeValidator(_time)]
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -98,28 +93,12 @@ class Promise:
 
     Attributes
     ----------
-    unit : {"user", "example"}
-    trust : {"central", "distributed", "local"}
-        Who adds the noise.
-    relation : {"add_remove", "replace_one"}
-    adversary : str
-        What whoever tries to learn about the unit sees, and what not.
-    group : int
-        >= 1: how many units epsilon covers together.
-    epsilon : float
-        > 0, at most, for all releases together; infinity promises nothing.
-    delta : float
-        In (0, 1).
+    guarantee : Guarantee
+        In the text its fields stand beside the releases, and its budget is called epsilon.
     releases : tuple of PromisedRelease
     """
 
-    unit: Literal["user", "example"]
-    trust: Literal["central", "distributed", "local"]
-    relation: Relation
-    adversary: Annotated[str, Field(min_length=1, max_length=2000)]
-    group: Count
-    epsilon: Epsilon
-    delta: Annotated[float, Field(gt=0, lt=1)]
+    guarantee: Guarantee
     releases: tuple[PromisedRelease, ...]
 
     def of(self, kind: str) -> PromisedRelease | None:
@@ -271,16 +250,39 @@ def _validated(content: dict[str, Any]) -> Policy:
         raise ConfigError(f"policy: format = {content.get('format')!r}: expected {FORMAT!r}")
     try:
         fields = {name: value for name, value in content.items() if name != "format"}
+        if isinstance(fields.get("promises"), list):
+            fields["promises"] = [_with_guarantee(told) for told in fields["promises"]]
         return _ADAPTER.validate_json(json.dumps(fields))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        given = "" if first["type"] == "missing" else f" = {str(first['input'])[:60]!r}"
-        raise ConfigError(f"policy: {key}{given}: {first['msg']}") from None
+        names = [str(part) for part in first["loc"] if part != "guarantee"]
+        key = ".".join("epsilon" if name == "budget" else name for name in names)
+        whole = first["type"] == "missing" or isinstance(first["input"], dict)
+        given = "" if whole else f" = {str(first['input'])[:60]!r}"
+        why = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"policy: {key}{given}: {why}") from None
 
 
 def _content(policy: Policy) -> dict[str, Any]:
-    return {"format": FORMAT, **dataclasses.asdict(policy)}
+    content = dataclasses.asdict(policy)
+    for promise in content["promises"]:
+        promise |= promise.pop("guarantee")
+        promise["epsilon"] = promise.pop("budget")
+    return {"format": FORMAT, **content}
+
+
+def _with_guarantee(told: Any) -> Any:
+    """A promise of the text as `Promise` takes it; whatever is no promise stays as it is.
+
+    A text that calls things as `Guarantee` does comes back in other words, and is refused for it.
+    """
+    if not isinstance(told, dict):
+        return told
+    guarantee = {name: value for name, value in told.items() if name != "releases"}
+    if "epsilon" in guarantee:
+        epsilon = guarantee.pop("epsilon")
+        guarantee["budget"] = math.inf if epsilon == "inf" else epsilon
+    return {"guarantee": guarantee} | ({"releases": told["releases"]} if "releases" in told else {})
 
 
 def _message(content: dict[str, Any]) -> bytes:

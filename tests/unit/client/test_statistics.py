@@ -8,10 +8,10 @@ from flwr.app import Context, RecordDict
 
 from client.app import create_app
 from client.device.device import Device
-from server.messages import METRICS, point_settings, requests
 from shared.errors import ProtocolError
 from shared.metrics import discounted_gains, hits
 from simulations.world.world import World
+from tests.support.asking import asked, letters
 from tests.support.federations import point_config
 from tests.support.tiny import make_engine, random_adapter
 
@@ -41,10 +41,10 @@ def device(engine):
 
 
 def test_the_bit_says_whether_the_update_was_within_the_rounds_clip(device, arrays, tiny_bert):
-    free = device.train(arrays, 1, 40, point_config(tiny_bert, math.inf)).norm
+    free = device.answer(asked(point_config(tiny_bert, math.inf), arrays=arrays)).norm
     config = point_config(tiny_bert, privacy=ADAPTIVE | {"clipping_norm": free})
-    within = device.train(arrays, 1, 40, config, adapted=free * 1.01)
-    beyond = device.train(arrays, 1, 40, config, adapted=free * 0.99)
+    within = device.answer(asked(config, arrays=arrays, clip=free * 1.01))
+    beyond = device.answer(asked(config, arrays=arrays, clip=free * 0.99))
     assert (within.bits, beyond.bits) == (0.5, -0.5)
     assert within.norm == pytest.approx(free, rel=1e-5)
     assert free * 0.99 * (1 - 1e-5) < beyond.norm <= free * 0.99
@@ -52,22 +52,23 @@ def test_the_bit_says_whether_the_update_was_within_the_rounds_clip(device, arra
 
 @pytest.mark.parametrize("clip", [0.0, math.nan, math.inf, -1.0, 1e9])
 def test_a_round_whose_clip_is_out_of_range_gets_nothing(clip, device, arrays, tiny_bert):
+    config = point_config(tiny_bert, privacy=ADAPTIVE)
     with pytest.raises(ProtocolError, match="clipping norm"):
-        device.train(arrays, 1, 40, point_config(tiny_bert, privacy=ADAPTIVE), adapted=clip)
+        device.answer(asked(config, arrays=arrays, clip=clip))
 
 
 def test_a_server_cannot_widen_a_clip_that_is_fixed(device, arrays, tiny_bert):
     """Nor ask for bits: nothing would noise them."""
     config = point_config(tiny_bert, privacy={"clipping_norm": 0.01})
-    update = device.train(arrays, 1, 40, config, adapted=400.0)
+    update = device.answer(asked(config, arrays=arrays, clip=400.0))
     assert update.norm <= 0.01
     assert update.bits == 0
 
 
 def test_metrics_are_of_the_validation_item(device, arrays, tiny_bert):
     config = point_config(tiny_bert, privacy=MEASURED)
-    rank = device.evaluate(arrays, "validation", config)[0]
-    update = device.metrics(arrays, 1, 40, config)
+    (rank,) = device.answer(asked(config, "ranks", arrays=arrays)).sampled
+    update = device.answer(asked(config, "metrics", arrays=arrays))
     expected = np.array([hits([rank])[0], discounted_gains([rank])[0], 1.0]) - 0.5
     np.testing.assert_allclose(update.vector, expected, atol=1e-6)
     assert update.norm <= math.sqrt(0.75) * (1 + 1e-9)
@@ -75,23 +76,13 @@ def test_metrics_are_of_the_validation_item(device, arrays, tiny_bert):
 
 def test_someone_without_a_held_out_item_is_as_one_who_is_not_there(engine, arrays, tiny_bert):
     config = point_config(tiny_bert, privacy=MEASURED)
-    update = device_with(engine, [3, 4]).metrics(arrays, 1, 40, config)
+    update = device_with(engine, [3, 4]).answer(asked(config, "metrics", arrays=arrays))
     assert update.vector.tolist() == [0, 0, 0]
 
 
 def asked_over_the_relay(device, arrays, config, digest):
     app = create_app(lambda context, request: device)  # a real node's: no evaluator
-    (message,) = requests(
-        [2],
-        METRICS,
-        point_settings(config),
-        round_number=3,
-        users=40,
-        merge=False,
-        arrays=arrays,
-        schema=digest,
-    )
-    message.metadata.__dict__["_message_id"] = "1"
+    (message,) = letters([2], asked(config, "metrics", 3, arrays=arrays, schema=digest))
     return app(message, Context(1, 2, {}, RecordDict(), {})).content
 
 
@@ -99,7 +90,9 @@ def test_a_real_node_gives_metrics_where_noise_is_agreed(device, engine, arrays,
     config = point_config(tiny_bert, privacy=MEASURED)
     found = asked_over_the_relay(device, arrays, config, engine.schema.digest)
     vector = found.array_records["update"]["vector"].numpy()
-    np.testing.assert_array_equal(vector, device.metrics(arrays, 1, 40, config).vector)
+    np.testing.assert_array_equal(
+        vector, device.answer(asked(config, "metrics", arrays=arrays)).vector
+    )
 
 
 @pytest.mark.parametrize("epsilon", [2.0, math.inf])

@@ -14,12 +14,16 @@ from flwr.app import (
 )
 
 from client.messages import ranks_reply, update_reply
-from server.messages import Replies, requests
+from server.messages import Replies
 from shared.canonical import policy_digest
+from shared.config import ExperimentConfig
+from shared.request import point_settings
 from shared.update import Update
+from tests.support.asking import asked, letters
 
 pytestmark = pytest.mark.usefixtures("flower")
 
+RELEASES = {MessageType.TRAIN: "update", MessageType.EVALUATE: "ranks"}
 SCHEMA, DIM, CLIP = "s", 3, 1.0
 ASKED = [2, 3, 4, 5]
 
@@ -32,9 +36,7 @@ GOOD = Update(vector(0.1, 0.2, 0.3), 1.0, 0.4, SCHEMA)
 
 
 def request(node=2, message_type=MessageType.TRAIN):
-    (message,) = requests([node], message_type, "{}", round_number=1, users=40, merge=True)
-    message.metadata.__dict__["_message_id"] = "1"
-    return message
+    return letters([node], asked(ExperimentConfig(), RELEASES[message_type], merge=True))[0]
 
 
 def reply(update, *nodes):
@@ -47,7 +49,7 @@ def broken(**records):
 
 
 def check(*replies, clip=CLIP):
-    checked = Replies(replies, ASKED, merge=True, round_number=1)
+    checked = Replies(replies, ASKED, asked(ExperimentConfig(), number=1, merge=True))
     updates = list(checked.updates(SCHEMA, DIM, clip))
     return updates, checked
 
@@ -171,7 +173,7 @@ def test_an_error_is_counted_and_its_text_is_not_repeated():
 
 
 def ranks(*replies):
-    checked = Replies(replies, ASKED, merge=True, round_number=1)
+    checked = Replies(replies, ASKED, asked(ExperimentConfig(), number=1, merge=True))
     return checked.ranks(), checked
 
 
@@ -198,25 +200,24 @@ def test_ranks_that_cannot_be_are_refused(sampled, full):
 
 def test_requests_share_their_content_and_say_everything():
     arrays = {"a": np.ones((2, 2), dtype=np.float32)}
-    first, second = requests(
-        [2, 3],
-        MessageType.EVALUATE,
-        "{}",
-        round_number=4,
-        users=40,
+    request = asked(
+        ExperimentConfig(),
+        "ranks",
+        4,
         merge=True,
         arrays=arrays,
         schema="s",
         phase="test",
         policy="p",
     )
+    first, second = letters([2, 3], request)
     assert first.content is second.content
     assert [m.metadata.dst_node_id for m in (first, second)] == [2, 3]
     fields = first.content.config_records["config"]
     assert dict(fields) == {
         "round": 4,
         "users": 40,
-        "settings": "{}",
+        "settings": point_settings(ExperimentConfig()),
         "policy": "p",
         "schema": "s",
         "phase": "test",
@@ -229,9 +230,8 @@ def test_requests_share_their_content_and_say_everything():
 def test_without_merging_a_node_speaks_for_itself_alone():
     """In a deployment no node may answer, or grow long, in the name of others."""
     together = Update(vector(1.9, 0, 0), 2.0, 1.0, SCHEMA)
-    checked = Replies(
-        [reply(together, 2, 3), reply(GOOD, 3), reply(GOOD, 2)], ASKED, merge=False, round_number=1
-    )
+    replies = [reply(together, 2, 3), reply(GOOD, 3), reply(GOOD, 2)]
+    checked = Replies(replies, ASKED, asked(ExperimentConfig(), merge=False))
     assert len(list(checked.updates(SCHEMA, DIM, CLIP))) == 1  # only node 2's own
     assert checked.answered == {2}
     assert checked.failures == ["refused a reply that speaks for another node"] * 2

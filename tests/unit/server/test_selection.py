@@ -6,14 +6,14 @@ from flwr.app import MessageType
 from safetensors.numpy import load_file, save_file
 
 from client.messages import update_reply
-from server import round as strategy_module
+from server import round as round_module
 from server.federation import run_federation
 from shared.aggregation import RULES
 from shared.privacy.contribution.evaluation import METRICS_SCHEMA, metric_contributions
 from shared.run_files import run_files
 from shared.update import Update
 from tests.support.clients import SCHEMA, global_adapter
-from tests.unit.server.test_strategy import Canned, flat, settings
+from tests.unit.server.test_round import Canned, flat, settings
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -56,7 +56,7 @@ def released(folder, config, patch, crash=False):
         path.parent.mkdir(parents=True, exist_ok=True)
     save_file(INITIAL, files.initial)
     if crash:
-        save = strategy_module.save
+        save = round_module.save
 
         def failing(state, file):
             save(state, file)
@@ -64,7 +64,7 @@ def released(folder, config, patch, crash=False):
                 raise Crash
 
         with patch.context() as planted:
-            planted.setattr(strategy_module, "save", failing)
+            planted.setattr(round_module, "save", failing)
             with pytest.raises(Crash):
                 run_federation(grid, config, files, simulated=True)
     outcome = run_federation(grid, config, files, simulated=True)

@@ -54,8 +54,9 @@ def test_every_participation_is_on_record_unamplified(person, config):
         promise.of(kind).cost for kind in ("histogram", "update", "update")
     ]
     header = ledger.header
-    assert (header.unit, header.trust, header.delta) == ("user", "central", promise.delta)
-    assert header.policy == settings_hash(config)
+    told = header.guarantee
+    assert (told.unit, told.trust, told.delta) == ("user", "central", promise.guarantee.delta)
+    assert header.settings == settings_hash(config)
 
 
 def test_a_device_takes_part_until_just_under_its_owners_cap(person, config):
@@ -68,7 +69,11 @@ def test_a_device_takes_part_until_just_under_its_owners_cap(person, config):
     assert "over its owner's cap of 1" in str(caught.value)
     (promise,) = promises(config, USERS)
     cost = promise.of("update").cost
-    assert epsilon([(cost, last)], promise.delta) <= 1 < epsilon([(cost, last + 1)], promise.delta)
+    assert (
+        epsilon([(cost, last)], promise.guarantee.delta)
+        <= 1
+        < epsilon([(cost, last + 1)], promise.guarantee.delta)
+    )
     assert Ledger.open(person.state / PARTICIPATION).epsilon() <= 1
     person.caps("epsilon = 1.2")  # its owner's to change
     person.asked(config, last + 1)

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from flwr.app import Context, MessageType, RecordDict
+from flwr.app import Context, RecordDict
 
 from client.app import create_app
 from client.device.device import Device
 from client.messages import parse
 from client.training.batches import local_batches, user_windows
 from client.training.train import local_update
-from server.messages import HISTOGRAM, point_settings, requests
 from shared.canonical import policy_digest
 from shared.data.split import sample_negatives
 from shared.data.windows import context_window
@@ -18,7 +17,9 @@ from shared.errors import ProtocolError
 from shared.metrics import rank_of_target
 from shared.model.adapter import install
 from shared.privacy.contribution.histogram import histogram_schema, user_histogram
+from shared.request import Ranks
 from simulations.world.world import World
+from tests.support.asking import asked, letters
 from tests.support.federations import point_config
 from tests.support.tiny import LENGTH, make_engine, random_adapter
 
@@ -42,7 +43,7 @@ def arrays(engine):
 
 def test_the_update_is_the_clipped_delta(engine, device, arrays, tiny_bert):
     config = point_config(tiny_bert)
-    update = device.train(arrays, 3, 40, config)
+    update = device.answer(asked(config, number=3, arrays=arrays))
     cut = user_windows(device.history, config)
     inputs, targets = (torch.from_numpy(part) for part in local_batches(cut, config, 3, 2))
     raw, _ = local_update(
@@ -56,7 +57,9 @@ def test_the_update_is_the_clipped_delta(engine, device, arrays, tiny_bert):
 
 
 def test_at_infinite_epsilon_nothing_is_clipped(device, arrays, tiny_bert):
-    update = device.train(arrays, 3, 40, point_config(tiny_bert, epsilon=float("inf")))
+    update = device.answer(
+        asked(point_config(tiny_bert, epsilon=float("inf")), number=3, arrays=arrays)
+    )
     assert update.norm > 0.5
 
 
@@ -66,11 +69,14 @@ def test_at_infinite_epsilon_nothing_is_clipped(device, arrays, tiny_bert):
 def test_short_histories(history, engine, arrays, tiny_bert):
     config = point_config(tiny_bert)
     device = Device(np.array(history, dtype=np.int64), 0, engine.recommender)
-    update = device.train(arrays, 1, 40, config)
+    update = device.answer(asked(config, number=1, arrays=arrays))
     assert bool(update.vector.any()) == bool(history)
-    assert device.evaluate(arrays, "test", config) is None
-    assert device.evaluate(arrays, "validation", config) is None
-    assert device.histogram(40, config).norm == pytest.approx(1.0 if history else 0.0)
+    for phase in ("test", "validation"):
+        ranks = device.answer(asked(config, "ranks", arrays=arrays, phase=phase))
+        assert ranks == Ranks([], [])
+    assert device.answer(asked(config, "histogram", 0)).norm == pytest.approx(
+        1.0 if history else 0.0
+    )
 
 
 def test_ranks_are_those_of_the_whole_model(engine, device, arrays, tiny_bert):
@@ -85,7 +91,8 @@ def test_ranks_are_those_of_the_whole_model(engine, device, arrays, tiny_bert):
         sampled = rank_of_target(scores[[target, *drawn]][None])[0]
         others = np.setdiff1d(np.arange(60), [*context, target])
         full = rank_of_target(scores[[target, *others]][None])[0]
-        assert device.evaluate(arrays, phase, config) == (sampled, full)
+        ranks = device.answer(asked(config, "ranks", arrays=arrays, phase=phase))
+        assert ranks == Ranks([sampled], [full])
 
 
 def test_the_histogram_has_one_equal_share_per_training_item():
@@ -100,35 +107,25 @@ def test_an_adapter_of_another_schema_is_refused(device, arrays, tiny_bert):
     short = dict(arrays)
     short.pop(next(iter(short)))
     with pytest.raises(ProtocolError, match="schema"):
-        device.train(short, 1, 40, config)
+        device.answer(asked(config, number=1, arrays=short))
     name = "item_bias.weight"
     with pytest.raises(ProtocolError, match="shape"):
-        device.train(arrays | {name: arrays[name][:-1]}, 1, 40, config)
+        device.answer(asked(config, number=1, arrays=arrays | {name: arrays[name][:-1]}))
     with pytest.raises(ProtocolError, match="not finite"):
-        device.train(arrays | {name: arrays[name] * np.nan}, 1, 40, config)
+        device.answer(asked(config, number=1, arrays=arrays | {name: arrays[name] * np.nan}))
 
 
-def ask(device, message_type, config, schema, arrays=None, phase=""):
+def ask(device, release, config, schema, arrays=None):
     app = create_app(lambda context, request: device, evaluator=True)
-    (message,) = requests(
-        [2],
-        message_type,
-        point_settings(config),
-        round_number=3,
-        users=40,
-        merge=True,
-        arrays=arrays,
-        schema=schema,
-        phase=phase,
-    )
-    message.metadata.__dict__["_message_id"] = "1"
+    request = asked(config, release, 3, merge=True, arrays=arrays or {}, schema=schema)
+    (message,) = letters([2], request)
     return app(message, Context(1, 2, {}, RecordDict(), {})).content
 
 
 def test_the_relay_passes_on_what_the_device_answers(device, engine, arrays, tiny_bert):
     config, digest = point_config(tiny_bert), engine.schema.digest
-    reply = ask(device, MessageType.TRAIN, config, digest, arrays)
-    update = device.train(arrays, 3, 40, config)
+    reply = ask(device, "update", config, digest, arrays)
+    update = device.answer(asked(config, number=3, arrays=arrays))
     np.testing.assert_array_equal(reply.array_records["update"]["vector"].numpy(), update.vector)
     about = {"contributors": [2], "round": 3, "policy": policy_digest("")}
     assert dict(reply.config_records["config"]) == {"schema": digest} | about
@@ -138,28 +135,29 @@ def test_the_relay_passes_on_what_the_device_answers(device, engine, arrays, tin
         "ring": 0,
         "bits": 0.0,
     }
-    reply = ask(device, MessageType.EVALUATE, config, digest, arrays, "validation")
-    sampled, full = device.evaluate(arrays, "validation", config)
-    assert dict(reply.metric_records["metrics"]) == {"sampled": [sampled], "full": [full]}
-    reply = ask(device, HISTOGRAM, config, "")
+    reply = ask(device, "ranks", config, digest, arrays)
+    ranks = device.answer(asked(config, "ranks", arrays=arrays))
+    assert dict(reply.metric_records["metrics"]) == vars(ranks)
+    reply = ask(device, "histogram", config, "")
     np.testing.assert_array_equal(
-        reply.array_records["update"]["vector"].numpy(), device.histogram(40, config).vector
+        reply.array_records["update"]["vector"].numpy(),
+        device.answer(asked(config, "histogram", 0)).vector,
     )
     assert reply.config_records["config"]["schema"] == histogram_schema(60)
 
 
 def test_the_relay_refuses_an_update_of_another_schema(device, arrays, tiny_bert):
     with pytest.raises(ProtocolError, match="schema"):
-        ask(device, MessageType.TRAIN, point_config(tiny_bert), "other", arrays)
+        ask(device, "update", point_config(tiny_bert), "other", arrays)
 
 
 def test_no_text_of_an_exception_leaves_the_device(tiny_bert):
     class Careless:
-        def histogram(self, users, config, policy):
+        def answer(self, request):
             raise ValueError("user 17 watched item 4")
 
     with pytest.raises(ProtocolError, match=r"could not answer \(ValueError\)$") as caught:
-        ask(Careless(), HISTOGRAM, point_config(tiny_bert), "")
+        ask(Careless(), "histogram", point_config(tiny_bert), "")
     assert caught.value.__suppress_context__
     assert "17" not in str(caught.value)
 
@@ -169,18 +167,9 @@ def test_exact_ranks_leave_a_node_only_if_its_owner_says_so(
     device, engine, arrays, tiny_bert, node, answers
 ):
     app = create_app(lambda context, request: device)
-    (message,) = requests(
-        [2],
-        MessageType.EVALUATE,
-        point_settings(point_config(tiny_bert)),
-        round_number=1,
-        users=40,
-        merge=False,
-        arrays=arrays,
-        schema=engine.schema.digest,
-        phase="test",
-    )
-    message.metadata.__dict__["_message_id"] = "1"
+    config = point_config(tiny_bert)
+    schema = engine.schema.digest
+    (message,) = letters([2], asked(config, "ranks", arrays=arrays, schema=schema, phase="test"))
     context = Context(1, 2, node, RecordDict(), {})
     if answers:
         assert app(message, context).has_content()
@@ -191,14 +180,12 @@ def test_exact_ranks_leave_a_node_only_if_its_owner_says_so(
 
 def test_settings_travel_without_loss(tiny_bert):
     config = point_config(tiny_bert, epsilon=float("inf"))
-    (message,) = requests(
-        [2], MessageType.TRAIN, point_settings(config), round_number=1, users=40, merge=True
-    )
+    (message,) = letters([2], asked(config, merge=True))
     assert parse(message).config == config
 
 
-def test_a_request_without_its_fields_is_refused():
-    (message,) = requests([2], MessageType.TRAIN, "{}", round_number=1, users=40, merge=True)
+def test_a_request_without_its_fields_is_refused(tiny_bert):
+    (message,) = letters([2], asked(point_config(tiny_bert)))
     del message.content.config_records["config"]["round"]
     with pytest.raises(ProtocolError, match="round"):
         parse(message)

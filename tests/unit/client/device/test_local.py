@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 import client.training.examples
-from client.device.agreement import AGREED, CAPS, Ask
+from client.device.agreement import AGREED, CAPS
 from client.device.local import _log, _recommender, device_of
-from shared.config import settings_hash
 from shared.errors import ConfigError, DataError, Declined
 from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.issue import promises
+from tests.support.asking import asked
 from tests.support.federations import point_config
 from tests.support.persons import SCHEMA, START, USERS, Clock, Person
 from tests.support.policies import agreed, operator
@@ -83,17 +83,21 @@ def test_a_nodes_ledger_lasts_and_its_noise_is_never_seeded(log, tiny_bert, tmp_
         device = device_of(node, config)
         adapter = device.schema.split(random_adapter(device.schema).numpy())
         policy = agreed(config, 40, device.schema.digest)
-        messages.append(device.train(adapter, 1, 40, config, policy).vector)
+        messages.append(
+            device.answer(asked(config, number=1, arrays=adapter, policy=policy)).vector
+        )
     assert abs(messages[0] - messages[1]).max() > 0
     kept = Ledger.open(tmp_path / "state" / "ledger.jsonl")
     assert [entry.round for entry in kept.entries] == [1, 1]
-    assert kept.header.trust == "local"
+    assert kept.header.guarantee.trust == "local"
     device = device_of(node, config)
-    device.train(adapter, 2, 40, config, policy)  # three updates were planned, a histogram besides
+    device.answer(
+        asked(config, number=2, arrays=adapter, policy=policy)
+    )  # three updates were planned, a histogram besides
 
     def insist():
         for _ in range(9):
-            device.train(adapter, 3, 40, config, policy)
+            device.answer(asked(config, number=3, arrays=adapter, policy=policy))
 
     with pytest.raises(Declined, match="declined round 3"):
         insist()
@@ -105,7 +109,7 @@ def test_two_requests_at_once_do_not_both_see_room_for_one(
     privacy = {"unit": "example", "trust": "local", "epsilon": 8.0, "delta": 1e-3}
     config = point_config(tiny_bert, privacy=privacy)
     (promise,) = promises(config, 40)
-    once = epsilon([(promise.of("update").cost, 1)], promise.delta)
+    once = epsilon([(promise.of("update").cost, 1)], promise.guarantee.delta)
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / CAPS).write_text(f"epsilon = {once * 1.05}")
     real = client.training.examples.DeviceBudget
@@ -121,7 +125,7 @@ def test_two_requests_at_once_do_not_both_see_room_for_one(
 
     def answer(number):
         try:
-            return device.train(adapter, number, 40, config, policy)
+            return device.answer(asked(config, number=number, arrays=adapter, policy=policy))
         except Declined as why:
             return str(why)
 
@@ -135,14 +139,14 @@ def test_two_requests_at_once_do_not_both_see_room_for_one(
 def test_before_a_model_is_built_all_but_its_adapter_is_checked(tmp_path, config):
     person = Person(tmp_path / "state", Clock())
     text = agreed(config, USERS, SCHEMA, start=START)
-    ask = Ask("update", 1, USERS, settings_hash(config), "", text)
-    person.gate.foresee(ask, config)
+    request = asked(config, users=USERS, policy=text)
+    person.gate.foresee(request)
     with pytest.raises(Declined, match="another adapter"):
-        person.gate.admit(ask, config)
+        person.gate.admitted(request, "").__enter__()
     for caps, message in (("epsilon = 0.01", "cap of 0.01"), ("pause = true", "paused")):
         person.caps(caps)
         with pytest.raises(Declined, match=message):
-            person.gate.foresee(ask, config)
+            person.gate.foresee(request)
     with pytest.raises(Declined, match="brings no policy"):
-        person.gate.foresee(replace(ask, policy=""), config)
+        person.gate.foresee(replace(request, policy=""))
     assert not (person.state / AGREED).exists()

@@ -23,7 +23,7 @@ from shared.privacy.plan.plan import server_plan
 from shared.update import Update
 from simulations.results import Claim
 from simulations.verify.statistics import statistics_reasons
-from tests.unit.server.test_strategy import (
+from tests.unit.server.test_round import (
     DIM,
     INITIAL,
     USERS,

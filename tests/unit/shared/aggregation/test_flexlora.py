@@ -20,6 +20,7 @@ from shared.aggregation.ranks import (
 from shared.aggregation.selective import pairs
 from shared.errors import ConfigError, ProtocolError
 from simulations.world.world import World
+from tests.support.asking import asked
 from tests.support.clients import IN, OUT, RANK, SCHEMA, exchange, global_adapter, update_of
 from tests.support.federations import point_config
 from tests.support.tiny import make_engine, relative
@@ -182,10 +183,10 @@ def test_a_client_of_low_rank_trains_nothing_beyond_it(tiny_bert):
         train={"local_steps": 3, "weight_decay": 0.1},
     )
     arrays = engine.schema.split(np.random.default_rng(0).normal(0, 0.1, engine.schema.dim))
-    adapter = engine.received(narrow(arrays, 1), config)
+    request = asked(config, arrays=narrow(arrays, 1))
     beyond = np.ones(engine.schema.dim, dtype=bool)
     beyond[leading(engine.schema, 1)] = False
-    for _, update in engine.train([0, 1], adapter, 1, config, merge=False):
+    for _, update in engine.answer(request, [0, 1]):
         assert np.abs(update.vector[~beyond]).max() > 0
         assert not update.vector[beyond].any()
 

@@ -99,10 +99,10 @@ def test_the_plan_counts_the_training_once_and_its_rounds_never():
     assert plan.planned("update").event == NoOpDpEvent()
     assert plan.planned("update").times == 16
     spent = [(at.event, at.times) for at in plan.releases]
-    assert epsilon(spent, plan.delta) == pytest.approx(8.0, rel=1e-4)
+    assert epsilon(spent, plan.guarantee.delta) == pytest.approx(8.0, rel=1e-4)
     assert plan.planned("histogram").event == GaussianDpEvent(plan.histogram_noise_multiplier)
     assert (plan.sampling_probability, plan.histogram_sampling) == (1, 1)
-    assert "who took part in which round" in plan.adversary
+    assert "who took part in which round" in plan.guarantee.adversary
 
 
 def test_the_mechanism_is_that_of_the_settings():

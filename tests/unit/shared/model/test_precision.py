@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from shared.model.backbone import load, resolve
 from simulations.world.world import World
+from tests.support.asking import trained
 from tests.support.federations import point_config
 from tests.support.tiny import FAMILIES, make_engine, random_adapter, relative
 
@@ -21,7 +22,7 @@ ALONE = {"summary_scale": 0.0, "hidden_scale": 1.0}  # a path around the backbon
 def updates(engine, backbone, merge=False, epsilon=2.0):
     config = point_config(backbone, epsilon=epsilon)
     adapter = random_adapter(engine.schema)
-    found = engine.train(range(6), adapter, 1, config, merge=merge)
+    found = trained(engine, range(6), adapter, config, merge=merge)
     return {tuple(members): torch.from_numpy(update.vector) for members, update in found}
 
 

@@ -7,10 +7,11 @@ import pytest
 from flwr.app import MessageType, RecordDict
 from flwr.supercore.run import Run
 
-from server.messages import HISTOGRAM, Replies, point_settings, requests
+from server.messages import Replies, messages
 from shared.errors import ProtocolError
 from simulations.flower.grid import CohortGrid, SequentialGrid, user_of
 from simulations.world.world import World
+from tests.support.asking import asked
 from tests.support.federations import point_config
 from tests.support.policies import agreed
 from tests.support.tiny import make_engine, random_adapter
@@ -35,23 +36,16 @@ def policy(engine, tiny_bert):
 
 
 def checked(replies, nodes, engine, tiny_bert):
-    sent = policy(engine, tiny_bert)
-    return Replies(replies, nodes, merge=True, round_number=1, policy=sent)
-
-
-def ask(engine, tiny_bert, nodes, message_type=MessageType.TRAIN, schema=None, **changes):
     config = point_config(tiny_bert)
-    fields = {"round_number": 1, "policy": policy(engine, tiny_bert)} | changes
-    return requests(
-        nodes,
-        message_type,
-        point_settings(config),
-        users=40,
-        merge=True,
-        arrays=engine.schema.split(random_adapter(engine.schema).numpy()),
-        schema=engine.schema.digest if schema is None else schema,
-        **fields,
-    )
+    return Replies(replies, nodes, asked(config, merge=True, policy=policy(engine, tiny_bert)))
+
+
+def ask(engine, tiny_bert, nodes, release="update", schema=None, **changes):
+    fields = {"number": changes.pop("round_number", 1), "policy": policy(engine, tiny_bert)}
+    arrays = engine.schema.split(random_adapter(engine.schema).numpy())
+    schema = engine.schema.digest if schema is None else schema
+    fields |= {"arrays": arrays, "schema": schema, "merge": True} | changes
+    return messages(asked(point_config(tiny_bert), release, **fields), nodes)
 
 
 REFUSED = {
@@ -114,7 +108,8 @@ def test_another_schema_is_refused(grid, engine, tiny_bert):
 
 
 def test_an_unknown_message_is_refused(engine, tiny_bert):
-    unknown = ask(engine, tiny_bert, [2], "query.secrets")
+    unknown = ask(engine, tiny_bert, [2])
+    unknown[0].metadata.__dict__["_message_type"] = "query.secrets"
     with pytest.raises(ProtocolError, match=r"query\.secrets"):
         list(CohortGrid(engine).send_and_receive(unknown))
 
@@ -123,7 +118,7 @@ def test_histograms_agree(engine, tiny_bert):
     nodes = [2, 3, 4, 5, 6]
     sums = []
     for kind in (CohortGrid, SequentialGrid):
-        replies = kind(engine).send_and_receive(ask(engine, tiny_bert, nodes, HISTOGRAM))
+        replies = kind(engine).send_and_receive(ask(engine, tiny_bert, nodes, "histogram"))
         found = checked(replies, nodes, engine, tiny_bert)
         sums.append(sum(u.vector for u in found.updates("histogram:60", 60, 1.0)))
         assert found.failures == []

@@ -137,15 +137,14 @@ def test_a_device_without_data_gives_no_metric_and_opens_nothing(monkeypatch):
 
 @pytest.mark.usefixtures("flower")
 def test_a_virtual_persons_error_keeps_its_text_and_a_real_ones_does_not(monkeypatch, tiny_bert):
-    from server.messages import point_settings, requests
+    from tests.support.asking import asked, letters
     from tests.support.federations import point_config
 
     def fail(context, request):
         raise ConfigError("data.digest: is abc here")
 
     relay = create_app(fail)
-    settings = point_settings(point_config(tiny_bert))
-    (message,) = requests([5], "train", settings, users=2, round_number=1, merge=False)
+    (message,) = letters([5], asked(point_config(tiny_bert)))
     context = SimpleNamespace(node_config={"partition-id": 0, "num-partitions": 2}, run_config={})
     monkeypatch.delitem(sys.modules, "ray", raising=False)
     with pytest.raises(ProtocolError, match=r"could not answer \(ConfigError\)"):

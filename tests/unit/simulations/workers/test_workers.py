@@ -21,6 +21,7 @@ from simulations.workers.hiring import check_folder
 from simulations.workers.pool import Stopped, WorkerPool
 from simulations.workers.ray_session import Share, _share_of_cluster, share_of
 from simulations.world.world import World
+from tests.support.asking import counted, ranked, trained
 from tests.support.federations import point_config
 from tests.support.tiny import make_engine, random_adapter
 
@@ -45,18 +46,18 @@ class Late:
     def rank(self):
         return 0
 
-    def ask(self, rank, method, common, users):
+    def ask(self, rank, method, *arguments):
         answer = Future()
-        self.waiting.append((answer, method, common, users))
+        self.waiting.append((answer, method, arguments))
         self.most = max(self.most, len(self.waiting))
         answer.result = lambda: self.answer(answer)
         return answer
 
     def answer(self, wanted):
-        for answer, method, common, users in reversed(self.waiting):
+        for answer, method, arguments in reversed(self.waiting):
             worker = Worker()
             worker._opened = SimpleNamespace(engine=lambda model: self.engine)
-            answer.set_result(getattr(worker, method)(common, users))
+            answer.set_result(getattr(worker, method)(*arguments))
         self.waiting.clear()
         return Future.result(wanted)
 
@@ -76,8 +77,8 @@ def test_shards_are_summed_in_their_order_whoever_was_faster(engine, sharded, ti
     config = point_config(tiny_bert)
     sharded._clients = 2  # more shards than are under way at once
     users, adapter = list(range(28)), random_adapter(engine.schema)
-    whole = list(engine.train(users, adapter, 1, config, merge=True))
-    pieces = list(sharded.train(users, adapter, 1, config, merge=True))
+    whole = trained(engine, users, adapter, config, merge=True)
+    pieces = trained(sharded, users, adapter, config, merge=True)
     assert [sorted(members) for members, _ in pieces] == shards(users, 2)
     sums = [sum(u.vector.astype(np.float64) for _, u in found) for found in (whole, pieces)]
     np.testing.assert_allclose(sums[0], sums[1], atol=1e-6)
@@ -88,10 +89,10 @@ def test_ranks_and_histograms_are_those_of_one_process(engine, sharded, tiny_ber
     config = point_config(tiny_bert)
     users, adapter = list(range(30)), random_adapter(engine.schema)
     for phase in ("validation", "test"):
-        found = sharded.evaluate(users, adapter, phase, config)
-        assert found == engine.evaluate(users, adapter, phase, config)
-    members, histogram = sharded.histogram(users, config)
-    expected = engine.histogram(users, config)
+        found = ranked(sharded, users, adapter, phase, config)
+        assert found == ranked(engine, users, adapter, phase, config)
+    members, histogram = counted(sharded, users, config)
+    expected = counted(engine, users, config)
     assert members == expected[0]
     np.testing.assert_allclose(histogram.vector, expected[1].vector, rtol=1e-6)
     assert (histogram.weight, histogram.norm) == (expected[1].weight, expected[1].norm)
@@ -101,7 +102,7 @@ def test_few_shards_are_under_way_at_once(engine, sharded, tiny_bert):
     sharded._clients = 1
     users = list(range(30))
     config = point_config(tiny_bert)
-    list(sharded.train(users, random_adapter(engine.schema), 1, config, merge=True))
+    trained(sharded, users, random_adapter(engine.schema), config, merge=True)
     assert sharded._pool.most == 4 * sharded._pool.size
 
 
@@ -112,10 +113,9 @@ def test_people_keep_their_own_whichever_worker_trains_them(engine, sharded, tin
     for number, trainer in enumerate((engine, sharded)):
         state = tmp_path / str(number) / "devices" / "point"
         for turn in (1, 2):
-            found = trainer.train(users, adapter, turn, config, merge=True, state=state)
+            found = trained(trainer, users, adapter, config, turn, merge=True, state=state)
             sums.append(sum(update.vector.astype(np.float64) for _, update in found))
-        own = {"round_number": 2, "state": state}
-        ranks.append(trainer.evaluate(users, adapter, "test", config, **own))
+        ranks.append(ranked(trainer, users, adapter, "test", config, 2, state))
     np.testing.assert_allclose(sums[2:], sums[:2], atol=1e-6)
     assert np.linalg.norm(sums[1] - sums[0]) > 1e-3  # the second round starts from another B
     assert ranks[0] == ranks[1] != engine.evaluate(users, adapter, "test", config)

@@ -8,14 +8,14 @@ from dp_accounting import DpEvent, GaussianDpEvent
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import Calibration, Side, calibrate, epsilon
 from shared.privacy.accounting.steps import Step
+from tests.support.guarantees import promised
 
 
 def spent(found: Calibration, rounds: int, q: float, scale: float = 1.0) -> list:
     events: list[tuple[DpEvent, int]] = [
         (Step(found.noise_multiplier * scale, q, 1).event(), rounds)
     ]
-    if found.histogram_noise_multiplier is not None:
-        events.append((GaussianDpEvent(found.histogram_noise_multiplier), 1))
+    events += [(GaussianDpEvent(z), 1) for z in found.sides]
     return events
 
 
@@ -27,78 +27,85 @@ def spent(found: Calibration, rounds: int, q: float, scale: float = 1.0) -> list
 def test_meets_the_target_with_the_least_noise(
     target: float, delta: float, rounds: int, q: float, share: float
 ) -> None:
-    found = calibrate(target, delta, rounds, q, histogram_share=share)
+    found = calibrate(promised(target, delta), rounds, q, (Side(share),) if share else ())
     assert epsilon(spent(found, rounds, q), delta) == found.epsilon
     assert found.epsilon <= target
     assert epsilon(spent(found, rounds, q, scale=1 - 2e-5), delta) > target
 
 
 def test_the_histogram_takes_its_share_of_the_signal() -> None:
-    found = calibrate(2.0, 1e-5, 10, 1.0, histogram_share=0.25)
-    alone = calibrate(2.0, 1e-5, 1, 1.0)
-    assert found.histogram_noise_multiplier == pytest.approx(alone.noise_multiplier / 0.5, rel=1e-5)
+    found = calibrate(promised(2.0, 1e-5), 10, 1.0, (Side(0.25),))
+    alone = calibrate(promised(2.0, 1e-5), 1, 1.0)
+    (histogram,) = found.sides
+    assert histogram == pytest.approx(alone.noise_multiplier / 0.5, rel=1e-5)
     # Without sampling everything is one Gaussian: the signals must add up to the whole.
-    signal = 10 / found.noise_multiplier**2 + 1 / found.histogram_noise_multiplier**2
+    signal = 10 / found.noise_multiplier**2 + 1 / histogram**2
     assert signal == pytest.approx(1 / alone.noise_multiplier**2, rel=1e-3)
 
 
 def test_replacing_costs_twice_the_noise() -> None:
-    noise = calibrate(4.0, 1e-5, 10, 1.0).noise_multiplier
-    replaced = calibrate(4.0, 1e-5, 10, 1.0, "replace_one").noise_multiplier
+    noise = calibrate(promised(4.0, 1e-5), 10, 1.0).noise_multiplier
+    replaced = calibrate(promised(4.0, 1e-5, relation="replace_one"), 10, 1.0).noise_multiplier
     assert replaced == pytest.approx(2 * noise, rel=1e-3)
 
 
 def test_an_infinite_target_needs_no_noise() -> None:
-    assert calibrate(math.inf, 1e-5, 10, 0.5) == Calibration(0.0, None, math.inf)
-    with_histogram = calibrate(math.inf, 1e-5, 10, 0.5, histogram_share=0.1)
-    assert with_histogram == Calibration(0.0, 0.0, math.inf)
+    assert calibrate(promised(), 10, 0.5) == Calibration(0.0, math.inf)
+    with_histogram = calibrate(promised(), 10, 0.5, (Side(0.1),))
+    assert with_histogram == Calibration(0.0, math.inf, (0.0,))
 
 
 @pytest.mark.parametrize(
     ("changed", "word"),
     [
-        ({"target_epsilon": 0.0}, "target epsilon"),
-        ({"target_epsilon": math.nan}, "target epsilon"),
-        ({"target_epsilon": 1e9}, "use inf"),
-        ({"target_epsilon": 1e-9, "delta": 1e-14}, "too small"),
+        ({"budget": 0.0}, "budget"),
+        ({"budget": math.nan}, "budget"),
+        ({"budget": 1e9}, "use inf"),
+        ({"budget": 1e-9, "delta": 1e-14}, "too small"),
         ({"delta": 1.0}, "delta"),
         ({"rounds": 0}, "rounds"),
         ({"sampling_probability": 0.0}, "sampling probability"),
         ({"sampling_probability": 1.5}, "sampling probability"),
-        ({"histogram_share": 1.0}, "histogram share"),
+        ({"sides": (Side(1.0),)}, "sum to less than 1"),
         ({"relation": "replace_one"}, "add_remove only"),
     ],
 )
 def test_refuses_nonsense(changed: dict[str, object], word: str) -> None:
-    sound = {"target_epsilon": 1.0, "delta": 1e-5, "rounds": 10, "sampling_probability": 0.5}
+    promise = {"budget": 1.0, "delta": 1e-5, "relation": "add_remove"}
+    plan = {"rounds": 10, "sampling_probability": 0.5, "sides": ()}
     with pytest.raises(ConfigError, match=word):
-        calibrate(**(sound | changed))  # type: ignore[arg-type]
+        calibrate(
+            promised(**{name: changed.get(name, value) for name, value in promise.items()}),
+            **{name: changed.get(name, value) for name, value in plan.items()},
+        )
 
 
 def test_what_is_released_beside_the_rounds_has_its_share() -> None:
-    sides = (Side(0.1, 1.0, 4), Side(0.05, 0.5))
-    found = calibrate(4.0, 1e-5, 10, 0.3, histogram_share=0.2, sides=sides)
+    sides = (Side(0.2), Side(0.1, 1.0, 4), Side(0.05, 0.5))
+    found = calibrate(promised(4.0, 1e-5), 10, 0.3, sides)
     history = [
         (Step(found.noise_multiplier, 0.3, 1).event(), 10),
-        (Step(found.histogram_noise_multiplier or 0.0, 1.0, 1).event(), 1),
-        (Step(found.sides[0], 1.0, 1).event(), 4),
-        (Step(found.sides[1], 0.5, 1).event(), 1),
+        (Step(found.sides[0], 1.0, 1).event(), 1),
+        (Step(found.sides[1], 1.0, 1).event(), 4),
+        (Step(found.sides[2], 0.5, 1).event(), 1),
     ]
     assert epsilon(history, 1e-5) == pytest.approx(4.0, rel=1e-5)
     assert epsilon(history, 1e-5) <= 4.0
-    whole = calibrate(4.0, 1e-5, 1, 1.0).noise_multiplier  # one release that spends all of it
-    assert 4 / found.sides[0] ** 2 == pytest.approx(0.1 / whole**2, rel=1e-4)
-    assert (found.histogram_noise_multiplier or 0) ** -2 == pytest.approx(0.2 / whole**2, rel=1e-4)
-    less = calibrate(4.0, 1e-5, 10, 0.3, histogram_share=0.2)
+    whole = calibrate(
+        promised(4.0, 1e-5), 1, 1.0
+    ).noise_multiplier  # one release that spends all of it
+    assert 4 / found.sides[1] ** 2 == pytest.approx(0.1 / whole**2, rel=1e-4)
+    assert found.sides[0] ** -2 == pytest.approx(0.2 / whole**2, rel=1e-4)
+    less = calibrate(promised(4.0, 1e-5), 10, 0.3, (Side(0.2),))
     assert less.noise_multiplier < found.noise_multiplier
 
 
 def test_without_a_target_nothing_beside_is_noised_either() -> None:
-    found = calibrate(math.inf, 1e-5, 10, 0.3, sides=(Side(0.1),))
+    found = calibrate(promised(), 10, 0.3, (Side(0.1),))
     assert (found.noise_multiplier, found.sides) == (0.0, (0.0,))
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 0.9, math.nan])
 def test_shares_that_leave_nothing_are_refused(share: float) -> None:
     with pytest.raises(ConfigError, match="sum to less than 1"):
-        calibrate(1.0, 1e-5, 10, 0.5, histogram_share=0.1, sides=(Side(share),))
+        calibrate(promised(1.0, 1e-5), 10, 0.5, (Side(0.1), Side(share)))

@@ -19,6 +19,7 @@ from shared.privacy.accounting.accountant import (
 )
 from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.guarantee import Relation
+from tests.support.guarantees import promised
 
 DELTA = 1e-5
 
@@ -111,6 +112,6 @@ def test_refuses_groups_of_no_size(group: int) -> None:
 
 
 def test_calibrates_for_a_group() -> None:
-    noise = calibrate(4.0, DELTA, 10, 1.0).noise_multiplier
-    for_two = calibrate(4.0, DELTA, 10, 1.0, group=2).noise_multiplier
+    noise = calibrate(promised(4.0, DELTA), 10, 1.0).noise_multiplier
+    for_two = calibrate(promised(4.0, DELTA, group=2), 10, 1.0).noise_multiplier
     assert for_two == pytest.approx(2 * noise, rel=1e-3)

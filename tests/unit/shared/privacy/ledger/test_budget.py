@@ -16,6 +16,7 @@ from shared.privacy.plan.plan import device_plan
 PRIVACY = {"unit": "example", "trust": "local", "epsilon": 2.0, "max_participations": 3}
 CONFIG = from_dict({"federation": {"rounds": 20}, "train": {"local_steps": 2}, "privacy": PRIVACY})
 PLAN = device_plan(CONFIG, 100)
+DELTA = PLAN.guarantee.delta
 SIMULATED = (7, "anna")
 
 
@@ -27,9 +28,9 @@ def file(tmp_path):
     return tmp_path / "state" / "ledger.jsonl"
 
 
-def opened(file, context=None, plan=PLAN, policy="p"):
+def opened(file, context=None, plan=PLAN, settings="p"):
     """As after a restart: nothing but the file survives."""
-    return DeviceBudget(file, plan, policy, context)
+    return DeviceBudget(file, plan, settings, context)
 
 
 def test_participations_add_up_over_restarts_until_the_device_declines(file):
@@ -44,7 +45,7 @@ def test_participations_add_up_over_restarts_until_the_device_declines(file):
         (9, "update"),
     ]
     events = [(PLAN.planned("histogram").event, 1), (PLAN.planned("update").event, 3)]
-    assert spent.epsilon() == epsilon(events, PLAN.delta) == pytest.approx(2.0, rel=1e-3)
+    assert spent.epsilon() == epsilon(events, DELTA) == pytest.approx(2.0, rel=1e-3)
     before = file.read_bytes()
     with pytest.raises(Declined, match=r"declined round 10: has taken part as often") as caught:
         opened(file).spend_update(10)
@@ -72,13 +73,15 @@ def test_a_budget_beyond_the_agreed_releases_is_declined_by_epsilon(file):
 def test_another_number_of_users_is_another_agreement(file):
     opened(file)
     with pytest.raises(ConfigError, match="another number of users"):
-        DeviceBudget(file, replace(PLAN, delta=PLAN.delta / 10), "p", None)
+        DeviceBudget(
+            file, replace(PLAN, guarantee=PLAN.guarantee.at(PLAN.guarantee.delta / 10)), "p", None
+        )
 
 
 def test_each_step_of_an_update_counts(file):
     budget = opened(file)
     budget.spend_update(1)
-    assert budget.ledger.epsilon() == epsilon([(STEP, 2)], PLAN.delta)
+    assert budget.ledger.epsilon() == epsilon([(STEP, 2)], DELTA)
 
 
 def test_a_round_repeated_after_a_crash_counts_again_on_a_real_device(file):
@@ -95,8 +98,8 @@ def test_a_simulated_device_repeats_the_same_message_and_pays_once(file):
 
 
 def test_simulated_noise_differs_by_round_release_device_seed_and_policy(file, tmp_path):
-    def draw(name, context=SIMULATED, policy="p", number=1):
-        budget = opened(tmp_path / name, context, policy=policy)
+    def draw(name, context=SIMULATED, settings="p", number=1):
+        budget = opened(tmp_path / name, context, settings=settings)
         return tuple(budget.spend_update(number).normal(3))
 
     draws = {
@@ -104,7 +107,7 @@ def test_simulated_noise_differs_by_round_release_device_seed_and_policy(file, t
         draw("a", number=2),
         draw("b", context=(8, "anna")),
         draw("c", context=(7, "ben")),
-        draw("d", policy="q"),
+        draw("d", settings="q"),
         tuple(opened(file, SIMULATED).spend_histogram().normal(3)),
     }
     assert len(draws) == 6
@@ -127,7 +130,9 @@ def test_a_repeated_round_that_no_longer_fits_is_declined_on_a_real_device(file)
 
 def test_a_crash_between_ledger_and_message_over_counts(file):
     opened(file).spend_update(1)  # ... and no message was ever made
-    assert opened(file).ledger.epsilon() == epsilon([(PLAN.planned("update").event, 1)], PLAN.delta)
+    assert opened(file).ledger.epsilon() == epsilon(
+        [(PLAN.planned("update").event, 1)], PLAN.guarantee.delta
+    )
 
 
 def test_a_line_that_was_never_whole_is_dropped_and_the_rest_counts(file):
@@ -153,7 +158,7 @@ def test_the_record_is_on_disk_before_there_is_noise(file, monkeypatch):
 def test_another_policy_is_refused(file):
     opened(file).spend_update(1)
     with pytest.raises(ConfigError, match="belongs to other settings") as caught:
-        opened(file, policy="q")
+        opened(file, settings="q")
     assert str(file) in str(caught.value)
 
 
@@ -174,5 +179,5 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 def test_the_header_is_the_promise_of_the_plan(file):
     opened(file)
-    header = Ledger.open(file).header
+    header = Ledger.open(file).header.guarantee
     assert (header.unit, header.trust, header.budget) == ("example", "local", 2.0)

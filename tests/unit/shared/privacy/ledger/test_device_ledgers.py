@@ -11,8 +11,11 @@ from shared.errors import ConfigError, LedgerError
 from shared.privacy.ledger.chain import LedgerHeader
 from shared.privacy.ledger.device_ledgers import DeviceLedgers, device_files
 from shared.privacy.ledger.ledger import Ledger
+from tests.support.guarantees import differing, promised
 
-HEADER = LedgerHeader("example", "add_remove", "local", "the server", 1e-5, "p", budget=50.0)
+HEADER = LedgerHeader(
+    promised(50.0, 1e-5, unit="example", trust="local", adversary="the server"), "p"
+)
 Z = 3.0
 
 
@@ -28,7 +31,7 @@ def by_hand(*events) -> float:
     accountant = PLDAccountant()
     for event in events:
         accountant.compose(event)
-    return accountant.get_epsilon(HEADER.delta)
+    return accountant.get_epsilon(HEADER.guarantee.delta)
 
 
 def test_epsilon_is_that_of_the_device_that_spent_the_most(tmp_path):
@@ -43,7 +46,7 @@ def test_epsilon_is_that_of_the_device_that_spent_the_most(tmp_path):
     assert ledgers.epsilon() < 0.7 * by_hand(GaussianDpEvent(Z / math.sqrt(11)))
     assert ledgers.epsilon(1e-3) < ledgers.epsilon()
     assert (len(ledgers), ledgers.devices, ledgers.name) == (11, 5, "run/point")
-    assert ledgers.header.unit == "example"
+    assert ledgers.header.guarantee.unit == "example"
 
 
 def test_the_least_is_that_of_the_device_that_took_part_the_least(tmp_path):
@@ -78,7 +81,7 @@ def test_of_different_releases_the_costliest_history_counts_in_any_order(tmp_pat
 
 
 def test_one_release_without_noise_is_no_privacy_for_all(tmp_path):
-    unbounded = replace(HEADER, budget=math.inf)
+    unbounded = differing(HEADER, budget=math.inf)
     write(tmp_path, "a", [GaussianDpEvent(Z)], unbounded)
     write(tmp_path, "b", [NonPrivateDpEvent()], unbounded)
     assert DeviceLedgers.open(tmp_path).epsilon() == math.inf
@@ -123,13 +126,13 @@ def test_the_head_stands_for_every_device_and_its_name(tmp_path):
         ("trust", "central"),
         ("adversary", "no one"),
         ("delta", 1e-4),
-        ("policy", "q"),
+        ("settings", "q"),
         ("budget", 51.0),
     ],
 )
 def test_devices_that_promise_different_things_are_no_one_claim(tmp_path, name, value):
     write(tmp_path, "a", [])
-    write(tmp_path, "b", [], replace(HEADER, **{name: value}))
+    write(tmp_path, "b", [], differing(HEADER, **{name: value}))
     with pytest.raises(LedgerError, match="promise different things"):
         DeviceLedgers.open(tmp_path)
 
@@ -162,7 +165,7 @@ def test_links_folders_and_forging_names_are_refused(tmp_path):
 
 def test_a_release_that_no_accountant_covers_is_refused(tmp_path):
     nested = ComposedDpEvent([GaussianDpEvent(1e9)])
-    path = write(tmp_path, "a", [], replace(HEADER, budget=math.inf)).path
+    path = write(tmp_path, "a", [], differing(HEADER, budget=math.inf)).path
     ledger = Ledger.open(path)
     with pytest.raises(ConfigError):
         ledger.append(1, "update", nested)

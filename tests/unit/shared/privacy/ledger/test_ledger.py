@@ -22,15 +22,9 @@ from shared.privacy.accounting.accountant import calibrate, epsilon
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.ledger import ledger as ledger_module
 from shared.privacy.ledger.ledger import Ledger, LedgerHeader, is_sealed_by, seal
+from tests.support.guarantees import differing, promised
 
-HEADER = LedgerHeader(
-    unit="user",
-    relation="add_remove",
-    trust="central",
-    adversary="sees every released adapter",
-    delta=1e-4,
-    policy="0" * 64,
-)
+HEADER = LedgerHeader(promised(), "0" * 64)
 UPDATE = PoissonSampledDpEvent(0.1, GaussianDpEvent(1.0))
 HISTOGRAM = GaussianDpEvent(5.0)
 
@@ -94,7 +88,7 @@ def test_positions(path: Path) -> None:
         assert ledger.extends(entries, head)
         assert not ledger.extends(entries + 1, head)
         assert not ledger.extends(entries, "0" * 64)
-    other = Ledger.create(path.with_name("ledger-b.jsonl"), replace(HEADER, policy="1" * 64))
+    other = Ledger.create(path.with_name("ledger-b.jsonl"), replace(HEADER, settings="1" * 64))
     assert not other.extends(*positions[0])
 
 
@@ -116,9 +110,9 @@ def test_does_not_replace_a_ledger(path: Path) -> None:
 
 
 def budgeted(path: Path, rounds: int, target: float = 2.0) -> tuple[Ledger, DpEvent]:
-    z = calibrate(target, 1e-4, rounds, 0.1).noise_multiplier
+    z = calibrate(promised(target), rounds, 0.1).noise_multiplier
     event = PoissonSampledDpEvent(0.1, GaussianDpEvent(z))
-    return Ledger.create(path, replace(HEADER, budget=target)), event
+    return Ledger.create(path, differing(HEADER, budget=target)), event
 
 
 def test_a_plan_is_admitted_once_and_then_released(
@@ -269,7 +263,7 @@ def test_a_full_disk_stops_the_release_and_all_that_follow(
 )
 def test_refuses_a_header_that_promises_nothing(changed: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        replace(HEADER, **changed)
+        differing(HEADER, **changed)
 
 
 def test_a_seal_vouches_for_name_length_and_head(path: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from shared.privacy.mechanisms.skellam import SkellamNoise
 from shared.privacy.mechanisms.source import NoiseSource
 from shared.privacy.plan.plan import server_plan
 from shared.privacy.plan.shared_noise import SharedSum, calibrate_shares, histogram_sum, update_sum
+from tests.support.guarantees import promised
 
 GRID = FixedPoint(L2Clip(0.5), 14)
 DIM = 300
@@ -136,7 +137,7 @@ def settings(**privacy):
 def test_the_least_noise_meets_the_target_and_less_does_not(target):
     config = settings(trust="distributed")
     updates, histogram = update_sum(config, 200), histogram_sum(config, 200)
-    found, first = calibrate_shares(target, 1e-4, updates, 6, histogram, 0.1)
+    found, first = calibrate_shares(promised(target), updates, 6, histogram, 0.1)
     assert first is not None
 
     def cost(mech):
@@ -149,7 +150,7 @@ def test_the_least_noise_meets_the_target_and_less_does_not(target):
 
 def test_without_a_histogram_the_rounds_have_it_all():
     updates = update_sum(settings(trust="distributed"), 200)
-    alone, none = calibrate_shares(8.0, 1e-4, updates, 6, None, 0.0)
+    alone, none = calibrate_shares(promised(8.0), updates, 6)
     assert none is None
     assert epsilon([(alone.event(), 6)], 1e-4) == pytest.approx(8.0, rel=1e-3)
 
@@ -172,23 +173,26 @@ def test_every_round_counts_and_no_draw_amplifies():
         for cohort in (1.0, 100.0)
     ]
     for plan in plans:
-        assert (plan.trust, plan.unit, plan.sampling_probability) == ("distributed", "user", 1.0)
+        told = plan.guarantee
+        assert (told.trust, told.unit, plan.sampling_probability) == ("distributed", "user", 1.0)
         assert plan.times == {"update": 7, "histogram": 1}
         events = [(at.event, at.times) for at in plan.releases]
-        assert 3.99 < epsilon(events, plan.delta) <= 4.0
+        assert 3.99 < epsilon(events, told.delta) <= 4.0
     everyone, drawn = (plan.planned("update").mechanism for plan in plans)
     assert drawn.noise_multiplier == pytest.approx(everyone.noise_multiplier, rel=1e-4)
     assert everyone.survivors == 1000
     assert 60 < drawn.survivors < 100
-    assert "at least 1000 of the devices in every sum are honest" in plans[0].adversary
+    words = [plan.guarantee.adversary for plan in plans]
+    assert "at least 1000 of the devices in every sum are honest" in words[0]
     assert (
-        f"{drawn.survivors} of the devices in every sum of a round and 1000" in plans[1].adversary
+        f"{drawn.survivors} of the devices in every sum of a round and 1000"
+        in plans[1].guarantee.adversary
     )
 
 
 def test_without_a_budget_the_server_sees_sums_that_no_one_noised():
     plan = server_plan(settings(trust="distributed", epsilon=math.inf), 200)
-    assert plan.trust == "central"
+    assert plan.guarantee.trust == "central"
 
 
 @pytest.mark.parametrize(

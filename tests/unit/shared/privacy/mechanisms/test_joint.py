@@ -11,7 +11,7 @@ from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.accounting.events import event_from_json, event_to_json
 from shared.privacy.accounting.steps import Step, steps_of
 from shared.privacy.contribution.adaptive_clip import BIT_CLIP, QuantileRule
-from shared.privacy.mechanisms.joint import UpdateWithBits, is_joint
+from shared.privacy.mechanisms.gaussian import UpdateWithBits, is_joint
 from shared.privacy.mechanisms.source import NoiseSource
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigError, LedgerError
-from shared.privacy.mechanisms.noise_key import kept_key
+from shared.privacy.mechanisms.source import kept_key
 
 
 @pytest.fixture

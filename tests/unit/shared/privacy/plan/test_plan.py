@@ -13,7 +13,6 @@ from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import default_delta, epsilon
 from shared.privacy.contribution.units import examples_per_user, histogram_limit, update_limit
 from shared.privacy.guarantee import EXAMPLE_CENTRAL, EXAMPLE_LOCAL, USER_CENTRAL
-from shared.privacy.ledger.chain import header_of
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.privacy.plan.terms import Terms, device_terms, server_terms
 
@@ -34,7 +33,8 @@ def facts(terms: Terms | None):
     if terms is None:
         return None
     counted = (terms.sampling_probability, terms.steps, terms.updates, terms.histogram_sampling)
-    return (terms.unit, terms.trust, terms.adversary, terms.budget, *counted)
+    told = terms.guarantee
+    return (told.unit, told.trust, told.adversary, told.budget, *counted)
 
 
 USER = ("user", "central", USER_CENTRAL, 4.0, 0.25, 1, ROUNDS, 1.0)
@@ -90,13 +90,13 @@ def test_more_participations_than_rounds_are_no_more_than_rounds():
 def test_delta_is_by_the_units_that_are_protected():
     server, device = (terms(point("both"), USERS) for terms in (server_terms, device_terms))
     assert server is not None
-    assert server.delta == default_delta(USERS) == 1e-4
+    assert server.guarantee.delta == default_delta(USERS) == 1e-4
     assert device is not None
-    assert device.delta == default_delta(USERS * WINDOWS) == 1e-4
+    assert device.guarantee.delta == default_delta(USERS * WINDOWS) == 1e-4
     assert examples_per_user(point()) == WINDOWS
     large = device_terms(point("example", "local"), 2 * USERS)
     assert large is not None
-    assert large.delta == default_delta(2 * USERS * WINDOWS) == 1e-5
+    assert large.guarantee.delta == default_delta(2 * USERS * WINDOWS) == 1e-5
 
 
 @pytest.mark.parametrize(("unit", "most"), [("user", USERS), ("example", USERS * WINDOWS)])
@@ -115,9 +115,9 @@ def test_one_update_is_all_steps_of_a_device():
     sampled = PoissonSampledDpEvent(0.5, GaussianDpEvent(z))
     assert plan.planned("update").event == SelfComposedDpEvent(sampled, 3)
     assert plan.planned("histogram").event == GaussianDpEvent(plan.histogram_noise_multiplier)
-    header = header_of(plan, "ab")
-    assert (header.unit, header.trust, header.budget) == ("example", "local", 4.0)
-    assert (header.delta, header.adversary, header.policy) == (plan.delta, EXAMPLE_LOCAL, "ab")
+    told = plan.guarantee
+    assert (told.unit, told.trust, told.budget) == ("example", "local", 4.0)
+    assert told.adversary == EXAMPLE_LOCAL
 
 
 def test_what_arrives_is_bounded_by_what_the_guarantee_counts():
@@ -180,7 +180,7 @@ def test_what_nothing_here_accounts_for_is_refused_naming_both(which, train, one
 def whole(plan: Plan) -> float:
     """What all its releases cost, counted one by one as a ledger does."""
     events = [(at.event, 1) for at in plan.releases for _ in range(at.times)]
-    return epsilon(events, plan.delta, plan.relation)
+    return epsilon(events, *plan.guarantee.counted)
 
 
 UNITS = [(unit, "central") for unit in ("user", "example", "both")] + [("example", "local")]
@@ -216,8 +216,10 @@ def test_no_calibrated_plan_exceeds_its_budget(
     plans = [plan for plan in (server_plan(config, USERS), device_plan(config, USERS)) if plan]
     assert len(plans) == (2 if unit[0] == "both" else 1)
     for plan in plans:
-        wanted = (inner or target) if unit[0] == "both" and plan.unit == "example" else target
-        assert plan.budget == wanted
+        wanted = (
+            (inner or target) if unit[0] == "both" and plan.guarantee.unit == "example" else target
+        )
+        assert plan.guarantee.budget == wanted
         assert 0.98 * wanted < whole(plan) <= wanted * (1 + 1e-6)
         update = replace(plan.planned("update"), times=plan.updates + 1)
         one_more = replace(plan, releases=(update, *plan.releases[1:]))

@@ -40,8 +40,9 @@ def test_what_is_signed_is_read_back(policy):
 def test_it_states_what_the_settings_give(policy, config):
     plan = server_plan(config, USERS)
     (promise,) = policy.promises
-    assert (promise.unit, promise.trust, promise.epsilon) == ("user", "central", 2.0)
-    assert promise.delta == config.privacy.delta
+    told = promise.guarantee
+    assert (told.unit, told.trust, told.budget) == ("user", "central", 2.0)
+    assert told.delta == config.privacy.delta
     update, histogram = promise.of("update"), promise.of("histogram")
     assert update.noise_multiplier == plan.noise_multiplier
     assert (update.clipping_norm, update.times) == (0.5, 3)
@@ -59,12 +60,12 @@ def test_no_cohort_amplifies_what_a_device_pays(policy, config):
     assert user.of("update").event["kind"] == "gaussian"
     plan = device_plan(point_config("b", privacy=privacy), USERS)
     assert example.of("update").cost == plan.planned("update").event
-    assert (example.unit, example.trust) == ("example", "local")
+    assert (example.guarantee.unit, example.guarantee.trust) == ("example", "local")
 
 
 def test_infinity_travels(config):
     free = made(at_epsilon(config, math.inf, 5), USERS, "s")
-    assert read_policy(sealed(free), operator()).promises[0].epsilon == math.inf
+    assert read_policy(sealed(free), operator()).promises[0].guarantee.budget == math.inf
 
 
 def edited(text, **changes):

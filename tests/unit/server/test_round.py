@@ -10,7 +10,7 @@ from flwr.app import Error, Message, MessageType
 from safetensors.numpy import load_file, save_file
 
 from client.messages import parse, ranks_reply, update_reply
-from server import round as strategy_module
+from server import round as round_module
 from server.checkpoint import load
 from server.federation import run_federation
 from server.release.releases import Releases
@@ -165,13 +165,13 @@ def test_the_ledger_line_is_on_disk_before_there_is_any_noise(tmp_path, monkeypa
 
 
 def test_the_checkpoint_comes_after_the_ledger_and_before_the_round_is_told(tmp_path, monkeypatch):
-    save, order = strategy_module.save, []
+    save, order = round_module.save, []
 
     def spy(state, file):
         order.append(("save", state.round_number, len(Ledger.open(found.ledger))))
         save(state, file)
 
-    monkeypatch.setattr(strategy_module, "save", spy)
+    monkeypatch.setattr(round_module, "save", spy)
     found = files(tmp_path)
     told = lambda entry: order.append(("told", int(entry["round"])))  # noqa: E731
     run_federation(Canned(), settings(), found, simulated=True, on_round=told)

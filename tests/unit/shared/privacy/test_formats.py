@@ -1,0 +1,118 @@
+"""Texts as earlier versions wrote them: read, and written again byte for byte."""
+
+import json
+import math
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from shared.canonical import canonical_json
+from shared.config import from_dict
+from shared.errors import ConfigError
+from shared.privacy.guarantee import USER_CENTRAL, Guarantee
+from shared.privacy.ledger.chain import Chain
+from shared.privacy.plan.plan import server_plan
+from shared.privacy.policy.signed import read_policy, signed
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+ALONE = (
+    r'{"content":{"adversary":"sees \"\u00e9\"","budget":"inf","created":"2026-11-22T13:00:0'
+    r'0+00:00","delta":0.0001,"format":"starling ledger 1","identity":"0f0f0f0f0f0f0f0f0f0f0'
+    r'f0f0f0f0f0f","policy":"abababababababababababababababababababababababababababababababa'
+    r'b","relation":"add_remove","trust":"central","unit":"user"},"hash":"1f63724360bd751dcf'
+    r'11dc669efc06ce804e01f4b6c1cea08ce0180103c00c3e"}'
+    "\n"
+)
+OF_THREE = (
+    r'{"content":{"adversary":"sees \"\u00e9\"","budget":2.0,"created":"2026-11-22T13:00:00+'
+    r'00:00","delta":0.0001,"format":"starling ledger 1","group":3,"identity":"0f0f0f0f0f0f0'
+    r'f0f0f0f0f0f0f0f0f0f","policy":"abababababababababababababababababababababababababababa'
+    r'babababab","relation":"add_remove","trust":"central","unit":"user"},"hash":"7f3745e26f'
+    r'80612f14a6af495ac8b79a3b76dae0bb90274965b30420d58335cb"}'
+    "\n"
+)
+POLICY = (
+    r'{"policy":{"aggregation":"fedit","format":"starling policy 1","issuer":"03a107bff3ce10'
+    r'be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8","promises":[{"adversary":"sees all'
+    r'","delta":0.0001,"epsilon":"inf","group":1,"relation":"add_remove","releases":[{"clipp'
+    r'ing_norm":0.5,"event":{"kind":"gaussian","noise_multiplier":1.5},"kind":"update","mech'
+    r'anism":"gaussian","noise_multiplier":1.5,"separation":0,"times":3},{"clipping_norm":0.'
+    r'5,"event":{"kind":"gaussian","noise_multiplier":5.0},"kind":"histogram","mechanism":"g'
+    r'aussian","noise_multiplier":5.0,"separation":0,"times":3}],"trust":"central","unit":"u'
+    r'ser"},{"adversary":"sees a device","delta":1e-05,"epsilon":4.0,"group":2,"relation":"a'
+    r'dd_remove","releases":[{"clipping_norm":0.5,"event":{"kind":"gaussian","noise_multipli'
+    r'er":2.0},"kind":"update","mechanism":"gaussian","noise_multiplier":2.0,"separation":0,'
+    r'"times":3}],"trust":"local","unit":"example"}],"rounds":3,"schema":"s","settings":"cdc'
+    r'dcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","users":40,"valid_from"'
+    r':"2026-11-22T13:00:00+00:00","valid_until":"2026-12-22T13:00:00+00:00","window_length"'
+    r':8,"windows":3},"signature":"83480869bacddba89af3a6a176aa58834e79734fbb62f89c1484b7b53'
+    r'211caf4d69740b1fc0ae032d0e302cec4ee4b518dbf97628f5fb6aab7710bb0702df103"}'
+)
+SEES = 'sees "é"'
+LEDGERS = {
+    "alone": (ALONE, Guarantee("user", "add_remove", "central", SEES, 1e-4, 1, math.inf)),
+    "of three": (OF_THREE, Guarantee("user", "add_remove", "central", SEES, 1e-4, 3, 2.0)),
+}
+
+
+@pytest.mark.parametrize(("line", "guarantee"), LEDGERS.values(), ids=list(LEDGERS))
+def test_a_ledgers_header(line, guarantee):
+    chain = Chain("ledger")
+    chain.add(line.encode())
+    assert chain.header.promise == (guarantee, "ab" * 32)
+    assert Chain("other").header_line(chain.header) == line.encode()
+
+
+def test_a_policy():
+    policy = read_policy(POLICY, None)
+    user, example = (promise.guarantee for promise in policy.promises)
+    assert user == Guarantee("user", "add_remove", "central", "sees all", 1e-4, 1, math.inf)
+    assert example == Guarantee("example", "add_remove", "local", "sees a device", 1e-5, 2, 4.0)
+    assert [len(promise.releases) for promise in policy.promises] == [2, 1]
+    assert signed(policy, KEY) == POLICY
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_policy_has_no_other_words(kept):
+    tree = json.loads(POLICY)
+    promise = tree["policy"]["promises"][1]
+    promise["budget"] = promise["epsilon"] if kept else promise.pop("epsilon")
+    with pytest.raises(ConfigError, match="canonical"):
+        read_policy(canonical_json(tree), None)
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "said"),
+    [
+        ("unit", "household", "unit = 'household'"),
+        ("trust", "nobody", "trust = 'nobody'"),
+        ("relation", "near", "relation = 'near'"),
+        ("adversary", "", "adversary"),
+        ("adversary", "a" * 2001, "adversary"),
+        ("delta", 1.0, "delta = 1.0"),
+        ("delta", "1", "delta = '1'"),
+        ("epsilon", 0.0, "epsilon > 0"),
+        ("epsilon", "x", "epsilon = 'x'"),
+        ("group", 0, "group = 0"),
+        ("group", 1.5, "group = '1.5'"),
+        ("guarantee", {}, "Unexpected"),
+        ("more", 1, "more = '1'"),
+    ],
+)
+def test_a_promise_out_of_range_is_refused_in_a_line(word, value, said):
+    tree = json.loads(POLICY)
+    tree["policy"]["promises"][1][word] = value
+    with pytest.raises(ConfigError, match=said) as caught:
+        read_policy(canonical_json(tree), None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_point_of_the_results():
+    """Names and order; the point's other figures follow."""
+    tree = {"privacy": {"epsilon": math.inf, "group_size": 3}, "federation": {"cohort": 10.0}}
+    plan = server_plan(from_dict(tree), 40)
+    assert plan is not None
+    assert json.dumps(plan.guarantee.stated()) == (
+        '{"epsilon_target": Infinity, "delta": 0.001, "unit": "user", "relation": "add_remove", '
+        f'"group_size": 3, "trust": "central", "adversary": "{USER_CENTRAL}"}}'
+    )
