@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +28,10 @@ _SCORES = 4  # copies of the scores [length, items] of a window: forward, softma
 _MEMORY_BUDGET = 512 * 2**20  # bytes for the scores of windows that are trained on at once
 
 Advance = Callable[[int, str], None]  # client updates done, a remark
+Findings = dict[str, dict[str, float] | float | str]  # what `results.json` states of a reference
 
 
-def popularity(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+def popularity(bench: Workbench, config: ExperimentConfig, advance: Advance) -> Findings:
     """Rank by how many users trained on an item; no model, exact counts, not private."""
     engine = bench.engine(config.model)
     counts = torch.zeros(len(bench.population.catalogue))
@@ -46,7 +46,7 @@ def popularity(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
 
 def popularity_private(
     bench: Workbench, config: ExperimentConfig, counts: npt.NDArray[np.float64]
-) -> dict[str, Any]:
+) -> Findings:
     """Rank by a released histogram alone: anybody may, it is the release itself.
 
     Parameters
@@ -66,13 +66,13 @@ def popularity_private(
     return _both(engine, bench, score, config)
 
 
-def zero_shot(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+def zero_shot(bench: Workbench, config: ExperimentConfig, advance: Advance) -> Findings:
     """The frozen model with its initial adapter: nothing was learned from anyone."""
     engine = bench.engine(config.model)
     return _evaluate(engine, bench, current(engine.recommender, engine.schema), config)
 
 
-def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> Findings:
     """Every user trains an adapter on their own history alone and is ranked with it."""
     engine = bench.engine(config.model)
     settings = config.references
@@ -101,7 +101,7 @@ def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
     }
 
 
-def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) -> Findings:
     """All histories in one place, AdamW, no privacy; the epoch that validates best."""
     engine = bench.engine(config.model)
     settings = config.references
@@ -166,7 +166,7 @@ def _pooled(bench: Workbench, config: ExperimentConfig) -> tuple[Tensor, Tensor]
 
 def _evaluate(
     engine: CohortEngine, bench: Workbench, adapter: Tensor, config: ExperimentConfig
-) -> dict[str, Any]:
+) -> Findings:
     test = engine.evaluate(bench.evaluated, adapter, "test", config)
     validation = engine.evaluate(bench.evaluated, adapter, "validation", config)
     return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
@@ -177,7 +177,7 @@ def _both(
     bench: Workbench,
     score: Callable[[Tensor, Tensor], Tensor],
     config: ExperimentConfig,
-) -> dict[str, Any]:
+) -> Findings:
     test = engine.ranks(bench.evaluated, score, "test", config)
     validation = engine.ranks(bench.evaluated, score, "validation", config)
     return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
