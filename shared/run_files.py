@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 DEVICES = "devices"  # in a run's folder; below it one folder a point
 # Names that a seal may give to what it vouches for: of a server's ledger, of a folder of devices'.
 LEDGER_NAME = re.compile(r"ledger-[\w.-]+\.jsonl")
@@ -34,6 +32,8 @@ def directory_of(run_config: Mapping[str, object], run_id: int) -> Path:
     named = str(run_config.get("directory") or "")
     if named:
         return Path(named)
+    import platformdirs  # which the engine alone does without
+
     home = os.environ.get("STARLING_HOME") or platformdirs.user_data_dir("starling")
     return Path(home) / "runs" / f"flower-{run_id}"
 
