@@ -21,7 +21,7 @@ import torch
 from client.training.batches import local_batches, user_windows
 from client.training.evaluate import held_out, target_ranks
 from client.training.gradients import PerExample, check_gradients, opacus_gradients
-from client.training.keeper import Keeper
+from client.training.personal import PersonalTensors
 from client.training.train import local_update
 from shared.aggregation import rule_of
 from shared.aggregation.travel import narrowed_update, whole
@@ -172,7 +172,7 @@ class Device:
         inputs, targets = local_batches(
             user_windows(self.history, config), config, round_number, self.user
         )
-        keeper = Keeper.of(config, self.schema, round_number, self._personal)
+        keeper = PersonalTensors.of(config, self.schema, round_number, self._personal)
         start = keeper.starts(part.start, [self.user])[0] if keeper else part.start
         delta, _ = local_update(
             self.recommender,
@@ -251,7 +251,7 @@ class Device:
         if case is None:
             return None
         adapter = self._adapter(arrays, config)
-        if keeper := Keeper.of(config, self.schema, round_number, self._personal):
+        if keeper := PersonalTensors.of(config, self.schema, round_number, self._personal):
             adapter = keeper.adapters(adapter, [self.user])[0]
         scores = self.scores(adapter, case.context, config.model.max_length)
         return target_ranks(scores, self.history, case, config.data.negatives, self.user)

@@ -18,9 +18,8 @@ from shared.config.presets import chosen_settings
 from shared.data.sources import KnownSource, fetch, known_sources
 from simulations.world.files import write_world
 from simulations.world.people import SCENARIOS
-from simulations.world.population_summary import Summary, summarise
+from simulations.world.population_summary import Summary, WorldSummary, summarise
 from simulations.world.sources import WORLD, open_population, open_world
-from simulations.world.summary import WorldSummary
 
 data = typer.Typer(no_args_is_help=True, help="List, inspect, fetch and make interaction logs.")
 

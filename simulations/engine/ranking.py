@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from client.training.evaluate import held_out, target_ranks
-from client.training.keeper import Keeper
+from client.training.personal import PersonalTensors
 from shared.config import ExperimentConfig
 from shared.data.population import Population
 from shared.data.split import Phase
+from shared.data.windows import START, context_window
 from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender
 from simulations.engine.packed import last_scores
-from simulations.engine.scoring import LastScores, padded
 
 Indices = npt.NDArray[np.int64]
 
@@ -90,7 +90,7 @@ class Ranker:
         adapter: Tensor,
         phase: Phase,
         config: ExperimentConfig,
-        keeper: Keeper,
+        keeper: PersonalTensors,
     ) -> tuple[list[int], list[int]]:
         able = [user for user, _, _ in self._cases(users, phase)]
         sampled: list[int] = []
@@ -158,7 +158,7 @@ class Ranker:
 
     def keeper(
         self, config: ExperimentConfig, round_number: int, state: Path | None
-    ) -> Keeper | None:
+    ) -> PersonalTensors | None:
         """What people have of their own in a round; None where the rule keeps nothing on devices.
 
         Raises
@@ -166,7 +166,7 @@ class Ranker:
         ConfigError
             If it does, and there is no `state`.
         """
-        return Keeper.of(config, self.schema, round_number, personal_file(state))
+        return PersonalTensors.of(config, self.schema, round_number, personal_file(state))
 
 
 def personal_file(state: Path | None) -> Path | None:
@@ -179,3 +179,30 @@ def personal_file(state: Path | None) -> Path | None:
         there, every one of them a claim; so this is beside it.
     """
     return None if state is None else state.parents[1] / "personal" / f"{state.name}.sqlite"
+
+
+def padded(
+    contexts: Sequence[npt.NDArray[np.int64]], max_length: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Windows int64 [n, longest] of the ends of contexts, and their last positions int64 [n]."""
+    windows = [context_window(context, max_length) for context in contexts]
+    longest = max(len(window) for window in windows)
+    table = np.full((len(windows), longest), START, dtype=np.int64)
+    for row, window in zip(table, windows, strict=True):
+        row[: len(window)] = window
+    last = np.array([len(window) - 1 for window in windows])
+    return torch.from_numpy(table).to(device), torch.from_numpy(last).to(device)
+
+
+class LastScores(torch.nn.Module):
+    """Scores after the last position only: the catalogue's product for one position a user."""
+
+    def __init__(self, recommender: Recommender) -> None:
+        super().__init__()
+        self.recommender = recommender
+
+    def forward(self, windows: Tensor, last: Tensor) -> Tensor:
+        """Scores [n, items] of windows [n, length] after their last positions [n]."""
+        hidden = self.recommender.hidden(windows)  # [n, length, hidden]
+        place = last[:, None, None].expand(-1, 1, hidden.shape[-1])
+        return self.recommender.score(hidden.gather(1, place)[:, 0])

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .check import Check
 from .probe import ROOT, Answers
+from .show import Check
 
 _NAMES = ("starling", "shared", "server", "client", "simulations")
 _QUIET = {  # name -> the value under which nothing phones home
@@ -21,7 +21,7 @@ _QUIET = {  # name -> the value under which nothing phones home
 _OURS = ("STARLING_HOME", "STARLING_CACHE", "STARLING_DATA", "STARLING_OFFLINE")
 
 
-def own_checks(answers: Answers) -> Iterator[Check]:
+def installation_checks(answers: Answers) -> Iterator[Check]:
     """What a run finds of ours, and where it would write."""
     for name in _NAMES:
         yield import_name(name)
