@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from shared.canonical import finite
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import default_delta, epsilon_prv, epsilon_rdp
 from shared.privacy.accounting.calculator import Rounds, participations, solve
@@ -65,7 +66,7 @@ def account(
         "individuals": _individuals(found, chosen, users, took_part),
     }
     if as_json:
-        typer.echo(json.dumps(_plain(answer), indent=2, allow_nan=False))
+        typer.echo(json.dumps(finite(answer), indent=2, allow_nan=False))
     else:
         _show(answer, Console())
 
@@ -202,12 +203,3 @@ def _cell(value: float | str | None) -> str:
     if value is None:
         return "-"
     return value if isinstance(value, str) else f"{value:.5g}"
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no infinity."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return "inf" if value == math.inf else value
