@@ -24,6 +24,7 @@ from shared.data.split import Phase, evaluated_users
 from shared.errors import ConfigError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import install
+from simulations.commands.options import takes
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.ranking import personal_file
 from simulations.world.sources import open_population
@@ -82,31 +83,37 @@ def evaluate_adapter(
         Console().print(own.note, highlight=False)
 
 
-def recommend_items(
-    data: _Data,
-    adapter: _Adapter,
-    user: Annotated[str, typer.Option(help="A user of the log, by identifier.")],
-    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
-    explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
-    users: _Users = None,
-    world_seed: _Seed = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """The options of `starling recommend`."""
+
+    data: _Data
+    adapter: _Adapter
+    user: Annotated[str, typer.Option(help="A user of the log, by identifier.")]
+    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10
+    explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False
+    users: _Users = None
+    world_seed: _Seed = None
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
+
+
+@takes(Asked)
+def recommend_items(asked: Asked) -> None:
     """Recommend items to one user, and say why."""
-    population = _population(adapter, data, users, world_seed)
-    trained = open_adapter(adapter, population)
-    index = population.user_index(user)
-    own = own_tensors(adapter, trained, population)
+    population = _population(asked.adapter, asked.data, asked.users, asked.world_seed)
+    trained = open_adapter(asked.adapter, population)
+    index = population.user_index(asked.user)
+    own = own_tensors(asked.adapter, trained, population)
     install(trained.recommender, trained.schema, own.adapter(trained.adapter, index))
     history = population.history(index)
-    found = recommend(trained.recommender, history, trained.config.model.max_length, k)
-    if as_json:
+    found = recommend(trained.recommender, history, trained.config.model.max_length, asked.k)
+    if asked.as_json:
         rows = [_plain(one, population.catalogue) for one in found]
         told = {"note": own.note} if own.note else {}
-        typer.echo(json.dumps({"user": user, "recommendations": rows} | told))
+        typer.echo(json.dumps({"user": asked.user, "recommendations": rows} | told))
         return
-    Console().print(_table(found, population, user, explain))
-    if explain:
+    Console().print(_table(found, population, asked.user, asked.explain))
+    if asked.explain:
         Console().print(_note(trained), highlight=False)
     if own.note:
         Console().print(own.note, highlight=False)
