@@ -19,14 +19,14 @@ import numpy.typing as npt
 import torch
 
 from client.training.batches import local_batches, user_windows
-from client.training.evaluate import held_out, target_ranks
+from client.training.evaluate import target_ranks
 from client.training.gradients import PerExample, check_gradients, opacus_gradients
 from client.training.personal import PersonalTensors
 from client.training.train import local_update
 from shared.aggregation import rule_of
 from shared.aggregation.travel import narrowed_update, whole
 from shared.config import ExperimentConfig
-from shared.data.split import Phase
+from shared.data.split import Phase, held_out
 from shared.data.windows import context_window
 from shared.errors import Declined
 from shared.model.adapter import AdapterSchema, Part, current

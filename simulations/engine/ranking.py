@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from client.training.evaluate import held_out, target_ranks
+from client.training.evaluate import target_ranks
 from client.training.personal import PersonalTensors
 from shared.config import ExperimentConfig
 from shared.data.population import Population
-from shared.data.split import Phase
+from shared.data.split import Phase, held_out
 from shared.data.windows import START, context_window
 from shared.model.adapter import AdapterSchema
 from shared.model.recommender import Recommender

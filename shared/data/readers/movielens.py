@@ -22,11 +22,6 @@ from shared.errors import DataError
 _FLAGS = 5  # fields of u.item before the genre flags: id, title, dates, address
 
 
-def is_movielens_100k(folder: Path) -> bool:
-    """Whether a folder holds the published files."""
-    return all((folder / name).is_file() for name in ("u.data", "u.item"))
-
-
 def read_movielens_100k(folder: Path, name: str = "movielens-100k") -> InteractionLog:
     """All ratings as interactions; users in the order of their numbers.
 
@@ -48,11 +43,6 @@ def read_movielens_100k(folder: Path, name: str = "movielens-100k") -> Interacti
     frame["timestamp"] = numbers.astype("int64")
     users = sorted(frame["user"].unique(), key=int)
     return InteractionLog(frame, catalogue, name=name, users=users)
-
-
-def is_movielens_latest(folder: Path) -> bool:
-    """Whether a folder holds `ratings.csv` and `movies.csv`."""
-    return all((folder / name).is_file() for name in ("ratings.csv", "movies.csv"))
 
 
 def read_movielens_latest(folder: Path, name: str = "movielens-latest-small") -> InteractionLog:
