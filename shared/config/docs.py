@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -123,19 +123,7 @@ def accepted(schema: dict[str, Any]) -> str:
 
 def _value(default: Any) -> str:
     """A default as it would stand in TOML."""
-    if default is None:
-        return "unset"
-    if isinstance(default, tuple):
-        return f"`[{', '.join(_toml(item) for item in default)}]`"
-    return f"`{_toml(default)}`"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"'
-    return "inf" if isinstance(value, float) and math.isinf(value) else str(value)
+    return "unset" if default is None else f"`{json.dumps(default).replace('Infinity', 'inf')}`"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from shared.errors import ConfigError
 # How a model's factors begin under the rules that choose it.
 _FACTORS = {"fedsb": "core", "principal": "principal"}
 
-# Every refusal, as it reads, one a paragraph; the first whose conditions all hold is raised.
+# Every refusal, as it reads; the first whose conditions all hold is raised.
 # {section.name} is printed as `section.name = value`, {=section.name} as the value alone. With
 # words it is a condition too: {name: one two} is one of them, {name: not one} is not, {name: given}
 # is set (not 0, not empty), {name: > 1} is more than that. [...] is a condition that is not
@@ -24,125 +24,98 @@ _FACTORS = {"fedsb": "core", "principal": "principal"}
 # that sum the same coordinates: alternating, fedsvd and flexlora train others from round to round,
 # or turn them, and one round's noise would no longer cancel another's. What devices keep (fedsa) is
 # not summed, and may shape its owner's later contributions, each of which is clipped.
-REFUSALS = """
+_TABLE = """
 {federation.popularity_start: true} needs model.item_bias = true; change one of them
-[model.item_bias: false]
-
+  [model.item_bias: false]
 {model.factors} does not go with {federation.aggregation}; leave model.factors out, the rule sets it
-[if the rule has others]
-
+  [if the rule has others]
 {federation.aggregation: ffa alternating fedsvd fedsb fedsa flexlora principal} does not go with
-{model.lora_rank: 0}: there are no factors; use --aggregation fedit, or give a rank
-[if nothing is read]
-
+  {model.lora_rank: 0}: there are no factors; use --aggregation fedit, or give a rank [if nothing is
+  read]
 {federation.aggregation: fedsa} does not go with {privacy.unit: not user}: an example trains the
-device's own B without noise, and B shapes what all its other examples send; use --unit user
-
+  device's own B without noise, and B shapes what all its other examples send; use --unit user
 {federation.aggregation: fedsa} does not go with {engine.address: given}: people's own tensors lie
-in one database file, which machines cannot share; use --workers on one machine
-
+  in one database file, which machines cannot share; use --workers on one machine
 {federation.aggregation: fedsa} does not go with {federation.select: private_metric}: devices keep
-the B of their last round and none that goes with an earlier iterate; use select = last
+  the B of their last round and none that goes with an earlier iterate; use select = last
 
 {federation.aggregation: not flexlora} does not go with {federation.ranks: given}: its factors add
-up for one rank alone; use --aggregation flexlora
-
-{federation.ranks: given}: expected at most {model.lora_rank}, the rank of the global factors
-[if a rank is above it]
-
+  up for one rank alone; use --aggregation flexlora
+{federation.ranks: given}: expected at most {model.lora_rank}, the rank of the global factors [if a
+  rank is above it]
 {federation.aggregation: flexlora} does not go with {privacy.adaptive_clipping: given}: devices
-report norms of factors, and products are clipped; use 0
-
+  report norms of factors, and products are clipped; use 0
 {federation.aggregation: flexlora} does not go with {privacy.trust: not central}: what is summed are
-products, which the server forms of factors in the clear; use --trust central
-
+  products, which the server forms of factors in the clear; use --trust central
 {federation.aggregation: flexlora} does not go with {privacy.unit: not user}: clipped gradients of
-examples bound factors, not the products that are summed; use --unit user
+  examples bound factors, not the products that are summed; use --unit user
 
 {privacy.trust: local} does not go with {privacy.unit: user}: devices add noise per example; use
---unit example
-
+  --unit example
 {privacy.trust: local} does not go with {privacy.unit: both}: both means examples on the device and
-users at the server
-
+  users at the server
 {privacy.trust: distributed} does not go with {privacy.max_participations: given}: every round
-counts for everyone; leave it out
-
+  counts for everyone; leave it out
 {privacy.trust: distributed} does not go with {privacy.unit: not user}: shares of noise hide whole
-users' updates; use --unit user
-
+  users' updates; use --unit user
 {privacy.unit: not user} does not go with {train.local_batch: given}: batches are Poisson samples;
-use 0
-
+  use 0
 {privacy.unit: not user} does not go with {train.history_dropout: given}: one example less would
-hide other items in all the others; use 0
-
+  hide other items in all the others; use 0
 {privacy.unit: example} under central trust [privacy.trust: central] does not go with
-{train.local_steps: > 1}: a second step would depend on un-noised gradients; use 1, or --trust local
-
+  {train.local_steps: > 1}: a second step would depend on un-noised gradients; use 1, or --trust
+  local
 {privacy.unit: example} under central trust [privacy.trust: central] does not go with
-{train.weight_decay: given}: only clipped gradients may enter the sum; use 0
+  {train.weight_decay: given}: only clipped gradients may enter the sum; use 0
 
 {privacy.max_participations: given} does not go with {privacy.mechanism: gaussian} under
-{privacy.unit: not both}, {privacy.trust: not local}: nothing enforces it; leave it out, or use
---mechanism dp_ftrl or --unit both
-
-{privacy.min_separation}, {privacy.bands}: nothing enforces them under
-{privacy.mechanism: gaussian}; use --mechanism dp_ftrl, or leave them out [if rounds are kept apart]
-
+  {privacy.unit: not both}, {privacy.trust: not local}: nothing enforces it; leave it out, or use
+  --mechanism dp_ftrl or --unit both
+{privacy.min_separation}, {privacy.bands}: nothing enforces them under {privacy.mechanism:
+  gaussian}; use --mechanism dp_ftrl, or leave them out [if rounds are kept apart]
 {privacy.mechanism: dp_ftrl} does not go with {privacy.unit: not user}: it is accounted for unit
-user only; use that, or --mechanism gaussian
-
+  user only; use that, or --mechanism gaussian
 {privacy.mechanism: dp_ftrl} does not go with {privacy.trust: not central}: it is accounted for
-trust central only; use that, or --mechanism gaussian
-
+  trust central only; use that, or --mechanism gaussian
 {privacy.mechanism: dp_ftrl} does not go with {privacy.adaptive_clipping: given}: noise cancels
-between rounds of one clipping norm; use 0, or --mechanism gaussian
-
+  between rounds of one clipping norm; use 0, or --mechanism gaussian
 {privacy.mechanism: dp_ftrl} does not go with {federation.aggregation: alternating fedsvd flexlora}:
-its coordinates change from round to round, and correlated noise would not cancel; use fedit, ffa,
-fedsb, fedsa or principal, or --mechanism gaussian
-
+  its coordinates change from round to round, and correlated noise would not cancel; use fedit, ffa,
+  fedsb, fedsa or principal, or --mechanism gaussian
 [privacy.mechanism: dp_ftrl] {privacy.bands} does not go with {privacy.min_separation}: noise may
-reach back no further than a user's last participation; use at most that, or 0 [if it reaches back]
-
+  reach back no further than a user's last participation; use at most that, or 0 [if it reaches
+  back]
 [privacy.mechanism: dp_ftrl] {federation.cohort} does not go with {privacy.min_separation}: each
-round may ask at most every {=privacy.min_separation}. user; use a share of at most
-1/{=privacy.min_separation}, or a smaller separation [if more are asked]
+  round may ask at most every {=privacy.min_separation}. user; use a share of at most
+  1/{=privacy.min_separation}, or a smaller separation [if more are asked]
 
 {engine.workers: > 1} does not go with {engine.engine: sequential}, which is one process; use
---engine cohort
-
+  --engine cohort
 {engine.address: given} does not go with {engine.engine: not cohort}; use --engine cohort
-
 {engine.address: given}: expected auto, or host:port of the cluster's head, such as 10.0.0.1:6379
-[if it is no address]
+  [if it is no address]
 
 {privacy.adaptive_clipping: given} does not go with {privacy.unit: not user}: one bit and one metric
-are a person's, not an example's; use --unit user, or 0
-
+  are a person's, not an example's; use --unit user, or 0
 {privacy.adaptive_clipping: given} does not go with {privacy.trust: not central}: the server adds
-this noise; use --trust central, or 0
-
+  this noise; use --trust central, or 0
 {privacy.metrics_share: given} does not go with {privacy.unit: not user}: one bit and one metric are
-a person's, not an example's; use --unit user, or 0
-
+  a person's, not an example's; use --unit user, or 0
 {privacy.metrics_share: given} does not go with {privacy.trust: not central}: the server adds this
-noise; use --trust central, or 0
-
+  noise; use --trust central, or 0
 {privacy.metrics_share} and {privacy.histogram_share} leave nothing for the rounds; together they
-must be below 1 [if both take all]
-
+  must be below 1 [if both take all]
 {federation.metrics_every: given} needs privacy.metrics_share > 0, the budget of the metrics; give
-both or neither [privacy.metrics_share: 0]
-
+  both or neither [privacy.metrics_share: 0]
 {federation.select: private_metric} needs federation.metrics_every >= 1: without metrics on the way
-there is nothing to select from [federation.metrics_every: 0]
+  there is nothing to select from [federation.metrics_every: 0]
 
 {engine.checkpointing: true} does not go with {privacy.unit: not user} on {engine.engine: not
-cohort}: its per-example gradients come from hooks, which see no recomputed layer; use --engine
-cohort
+  cohort}: its per-example gradients come from hooks, which see no recomputed layer; use --engine
+  cohort
 """
+
+REFUSALS = tuple(" ".join(row.split()) for row in re.split(r"\n+(?! )", _TABLE.strip()))
 
 _MORE: dict[str, Callable[[ExperimentConfig], bool]] = {
     "the rule has others": lambda c: c.model.factors != factors_of(c.federation.aggregation),
@@ -168,8 +141,7 @@ def check_together(config: ExperimentConfig, source: str) -> None:
     ConfigError
         Naming `source`, both settings and what to do: the first of `REFUSALS` that applies.
     """
-    for refusal in REFUSALS.strip().split("\n\n"):
-        words = " ".join(refusal.split())
+    for words in REFUSALS:
         conditions = re.findall(r"[{[]([\w.]+): (.*?)[}\]]", words)
         holds = [_holds(_value(config, name), asked) for name, asked in conditions]
         holds += [_MORE[name](config) for name in re.findall(r"\[if (.*?)\]", words)]

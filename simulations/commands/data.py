@@ -31,20 +31,15 @@ _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 @data.command("ls")
 def list_sources(as_json: _AsJson = False) -> None:
     """Known names, and where each was found."""
-    sources = known_sources()
+    rows = [(WORLD, None, "built in"), *((s.name, s.folder, _status(s)) for s in known_sources())]
     if as_json:
-        rows = [{"name": WORLD, "folder": None, "status": "built in"}]
-        rows += [
-            {
-                "name": source.name,
-                "folder": str(source.folder) if source.folder else None,
-                "status": _status(source),
-            }
-            for source in sources
+        document = [
+            {"name": name, "folder": str(folder) if folder else None, "status": status}
+            for name, folder, status in rows
         ]
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps(document, indent=2))
         return
-    _show(("name", "where"), [(WORLD, "built in"), *((s.name, _status(s)) for s in sources)])
+    _show(("name", "where"), [(name, status) for name, _, status in rows])
 
 
 def _status(source: KnownSource) -> str:

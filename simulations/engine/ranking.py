@@ -17,7 +17,7 @@ from shared.config import ExperimentConfig
 from shared.data.population import Population
 from shared.data.split import Phase, held_out
 from shared.data.windows import START, context_window
-from shared.model.adapter import AdapterSchema
+from shared.model.adapter import AdapterSchema, Tensors
 from shared.model.recommender import Recommender
 from simulations.engine.packed import last_scores
 
@@ -75,14 +75,15 @@ class Ranker:
         def score(windows: Tensor, last: Tensor) -> Tensor:
             if self.batching == "packed":
                 return last_scores(self.recommender, tensors, windows, last)
-            scores: Tensor = torch.func.functional_call(
-                LastScores(self.recommender),
-                {f"recommender.{name}": tensor for name, tensor in tensors.items()},
-                (windows, last),
-            )
-            return scores
+            return self._scores(tensors, windows, last)
 
         return self.ranks(users, score, phase, config)
+
+    def _scores(self, tensors: Tensors, windows: Tensor, last: Tensor) -> Tensor:
+        named = {f"recommender.{name}": tensor for name, tensor in tensors.items()}
+        scorer = LastScores(self.recommender)
+        scores: Tensor = torch.func.functional_call(scorer, named, (windows, last))
+        return scores
 
     def _evaluate_own(
         self,
@@ -114,13 +115,9 @@ class Ranker:
             All with at least three interactions.
         adapters : Tensor float32 [n, dim]
         """
-        scorer = LastScores(self.recommender)
 
         def one(adapter: Tensor, window: Tensor, last: Tensor) -> Tensor:
-            tensors = self.schema.unflatten(adapter)
-            named = {f"recommender.{name}": tensor for name, tensor in tensors.items()}
-            scores: Tensor = torch.func.functional_call(scorer, named, (window[None], last[None]))
-            return scores[0]
+            return self._scores(self.schema.unflatten(adapter), window[None], last[None])[0]
 
         def score(windows: Tensor, last: Tensor) -> Tensor:
             return torch.func.vmap(one)(adapters, windows, last)

@@ -91,10 +91,9 @@ def test_nonsense_is_refused_by_name(tree):
         from_dict(tree)
 
 
-@pytest.mark.parametrize("refusal", REFUSALS.strip().split("\n\n"))
+@pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_refusal_names_settings_and_words_that_exist(refusal):
-    text = " ".join(refusal.split())
-    found = re.findall(r"[{[]=?([a-z_]+)\.([a-z_]+)(?:: (.*?))?[}\]]", text)
+    found = re.findall(r"[{[]=?([a-z_]+)\.([a-z_]+)(?:: (.*?))?[}\]]", refusal)
     assert found
     for section, setting, asked in found:
         kind = type(getattr(ExperimentConfig(), section))
