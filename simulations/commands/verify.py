@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.errors import PrivacyError
-from simulations.commands import lists
+from simulations.commands import options
 from simulations.commands.deltas import print_deltas
 from simulations.verify.run import VerifyReport, verify_run
 
@@ -27,7 +27,7 @@ def verify(
     ] = None,
 ) -> None:
     """Recompute every epsilon in a run from its ledgers; exit code 3 on a mismatch."""
-    chosen = [] if deltas is None else lists.deltas(deltas)
+    chosen = [] if deltas is None else options.deltas(deltas)
     report = verify_run(directory, public_key)
     console = Console()
     print_report(report, console)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from client.training.gradients import PerExample, check_gradients, stacked_gradients
-from client.training.keeper import Keeper
+from client.training.personal import PersonalTensors
 from client.training.train import descend, local_update, token_losses
 from shared.aggregation import rule_of
 from shared.aggregation.travel import narrowed_update, whole
@@ -220,7 +220,7 @@ class CohortEngine(Ranker):
         part: Part,
         round_number: int,
         config: ExperimentConfig,
-        keeper: Keeper | None,
+        keeper: PersonalTensors | None,
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Deltas [members, dim] of local training without a clip inside."""
         step = self._trainer(part, config, keeper)
@@ -272,7 +272,7 @@ class CohortEngine(Ranker):
         return stacked_gradients(self.recommender, part.schema, part.frozen)
 
     def _trainer(
-        self, part: Part, config: ExperimentConfig, keeper: Keeper | None
+        self, part: Part, config: ExperimentConfig, keeper: PersonalTensors | None
     ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Starts, inputs and targets [members, steps, windows, length] -> deltas [members, dim].
 

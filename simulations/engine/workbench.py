@@ -17,8 +17,7 @@ from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
 from simulations.engine.cohort import CohortEngine
-from simulations.engine.memory import keep_freed_memory
-from simulations.engine.placement import place
+from simulations.engine.placement import keep_freed_memory, place
 from simulations.world.sources import open_population
 
 

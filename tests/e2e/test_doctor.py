@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from simulations.doctor import own, packages
-from simulations.doctor.check import Check, can_run
+from simulations.doctor import installation, packages
 from simulations.doctor.machine import machine_checks
 from simulations.doctor.probe import ROOT
+from simulations.doctor.show import Check, can_run
 from tests.support.command import script
 
 BROKEN = {
@@ -119,8 +119,8 @@ def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch):
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    assert own.unwritable(tmp_path / "new" / "folder") == ""
-    assert "cannot be written" in own.unwritable(tmp_path / "file" / "folder")
+    assert installation.unwritable(tmp_path / "new" / "folder") == ""
+    assert "cannot be written" in installation.unwritable(tmp_path / "file" / "folder")
     assert [place.name for place in tmp_path.iterdir()] == ["file"]
 
 

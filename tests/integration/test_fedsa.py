@@ -8,8 +8,7 @@ import torch
 from flwr.app import MessageType
 
 from client.device.device import Device
-from client.training.keeper import Keeper
-from client.training.personal import PersonalStore
+from client.training.personal import PersonalStore, PersonalTensors
 from server import round as round_module
 from server.checkpoint import load
 from server.federation import run_federation
@@ -166,7 +165,7 @@ def between_training_and_checkpoint(grid, config, folder, patch):
 
 def while_training(grid, config, folder, patch):
     """Some devices have trained round 3, others not."""
-    keep = Keeper.keep
+    keep = PersonalTensors.keep
     calls = []
 
     def failing(self, users, starts, deltas):
@@ -175,7 +174,7 @@ def while_training(grid, config, folder, patch):
             raise Crash
         return keep(self, users, starts, deltas)
 
-    patch.setattr(Keeper, "keep", failing)
+    patch.setattr(PersonalTensors, "keep", failing)
     run_federation(grid, config, prepare(folder, grid.engine, rule=RULE), simulated=True)
 
 
@@ -210,7 +209,7 @@ def test_a_store_that_keeps_only_the_last_round_is_seen(
 
 
 def test_training_that_diverges_is_not_kept(engine, config, tmp_path):
-    keeper = Keeper(config, engine.schema, 1, tmp_path / "personal.sqlite")
+    keeper = PersonalTensors(config, engine.schema, 1, tmp_path / "personal.sqlite")
     names = RULE.local(engine.schema.names, 1)
     part = engine.schema.part(random_adapter(engine.schema), names)
     starts = keeper.starts(part.start, [0, 1])
@@ -218,7 +217,7 @@ def test_training_that_diverges_is_not_kept(engine, config, tmp_path):
     deltas[0, engine.schema.subset(names).places(engine.schema.subset(ups(names)))[0]] = math.nan
     keeper.keep([0, 1], starts, deltas)
     assert keeper.trained([0, 1]) == 1
-    after = Keeper(config, engine.schema, 2, tmp_path / "personal.sqlite")
+    after = PersonalTensors(config, engine.schema, 2, tmp_path / "personal.sqlite")
     again = after.starts(part.start, [0, 1])
     assert torch.equal(again[0], part.start)
     assert not torch.equal(again[1], part.start)

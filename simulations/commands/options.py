@@ -1,10 +1,46 @@
-"""Lists on the command line: values with commas."""
+"""Options of a command: all of them as one object, and lists, values with commas."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
+from inspect import Parameter, Signature
+from typing import Any, get_type_hints
 
 from shared.errors import ConfigError
+
+Command = Callable[[Any], None]
+
+
+def takes(options: type) -> Callable[[Command], Callable[..., None]]:
+    """Make a command of a function of one object: its options are the fields of a dataclass.
+
+    Parameters
+    ----------
+    options : type
+        A field's type is `Annotated[..., typer.Option(...)]`, as a parameter's of a command.
+    """
+    hints = get_type_hints(options, include_extras=True)
+    fields = {
+        field.name: Parameter.empty if field.default is dataclasses.MISSING else field.default
+        for field in dataclasses.fields(options)
+    }
+
+    def command_of(function: Command) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            function(options(**given))
+
+        command.__doc__, command.__annotations__ = function.__doc__, hints
+        command.__signature__ = Signature(  # type: ignore[attr-defined]  # what typer reads
+            [
+                Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
+                for name, default in fields.items()
+            ]
+        )
+        return command
+
+    return command_of
 
 
 def words(text: str) -> list[str]:
