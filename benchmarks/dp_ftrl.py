@@ -92,9 +92,7 @@ def run(base: dict[str, Any], method: str, separation: int, epsilon: float, seed
     bench = Machines(from_dict(tree))
     config = at_epsilon(bench.config, epsilon, seed)
     with tempfile.TemporaryDirectory() as folder:
-        for part in ("points", "adapters"):
-            (Path(folder) / part).mkdir()
-        point = run_point(bench, config, Path(folder), lambda entry: None)
+        point = run_point(bench, config, Path(folder), lambda entry: None).stated
     return {
         "method": method,
         "adversary": adversary,

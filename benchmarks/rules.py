@@ -33,8 +33,7 @@ from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml, se
 from shared.config.presets import preset_file
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
-from shared.run_files import point_name
-from simulations.engine.examples import devices_folder
+from shared.run_files import point_name, run_files
 from simulations.sweep.machines import Machines
 from simulations.sweep.point import run_point
 
@@ -89,11 +88,11 @@ def measure(bench: Machines, point: ExperimentConfig, folder: Path) -> dict[str,
     folder = folder / f"{point.federation.aggregation}-{settings_hash(point)[:12]}"
     name = point_name(point.privacy.epsilon, point.seed)
     file = folder / "points" / f"{name}.hits.json"
-    found = run_point(bench, point, folder, lambda entry: None)
+    found = dict(run_point(bench, point, folder, lambda entry: None).stated)
     if not file.exists():
         engine = bench.engine(point.model)
         adapter = engine.schema.from_arrays(load_file(folder / found["adapter"]))
-        own = engine.keeper(point, point.federation.rounds, devices_folder(folder, name))
+        own = engine.keeper(point, point.federation.rounds, run_files(folder, name).devices)
         sampled, _ = engine.evaluate(bench.evaluated, adapter, "test", point, own)
         write_atomically(file, json.dumps([int(rank < 10) for rank in sampled]))
     return found | {

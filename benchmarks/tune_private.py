@@ -98,9 +98,7 @@ def main() -> None:
     for name in chosen.only or candidates:
         config = at_epsilon(candidate(base, candidates[name]), chosen.epsilon, chosen.seed)
         with tempfile.TemporaryDirectory() as folder:
-            for part in ("points", "adapters"):
-                (Path(folder) / part).mkdir()
-            point = run_point(bench, config, Path(folder), lambda entry: None)
+            point = run_point(bench, config, Path(folder), lambda entry: None).stated
         found = point["validation"]
         rows.append(
             {"name": name, "epsilon": point["epsilon"], "dim": point["trained_parameters"]}

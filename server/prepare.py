@@ -35,18 +35,17 @@ def prepare(
     """
     name = point_name(config.privacy.epsilon, config.seed)
     files = run_files(directory, name)
-    settings = files.initial.with_name(f"{name}.toml")
     schema = AdapterSchema.of(recommender)
     adapter = current(recommender, schema).cpu().numpy()
     try:
         for folder in (files.initial.parent, files.adapter.parent):
             folder.mkdir(parents=True, exist_ok=True)
         write_atomically(files.initial, save(dict(schema.split(adapter))))
-        write_atomically(settings, dump_toml(config))
+        write_atomically(files.settings, dump_toml(config))
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
     return {
-        "config": str(settings),
+        "config": str(files.settings),
         "directory": str(directory),
         "name": name,
     }

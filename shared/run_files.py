@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+
+DEVICES = "devices"  # in a run's folder; below it one folder a point
+# Names that a seal may give to what it vouches for: of a server's ledger, of a folder of devices'.
+LEDGER_NAME = re.compile(r"ledger-[\w.-]+\.jsonl")
+DEVICES_NAME = re.compile(rf"{DEVICES}/[\w-][\w.-]*")
 
 
 def point_name(epsilon: float, seed: int) -> str:
@@ -32,28 +38,71 @@ def directory_of(run_config: Mapping[str, object], run_id: int) -> Path:
     return Path(home) / "runs" / f"flower-{run_id}"
 
 
+class RunFolder:
+    """What lies in a run's folder beside the files of its points.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    settings, results, curve, report : Path
+        Files: the first is written first, the others as points are finished.
+    points, adapters, devices, personal : Path
+        Folders: `RunFiles` says what of a point is in which.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings, self.results = path / "config.toml", path / "results.json"
+        self.curve, self.report = path / "curve.png", path / "report.html"
+        self.points, self.adapters = path / "points", path / "adapters"
+        self.devices, self.personal = path / DEVICES, path / "personal"
+
+    def reference(self, name: str) -> Path:
+        """What a finished reference point found."""
+        return self.points / f"reference-{name}.json"
+
+    def ledgers(self) -> list[Path]:
+        """Whatever is called as the server's ledgers are, whoever put it there."""
+        return list(self.path.glob("ledger-*.jsonl"))
+
+
 @dataclass(frozen=True)
 class RunFiles:
-    """Where a run keeps what it is given and what it makes.
+    """Where a run keeps what it is given and what it makes, of one point.
 
     Attributes
     ----------
     initial : Path
         The initial adapter (safetensors, named float32 tensors): fixes the schema.
+    settings : Path
+        The point's own (TOML).
     ledger, checkpoint, adapter, policy, outcome : Path
         Written by the run; `outcome` last.
     popularity : Path
         The popularity histogram as it was released (safetensors, float64 `counts` [items]), of a
         private run that starts from one.
+    sealed : Path
+        The finished point as `results.json` holds it, of a sweep.
+    devices : Path
+        Folder of what virtual devices keep. Nothing but ledgers lies there, every one a claim.
+    personal : Path
+        Tensors of virtual devices' own (SQLite), under rules that keep any there.
     """
 
     initial: Path
+    settings: Path
     ledger: Path
     checkpoint: Path
     adapter: Path
     policy: Path
     outcome: Path
     popularity: Path
+    sealed: Path
+    devices: Path
+    personal: Path
 
     @property
     def asked(self) -> Path:
@@ -68,12 +117,17 @@ class RunFiles:
 
 def run_files(directory: Path, name: str) -> RunFiles:
     """The files of a point named `name` in a run's directory."""
+    run = RunFolder(directory)
     return RunFiles(
-        initial=directory / "points" / f"{name}.initial.safetensors",
+        initial=run.points / f"{name}.initial.safetensors",
+        settings=run.points / f"{name}.toml",
         ledger=directory / f"ledger-{name}.jsonl",
-        checkpoint=directory / "points" / f"{name}.checkpoint",
-        adapter=directory / "adapters" / f"{name}.safetensors",
-        policy=directory / "points" / f"{name}.policy.json",
-        outcome=directory / "points" / f"{name}.outcome.json",
-        popularity=directory / "points" / f"{name}.popularity.safetensors",
+        checkpoint=run.points / f"{name}.checkpoint",
+        adapter=run.adapters / f"{name}.safetensors",
+        policy=run.points / f"{name}.policy.json",
+        outcome=run.points / f"{name}.outcome.json",
+        popularity=run.points / f"{name}.popularity.safetensors",
+        sealed=run.points / f"{name}.sealed.json",
+        devices=run.devices / name,
+        personal=run.personal / f"{name}.sqlite",
     )

@@ -1,26 +1,33 @@
-"""From the points of a sweep to one line per privacy budget, with intervals.
+"""What a run claims: `results.json` is read and written here alone.
 
-A point is one trained model: one target epsilon, one seed. Infinity may be the string `"inf"`, as
-in `results.json`, or the float; what leaves here is ready for JSON.
+Each class is a view of one JSON object, `stated`, as the file has it: what was read is written
+again to the letter, and what nobody here knows of is still there for `simulations.verify` to
+notice. Infinity may be the string `"inf"`, as in `results.json`, or the float.
 """
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
 
-import numpy as np
-from scipy import stats
-
+from shared.config import ExperimentConfig, from_dict
 from shared.errors import DataError
+from shared.files import read_record, write_atomically
 
-Point = Mapping[str, Any]
-CONFIDENCE = 0.95
-NORMAL_QUANTILE = 1.96  # of the two-sided interval over users
+Tree = Mapping[str, object]
+Metrics = Mapping[str, float]
+_Json = TypeVar("_Json")
+
+SCHEMA = 1
+_LARGEST = 2**53  # whole numbers beyond it are not exact as floats
 
 
-def epsilon_of(value: float | str) -> float:
+def epsilon_of(value: object) -> float:
     """An epsilon as a float; the string `"inf"` is infinity.
 
     Raises
@@ -29,83 +36,250 @@ def epsilon_of(value: float | str) -> float:
         If the value is not a number above zero.
     """
     try:
-        epsilon = float(value)
-    except (TypeError, ValueError):
+        epsilon = float(cast("float | str", value))
+    except (OverflowError, TypeError, ValueError):
         epsilon = math.nan
     if not epsilon > 0:
         raise DataError(f'epsilon = {value!r}; expected a number above 0, or "inf"')
     return epsilon
 
 
-def summarise(points: Sequence[Point]) -> list[dict[str, Any]]:
-    """One entry per target epsilon, ascending, infinity last.
+def finite(value: _Json) -> _Json:
+    """The value with infinity as the string "inf", which JSON can hold."""
+    return cast("_Json", _finite(value))
 
-    With two seeds or more the interval is a 95% Student-t interval of the mean over seeds: how
-    much training and its noise vary, on the same users. With one seed it is the mean over users
-    +- 1.96 standard errors: how much the choice of users varies. Both are cut to [0, 1], where
-    every ranking metric lies.
 
-    Parameters
+@dataclass(frozen=True)
+class Stated:
+    """An object of `results.json`.
+
+    Attributes
     ----------
-    points : sequence of mapping
-        Entries of `results.json`, with `epsilon_target`, `epsilon`, `seed` and `metrics`.
-
-    Returns
-    -------
-    list of dict
-        `epsilon_target` and `epsilon` (the largest over seeds; infinity as `"inf"`), `seeds`,
-        `interval` (`"seeds"` or `"users"`) and `metrics`: for each name `mean`, `low`, `high` and
-        `std` over seeds. What cannot be computed is None.
+    stated : mapping
+        As the file has it; whoever wrote the file decided what is in it.
     """
-    groups: dict[float, list[Point]] = {}
-    for point in points:
-        groups.setdefault(epsilon_of(point["epsilon_target"]), []).append(point)
-    return [_entry(target, groups[target]) for target in sorted(groups)]
+
+    stated: Tree
+
+    def get(self, name: str, otherwise: object = None) -> object:
+        """Whatever is stated under a name."""
+        return self.stated.get(name, otherwise)
+
+    def number(self, name: str) -> float:
+        """A number or the string "inf"; NaN, which equals nothing, for anything else."""
+        value = self.get(name)
+        if value == "inf":
+            return math.inf
+        if type(value) is int and abs(value) < _LARGEST:
+            return float(value)
+        return value if type(value) is float else math.nan
+
+    def table(self, name: str) -> Tree:
+        """An object; empty for anything else."""
+        value = self.get(name)
+        return value if isinstance(value, Mapping) else {}
 
 
-def rank_correlation(points: Sequence[Point], metric: str = "hr@10") -> float:
-    """Spearman's rho between target epsilon and a metric, over all points of all seeds.
+class Reference(Stated):
+    """A reference point: what no federation, no training or no privacy gives."""
 
-    Infinity ranks last. NaN where there is no rank to correlate: fewer than two different
-    epsilons or values.
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """One that was finished; a damaged file is a `ConfigError`."""
+        return cls(read_record(file, ("metrics", "validation")))
+
+    def write(self, file: Path) -> None:
+        """For a run that is continued; infinity inside: ours alone."""
+        write_atomically(file, json.dumps(self.stated))
+
+    @property
+    def metrics(self) -> Metrics:
+        """On test items, for the evaluator."""
+        return cast("Metrics", self.table("metrics"))
+
+
+class Claim(Stated):
+    """One guarantee, and what it rests on.
+
+    `epsilon_target`, `epsilon`, `epsilon_rdp`, `epsilon_prv`, `delta`, `unit`, `relation`, `trust`,
+    `adversary`, `group_size`; the mechanism's numbers; `releases`; and the seal of its ledger.
     """
-    epsilons = [epsilon_of(point["epsilon_target"]) for point in points]
-    values = [float(point["metrics"][metric]) for point in points]
-    if len(set(epsilons)) < 2 or len(set(values)) < 2:
-        return math.nan
-    # Ranks first: the difference of two infinities would be NaN.
-    return float(stats.spearmanr(stats.rankdata(epsilons), stats.rankdata(values)).statistic)
+
+    @property
+    def target(self) -> float:
+        """The epsilon that was asked for; a `DataError` if it is none."""
+        return epsilon_of(self.get("epsilon_target"))
+
+    @property
+    def epsilon(self) -> float:
+        """What was spent, by PLD; a `DataError` if it is none."""
+        return epsilon_of(self.get("epsilon"))
+
+    @property
+    def private(self) -> bool:
+        """Whether it promises anything: there is noise."""
+        return math.isfinite(self.epsilon)
+
+    @property
+    def seal(self) -> Tree:
+        """Of its ledger: `file`, `entries`, `head`, `signature`, `public_key`; or nothing."""
+        return self.table("ledger")
 
 
-def _entry(target: float, points: Sequence[Point]) -> dict[str, Any]:
-    names = [name for name in points[0]["metrics"] if name != "users" and not name.endswith("_se")]
-    return {
-        "epsilon_target": _plain(target),
-        "epsilon": _plain(max(epsilon_of(point["epsilon"]) for point in points)),
-        "seeds": [point.get("seed") for point in points],
-        "interval": "seeds" if len(points) > 1 else "users",
-        "metrics": {name: _interval(name, points) for name in names},
-    }
+class Point(Claim):
+    """One trained model: one target epsilon, one seed. Itself the claim of its own guarantee."""
+
+    _FOUND = ("epsilon_target", "unit", "delta", "relation", "trust", "seed", "metrics")
+
+    @classmethod
+    def outcome(cls, file: Path) -> Self:
+        """What a federation left, before its ledgers are read; damage is a `ConfigError`."""
+        return cls(read_record(file, cls._FOUND))
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """One that was finished and sealed; a damaged file is a `ConfigError`."""
+        return cls(read_record(file, (*cls._FOUND, "epsilon", "ledger")))
+
+    def write(self, file: Path) -> None:
+        """Once, with its seal; infinity inside: ours alone."""
+        write_atomically(file, json.dumps(self.stated))
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Its guarantees: its own, and under both units that of its examples."""
+        if "example" not in self.stated:
+            return (self,)
+        # Whatever it is: a claim that nothing reads would stand unchecked.
+        outer = {name: self.get(name) for name in ("rounds", "cohort", "seed")}
+        return self, Claim({**outer, **self.table("example")})
+
+    @property
+    def metrics(self) -> Metrics:
+        """On test items, for the evaluator; a `KeyError` if there are none."""
+        return cast("Metrics", self.stated["metrics"])
+
+    @property
+    def history(self) -> Sequence[Metrics]:
+        """What the evaluator saw of each round."""
+        return cast("Sequence[Metrics]", self.get("history") or ())
+
+    @property
+    def released(self) -> Sequence[Tree]:
+        """Metrics that were released with noise: `round`, `users`, and each metric's figures."""
+        return cast("Sequence[Tree]", self.table("released_metrics").get("releases", ()))
+
+    @property
+    def order(self) -> tuple[float, str]:
+        """What points are sorted by: target epsilon, then seed."""
+        return self.target, str(self.get("seed"))
 
 
-def _interval(name: str, points: Sequence[Point]) -> dict[str, float | None]:
-    values = np.array(
-        [point["metrics"][name] for point in points if name in point["metrics"]], dtype=np.float64
-    )
-    mean = float(values.mean())
-    std: float | None = None
-    half: float | None = None
-    if values.size > 1:
-        std = spread = float(values.std(ddof=1))
-        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, df=values.size - 1))
-        half = quantile * spread / math.sqrt(values.size)
-    elif f"{name}_se" in points[0]["metrics"]:
-        half = NORMAL_QUANTILE * float(points[0]["metrics"][f"{name}_se"])
-    if half is None:
-        return {"mean": mean, "low": None, "high": None, "std": std}
-    return {"mean": mean, "low": max(mean - half, 0.0), "high": min(mean + half, 1.0), "std": std}
+class Results(Stated):
+    """What a run claims: `schema`, `data`, `config`, `environment`, `points`, `references`."""
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """The results in a file, trusting nothing in it.
+
+        Raises
+        ------
+        DataError
+            If the file is missing, unreadable or not results of this schema with points.
+        """
+        try:
+            tree = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror}; give a run's folder"
+            raise DataError(f"{file}: {reason}") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{file}: not a JSON file: {error}") from None
+        return cls.of(tree, str(file))
+
+    @classmethod
+    def of(cls, tree: object, source: str = "results.json") -> Self:
+        """The results that a JSON value is; a `DataError` naming the source if it is none."""
+        if not isinstance(tree, Mapping) or tree.get("schema") != SCHEMA:
+            raise DataError(f"{source}: not results of schema {SCHEMA}")
+        points = tree.get("points")
+        if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+            raise DataError(f"{source}: points: expected a list of objects")
+        return cls(tree)
+
+    def write(self, file: Path) -> None:
+        """Replace the file; a crash leaves the old results or these."""
+        write_atomically(file, json.dumps(finite(self.stated), indent=1, allow_nan=False))
+
+    def having(
+        self, points: Sequence[Stated], references: Mapping[str, Stated], *, complete: bool
+    ) -> Self:
+        """The same run with so much of it finished."""
+        done = {
+            "complete": complete,
+            "points": [point.stated for point in points],
+            "references": {name: reference.stated for name, reference in references.items()},
+        }
+        return type(self)({**self.stated, **done})
+
+    @property
+    def points(self) -> list[Point]:
+        """All of them, in the order of the file."""
+        return [Point(point) for point in cast("list[Tree]", self.stated["points"])]
+
+    @property
+    def references(self) -> dict[str, Reference]:
+        """By name; what is no object states nothing."""
+        found = Stated(self.table("references"))
+        return {name: Reference(found.table(name)) for name in found.stated}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned point must be there; without a word the stricter rules hold."""
+        return self.get("complete") is not False
+
+    @property
+    def data(self) -> Tree:
+        """`name`, `spec`, `users`, `items`, ...: what people's histories the run is about."""
+        return self.table("data")
+
+    @property
+    def users(self) -> int | None:
+        """The size of the population, at least 1; None if it is not stated."""
+        users = self.data.get("users")
+        return users if type(users) is int and 1 <= users < _LARGEST else None
+
+    @property
+    def config(self) -> Tree:
+        """The experiment's settings as they are stated."""
+        return self.table("config")
+
+    def experiment(self) -> ExperimentConfig:
+        """The experiment's settings, validated.
+
+        Raises
+        ------
+        ConfigError, KeyError, TypeError, ValueError
+            If nothing of the kind is stated.
+        """
+        settings: Any = self.stated["config"]
+        return from_dict(dict(settings), source="results.json: config")
+
+    @property
+    def private_claims(self) -> list[Claim]:
+        """The guarantees of all points that have noise; those without promise nothing."""
+        return [claim for point in self.points for claim in point.claims if claim.private]
 
 
-def _plain(epsilon: float) -> float | str:
-    """JSON has no infinity."""
-    return epsilon if math.isfinite(epsilon) else "inf"
+def _unique(pairs: list[tuple[str, object]]) -> Tree:
+    repeated = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+    if repeated:
+        raise ValueError(f"{repeated[0]!r} is given twice")
+    return dict(pairs)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return "inf" if isinstance(value, float) and math.isinf(value) else value

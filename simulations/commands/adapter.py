@@ -24,6 +24,7 @@ from shared.data.split import Phase, evaluated_users
 from shared.errors import ConfigError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import install
+from shared.run_files import run_files
 from simulations.commands.options import takes
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.ranking import personal_file
@@ -207,7 +208,7 @@ def own_tensors(file: Path, trained: Trained, population: Population) -> Own:
     config, schema = trained.config, trained.schema
     if not rule_of(config).personal(schema.names):
         return Own()
-    state = file.resolve().parents[1] / "devices" / file.stem
+    state = run_files(file.resolve().parents[1], file.stem).devices
     kept = personal_file(state)
     name = f"federation.aggregation = {config.federation.aggregation}"
     if kept is None or not kept.exists() or population.digest != config.data.digest:

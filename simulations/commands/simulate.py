@@ -14,6 +14,7 @@ import typer
 from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml
 from shared.config.presets import override, preset_file
 from shared.errors import ConfigError
+from shared.run_files import RunFolder
 from simulations.commands.options import numbers, takes, words
 
 # Of `starling simulate`: name, type, the setting that it replaces if any (of its own name, where
@@ -123,9 +124,9 @@ def _settings(
     mechanism: str | None,
 ) -> dict[str, Any]:
     if resume is not None:
-        file = resume / "config.toml"
+        file = RunFolder(resume).settings
         if not file.is_file():
-            raise ConfigError(f"--resume {resume}: holds no run (no config.toml)")
+            raise ConfigError(f"--resume {resume}: holds no run (no {file.name})")
     else:
         # Noise on every device is far more noise: what is trained under it is another model.
         # Correlated noise needs its own schedule.

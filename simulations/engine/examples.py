@@ -14,14 +14,8 @@ from client.training.gradients import PerExample
 from shared.config import ExperimentConfig
 from shared.data.population import Population
 from shared.errors import Declined
-from shared.privacy.ledger.device_ledgers import DEVICES
 from shared.request import Request
 from simulations.engine.batching import Person
-
-
-def devices_folder(directory: Path, name: str) -> Path:
-    """Where the virtual devices of a point keep what lasts, in the run's folder."""
-    return directory / DEVICES / name
 
 
 def device_ledger(state: Path | None, user: int) -> Path | None:

@@ -19,6 +19,7 @@ from shared.data.split import Phase, held_out
 from shared.data.windows import START, context_window
 from shared.model.adapter import AdapterSchema, Tensors
 from shared.model.recommender import Recommender
+from shared.run_files import run_files
 from simulations.engine.packed import last_scores
 
 Indices = npt.NDArray[np.int64]
@@ -173,7 +174,7 @@ def personal_file(state: Path | None) -> Path | None:
         Folder of the devices' ledgers, `devices/NAME` in the run's own. Nothing but ledgers lies
         there, every one of them a claim; so this is beside it.
     """
-    return None if state is None else state.parents[1] / "personal" / f"{state.name}.sqlite"
+    return None if state is None else run_files(state.parents[1], state.name).personal
 
 
 def padded(

@@ -16,8 +16,8 @@ from flwr.app import Context
 from client.device.device import Device
 from shared.config import DataConfig, EngineConfig, ExperimentConfig, ModelConfig, WorldConfig
 from shared.request import Request
-from shared.run_files import directory_of, point_name
-from simulations.engine.examples import device_ledger, devices_folder
+from shared.run_files import directory_of, point_name, run_files
+from simulations.engine.examples import device_ledger
 from simulations.engine.ranking import personal_file
 from simulations.engine.workbench import Workbench
 from simulations.flower.agreed import check_agreed
@@ -72,7 +72,7 @@ def virtual_device(context: Context, request: Request) -> Device:
 
 def _state(context: Context, config: ExperimentConfig) -> Path:
     name = point_name(config.privacy.epsilon, config.seed)
-    return devices_folder(directory_of(context.run_config, context.run_id), name)
+    return run_files(directory_of(context.run_config, context.run_id), name).devices
 
 
 @lru_cache(maxsize=1)

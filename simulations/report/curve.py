@@ -7,7 +7,6 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -23,11 +22,9 @@ from simulations.report.figures import (
     reference_style,
     spread,
 )
-from simulations.report.tables import number, scope
-from simulations.results import epsilon_of, summarise
-from simulations.verify.guarantees import axis_label, example_epsilons
-
-Results = Mapping[str, Any]
+from simulations.report.tables import axis_label, example_epsilons, number, scope
+from simulations.results import Point, Reference, Results
+from simulations.summary import Entry, summarise
 
 METRICS = (("hr@10", "HR@10"), ("ndcg@10", "NDCG@10"))
 SEED_OFFSET = 0.025  # in powers of ten
@@ -38,8 +35,7 @@ def draw_curve(results: Results, path: Path) -> None:
 
     Parameters
     ----------
-    results : mapping
-        The content of `results.json`.
+    results : Results
     path : pathlib.Path
         The file to write, such as `curve.png`.
     """
@@ -56,7 +52,6 @@ def curve_figure(results: Results) -> tuple[Figure, dict[str, str]]:
     One row of panels ranks the target among sampled negatives, one, where measured, among the
     whole catalogue. The horizontal axis is the logarithm of epsilon, with infinity set apart.
     """
-    points: Sequence[Mapping[str, Any]] = results["points"]
     rows = _rankings(results)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 1.4 + 3.4 * len(rows)))
@@ -64,7 +59,7 @@ def curve_figure(results: Results) -> tuple[Figure, dict[str, str]]:
         tips: dict[str, str] = {}
         for (prefix, against), pair in zip(rows, panels, strict=True):
             for (metric, label), axes in zip(METRICS, pair, strict=True):
-                _panel(axes, points, results.get("references", {}), prefix + metric, tips)
+                _panel(axes, results.points, results.references, prefix + metric, tips)
                 axes.set_title(f"{label}, {against}", loc="left")
         for axes in panels[-1]:
             axes.set_xlabel(f"{axis_label(results)}\n(logarithmic; smaller protects more)")
@@ -93,33 +88,31 @@ def positions(epsilons: Sequence[float]) -> dict[float, float]:
 
 def _rankings(results: Results) -> list[tuple[str, str]]:
     """Metric prefix and description of each ranking that was measured."""
-    data = results.get("data", {})
-    negatives = data.get("negatives")
+    negatives, items = results.data.get("negatives"), results.data.get("items")
     rows = [("", f"among {negatives} sampled negatives" if negatives else "sampled negatives")]
-    if any("full_hr@10" in point["metrics"] for point in results["points"]):
-        items = data.get("items")
-        rows.append(("full_", f"among all {items:,} items" if items else "among all items"))
+    if any("full_hr@10" in point.metrics for point in results.points):
+        rows.append(("full_", f"among all {number(items)} items" if items else "among all items"))
     return rows
 
 
 def _panel(
     axes: Axes,
-    points: Sequence[Mapping[str, Any]],
-    references: Mapping[str, Any],
+    points: Sequence[Point],
+    references: Mapping[str, Reference],
     metric: str,
     tips: dict[str, str],
 ) -> None:
-    measured = [point for point in points if metric in point["metrics"]]
+    measured = [point for point in points if metric in point.metrics]
     entries = summarise(measured)
-    place = positions([epsilon_of(entry["epsilon_target"]) for entry in entries])
-    if any(len(entry["seeds"]) > 1 for entry in entries):
+    place = positions([entry.epsilon_target for entry in entries])
+    if any(len(entry.seeds) > 1 for entry in entries):
         _seeds(axes, measured, place, metric)
     top = _means(axes, entries, place, metric, tips)
     _epsilon_axis(axes, place)
     known = {
-        name: float(reference["metrics"][metric])
+        name: float(reference.metrics[metric])
         for name, reference in references.items()
-        if metric in reference.get("metrics", {})
+        if metric in reference.metrics
     }
     axes.set_ylim(0.0, min(1.0, 1.12 * max([top, *known.values()], default=1.0)) or 1.0)
     _reference_lines(axes, known)
@@ -127,16 +120,13 @@ def _panel(
 
 def _means(
     axes: Axes,
-    entries: Sequence[Mapping[str, Any]],
+    entries: Sequence[Entry],
     place: Mapping[float, float],
     metric: str,
     tips: dict[str, str],
 ) -> float:
     """Mean and interval of every epsilon, and a line along them; returns the highest value."""
-    path = [
-        (place[epsilon_of(entry["epsilon_target"])], entry["metrics"][metric]["mean"])
-        for entry in entries
-    ]
+    path = [(place[entry.epsilon_target], entry.metrics[metric].mean) for entry in entries]
     private = [xy for xy, entry in zip(path, entries, strict=True) if _is_private(entry)]
     axes.plot([x for x, _ in private], [y for _, y in private], color=MODEL, zorder=3)
     if private and len(path) > len(private):  # dotted: there is no scale between here and infinity
@@ -144,8 +134,7 @@ def _means(
         axes.plot([x for x, _ in step], [y for _, y in step], color=MODEL, ls=":", zorder=3)
     highest = 0.0
     for (x, mean), entry in zip(path, entries, strict=True):
-        value = entry["metrics"][metric]
-        low, high = value["low"], value["high"]
+        low, high = entry.metrics[metric].low, entry.metrics[metric].high
         if low is not None and high is not None:
             axes.errorbar(
                 [x], [mean], yerr=[[mean - low], [high - mean]], color=MODEL, capsize=4, zorder=4
@@ -161,13 +150,11 @@ def _means(
     return highest
 
 
-def _seeds(
-    axes: Axes, points: Sequence[Mapping[str, Any]], place: Mapping[float, float], metric: str
-) -> None:
+def _seeds(axes: Axes, points: Sequence[Point], place: Mapping[float, float], metric: str) -> None:
     axes.plot(
         # beside the mean, so that neither hides the other
-        [place[epsilon_of(point["epsilon_target"])] + SEED_OFFSET for point in points],
-        [point["metrics"][metric] for point in points],
+        [place[point.target] + SEED_OFFSET for point in points],
+        [point.metrics[metric] for point in points],
         "o",
         ms=3.5,
         color=FADED,
@@ -218,18 +205,17 @@ def _reference_lines(axes: Axes, known: Mapping[str, float]) -> None:
         )
 
 
-def _tip(entry: Mapping[str, Any], metric: str) -> str:
-    value = entry["metrics"][metric]
-    target, spent = epsilon_of(entry["epsilon_target"]), epsilon_of(entry["epsilon"])
-    budget = f"ε {number(target)} (spent {spent:.3f})" if _is_private(entry) else "not private"
-    if value["low"] is None:
-        return f"{budget}: {metric} {value['mean']:.4f}"
-    interval = f"95% over {entry['interval']}: {value['low']:.4f} to {value['high']:.4f}"
-    return f"{budget}: {metric} {value['mean']:.4f}; {interval}"
+def _tip(entry: Entry, metric: str) -> str:
+    value, target = entry.metrics[metric], number(entry.epsilon_target)
+    budget = f"ε {target} (spent {entry.epsilon:.3f})" if _is_private(entry) else "not private"
+    if value.low is None or value.high is None:
+        return f"{budget}: {metric} {value.mean:.4f}"
+    interval = f"95% over {entry.interval}: {value.low:.4f} to {value.high:.4f}"
+    return f"{budget}: {metric} {value.mean:.4f}; {interval}"
 
 
-def _is_private(entry: Mapping[str, Any]) -> bool:
-    return math.isfinite(epsilon_of(entry["epsilon_target"]))
+def _is_private(entry: Entry) -> bool:
+    return math.isfinite(entry.epsilon_target)
 
 
 def _caption(results: Results) -> str:
@@ -237,14 +223,14 @@ def _caption(results: Results) -> str:
     lines = [scope(results)]
     for target, inner in sorted(example_epsilons(results).items()):
         lines.append(f"At user-level ε {number(target)}, example-level ε is {number(inner)}.")
-    entries = summarise(results["points"])
-    if any(entry["interval"] == "seeds" for entry in entries):
+    entries = summarise(results.points)
+    if any(entry.interval == "seeds" for entry in entries):
         lines.append("Bars: 95% Student-t interval of the mean over seeds; small dots: each seed.")
-    if any(entry["interval"] == "users" for entry in entries):
+    if any(entry.interval == "users" for entry in entries):
         lines.append("Bars where one seed was run: mean over users ± 1.96 standard errors.")
-    if any(name in REFERENCES for name in results.get("references", {})):
+    if any(name in REFERENCES for name in results.references):
         lines.append("Horizontal lines: reference points, without noise and without a budget.")
     lines.append("Measured for the evaluator on private data; not covered by ε, not for release.")
-    if not results.get("complete", True):
+    if not results.complete:
         lines.append("INCOMPLETE RUN: not every planned point is drawn.")
     return "\n".join(textwrap.wrap(" ".join(lines), width=150))

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from shared.errors import DataError
 from shared.files import write_atomically
+from shared.run_files import RunFolder
 from simulations.report import released, statement, tables
 from simulations.report.curve import curve_figure
+from simulations.report.figures import inline_svg
 from simulations.report.rounds import noise_figure
-from simulations.report.svg import inline_svg
-from simulations.results import epsilon_of, rank_correlation
-from simulations.verify.guarantees import axis_label
-
-Results = Mapping[str, Any]
-SCHEMA = 1
+from simulations.results import Results
+from simulations.summary import rank_correlation
 
 
 def write_report(results: Results, directory: Path) -> Path:
@@ -28,9 +24,8 @@ def write_report(results: Results, directory: Path) -> Path:
 
     Parameters
     ----------
-    results : mapping
-        The content of `results.json`. Optional keys may be missing; what is missing is shown as a
-        dash or left out.
+    results : Results
+        Optional keys may be missing; what is missing is shown as a dash or left out.
     directory : pathlib.Path
         An existing folder.
 
@@ -38,27 +33,14 @@ def write_report(results: Results, directory: Path) -> Path:
     -------
     pathlib.Path
         The file written. No part of it comes from outside: style and figures are inside.
-
-    Raises
-    ------
-    DataError
-        If the results are of another schema or hold no list of points.
     """
-    page = render(results)
-    path = directory / "report.html"
-    write_atomically(path, page)
+    path = RunFolder(directory).report
+    write_atomically(path, render(results))
     return path
 
 
 def render(results: Results) -> str:
     """The page as text; every value from the results is escaped."""
-    if results.get("schema", SCHEMA) != SCHEMA:
-        raise DataError(
-            f"results.json: schema = {results['schema']!r}; expected {SCHEMA}: "
-            "it was written by another version of Starling"
-        )
-    if not isinstance(results.get("points"), list):
-        raise DataError("results.json: points is missing; expected a list, one entry per model")
     environment = Environment(
         loader=PackageLoader("simulations.report", "."),
         autoescape=True,
@@ -70,7 +52,7 @@ def render(results: Results) -> str:
 
 
 def _view(results: Results) -> dict[str, Any]:
-    data = results.get("data", {})
+    data = results.data
     return {
         "data_name": data.get("name") or data.get("spec") or "data not named",
         "data": [(key, tables.number(value)) for key, value in data.items()],
@@ -80,7 +62,7 @@ def _view(results: Results) -> dict[str, Any]:
         "protected": statement.protected(results),
         "adversaries": statement.adversaries(results),
         "unprotected": statement.unprotected(results),
-        "budget": f"ε: {axis_label(results)}",
+        "budget": f"ε: {tables.axis_label(results)}",
         "curve": _curve(results),
         "correlation": _correlation(results),
         "metric_labels": tables.METRIC_LABELS,
@@ -94,14 +76,14 @@ def _view(results: Results) -> dict[str, Any]:
         "noise_curve": _noise(results),
         "costs": tables.cost_rows(results),
         "ledgers": tables.ledger_rows(results),
-        "settings": list(tables.settings_rows(results.get("config", {}))),
-        "environment": list(tables.settings_rows(results.get("environment", {}))),
-        "statuses": tables.distinct(results, "metrics_status"),
+        "settings": list(tables.settings_rows(results.config)),
+        "environment": list(tables.settings_rows(results.table("environment"))),
+        "statuses": tables.distinct(results.points, "metrics_status"),
     }
 
 
 def _curve(results: Results) -> Markup | None:
-    if not results["points"]:
+    if not results.points:
         return None
     figure, tips = curve_figure(results)
     description = "Ranking accuracy against privacy budget; the tables below hold the same numbers."
@@ -117,9 +99,9 @@ def _noise(results: Results) -> Markup | None:
 
 def _correlation(results: Results) -> str | None:
     """Spearman's rho of epsilon and HR@10, where it can be computed."""
-    points = results["points"]
-    if not all("hr@10" in point["metrics"] for point in points):
+    points = results.points
+    if not all("hr@10" in point.metrics for point in points):
         return None
     rho = rank_correlation(points)
-    epsilons = {epsilon_of(point["epsilon_target"]) for point in points}
+    epsilons = {point.target for point in points}
     return None if math.isnan(rho) or len(epsilons) < 2 else f"{rho:+.2f}"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -12,9 +11,7 @@ from matplotlib.ticker import NullFormatter
 
 from simulations.report.figures import INK, STYLE
 from simulations.report.tables import number, ordered
-from simulations.results import epsilon_of
-
-Results = Mapping[str, Any]
+from simulations.results import Results
 
 # Light to dark with the budget, each with its own marker: readable in grey.
 SHADES = ("#8FC7E8", "#4FA3D1", "#1F78B4", "#155A8A", "#0B3A5E")
@@ -58,12 +55,12 @@ def _lines(results: Results) -> list[tuple[str, Sequence[int], Sequence[float]]]
     lines: list[tuple[str, Sequence[int], Sequence[float]]] = []
     seen: set[float] = set()
     for point in ordered(results):
-        epsilon = epsilon_of(point["epsilon_target"])
+        epsilon = point.target
         if epsilon in seen or math.isinf(epsilon):
             continue
         pairs = [
             (int(entry["round"]), float(entry["noise_norm"]) / float(entry["signal_norm"]))
-            for entry in point.get("history") or ()
+            for entry in point.history
             if entry.get("noise_norm") and entry.get("signal_norm")
         ]
         if pairs:

@@ -6,15 +6,19 @@ without a sentence here is named as it stands, never described as something stro
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import cast
 
-from simulations.report.tables import accuracy_rows, distinct, number, privacy_rows
-from simulations.results import epsilon_of
-from simulations.verify.guarantees import level, levels, private_guarantees
-
-Results = Mapping[str, Any]
+from simulations.report.tables import (
+    Row,
+    accuracy_rows,
+    distinct,
+    level,
+    levels,
+    number,
+    privacy_rows,
+)
+from simulations.results import Claim, Results, Stated, epsilon_of
 
 UNITS = {
     "user": (
@@ -97,12 +101,12 @@ FLOATING = (
 
 def protected(results: Results) -> list[str]:
     """Sentences on what the budget means, for the private points of these results."""
-    private = private_guarantees(results)
+    private = results.private_claims
     if not private:
         return [
             "Nothing is protected: no model in this run was trained under a finite privacy budget."
         ]
-    units = list(dict.fromkeys(str(claim.get("unit")) for claim in private if "unit" in claim))
+    units = list(dict.fromkeys(str(c.get("unit")) for c in private if "unit" in c.stated))
     sentences = []
     if len(units) > 1:
         sentences.append(
@@ -111,7 +115,7 @@ def protected(results: Results) -> list[str]:
         )
     for unit in units:
         sentences += _unit_sentences(unit, [c for c in private if c.get("unit") == unit], results)
-    deltas = " or ".join(distinct({"points": private}, "delta")) or "not stated"
+    deltas = " or ".join(distinct(private, "delta")) or "not stated"
     sentences.append(
         "A budget ε bounds how much one unit can change what is released: whatever an attacker "
         "believed beforehand, the odds that a given unit was in the data change by at most a "
@@ -120,32 +124,30 @@ def protected(results: Results) -> list[str]:
     return sentences
 
 
-def _unit_sentences(
-    unit: str, claims: Sequence[Mapping[str, Any]], results: Results
-) -> Iterator[str]:
+def _unit_sentences(unit: str, claims: Sequence[Claim], results: Results) -> Iterator[str]:
     yield _explain(UNITS, unit, "privacy unit")
     shared = [claim for claim in claims if claim.get("trust") == "distributed"]
     scheduled = [claim for claim in claims if claim.get("correlation")]
     others = [claim for claim in claims if claim not in (*shared, *scheduled)]
-    for relation in distinct({"points": others}, "relation"):
+    for relation in distinct(others, "relation"):
         known = RELATIONS.get((unit, relation))
         yield known or _explain({}, relation, "neighbour relation")
     if shared:
         yield DATA_OR_NONE
     if scheduled:
         yield SCHEDULED
-    for size in sorted({claim.get("group_size", 1) for claim in claims} - {1}):
+    for size in sorted({cast("int", claim.get("group_size", 1)) for claim in claims} - {1}):
         yield f"The budget covers any {size} such units together, not only one."
     if unit == "example":
         yield _whole_person(claims, results)
 
 
-def _whole_person(claims: Sequence[Mapping[str, Any]], results: Results) -> str:
+def _whole_person(claims: Sequence[Claim], results: Results) -> str:
     """Group privacy: what an example-level budget says of somebody with many windows."""
-    config = results.get("config", {})
-    trains = [tree.get("train") or {} for tree in (config.get("private") or {}, config)]
+    config = Stated(results.config)
+    trains = [tree.table("train") for tree in (Stated(config.table("private")), config)]
     windows = next((train["max_windows"] for train in trains if "max_windows" in train), None)
-    largest = max(epsilon_of(claim["epsilon"]) for claim in claims)
+    largest = max(claim.epsilon for claim in claims)
     if not isinstance(windows, int):
         return "Somebody with W windows is covered by W times this ε only, at a larger δ."
     return (
@@ -157,8 +159,8 @@ def _whole_person(claims: Sequence[Mapping[str, Any]], results: Results) -> str:
 
 def adversaries(results: Results) -> list[str]:
     """Against whom, in the results' own words, by unit where there is more than one."""
-    private = private_guarantees(results)
-    named = [(str(c.get("unit")), str(c["adversary"])) for c in private if c.get("adversary")]
+    private = results.private_claims
+    named = [(str(c.get("unit")), str(c.get("adversary"))) for c in private if c.get("adversary")]
     several = len({unit for unit, _ in named}) > 1
     words = [f"{level(u).capitalize()}: {text}" if several else text for u, text in named]
     if private:
@@ -168,14 +170,14 @@ def adversaries(results: Results) -> list[str]:
 
 def unprotected(results: Results) -> list[str]:
     """Sentences on what the budget does not cover."""
-    private = {"points": private_guarantees(results)}
+    private = results.private_claims
     sentences = [_explain(TRUST, trust, "trust model") for trust in distinct(private, "trust")]
-    if any(math.isinf(epsilon_of(point["epsilon"])) for point in results["points"]):
+    if not all(point.private for point in results.points):
         sentences.append(
             "The points marked ∞ have no privacy at all. They show what accuracy costs; a model "
             "trained that way can reveal what single people did."
         )
-    if (results.get("config", {}).get("federation") or {}).get("aggregation") == "fedsa":
+    if Stated(results.config).table("federation").get("aggregation") == "fedsa":
         sentences.append(PERSONAL)
     rounded = distinct(private, "trust") != ["distributed"]  # whose noise is whole numbers
     return [*sentences, *LIMITS, *([FLOATING] if rounded else [])]
@@ -184,15 +186,15 @@ def unprotected(results: Results) -> list[str]:
 def warnings(results: Results) -> list[str]:
     """What a reader must know before believing a number on the page."""
     found = []
-    if not results["points"]:
+    if not results.points:
         found.append("No point has finished: there is nothing to read from this run yet.")
-    if {unit for unit, _ in levels(results)} == {"example"}:
+    if {unit for unit, _ in levels(results.private_claims)} == {"example"}:
         found.append(
             "Every ε on this page is example-level: it bounds what is learned of one training "
             "window, not of a person. No person-level promise follows from it but the one under "
             "“Protected”."
         )
-    if not results.get("complete", True):
+    if not results.complete:
         found.append(f"This run is incomplete.{_missing(results)}")
     for row in accuracy_rows(results):
         if row["below_popularity"]:
@@ -212,23 +214,23 @@ def warnings(results: Results) -> list[str]:
                 f"The point at ε {row['target']}, seed {row['seed']}{_of(row)} spent {row['pld']}: "
                 "more than its target."
             )
-    if results["points"] and "popularity" not in results.get("references", {}):
+    if results.points and "popularity" not in results.references:
         found.append("Popularity was not measured: nothing here shows that the model beats it.")
     return found
 
 
-def _of(row: Mapping[str, Any]) -> str:
+def _of(row: Row) -> str:
     return ", per example," if row["unit"] == "example" else ""
 
 
 def _missing(results: Results) -> str:
     """The planned points that are absent, where the settings tell the plan."""
-    sweep = results.get("config", {}).get("sweep", {})
-    done = {(epsilon_of(p["epsilon_target"]), p.get("seed")) for p in results["points"]}
+    sweep = Stated(results.config).table("sweep")
+    done = {(point.target, point.get("seed")) for point in results.points}
     absent = [
         f"ε {number(epsilon_of(epsilon))}, seed {seed}"
-        for epsilon in sweep.get("epsilons", ())
-        for seed in sweep.get("seeds", ())
+        for epsilon in cast("Sequence[object]", sweep.get("epsilons", ()))
+        for seed in cast("Sequence[object]", sweep.get("seeds", ()))
         if (epsilon_of(epsilon), seed) not in done
     ]
     return f" Planned but not here: {'; '.join(absent)}." if absent else ""

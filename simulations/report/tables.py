@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from simulations.report.figures import reference_style
-from simulations.results import epsilon_of, summarise
-from simulations.verify.guarantees import guarantees, private_guarantees
+from simulations.results import Claim, Point, Results, Tree
+from simulations.summary import Entry, Interval, summarise
 
-Results = Mapping[str, Any]
 Row = dict[str, Any]
 
 METRIC_LABELS = {
@@ -22,6 +21,7 @@ METRIC_LABELS = {
     "full_ndcg@10": "NDCG@10, all items",
 }
 MISSING = "\N{EN DASH}"
+LEVELS = {"user": "user-level", "example": "example-level (one window, not a person)"}
 FALSE_ALARM = 0.01  # of the attacker in `membership_bound`
 
 
@@ -54,24 +54,24 @@ def size(count: Any) -> str:
     return f"{amount:.3g} TB"
 
 
-def distinct(results: Results, key: str) -> list[str]:
-    """The different values of a key over all points, in order of appearance."""
-    values = (point.get(key) for point in results["points"])
+def distinct(claims: Iterable[Claim], key: str) -> list[str]:
+    """The different values of a key over all claims, in order of appearance."""
+    values = (claim.get(key) for claim in claims)
     return list(dict.fromkeys(number(value) for value in values if value is not None))
 
 
 def scope(results: Results) -> str:
     """One sentence: data, and for whom the budget holds."""
-    data = results.get("data", {})
+    data = results.data
     parts = [f"Data {data.get('name') or data.get('spec') or 'not named'}"]
     if data.get("users"):
         parts.append(f"{number(data['users'])} users")
-    promises = list(dict.fromkeys(_promise(claim) for claim in private_guarantees(results)))
+    promises = list(dict.fromkeys(_promise(claim) for claim in results.private_claims))
     parts += ["; and beside it ".join(promises)] if any(promises) else []
     return ", ".join(parts) + "."
 
 
-def _promise(claim: Mapping[str, Any]) -> str:
+def _promise(claim: Claim) -> str:
     labels = (
         ("unit", "privacy unit: {}"),
         ("relation", "neighbours: {}"),
@@ -80,6 +80,36 @@ def _promise(claim: Mapping[str, Any]) -> str:
     )
     stated = ((label, claim.get(key)) for key, label in labels)
     return ", ".join(label.format(number(value)) for label, value in stated if value is not None)
+
+
+def level(unit: str) -> str:
+    """What an epsilon of this unit must be called; an unknown unit as it stands."""
+    return LEVELS.get(unit, f"unit {unit}")
+
+
+def levels(claims: Iterable[Claim]) -> list[tuple[str, str]]:
+    """Unit and trust of each claim that is private; empty without privacy."""
+    pairs = [
+        (str(claim.get("unit", "not stated")), str(claim.get("trust", "not stated")))
+        for claim in claims
+        if claim.private
+    ]
+    return list(dict.fromkeys(pairs))
+
+
+def axis_label(results: Results) -> str:
+    """What the budget of the curve's horizontal axis is, and of whom: that of the points' own."""
+    found = [f"{level(unit)}, {trust} trust" for unit, trust in levels(results.points)]
+    return f"privacy budget ε, {' and '.join(found)}" if found else "privacy budget ε"
+
+
+def example_epsilons(results: Results) -> dict[float, float]:
+    """By the points' own target, the largest example-level epsilon stated beside it."""
+    found: dict[float, float] = {}
+    for point in results.points:
+        for inner in point.claims[1:]:
+            found[point.target] = max(found.get(point.target, 0.0), inner.epsilon)
+    return found
 
 
 def membership_bound(epsilon: float, delta: float, false_alarm: float = FALSE_ALARM) -> float:
@@ -107,22 +137,22 @@ def accuracy_rows(results: Results) -> list[Row]:
     private row that a plain popularity list beats, `below_zero_shot` one that the untrained model
     beats, which spends no budget at all.
     """
-    entries = summarise(results["points"])
-    unprotected = next((e for e in entries if e["epsilon_target"] == "inf"), None)
+    entries = summarise(results.points)
+    unprotected = next((e for e in entries if math.isinf(e.epsilon_target)), None)
     popularity = _reference_value(results, "popularity", "hr@10")
     zero_shot = _reference_value(results, "zero_shot", "hr@10")
     ceiling = None if unprotected is None else _mean(unprotected, "hr@10")
     rows: list[Row] = []
     for entry in entries:
         hit = _mean(entry, "hr@10")
-        private = entry["epsilon_target"] != "inf"
+        private = math.isfinite(entry.epsilon_target)
         rows.append(
             {
-                "epsilon": number(epsilon_of(entry["epsilon_target"])),
+                "epsilon": number(entry.epsilon_target),
                 "private": private,
-                "seeds": len(entry["seeds"]),
-                "interval": f"over {entry['interval']}",
-                "metrics": {name: _cell(entry["metrics"].get(name)) for name in METRIC_LABELS},
+                "seeds": len(entry.seeds),
+                "interval": f"over {entry.interval}",
+                "metrics": {name: _cell(entry.metrics.get(name)) for name in METRIC_LABELS},
                 "relative_inf": _ratio(hit, ceiling) if private else MISSING,
                 "relative_popularity": _ratio(hit, popularity),
                 "below_popularity": private and _less(hit, popularity),
@@ -135,17 +165,18 @@ def accuracy_rows(results: Results) -> list[Row]:
 def reference_rows(results: Results) -> list[Row]:
     """One row per reference point, with intervals over users where they are known."""
     rows = []
-    for name, reference in results.get("references", {}).items():
-        values = reference.get("metrics", {})
+    for name, reference in results.references.items():
+        values = reference.metrics
         cells = {}
         has_interval = False
         for metric in METRIC_LABELS:
             error = values.get(f"{metric}_se")
             mean = values.get(metric)
-            known = mean is not None and error is not None
-            has_interval = has_interval or known
-            low, high = (mean - 1.96 * error, mean + 1.96 * error) if known else (None, None)
-            cells[metric] = _cell({"mean": mean, "low": low, "high": high})
+            low = high = None
+            if mean is not None and error is not None:
+                has_interval = True
+                low, high = mean - 1.96 * error, mean + 1.96 * error
+            cells[metric] = cell(mean, low, high)
         rows.append(
             {
                 "name": reference_style(name).label,
@@ -159,28 +190,27 @@ def reference_rows(results: Results) -> list[Row]:
 def privacy_rows(results: Results) -> list[Row]:
     """One row per guarantee of a point: unit, budget, what it bounds, and the mechanism."""
     rows: list[Row] = []
-    for point in _claims(results):
-        epsilon = epsilon_of(point["epsilon"])
-        target = epsilon_of(point["epsilon_target"])
-        private = math.isfinite(epsilon)
-        bound = membership_bound(epsilon, float(point.get("delta") or 0.0))
+    for claim in _claims(results):
+        epsilon, target, private = claim.epsilon, claim.target, claim.private
+        delta = claim.number("delta")
+        bound = membership_bound(epsilon, 0.0 if math.isnan(delta) else delta)
         rows.append(
             {
                 "target": number(target),
-                "seed": number(point.get("seed")),
+                "seed": number(claim.get("seed")),
                 "pld": f"{epsilon:.3f}" if private else "∞",
-                "rdp": number(point.get("epsilon_rdp")),
-                "prv": number(point.get("epsilon_prv")),
-                "delta": number(point.get("delta")),
-                "unit": number(point.get("unit")) if private else MISSING,
-                "trust": number(point.get("trust")) if private else MISSING,
+                "rdp": number(claim.get("epsilon_rdp")),
+                "prv": number(claim.get("epsilon_prv")),
+                "delta": number(claim.get("delta")),
+                "unit": number(claim.get("unit")) if private else MISSING,
+                "trust": number(claim.get("trust")) if private else MISSING,
                 "bound": f"{100 * bound:.4g}%" if private else "all",
-                "noise": number(point.get("noise_multiplier")),
-                "histogram_noise": number(point.get("histogram_noise_multiplier")),
-                "rounds": number(point.get("rounds")),
-                "sampling": number(point.get("sampling_probability")),
-                "cohort": number(point.get("cohort")),
-                "clip": number(point.get("clipping_norm")),
+                "noise": number(claim.get("noise_multiplier")),
+                "histogram_noise": number(claim.get("histogram_noise_multiplier")),
+                "rounds": number(claim.get("rounds")),
+                "sampling": number(claim.get("sampling_probability")),
+                "cohort": number(claim.get("cohort")),
+                "clip": number(claim.get("clipping_norm")),
                 "over": epsilon > target * (1 + 1e-6),
             }
         )
@@ -191,11 +221,10 @@ def cost_rows(results: Results) -> list[Row]:
     """One row per point: bytes moved, trained parameters, time."""
     rows: list[Row] = []
     for point in ordered(results):
-        moved = point.get("communication_bytes")
-        moved = moved if isinstance(moved, Mapping) else {}
+        moved = point.table("communication_bytes")
         rows.append(
             {
-                "target": number(epsilon_of(point["epsilon_target"])),
+                "target": number(point.target),
                 "seed": number(point.get("seed")),
                 "up": size(moved.get("up")),
                 "down": size(moved.get("down")),
@@ -209,12 +238,12 @@ def cost_rows(results: Results) -> list[Row]:
 def ledger_rows(results: Results) -> list[Row]:
     """One row per guarantee: the ledger it is computed from, and the head that is signed."""
     rows: list[Row] = []
-    for point in _claims(results):
-        ledger = point.get("ledger") or {}
+    for claim in _claims(results):
+        ledger = claim.seal
         rows.append(
             {
-                "target": number(epsilon_of(point["epsilon_target"])),
-                "seed": number(point.get("seed")),
+                "target": number(claim.target),
+                "seed": number(claim.get("seed")),
                 "file": ledger.get("file", MISSING),
                 "entries": number(ledger.get("entries")),
                 "head": ledger.get("head", MISSING),
@@ -234,7 +263,7 @@ def noise_rows(results: Results) -> list[Row]:
         ratio = float(np.median(noise) / np.median(signal)) if np.median(signal) > 0 else math.inf
         rows.append(
             {
-                "target": number(epsilon_of(point["epsilon_target"])),
+                "target": number(point.target),
                 "seed": number(point.get("seed")),
                 "signal": number(float(np.median(signal)), 3),
                 "noise": number(float(np.median(noise)), 3),
@@ -244,7 +273,7 @@ def noise_rows(results: Results) -> list[Row]:
     return rows
 
 
-def settings_rows(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def settings_rows(tree: Tree, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested settings as dotted names and values."""
     for key, value in tree.items():
         name = f"{prefix}{key}"
@@ -256,39 +285,37 @@ def settings_rows(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
             yield name, str(value)
 
 
-def series(point: Mapping[str, Any], name: str) -> list[float]:
+def series(point: Point, name: str) -> list[float]:
     """One entry of a point's history, in the order of rounds; rounds without it are skipped."""
-    return [float(r[name]) for r in point.get("history") or () if r.get(name) is not None]
+    return [float(r[name]) for r in point.history if r.get(name) is not None]
 
 
-def ordered(results: Results) -> Sequence[Mapping[str, Any]]:
+def ordered(results: Results) -> list[Point]:
     """The points by target epsilon, then seed."""
-    return sorted(
-        results["points"],
-        key=lambda point: (epsilon_of(point["epsilon_target"]), str(point.get("seed"))),
-    )
+    return sorted(results.points, key=lambda point: point.order)
 
 
-def _claims(results: Results) -> Iterator[Mapping[str, Any]]:
-    return (claim for point in ordered(results) for claim in guarantees(point))
+def cell(mean: float | None, low: float | None, high: float | None) -> dict[str, str]:
+    """A metric and its interval, as far as there are any."""
+    interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    return {"mean": MISSING if mean is None else f"{mean:.3f}", "interval": interval}
 
 
-def _mean(entry: Mapping[str, Any], metric: str) -> float | None:
-    value = entry["metrics"].get(metric)
-    return None if value is None else float(value["mean"])
+def _cell(found: Interval | None) -> dict[str, str]:
+    return cell(found.mean, found.low, found.high) if found else cell(None, None, None)
+
+
+def _claims(results: Results) -> Iterator[Claim]:
+    return (claim for point in ordered(results) for claim in point.claims)
+
+
+def _mean(entry: Entry, metric: str) -> float | None:
+    return entry.metrics[metric].mean if metric in entry.metrics else None
 
 
 def _reference_value(results: Results, name: str, metric: str) -> float | None:
-    value = results.get("references", {}).get(name, {}).get("metrics", {}).get(metric)
-    return None if value is None else float(value)
-
-
-def _cell(value: Mapping[str, Any] | None) -> dict[str, str]:
-    if value is None or value["mean"] is None:
-        return {"mean": MISSING, "interval": ""}
-    low, high = value["low"], value["high"]
-    interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
-    return {"mean": f"{value['mean']:.3f}", "interval": interval}
+    reference = results.references.get(name)
+    return reference.metrics.get(metric) if reference else None
 
 
 def _ratio(value: float | None, base: float | None) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from simulations.sweep.progress import SweepProgress
 
+Found = TypeVar("Found")
 Advance = Callable[[int, str], None]  # client updates done, a remark
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Generic[Found]):
     """A reference or a point.
 
     Attributes
@@ -31,13 +32,13 @@ class Job:
     name: str
     label: str
     updates: int
-    run: Callable[[Advance], dict[str, Any]]
+    run: Callable[[Advance], Found]
 
 
 class Part:
     """The progress of one job among those of all."""
 
-    def __init__(self, progress: SweepProgress, job: Job, label: str = "") -> None:
+    def __init__(self, progress: SweepProgress, job: Job[Any], label: str = "") -> None:
         self._progress = progress
         self._job = job
         self._label = label
@@ -54,8 +55,8 @@ class Part:
 
 
 def work(
-    jobs: Sequence[Job], at_once: int, progress: SweepProgress, stop: Callable[[], None]
-) -> Generator[tuple[str, dict[str, Any]]]:
+    jobs: Sequence[Job[Found]], at_once: int, progress: SweepProgress, stop: Callable[[], None]
+) -> Generator[tuple[str, Found]]:
     """Names and results of jobs, as they are completed.
 
     Parameters
@@ -69,11 +70,14 @@ def work(
         interrupted. Close the iterator to be sure of that: then no job is at work any more.
     """
     if at_once == 1:
-        yield from _one_by_one(jobs, progress)
+        for job in jobs:
+            yield job.name, _run(job, Part(progress, job), progress)
         return
     threads = ThreadPoolExecutor(at_once, thread_name_prefix="job")
     try:
-        running = {threads.submit(_beside_others, job, progress): job for job in jobs}
+        running = {
+            threads.submit(_run, job, Part(progress, job, job.label), progress): job for job in jobs
+        }
         for done in as_completed(running):
             yield running[done].name, done.result()
     except BaseException:
@@ -84,20 +88,8 @@ def work(
         threads.shutdown()  # those at work end at their next question to a worker
 
 
-def _one_by_one(
-    jobs: Sequence[Job], progress: SweepProgress
-) -> Generator[tuple[str, dict[str, Any]]]:
-    for job in jobs:
-        progress.point(job.label)
-        part = Part(progress, job)
-        found = job.run(part.advance)
-        part.finish()
-        yield job.name, found
-
-
-def _beside_others(job: Job, progress: SweepProgress) -> dict[str, Any]:
+def _run(job: Job[Found], part: Part, progress: SweepProgress) -> Found:
     progress.point(job.label)
-    part = Part(progress, job, job.label)
     found = job.run(part.advance)
     part.finish()
     return found

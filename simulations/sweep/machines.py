@@ -13,8 +13,8 @@ import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from shared.config import ExperimentConfig, ModelConfig
+from shared.run_files import run_files
 from simulations.engine.cohort import CohortEngine
-from simulations.engine.examples import devices_folder
 from simulations.engine.placement import choose_device
 from simulations.engine.workbench import Workbench
 from simulations.flower.grid import CohortGrid, SequentialGrid
@@ -92,7 +92,7 @@ def open_grid(
 ) -> Iterator[Grid]:
     """The grid of one run on the engine that the settings name."""
     name = bench.config.engine.engine
-    state = devices_folder(Path(str(run_config["directory"])), str(run_config["name"]))
+    state = run_files(Path(str(run_config["directory"])), str(run_config["name"])).devices
     if name == "ray":
         with bench.ray().grid(len(bench.population), run_config) as grid:
             yield grid

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from flwr.serverapp import ServerApp
 from safetensors.numpy import load_file
@@ -14,20 +12,17 @@ from server.prepare import prepare
 from server.progress import Listener, listener
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.files import read_record, write_atomically
 from shared.privacy.accounting.accountant import epsilon_prv, epsilon_rdp, largest
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, seal
 from shared.privacy.plan.terms import device_terms
 from shared.run_files import RunFiles, point_name, run_files
-from simulations.engine.examples import devices_folder
 from simulations.engine.references import popularity_private
 from simulations.flower.grid import run_app
+from simulations.results import Point, Tree
 from simulations.sweep.machines import Machines, open_grid
 from simulations.sweep.participation import check_participation
-
-_CLAIMED = ("epsilon_target", "unit", "delta", "relation", "trust", "seed", "metrics")
 
 
 def run_point(
@@ -36,7 +31,7 @@ def run_point(
     directory: Path,
     on_round: Listener,
     app: ServerApp = server_app,
-) -> dict[str, Any]:
+) -> Point:
     """Run one point, or return what it left when it already completed.
 
     Parameters
@@ -48,45 +43,25 @@ def run_point(
     on_round : callable
         Told of every round.
 
-    Returns
-    -------
-    dict
-        The point as `results.json` holds it.
-    """
-    name = point_name(config.privacy.epsilon, config.seed)
-    # Sealed once: a later resumption must not vouch for a ledger that was altered since.
-    if not is_finished(directory, name):
-        files = run_files(directory, name)
-        _federate(bench, config, directory, on_round, app)
-        outcome = read_record(files.outcome, _CLAIMED)
-        if files.popularity.exists():
-            outcome["references"] = {"popularity_private": _popularity(bench, config, files)}
-        with bench.sealing:
-            outcome |= _spent_by_all(config, len(bench.population), directory, outcome)
-        outcome["adapter"] = f"adapters/{name}.safetensors"
-        # Infinity inside: ours alone.
-        write_atomically(_sealed_file(directory, name), json.dumps(outcome))
-    return read_point(directory, name)
-
-
-def is_finished(directory: Path, name: str) -> bool:
-    """Whether the point of that name was completed and sealed in a run's folder."""
-    return _sealed_file(directory, name).exists()
-
-
-def read_point(directory: Path, name: str) -> dict[str, Any]:
-    """A finished point as `results.json` holds it.
-
     Raises
     ------
     ConfigError
-        If its file was damaged.
+        If what it left was damaged.
     """
-    return read_record(_sealed_file(directory, name), (*_CLAIMED, "epsilon", "ledger"))
-
-
-def _sealed_file(directory: Path, name: str) -> Path:
-    return directory / "points" / f"{name}.sealed.json"
+    name = point_name(config.privacy.epsilon, config.seed)
+    files = run_files(directory, name)
+    # Sealed once: a later resumption must not vouch for a ledger that was altered since.
+    if not files.sealed.exists():
+        _federate(bench, config, directory, on_round, app)
+        outcome = Point.outcome(files.outcome)
+        found = dict(outcome.stated)
+        if files.popularity.exists():
+            found["references"] = {"popularity_private": _popularity(bench, config, files)}
+        with bench.sealing:
+            found.update(_spent_by_all(config, len(bench.population), files, outcome))
+        found["adapter"] = str(files.adapter.relative_to(directory))
+        Point(found).write(files.sealed)
+    return Point.read(files.sealed)
 
 
 def _federate(
@@ -106,7 +81,7 @@ def _federate(
         listener.reset(token)
 
 
-def _popularity(bench: Machines, config: ExperimentConfig, files: RunFiles) -> dict[str, Any]:
+def _popularity(bench: Machines, config: ExperimentConfig, files: RunFiles) -> Tree:
     """How well the released histogram ranks alone."""
     found = popularity_private(bench, config, load_file(files.popularity)["counts"])
     return found | {
@@ -115,29 +90,25 @@ def _popularity(bench: Machines, config: ExperimentConfig, files: RunFiles) -> d
     }
 
 
-def _spent_by_all(
-    config: ExperimentConfig, users: int, directory: Path, outcome: dict[str, Any]
-) -> dict[str, Any]:
+def _spent_by_all(config: ExperimentConfig, users: int, files: RunFiles, outcome: Point) -> Tree:
     """What the server's ledger shows, the devices' ledgers, or one beside the other."""
-    name = point_name(config.privacy.epsilon, config.seed)
-    file = run_files(directory, name).ledger
     terms = device_terms(config, users)
     if terms is None:
-        return _spent(Ledger.open(file))
-    folder = devices_folder(directory, name)
-    if not folder.exists():
+        return _spent(Ledger.open(files.ledger))
+    if not files.devices.exists():
         raise ConfigError(
-            f"{name}: no device took part in any round; expect more with --cohort, or give more "
-            "--rounds"
+            f"{files.devices.name}: no device took part in any round; expect more with --cohort, "
+            "or give more --rounds"
         )
-    devices = DeviceLedgers.open(folder)
+    devices = DeviceLedgers.open(files.devices)
     check_participation(devices, config, users, terms)
-    if not file.exists():
+    if not files.ledger.exists():
         return _spent(devices)
-    return _spent(Ledger.open(file)) | {"example": outcome["example"] | _spent(devices)}
+    inner = {**outcome.table("example"), **_spent(devices)}
+    return {**_spent(Ledger.open(files.ledger)), "example": inner}
 
 
-def _spent(record: Ledger | DeviceLedgers) -> dict[str, Any]:
+def _spent(record: Ledger | DeviceLedgers) -> Tree:
     """Epsilon as the record shows it, three ways, and the record's seal."""
     counted = (record.histories(), *record.header.guarantee.counted)
     return {

@@ -1,18 +1,25 @@
-"""What shows only across points: which were planned, and what is claimed or left beside them."""
+"""What shows only across points: which were planned, and what is claimed or left beside them.
+
+A ledger that no point claims is of a point in progress after an interruption, or a problem.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from shared.config import ExperimentConfig, at_epsilon, from_dict
-from shared.errors import ConfigError
-from simulations.results import summarise
-from simulations.verify.claims import guarantees_of, number, point_words, sealed
-from simulations.verify.unclaimed import unclaimed
+from shared.config import ExperimentConfig, at_epsilon, settings_hash
+from shared.errors import ConfigError, LedgerError
+from shared.privacy.ledger.chain import Chain
+from shared.privacy.ledger.device_ledgers import device_files
+from shared.run_files import DEVICES, RunFolder, point_name, run_files
+from simulations.results import Point, Results, Tree
+from simulations.summary import summarise
+from simulations.verify.point import plain_file, point_words
 
 _TOLERANCE = 1e-6
 # `verify_point` checks the points, the ledgers' policy the settings, `_summary_problems` the rest.
@@ -43,37 +50,34 @@ class PlanCheck:
     in_progress: tuple[str, ...]
 
 
-def check_plan(directory: Path, results: dict[str, Any]) -> PlanCheck:
+def check_plan(directory: Path, results: Results) -> PlanCheck:
     """Compare points and ledgers with what the settings planned.
 
     Parameters
     ----------
     directory : Path
         Holds the ledgers.
-    results : dict
-        Of `simulations.verify.claims.read_results`.
+    results : Results
     """
-    points = results["points"]
-    # Without a word the stricter rules hold.
-    complete = results.get("complete") is not False
+    points, complete = results.points, results.complete
     problems = [*_claim_problems(points), *_summary_problems(results), *_unchecked(results)]
     if type(results.get("complete")) is not bool:
         problems.append(f"complete = {results.get('complete')!r}: expected true or false")
     if complete and not points:
         problems.append("results.json has no points: nothing is shown")
     try:
-        config = from_dict(dict(results["config"]), source="results.json: config")
+        config = results.experiment()
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         config = None
         problems.append(f"results.json: config does not give the planned points ({error})")
     planned = _planned(config)
-    stated = Counter(point_words(number(p, "epsilon_target"), p.get("seed")) for p in points)
+    stated = Counter(point_words(p.number("epsilon_target"), p.get("seed")) for p in points)
     if config is not None:
         problems += _plan_problems(planned, stated, complete)
     unfinished = (
         {} if complete else {p: at for p, at in planned.items() if point_words(*p) not in stated}
     )
-    left_over, in_progress = unclaimed(directory, points, unfinished)
+    left_over, in_progress = _unclaimed(directory, points, unfinished)
     return PlanCheck(
         complete, len(planned), tuple(sorted(problems + left_over)), tuple(in_progress)
     )
@@ -105,27 +109,27 @@ def _plan_problems(
     return problems
 
 
-def _claim_problems(points: list[dict[str, Any]]) -> list[str]:
+def _claim_problems(points: list[Point]) -> list[str]:
     """No two guarantees may rest on one ledger."""
-    seals = [sealed(claim) for point in points for _, claim in guarantees_of(point)]
+    seals = [claim.seal for point in points for claim in point.claims]
     files = Counter(str(seal.get("file")) for seal in seals)
     heads = Counter(str(seal.get("head")) for seal in seals)
     problems = [f"{name}: claimed {n} times" for name, n in files.items() if n > 1]
     return problems + [f"head {head}: claimed {n} times" for head, n in heads.items() if n > 1]
 
 
-def _summary_problems(results: dict[str, Any]) -> list[str]:
+def _summary_problems(results: Results) -> list[str]:
     """A summary, if there is one, must be that of the points."""
-    if "summary" not in results:
+    if "summary" not in results.stated:
         return []
     try:
-        own = summarise(results["points"])
+        own = [entry.plain() for entry in summarise(results.points)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return [f"summary: the points cannot be summarised ({error!r})"]
-    return _differences("summary", results["summary"], own)[:5]
+    return _differences("summary", results.get("summary"), own)[:5]
 
 
-def _differences(where: str, stated: Any, own: Any) -> list[str]:
+def _differences(where: str, stated: object, own: object) -> list[str]:
     """Where two JSON values differ by more than the tolerance."""
     if isinstance(stated, dict) and isinstance(own, dict):
         return [
@@ -148,23 +152,24 @@ def _differences(where: str, stated: Any, own: Any) -> list[str]:
     return [f"{where} = {stated!r} claimed, the points give {own!r}"]
 
 
-def _both_close(stated: Any, own: Any) -> bool:
+def _both_close(stated: object, own: object) -> bool:
     if {type(stated), type(own)} <= {int, float}:
-        return math.isclose(stated, own, rel_tol=0, abs_tol=_TOLERANCE)
+        one, other = cast("float", stated), cast("float", own)
+        return math.isclose(one, other, rel_tol=0, abs_tol=_TOLERANCE)
     return False
 
 
-def _unchecked(results: dict[str, Any]) -> list[str]:
+def _unchecked(results: Results) -> list[str]:
     """Epsilons in parts of results.json that are compared with nothing."""
-    rest = {name: value for name, value in results.items() if name not in _CHECKED}
-    rest["points"] = [_unread(point) for point in results["points"]]
+    rest = {name: value for name, value in results.stated.items() if name not in _CHECKED}
+    rest["points"] = [_unread(point.stated) for point in results.points]
     return [
         f"results.json: {where}: an epsilon that no ledger shows; it must not be there"
         for where in _epsilons(rest, "")
     ]
 
 
-def _unread(point: dict[str, Any]) -> dict[str, Any]:
+def _unread(point: Tree) -> Tree:
     """What no check of a guarantee reads of a point."""
     rest = {name: value for name, value in point.items() if name not in _READ}
     inner = point.get("example")
@@ -173,7 +178,7 @@ def _unread(point: dict[str, Any]) -> dict[str, Any]:
     return rest
 
 
-def _epsilons(tree: Any, where: str) -> list[str]:
+def _epsilons(tree: object, where: str) -> list[str]:
     if isinstance(tree, list):
         return [found for i, item in enumerate(tree) for found in _epsilons(item, f"{where}[{i}]")]
     if not isinstance(tree, dict):
@@ -183,3 +188,90 @@ def _epsilons(tree: Any, where: str) -> list[str]:
         inner = f"{where}.{name}" if where else name
         found += [inner] if "epsilon" in name.lower() else _epsilons(value, inner)
     return found
+
+
+def _unclaimed(
+    directory: Path, points: list[Point], unfinished: dict[_Point, ExperimentConfig]
+) -> tuple[list[str], list[str]]:
+    """Problems, and ledgers in progress, among the ledgers that no point claims.
+
+    Those of planned points that an interrupted run has not finished are in progress.
+    """
+    claimed = {str(claim.seal.get("file")) for point in points for claim in point.claims}
+    try:
+        names = sorted(_ledgers_in(directory) - claimed)
+    except LedgerError as error:
+        return [str(error)], []
+    expected = _expected_names(directory, unfinished)
+    problems, in_progress = [], []
+    for name in names:
+        if name not in expected:
+            problems.append(f"{name}: no point of results.json claims it")
+            continue
+        try:
+            in_progress.append(_so_far(directory, name, expected[name]))
+        except LedgerError as error:
+            problems.append(str(error))
+    return problems, in_progress
+
+
+def _ledgers_in(directory: Path) -> set[str]:
+    run = RunFolder(directory)
+    devices, names = run.devices, {path.name for path in run.ledgers()}
+    if devices.is_symlink() or (devices.exists() and not devices.is_dir()):
+        raise LedgerError(f"{DEVICES}: not a folder of the run; the devices' ledgers lie in it")
+    if devices.exists():
+        try:
+            found = list(os.scandir(devices))
+        except OSError as error:
+            raise LedgerError(f"{DEVICES}: cannot be read: {error.strerror}") from None
+        kept = (entry for entry in found if entry.is_dir() or entry.name.endswith(".jsonl"))
+        names |= {f"{DEVICES}/{entry.name}" for entry in kept}
+    return names
+
+
+def _expected_names(
+    directory: Path, unfinished: dict[_Point, ExperimentConfig]
+) -> dict[str, ExperimentConfig]:
+    names = {}
+    for point, config in unfinished.items():
+        files = run_files(directory, point_name(*point))
+        names[files.ledger.name] = names[f"{DEVICES}/{files.devices.name}"] = config
+    return names
+
+
+def _so_far(directory: Path, name: str, config: ExperimentConfig) -> str:
+    """What ledgers in progress show, every whole line of them checked.
+
+    A last line without its end is what a crash leaves: nothing was released for it.
+    """
+    of_devices = name.startswith(f"{DEVICES}/")
+    files = device_files(directory / name) if of_devices else [plain_file(directory / name)]
+    settings = settings_hash(config)
+    read = [_whole_lines(path, settings) for path in files]
+    entries, torn = sum(n for n, _ in read), sum(cut for _, cut in read)
+    recorded = f"{_counted(entries, 'release')} recorded, not sealed yet"
+    if of_devices:
+        recorded = f"{_counted(len(files), 'device')}, {recorded}"
+    cut = "; its last line was cut off in writing, nothing was released for it"
+    if of_devices:
+        cut = f"; the last line of {torn} was cut off in writing, nothing was released for it"
+    return f"{name}: in progress, {recorded}{cut if torn else ''}"
+
+
+def _whole_lines(path: Path, settings: str) -> tuple[int, bool]:
+    """Number of entries, and whether a cut-off line follows them."""
+    try:
+        *whole, torn = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise LedgerError(f"{path.name}: cannot be read: {error.strerror}") from None
+    chain = Chain(path.name)
+    for line in whole:
+        chain.add(line + b"\n")
+    if whole and chain.header.settings != settings:
+        raise LedgerError(f"{path.name}: was opened for other settings than its point's")
+    return len(chain.entries), bool(torn)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from dp_accounting import DpEvent, NoOpDpEvent, SelfComposedDpEvent
 
@@ -16,11 +15,12 @@ from shared.errors import ConfigError, LedgerError
 from shared.privacy.accounting.accountant import epsilon_prv, epsilon_rdp, largest
 from shared.privacy.accounting.events import event_from_json, event_to_json
 from shared.privacy.accounting.steps import Step, steps_of
-from shared.privacy.ledger.device_ledgers import DEVICES, DeviceLedgers
+from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, is_sealed_by
 from shared.privacy.mechanisms.gaussian import is_joint
 from shared.privacy.plan.terms import Terms
-from simulations.verify.claims import guarantees_of, number, plain_file, point_words, sealed
+from shared.run_files import DEVICES_NAME, LEDGER_NAME
+from simulations.results import Claim, Point, Results, Tree
 from simulations.verify.statistics import statistics_reasons
 from simulations.verify.terms import Expected, expected_terms, settings_give_none, settings_reasons
 
@@ -77,7 +77,7 @@ class VerifyRow:
 
 
 def verify_point(
-    directory: Path, results: dict[str, Any], point: dict[str, Any], trusted: str | None
+    directory: Path, results: Results, point: Point, trusted: str | None
 ) -> tuple[VerifyRow, ...]:
     """Recompute one point and compare.
 
@@ -85,9 +85,8 @@ def verify_point(
     ----------
     directory : Path
         Holds the ledgers.
-    results : dict
-        Of `simulations.verify.claims.read_results`.
-    point : dict
+    results : Results
+    point : Point
         One of its points.
     trusted : str or None
         The key that the seals must be by, if one is known.
@@ -97,12 +96,12 @@ def verify_point(
     tuple of VerifyRow
         One for each guarantee: a point under both units has two.
     """
-    name = point_words(number(point, "epsilon_target"), point.get("seed"))
-    expected = expected_terms(results, point)
-    claims = guarantees_of(point)
+    name = point_words(point.number("epsilon_target"), point.get("seed"))
+    names = (name, f"{name}, per example")
+    expected, claims = expected_terms(results, point), point.claims
     rows = [
-        _verify_guarantee(directory, name + words, claim, expected, terms, trusted)
-        for (words, claim), terms in zip(claims, [*expected.terms, None], strict=False)
+        _verify_guarantee(directory, name, claim, expected, terms, trusted)
+        for name, claim, terms in zip(names, claims, [*expected.terms, None], strict=False)
     ]
     missing = len(expected.terms) - len(claims)
     wrong = expected.problems + (("a guarantee that the settings give is not stated",) * missing)
@@ -112,12 +111,12 @@ def verify_point(
 def _verify_guarantee(
     directory: Path,
     name: str,
-    claim: dict[str, Any],
+    claim: Claim,
     expected: Expected,
     terms: Terms | None,
     trusted: str | None,
 ) -> VerifyRow:
-    claimed = number(claim, "epsilon")
+    claimed = claim.number("epsilon")
     try:
         record = _open_record(directory, claim)
         loss = record.epsilon()
@@ -126,7 +125,7 @@ def _verify_guarantee(
         wrong = settings_give_none(expected, terms) or (str(error),)
         return VerifyRow(name, "-", claimed, None, None, None, wrong)
     reasons = [
-        *_seal_reasons(record, sealed(claim), trusted),
+        *_seal_reasons(record, claim.seal, trusted),
         *_guarantee_reasons(record, claim),
         *settings_reasons(record.header, claim, expected, terms),
         *_release_reasons(record, claim),
@@ -139,6 +138,24 @@ def _verify_guarantee(
     return VerifyRow(name, promise, claimed, loss, rdp, prv, tuple(reasons), record)
 
 
+def point_words(epsilon: float, seed: object) -> str:
+    """What a point is called in reports: target epsilon and seed, different for any two points."""
+    return f"epsilon {repr(epsilon).removesuffix('.0')}, seed {seed!r}"
+
+
+def plain_file(path: Path) -> Path:
+    """The path, if a file lies there or nothing: not a link, which may lead out of the folder.
+
+    Raises
+    ------
+    LedgerError
+        If something else does.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise LedgerError(f"{path.name}: cannot be read: a link, or no plain file")
+    return path
+
+
 def _promise(record: Record, loss: float) -> str:
     if math.isinf(loss):
         return "not private"
@@ -147,17 +164,17 @@ def _promise(record: Record, loss: float) -> str:
     return f"{header.unit}{together}, {header.trust}"
 
 
-def _open_record(directory: Path, claim: dict[str, Any]) -> Record:
-    file = sealed(claim).get("file")
+def _open_record(directory: Path, claim: Claim) -> Record:
+    file = claim.seal.get("file")
     # The name comes from the claim: it must not lead out of the folder.
-    if isinstance(file, str) and re.fullmatch(rf"{DEVICES}/[\w-][\w.-]*", file):
+    if isinstance(file, str) and DEVICES_NAME.fullmatch(file):
         return DeviceLedgers.open(directory / file)
-    if not isinstance(file, str) or not re.fullmatch(r"ledger-[\w.-]+\.jsonl", file):
+    if not isinstance(file, str) or not LEDGER_NAME.fullmatch(file):
         raise LedgerError(f"no ledger: file {str(file)[:99]!r} is not a name like ledger-*.jsonl")
     return Ledger.open(plain_file(directory / file))
 
 
-def _seal_reasons(record: Record, seal: dict[str, Any], trusted: str | None) -> list[str]:
+def _seal_reasons(record: Record, seal: Tree, trusted: str | None) -> list[str]:
     reasons = []
     key = seal.get("public_key")
     if seal.get("entries") != len(record) or seal.get("head") != record.head:
@@ -176,19 +193,17 @@ def _seal_reasons(record: Record, seal: dict[str, Any], trusted: str | None) -> 
     return reasons
 
 
-def _guarantee_reasons(record: Record, point: dict[str, Any]) -> list[str]:
+def _guarantee_reasons(record: Record, claim: Claim) -> list[str]:
     header = record.header.guarantee
     words = ("unit", "relation", "trust", "adversary")
-    claims: list[tuple[str, Any, Any]] = [
-        (name, point.get(name), getattr(header, name)) for name in words
-    ]
-    claims.append(("group_size", point.get("group_size", 1), header.group))
-    claims.append(("delta", number(point, "delta"), header.delta))
-    claims.append(("epsilon_target", number(point, "epsilon_target"), header.budget))
+    claims = [(name, claim.get(name), getattr(header, name)) for name in words]
+    claims.append(("group_size", claim.get("group_size", 1), header.group))
+    claims.append(("delta", claim.number("delta"), header.delta))
+    claims.append(("epsilon_target", claim.number("epsilon_target"), header.budget))
     return _differences(claims)
 
 
-def _release_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
+def _release_reasons(record: Record, claim: Claim) -> list[str]:
     """What the entries show must be what is claimed: kinds, events, how often, rounds."""
     claimed = claim.get("releases")
     if not isinstance(claimed, dict) or not all(isinstance(at, dict) for at in claimed.values()):
@@ -215,21 +230,21 @@ def _times_reasons(record: Record, kind: str, times: object) -> list[str]:
     return []
 
 
-def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
+def _noise_reasons(claim: Claim, claimed: Mapping[str, Tree]) -> list[str]:
     """The noise that is stated in numbers must be that of the stated events."""
-    steps, q = claim.get("steps"), number(claim, "sampling_probability")
+    steps, q = claim.get("steps"), claim.number("sampling_probability")
     if type(steps) is not int or not 1 <= steps < _MOST_STEPS:
         return [f"steps = {steps!r}: expected a whole number from 1 to {_MOST_STEPS}"]
     if claim.get("trust") == "distributed":
-        return []  # not Gaussian: compared with the settings' grid, see `verify_shares`
-    update = _update_event(number(claim, "noise_multiplier"), q, steps)
+        return []  # not Gaussian: compared with the settings' grid, see `settings_reasons`
+    update = _update_event(claim.number("noise_multiplier"), q, steps)
     stated: dict[str, DpEvent] = {} if _is_joint(claimed, update) else {"update": update}
     if "training" in claimed:  # all rounds are one mechanism, and a round costs nothing more
         stated = {"training": update, "update": NoOpDpEvent()}
     for kind in _WITH_NUMBERS:
         if claim.get(f"{kind}_noise_multiplier") is not None:
-            noise = number(claim, f"{kind}_noise_multiplier")
-            stated[kind] = Step(noise, number(claim, f"{kind}_sampling"), 1).event()
+            noise = claim.number(f"{kind}_noise_multiplier")
+            stated[kind] = Step(noise, claim.number(f"{kind}_sampling"), 1).event()
         elif kind in claimed:
             return [f"{kind}: an event is claimed, and no noise"]
     return [
@@ -239,7 +254,7 @@ def _noise_reasons(claim: dict[str, Any], claimed: dict[str, Any]) -> list[str]:
     ]
 
 
-def _is_joint(claimed: dict[str, Any], update: DpEvent) -> bool:
+def _is_joint(claimed: Mapping[str, Tree], update: DpEvent) -> bool:
     """Whether update and bits together, as claimed, cost what the one number says."""
     try:
         event = event_from_json(claimed.get("update", {}).get("event"))
@@ -253,7 +268,7 @@ def _is_joint(claimed: dict[str, Any], update: DpEvent) -> bool:
     )
 
 
-def _round_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
+def _round_reasons(record: Record, claim: Claim) -> list[str]:
     """A server records every round; a device the rounds that it took part in."""
     rounds = [
         [entry.round for entry in entries if entry.release == "update"]
@@ -264,7 +279,7 @@ def _round_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
             *_differences([("rounds", claim.get("rounds"), len(set(rounds[0])))]),
             *_row_reasons(record, claim, rounds[0]),
         ]
-    most, last = number(claim, "updates"), number(claim, "rounds")
+    most, last = claim.number("updates"), claim.number("rounds")
     reasons = []
     if not all(len(taken) <= most for taken in rounds):
         reasons.append(f"a device took part more than {most:g} times")
@@ -273,7 +288,7 @@ def _round_reasons(record: Record, claim: dict[str, Any]) -> list[str]:
     return reasons
 
 
-def _row_reasons(record: Ledger, claim: dict[str, Any], rounds: list[int]) -> list[str]:
+def _row_reasons(record: Ledger, claim: Claim, rounds: list[int]) -> list[str]:
     """Under correlated noise a round has one row of it, and all are counted before the first."""
     kinds = [entry.release for entry in record.entries]
     if "training" not in kinds:
@@ -281,7 +296,7 @@ def _row_reasons(record: Ledger, claim: dict[str, Any], rounds: list[int]) -> li
     reasons = []
     if any(after <= before for before, after in pairwise([0, *rounds])):
         reasons.append("a round's correlated noise was used twice, or out of order")
-    if rounds and rounds[-1] > number(claim, "updates"):
+    if rounds and rounds[-1] > claim.number("updates"):
         reasons.append(f"round {rounds[-1]}: the correlated noise has fewer")
     if "update" in kinds and kinds.index("update") < kinds.index("training"):
         reasons.append("an update was released before the training was recorded")
@@ -315,9 +330,9 @@ def _words(event: DpEvent) -> str:
 
 
 def _epsilon_reasons(
-    record: Record, point: dict[str, Any], loss: float, rdp: float | None, prv: float | None
+    record: Record, claim: Claim, loss: float, rdp: float | None, prv: float | None
 ) -> list[str]:
-    claimed = number(point, "epsilon")
+    claimed = claim.number("epsilon")
     reasons = []
     if not _is_close(claimed, loss):
         reasons.append(f"epsilon = {claimed:g} claimed, {loss:g} spent by the ledger")
@@ -326,8 +341,8 @@ def _epsilon_reasons(
         reasons.append(f"{loss:g} spent exceeds the budget of {budget:g}")
     for name, own in (("epsilon_rdp", rdp), ("epsilon_prv", prv)):
         least = loss * 0.99 if own is None else own  # what its accountant cannot say, PLD can
-        if point.get(name) is not None and not number(point, name) >= least - 0.05:
-            reasons.append(f"{name} = {str(point[name])[:40]} claimed, {least:g} recomputed")
+        if claim.get(name) is not None and not claim.number(name) >= least - 0.05:
+            reasons.append(f"{name} = {str(claim.get(name))[:40]} claimed, {least:g} recomputed")
     if (
         rdp is not None
         and rdp <= _LARGEST_CROSS_CHECK
@@ -349,7 +364,7 @@ def _cross_checks(record: Record) -> tuple[float | None, float | None]:
     return rdp, largest(epsilon_prv, *counted)
 
 
-def _differences(claims: list[tuple[str, Any, Any]]) -> list[str]:
+def _differences(claims: list[tuple[str, object, object]]) -> list[str]:
     return [
         f"{name} = {claimed!r} claimed, {shown!r} in the ledger"
         for name, claimed, shown in claims

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from shared.errors import ConfigError
 from shared.privacy.keys import trusted_public_key
-from simulations.verify.claims import read_results
+from shared.run_files import RunFolder
+from simulations.results import Results
 from simulations.verify.plan import check_plan
 from simulations.verify.point import VerifyRow, verify_point
 
@@ -75,13 +76,11 @@ def verify_run(directory: Path, public_key: str | None = None) -> VerifyReport:
     """
     if public_key is not None and not re.fullmatch("[0-9a-f]{64}", public_key):
         raise ConfigError(f"public key {public_key!r}: expected 64 hexadecimal digits (0-9, a-f)")
-    results = read_results(directory / "results.json")
+    results = Results.read(RunFolder(directory).results)
     trusted = public_key or trusted_public_key()
     plan = check_plan(directory, results)
     rows = tuple(
-        row
-        for point in results["points"]
-        for row in verify_point(directory, results, point, trusted)
+        row for point in results.points for row in verify_point(directory, results, point, trusted)
     )
     return VerifyReport(
         rows=rows,

@@ -18,6 +18,7 @@ from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, LedgerEntry
 from shared.privacy.mechanisms.gaussian import is_joint
+from simulations.results import Claim
 
 _SAME = 1e-9
 _CLIP = ("clipping_norms", "clipping_bits")
@@ -35,7 +36,7 @@ _MALFORMED = (
 
 def statistics_reasons(
     record: Ledger | DeviceLedgers,
-    claim: dict[str, Any],
+    claim: Claim,
     config: ExperimentConfig | None,
     users: int,
 ) -> list[str]:
@@ -45,7 +46,7 @@ def statistics_reasons(
     ----------
     record : Ledger or DeviceLedgers
         Devices noise neither: what they recorded must show none of it.
-    claim : dict
+    claim : Claim
         A guarantee of a point.
     config : ExperimentConfig or None
         Its settings, where they are of use; without them nothing can be compared.
@@ -64,10 +65,10 @@ def statistics_reasons(
 
 
 def _metrics_reasons(
-    entries: Sequence[LedgerEntry], claim: dict[str, Any], q: float, selects: bool
+    entries: Sequence[LedgerEntry], claim: Claim, q: float, selects: bool
 ) -> list[str]:
     recorded = [entry for entry in entries if entry.release == "metrics"]
-    stated = claim.get("released_metrics")
+    stated: Any = claim.get("released_metrics")
     if stated is None and not recorded:
         return []
     try:
@@ -86,7 +87,7 @@ def _metrics_reasons(
     return reasons or _selection_reasons(dict(stated or {}), selects)
 
 
-def _selection_reasons(stated: dict[str, Any], selects: bool) -> list[str]:
+def _selection_reasons(stated: Any, selects: bool) -> list[str]:
     """The round that was selected must be the one whose released figures are best."""
     given = selected_round(stated["releases"]) if selects else None
     claimed = stated.get("selected_round")
@@ -96,7 +97,7 @@ def _selection_reasons(stated: dict[str, Any], selects: bool) -> list[str]:
     return []
 
 
-def _follows(found: dict[str, Any], entry: LedgerEntry, q: float) -> bool:
+def _follows(found: dict[str, object], entry: LedgerEntry, q: float) -> bool:
     """Whether value, interval and count are those that sums, noise and sampling give."""
     try:
         (step,) = steps_of([(entry.event, 1)])
@@ -137,7 +138,7 @@ def _close(one: dict[str, float], other: dict[str, float]) -> bool:
 
 
 def _clip_reasons(
-    entries: Sequence[LedgerEntry], claim: dict[str, Any], config: ExperimentConfig, users: int
+    entries: Sequence[LedgerEntry], claim: Claim, config: ExperimentConfig, users: int
 ) -> list[str]:
     """Every norm must follow from the one before and the round's released bits."""
     rule = quantile_rule(config)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from shared.config import ExperimentConfig, at_epsilon, from_dict, settings_hash
+from shared.config import ExperimentConfig, at_epsilon, settings_hash
 from shared.errors import ConfigError
+from shared.privacy.accounting.events import SkellamDpEvent, event_from_json
+from shared.privacy.accounting.steps import steps_of
 from shared.privacy.ledger.chain import LedgerHeader
+from shared.privacy.plan.shared_noise import update_sum
 from shared.privacy.plan.terms import Terms, device_terms, server_terms
-from simulations.verify.claims import number, users_of
-from simulations.verify.shares import share_reasons
+from simulations.results import Claim, Point, Results, Stated
 
-_SAME = 1e-9  # figures that follow from each other by one division
+_SAME = 1e-9  # figures that follow from each other by one division or root
+# What is stated of the noise of releases that come in shares.
+_NUMBERS = {"update": "noise_multiplier", "histogram": "histogram_noise_multiplier"}
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,16 @@ class Expected:
     problems: tuple[str, ...]
 
 
-def expected_terms(results: dict[str, Any], point: dict[str, Any]) -> Expected:
+def expected_terms(results: Results, point: Point) -> Expected:
     """What the settings in results.json promise of a point."""
-    users = users_of(results)
+    users = results.users
     if users is None:
-        stated = f"results.json: data: {_stated_users(results)}: expected a whole number above 0"
+        claimed = f"users = {results.data.get('users')!r}"[:60]
+        stated = f"results.json: data: {claimed}: expected a whole number above 0"
         return Expected(None, 0, 0.0, (None,), (stated,))
     try:
-        experiment = from_dict(dict(results["config"]), source="results.json: config")
-        config = at_epsilon(experiment, number(point, "epsilon_target"), point["seed"])
+        experiment, target = results.experiment(), point.number("epsilon_target")
+        config = at_epsilon(experiment, target, cast("int", point.stated["seed"]))
         cohort = config.federation.expected_cohort(users)
         found = [terms(config, users) for terms in (server_terms, device_terms)]
     except ConfigError as error:
@@ -68,7 +73,7 @@ def settings_give_none(expected: Expected, terms: Terms | None) -> tuple[str, ..
 
 
 def settings_reasons(
-    header: LedgerHeader, claim: dict[str, Any], expected: Expected, terms: Terms | None
+    header: LedgerHeader, claim: Claim, expected: Expected, terms: Terms | None
 ) -> list[str]:
     """Where a guarantee's claim or ledger disagrees with the settings."""
     config = expected.config
@@ -78,7 +83,7 @@ def settings_reasons(
         return list(settings_give_none(expected, terms))
     reasons, promised = [], terms.guarantee
     # An older run without private metrics does not state their sampling.
-    metrics = "metrics" in terms.times or "metrics_sampling" in claim
+    metrics = "metrics" in terms.times or "metrics_sampling" in claim.stated
     for name, given in (
         ("epsilon_target", promised.budget),
         ("delta", promised.delta),
@@ -90,14 +95,14 @@ def settings_reasons(
         ("steps", terms.steps),
         ("updates", terms.updates),
     ):
-        claimed = number(claim, name)
+        claimed = claim.number(name)
         if not math.isclose(claimed, given, rel_tol=_SAME):  # false for NaN
             reasons.append(f"{name} = {claimed:g} claimed, the settings give {given:g}")
     reasons += _times_reasons(claim, terms)
     reasons += _correlation_reasons(claim, terms)
     if promised.trust == "distributed":
-        reasons += share_reasons(claim, config, expected.users, terms)
-    if not number(claim, "rounds") <= config.federation.rounds:
+        reasons += _share_reasons(claim, config, expected.users, terms)
+    if not claim.number("rounds") <= config.federation.rounds:
         most = config.federation.rounds
         reasons.append(f"rounds = {claim.get('rounds')!r} claimed, the settings give {most}")
     together = claim.get("group_size", 1)
@@ -115,27 +120,49 @@ def settings_reasons(
     return reasons
 
 
-def _times_reasons(claim: dict[str, Any], terms: Terms) -> list[str]:
+def _times_reasons(claim: Claim, terms: Terms) -> list[str]:
     """Kinds of release, and how often each may happen."""
-    releases = claim.get("releases")
-    stated = releases if isinstance(releases, dict) else {}
+    stated = claim.table("releases")
     times = {kind: at.get("times") if isinstance(at, dict) else at for kind, at in stated.items()}
     if times != terms.times:
         return [f"releases = {times} claimed, the settings give {terms.times}"]
     return []
 
 
-def _correlation_reasons(claim: dict[str, Any], terms: Terms) -> list[str]:
+def _correlation_reasons(claim: Claim, terms: Terms) -> list[str]:
     """Noise matrix, its sensitivity and the limits that it was computed for."""
     stated = claim.get("correlation")
     given = terms.correlation.stated() if terms.correlation else None
     if given is None or not isinstance(stated, dict) or set(stated) != set(given):
         same = stated == given
     else:
-        same = all(math.isclose(number(stated, n), given[n], rel_tol=_SAME) for n in given)
+        same = all(math.isclose(Stated(stated).number(n), given[n], rel_tol=_SAME) for n in given)
     return [] if same else [f"correlation = {stated} claimed, the settings give {given}"]
 
 
-def _stated_users(results: dict[str, Any]) -> str:
-    data = results.get("data")
-    return f"users = {data.get('users') if isinstance(data, dict) else None!r}"[:60]
+def _share_reasons(claim: Claim, config: ExperimentConfig, users: int, terms: Terms) -> list[str]:
+    """Where claimed events of noise in shares are not of Skellam noise on the settings' grid."""
+    grid = update_sum(config, users).grid  # as fine for every kind of release
+    releases: Any = claim.get("releases")
+    reasons = []
+    for kind in terms.times:
+        try:
+            event = event_from_json(releases[kind]["event"])
+            steps_of([(event, 1)])  # else there may be no root of it, and no ratio
+        except (ConfigError, KeyError, TypeError):
+            event = None
+        if not isinstance(event, SkellamDpEvent):
+            reasons.append(
+                f"{kind}: no Skellam noise that an accountant covers; the settings' trust needs it"
+            )
+            continue
+        moved = (event.l2_sensitivity, event.l1_sensitivity)
+        if moved != (grid.l2_sensitivity, grid.l1_sensitivity):
+            reasons.append(
+                f"{kind}: sensitivities {moved[0]:g} and {moved[1]:g} claimed, the settings' grid "
+                f"gives {grid.l2_sensitivity} and {grid.l1_sensitivity}"
+            )
+        stated, shown = claim.number(_NUMBERS[kind]), math.sqrt(event.variance) / moved[0]
+        if not math.isclose(stated, shown, rel_tol=_SAME):
+            reasons.append(f"{_NUMBERS[kind]} = {stated:g} claimed, the event has {shown:g}")
+    return reasons

@@ -70,7 +70,7 @@ def run(bench, folder, epsilon, seed=5, rule="fedit"):
     config = at_epsilon(from_dict(tree), epsilon, seed)
     point = run_point(bench, config, folder, rounds.append)
     arrays = load_file(folder / "adapters" / f"{point_name(epsilon, seed)}.safetensors")
-    return point, arrays, rounds
+    return point.stated, arrays, rounds
 
 
 @pytest.mark.parametrize("epsilon", [2.0, math.inf])

@@ -22,7 +22,7 @@ from shared.privacy.ledger.budget import DeviceBudget
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, seal
 from shared.privacy.plan.plan import device_plan
-from simulations.commands.deltas import print_deltas
+from simulations.commands.verify import print_deltas
 from simulations.verify.run import verify_run
 from tests.support import ledgers
 from tests.support.attacks import Attack, claim, device, interrupt, said, without

@@ -87,7 +87,7 @@ def run(bench, folder, privacy=None, epsilons=EPSILONS, told=None):
 
     def job(point):
         def act(advance):
-            return run_point(bench, point, folder, lambda entry: None)
+            return run_point(bench, point, folder, lambda entry: None).stated
 
         return Job(point_name(point.privacy.epsilon, 5), "a point", 1, act)
 

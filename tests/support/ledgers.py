@@ -25,12 +25,13 @@ from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.guarantee import USER_CENTRAL
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.budget import DeviceBudget
-from shared.privacy.ledger.device_ledgers import DEVICES, DeviceLedgers
+from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, LedgerHeader, seal
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
-from shared.run_files import point_name
-from simulations.results import summarise
+from shared.run_files import DEVICES, point_name
+from simulations.results import Point
+from simulations.summary import summarise
 from tests.support.guarantees import differing, promised
 
 USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4
@@ -219,7 +220,8 @@ def results_of(points: list[Results], config: ExperimentConfig = EXPERIMENT) -> 
 def summarised(folder: Path) -> Results:
     """The results with the summary that older runs hold."""
     results = load(folder)
-    return {**results, "summary": summarise(results["points"])}
+    entries = summarise([Point(point) for point in results["points"]])
+    return {**results, "summary": [entry.plain() for entry in entries]}
 
 
 def finite(value: Any) -> Any:

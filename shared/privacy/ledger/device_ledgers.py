@@ -17,8 +17,6 @@ from shared.privacy.accounting.steps import SkellamStep, Step, Steps, steps_of
 from shared.privacy.ledger.chain import LedgerEntry, LedgerHeader
 from shared.privacy.ledger.ledger import Ledger
 
-DEVICES = "devices"  # in a run's folder; below it one folder a point
-
 
 class DeviceLedgers:
     """Every device's own ledger in one folder; made by `open`.

@@ -12,7 +12,7 @@ import fcntl
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -307,13 +307,13 @@ def seal(ledger: Sealable, key: Ed25519PrivateKey) -> dict[str, str | int]:
     return {**sealed, "signature": signature, "public_key": public_hex(key)}
 
 
-def is_sealed_by(public_key: str, sealed: dict[str, str | int]) -> bool:
+def is_sealed_by(public_key: str, sealed: Mapping[str, object]) -> bool:
     """Whether a seal's signature is by this key (hexadecimal); the ledger is not looked at."""
     signature = sealed.get("signature")
     return isinstance(signature, str) and is_signed_by(public_key, _message(sealed), signature)
 
 
-def _message(sealed: dict[str, str | int]) -> bytes:
+def _message(sealed: Mapping[str, object]) -> bytes:
     signed = {name: sealed.get(name) for name in ("file", "entries", "head")}
     return b"starling ledger seal 1\n" + canonical_json(signed).encode()
 

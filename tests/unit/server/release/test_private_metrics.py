@@ -21,6 +21,7 @@ from shared.privacy.contribution.evaluation import (
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.plan.plan import server_plan
 from shared.update import Update
+from simulations.results import Claim
 from simulations.verify.statistics import statistics_reasons
 from tests.unit.server.test_round import (
     DIM,
@@ -190,7 +191,7 @@ def test_a_release_that_says_nothing_is_not_selected(drowned, tmp_path, monkeypa
     assert told["releases"][1]["hr@10"]["value"] == 1.0
     assert told["selected_round"] == (None if len(drowned) == 3 else 1)
     assert (load(found.checkpoint).best_score < 0) is (len(drowned) == 3)
-    assert statistics_reasons(ledger, outcome, config, USERS) == []
+    assert statistics_reasons(ledger, Claim(outcome), config, USERS) == []
 
 
 def flat_adapter(grid, round_number, dim):
@@ -291,7 +292,7 @@ def test_a_sample_is_in_the_error_and_amplifies_only_against_who_does_not_know_i
         privacy={"metrics_share": 0.5, "mechanism": mechanism},
     )
     outcome, ledger, _ = run(tmp_path, Measured([4, 30, 2]), config)
-    assert statistics_reasons(ledger, outcome, config, USERS) == []
+    assert statistics_reasons(ledger, Claim(outcome), config, USERS) == []
     events = [entry.event for entry in ledger.entries if entry.release == "metrics"]
     sampled = [type(event) is PoissonSampledDpEvent for event in events]
     assert sampled == [mechanism == "gaussian"] * 3

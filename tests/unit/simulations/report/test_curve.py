@@ -6,10 +6,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from simulations.report import draw_curve
-from simulations.report.curve import curve_figure, positions
+from simulations.report.curve import positions
 from simulations.report.figures import spread
-from simulations.report.rounds import noise_figure
+from tests.support.reports import curve_figure, draw_curve, noise_figure
 
 
 def words(figure):

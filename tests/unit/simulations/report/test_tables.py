@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats
 
-from simulations.report import tables
+from tests.support.reports import tables
 
 
 def test_numbers_are_short_and_infinity_is_a_sign():

@@ -6,10 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from simulations.report import tables
-from simulations.report.curve import curve_figure
-from simulations.report.outcome import print_outcome, promises
-from simulations.report.page import render
+from tests.support.reports import curve_figure, print_outcome, promises, render, tables
 from tests.unit.simulations.report.test_page import check
 
 

@@ -1,0 +1,19 @@
+"""What `simulations.report` makes of results that a test holds as JSON, free to alter."""
+
+from types import SimpleNamespace
+
+from simulations.report import curve, outcome, page, rounds
+from simulations.report import tables as rows
+from simulations.results import Results
+
+
+def _of_json(make):
+    return lambda tree, *more: make(Results.of({"schema": 1} | tree), *more)
+
+
+write_report, render = _of_json(page.write_report), _of_json(page.render)
+draw_curve, curve_figure = _of_json(curve.draw_curve), _of_json(curve.curve_figure)
+noise_figure = _of_json(rounds.noise_figure)
+print_outcome, promises = _of_json(outcome.print_outcome), _of_json(outcome.promises)
+_ROWS = ("accuracy_rows", "ledger_rows", "noise_rows", "privacy_rows")
+tables = SimpleNamespace(**vars(rows) | {name: _of_json(getattr(rows, name)) for name in _ROWS})
