@@ -153,18 +153,23 @@ def loaded_by(code):
     return set(done.stderr.split())
 
 
-def test_rooms_import_only_what_they_may():
-    assert strangers(house.graph(HOUSE)) == []
+@pytest.fixture(scope="module")
+def edges():
+    return house.graph(HOUSE)
+
+
+def test_rooms_import_only_what_they_may(edges):
+    assert strangers(edges) == []
 
 
 @pytest.mark.parametrize("room", ORDER)
-def test_imports_lead_down(room):
-    assert upward(house.graph(HOUSE), room) == []
+def test_imports_lead_down(room, edges):
+    assert upward(edges, room) == []
 
 
-def test_no_circles():
+def test_no_circles(edges):
     """Late imports and those for types count: a reader has to walk them too."""
-    assert house.circles(house.graph(HOUSE)) == []
+    assert house.circles(edges) == []
 
 
 @pytest.mark.parametrize("parts", ABSENT)
@@ -173,7 +178,7 @@ def test_what_devices_and_servers_do_not_need_is_not_imported(parts):
 
 
 def test_the_order_is_seen_to_be_broken():
-    house_of = house.graph(
+    planted = house.graph(
         made_up(
             apps="",
             shared="",
@@ -185,11 +190,11 @@ def test_the_order_is_seen_to_be_broken():
             server__messages="import shared.errors",
         )
     )
-    assert strangers(house_of) == [
+    assert strangers(planted) == [
         "client.app imports apps",
         "client.app imports server.messages",
     ]
-    assert upward(house_of, "shared") == [
+    assert upward(planted, "shared") == [
         "shared.lobby has no level",
         "shared.errors imports shared.data.log",
         "shared.data.log imports shared.update",
