@@ -1,15 +1,24 @@
 """`--workers 2` from simulate to verify: the run of one process, through the loss of a worker."""
 
 import os
+import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
 
-from tests.support.command import command, results, start, stop_when, write_settings
-from tests.support.processes import marked, started_by, wait_until_gone
+from tests.support.command import (
+    command,
+    ended_after,
+    finish,
+    results,
+    start,
+    stop_when,
+    wait_for,
+    write_settings,
+)
+from tests.support.running.processes import marked, started_by, wait_until_gone
 from tests.support.tiny import relative
 
 __all__ = ["marked"]  # a fixture
@@ -57,13 +66,15 @@ def same_run(folder, alone):
     assert ours["environment"]["workers"] == 2
 
 
-def a_worker(mark, begun):
-    """The process of a worker, once something was recorded."""
-    deadline = time.monotonic() + 60
-    while not begun.exists():
-        assert time.monotonic() < deadline, "the run did not come as far as it should"
-        time.sleep(0.005)
-    return next(pid for pid in started_by(mark) if title(pid).startswith("ray::Worker"))
+def helper(mark, name):
+    """A process of Ray's."""
+    return next(pid for pid in started_by(mark) if name in title(pid))
+
+
+def patience(pid):
+    """Seconds after which one of Ray's helpers ends itself when the command was killed."""
+    told = Path(f"/proc/{pid}/environ").read_text()
+    return float(re.search(r"RAY_gcs_rpc_server_reconnect_timeout_s=(\d+)", told)[1])
 
 
 def title(pid):
@@ -76,17 +87,17 @@ def title(pid):
 def test_a_sweep_over_workers_is_that_of_one_process(settings, tiny_bert, alone, tmp_path, marked):
     folder = tmp_path / "run"
     process = start(*arguments(settings, tiny_bert, folder))
-    try:
-        os.kill(a_worker(marked, folder / LEDGER), signal.SIGKILL)
-        _, err = process.communicate(timeout=300)
-    except BaseException:
-        process.kill()
-        process.communicate()
-        raise
+    with ended_after(process):
+        wait_for((folder / LEDGER).exists, process)
+        process.send_signal(signal.SIGSTOP)  # it must not come to its end meanwhile
+        assert patience(helper(marked, "raylet/raylet")) == 5
+        os.kill(helper(marked, "ray::Worker"), signal.SIGKILL)
+        process.send_signal(signal.SIGCONT)
+        _, err = process.communicate()
     assert process.returncode == 0, err
     assert "a worker was lost; its work is done again" in err
     assert "Traceback" not in err
-    wait_until_gone(marked, seconds=40)
+    wait_until_gone(marked)
     same_run(folder, alone)
     assert command("verify", folder).code == 0
 
@@ -105,8 +116,8 @@ def test_stopped_and_resumed_with_other_workers(
     assert "Traceback" not in err
     if by != signal.SIGKILL:
         assert "--resume" in err.strip().splitlines()[-1]
-    wait_until_gone(marked, seconds=40)
+    wait_until_gone(marked)
     again = start("simulate", "--resume", folder, "--workers", 2, "--quiet")
-    _, err = again.communicate(timeout=300)
+    _, err = finish(again)
     assert again.returncode == 0, err
     same_run(folder, alone)

@@ -6,8 +6,8 @@ import signal
 import pytest
 from safetensors.numpy import load_file
 
-from tests.support.command import command, results, start, stop_when, write_settings
-from tests.support.processes import marked, wait_until_gone
+from tests.support.command import command, finish, results, start, stop_when, write_settings
+from tests.support.running.processes import marked, wait_until_gone
 from tests.support.tiny import relative
 
 __all__ = ["marked"]  # a fixture
@@ -54,13 +54,13 @@ def test_killed_and_resumed_on_ray_gives_the_cohorts_run(
     first = start(*arguments(settings, tiny_bert, folder))
     stop_when(first, folder / LEDGER, 4, signal.SIGKILL)
     assert first.returncode == -signal.SIGKILL
-    wait_until_gone(marked, seconds=40)
+    wait_until_gone(marked)
     second = start("simulate", "--resume", folder)
-    _, err = second.communicate(timeout=300)
+    _, err = finish(second)
     assert second.returncode == 0, err
     assert "Traceback" not in err
     assert "Ray" not in err
-    wait_until_gone(marked, seconds=40)
+    wait_until_gone(marked)
     same_points(folder, cohort)
     assert command("verify", folder).code == 0
     adapter = folder / "adapters" / "eps-2-seed-0.safetensors"
@@ -79,9 +79,9 @@ def test_interrupted_on_ray_says_how_to_continue(settings, tiny_bert, cohort, tm
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "--resume" in err.strip().splitlines()[-1]
-    wait_until_gone(marked, seconds=40)
+    wait_until_gone(marked)
     second = start("simulate", "--resume", folder)
-    _, err = second.communicate(timeout=300)
+    _, err = finish(second)
     assert second.returncode == 0, err
     same_points(folder, cohort)
 

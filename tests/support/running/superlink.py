@@ -11,9 +11,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 BUNDLED = ("shared", "client", "server", "simulations")
-START = 60  # seconds
 
 
 def unpack(folder: Path) -> Path:
@@ -56,7 +56,7 @@ def superlink(home: Path):
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=60)
+            process.wait()
 
 
 def environment_of(home: Path) -> dict[str, str]:
@@ -69,7 +69,6 @@ def environment_of(home: Path) -> dict[str, str]:
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
     }
 
 
@@ -84,10 +83,8 @@ def _free_port() -> int:
 
 
 def _wait(url: str, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + START
     while True:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
             return
         assert process.poll() is None, "the SuperLink ended"
-        assert time.monotonic() < deadline, "the SuperLink did not start"
         time.sleep(0.2)

@@ -1,7 +1,7 @@
 """A sweep that was killed continues to the same end; one that is interrupted says how.
 
-Instants are random, so that no run of this test is spared the ones that nobody thought of; a
-failure names them. `benchmarks/interrupt.py` tries many more, by the same functions.
+Instants are drawn, so that not only those are tried that somebody thought of; a failure names
+them. `benchmarks/interrupt.py` tries many more, by the same functions.
 """
 
 import importlib.util
@@ -16,12 +16,13 @@ import pytest
 
 from shared.files import FolderLock
 from tests.support import ROOT
-from tests.support.command import command
+from tests.support.command import command, ended_after, finish, wait_for
 
 BENCHMARK = ROOT / "benchmarks" / "interrupt.py"
 CONTINUE = "continue with --resume where the command offers it"
 SEED = 20  # of the instants
 KILLS = 2
+ROUND = 0.05  # seconds, at most
 
 
 @pytest.fixture(scope="module")
@@ -51,64 +52,51 @@ def sweep(interrupt, tiny_bert, tmp_path_factory, own_folders):
 @pytest.fixture(scope="module")
 def whole(sweep, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
-    started = time.monotonic()
     done = command("simulate", "--config", sweep.settings, "--out", folder, "--quiet")
     assert done.code == 0, done.err
-    return folder, time.monotonic() - started
-
-
-def when(folder, found, process):
-    """Wait for something in a run's folder."""
-    deadline = time.monotonic() + 120
-    while not found(folder):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the run did not come as far as it should"
-        time.sleep(0.002)
+    return folder
 
 
 def has_begun(folder):
     return (folder / "results.json").is_file()
 
 
-def kill_at_work(sweep, folder, delay):
-    """Kill a process so many seconds after its work began."""
-    before = (folder / "results.json").stat().st_mtime_ns if has_begun(folder) else 0
+def recorded(folder):
+    """Lines on all ledgers: how far a sweep has come."""
+    return sum(file.read_bytes().count(b"\n") for file in folder.glob("ledger-*.jsonl"))
+
+
+def kill_at_work(sweep, folder, lines, delay):
+    """Kill a process so many seconds after its ledgers have so many lines."""
     process = sweep.start(folder)
-    try:
-        when(
-            folder,
-            lambda f: has_begun(f) and (f / "results.json").stat().st_mtime_ns > before,
-            process,
-        )
+    with ended_after(process):
+        wait_for(lambda: recorded(folder) >= lines, process)
         time.sleep(delay)
-    finally:
-        process.kill()
-        process.communicate()
-    return process.returncode
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_killed_at_random_and_resumed_ends_like_uninterrupted(interrupt, sweep, whole, tmp_path):
-    folder, (expected, seconds) = tmp_path / "run", whole
-    rng = random.Random(SEED)
-    delays = [rng.random() * seconds / 2 for _ in range(KILLS)]
-    codes = [kill_at_work(sweep, folder, delay) for delay in delays]
-    assert codes[0] == -signal.SIGKILL
-    # In a process like the others: with other threads the last digit of an accountant may differ.
+    """Each kill comes in another third of what the ledgers record, and then within two rounds."""
+    folder = tmp_path / "run"
+    rng, share = random.Random(SEED), recorded(whole) // (KILLS + 1)
+    instants = [(share * n + rng.randrange(share), rng.random() * ROUND) for n in range(KILLS)]
+    for lines, delay in instants:
+        kill_at_work(sweep, folder, lines, delay)
     process = sweep.start(folder)
-    _, err = process.communicate(timeout=300)
+    _, err = finish(process)
     assert process.returncode == 0, err
-    assert interrupt.compare(folder, expected) == [], delays
+    assert interrupt.compare(folder, whole) == [], instants
 
 
 def test_the_comparison_sees_a_difference(interrupt, whole, tmp_path):
-    copy = shutil.copytree(whole[0], tmp_path / "copy")
-    assert interrupt.compare(copy, whole[0]) == []
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    assert interrupt.compare(copy, whole) == []
     (copy / "points" / "left.part").touch()
     results = copy / "results.json"
     results.write_text(results.read_text().replace('"hr@10": 0.', '"hr@10": 1.', 1))
     adapter = next(copy.glob("adapters/*"))
     adapter.write_bytes(adapter.read_bytes()[:-1] + b"\0")
-    found = " ".join(interrupt.compare(copy, whole[0]))
+    found = " ".join(interrupt.compare(copy, whole))
     for name in ("left.part", "results.json", adapter.name):
         assert name in found
 
@@ -116,16 +104,15 @@ def test_the_comparison_sees_a_difference(interrupt, whole, tmp_path):
 def test_stopped_by_hand_while_another_process_is_refused(sweep, whole, tmp_path):
     folder = tmp_path / "run"
     first = sweep.start(folder)
-    try:
-        when(folder, has_begun, first)
+    with ended_after(first):
+        wait_for(lambda: has_begun(folder), first)
+        first.send_signal(signal.SIGSTOP)  # it must not come to its end meanwhile
         second = command("simulate", "--resume", folder)
         assert second.code == 2
         assert "another process is at work in this folder" in second.error
         first.send_signal(signal.SIGINT)
-        _, err = first.communicate(timeout=60)
-    finally:
-        first.kill()
-        first.communicate()
+        first.send_signal(signal.SIGCONT)
+        _, err = first.communicate()
     assert first.returncode == 130, err
     assert err.strip().splitlines() == [f"interrupted; {CONTINUE}"]
     with FolderLock(folder) as lock:
@@ -141,12 +128,11 @@ def test_stopped_while_it_starts_leaves_nothing(by, code, word, sweep, tmp_path)
     folder = tmp_path / "run"
     process = sweep.start(folder)
     maps = Path(f"/proc/{process.pid}/maps")
-    deadline = time.monotonic() + 60
-    while maps.exists() and "libtorch" not in maps.read_text() and time.monotonic() < deadline:
-        time.sleep(0.01)  # until the command, which hears signals, imports what it needs
-    time.sleep(1.0)
-    process.send_signal(by)
-    _, err = process.communicate(timeout=60)
+    with ended_after(process):
+        # The command, which hears signals, imports what it needs: torch first.
+        wait_for(lambda: "scipy/stats" in maps.read_text(), process)
+        process.send_signal(by)
+        _, err = process.communicate()
     assert process.returncode == code, err
     assert err.strip().splitlines() == [f"{word}; {CONTINUE}"]
     assert not (folder / "config.toml").exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.privacy.ledger.ledger import Ledger
-from tests.support.superlink import program, superlink, unpack
+from tests.support.running.superlink import program, superlink, unpack
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,6 @@ def flwr_run(flower, *arguments):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=400,
         check=False,
     ).stdout
 
