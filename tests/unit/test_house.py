@@ -37,8 +37,8 @@ ORDER = {
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
-        "doctor results world < engine exploration report verify < workers < flower < sweep "
-        "< audit < commands"
+        "doctor results world < summary < engine exploration report verify < workers < flower "
+        "< sweep < audit < commands"
     ),
 }
 # Parts -> what they never import, late or for types either.

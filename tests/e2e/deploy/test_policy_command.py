@@ -11,7 +11,7 @@ import pytest
 from shared.privacy.keys import public_hex
 from shared.privacy.policy.signed import load_policy, signed, utc
 from tests.support.command import command
-from tests.support.policies import OTHER
+from tests.support.privacy.policies import OTHER
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.signed import load_policy, signed
 from tests.support.command import command
 from tests.support.federations import point_config
-from tests.support.policies import OTHER, agreed, made, operator, sealed
+from tests.support.privacy.policies import OTHER, agreed, made, operator, sealed
 from tests.support.running.nodes import USERS, Loopback, Node, declined, request, served
 
 pytestmark = pytest.mark.usefixtures("flower")

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from shared.privacy.ledger.ledger import Ledger, seal
 from simulations.world.world import World
 from tests.support.command import REFERENCES, command, results, script
-from tests.support.guarantees import differing
+from tests.support.privacy.guarantees import differing
 
 
 def test_a_run_leaves_everything_it_promises(run, finished):

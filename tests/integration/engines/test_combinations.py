@@ -15,7 +15,7 @@ from shared.privacy.policy.signed import load_policy
 from simulations.flower.grid import CohortGrid
 from simulations.world.world import World
 from tests.support.federations import federate, point_config
-from tests.support.policies import operator
+from tests.support.privacy.policies import operator
 from tests.support.tiny import make_engine
 
 pytestmark = pytest.mark.usefixtures("flower")

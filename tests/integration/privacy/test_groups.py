@@ -11,10 +11,10 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.plan.plan import device_plan, server_plan
 from shared.privacy.policy.issue import promises
 from simulations.verify.run import verify_run
-from tests.support.attacks import said
 from tests.support.command import command, results
 from tests.support.federations import point_config
-from tests.support.guarantees import differing
+from tests.support.privacy.attacks import said
+from tests.support.privacy.guarantees import differing
 
 USERS = 40
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from simulations.verify.run import verify_run
-from tests.support.ledgers import first_ledger, load, rewrite, save, summarised, write_run
+from tests.support.privacy.ledgers import first_ledger, load, rewrite, save, summarised, write_run
 
 # Every alteration below must be found; the pattern is what the report says.
 

@@ -25,8 +25,8 @@ from shared.privacy.plan.plan import device_plan
 from simulations.commands.verify import print_deltas
 from simulations.verify.run import verify_run
 from tests.support import ledgers
-from tests.support.attacks import Attack, claim, device, interrupt, said, without
-from tests.support.ledgers import (
+from tests.support.privacy.attacks import Attack, claim, device, interrupt, said, without
+from tests.support.privacy.ledgers import (
     LOCAL,
     USERS,
     devices_folder,

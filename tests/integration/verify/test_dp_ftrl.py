@@ -9,8 +9,15 @@ import pytest
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.ledger import Ledger, seal
 from simulations.verify.run import verify_run
-from tests.support.attacks import Attack, claim, said, without
-from tests.support.ledgers import DP_FTRL, EXPERIMENT, first_ledger, load, save, write_promised_run
+from tests.support.privacy.attacks import Attack, claim, said, without
+from tests.support.privacy.ledgers import (
+    DP_FTRL,
+    EXPERIMENT,
+    first_ledger,
+    load,
+    save,
+    write_promised_run,
+)
 
 
 @pytest.fixture

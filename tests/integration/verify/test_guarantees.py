@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from simulations.commands.verify import verify
 from simulations.verify.run import verify_run
-from tests.support.attacks import Attack, claim, device, interrupt, said, without
-from tests.support.ledgers import (
+from tests.support.privacy.attacks import Attack, claim, device, interrupt, said, without
+from tests.support.privacy.ledgers import (
     BOTH,
     EXPERIMENT,
     LOCAL,

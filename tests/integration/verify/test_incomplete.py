@@ -13,7 +13,7 @@ from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.ledger import Ledger, seal
 from simulations.commands.verify import verify
 from simulations.verify.run import verify_run
-from tests.support.ledgers import ledger_file, load, save
+from tests.support.privacy.ledgers import ledger_file, load, save
 
 SECOND = ledger_file(math.inf, 0)
 

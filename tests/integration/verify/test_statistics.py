@@ -17,8 +17,8 @@ from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.ledger import Ledger, seal
 from simulations.verify.run import verify_run
-from tests.support.attacks import Attack, claim, said, without
-from tests.support.ledgers import (
+from tests.support.privacy.attacks import Attack, claim, said, without
+from tests.support.privacy.ledgers import (
     EXPERIMENT,
     ROUNDS,
     first_ledger,

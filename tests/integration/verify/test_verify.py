@@ -18,7 +18,7 @@ from shared.privacy.keys import load_or_create_signing_key, public_hex
 from simulations.commands.verify import verify
 from simulations.verify import point as verify_module
 from simulations.verify.run import verify_run
-from tests.support.ledgers import EXPERIMENT, load, results_of, rewrite, save, write_point
+from tests.support.privacy.ledgers import EXPERIMENT, load, results_of, rewrite, save, write_point
 
 
 def test_agrees_with_an_honest_run(run: Path) -> None:

@@ -7,7 +7,7 @@ from apps import client_app
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import run_files
 from tests.support.asking import asked, letters
-from tests.support.policies import operator
+from tests.support.privacy.policies import operator
 from tests.support.tiny import random_adapter
 
 USERS = 6

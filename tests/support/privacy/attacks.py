@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from simulations.verify.run import verify_run
-from tests.support.ledgers import devices_folder, load, save
+from tests.support.privacy.ledgers import devices_folder, load, save
 
 Attack = Callable[[Path], None]
 

@@ -32,7 +32,7 @@ from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.run_files import DEVICES, point_name
 from simulations.results import Point
 from simulations.summary import summarise
-from tests.support.guarantees import differing, promised
+from tests.support.privacy.guarantees import differing, promised
 
 USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4
 Q = COHORT / USERS
