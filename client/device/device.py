@@ -164,19 +164,19 @@ class Device:
         config, number = request.config, request.round_number
         windows = user_windows(self.history, config)
         inputs, targets = local_batches(windows, config, number, self.user)
-        keeper = PersonalTensors.of(config, self.schema, number, self._personal)
-        start = keeper.starts(part.start, [self.user])[0] if keeper else part.start
+        personal = PersonalTensors.of(config, self.schema, number, self._personal)
+        start = personal.starts(part.start, [self.user])[0] if personal else part.start
         delta, _ = local_update(
             self.recommender,
             part.schema,
             start,
             torch.from_numpy(inputs).to(start.device),
             torch.from_numpy(targets).to(start.device),
-            keeper.rates(start) if keeper else config.train.local_lr,
+            personal.rates(start) if personal else config.train.local_lr,
             config.train.weight_decay,
             part.frozen,
         )
-        return keeper.keep([self.user], start[None], delta[None])[0] if keeper else delta
+        return personal.keep([self.user], start[None], delta[None])[0] if personal else delta
 
     def _example_delta(self, part: Part, request: Request) -> torch.Tensor:
         number = request.round_number
@@ -215,8 +215,10 @@ class Device:
         if case is None:
             return Ranks([], [])
         adapter = self._adapter(request)
-        if keeper := PersonalTensors.of(config, self.schema, request.round_number, self._personal):
-            adapter = keeper.adapters(adapter, [self.user])[0]
+        if personal := PersonalTensors.of(
+            config, self.schema, request.round_number, self._personal
+        ):
+            adapter = personal.adapters(adapter, [self.user])[0]
         scores = self.scores(adapter, case.context, config.model.max_length)
         found = target_ranks(scores, self.history, case, config.data.negatives, self.user)
         return Ranks([found[0]], [found[1]])

@@ -57,9 +57,9 @@ def evaluate_adapter(
     asked = evaluated_users(len(population), trained.config.data.evaluated_users)
     own = own_tensors(adapter, trained, population)
     config = trained.config
-    keeper = engine.keeper(config, config.federation.rounds, own.state) if own.state else None
+    personal = engine.personal(config, config.federation.rounds, own.state) if own.state else None
     metrics = ranking_metrics(
-        *engine.evaluate(asked, trained.adapter, cast(Phase, phase), config, keeper)
+        *engine.evaluate(asked, trained.adapter, cast(Phase, phase), config, personal)
     )
     if as_json:
         told = {"note": own.note} if own.note else {}
@@ -174,7 +174,7 @@ def _plain(one: Recommendation, catalogue: Catalogue) -> dict[str, object]:
 
 
 @dataclass(frozen=True)
-class Own:
+class PersonalState:
     """People's own tensors beside an adapter, where the rule has such.
 
     An adapter file holds what is shared; what stays on devices is beside it in a simulation's
@@ -197,7 +197,7 @@ class Own:
         return shared if self.personal is None else self.personal.adapters(shared, [user])[0]
 
 
-def own_tensors(file: Path, trained: Trained, population: Population) -> Own:
+def own_tensors(file: Path, trained: Trained, population: Population) -> PersonalState:
     """What lies beside an adapter file of people of this population.
 
     Parameters
@@ -207,18 +207,18 @@ def own_tensors(file: Path, trained: Trained, population: Population) -> Own:
     """
     config, schema = trained.config, trained.schema
     if not rule_of(config).personal(schema.names):
-        return Own()
+        return PersonalState()
     state = run_files(file.resolve().parents[1], file.stem).devices
     kept = personal_file(state)
     name = f"federation.aggregation = {config.federation.aggregation}"
     if kept is None or not kept.exists() or population.digest != config.data.digest:
-        return Own(
+        return PersonalState(
             note=f"{name}: B stays on the devices, and none of these people's is here; ranked with "
             "what is shared and the initial B"
         )
     personal = PersonalTensors(config, schema, config.federation.rounds, kept)
     mine = personal.trained(range(len(population)))
-    return Own(
+    return PersonalState(
         state,
         f"{name}: ranked with everyone's own B of {kept.name} ({mine} of {len(population)} people "
         "trained one), which is not in the adapter file",

@@ -90,11 +90,11 @@ def _opened(asked: Asked) -> tuple[ExperimentConfig, str, int]:
         raise ConfigError("--config and --preset: give one of them")
     if asked.epsilon is None:
         raise ConfigError("--epsilon: missing; the budget of the point, such as --epsilon 8")
-    from simulations.engine.workbench import Workbench  # torch enters here
+    from simulations.engine.simulation import Simulation  # torch enters here
 
     flags = {"data.spec": asked.data, "data.users": asked.users}
     given = {name: value for name, value in flags.items() if value is not None}
     tree = load_toml(asked.config or preset_file(asked.preset or "default"))
-    bench = Workbench(override(tree, given))
-    point = at_epsilon(bench.config, asked.epsilon, asked.seed)
-    return point, bench.engine(point.model).schema.digest, len(bench.population)
+    simulation = Simulation(override(tree, given))
+    point = at_epsilon(simulation.config, asked.epsilon, asked.seed)
+    return point, simulation.engine(point.model).schema.digest, len(simulation.population)

@@ -60,15 +60,15 @@ class Ranker:
         adapter: Tensor,
         phase: Phase,
         config: ExperimentConfig,
-        keeper: PersonalTensors | None = None,
+        personal: PersonalTensors | None = None,
     ) -> tuple[list[int], list[int]]:
         """Sampled and full ranks of the held-out items of all users that have one.
 
-        Under a rule that keeps tensors on devices, with everyone's own as a `keeper` has them;
+        Under a rule that keeps tensors on devices, with everyone's own as a `personal` has them;
         without it with the adapter as it stands.
         """
-        if keeper:
-            return self._evaluate_own(users, adapter.to(self.device), phase, config, keeper)
+        if personal:
+            return self._evaluate_own(users, adapter.to(self.device), phase, config, personal)
         tensors = self.schema.unflatten(adapter.to(self.device))
 
         def score(windows: Tensor, last: Tensor) -> Tensor:
@@ -90,14 +90,14 @@ class Ranker:
         adapter: Tensor,
         phase: Phase,
         config: ExperimentConfig,
-        keeper: PersonalTensors,
+        personal: PersonalTensors,
     ) -> tuple[list[int], list[int]]:
         able = [user for user, _, _ in self._cases(users, phase)]
         sampled: list[int] = []
         full: list[int] = []
         for start in range(0, len(able), _APART):
             some = able[start : start + _APART]
-            found = self.evaluate_each(some, keeper.adapters(adapter, some), phase, config)
+            found = self.evaluate_each(some, personal.adapters(adapter, some), phase, config)
             sampled += found[0]
             full += found[1]
         return sampled, full
@@ -152,7 +152,7 @@ class Ranker:
         cases = [(user, history, held_out(history, phase)) for user, history in histories]
         return [(user, history, case) for user, history, case in cases if case is not None]
 
-    def keeper(
+    def personal(
         self, config: ExperimentConfig, round_number: int, state: Path | None
     ) -> PersonalTensors | None:
         """What people have of their own in a round; None where the rule keeps nothing on devices.

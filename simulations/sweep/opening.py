@@ -16,24 +16,24 @@ from simulations.sweep.machines import Machines
 _PACKAGES = ("torch", "flwr", "transformers", "peft", "opacus", "dp-accounting", "numpy")
 
 
-def opening(bench: Machines) -> Results:
+def opening(simulation: Machines) -> Results:
     """The results of a sweep that has no point yet."""
     return Results(
         {
             "schema": SCHEMA,
             "starling": importlib.metadata.version("starling"),
             "complete": False,
-            "data": _data(bench),
-            "config": to_dict(bench.config),
-            "environment": _environment(bench),
+            "data": _data(simulation),
+            "config": to_dict(simulation.config),
+            "environment": _environment(simulation),
             "points": [],
             "references": {},
         }
     )
 
 
-def _data(bench: Machines) -> Tree:
-    config, population = bench.config.data, bench.population
+def _data(simulation: Machines) -> Tree:
+    config, population = simulation.config.data, simulation.population
     return {
         "spec": config.spec,
         "name": population.name,
@@ -42,31 +42,31 @@ def _data(bench: Machines) -> Tree:
         "interactions": population.interactions,
         "digest": population.digest,
         "evaluated_users": sum(
-            len(population.history(user)) >= MIN_EVALUATED for user in bench.evaluated
+            len(population.history(user)) >= MIN_EVALUATED for user in simulation.evaluated
         ),
         "negatives": config.negatives,
     }
 
 
-def _environment(bench: Machines) -> Tree:
+def _environment(simulation: Machines) -> Tree:
     versions = {name.replace("-", "_"): importlib.metadata.version(name) for name in _PACKAGES}
     return {
         **versions,
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "cpus": os.cpu_count(),
-        **_workers(bench),
-        "dtype": bench.config.engine.dtype,
-        "batching": bench.engine(bench.config.model).batching,
-        "checkpointing": bench.config.engine.checkpointing,
-        "backbone_sha256": bench.backbone_digest,
+        **_workers(simulation),
+        "dtype": simulation.config.engine.dtype,
+        "batching": simulation.engine(simulation.config.model).batching,
+        "checkpointing": simulation.config.engine.checkpointing,
+        "backbone_sha256": simulation.backbone_digest,
     }
 
 
-def _workers(bench: Machines) -> Tree:
+def _workers(simulation: Machines) -> Tree:
     """What computes: this process, or so many others."""
-    if pool := bench.workers():
+    if pool := simulation.workers():
         share, device = pool.session.share, pool.session.device
         return {"workers": share.workers, "threads": share.cpus, "device": device}
-    device = str(bench.engine(bench.config.model).device)
+    device = str(simulation.engine(simulation.config.model).device)
     return {"threads": torch.get_num_threads(), "device": device}

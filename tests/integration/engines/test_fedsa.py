@@ -209,14 +209,14 @@ def test_a_store_that_keeps_only_the_last_round_is_seen(
 
 
 def test_training_that_diverges_is_not_kept(engine, config, tmp_path):
-    keeper = PersonalTensors(config, engine.schema, 1, tmp_path / "personal.sqlite")
+    personal = PersonalTensors(config, engine.schema, 1, tmp_path / "personal.sqlite")
     names = RULE.local(engine.schema.names, 1)
     part = engine.schema.part(random_adapter(engine.schema), names)
-    starts = keeper.starts(part.start, [0, 1])
+    starts = personal.starts(part.start, [0, 1])
     deltas = torch.ones_like(starts)
     deltas[0, engine.schema.subset(names).places(engine.schema.subset(ups(names)))[0]] = math.nan
-    keeper.keep([0, 1], starts, deltas)
-    assert keeper.trained([0, 1]) == 1
+    personal.keep([0, 1], starts, deltas)
+    assert personal.trained([0, 1]) == 1
     after = PersonalTensors(config, engine.schema, 2, tmp_path / "personal.sqlite")
     again = after.starts(part.start, [0, 1])
     assert torch.equal(again[0], part.start)

@@ -15,7 +15,7 @@ from server.release.releases import Releases
 from shared.config import from_dict
 from shared.errors import ConfigError, LedgerError
 from shared.privacy.ledger.ledger import Ledger
-from simulations.engine.workbench import Workbench
+from simulations.engine.simulation import Simulation
 from simulations.flower.grid import CohortGrid
 from simulations.world.world import World
 from tests.support.federations import federate, point_config, prepare
@@ -310,8 +310,8 @@ def test_a_run_on_changed_data_is_refused(tiny_bert, tmp_path):
     config = from_dict(
         {"data": {"spec": "world", "users": 20}, "model": {"backbone": str(tiny_bert)}}
     )
-    filled = Workbench(config).config
-    assert Workbench(filled).config == filled
+    filled = Simulation(config).config
+    assert Simulation(filled).config == filled
     grown = dataclasses.replace(filled, data=dataclasses.replace(filled.data, users=21))
     with pytest.raises(ConfigError, match=r"data\.digest.*changed since the run started"):
-        Workbench(grown)
+        Simulation(grown)

@@ -35,19 +35,19 @@ def settings(tiny_bert, engine, epsilon=2.0, seed=5):
 
 @pytest.fixture(scope="module")
 def cohort(tiny_bert):
-    with Machines(settings(tiny_bert, "cohort")) as bench:
-        yield bench
+    with Machines(settings(tiny_bert, "cohort")) as simulation:
+        yield simulation
 
 
 @pytest.fixture(scope="module")
 def ray(tiny_bert):
     """One Ray for the module, its workers warm after the first test."""
-    with Machines(settings(tiny_bert, "ray")) as bench:
+    with Machines(settings(tiny_bert, "ray")) as simulation:
         with what_ray_leaves_open():
-            bench.ray()
-        yield bench
+            simulation.ray()
+        yield simulation
         with what_ray_leaves_open():
-            bench.__exit__(None, None, None)
+            simulation.__exit__(None, None, None)
 
 
 @contextmanager
@@ -59,16 +59,16 @@ def what_ray_leaves_open():
         gc.collect()
 
 
-def run(bench, folder, epsilon, seed=5, rule="fedit"):
+def run(simulation, folder, epsilon, seed=5, rule="fedit"):
     rounds = []
-    tree = to_dict(bench.config)
+    tree = to_dict(simulation.config)
     tree["federation"]["aggregation"] = rule
     if rule == "flexlora":  # clients that are sent different things; its clip does not adapt
         tree["federation"]["ranks"] = [1, 2]
         tree["privacy"]["adaptive_clipping"] = 0.0
     del tree["model"]["factors"]
     config = at_epsilon(from_dict(tree), epsilon, seed)
-    point = run_point(bench, config, folder, rounds.append)
+    point = run_point(simulation, config, folder, rounds.append)
     arrays = load_file(folder / "adapters" / f"{point_name(epsilon, seed)}.safetensors")
     return point.stated, arrays, rounds
 

@@ -61,36 +61,36 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
-def bench(cluster, tiny_bert, own_folders):
+def simulation(cluster, tiny_bert, own_folders):
     """The workers stay for all tests: each start of one takes seconds."""
     with (
         what_ray_leaves_open(),
-        Machines(settings(tiny_bert, workers=2, address=cluster[0].address, shard=4)) as bench,
+        Machines(settings(tiny_bert, workers=2, address=cluster[0].address, shard=4)) as simulation,
     ):
-        bench.workers()
-        yield bench
+        simulation.workers()
+        yield simulation
 
 
 @pytest.fixture(scope="module")
 def alone(tiny_bert, own_folders, tmp_path_factory):
     """The same in one process."""
-    with Machines(settings(tiny_bert)) as bench:
+    with Machines(settings(tiny_bert)) as simulation:
         folder = tmp_path_factory.mktemp("alone")
-        yield bench, folder, run(bench, folder)
+        yield simulation, folder, run(simulation, folder)
 
 
-def run(bench, folder, privacy=None, epsilons=EPSILONS, told=None):
+def run(simulation, folder, privacy=None, epsilons=EPSILONS, told=None):
     """Points as a sweep runs them, several at once where there are workers."""
-    config = settings(bench.config.model.backbone, privacy)
+    config = settings(simulation.config.model.backbone, privacy)
     points = [at_epsilon(config, epsilon, 5) for epsilon in epsilons]
 
     def job(point):
         def act(advance):
-            return run_point(bench, point, folder, lambda entry: None).stated
+            return run_point(simulation, point, folder, lambda entry: None).stated
 
         return Job(point_name(point.privacy.epsilon, 5), "a point", 1, act)
 
-    pool = bench.workers()
+    pool = simulation.workers()
     if pool and told is not None:
         pool.tell = told.append
     at_once, stop = (pool.size, pool.stop) if pool else (1, lambda: None)
@@ -130,9 +130,9 @@ def processes(pool):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(bench, tmp_path_factory):
+def undisturbed(simulation, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    return folder, run(bench, folder)
+    return folder, run(simulation, folder)
 
 
 def test_a_cluster_gives_the_points_of_one_process(alone, undisturbed):
@@ -153,14 +153,14 @@ LOCAL = {"unit": "example", "trust": "local", "max_participations": 4}
 LOCAL |= {"adaptive_clipping": 0.0, "metrics_share": 0.0}
 
 
-def test_devices_ledgers_survive_the_worker_that_wrote_them(alone, bench, tmp_path):
+def test_devices_ledgers_survive_the_worker_that_wrote_them(alone, simulation, tmp_path):
     """What a killed worker recorded counts once, and its message is the same again."""
     expected = run(alone[0], tmp_path / "alone", LOCAL, EPSILONS[:1])
     folder, told, (name,) = tmp_path / "run", [], expected
-    bench.workers().keep_in(tmp_path)
-    victim = processes(bench.workers())[0]
+    simulation.workers().keep_in(tmp_path)
+    victim = processes(simulation.workers())[0]
     with once_under_way(folder, "devices/*/*", lambda: os.kill(victim, signal.SIGKILL)):
-        found = run(bench, folder, LOCAL, EPSILONS[:1], told)
+        found = run(simulation, folder, LOCAL, EPSILONS[:1], told)
     assert len(told) == 1
     assert "its work is done again" in told[0]
     assert {key: found[name][key] for key in SAME} == {key: expected[name][key] for key in SAME}
@@ -171,15 +171,15 @@ def test_devices_ledgers_survive_the_worker_that_wrote_them(alone, bench, tmp_pa
     assert not list(tmp_path.glob(".probe*"))
 
 
-def test_a_lost_node_changes_nothing(cluster, bench, undisturbed, tmp_path):
+def test_a_lost_node_changes_nothing(cluster, simulation, undisturbed, tmp_path):
     """The other worker does the work of both; the sums are the same to the last bit."""
     folder, told = tmp_path / "run", []
     nodes = cluster[0], cluster[1]
     with once_under_way(folder, "points/*.checkpoint", lambda: remove(*nodes)):
-        found = run(bench, folder, told=told)
+        found = run(simulation, folder, told=told)
     if not told:  # on a loaded machine it may go when all its work is done: then the next is not
         folder = tmp_path / "next"
-        found = run(bench, folder, told=told)
+        found = run(simulation, folder, told=told)
     assert any("its work is done again" in line for line in told)
     for name, point in undisturbed[1].items():
         assert {key: found[name][key] for key in SAME} == {key: point[key] for key in SAME}

@@ -13,11 +13,11 @@ from ray.exceptions import RayActorError, RayTaskError
 from shared.config import EngineConfig, ExperimentConfig
 from shared.errors import ConfigError, DataError, EngineError
 from simulations.workers import engine as workers
-from simulations.workers import hiring as workers_hiring
+from simulations.workers import factory as workers_factory
 from simulations.workers import pool as workers_pool
 from simulations.workers.actor import SEEN, Worker
 from simulations.workers.engine import ShardedEngine, shards
-from simulations.workers.hiring import check_folder
+from simulations.workers.factory import check_folder
 from simulations.workers.pool import Stopped, WorkerPool
 from simulations.workers.ray_session import Share, _share_of_cluster, share_of
 from simulations.world.world import World
@@ -183,8 +183,8 @@ class Good:
 def opened(monkeypatch, kind, size=1):
     ray = FakeRay(kind)
     monkeypatch.setattr(workers_pool, "ray", ray)
-    monkeypatch.setattr(workers_hiring, "ray", ray)
-    monkeypatch.setattr(workers_hiring, "software", lambda: {"torch": "1"})
+    monkeypatch.setattr(workers_factory, "ray", ray)
+    monkeypatch.setattr(workers_factory, "software", lambda: {"torch": "1"})
     session = SimpleNamespace(share=Share(size, 1, 0), close=lambda: None)
     return WorkerPool(session, ExperimentConfig(), np.zeros((1, 1), np.float32)), ray
 
@@ -350,7 +350,7 @@ def test_questions_of_an_earlier_one_go_first(monkeypatch):
 
 
 def test_a_folder_that_a_worker_does_not_share_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(workers_hiring, "ray", FakeRay(Good))
+    monkeypatch.setattr(workers_factory, "ray", FakeRay(Good))
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.mkdir()
     theirs.mkdir()

@@ -21,7 +21,7 @@ from simulations.engine.placement import keep_freed_memory, place
 from simulations.world.sources import open_population
 
 
-class Workbench:
+class Simulation:
     """Opens the data once, encodes the catalogue once, builds each model once.
 
     Parameters

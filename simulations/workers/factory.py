@@ -1,4 +1,4 @@
-"""How a worker is hired: placed by Ray, asked for its software, and given its data to open."""
+"""How a worker is made: placed by Ray, asked for its software, and given its data to open."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from simulations.workers.ray_session import Share
 _LOOK = 0.5  # seconds between looks whether Ray has found room
 
 
-class Hiring:
+class WorkerFactory:
     """Makes workers that are all alike.
 
     Parameters
