@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from shared.canonical import finite
 from shared.errors import ConfigError
@@ -155,9 +155,7 @@ def _individuals(
 
 
 def _show(answer: dict[str, Any], console: Console) -> None:
-    plan = Table(title="Plan")
-    for column in ("noise multiplier", "rounds", "sampling", "relation", "group"):
-        plan.add_column(column, justify="right")
+    plan = _table("Plan", "noise multiplier", "rounds", "sampling", "relation", "group")
     names = ("noise_multiplier", "rounds", "sampling_probability", "relation", "group")
     plan.add_row(*(_cell(answer[name]) for name in names))
     console.print(plan)
@@ -181,21 +179,23 @@ def _show(answer: dict[str, Any], console: Console) -> None:
 
 
 def _of_deltas(answer: dict[str, Any]) -> Table:
-    table = Table(title="Epsilon")
-    for column in ("delta", "PLD", "RDP", "PRV", "seen in every round"):
-        table.add_column(column, justify="right")
+    table = _table("Epsilon", "delta", "PLD", "RDP", "PRV", "seen in every round")
     for row in answer["epsilons"]:
         table.add_row(f"{row['delta']:g}", *(_cell(value) for value in list(row.values())[1:]))
     return table
 
 
 def _of_individuals(answer: dict[str, Any]) -> Table:
-    table = Table(title=f"Individuals, seen taking part, at delta {answer['delta']:g}")
-    for column in ("who", "rounds", "epsilon"):
-        table.add_column(column, justify="left" if column == "who" else "right")
+    title = f"Individuals, seen taking part, at delta {answer['delta']:g}"
+    table = _table(title, "who", "rounds", "epsilon")
+    table.columns[0].justify = "left"
     for row in answer["individuals"]:
         table.add_row(row["who"], str(row["rounds"]), _cell(row["epsilon"]))
     return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    return Table(*(Column(column, justify="right") for column in columns), title=title)
 
 
 def _cell(value: float | str | None) -> str:

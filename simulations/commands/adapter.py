@@ -10,7 +10,7 @@ from typing import Annotated, cast
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 from client.serving.adapters import Trained, open_adapter, read_adapter
@@ -66,10 +66,9 @@ def evaluate_adapter(
         page = {"data": population.name, "phase": phase, "metrics": metrics} | told
         typer.echo(json.dumps(page))
         return
-    table = Table(title=f"{population.name}, {phase}, {metrics['users']:.0f} users")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("+- (users)", justify="right")
+    title = f"{population.name}, {phase}, {metrics['users']:.0f} users"
+    figures = (Column(name, justify="right") for name in ("value", "+- (users)"))
+    table = Table("metric", *figures, title=title)
     for name, value in metrics.items():
         if name != "users" and not name.endswith("_se"):
             error = metrics.get(f"{name}_se")
@@ -131,11 +130,9 @@ def _population(adapter: Path, data: str, users: int | None, world_seed: int | N
 
 def _table(found: list[Recommendation], population: Population, user: str, explain: bool) -> Table:
     catalogue = population.catalogue
-    table = Table(title=f"For user {escape(user)} of {escape(population.name)}")
-    table.add_column("item")
-    table.add_column("score", justify="right")
-    if explain:
-        table.add_column("why")
+    title = f"For user {escape(user)} of {escape(population.name)}"
+    why = ("why",) if explain else ()
+    table = Table("item", Column("score", justify="right"), *why, title=title)
     for one in found:
         row = [escape(catalogue.texts[one.item]), f"{one.score:.2f}"]
         table.add_row(*row, *([escape(_why(one, catalogue))] if explain else []))

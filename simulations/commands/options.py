@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, signature
 from typing import Any, get_type_hints
 
 from shared.errors import ConfigError
@@ -22,22 +21,17 @@ def takes(options: type) -> Callable[[Command], Callable[..., None]]:
         A field's type is `Annotated[..., typer.Option(...)]`, as a parameter's of a command.
     """
     hints = get_type_hints(options, include_extras=True)
-    fields = {
-        field.name: Parameter.empty if field.default is dataclasses.MISSING else field.default
-        for field in dataclasses.fields(options)
-    }
+    parameters = [
+        parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name])
+        for name, parameter in signature(options).parameters.items()
+    ]
 
     def command_of(function: Command) -> Callable[..., None]:
         def command(**given: Any) -> None:
             function(options(**given))
 
         command.__doc__, command.__annotations__ = function.__doc__, hints
-        command.__signature__ = Signature(  # type: ignore[attr-defined]  # what typer reads
-            [
-                Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
-                for name, default in fields.items()
-            ]
-        )
+        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
         return command
 
     return command_of
