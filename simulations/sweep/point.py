@@ -7,9 +7,9 @@ from pathlib import Path
 from flwr.serverapp import ServerApp
 from safetensors.numpy import load_file
 
+from server.app import Listener, listener
 from server.app import app as server_app
 from server.prepare import prepare
-from server.progress import Listener, listener
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import epsilon_prv, epsilon_rdp, largest
