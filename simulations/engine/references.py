@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +28,10 @@ _SCORES = 4  # copies of the scores [length, items] of a window: forward, softma
 _MEMORY_BUDGET = 512 * 2**20  # bytes for the scores of windows that are trained on at once
 
 Advance = Callable[[int, str], None]  # client updates done, a remark
+Findings = dict[str, dict[str, float] | float | str]  # what `results.json` states of a reference
 
 
-def popularity(
-    simulation: Simulation, config: ExperimentConfig, advance: Advance
-) -> dict[str, Any]:
+def popularity(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:
     """Rank by how many users trained on an item; no model, exact counts, not private."""
     engine = simulation.engine(config.model)
     counts = torch.zeros(len(simulation.population.catalogue))
@@ -48,7 +46,7 @@ def popularity(
 
 def popularity_private(
     simulation: Simulation, config: ExperimentConfig, counts: npt.NDArray[np.float64]
-) -> dict[str, Any]:
+) -> Findings:
     """Rank by a released histogram alone: anybody may, it is the release itself.
 
     Parameters
@@ -68,15 +66,13 @@ def popularity_private(
     return _both(engine, simulation, score, config)
 
 
-def zero_shot(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> dict[str, Any]:
+def zero_shot(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:
     """The frozen model with its initial adapter: nothing was learned from anyone."""
     engine = simulation.engine(config.model)
     return _evaluate(engine, simulation, current(engine.recommender, engine.schema), config)
 
 
-def local_only(
-    simulation: Simulation, config: ExperimentConfig, advance: Advance
-) -> dict[str, Any]:
+def local_only(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:
     """Every user trains an adapter on their own history alone and is ranked with it."""
     engine = simulation.engine(config.model)
     settings = config.references
@@ -109,9 +105,7 @@ def local_only(
     }
 
 
-def centralized(
-    simulation: Simulation, config: ExperimentConfig, advance: Advance
-) -> dict[str, Any]:
+def centralized(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:
     """All histories in one place, AdamW, no privacy; the epoch that validates best."""
     engine = simulation.engine(config.model)
     settings = config.references
@@ -178,7 +172,7 @@ def _pooled(simulation: Simulation, config: ExperimentConfig) -> tuple[Tensor, T
 
 def _evaluate(
     engine: CohortEngine, simulation: Simulation, adapter: Tensor, config: ExperimentConfig
-) -> dict[str, Any]:
+) -> Findings:
     test = engine.evaluate(simulation.evaluated, adapter, "test", config)
     validation = engine.evaluate(simulation.evaluated, adapter, "validation", config)
     return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
@@ -189,7 +183,7 @@ def _both(
     simulation: Simulation,
     score: Callable[[Tensor, Tensor], Tensor],
     config: ExperimentConfig,
-) -> dict[str, Any]:
+) -> Findings:
     test = engine.ranks(simulation.evaluated, score, "test", config)
     validation = engine.ranks(simulation.evaluated, score, "validation", config)
     return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}

@@ -16,10 +16,10 @@ from shared.run_files import RunFolder, point_name, run_files
 from simulations.engine.references import REFERENCES, planned_updates
 from simulations.report import draw_curve, write_report
 from simulations.results import Point, Reference, Results
+from simulations.sweep.environment import opening
 from simulations.sweep.folder import make_folders, refuse_another, save_settings
 from simulations.sweep.jobs import Advance, Job, work
 from simulations.sweep.machines import Machines
-from simulations.sweep.opening import opening
 from simulations.sweep.point import run_point
 from simulations.sweep.progress import SweepProgress
 

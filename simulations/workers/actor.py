@@ -9,7 +9,6 @@ import hashlib
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from shared.config import ExperimentConfig
 from shared.errors import EngineError
 from shared.request import Answer, Request
-from simulations.engine.references import REFERENCES
+from simulations.engine.references import REFERENCES, Findings
 from simulations.engine.simulation import Simulation
 
 SEEN = "seen"
@@ -93,7 +92,7 @@ class Worker:
         engine = self._bench.engine(request.config.model)
         return list(engine.answer(request, users, state))
 
-    def reference(self, name: str, config: ExperimentConfig) -> dict[str, Any]:
+    def reference(self, name: str, config: ExperimentConfig) -> Findings:
         """See `simulations.engine.references`."""
         return REFERENCES[name](self._bench, config, lambda updates, remark: None)
 
