@@ -20,8 +20,10 @@ flower: export PATH := $(CURDIR)/$(BIN):$(PATH)
 flower: .venv/.ready
 	flwr run . --stream --federation-config "num-supernodes=40 client-resources-num-cpus=1"
 
+# Side by side; `pytest -n 0`, or no -n, runs them in one process.
+WORKERS ?= 2
 test: .venv/.ready lint
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest -n $(WORKERS) --durations=15
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

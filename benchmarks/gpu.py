@@ -41,8 +41,7 @@ from shared.model.recommender import Recommender, build_recommender
 from shared.privacy.contribution.clipping import L2Clip
 from shared.request import Request
 from simulations.engine.cohort import CohortEngine
-from simulations.engine.memory import keep_freed_memory, peak_bytes
-from simulations.engine.placement import choose_device, place
+from simulations.engine.placement import choose_device, keep_freed_memory, peak_bytes, place
 from simulations.world.world import World
 
 CLIP = 0.5

@@ -30,7 +30,7 @@ from shared.privacy.accounting.accountant import Side, calibrate
 from shared.privacy.contribution.histogram import popularity_bias
 from shared.privacy.guarantee import USER_CENTRAL, Guarantee
 from simulations.engine.cohort import CohortEngine
-from simulations.engine.workbench import Workbench
+from simulations.engine.simulation import Simulation
 
 RESULTS = Path(__file__).parent / "results" / "probe_core.json"
 # rank of the core, rounds, step size, whether the step size decays linearly
@@ -54,7 +54,7 @@ class Positions:
     users: int
 
 
-def positions(bench: Workbench, engine: CohortEngine, config: ExperimentConfig) -> Positions:
+def positions(bench: Simulation, engine: CohortEngine, config: ExperimentConfig) -> Positions:
     """The untrained model's states at every training position."""
     cuts = [user_windows(bench.population.history(user), config) for user in bench.users]
     inputs = torch.from_numpy(np.concatenate([cut.inputs for cut in cuts]))
@@ -103,10 +103,10 @@ def _user_gradients(
     return gradients
 
 
-def start(spec: str, users: int) -> tuple[Workbench, CohortEngine, Tensor]:
+def start(spec: str, users: int) -> tuple[Simulation, CohortEngine, Tensor]:
     """The frozen model of the default preset, and the bias [items] of a noised histogram."""
     tree = load_toml(preset_file("default")) | {"data": {"spec": spec, "users": users}}
-    bench = Workbench(from_dict(tree))
+    bench = Simulation(from_dict(tree))
     model = replace(ModelConfig(), lora_rank=0, projection_rank=0, layers=bench.config.model.layers)
     engine = bench.engine(model)
     counts = np.zeros(len(engine.recommender.items))

@@ -33,7 +33,7 @@ from shared.model.directions import components
 from shared.privacy.accounting.accountant import Side, calibrate
 from shared.privacy.guarantee import USER_CENTRAL, Guarantee
 from simulations.engine.cohort import CohortEngine
-from simulations.engine.workbench import Workbench
+from simulations.engine.simulation import Simulation
 
 RESULTS = Path(__file__).parent / "results" / "probe_items.json"
 RANKS, BEST, NOISES = (4, 8, 16, 48), (2, 4, 8, 16), (0, 1, 2)
@@ -45,7 +45,7 @@ EPSILON, DELTA = 8.0, 1e-4
 class Ranked:
     """Validation metrics of the start plus a correction A [items, r] of what B' reads."""
 
-    def __init__(self, bench: Workbench, engine: CohortEngine, bias: Tensor) -> None:
+    def __init__(self, bench: Simulation, engine: CohortEngine, bias: Tensor) -> None:
         self._bench, self._engine, self._bias = bench, engine, bias
         self._states: list[Tensor] = []  # of every batch of cases, in the order they are asked
         self._ranked(self._first)
@@ -124,7 +124,7 @@ def main() -> None:
     RESULTS.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
 
 
-def measured(bench: Workbench, engine: CohortEngine, bias: Tensor) -> list[dict[str, object]]:
+def measured(bench: Simulation, engine: CohortEngine, bias: Tensor) -> list[dict[str, object]]:
     """The start; exact, noised and shrunk sums by rank; leading directions of the largest."""
     promised = Guarantee("user", "add_remove", "central", USER_CENTRAL, DELTA, 1, EPSILON)
     z = calibrate(promised, 1, 1.0, (Side(0.1),)).noise_multiplier

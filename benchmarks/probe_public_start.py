@@ -30,7 +30,7 @@ from shared.privacy.contribution.histogram import HISTOGRAM_CLIP, popularity_bia
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
 from shared.privacy.mechanisms.source import NoiseSource
 from simulations.engine.cohort import CohortEngine
-from simulations.engine.workbench import Workbench
+from simulations.engine.simulation import Simulation
 
 DECAYS = (0.7, 0.8, 0.9)
 SUMMARY_SCALES = (0.0, 10.0, 20.0, 40.0)
@@ -78,7 +78,7 @@ def main() -> None:
     chosen = parser.parse_args()
     base = ModelConfig(layers=2, lora_rank=0)
     config = ExperimentConfig(data=DataConfig(spec=chosen.data, users=chosen.users), model=base)
-    bench = Workbench(config)
+    bench = Simulation(config)
     engine = bench.engine(base)
     bias = noised_bias(engine, bench.users, chosen.noise_multiplier, chosen.seed)
     rows: list[dict[str, float]] = []
@@ -92,7 +92,7 @@ def main() -> None:
     RESULTS.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
 
 
-def evaluate(bench: Workbench, config: ExperimentConfig, bias: Bias) -> dict[str, float]:
+def evaluate(bench: Simulation, config: ExperimentConfig, bias: Bias) -> dict[str, float]:
     """Validation metrics of the untrained model under these settings."""
     engine = bench.engine(config.model)
     ranks = engine.evaluate(bench.users, untrained(engine, bias), "validation", config)

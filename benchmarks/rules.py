@@ -92,7 +92,7 @@ def measure(bench: Machines, point: ExperimentConfig, folder: Path) -> dict[str,
     if not file.exists():
         engine = bench.engine(point.model)
         adapter = engine.schema.from_arrays(load_file(folder / found["adapter"]))
-        own = engine.keeper(point, point.federation.rounds, run_files(folder, name).devices)
+        own = engine.personal(point, point.federation.rounds, run_files(folder, name).devices)
         sampled, _ = engine.evaluate(bench.evaluated, adapter, "test", point, own)
         write_atomically(file, json.dumps([int(rank < 10) for rank in sampled]))
     return found | {

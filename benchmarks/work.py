@@ -42,8 +42,7 @@ from shared.errors import DataError
 from shared.model.adapter import AdapterSchema
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
-from simulations.engine.memory import keep_freed_memory
-from simulations.engine.placement import place
+from simulations.engine.placement import keep_freed_memory, place
 from simulations.world.world import World
 
 UNITS = ("none", "user", "example", "sum")

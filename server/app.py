@@ -9,7 +9,8 @@ Flower's simulation runtime (`flwr run .`) all of these are made from the few se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from logging import INFO
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,17 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.supercore import log
 
 from server.federation import run_federation
-from server.progress import report_round
 from shared.config import from_dict, load_toml
 from shared.errors import ConfigError
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import RunFiles, run_files
+
+Listener = Callable[[dict[str, float]], None]
+
+METRICS = ("hr@10", "ndcg@10")
+
+# Who is told of completed rounds: of a context, so that nothing is global to a process.
+listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 app = ServerApp()
 
@@ -60,6 +67,20 @@ def serve(grid: Grid, run: Mapping[str, Any]) -> None:
     log(INFO, "%s", _spent(files, config.federation.rounds))
     if simulated:
         log(INFO, "%s", _ranked(outcome))
+
+
+def report_round(entry: dict[str, float]) -> None:
+    """Pass a round's entry to the listener of this context; without one, log it.
+
+    The log says which round and, where the evaluator measured it, how well it ranks; how many took
+    part and the exact norms are not for a log that others read.
+    """
+    current = listener.get()
+    if current is not None:
+        current(entry)
+        return
+    metrics = [f"validation {name.upper()} {entry[name]:.3f}" for name in METRICS if name in entry]
+    log(INFO, "%s", ", ".join([f"round {entry['round']:.0f} completed", *metrics]))
 
 
 def _given(run: Mapping[str, Any], key: str) -> str:

@@ -1,8 +1,18 @@
-"""The server's optimiser: Flower's own, fed with one already aggregated (and noised) update.
+"""The server's optimiser: one step from one already aggregated (and noised) update.
 
-Flower's FedAvgM, FedAdam and FedYogi average replies and then step. Averaging is done before they
-see anything (under privacy every client weighs the same and the denominator is the expected
-cohort), so each is handed a single reply and does what remains: the step.
+With the update Delta_t, the learning rate eta_t, and moments that are zero at the start:
+
+    fedavgm   m_t = beta_1 m_{t-1} - Delta_t                     x += -eta_t m_t
+    fedadam   m_t = beta_1 m_{t-1} + (1 - beta_1) Delta_t
+              v_t = beta_2 v_{t-1} + (1 - beta_2) Delta_t^2
+              x += eta_t sqrt(1 - beta_2^(t+1)) / (1 - beta_1^(t+1)) m_t / (sqrt(v_t) + tau)
+    fedyogi   m_t as fedadam
+              v_t = v_{t-1} - (1 - beta_2) Delta_t^2 sign(v_{t-1} - Delta_t^2)
+              x += eta_t m_t / (sqrt(v_t) + tau)
+
+These are Flower's FedAvgM, FedAdam and FedYogi to the digit, its correction of Adam's rate by t + 1
+included. Flower's own average replies first; under privacy every client weighs the same and the
+denominator is the expected cohort, so that is done before.
 """
 
 from __future__ import annotations
@@ -12,15 +22,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, Message, MessageType, MetricRecord, RecordDict
-from flwr.serverapp.strategy import FedAdam, FedAvgM, FedYogi
 
 from shared.config import FederationConfig
 
 Vector = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 SQUARES = ("v",)  # the moments that are second ones
-_NAME = "adapter"
 
 
 class ServerOptimizer:
@@ -39,17 +46,6 @@ class ServerOptimizer:
     def __init__(self, config: FederationConfig) -> None:
         self._config = config
         self._moments: dict[str, Vector] = {}
-        self._flower: FedAvgM | FedAdam | FedYogi
-        if config.server_optimizer == "fedavgm":
-            self._flower = FedAvgM(
-                server_learning_rate=config.server_lr, server_momentum=config.beta_1
-            )
-            self._flower.server_opt = True  # also for rate 1 and momentum 0: one code path
-        else:
-            kind = FedAdam if config.server_optimizer == "fedadam" else FedYogi
-            self._flower = kind(
-                eta=config.server_lr, beta_1=config.beta_1, beta_2=config.beta_2, tau=config.tau
-            )
 
     def step(
         self, round_number: int, adapter: Vector, update: Vector, where: Places | None = None
@@ -69,27 +65,34 @@ class ServerOptimizer:
             The coordinates that it is about; by default all, in order.
         """
         where = np.arange(len(adapter)) if where is None else where
-        self._take(len(adapter), where)
+        if not self._moments:
+            names = ("momentum",) if self._config.server_optimizer == "fedavgm" else ("m", "v")
+            self._moments = {name: np.zeros(len(adapter)) for name in names}
+        some = {name: moment[where] for name, moment in self._moments.items()}
+        # What an averaged model would say of the update: Flower's digits, and those of past runs.
+        delta = (adapter[where] + update) - adapter[where]
         moved = adapter.copy()
-        moved[where] = self._flower_step(round_number, adapter[where], update)
-        self._keep(where)
+        moved[where] += self._change(round_number, delta, some)
+        for name, moment in some.items():
+            self._moments[name][where] = moment
         return moved
 
-    def _flower_step(self, round_number: int, adapter: Vector, update: Vector) -> Vector:
+    def _change(self, round_number: int, delta: Vector, moments: dict[str, Vector]) -> Vector:
+        """How far some coordinates go; their moments are replaced by the next ones."""
+        beta_1, beta_2, tau = self._config.beta_1, self._config.beta_2, self._config.tau
         rate = self._config.server_lr * self._decay(round_number)
-        if isinstance(self._flower, FedAvgM):
-            self._flower.server_learning_rate = rate
-            self._flower.current_arrays = ArrayRecord({_NAME: Array(adapter)})
+        if self._config.server_optimizer == "fedavgm":
+            moments["momentum"] = beta_1 * moments["momentum"] - delta
+            return -rate * moments["momentum"]
+        moments["m"] = beta_1 * moments["m"] + (1 - beta_1) * delta
+        v, square = moments["v"], delta**2
+        if self._config.server_optimizer == "fedadam":
+            moments["v"] = beta_2 * v + (1 - beta_2) * square
+            power = round_number + 1.0
+            rate = rate * np.sqrt(1 - np.power(beta_2, power)) / (1 - np.power(beta_1, power))
         else:
-            self._flower.eta = rate
-            self._flower.current_arrays = {_NAME: adapter}
-        moved = ArrayRecord({_NAME: Array(adapter + update)})
-        content = RecordDict({"arrays": moved, "metrics": MetricRecord({"num-examples": 1})})
-        reply = Message(content, dst_node_id=1, message_type=MessageType.TRAIN)
-        arrays, _ = self._flower.aggregate_train(round_number, [reply])
-        if arrays is None:
-            raise RuntimeError("Flower's optimiser returned no arrays for a valid reply")
-        return np.asarray(arrays[_NAME].numpy(), dtype=np.float64)
+            moments["v"] = v - (1 - beta_2) * square * np.sign(v - square)
+        return rate * moments["m"] / (np.sqrt(moments["v"]) + tau)
 
     def _decay(self, round_number: int) -> float:
         done = (round_number - 1) / self._config.rounds
@@ -98,30 +101,6 @@ class ServerOptimizer:
         if self._config.lr_decay == "cosine":
             return 0.5 * (1 + math.cos(math.pi * done))
         return 1.0
-
-    def _take(self, dim: int, where: Places) -> None:
-        """Hand Flower the moments of some coordinates; they are zero before the first step."""
-        if not self._moments:
-            self._moments = {name: np.zeros(dim) for name in self._names}
-        some = [self._moments[name][where] for name in self._names]
-        if isinstance(self._flower, FedAvgM):
-            self._flower.momentum_vector = some
-        else:
-            self._flower.m_t, self._flower.v_t = ({_NAME: moment} for moment in some)
-
-    def _keep(self, where: Places) -> None:
-        """Write what Flower made of them back."""
-        if isinstance(self._flower, FedAvgM):
-            some = [np.asarray(moment) for moment in self._flower.momentum_vector or []]
-        else:
-            moments = (self._flower.m_t or {}, self._flower.v_t or {})
-            some = [np.asarray(moment[_NAME]) for moment in moments]
-        for name, moment in zip(self._names, some, strict=True):
-            self._moments[name][where] = moment
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return ("momentum",) if isinstance(self._flower, FedAvgM) else ("m", "v")
 
     def state(self) -> dict[str, Vector]:
         """Moments [dim] to write into a checkpoint; empty before the first step."""

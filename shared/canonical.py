@@ -21,20 +21,19 @@ def canonical_json(tree: Any) -> str:
         For NaN or negative infinity.
     """
     return json.dumps(
-        _plain(tree), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+        finite(tree), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     )
+
+
+def finite(tree: Any) -> Any:
+    """The same value with infinity as the string "inf", which JSON can hold."""
+    if isinstance(tree, dict):
+        return {key: finite(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [finite(value) for value in tree]
+    return "inf" if isinstance(tree, float) and tree == math.inf else tree
 
 
 def policy_digest(policy: str) -> str:
     """SHA-256 (64 hexadecimal digits) of a signed policy's text: what a reply says it is under."""
     return hashlib.sha256(policy.encode()).hexdigest()
-
-
-def _plain(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _plain(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [_plain(value) for value in tree]
-    if isinstance(tree, float) and tree == math.inf:
-        return "inf"
-    return tree

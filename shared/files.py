@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
+
+from filelock import FileLock, Timeout
 
 from shared.errors import ConfigError
 
@@ -96,7 +96,7 @@ _RESTORE = "restore it from a copy, or start a new run with another --out"
 class FolderLock:
     """Keeps a second process out of a folder; used as a context manager.
 
-    The lock is the operating system's (`flock`) on a file that stays behind: it ends with the
+    The lock is the operating system's (`filelock`) on a file that stays behind: it ends with the
     process that holds it, however that ends.
 
     Parameters
@@ -106,8 +106,8 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / LOCK
-        self._handle: int | None = None
+        self._folder = folder
+        self._lock = FileLock(folder / LOCK)
 
     def __enter__(self) -> Self:
         return self
@@ -130,37 +130,23 @@ class FolderLock:
         ConfigError
             If another process holds it, or the file cannot be written.
         """
-        if self._handle is not None:
+        if self._lock.is_locked:
             return False
         try:
-            handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._handle = handle  # closed with this object, whatever follows
-            return _lock(handle, wait)
-        except BlockingIOError:
+            self._lock.acquire(blocking=False)
+            return False
+        except Timeout:
+            if wait:
+                self._lock.acquire()
+                return True
             raise ConfigError(
-                f"{self._file.parent}: another process is at work in this folder; wait for it to "
-                "end, or stop it"
+                f"{self._folder}: another process is at work in this folder; wait for it to end, "
+                "or stop it"
             ) from None
         except OSError as error:
-            raise ConfigError(f"{self._file}: cannot be written ({error.strerror})") from None
+            raise ConfigError(
+                f"{self._folder / LOCK}: cannot be written ({error.strerror})"
+            ) from None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._handle is not None:
-            os.close(self._handle)  # ends the lock
-            self._handle = None
-
-
-def _lock(handle: int, wait: bool) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if not wait:
-            raise
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        return True
-    return False
+    def __exit__(self, *raised: object) -> None:
+        self._lock.release()

@@ -4,11 +4,36 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Weights are read one after the other: in threads a warning, which is an error here, loses one.
 os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
+# One thread in each process, those that tests start included: models are tiny, cores have workers
+# of their own (`pytest -n 2`), and a sum must not depend on how many there are.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# How long an example takes, or is looked for, says nothing about what it shows.
+settings.register_profile("own", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("own")
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist everything runs in this process
+def pytest_xdist_make_scheduler(config, log):
+    """A file stays with one worker, which makes its fixtures once; what starts Ray is one file.
+
+    In the order of their names: those that take longest, `e2e` and `integration`, come first.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "ray" if "/ray/" in file else file
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,12 +19,13 @@ import numpy.typing as npt
 import torch
 
 from client.training.batches import local_batches, user_windows
-from client.training.evaluate import held_out, target_ranks
+from client.training.evaluate import target_ranks
 from client.training.gradients import PerExample, check_gradients, opacus_gradients
-from client.training.keeper import Keeper
+from client.training.personal import PersonalTensors
 from client.training.train import local_update
 from shared.aggregation import rule_of
 from shared.aggregation.travel import narrowed_update, whole
+from shared.data.split import held_out
 from shared.data.windows import context_window
 from shared.errors import Declined, ProtocolError
 from shared.model.adapter import AdapterSchema, Part, current
@@ -163,19 +164,19 @@ class Device:
         config, number = request.config, request.round_number
         windows = user_windows(self.history, config)
         inputs, targets = local_batches(windows, config, number, self.user)
-        keeper = Keeper.of(config, self.schema, number, self._personal)
-        start = keeper.starts(part.start, [self.user])[0] if keeper else part.start
+        personal = PersonalTensors.of(config, self.schema, number, self._personal)
+        start = personal.starts(part.start, [self.user])[0] if personal else part.start
         delta, _ = local_update(
             self.recommender,
             part.schema,
             start,
             torch.from_numpy(inputs).to(start.device),
             torch.from_numpy(targets).to(start.device),
-            keeper.rates(start) if keeper else config.train.local_lr,
+            personal.rates(start) if personal else config.train.local_lr,
             config.train.weight_decay,
             part.frozen,
         )
-        return keeper.keep([self.user], start[None], delta[None])[0] if keeper else delta
+        return personal.keep([self.user], start[None], delta[None])[0] if personal else delta
 
     def _example_delta(self, part: Part, request: Request) -> torch.Tensor:
         number = request.round_number
@@ -214,8 +215,10 @@ class Device:
         if case is None:
             return Ranks([], [])
         adapter = self._adapter(request)
-        if keeper := Keeper.of(config, self.schema, request.round_number, self._personal):
-            adapter = keeper.adapters(adapter, [self.user])[0]
+        if personal := PersonalTensors.of(
+            config, self.schema, request.round_number, self._personal
+        ):
+            adapter = personal.adapters(adapter, [self.user])[0]
         scores = self.scores(adapter, case.context, config.model.max_length)
         found = target_ranks(scores, self.history, case, config.data.negatives, self.user)
         return Ranks([found[0]], [found[1]])

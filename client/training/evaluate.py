@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from shared.data.split import Case, Phase, sample_negatives, test_case, validation_case
+from shared.data.split import Case, sample_negatives
 from shared.metrics import rank_of_target
 
 Indices = npt.NDArray[np.int64]
@@ -13,11 +13,6 @@ Indices = npt.NDArray[np.int64]
 
 # One fixed set of negatives per user, whatever a run's seed: seeds differ in training alone.
 NEGATIVES_SEED = 0
-
-
-def held_out(history: Indices, phase: Phase) -> Case | None:
-    """The case of a phase; None for a user too short to be evaluated."""
-    return validation_case(history) if phase == "validation" else test_case(history)
 
 
 def target_ranks(

@@ -1,27 +1,182 @@
-"""What the aggregation rule asks of the other settings."""
+"""What the settings ask of each other: the shape of a model under its rule, and all refusals."""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from shared.config.engine import check_workers
-from shared.config.mechanism import check_mechanism
-from shared.config.sections import ExperimentConfig, PrivacyConfig, TrainConfig
-from shared.config.statistics import check_statistics
+from shared.config.sections import ExperimentConfig
 from shared.errors import ConfigError
-
-_OF_FACTORS = (
-    "ffa",
-    "alternating",
-    "fedsvd",
-    "fedsb",
-    "fedsa",
-    "flexlora",
-    "principal",
-)  # they treat A and B differently
 
 # How a model's factors begin under the rules that choose it.
 _FACTORS = {"fedsb": "core", "principal": "principal"}
+
+# Every refusal, as it reads; the first whose conditions all hold is raised.
+# {section.name} is printed as `section.name = value`, {=section.name} as the value alone. With
+# words it is a condition too: {name: one two} is one of them, {name: not one} is not, {name: given}
+# is set (not 0, not empty), {name: > 1} is more than that. [...] is a condition that is not
+# printed, [if ...] one of `_MORE`.
+#
+# Correlated noise covers users who take part rarely enough, summed by a trusted server, and rounds
+# that sum the same coordinates: alternating, fedsvd and flexlora train others from round to round,
+# or turn them, and one round's noise would no longer cancel another's. What devices keep (fedsa) is
+# not summed, and may shape its owner's later contributions, each of which is clipped.
+_TABLE = """
+{federation.popularity_start: true} needs model.item_bias = true; change one of them
+  [model.item_bias: false]
+{model.factors} does not go with {federation.aggregation}; leave model.factors out, the rule sets it
+  [if the rule has others]
+{federation.aggregation: ffa alternating fedsvd fedsb fedsa flexlora principal} does not go with
+  {model.lora_rank: 0}: there are no factors; use --aggregation fedit, or give a rank [if nothing is
+  read]
+{federation.aggregation: fedsa} does not go with {privacy.unit: not user}: an example trains the
+  device's own B without noise, and B shapes what all its other examples send; use --unit user
+{federation.aggregation: fedsa} does not go with {engine.address: given}: people's own tensors lie
+  in one database file, which machines cannot share; use --workers on one machine
+{federation.aggregation: fedsa} does not go with {federation.select: private_metric}: devices keep
+  the B of their last round and none that goes with an earlier iterate; use select = last
+
+{federation.aggregation: not flexlora} does not go with {federation.ranks: given}: its factors add
+  up for one rank alone; use --aggregation flexlora
+{federation.ranks: given}: expected at most {model.lora_rank}, the rank of the global factors [if a
+  rank is above it]
+{federation.aggregation: flexlora} does not go with {privacy.adaptive_clipping: given}: devices
+  report norms of factors, and products are clipped; use 0
+{federation.aggregation: flexlora} does not go with {privacy.trust: not central}: what is summed are
+  products, which the server forms of factors in the clear; use --trust central
+{federation.aggregation: flexlora} does not go with {privacy.unit: not user}: clipped gradients of
+  examples bound factors, not the products that are summed; use --unit user
+
+{privacy.trust: local} does not go with {privacy.unit: user}: devices add noise per example; use
+  --unit example
+{privacy.trust: local} does not go with {privacy.unit: both}: both means examples on the device and
+  users at the server
+{privacy.trust: distributed} does not go with {privacy.max_participations: given}: every round
+  counts for everyone; leave it out
+{privacy.trust: distributed} does not go with {privacy.unit: not user}: shares of noise hide whole
+  users' updates; use --unit user
+{privacy.unit: not user} does not go with {train.local_batch: given}: batches are Poisson samples;
+  use 0
+{privacy.unit: not user} does not go with {train.history_dropout: given}: one example less would
+  hide other items in all the others; use 0
+{privacy.unit: example} under central trust [privacy.trust: central] does not go with
+  {train.local_steps: > 1}: a second step would depend on un-noised gradients; use 1, or --trust
+  local
+{privacy.unit: example} under central trust [privacy.trust: central] does not go with
+  {train.weight_decay: given}: only clipped gradients may enter the sum; use 0
+
+{privacy.max_participations: given} does not go with {privacy.mechanism: gaussian} under
+  {privacy.unit: not both}, {privacy.trust: not local}: nothing enforces it; leave it out, or use
+  --mechanism dp_ftrl or --unit both
+{privacy.min_separation}, {privacy.bands}: nothing enforces them under {privacy.mechanism:
+  gaussian}; use --mechanism dp_ftrl, or leave them out [if rounds are kept apart]
+{privacy.mechanism: dp_ftrl} does not go with {privacy.unit: not user}: it is accounted for unit
+  user only; use that, or --mechanism gaussian
+{privacy.mechanism: dp_ftrl} does not go with {privacy.trust: not central}: it is accounted for
+  trust central only; use that, or --mechanism gaussian
+{privacy.mechanism: dp_ftrl} does not go with {privacy.adaptive_clipping: given}: noise cancels
+  between rounds of one clipping norm; use 0, or --mechanism gaussian
+{privacy.mechanism: dp_ftrl} does not go with {federation.aggregation: alternating fedsvd flexlora}:
+  its coordinates change from round to round, and correlated noise would not cancel; use fedit, ffa,
+  fedsb, fedsa or principal, or --mechanism gaussian
+[privacy.mechanism: dp_ftrl] {privacy.bands} does not go with {privacy.min_separation}: noise may
+  reach back no further than a user's last participation; use at most that, or 0 [if it reaches
+  back]
+[privacy.mechanism: dp_ftrl] {federation.cohort} does not go with {privacy.min_separation}: each
+  round may ask at most every {=privacy.min_separation}. user; use a share of at most
+  1/{=privacy.min_separation}, or a smaller separation [if more are asked]
+
+{engine.workers: > 1} does not go with {engine.engine: sequential}, which is one process; use
+  --engine cohort
+{engine.address: given} does not go with {engine.engine: not cohort}; use --engine cohort
+{engine.address: given}: expected auto, or host:port of the cluster's head, such as 10.0.0.1:6379
+  [if it is no address]
+
+{privacy.adaptive_clipping: given} does not go with {privacy.unit: not user}: one bit and one metric
+  are a person's, not an example's; use --unit user, or 0
+{privacy.adaptive_clipping: given} does not go with {privacy.trust: not central}: the server adds
+  this noise; use --trust central, or 0
+{privacy.metrics_share: given} does not go with {privacy.unit: not user}: one bit and one metric are
+  a person's, not an example's; use --unit user, or 0
+{privacy.metrics_share: given} does not go with {privacy.trust: not central}: the server adds this
+  noise; use --trust central, or 0
+{privacy.metrics_share} and {privacy.histogram_share} leave nothing for the rounds; together they
+  must be below 1 [if both take all]
+{federation.metrics_every: given} needs privacy.metrics_share > 0, the budget of the metrics; give
+  both or neither [privacy.metrics_share: 0]
+{federation.select: private_metric} needs federation.metrics_every >= 1: without metrics on the way
+  there is nothing to select from [federation.metrics_every: 0]
+
+{engine.checkpointing: true} does not go with {privacy.unit: not user} on {engine.engine: not
+  cohort}: its per-example gradients come from hooks, which see no recomputed layer; use --engine
+  cohort
+"""
+
+REFUSALS = tuple(" ".join(row.split()) for row in re.split(r"\n+(?! )", _TABLE.strip()))
+
+_MORE: dict[str, Callable[[ExperimentConfig], bool]] = {
+    "the rule has others": lambda c: c.model.factors != factors_of(c.federation.aggregation),
+    "nothing is read": lambda c: c.federation.aggregation != "principal" or not c.model.item_rank,
+    "a rank is above it": lambda c: max(c.federation.ranks, default=0) > c.model.lora_rank,
+    "rounds are kept apart": lambda c: c.privacy.min_separation > 1 or c.privacy.bands > 0,
+    "it reaches back": lambda c: c.privacy.bands > c.privacy.min_separation,
+    "more are asked": lambda c: (
+        math.isfinite(c.privacy.epsilon)
+        and c.federation.cohort <= 1
+        and c.federation.cohort * c.privacy.min_separation > 1 + 1e-9
+    ),
+    "it is no address": lambda c: not re.fullmatch(r"auto|[^/\s]+:\d{1,5}", c.engine.address),
+    "both take all": lambda c: c.privacy.metrics_share + c.privacy.histogram_share >= 1,
+}
+
+
+def check_together(config: ExperimentConfig, source: str) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises
+    ------
+    ConfigError
+        Naming `source`, both settings and what to do: the first of `REFUSALS` that applies.
+    """
+    for words in REFUSALS:
+        conditions = re.findall(r"[{[]([\w.]+): (.*?)[}\]]", words)
+        holds = [_holds(_value(config, name), asked) for name, asked in conditions]
+        holds += [_MORE[name](config) for name in re.findall(r"\[if (.*?)\]", words)]
+        if all(holds):
+            told = re.sub(r" ?\[.*?\]", "", words).strip()
+            told = re.sub(r"{(=?)([\w.]+).*?}", partial(_named, config), told)
+            raise ConfigError(f"{source}: {told}")
+
+
+def _named(config: ExperimentConfig, found: re.Match[str]) -> str:
+    value = _word(_value(config, found[2]))
+    return value if found[1] else f"{found[2]} = {value}"
+
+
+def _holds(value: Any, asked: str) -> bool:
+    if asked == "given":
+        return bool(value)
+    if asked.startswith("> "):
+        return bool(value > float(asked[2:]))
+    words = asked.split()
+    return (_word(value) in words) != (words[0] == "not")
+
+
+def _value(config: ExperimentConfig, name: str) -> Any:
+    section, _, setting = name.partition(".")
+    return getattr(getattr(config, section), setting)
+
+
+def _word(value: Any) -> str:
+    """A setting's value in a message."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(list(value) if isinstance(value, tuple) else value)
 
 
 def sums_uploads(config: ExperimentConfig) -> bool:
@@ -41,153 +196,3 @@ def shape_model(tree: dict[str, Any]) -> dict[str, Any]:
         return tree  # refused elsewhere, with its name
     factors = factors_of(str(federation.get("aggregation")))
     return {**tree, "model": {"factors": factors, **model}}
-
-
-def check_rule(config: ExperimentConfig, source: str) -> None:
-    """Refuse a rule for a model that has nothing for it to do.
-
-    Raises
-    ------
-    ConfigError
-        Naming both settings.
-    """
-    name = f"federation.aggregation = {config.federation.aggregation}"
-    if config.model.factors != factors_of(config.federation.aggregation):
-        raise ConfigError(
-            f"{source}: model.factors = {config.model.factors} does not go with {name}; leave "
-            "model.factors out, the rule sets it"
-        )
-    corrected = config.federation.aggregation == "principal" and config.model.item_rank > 0
-    if (
-        config.federation.aggregation in _OF_FACTORS
-        and config.model.lora_rank == 0
-        and not corrected
-    ):
-        raise ConfigError(
-            f"{source}: {name} does not go with model.lora_rank = 0: there are no factors; "
-            "use --aggregation fedit, or give a rank"
-        )
-    refused = f"{source}: {name} does not go with"
-    if config.federation.aggregation == "fedsa":
-        _check_personal(config, refused)
-    _check_ranks(config, source, refused)
-
-
-def _check_personal(config: ExperimentConfig, refused: str) -> None:
-    if config.privacy.unit != "user":
-        raise ConfigError(
-            f"{refused} privacy.unit = {config.privacy.unit}: an example trains the device's own B "
-            "without noise, and B shapes what all its other examples send; use --unit user"
-        )
-    if config.engine.address:
-        raise ConfigError(
-            f"{refused} engine.address = {config.engine.address}: people's own tensors lie in one "
-            "database file, which machines cannot share; use --workers on one machine"
-        )
-    if config.federation.select == "private_metric":
-        raise ConfigError(
-            f"{refused} federation.select = private_metric: devices keep the B of their last round "
-            "and none that goes with an earlier iterate; use select = last"
-        )
-
-
-def _check_ranks(config: ExperimentConfig, source: str, refused: str) -> None:
-    ranks = f"federation.ranks = {list(config.federation.ranks)}"
-    if config.federation.aggregation != "flexlora":
-        if config.federation.ranks:
-            raise ConfigError(
-                f"{refused} {ranks}: its factors add up for one rank alone; "
-                "use --aggregation flexlora"
-            )
-        return
-    if max(config.federation.ranks, default=0) > config.model.lora_rank:
-        raise ConfigError(
-            f"{source}: {ranks}: expected at most model.lora_rank = {config.model.lora_rank}, the "
-            "rank of the global factors"
-        )
-    privacy = config.privacy
-    if privacy.adaptive_clipping:
-        raise ConfigError(
-            f"{refused} privacy.adaptive_clipping = {privacy.adaptive_clipping:g}: devices report "
-            "norms of factors, and products are clipped; use 0"
-        )
-    if privacy.trust != "central":
-        raise ConfigError(
-            f"{refused} privacy.trust = {privacy.trust}: what is summed are products, which the "
-            "server forms of factors in the clear; use --trust central"
-        )
-    if privacy.unit != "user":
-        raise ConfigError(
-            f"{refused} privacy.unit = {privacy.unit}: clipped gradients of examples bound factors,"
-            " not the products that are summed; use --unit user"
-        )
-
-
-def check_together(config: ExperimentConfig, source: str) -> None:
-    """Refuse settings that contradict each other.
-
-    Raises
-    ------
-    ConfigError
-        Naming `source`, both settings and what to do.
-    """
-    if config.federation.popularity_start and not config.model.item_bias:
-        raise ConfigError(
-            f"{source}: federation.popularity_start = true needs model.item_bias = true; "
-            "change one of them"
-        )
-    check_rule(config, source)
-    _check_unit(config.privacy, config.train, source)
-    check_mechanism(config.privacy, config.federation, source)
-    check_workers(config.engine, source)
-    check_statistics(config, source)
-    hooks = config.engine.engine != "cohort" and config.privacy.unit != "user"
-    if hooks and config.engine.checkpointing:
-        raise ConfigError(
-            f"{source}: engine.checkpointing = true does not go with privacy.unit = "
-            f"{config.privacy.unit} on engine.engine = {config.engine.engine}: its per-example "
-            "gradients come from hooks, which see no recomputed layer; use --engine cohort"
-        )
-
-
-def _check_unit(privacy: PrivacyConfig, train: TrainConfig, source: str) -> None:
-    """Refuse what no accounting here covers, naming both settings."""
-
-    def refuse(one: str, other: str, why: str) -> ConfigError:
-        return ConfigError(f"{source}: {one} does not go with {other}: {why}")
-
-    unit, trust = f"privacy.unit = {privacy.unit}", f"privacy.trust = {privacy.trust}"
-    if privacy.trust == "local" and privacy.unit == "user":
-        raise refuse(trust, unit, "devices add noise per example; use --unit example")
-    if privacy.trust == "local" and privacy.unit == "both":
-        raise refuse(trust, unit, "both means examples on the device and users at the server")
-    if privacy.trust == "distributed" and privacy.max_participations is not None:
-        most = f"privacy.max_participations = {privacy.max_participations}"
-        raise refuse(trust, most, "every round counts for everyone; leave it out")
-    if privacy.trust == "distributed" and privacy.unit != "user":
-        raise refuse(trust, unit, "shares of noise hide whole users' updates; use --unit user")
-    if privacy.unit == "user":
-        return
-    if train.local_batch:
-        raise refuse(
-            unit, f"train.local_batch = {train.local_batch}", "batches are Poisson samples; use 0"
-        )
-    if train.history_dropout:
-        raise refuse(
-            unit,
-            f"train.history_dropout = {train.history_dropout:g}",
-            "one example less would hide other items in all the others; use 0",
-        )
-    if privacy.unit == "example" and trust.endswith("central"):
-        if train.local_steps > 1:
-            raise refuse(
-                f"{unit} under central trust",
-                f"train.local_steps = {train.local_steps}",
-                "a second step would depend on un-noised gradients; use 1, or --trust local",
-            )
-        if train.weight_decay:
-            raise refuse(
-                f"{unit} under central trust",
-                f"train.weight_decay = {train.weight_decay:g}",
-                "only clipped gradients may enter the sum; use 0",
-            )

@@ -22,7 +22,10 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Factors = Literal["drawn", "principal", "core"]
+Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(gt=0, le=1)]
 Epsilon = Annotated[float, Field(gt=0)]  # infinity stands for "not private"
 
 
@@ -30,12 +33,14 @@ Epsilon = Annotated[float, Field(gt=0)]  # infinity stands for "not private"
 class DataConfig:
     """Which interactions, and how much of one person's may be used."""
 
+    # `world`, a known name (`starling data ls`), or a path to a folder or table
     spec: str = "world"
     users: Count | None = None  # only the first N users of the log (or the world's size)
-    world_seed: Annotated[int, Field(ge=0)] = 0
-    world_items: Annotated[int, Field(ge=20)] = 300
-    evaluated_users: Count = 10_000  # metrics and references are over at most this many users
-    negatives: Count = 99  # sampled per user for the sampled ranking metrics
+    world_seed: Natural = 0  # which synthetic world
+    world_items: Annotated[int, Field(ge=20)] = 300  # size of the synthetic world's catalogue
+    # metrics and references are over at most this many users, evenly spread over all
+    evaluated_users: Count = 10_000
+    negatives: Count = 99  # items sampled per user that the target is ranked against
     digest: str | None = None  # SHA-256 of the log; filled in when a run starts, then checked
     catalogue: str | None = None  # SHA-256 of the items; filled in when a run starts, then checked
 
@@ -44,13 +49,13 @@ class DataConfig:
 class WorldConfig:
     """What happens in the synthetic world; ignored for a log. By default none of it does."""
 
-    drift: Annotated[float, Field(ge=0, le=1)] = 0.0  # turn of tastes in a year; 1: new ones
+    drift: Share = 0.0  # turn of tastes in a year; 1: new ones
     scenarios: Annotated[int, Field(ge=1, le=5)] = 1  # occasions, each with tastes of its own
     contrast: NonNegative = 1.0  # strength of what distinguishes one scenario from another
     arrivals: Fraction = 0.0  # share of the items that appear in the course of the year
     slate: Annotated[int, Field(ge=0, le=50)] = 0  # items shown at once; 0: people choose freely
     temperature: Positive = 2.0  # of the logging policy; high: nearer to uniform
-    exploration: Annotated[float, Field(ge=0, le=1)] = 0.2  # its share of uniformly random choice
+    exploration: Share = 0.2  # its share of uniformly random choice
     position_bias: NonNegative = 0.5  # eta: place p, from 0, is examined with chance (1 + p)^-eta
 
 
@@ -60,21 +65,27 @@ class ModelConfig:
 
     backbone: str = "minilm"  # the bundled weights, a local folder, or a hub id with @revision
     backbone_sha256: str | None = None  # of its weights; filled in when a run starts, then checked
-    layers: Annotated[int, Field(ge=0)] = 2  # the first k transformer layers; 0 keeps all
-    weights: Literal["full", "int8", "int4"] = "full"  # precision of the frozen layers in memory
-    instruction: str = ""  # text whose frozen word embeddings stand before the items
+    layers: Natural = 2  # the first k transformer layers; 0 keeps all
+    # frozen layers in memory: as they are, or in 8 or 4 bit (`docs/backbones.md`)
+    weights: Literal["full", "int8", "int4"] = "full"
+    # text whose frozen word embeddings stand before the items of every history
+    instruction: str = ""
     max_length: Annotated[int, Field(ge=2, le=512)] = 50  # L, items per window
-    lora_rank: Annotated[int, Field(ge=0)] = 8  # 0: the backbone is not adapted
-    lora_alpha: Positive = 16.0
+    lora_rank: Natural = 8  # rank of the corrections to the backbone's layers; 0: not adapted
+    lora_alpha: Positive = 16.0  # the backbone's corrections are scaled by lora_alpha / lora_rank
+    # layers that are adapted: roles `query`, `key`, `value`, `output`, `mlp`, `dense`, or names
     lora_targets: tuple[str, ...] = ("query", "value")
-    factors: Factors = "drawn"  # set by federation.aggregation
-    item_rank: Annotated[int, Field(ge=0)] = 0  # rank of the item table's correction
-    projection_rank: Annotated[int, Field(ge=0)] = 0  # text components that the core acts on
-    item_bias: bool = True
+    # how the corrections' factors begin: A `drawn` at random, `principal` directions of the frozen
+    # weights, or these on both sides of an r x r `core`; `federation.aggregation` sets it
+    factors: Factors = "drawn"
+    item_rank: Natural = 0  # rank of the correction to the item table; 0: not corrected
+    # leading text components that the core acts on; at most all there are
+    projection_rank: Natural = 0
+    item_bias: bool = True  # train one number per item that is added to its score
     hidden_scale: NonNegative = 0.2  # weight of the language model's hidden state in the score
     summary_scale: NonNegative = 10.0  # weight of the decayed mean of the history's item vectors
     summary_decay: Fraction = 0.9  # weight of one step back in that mean
-    seed: Annotated[int, Field(ge=0)] = 0  # initial adapter
+    seed: Natural = 0  # of the initial adapter
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -82,11 +93,11 @@ class TrainConfig:
     """What one client does in one round, and its contribution bound."""
 
     max_windows: Count = 4  # windows per user: at most max_windows x max_length targets
-    local_steps: Count = 1
-    local_batch: Annotated[int, Field(ge=0)] = 0  # windows per step; 0 takes all of them
-    local_lr: Positive = 1.0
+    local_steps: Count = 1  # optimiser steps of one client in one round
+    local_batch: Natural = 0  # windows per step; 0 takes all of them
+    local_lr: Positive = 1.0  # step size on the client
     personal_lr: Positive = 0.1  # step size of what stays on the device (fedsa)
-    weight_decay: NonNegative = 0.0
+    weight_decay: NonNegative = 0.0  # pull of the client's steps toward zero
     history_dropout: Fraction = 0.0  # chance that an item of the context is hidden, never a target
 
 
@@ -94,26 +105,33 @@ class TrainConfig:
 class FederationConfig:
     """Rounds, cohort and the server's optimiser."""
 
-    rounds: Count = 20
+    rounds: Count = 20  # rounds of federated training, fixed beforehand when noise is added
     cohort: Positive = 100.0  # expected users a round (Poisson); up to 1 it is a share of all users
+    # what turns the (noised) mean update into a step
     server_optimizer: Literal["fedavgm", "fedadam", "fedyogi"] = "fedadam"
-    server_lr: Positive = 0.01
+    server_lr: Positive = 0.01  # step size on the server
+    # how the server's step size falls over the rounds
     lr_decay: Literal["constant", "linear", "cosine"] = "constant"
-    beta_1: Fraction = 0.9
-    beta_2: Fraction = 0.99
-    tau: Positive = 1e-3
+    beta_1: Fraction = 0.9  # momentum of the server optimiser
+    beta_2: Fraction = 0.99  # decay of the second moment (fedadam, fedyogi)
+    tau: Positive = 1e-3  # added to the root of the second moment (fedadam, fedyogi)
     average_last: Fraction = 0.0  # release the mean of this last share of iterates; 0: the last
-    aggregation: Literal[
+    aggregation: Literal[  # what a round trains and how it is combined (aggregation.md)
         "fedit", "ffa", "alternating", "fedsvd", "fedsb", "fedsa", "flexlora", "principal"
     ] = "fedit"
     ranks: tuple[Count, ...] = ()  # of clients, in turn (flexlora); empty: model.lora_rank for all
     popularity_start: bool = True  # the item bias starts from a (noised) popularity histogram
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
     popularity_cohort: Positive = 1.0  # expected users in it (Poisson); up to 1 a share of all
-    evaluate_every: Annotated[int, Field(ge=0)] = 0  # non-private selection on validation; 0: end
-    metrics_every: Annotated[int, Field(ge=0)] = 0  # rounds between private metrics; 0: at the end
+    # without noise: rounds between validations, the best iterate is kept; 0: none
+    evaluate_every: Natural = 0
+    # with noise: rounds between private metrics from devices (statistics.md); 0: the released
+    # adapter's alone
+    metrics_every: Natural = 0
     metrics_cohort: Positive = 1.0  # expected users in them (Poisson); up to 1 a share of all
-    select: Literal["last", "private_metric"] = "last"  # which noised iterate is released
+    # with noise: release the last (or averaged) iterate, or the one whose private metric is best
+    # (statistics.md)
+    select: Literal["last", "private_metric"] = "last"
 
     def expected_cohort(self, users: int) -> float:
         """Expected users in a round among `users`, in (0, users].
@@ -148,50 +166,84 @@ def _expected(name: str, cohort: float, users: int) -> float:
 class PrivacyConfig:
     """Everything that a guarantee depends on, next to rounds and expected cohort."""
 
+    # whose data counts as one: everything a person ever contributed
     unit: Literal["user", "example", "both"] = "user"
+    # who adds the noise: the server, which is trusted with the exact sum; all devices together,
+    # each a share; every device to its own message
     trust: Literal["central", "distributed", "local"] = "central"
+    # neighbouring data sets differ by one unit more or less
     relation: Literal["add_remove"] = "add_remove"
-    group_size: Annotated[int, Field(ge=1, le=32)] = 1  # units that epsilon covers together
-    epsilon: Epsilon = math.inf
-    delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # None: see accountant.default_delta
-    clipping_norm: Positive = 1.0  # of one user's update
+    # epsilon bounds what so many units together change, such as the people of a household, or
+    # examples of one person; the noise is calibrated for it (privacy.md)
+    group_size: Annotated[int, Field(ge=1, le=32)] = 1
+    epsilon: Epsilon = math.inf  # target privacy budget; `inf` trains without noise
+    # chance that the bound fails; unset: largest power of ten <= 1 / (9 users)
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    # L2 norm that one person's update is cut down to; where the clip adapts, its first value
+    clipping_norm: Positive = 1.0
     example_clipping_norm: Positive = 1.0  # of the gradient of one example, a window
-    example_sampling: Annotated[float, Field(gt=0, le=1)] = 1.0  # q of an example in a local step
+    example_sampling: Part = 1.0  # q of an example in a local step
     example_epsilon: Epsilon | None = None  # unit both: its example-level budget; None: epsilon
-    mechanism: Literal["gaussian", "dp_ftrl"] = "gaussian"  # noise of a round, or of all together
-    min_separation: Count = 1  # dp_ftrl: rounds from one participation of a user to the next
-    bands: Annotated[int, Field(ge=0)] = 0  # dp_ftrl: rounds its noise reaches back; 0: as many
-    # Of one device under local noise, of one user under dp_ftrl; None: as often as there are rounds
-    # (dp_ftrl: as the separation allows).
+    # noise of the updates: `gaussian`, independent in every round, amplified by a secretly sampled
+    # cohort; `dp_ftrl`, correlated over rounds, with a cohort that may be known (dp-ftrl.md)
+    mechanism: Literal["gaussian", "dp_ftrl"] = "gaussian"
+    # under dp_ftrl: rounds from one participation of a user to the next, enforced; the cohort is at
+    # most the users divided by it
+    min_separation: Count = 1
+    # under dp_ftrl: rounds that the noise of one reaches back, itself counted; at most
+    # min_separation, which 0 stands for; 1: independent noise, not amplified
+    bands: Natural = 0
+    # of one device that adds noise, or of one user under dp_ftrl; refused elsewhere, where nothing
+    # enforces it; unset: as often as rounds and min_separation allow
     max_participations: Count | None = None
-    histogram_share: Fraction = 0.05  # of the budget, for the popularity histogram
-    grid_bits: Annotated[int, Field(ge=4, le=24)] = 14  # distributed: C is 2^this grid steps
-    # Distributed: devices whose noise a sum holds, as a share of the expected cohort; None: all.
-    min_survivors: Annotated[float, Field(gt=0, le=1)] | None = None
-    metrics_share: Fraction = 0.0  # of the budget, for private metrics from devices; 0: none
-    adaptive_clipping: Fraction = 0.0  # quantile of norms that the clip follows; 0: it is fixed
-    clipping_rate: Positive = 0.2  # eta, the step of the adaptive clip
-    clipping_count_noise: Positive = 0.05  # sigma_b of its count, a share of the expected cohort
+    histogram_share: Fraction = 0.05  # share of the budget spent on the popularity histogram
+    # trust `distributed`: the clipping norm is 2^this steps of the grid that is summed on
+    grid_bits: Annotated[int, Field(ge=4, le=24)] = 14
+    # trust `distributed`: devices whose noise a sum must hold, as a share of the expected cohort;
+    # with fewer the round is skipped; by default all of them where everyone takes part, else as
+    # many as a drawn cohort has but once in 10,000 rounds
+    min_survivors: Part | None = None
+    # share of the budget spent on private metrics from devices (statistics.md); 0: none
+    metrics_share: Fraction = 0.0
+    # share of people whose updates should be within the clip, which then follows that quantile
+    # (statistics.md); 0: the clip is fixed
+    adaptive_clipping: Fraction = 0.0
+    clipping_rate: Positive = 0.2  # step of the adaptive clip's logarithm
+    # standard deviation of the noise on the adaptive clip's count, as a share of the expected
+    # cohort; never more than a tenth of a round's budget goes there
+    clipping_count_noise: Positive = 0.05
 
 
 @dataclass(frozen=True, config=_STRICT)
 class EngineConfig:
     """How the work is done. Changes speed and memory, never a guarantee."""
 
+    # `cohort` trains clients in batches, `sequential` one at a time, `ray` by Flower's simulation
+    # runtime (engines.md)
     engine: Literal["cohort", "sequential", "ray"] = "cohort"
-    micro_batch: Annotated[int, Field(ge=0)] = 0  # clients at once; 0 chooses
-    memory_mib: Annotated[int, Field(ge=0)] = 0  # for clients at once; 0 chooses
-    batching: Literal["auto", "packed", "padded"] = "auto"  # how the cohort engine lays out windows
+    micro_batch: Natural = 0  # clients trained at once; 0 chooses
+    # memory in MiB for the clients trained at once; 0 takes 512 on a CPU and half of what is free
+    # on a GPU
+    memory_mib: Natural = 0
+    # how the cohort engine lays out windows: `packed` end to end without padding; `padded`, the
+    # slow oracle; `auto` packs where the backbone can
+    batching: Literal["auto", "packed", "padded"] = "auto"
+    # where the model runs; `auto` takes the first accelerator found
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    threads: Annotated[int, Field(ge=0)] = 0  # 0 leaves torch's default
-    dtype: Literal["float32", "bf16"] = "float32"  # what the frozen backbone computes in
-    checkpointing: bool = False  # recompute a layer's activations instead of keeping them
-    # Processes beside this one: of the Ray engine (0 chooses), or of the cohort engine from 2 on.
-    workers: Annotated[int, Field(ge=0)] = 0
-    address: str = ""  # a running Ray cluster: auto or host:port; empty starts Ray here
-    shard: Annotated[int, Field(ge=0)] = 0  # clients of one task of a worker; 0 chooses
-    cpus_per_client: Count = 1
-    gpus_per_client: Annotated[float, Field(ge=0, le=1)] = 0.0
+    threads: Natural = 0  # of the processor; 0 leaves the default
+    # what the frozen backbone computes in; all that is trained stays float32
+    dtype: Literal["float32", "bf16"] = "float32"
+    checkpointing: bool = False  # compute a layer's activations twice instead of keeping them
+    # processes beside this one, each with a model of its own (engines.md); engine `ray`: 0 chooses;
+    # engine `cohort`: 0 and 1 compute in this process
+    workers: Natural = 0
+    # a Ray cluster that runs already: `auto`, or host:port of its head; empty: Ray is started on
+    # this machine; with engine `cohort` only (cluster.md)
+    address: str = ""
+    shard: Natural = 0  # clients of one task of a worker; 0: 16, on a GPU 256
+    cpus_per_client: Count = 1  # processor cores, and threads, of one worker process
+    # share of a GPU of one worker process; 0: equal shares if the device is a GPU
+    gpus_per_client: Share = 0.0
 
     @property
     def sharded(self) -> bool:
@@ -203,8 +255,10 @@ class EngineConfig:
 class SweepConfig:
     """The points of the accuracy-versus-privacy curve."""
 
+    # one model is trained for each, and each seed; `inf` is not private
     epsilons: tuple[Epsilon, ...] = (1.0, 2.0, 4.0, 8.0, math.inf)
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    seeds: tuple[Natural, ...] = (0,)  # repetitions of every epsilon
+    # what the curve is compared with
     references: tuple[Literal["popularity", "zero_shot", "local_only", "centralized"], ...] = (
         "popularity",
         "zero_shot",
@@ -217,11 +271,11 @@ class SweepConfig:
 class ReferenceConfig:
     """How the reference points that train are trained."""
 
-    centralized_epochs: Count = 6
-    centralized_batch: Count = 64
-    centralized_lr: Positive = 1e-3
-    local_steps: Count = 5
-    local_lr: Positive = 0.1
+    centralized_epochs: Count = 6  # passes over all windows, trained in one place
+    centralized_batch: Count = 64  # windows per step, trained in one place
+    centralized_lr: Positive = 1e-3  # step size of AdamW, trained in one place
+    local_steps: Count = 5  # steps of one client that never communicates
+    local_lr: Positive = 0.1  # step size of one client that never communicates
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -244,4 +298,4 @@ class ExperimentConfig:
     private: dict[Literal["model", "train", "federation"], dict[str, Any]] = dataclasses.field(
         default_factory=dict
     )
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Natural = 0  # of everything random that is not data: cohorts, batches, simulated noise

@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 from shared.errors import DataError
 from shared.files import FolderLock
 
-_CHUNK = 1 << 20  # bytes
 _LARGEST = 1 << 28  # bytes an archive may unpack to; ml-100k needs 16 million
 _TIMEOUT = 60.0  # seconds without an answer
 
@@ -83,22 +82,20 @@ def _fetch(archive: Archive, folder: str, cache: Path) -> Path:
 
 
 def _download(archive: Archive, file: Path) -> None:
-    # MD5 because that is what the publisher states; it is a check of transfer, over HTTPS.
-    digest = hashlib.md5(usedforsecurity=False)
     try:
         with urllib.request.urlopen(archive.url, timeout=_TIMEOUT) as reply, file.open("wb") as out:
-            while chunk := reply.read(_CHUNK):
-                digest.update(chunk)
-                out.write(chunk)
+            shutil.copyfileobj(reply, out)
     except OSError as error:  # URLError and time-outs are among them
         reason = getattr(error, "reason", error)
         raise DataError(
             f"{archive.url}: cannot be fetched ({reason}); download it by hand and set"
             " STARLING_DATA to the folder that holds the unpacked one"
         ) from None
-    if digest.hexdigest() != archive.md5:
+    # MD5 because that is what the publisher states; it is a check of transfer, over HTTPS.
+    digest = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+    if digest != archive.md5:
         raise DataError(
-            f"{archive.url}: MD5 {digest.hexdigest()} instead of the published {archive.md5};"
+            f"{archive.url}: MD5 {digest} instead of the published {archive.md5};"
             " nothing was unpacked, try again later"
         )
 

@@ -40,7 +40,7 @@ class InteractionLog:
     ------
     DataError
         For an unknown item, a user missing from `users`, no users at all, or a timestamp that is
-        not finite. `schema.read_log` gives file and row as well.
+        not finite. `readers.columns.read_log` gives file and row as well.
     """
 
     def __init__(

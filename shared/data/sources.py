@@ -13,14 +13,9 @@ import platformdirs
 from shared.data.fetch import MOVIELENS_100K, Archive, fetch_archive
 from shared.data.log import InteractionLog
 from shared.data.readers.columns import read_log
-from shared.data.readers.movielens import (
-    is_movielens_100k,
-    is_movielens_latest,
-    read_movielens_100k,
-    read_movielens_latest,
-)
-from shared.data.readers.sequences import is_sequences, read_sequences
-from shared.data.readers.two_shops import is_two_shops, read_two_shops
+from shared.data.readers.movielens import read_movielens_100k, read_movielens_latest
+from shared.data.readers.sequences import read_sequences
+from shared.data.readers.two_shops import ITEMS, ROWS, read_two_shops
 from shared.errors import DataError
 
 VARIABLE = "STARLING_DATA"
@@ -32,25 +27,30 @@ class _Source:
     """A data set known by name."""
 
     folder: str  # its published folder
-    recognise: Callable[[Path], bool]
+    files: tuple[str, ...]  # what it is recognised by
     read: Callable[[Path, str], InteractionLog]
     archive: Archive | None  # None: it cannot be fetched
     reason: str = "its publisher offers another form"  # why it cannot
 
+    def recognise(self, folder: Path) -> bool:
+        """Whether a folder holds this set, or another one of its form."""
+        return all((folder / name).is_file() for name in self.files)
 
+
+_SEQUENCES = ("test.txt", "item_list.txt")
 _SOURCES = {
-    "movielens-100k": _Source("ml-100k", is_movielens_100k, read_movielens_100k, MOVIELENS_100K),
+    "movielens-100k": _Source("ml-100k", ("u.data", "u.item"), read_movielens_100k, MOVIELENS_100K),
     "movielens-latest-small": _Source(
         "ml-latest-small",
-        is_movielens_latest,
+        ("ratings.csv", "movies.csv"),
         read_movielens_latest,
         None,
         "its publisher may replace it, so no checksum holds; unpack ml-latest-small.zip from "
         "https://grouplens.org/datasets/movielens/latest",
     ),
-    "movielens-1m": _Source("ml-1m", is_sequences, read_sequences, None),
-    "amazon-software": _Source("amazon-software", is_sequences, read_sequences, None),
-    "amazon-arts-office": _Source("amazon-arts-office", is_two_shops, read_two_shops, None),
+    "movielens-1m": _Source("ml-1m", _SEQUENCES, read_sequences, None),
+    "amazon-software": _Source("amazon-software", _SEQUENCES, read_sequences, None),
+    "amazon-arts-office": _Source("amazon-arts-office", (*ITEMS, *ROWS), read_two_shops, None),
 }
 
 

@@ -49,18 +49,15 @@ def training_history(history: NDArray[np.int64]) -> NDArray[np.int64]:
     return history[:-2] if len(history) >= MIN_EVALUATED else history
 
 
-def validation_case(history: NDArray[np.int64]) -> Case | None:
-    """The one before last, asked of everything before it; None under three interactions."""
+def held_out(history: NDArray[np.int64], phase: Phase) -> Case | None:
+    """What a phase asks, of everything before it; None under three interactions.
+
+    The last interaction tests, the one before it validates.
+    """
     if len(history) < MIN_EVALUATED:
         return None
-    return Case(history[:-2], int(history[-2]))
-
-
-def test_case(history: NDArray[np.int64]) -> Case | None:
-    """The last interaction, asked of everything before it; None under three interactions."""
-    if len(history) < MIN_EVALUATED:
-        return None
-    return Case(history[:-1], int(history[-1]))
+    place = -2 if phase == "validation" else -1
+    return Case(history[:place], int(history[place]))
 
 
 def evaluated_users(users: int, most: int) -> list[int]:
@@ -83,10 +80,6 @@ def evaluated_users(users: int, most: int) -> list[int]:
     """
     chosen = min(users, most)
     return [place * users // chosen for place in range(chosen)]
-
-
-# The name begins with "test_": keep pytest from collecting it where a test imports it.
-test_case.__test__ = False  # type: ignore[attr-defined]  # pytest's own
 
 
 def sample_negatives(

@@ -6,53 +6,65 @@ Mounted by itself: an answer needs neither torch nor Flower.
 from __future__ import annotations
 
 import json
-import math
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from shared.canonical import finite
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import default_delta, epsilon_prv, epsilon_rdp
 from shared.privacy.accounting.calculator import Known, Rounds, participations, solve
 from shared.privacy.guarantee import check_relation
-from simulations.commands import lists
+from simulations.commands import options
+from simulations.commands.options import takes
 
 LARGE_DELTA = 1e-3  # a run among a thousand people or more refuses it
 
 
-def account(
-    epsilon: Annotated[float | None, typer.Option(help="Target, at delta.")] = None,
+@dataclass(frozen=True)
+class Question:
+    """The options of `starling account`."""
+
+    epsilon: Annotated[float | None, typer.Option(help="Target, at delta.")] = None
     noise: Annotated[
         float | None, typer.Option(help="Noise multiplier, relative to the clipping norm.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(help="Releases, one a round.")] = None,
+    ] = None
+    rounds: Annotated[int | None, typer.Option(help="Releases, one a round.")] = None
     sampling: Annotated[
         float | None, typer.Option(help="Probability of being in a round; 1: everyone.")
-    ] = None,
-    delta: Annotated[float | None, typer.Option(help="In (0, 1); default: from --users.")] = None,
-    users: Annotated[int | None, typer.Option(help="How many there are.")] = None,
-    deltas: Annotated[str | None, typer.Option(help="Show these too, such as 1e-4,1e-6.")] = None,
-    relation: Annotated[str, typer.Option(help="add_remove | replace_one")] = "add_remove",
-    group: Annotated[int, typer.Option(help="Units protected together, as a household.")] = 1,
+    ] = None
+    delta: Annotated[float | None, typer.Option(help="In (0, 1); default: from --users.")] = None
+    users: Annotated[int | None, typer.Option(help="How many there are.")] = None
+    deltas: Annotated[str | None, typer.Option(help="Show these too, such as 1e-4,1e-6.")] = None
+    relation: Annotated[str, typer.Option(help="add_remove | replace_one")] = "add_remove"
+    group: Annotated[int, typer.Option(help="Units protected together, as a household.")] = 1
     took_part: Annotated[
         str | None, typer.Option(help="In how many rounds individuals were, such as 3,17.")
-    ] = None,
-    prv: Annotated[bool, typer.Option(help="Ask Opacus's accountant too; loads torch.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
+    ] = None
+    prv: Annotated[bool, typer.Option(help="Ask Opacus's accountant too; loads torch.")] = True
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
+
+
+@takes(Question)
+def account(asked: Question) -> None:
     """Give all but one of --epsilon, --noise, --rounds and --sampling: finds it, and what it costs.
 
     Nothing is read or written: these are the accountants that calibrate a run and check it.
     """
+    users = asked.users
     if users is not None and users < 1:
         raise ConfigError(f"users = {users}: expected at least 1")
-    chosen = _delta(delta, users)
-    shown = sorted({chosen, *([] if deltas is None else lists.deltas(deltas))}, reverse=True)
+    chosen = _delta(asked.delta, users)
+    more = [] if asked.deltas is None else options.deltas(asked.deltas)
+    shown = sorted({chosen, *more}, reverse=True)
     _not_above_one_in(users, shown[0])
-    known = Known(noise, rounds, sampling, check_relation(relation), group)
-    free, found = _solved(known, epsilon, chosen)
+    known = Known(
+        asked.noise, asked.rounds, asked.sampling, check_relation(asked.relation), asked.group
+    )
+    free, found = _solved(known, asked.epsilon, chosen)
     answer = {
         "solved": free,
         "noise_multiplier": found.noise_multiplier,
@@ -62,11 +74,11 @@ def account(
         "group": found.group,
         "delta": chosen,
         "users": users,
-        "epsilons": [_costs(found, at, prv) for at in shown],
-        "individuals": _individuals(found, chosen, users, took_part),
+        "epsilons": [_costs(found, at, asked.prv) for at in shown],
+        "individuals": _individuals(found, chosen, users, asked.took_part),
     }
-    if as_json:
-        typer.echo(json.dumps(_plain(answer), indent=2, allow_nan=False))
+    if asked.as_json:
+        typer.echo(json.dumps(finite(answer), indent=2, allow_nan=False))
     else:
         _show(answer, Console())
 
@@ -126,7 +138,7 @@ def _individuals(
 ) -> list[dict[str, float | str]]:
     """What individuals spend against someone who sees who takes part: by how often they did."""
     if took_part is not None:
-        counts = [int(count) for count in lists.numbers("--took-part", took_part, int)]
+        counts = [int(count) for count in options.numbers("--took-part", took_part, int)]
         named = [(f"in {count} rounds", count) for count in sorted(counts)]
     elif users is not None:
         least, most = participations(found, users)
@@ -143,9 +155,7 @@ def _individuals(
 
 
 def _show(answer: dict[str, Any], console: Console) -> None:
-    plan = Table(title="Plan")
-    for column in ("noise multiplier", "rounds", "sampling", "relation", "group"):
-        plan.add_column(column, justify="right")
+    plan = _table("Plan", "noise multiplier", "rounds", "sampling", "relation", "group")
     names = ("noise_multiplier", "rounds", "sampling_probability", "relation", "group")
     plan.add_row(*(_cell(answer[name]) for name in names))
     console.print(plan)
@@ -169,33 +179,26 @@ def _show(answer: dict[str, Any], console: Console) -> None:
 
 
 def _of_deltas(answer: dict[str, Any]) -> Table:
-    table = Table(title="Epsilon")
-    for column in ("delta", "PLD", "RDP", "PRV", "seen in every round"):
-        table.add_column(column, justify="right")
+    table = _table("Epsilon", "delta", "PLD", "RDP", "PRV", "seen in every round")
     for row in answer["epsilons"]:
         table.add_row(f"{row['delta']:g}", *(_cell(value) for value in list(row.values())[1:]))
     return table
 
 
 def _of_individuals(answer: dict[str, Any]) -> Table:
-    table = Table(title=f"Individuals, seen taking part, at delta {answer['delta']:g}")
-    for column in ("who", "rounds", "epsilon"):
-        table.add_column(column, justify="left" if column == "who" else "right")
+    title = f"Individuals, seen taking part, at delta {answer['delta']:g}"
+    table = _table(title, "who", "rounds", "epsilon")
+    table.columns[0].justify = "left"
     for row in answer["individuals"]:
         table.add_row(row["who"], str(row["rounds"]), _cell(row["epsilon"]))
     return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    return Table(*(Column(column, justify="right") for column in columns), title=title)
 
 
 def _cell(value: float | str | None) -> str:
     if value is None:
         return "-"
     return value if isinstance(value, str) else f"{value:.5g}"
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no infinity."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return "inf" if value == math.inf else value

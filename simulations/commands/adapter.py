@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
+from torch import Tensor
 
 from client.serving.adapters import Trained, open_adapter, read_adapter
 from client.serving.recommend import Recommendation, recommend
+from client.training.personal import PersonalTensors
+from shared.aggregation import rule_of
 from shared.config import DataConfig, EngineConfig
 from shared.data.catalogue import Catalogue
 from shared.data.population import Population
@@ -20,8 +24,10 @@ from shared.data.split import Phase, evaluated_users
 from shared.errors import ConfigError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import install
-from simulations.commands.personal import own_tensors
+from shared.run_files import run_files
+from simulations.commands.options import takes
 from simulations.engine.cohort import CohortEngine
+from simulations.engine.ranking import personal_file
 from simulations.world.sources import open_population
 
 _Data = Annotated[str, typer.Option(help="world, a known name, or a path.")]
@@ -51,19 +57,18 @@ def evaluate_adapter(
     asked = evaluated_users(len(population), trained.config.data.evaluated_users)
     own = own_tensors(adapter, trained, population)
     config = trained.config
-    keeper = engine.keeper(config, config.federation.rounds, own.state) if own.state else None
+    personal = engine.personal(config, config.federation.rounds, own.state) if own.state else None
     metrics = ranking_metrics(
-        *engine.evaluate(asked, trained.adapter, cast(Phase, phase), config, keeper)
+        *engine.evaluate(asked, trained.adapter, cast(Phase, phase), config, personal)
     )
     if as_json:
         told = {"note": own.note} if own.note else {}
         page = {"data": population.name, "phase": phase, "metrics": metrics} | told
         typer.echo(json.dumps(page))
         return
-    table = Table(title=f"{population.name}, {phase}, {metrics['users']:.0f} users")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("+- (users)", justify="right")
+    title = f"{population.name}, {phase}, {metrics['users']:.0f} users"
+    figures = (Column(name, justify="right") for name in ("value", "+- (users)"))
+    table = Table("metric", *figures, title=title)
     for name, value in metrics.items():
         if name != "users" and not name.endswith("_se"):
             error = metrics.get(f"{name}_se")
@@ -73,31 +78,37 @@ def evaluate_adapter(
         Console().print(own.note, highlight=False)
 
 
-def recommend_items(
-    data: _Data,
-    adapter: _Adapter,
-    user: Annotated[str, typer.Option(help="A user of the log, by identifier.")],
-    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
-    explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
-    users: _Users = None,
-    world_seed: _Seed = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """The options of `starling recommend`."""
+
+    data: _Data
+    adapter: _Adapter
+    user: Annotated[str, typer.Option(help="A user of the log, by identifier.")]
+    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10
+    explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False
+    users: _Users = None
+    world_seed: _Seed = None
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
+
+
+@takes(Asked)
+def recommend_items(asked: Asked) -> None:
     """Recommend items to one user, and say why."""
-    population = _population(adapter, data, users, world_seed)
-    trained = open_adapter(adapter, population)
-    index = population.user_index(user)
-    own = own_tensors(adapter, trained, population)
+    population = _population(asked.adapter, asked.data, asked.users, asked.world_seed)
+    trained = open_adapter(asked.adapter, population)
+    index = population.user_index(asked.user)
+    own = own_tensors(asked.adapter, trained, population)
     install(trained.recommender, trained.schema, own.adapter(trained.adapter, index))
     history = population.history(index)
-    found = recommend(trained.recommender, history, trained.config.model.max_length, k)
-    if as_json:
+    found = recommend(trained.recommender, history, trained.config.model.max_length, asked.k)
+    if asked.as_json:
         rows = [_plain(one, population.catalogue) for one in found]
         told = {"note": own.note} if own.note else {}
-        typer.echo(json.dumps({"user": user, "recommendations": rows} | told))
+        typer.echo(json.dumps({"user": asked.user, "recommendations": rows} | told))
         return
-    Console().print(_table(found, population, user, explain))
-    if explain:
+    Console().print(_table(found, population, asked.user, asked.explain))
+    if asked.explain:
         Console().print(_note(trained), highlight=False)
     if own.note:
         Console().print(own.note, highlight=False)
@@ -119,11 +130,9 @@ def _population(adapter: Path, data: str, users: int | None, world_seed: int | N
 
 def _table(found: list[Recommendation], population: Population, user: str, explain: bool) -> Table:
     catalogue = population.catalogue
-    table = Table(title=f"For user {escape(user)} of {escape(population.name)}")
-    table.add_column("item")
-    table.add_column("score", justify="right")
-    if explain:
-        table.add_column("why")
+    title = f"For user {escape(user)} of {escape(population.name)}"
+    why = ("why",) if explain else ()
+    table = Table("item", Column("score", justify="right"), *why, title=title)
     for one in found:
         row = [escape(catalogue.texts[one.item]), f"{one.score:.2f}"]
         table.add_row(*row, *([escape(_why(one, catalogue))] if explain else []))
@@ -159,3 +168,56 @@ def _plain(one: Recommendation, catalogue: Catalogue) -> dict[str, object]:
             for item, share in one.history
         ],
     }
+
+
+@dataclass(frozen=True)
+class PersonalState:
+    """People's own tensors beside an adapter, where the rule has such.
+
+    An adapter file holds what is shared; what stays on devices is beside it in a simulation's
+    folder, and with nobody who was only given the file.
+
+    Attributes
+    ----------
+    state : Path or None
+        As `CohortEngine.evaluate` takes it; None ranks everyone with the adapter as it stands.
+    note : str
+        What people are ranked with, in words; empty where nothing stays on devices.
+    """
+
+    state: Path | None = None
+    note: str = ""
+    personal: PersonalTensors | None = None
+
+    def adapter(self, shared: Tensor, user: int) -> Tensor:
+        """The adapter [dim] of one person."""
+        return shared if self.personal is None else self.personal.adapters(shared, [user])[0]
+
+
+def own_tensors(file: Path, trained: Trained, population: Population) -> PersonalState:
+    """What lies beside an adapter file of people of this population.
+
+    Parameters
+    ----------
+    file : Path
+        DIR/adapters/NAME.safetensors.
+    """
+    config, schema = trained.config, trained.schema
+    if not rule_of(config).personal(schema.names):
+        return PersonalState()
+    state = run_files(file.resolve().parents[1], file.stem).devices
+    kept = personal_file(state)
+    name = f"federation.aggregation = {config.federation.aggregation}"
+    if kept is None or not kept.exists() or population.digest != config.data.digest:
+        return PersonalState(
+            note=f"{name}: B stays on the devices, and none of these people's is here; ranked with "
+            "what is shared and the initial B"
+        )
+    personal = PersonalTensors(config, schema, config.federation.rounds, kept)
+    mine = personal.trained(range(len(population)))
+    return PersonalState(
+        state,
+        f"{name}: ranked with everyone's own B of {kept.name} ({mine} of {len(population)} people "
+        "trained one), which is not in the adapter file",
+        personal,
+    )

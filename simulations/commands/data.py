@@ -18,9 +18,8 @@ from shared.config.presets import chosen_settings
 from shared.data.sources import KnownSource, fetch, known_sources
 from simulations.world.files import write_world
 from simulations.world.people import SCENARIOS
-from simulations.world.population_summary import Summary, summarise
+from simulations.world.population_summary import Summary, WorldSummary, summarise
 from simulations.world.sources import WORLD, open_population, open_world
-from simulations.world.summary import WorldSummary
 
 data = typer.Typer(no_args_is_help=True, help="List, inspect, fetch and make interaction logs.")
 
@@ -32,20 +31,15 @@ _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 @data.command("ls")
 def list_sources(as_json: _AsJson = False) -> None:
     """Known names, and where each was found."""
-    sources = known_sources()
+    rows = [(WORLD, None, "built in"), *((s.name, s.folder, _status(s)) for s in known_sources())]
     if as_json:
-        rows = [{"name": WORLD, "folder": None, "status": "built in"}]
-        rows += [
-            {
-                "name": source.name,
-                "folder": str(source.folder) if source.folder else None,
-                "status": _status(source),
-            }
-            for source in sources
+        document = [
+            {"name": name, "folder": str(folder) if folder else None, "status": status}
+            for name, folder, status in rows
         ]
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps(document, indent=2))
         return
-    _show(("name", "where"), [(WORLD, "built in"), *((s.name, _status(s)) for s in sources)])
+    _show(("name", "where"), [(name, status) for name, _, status in rows])
 
 
 def _status(source: KnownSource) -> str:

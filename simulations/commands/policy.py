@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,36 +18,44 @@ from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.policy.issue import DAYS, policy_of
 from shared.privacy.policy.show import in_words
 from shared.privacy.policy.signed import signed
+from simulations.commands.options import takes
 
 
-def make(
-    out: Annotated[Path, typer.Option(help="The file to write.")],
-    config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Committed settings by name.")] = None,
-    data: Annotated[str | None, typer.Option(help="world, a known name, or a path.")] = None,
-    epsilon: Annotated[float | None, typer.Option(help="Budget of the point.")] = None,
-    users: Annotated[int | None, typer.Option(min=1, help="How many clients there are.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the point.")] = 0,
+@dataclass(frozen=True)
+class Asked:
+    """The options of `starling policy make`."""
+
+    out: Annotated[Path, typer.Option(help="The file to write.")]
+    config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None
+    preset: Annotated[str | None, typer.Option(help="Committed settings by name.")] = None
+    data: Annotated[str | None, typer.Option(help="world, a known name, or a path.")] = None
+    epsilon: Annotated[float | None, typer.Option(help="Budget of the point.")] = None
+    users: Annotated[int | None, typer.Option(min=1, help="How many clients there are.")] = None
+    seed: Annotated[int, typer.Option(min=0, help="Of the point.")] = 0
     adapter: Annotated[
         Path | None,
         typer.Option(
             help="The run's initial adapter, where the server has no data: --config is then the "
             "point's own file, as it stands."
         ),
-    ] = None,
-    days: Annotated[float, typer.Option(help="How long it holds, from now.")] = DAYS,
-) -> None:
+    ] = None
+    days: Annotated[float, typer.Option(help="How long it holds, from now.")] = DAYS
+
+
+@takes(Asked)
+def make(asked: Asked) -> None:
     """Sign the policy of one point, before its run."""
+    out, adapter, epsilon, seed = asked.out, asked.adapter, asked.epsilon, asked.seed
     if out.exists():
         raise ConfigError(f"--out {out}: is there already, and a run may rest on it; give another")
     if adapter is not None:
-        point, schema, population = _as_given(config, adapter, users)
+        point, schema, population = _as_given(asked, adapter)
         point = point if epsilon is None else at_epsilon(point, epsilon, seed)
     else:
-        point, schema, population = _opened(config, preset, data, users, epsilon, seed)
+        point, schema, population = _opened(asked)
     operator = load_or_create_signing_key()
     start = datetime.now(UTC)
-    made = policy_of(point, population, schema, public_hex(operator), start, days)
+    made = policy_of(point, population, schema, public_hex(operator), start, asked.days)
     try:
         write_atomically(out, signed(made, operator) + "\n")
     except OSError as error:
@@ -60,43 +69,32 @@ def make(
         )
 
 
-def _as_given(
-    config: Path | None, adapter: Path, users: int | None
-) -> tuple[ExperimentConfig, str, int]:
+def _as_given(asked: Asked, adapter: Path) -> tuple[ExperimentConfig, str, int]:
     from safetensors.numpy import load_file
 
     from shared.model.adapter import AdapterSchema  # torch enters here
 
-    if config is None or users is None:
+    if asked.config is None or asked.users is None:
         raise ConfigError("--adapter: give --config, the point's settings, and --users with it")
     try:
         arrays = load_file(adapter)
     except Exception as error:  # safetensors: an exception of its own that is no OSError
         raise ConfigError(f"--adapter {adapter}: cannot be read ({error})") from None
-    return (
-        from_dict(load_toml(config), source=str(config)),
-        AdapterSchema.of_arrays(arrays).digest,
-        users,
-    )
+    point = from_dict(load_toml(asked.config), source=str(asked.config))
+    return point, AdapterSchema.of_arrays(arrays).digest, asked.users
 
 
-def _opened(
-    config: Path | None,
-    preset: str | None,
-    data: str | None,
-    users: int | None,
-    epsilon: float | None,
-    seed: int,
-) -> tuple[ExperimentConfig, str, int]:
+def _opened(asked: Asked) -> tuple[ExperimentConfig, str, int]:
     """A point as `starling simulate` fills it in: digests of data and weights, the adapter."""
-    if config is not None and preset is not None:
+    if asked.config is not None and asked.preset is not None:
         raise ConfigError("--config and --preset: give one of them")
-    if epsilon is None:
+    if asked.epsilon is None:
         raise ConfigError("--epsilon: missing; the budget of the point, such as --epsilon 8")
-    from simulations.engine.workbench import Workbench  # torch enters here
+    from simulations.engine.simulation import Simulation  # torch enters here
 
-    flags = {"data.spec": data, "data.users": users}
+    flags = {"data.spec": asked.data, "data.users": asked.users}
     given = {name: value for name, value in flags.items() if value is not None}
-    bench = Workbench(override(load_toml(config or preset_file(preset or "default")), given))
-    point = at_epsilon(bench.config, epsilon, seed)
-    return point, bench.engine(point.model).schema.digest, len(bench.population)
+    tree = load_toml(asked.config or preset_file(asked.preset or "default"))
+    simulation = Simulation(override(tree, given))
+    point = at_epsilon(simulation.config, asked.epsilon, asked.seed)
+    return point, simulation.engine(point.model).schema.digest, len(simulation.population)

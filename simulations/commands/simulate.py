@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,115 +15,84 @@ from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml
 from shared.config.presets import override, preset_file
 from shared.errors import ConfigError
 from shared.run_files import RunFolder
-from simulations.commands.lists import numbers, words
+from simulations.commands.options import numbers, takes, words
+
+# Of `starling simulate`: name, type, the setting that it replaces if any (of its own name, where
+# that ends in a dot), what it says of itself.
+_OPTIONS: tuple[tuple[str, type, str, str], ...] = (
+    ("data", str, "data.spec", "world, a known name, or a path."),
+    ("config", Path, "", "Settings, a TOML file."),
+    ("preset", str, "", "Committed settings by name, such as default or local."),
+    ("engine", str, "engine.", "cohort | sequential | ray"),
+    ("unit", str, "privacy.", "What is hidden: user | example | both"),
+    ("trust", str, "privacy.", "Who adds noise: central | distributed | local"),
+    ("mechanism", str, "privacy.", "Noise over the rounds: gaussian | dp_ftrl"),
+    ("epsilon", str, "sweep.epsilons", "Budgets, such as 1,2,4,8,inf."),
+    ("delta", float, "privacy.", "Of the guarantee, in (0, 1)."),
+    ("clipping_norm", float, "privacy.", "Of a person's update; its first value where it adapts."),
+    ("adaptive_clipping", float, "privacy.", "Quantile of norms that the clip follows; 0: fixed."),
+    ("metrics_share", float, "privacy.", "Of the budget, for metrics from devices; 0: none."),
+    ("metrics_every", int, "federation.", "Rounds between them; 0: of the released adapter alone."),
+    ("rounds", int, "federation.", "Rounds of every point."),
+    ("cohort", float, "federation.", "Expected users a round; up to 1 is a share of all."),
+    ("users", int, "data.", "Only the first N users."),
+    (
+        "aggregation",
+        str,
+        "federation.",
+        "fedit | ffa | alternating | fedsvd | fedsb | fedsa | flexlora | principal; "
+        "what each does is in docs/aggregation.md.",
+    ),
+    ("seeds", str, "sweep.", "Such as 0,1,2."),
+    ("references", str, "sweep.", "Such as popularity,zero_shot; none for none."),
+    ("backbone", str, "model.", "minilm, a folder, or id@revision."),
+    ("layers", int, "model.", "Keep the first N layers; 0: all."),
+    ("device", str, "engine.", "auto | cpu | cuda | mps"),
+    ("dtype", str, "engine.", "float32 | bf16, of the backbone."),
+    ("micro_batch", int, "engine.", "Clients trained at once."),
+    ("workers", int, "engine.", "Worker processes; cohort: from 2 on, ray: 0 chooses."),
+    ("ray_address", str, "engine.address", "Workers on a running Ray cluster: auto | host:port"),
+    ("cpus_per_client", int, "engine.", "Cores of each of them."),
+    ("gpus_per_client", float, "engine.", "Share of a GPU of each, such as 0.25."),
+    ("out", Path, "", "A new folder for everything made."),
+    ("resume", Path, "", "Continue the run in this folder."),
+    ("quiet", bool, "", "No progress."),
+)
+_LISTS: dict[str, Callable[[str], Any]] = {
+    "epsilon": lambda text: numbers("--epsilon", text, float),
+    "seeds": lambda text: numbers("--seeds", text, int),
+    "references": words,
+}
+_Flags = dataclasses.make_dataclass(
+    "_Flags",
+    [
+        (name, Annotated[kind, typer.Option(help=text)], False)
+        if kind is bool
+        else (name, Annotated[kind | None, typer.Option(help=text)], None)
+        for name, kind, _, text in _OPTIONS
+    ],
+)
 
 
-def simulate(
-    data: Annotated[str | None, typer.Option(help="world, a known name, or a path.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Committed settings by name, such as default or local.")
-    ] = None,
-    engine: Annotated[str | None, typer.Option(help="cohort | sequential | ray")] = None,
-    unit: Annotated[str | None, typer.Option(help="What is hidden: user | example | both")] = None,
-    trust: Annotated[
-        str | None, typer.Option(help="Who adds noise: central | distributed | local")
-    ] = None,
-    mechanism: Annotated[
-        str | None, typer.Option(help="Noise over the rounds: gaussian | dp_ftrl")
-    ] = None,
-    epsilon: Annotated[str | None, typer.Option(help="Budgets, such as 1,2,4,8,inf.")] = None,
-    delta: Annotated[float | None, typer.Option(help="Of the guarantee, in (0, 1).")] = None,
-    clipping_norm: Annotated[
-        float | None, typer.Option(help="Of a person's update; its first value where it adapts.")
-    ] = None,
-    adaptive_clipping: Annotated[
-        float | None, typer.Option(help="Quantile of norms that the clip follows; 0: fixed.")
-    ] = None,
-    metrics_share: Annotated[
-        float | None, typer.Option(help="Of the budget, for metrics from devices; 0: none.")
-    ] = None,
-    metrics_every: Annotated[
-        int | None, typer.Option(help="Rounds between them; 0: of the released adapter alone.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(help="Rounds of every point.")] = None,
-    cohort: Annotated[
-        float | None, typer.Option(help="Expected users a round; up to 1 is a share of all.")
-    ] = None,
-    users: Annotated[int | None, typer.Option(help="Only the first N users.")] = None,
-    aggregation: Annotated[
-        str | None,
-        typer.Option(
-            help="fedit | ffa | alternating | fedsvd | fedsb | fedsa | flexlora | principal; "
-            "what each does is in docs/aggregation.md."
-        ),
-    ] = None,
-    seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
-    references: Annotated[
-        str | None, typer.Option(help="Such as popularity,zero_shot; none for none.")
-    ] = None,
-    backbone: Annotated[str | None, typer.Option(help="minilm, a folder, or id@revision.")] = None,
-    layers: Annotated[int | None, typer.Option(help="Keep the first N layers; 0: all.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto | cpu | cuda | mps")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 | bf16, of the backbone.")] = None,
-    micro_batch: Annotated[int | None, typer.Option(help="Clients trained at once.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes; cohort: from 2 on, ray: 0 chooses.")
-    ] = None,
-    ray_address: Annotated[
-        str | None, typer.Option(help="Workers on a running Ray cluster: auto | host:port")
-    ] = None,
-    cpus_per_client: Annotated[int | None, typer.Option(help="Cores of each of them.")] = None,
-    gpus_per_client: Annotated[
-        float | None, typer.Option(help="Share of a GPU of each, such as 0.25.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="A new folder for everything made.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
-    quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
-) -> None:
+@takes(_Flags)
+def simulate(given: Any) -> None:
     """Draw accuracy against privacy budget over virtual clients."""
+    config, preset, resume, out = given.config, given.preset, given.resume, given.out
     if resume is not None and out is not None:
         raise ConfigError("--out and --resume: give one; --resume continues in its own folder")
-    chosen = [name for name in (config, preset, resume) if name is not None]
-    if len(chosen) > 1:
+    if sum(name is not None for name in (config, preset, resume)) > 1:
         raise ConfigError("--config, --preset and --resume: give one of them")
-    tree = _settings(config, preset, resume, trust, mechanism)
-    flags: dict[str, Any] = {
-        "data.spec": data,
-        "data.users": users,
-        "engine.engine": engine,
-        "engine.device": device,
-        "engine.dtype": dtype,
-        "engine.micro_batch": micro_batch,
-        "engine.workers": workers,
-        "engine.address": ray_address,
-        "engine.cpus_per_client": cpus_per_client,
-        "engine.gpus_per_client": gpus_per_client,
-        "privacy.unit": unit,
-        "privacy.trust": trust,
-        "privacy.mechanism": mechanism,
-        "privacy.delta": delta,
-        "privacy.clipping_norm": clipping_norm,
-        "privacy.adaptive_clipping": adaptive_clipping,
-        "privacy.metrics_share": metrics_share,
-        "federation.metrics_every": metrics_every,
-        "federation.rounds": rounds,
-        "federation.cohort": cohort,
-        "federation.aggregation": aggregation,
-        "model.backbone": backbone,
-        "model.layers": layers,
-        "sweep.epsilons": None if epsilon is None else numbers("--epsilon", epsilon, float),
-        "sweep.seeds": None if seeds is None else numbers("--seeds", seeds, int),
-        "sweep.references": None if references is None else words(references),
-    }
-    experiment = override(tree, {key: value for key, value in flags.items() if value is not None})
+    tree = _settings(config, preset, resume, given.trust, given.mechanism)
+    flags = {}
+    for name, _, setting, _ in _OPTIONS:
+        value = getattr(given, name)
+        if setting and value is not None:
+            key = setting + name if setting.endswith(".") else setting
+            flags[key] = _LISTS[name](value) if name in _LISTS else value
+    experiment = override(tree, flags)
     _tell_what_never_comes(experiment)
-    _run(
-        experiment,
-        resume or out or Path("runs") / _default_name(experiment),
-        resume is not None,
-        quiet,
-    )
+    directory = resume or out or Path("runs") / _default_name(experiment)
+    _run(experiment, directory, resume is not None, given.quiet)
 
 
 def _tell_what_never_comes(experiment: ExperimentConfig) -> None:

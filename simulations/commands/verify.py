@@ -13,7 +13,7 @@ from rich.text import Text
 
 from shared.errors import PrivacyError
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
-from simulations.commands import lists
+from simulations.commands import options
 from simulations.verify.point import Record, VerifyRow
 from simulations.verify.run import VerifyReport, verify_run
 
@@ -31,7 +31,7 @@ def verify(
     ] = None,
 ) -> None:
     """Recompute every epsilon in a run from its ledgers; exit code 3 on a mismatch."""
-    chosen = [] if deltas is None else lists.deltas(deltas)
+    chosen = [] if deltas is None else options.deltas(deltas)
     report = verify_run(directory, public_key)
     console = Console()
     print_report(report, console)

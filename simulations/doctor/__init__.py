@@ -10,12 +10,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from .check import Check, can_run
+from .installation import installation_checks
 from .machine import machine_checks
-from .own import own_checks
 from .packages import package_checks
 from .probe import Answers, ask
-from .show import show
+from .show import Check, can_run, show
 
 _HELP = """Usage: starling doctor [OPTIONS]
 
@@ -28,7 +27,7 @@ Options:
 _GROUPS: tuple[Callable[[Answers], Iterator[Check]], ...] = (
     package_checks,
     machine_checks,
-    own_checks,
+    installation_checks,
 )
 
 

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from .check import Check, readable
 from .probe import Answers
+from .show import Check, readable
 
 _MEMORY = 2e9  # bytes that a small simulation needs
 _DISK = 5e8  # bytes for a run and its cache

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .check import Check
 from .probe import ROOT, Answers
+from .show import Check
 
 _NEEDED = ("", "simulate", "minilm")  # extras of the main job; others are optional
 _SKIPPED = ("dev",)

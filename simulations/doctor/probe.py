@@ -24,7 +24,7 @@ IMPORTS = {
     "model": ("torch", "numpy", "safetensors", "transformers", "peft", "opacus"),
     "rest": (
         "flwr", "pandas", "scipy", "dp_accounting", "cryptography", "pydantic", "platformdirs",
-        "tomli_w", "typer", "rich", "jinja2", "matplotlib", "pyarrow",
+        "tomli_w", "filelock", "typer", "rich", "jinja2", "matplotlib", "pyarrow",
     ),
 }  # fmt: skip
 

@@ -1,13 +1,50 @@
-"""The findings as a table on a terminal, elsewhere as one line each."""
+"""A finding of the doctor; findings as a table on a terminal, elsewhere as one line each."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from .check import Check, can_run
-
+Status = Literal["ok", "missing", "wrong"]
 _STYLES = {"ok": "green", "missing": "yellow", "wrong": "red"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, and what to do about it.
+
+    Attributes
+    ----------
+    name : str
+    status : {"ok", "missing", "wrong"}
+    found : str
+        What is there, in words.
+    todo : str
+        What helps; empty if nothing needs to be done.
+    needed : bool
+        Whether a simulation cannot run unless this is ok.
+    """
+
+    name: str
+    status: Status
+    found: str
+    todo: str = ""
+    needed: bool = True
+
+
+def can_run(checks: Iterable[Check]) -> bool:
+    """Whether everything that a simulation needs is ok."""
+    return all(check.status == "ok" for check in checks if check.needed)
+
+
+def readable(size: float) -> str:
+    """Bytes in words, such as `3.2 GB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size / 1e3:.3g} kB"
 
 
 def show(checks: Sequence[Check]) -> None:

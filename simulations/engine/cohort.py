@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from client.training.gradients import PerExample, check_gradients, stacked_gradients
-from client.training.keeper import Keeper
+from client.training.personal import PersonalTensors
 from client.training.train import descend, local_update, token_losses
 from shared.aggregation import rule_of
 from shared.aggregation.travel import narrowed_update, whole
@@ -205,14 +205,14 @@ class CohortEngine(Ranker):
         are before the clip of a user's update, if there is one.
         """
         config, number = request.config, request.round_number
-        keeper = None if part else self.keeper(config, number, state)
+        personal = None if part else self.personal(config, number, state)
         part = part or self.part(request)
         if by_example(config):
             people = ahead(self._people(users, part, config))
             gradients = self._per_example(part)
             yield from self._examples.deltas(gradients, people, part.start, request, state)
         else:
-            yield from self._whole(users, part, number, config, keeper)
+            yield from self._whole(users, part, number, config, personal)
 
     def _whole(
         self,
@@ -220,17 +220,17 @@ class CohortEngine(Ranker):
         part: Part,
         round_number: int,
         config: ExperimentConfig,
-        keeper: Keeper | None,
+        personal: PersonalTensors | None,
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Deltas [members, dim] of local training without a clip inside."""
-        step = self._trainer(part, config, keeper)
+        step = self._trainer(part, config, personal)
         for batch in self._batches(users, part, round_number, config):
             members, inputs, targets = self._here(batch)
-            if keeper is None:
+            if personal is None:
                 yield members, step(part.start, inputs, targets)
                 continue
-            starts = keeper.starts(part.start, members)
-            yield members, keeper.keep(members, starts, step(starts, inputs, targets))
+            starts = personal.starts(part.start, members)
+            yield members, personal.keep(members, starts, step(starts, inputs, targets))
 
     def _packed(self, part: Part) -> PackedGradients | None:
         """The fast way to gradients; None where the settings or the backbone do not allow it."""
@@ -272,17 +272,17 @@ class CohortEngine(Ranker):
         return stacked_gradients(self.recommender, part.schema, part.frozen)
 
     def _trainer(
-        self, part: Part, config: ExperimentConfig, keeper: Keeper | None
+        self, part: Part, config: ExperimentConfig, personal: PersonalTensors | None
     ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Starts, inputs and targets [members, steps, windows, length] -> deltas [members, dim].
 
-        The start is one [dim] for all or, with a keeper, everyone's own [members, dim].
+        The start is one [dim] for all or, with a personal, everyone's own [members, dim].
         """
-        rate = keeper.rates(part.start) if keeper else config.train.local_lr
+        rate = personal.rates(part.start) if personal else config.train.local_lr
         decay = config.train.weight_decay
         packed = self._packed(part)
         if packed is None:
-            return self._one_by_one(part, rate, decay, apart=keeper is not None)
+            return self._one_by_one(part, rate, decay, apart=personal is not None)
 
         def step(start: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
             def gradient(theta: Tensor, step: int) -> Tensor:
@@ -349,9 +349,9 @@ class CohortEngine(Ranker):
         self, request: Request, users: Sequence[int], state: Path | None
     ) -> tuple[list[int], Ranks]:
         """Ranks of the held-out items, under everyone's own tensors where the rule keeps such."""
-        keeper = self.keeper(request.config, request.round_number, state) if state else None
+        personal = self.personal(request.config, request.round_number, state) if state else None
         adapter = self.received(request)
-        found = self.evaluate(users, adapter, request.phase, request.config, keeper)
+        found = self.evaluate(users, adapter, request.phase, request.config, personal)
         return list(users), Ranks(*found)
 
     def _metrics(

@@ -11,16 +11,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from client.training.evaluate import held_out, target_ranks
-from client.training.keeper import Keeper
+from client.training.evaluate import target_ranks
+from client.training.personal import PersonalTensors
 from shared.config import ExperimentConfig
 from shared.data.population import Population
-from shared.data.split import Phase
-from shared.model.adapter import AdapterSchema
+from shared.data.split import Phase, held_out
+from shared.data.windows import START, context_window
+from shared.model.adapter import AdapterSchema, Tensors
 from shared.model.recommender import Recommender
 from shared.run_files import run_files
 from simulations.engine.packed import last_scores
-from simulations.engine.scoring import LastScores, padded
 
 Indices = npt.NDArray[np.int64]
 
@@ -60,28 +60,29 @@ class Ranker:
         adapter: Tensor,
         phase: Phase,
         config: ExperimentConfig,
-        keeper: Keeper | None = None,
+        personal: PersonalTensors | None = None,
     ) -> tuple[list[int], list[int]]:
         """Sampled and full ranks of the held-out items of all users that have one.
 
-        Under a rule that keeps tensors on devices, with everyone's own as a `keeper` has them;
+        Under a rule that keeps tensors on devices, with everyone's own as a `personal` has them;
         without it with the adapter as it stands.
         """
-        if keeper:
-            return self._evaluate_own(users, adapter.to(self.device), phase, config, keeper)
+        if personal:
+            return self._evaluate_own(users, adapter.to(self.device), phase, config, personal)
         tensors = self.schema.unflatten(adapter.to(self.device))
 
         def score(windows: Tensor, last: Tensor) -> Tensor:
             if self.batching == "packed":
                 return last_scores(self.recommender, tensors, windows, last)
-            scores: Tensor = torch.func.functional_call(
-                LastScores(self.recommender),
-                {f"recommender.{name}": tensor for name, tensor in tensors.items()},
-                (windows, last),
-            )
-            return scores
+            return self._scores(tensors, windows, last)
 
         return self.ranks(users, score, phase, config)
+
+    def _scores(self, tensors: Tensors, windows: Tensor, last: Tensor) -> Tensor:
+        named = {f"recommender.{name}": tensor for name, tensor in tensors.items()}
+        scorer = LastScores(self.recommender)
+        scores: Tensor = torch.func.functional_call(scorer, named, (windows, last))
+        return scores
 
     def _evaluate_own(
         self,
@@ -89,14 +90,14 @@ class Ranker:
         adapter: Tensor,
         phase: Phase,
         config: ExperimentConfig,
-        keeper: Keeper,
+        personal: PersonalTensors,
     ) -> tuple[list[int], list[int]]:
         able = [user for user, _, _ in self._cases(users, phase)]
         sampled: list[int] = []
         full: list[int] = []
         for start in range(0, len(able), _APART):
             some = able[start : start + _APART]
-            found = self.evaluate_each(some, keeper.adapters(adapter, some), phase, config)
+            found = self.evaluate_each(some, personal.adapters(adapter, some), phase, config)
             sampled += found[0]
             full += found[1]
         return sampled, full
@@ -113,13 +114,9 @@ class Ranker:
             All with at least three interactions.
         adapters : Tensor float32 [n, dim]
         """
-        scorer = LastScores(self.recommender)
 
         def one(adapter: Tensor, window: Tensor, last: Tensor) -> Tensor:
-            tensors = self.schema.unflatten(adapter)
-            named = {f"recommender.{name}": tensor for name, tensor in tensors.items()}
-            scores: Tensor = torch.func.functional_call(scorer, named, (window[None], last[None]))
-            return scores[0]
+            return self._scores(self.schema.unflatten(adapter), window[None], last[None])[0]
 
         def score(windows: Tensor, last: Tensor) -> Tensor:
             return torch.func.vmap(one)(adapters, windows, last)
@@ -155,9 +152,9 @@ class Ranker:
         cases = [(user, history, held_out(history, phase)) for user, history in histories]
         return [(user, history, case) for user, history, case in cases if case is not None]
 
-    def keeper(
+    def personal(
         self, config: ExperimentConfig, round_number: int, state: Path | None
-    ) -> Keeper | None:
+    ) -> PersonalTensors | None:
         """What people have of their own in a round; None where the rule keeps nothing on devices.
 
         Raises
@@ -165,7 +162,7 @@ class Ranker:
         ConfigError
             If it does, and there is no `state`.
         """
-        return Keeper.of(config, self.schema, round_number, personal_file(state))
+        return PersonalTensors.of(config, self.schema, round_number, personal_file(state))
 
 
 def personal_file(state: Path | None) -> Path | None:
@@ -178,3 +175,30 @@ def personal_file(state: Path | None) -> Path | None:
         there, every one of them a claim; so this is beside it.
     """
     return None if state is None else run_files(state.parents[1], state.name).personal
+
+
+def padded(
+    contexts: Sequence[npt.NDArray[np.int64]], max_length: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Windows int64 [n, longest] of the ends of contexts, and their last positions int64 [n]."""
+    windows = [context_window(context, max_length) for context in contexts]
+    longest = max(len(window) for window in windows)
+    table = np.full((len(windows), longest), START, dtype=np.int64)
+    for row, window in zip(table, windows, strict=True):
+        row[: len(window)] = window
+    last = np.array([len(window) - 1 for window in windows])
+    return torch.from_numpy(table).to(device), torch.from_numpy(last).to(device)
+
+
+class LastScores(torch.nn.Module):
+    """Scores after the last position only: the catalogue's product for one position a user."""
+
+    def __init__(self, recommender: Recommender) -> None:
+        super().__init__()
+        self.recommender = recommender
+
+    def forward(self, windows: Tensor, last: Tensor) -> Tensor:
+        """Scores [n, items] of windows [n, length] after their last positions [n]."""
+        hidden = self.recommender.hidden(windows)  # [n, length, hidden]
+        place = last[:, None, None].expand(-1, 1, hidden.shape[-1])
+        return self.recommender.score(hidden.gather(1, place)[:, 0])

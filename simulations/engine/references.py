@@ -1,7 +1,7 @@
 """Reference points of the curve: what no federation, no training or no privacy would give.
 
-They count, train and rank over the users of `bench.evaluated`: all of them, unless there are more
-than `data.evaluated_users`.
+They count, train and rank over the users of `simulation.evaluated`: all of them, unless there are
+more than `data.evaluated_users`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.metrics import ranking_metrics
 from shared.model.adapter import Part, current
 from shared.request import Request
 from simulations.engine.cohort import CohortEngine
-from simulations.engine.workbench import Workbench
+from simulations.engine.simulation import Simulation
 
 _SCORES = 4  # copies of the scores [length, items] of a window: forward, softmax and backward
 _MEMORY_BUDGET = 512 * 2**20  # bytes for the scores of windows that are trained on at once
@@ -31,61 +31,65 @@ Advance = Callable[[int, str], None]  # client updates done, a remark
 Findings = dict[str, dict[str, float] | float | str]  # what `results.json` states of a reference
 
 
-def popularity(bench: Workbench, config: ExperimentConfig, advance: Advance) -> Findings:
+def popularity(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:
     """Rank by how many users trained on an item; no model, exact counts, not private."""
-    engine = bench.engine(config.model)
-    counts = torch.zeros(len(bench.population.catalogue))
-    for user in bench.evaluated:
-        counts[torch.tensor(training_history(bench.population.history(user)))] += 1
+    engine = simulation.engine(config.model)
+    counts = torch.zeros(len(simulation.population.catalogue))
+    for user in simulation.evaluated:
+        counts[torch.tensor(training_history(simulation.population.history(user)))] += 1
 
     def score(windows: Tensor, last: Tensor) -> Tensor:
         return counts.expand(len(windows), -1)
 
-    return _both(engine, bench, score, config)
+    return _both(engine, simulation, score, config)
 
 
 def popularity_private(
-    bench: Workbench, config: ExperimentConfig, counts: npt.NDArray[np.float64]
+    simulation: Simulation, config: ExperimentConfig, counts: npt.NDArray[np.float64]
 ) -> Findings:
     """Rank by a released histogram alone: anybody may, it is the release itself.
 
     Parameters
     ----------
-    bench : Workbench
+    simulation : Simulation
     config : ExperimentConfig
         Of the point that released it.
     counts : float64 [items]
         With their noise.
     """
-    engine = bench.engine(config.model)
+    engine = simulation.engine(config.model)
     scores = torch.from_numpy(counts)
 
     def score(windows: Tensor, last: Tensor) -> Tensor:
         return scores.expand(len(windows), -1)
 
-    return _both(engine, bench, score, config)
+    return _both(engine, simulation, score, config)
 
 
-def zero_shot(bench: Workbench, config: ExperimentConfig, advance: Advance) -> Findings:
+def zero_shot(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:
     """The frozen model with its initial adapter: nothing was learned from anyone."""
-    engine = bench.engine(config.model)
-    return _evaluate(engine, bench, current(engine.recommender, engine.schema), config)
+    engine = simulation.engine(config.model)
+    return _evaluate(engine, simulation, current(engine.recommender, engine.schema), config)
 
 
-def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> Findings:
+def local_only(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:
     """Every user trains an adapter on their own history alone and is ranked with it."""
-    engine = bench.engine(config.model)
+    engine = simulation.engine(config.model)
     settings = config.references
     alone = dataclasses.replace(
         config.train, local_steps=settings.local_steps, local_lr=settings.local_lr
     )
     config = dataclasses.replace(config, train=alone)
     initial, part = current(engine.recommender, engine.schema), engine.alone(config)
-    able = [u for u in bench.evaluated if len(bench.population.history(u)) >= MIN_EVALUATED]
+    able = [
+        u for u in simulation.evaluated if len(simulation.population.history(u)) >= MIN_EVALUATED
+    ]
     ranks: dict[Phase, tuple[list[int], list[int]]] = {"validation": ([], []), "test": ([], [])}
     done = 0
     where = torch.from_numpy(engine.schema.places(part.schema))
-    request = Request("update", config, len(bench.population), settings="")  # that nobody sends
+    request = Request(
+        "update", config, len(simulation.population), settings=""
+    )  # that nobody sends
     for members, deltas in engine.deltas(request, able, part=part):
         adapters = initial.repeat(len(members), 1)
         adapters[:, where] += deltas
@@ -101,11 +105,11 @@ def local_only(bench: Workbench, config: ExperimentConfig, advance: Advance) -> 
     }
 
 
-def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) -> Findings:
+def centralized(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:
     """All histories in one place, AdamW, no privacy; the epoch that validates best."""
-    engine = bench.engine(config.model)
+    engine = simulation.engine(config.model)
     settings = config.references
-    inputs, targets = _pooled(bench, config)
+    inputs, targets = _pooled(simulation, config)
     part = engine.alone(config)
     theta = part.start.clone().requires_grad_(True)
     optimizer = torch.optim.AdamW([theta], lr=settings.centralized_lr)
@@ -118,14 +122,14 @@ def centralized(bench: Workbench, config: ExperimentConfig, advance: Advance) ->
             theta.grad = _gradient(engine, part, theta, inputs[rows], targets[rows])
             optimizer.step()
         adapter = _whole(engine, part, theta)
-        found = engine.evaluate(bench.evaluated, adapter, "validation", config)
+        found = engine.evaluate(simulation.evaluated, adapter, "validation", config)
         metrics = ranking_metrics(*found)
         remark = f"epoch {epoch + 1}, validation HR@10 {metrics['hr@10']:.3f}"
-        advance(len(bench.evaluated), remark)
+        advance(len(simulation.evaluated), remark)
         score = metrics["hr@10"] + metrics["ndcg@10"]
         if score > best[0]:
             best = score, adapter
-    return _evaluate(engine, bench, best[1], config) | {"epochs": settings.centralized_epochs}
+    return _evaluate(engine, simulation, best[1], config) | {"epochs": settings.centralized_epochs}
 
 
 def _whole(engine: CohortEngine, part: Part, theta: Tensor) -> Tensor:
@@ -157,29 +161,31 @@ def _gradient(
     return total
 
 
-def _pooled(bench: Workbench, config: ExperimentConfig) -> tuple[Tensor, Tensor]:
-    cuts = [user_windows(bench.population.history(user), config) for user in bench.evaluated]
+def _pooled(simulation: Simulation, config: ExperimentConfig) -> tuple[Tensor, Tensor]:
+    cuts = [
+        user_windows(simulation.population.history(user), config) for user in simulation.evaluated
+    ]
     inputs = np.concatenate([cut.inputs for cut in cuts])
     targets = np.concatenate([cut.targets for cut in cuts])
     return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
 def _evaluate(
-    engine: CohortEngine, bench: Workbench, adapter: Tensor, config: ExperimentConfig
+    engine: CohortEngine, simulation: Simulation, adapter: Tensor, config: ExperimentConfig
 ) -> Findings:
-    test = engine.evaluate(bench.evaluated, adapter, "test", config)
-    validation = engine.evaluate(bench.evaluated, adapter, "validation", config)
+    test = engine.evaluate(simulation.evaluated, adapter, "test", config)
+    validation = engine.evaluate(simulation.evaluated, adapter, "validation", config)
     return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
 
 
 def _both(
     engine: CohortEngine,
-    bench: Workbench,
+    simulation: Simulation,
     score: Callable[[Tensor, Tensor], Tensor],
     config: ExperimentConfig,
 ) -> Findings:
-    test = engine.ranks(bench.evaluated, score, "test", config)
-    validation = engine.ranks(bench.evaluated, score, "validation", config)
+    test = engine.ranks(simulation.evaluated, score, "test", config)
+    validation = engine.ranks(simulation.evaluated, score, "validation", config)
     return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
 
 

@@ -19,7 +19,7 @@ from shared.request import Request
 from shared.run_files import directory_of, point_name, run_files
 from simulations.engine.examples import device_ledger
 from simulations.engine.ranking import personal_file
-from simulations.engine.workbench import Workbench
+from simulations.engine.simulation import Simulation
 from simulations.flower.agreed import check_agreed
 
 
@@ -54,14 +54,14 @@ def virtual_device(context: Context, request: Request) -> Device:
         if name in context.run_config
     }
     how = EngineConfig(device=cast(Any, device), threads=threads, **told)  # which checks them
-    bench = _bench(
+    simulation = _bench(
         config.data, config.world, config.model.backbone, config.model.backbone_sha256, how
     )
     user = int(context.node_config["partition-id"])
-    engine, state = bench.engine(config.model), _state(context, config)
+    engine, state = simulation.engine(config.model), _state(context, config)
     check_agreed(request, engine.schema.digest)
     return Device(
-        bench.population.history(user),
+        simulation.population.history(user),
         user,
         engine.recommender,
         device_ledger(state, user),
@@ -78,6 +78,6 @@ def _state(context: Context, config: ExperimentConfig) -> Path:
 @lru_cache(maxsize=1)
 def _bench(
     data: DataConfig, world: WorldConfig, backbone: str, weights: str | None, how: EngineConfig
-) -> Workbench:
+) -> Simulation:
     model = ModelConfig(backbone=backbone, backbone_sha256=weights)
-    return Workbench(ExperimentConfig(data=data, world=world, model=model, engine=how))
+    return Simulation(ExperimentConfig(data=data, world=world, model=model, engine=how))

@@ -18,7 +18,7 @@ from shared.config import ExperimentConfig, at_epsilon, load_toml
 from shared.config.presets import override, preset_file
 from shared.errors import ConfigError, EngineError
 from shared.run_files import directory_of
-from simulations.engine.workbench import Workbench
+from simulations.engine.simulation import Simulation
 from simulations.flower.people_grid import PeopleGrid
 
 Settings = Mapping[str, str | int | float | bool]
@@ -47,10 +47,10 @@ def prepared(grid: InMemoryGrid, context: Context) -> tuple[PeopleGrid, dict[str
     nodes = _registered(grid)
     settings = context.run_config
     epsilon, seed = float(settings["epsilon"]), int(settings["seed"])
-    bench = Workbench(experiment(settings, len(nodes)))
+    simulation = Simulation(experiment(settings, len(nodes)))
     directory = directory_of(context.run_config, context.run_id)
-    point = at_epsilon(bench.config, epsilon, seed)
-    run_config = prepare(bench.engine(point.model).recommender, point, directory)
+    point = at_epsilon(simulation.config, epsilon, seed)
+    run_config = prepare(simulation.engine(point.model).recommender, point, directory)
     return PeopleGrid(grid, nodes), run_config
 
 

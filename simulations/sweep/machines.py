@@ -16,7 +16,7 @@ from shared.config import ExperimentConfig, ModelConfig
 from shared.run_files import run_files
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.placement import choose_device
-from simulations.engine.workbench import Workbench
+from simulations.engine.simulation import Simulation
 from simulations.flower.grid import CohortGrid, SequentialGrid
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from simulations.workers.pool import WorkerPool
 
 
-class Machines(Workbench):
+class Machines(Simulation):
     """A workbench with what else computes on it, started when first asked for.
 
     Parameters
     ----------
     config : ExperimentConfig
     vectors : float32 [items, d], optional
-        As for `Workbench`.
+        As for `Simulation`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Machines(Workbench):
         return self._ray
 
     def workers(self) -> WorkerPool | None:
-        """The workers that `engine.workers` asks for, hired when first asked for; None if none."""
+        """The workers that `engine.workers` asks for, started when first asked for, or None."""
         if self._pool is None and self.config.engine.sharded:
             from simulations.workers.pool import open_pool  # Ray enters here
 
@@ -88,15 +88,15 @@ class Machines(Workbench):
 
 @contextmanager
 def open_grid(
-    bench: Machines, model: ModelConfig, run_config: Mapping[str, str | bool]
+    simulation: Machines, model: ModelConfig, run_config: Mapping[str, str | bool]
 ) -> Iterator[Grid]:
     """The grid of one run on the engine that the settings name."""
-    name = bench.config.engine.engine
+    name = simulation.config.engine.engine
     state = run_files(Path(str(run_config["directory"])), str(run_config["name"])).devices
     if name == "ray":
-        with bench.ray().grid(len(bench.population), run_config) as grid:
+        with simulation.ray().grid(len(simulation.population), run_config) as grid:
             yield grid
     elif name == "sequential":
-        yield SequentialGrid(bench.engine(model), state)
+        yield SequentialGrid(simulation.engine(model), state)
     else:
-        yield CohortGrid(bench.trainer(model), state)
+        yield CohortGrid(simulation.trainer(model), state)

@@ -7,9 +7,9 @@ from pathlib import Path
 from flwr.serverapp import ServerApp
 from safetensors.numpy import load_file
 
+from server.app import Listener, listener
 from server.app import app as server_app
 from server.prepare import prepare
-from server.progress import Listener, listener
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import epsilon_prv, epsilon_rdp, largest
@@ -26,7 +26,7 @@ from simulations.sweep.participation import check_participation
 
 
 def run_point(
-    bench: Machines,
+    simulation: Machines,
     config: ExperimentConfig,
     directory: Path,
     on_round: Listener,
@@ -52,38 +52,38 @@ def run_point(
     files = run_files(directory, name)
     # Sealed once: a later resumption must not vouch for a ledger that was altered since.
     if not files.sealed.exists():
-        _federate(bench, config, directory, on_round, app)
+        _federate(simulation, config, directory, on_round, app)
         outcome = Point.outcome(files.outcome)
         found = dict(outcome.stated)
         if files.popularity.exists():
-            found["references"] = {"popularity_private": _popularity(bench, config, files)}
-        with bench.sealing:
-            found.update(_spent_by_all(config, len(bench.population), files, outcome))
+            found["references"] = {"popularity_private": _popularity(simulation, config, files)}
+        with simulation.sealing:
+            found.update(_spent_by_all(config, len(simulation.population), files, outcome))
         found["adapter"] = str(files.adapter.relative_to(directory))
         Point(found).write(files.sealed)
     return Point.read(files.sealed)
 
 
 def _federate(
-    bench: Machines,
+    simulation: Machines,
     config: ExperimentConfig,
     directory: Path,
     on_round: Listener,
     app: ServerApp,
 ) -> None:
     """Run the ServerApp; one that completed before checks its ledger and evaluates again."""
-    run_config = prepare(bench.engine(config.model).recommender, config, directory)
+    run_config = prepare(simulation.engine(config.model).recommender, config, directory)
     token = listener.set(on_round)
     try:
-        with open_grid(bench, config.model, run_config) as grid:
+        with open_grid(simulation, config.model, run_config) as grid:
             run_app(app, grid, run_config)
     finally:
         listener.reset(token)
 
 
-def _popularity(bench: Machines, config: ExperimentConfig, files: RunFiles) -> Tree:
+def _popularity(simulation: Machines, config: ExperimentConfig, files: RunFiles) -> Tree:
     """How well the released histogram ranks alone."""
-    found = popularity_private(bench, config, load_file(files.popularity)["counts"])
+    found = popularity_private(simulation, config, load_file(files.popularity)["counts"])
     return found | {
         "computed_from": "the histogram as it was released, nothing else",
         "metrics_status": "evaluator only, not released",

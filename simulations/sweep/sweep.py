@@ -16,10 +16,10 @@ from shared.run_files import RunFolder, point_name, run_files
 from simulations.engine.references import REFERENCES, planned_updates
 from simulations.report import draw_curve, write_report
 from simulations.results import Point, Reference, Results
+from simulations.sweep.environment import opening
 from simulations.sweep.folder import make_folders, refuse_another, save_settings
 from simulations.sweep.jobs import Advance, Job, work
 from simulations.sweep.machines import Machines
-from simulations.sweep.opening import opening
 from simulations.sweep.point import run_point
 from simulations.sweep.progress import SweepProgress
 
@@ -48,30 +48,30 @@ def run_sweep(
     with FolderLock(directory) as lock:
         if resume:
             lock.take()
-        with Machines(config) as bench:
-            settings = _points(bench)
+        with Machines(config) as simulation:
+            settings = _points(simulation)
             load_or_create_signing_key()  # a key that cannot be had is an error now, not in an hour
             if config.engine.engine == "ray":
-                bench.ray()  # nor is a machine that is too small for it
-            pool = bench.workers()
+                simulation.ray()  # nor is a machine that is too small for it
+            pool = simulation.workers()
             make_folders(run)
             lock.take()
             refuse_another(config, run, resume)  # of two that start at once, one is second
-            save_settings(bench.config, run)  # with the digests of data and weights
+            save_settings(simulation.config, run)  # with the digests of data and weights
             if pool and any(devices_add_noise(point) for point in settings):
                 pool.keep_in(directory)
-            return _sweep(bench, settings, run, quiet)
+            return _sweep(simulation, settings, run, quiet)
 
 
 def _sweep(
-    bench: Machines, settings: list[ExperimentConfig], run: RunFolder, quiet: bool
+    simulation: Machines, settings: list[ExperimentConfig], run: RunFolder, quiet: bool
 ) -> Results:
     """Everything that is written, in a folder that is ours."""
-    record = _Record(bench, settings, run)
+    record = _Record(simulation, settings, run)
     record.results().write(run.results)  # never less than an interrupted run had written
-    jobs = [_reference_job(name, bench, run) for name in record.references]
-    jobs += [_point_job(point, bench, run) for point in settings]
-    pool = bench.workers()
+    jobs = [_reference_job(name, simulation, run) for name in record.references]
+    jobs += [_point_job(point, simulation, run) for point in settings]
+    pool = simulation.workers()
     at_once, stop = (pool.size, pool.stop) if pool else (1, _nothing)
     with SweepProgress(sum(job.updates for job in jobs), quiet=quiet) as progress:
         if pool:
@@ -90,9 +90,11 @@ def _sweep(
 class _Record:
     """What was completed, by name; results hold it in the order of the settings."""
 
-    def __init__(self, bench: Machines, settings: list[ExperimentConfig], run: RunFolder) -> None:
-        self._opening = opening(bench)
-        self.references = bench.config.sweep.references
+    def __init__(
+        self, simulation: Machines, settings: list[ExperimentConfig], run: RunFolder
+    ) -> None:
+        self._opening = opening(simulation)
+        self.references = simulation.config.sweep.references
         self._points = [point_name(point.privacy.epsilon, point.seed) for point in settings]
         files = {name: run.reference(name) for name in self.references}
         sealed = {name: run_files(run.path, name).sealed for name in self._points}
@@ -108,21 +110,23 @@ class _Record:
         return self._opening.having(done, named, complete=complete)
 
 
-def _reference_job(name: str, bench: Machines, run: RunFolder) -> Job[Found]:
-    planned = planned_updates(name, bench.config, len(bench.evaluated))
+def _reference_job(name: str, simulation: Machines, run: RunFolder) -> Job[Found]:
+    planned = planned_updates(name, simulation.config, len(simulation.evaluated))
 
     def act(advance: Advance) -> Reference:
-        return _reference(name, bench, run.reference(name), planned, advance)
+        return _reference(name, simulation, run.reference(name), planned, advance)
 
     return Job(name, name.replace("_", " "), planned, act)
 
 
-def _point_job(point: ExperimentConfig, bench: Machines, run: RunFolder) -> Job[Found]:
+def _point_job(point: ExperimentConfig, simulation: Machines, run: RunFolder) -> Job[Found]:
     epsilon, seed = point.privacy.epsilon, point.seed
-    planned = round(point.federation.rounds * point.federation.expected_cohort(len(bench.users)))
+    planned = round(
+        point.federation.rounds * point.federation.expected_cohort(len(simulation.users))
+    )
 
     def act(advance: Advance) -> Point:
-        return run_point(bench, point, run.path, lambda entry: _tell(entry, advance))
+        return run_point(simulation, point, run.path, lambda entry: _tell(entry, advance))
 
     label = f"epsilon {epsilon:g}, seed {seed}"
     return Job(point_name(epsilon, seed), label, planned, act)
@@ -132,15 +136,17 @@ def _nothing() -> None:
     """Where the work is in this thread, nobody waits for workers."""
 
 
-def _reference(name: str, bench: Machines, file: Path, planned: int, advance: Advance) -> Reference:
+def _reference(
+    name: str, simulation: Machines, file: Path, planned: int, advance: Advance
+) -> Reference:
     """Compute a reference point, or read what it left when it completed before."""
     if not file.exists():
         started = time.monotonic()
-        pool = bench.workers()
+        pool = simulation.workers()
         if pool is None:
-            found = REFERENCES[name](bench, bench.config, advance)
+            found = REFERENCES[name](simulation, simulation.config, advance)
         else:
-            found = pool.ask(pool.rank(), "reference", name, bench.config).result()
+            found = pool.ask(pool.rank(), "reference", name, simulation.config).result()
             advance(planned, "")
         found["seconds"] = time.monotonic() - started
         found["metrics_status"] = "evaluator only, not released"
@@ -155,9 +161,9 @@ def _tell(entry: dict[str, float], advance: Advance) -> None:
         advance(int(entry["participants"]), f"round {entry['round']:.0f}")
 
 
-def _points(bench: Machines) -> list[ExperimentConfig]:
+def _points(simulation: Machines) -> list[ExperimentConfig]:
     """The settings of every point; what cannot run is refused before anything runs."""
-    config, users = bench.config, len(bench.population)
+    config, users = simulation.config, len(simulation.population)
     for name, values in (("epsilons", config.sweep.epsilons), ("seeds", config.sweep.seeds)):
         if not values or len(set(values)) < len(values):
             raise ConfigError(f"sweep.{name} = {list(values)}: give at least one, and each once")
@@ -169,7 +175,7 @@ def _points(bench: Machines) -> list[ExperimentConfig]:
     for point in points:  # planned now (cached): a budget that no noise meets costs no hours
         server_plan(point, users)
         device_plan(point, users)
-        bench.engine(point.model)
+        simulation.engine(point.model)
     if config.sweep.references:
-        bench.engine(config.model)
+        simulation.engine(config.model)
     return points

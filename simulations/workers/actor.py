@@ -17,7 +17,7 @@ from shared.config import ExperimentConfig
 from shared.errors import EngineError
 from shared.request import Answer, Request
 from simulations.engine.references import REFERENCES, Findings
-from simulations.engine.workbench import Workbench
+from simulations.engine.simulation import Simulation
 
 SEEN = "seen"
 _PACKAGES = ("starling", "torch", "transformers", "numpy")
@@ -42,7 +42,7 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        self._opened: Workbench | None = None
+        self._opened: Simulation | None = None
 
     def hello(self) -> tuple[str, dict[str, str]]:
         """The node's address, and its software."""
@@ -66,7 +66,7 @@ class Worker:
         ConfigError
             If data, items or weights here are not those of the digests.
         """
-        self._opened = Workbench(config, np.array(vectors))
+        self._opened = Simulation(config, np.array(vectors))
 
     def reach(self, file: Path, token: str) -> bool:
         """Whether the command's folder is this one: a file of it holds what it wrote, and answer.
@@ -97,7 +97,7 @@ class Worker:
         return REFERENCES[name](self._bench, config, lambda updates, remark: None)
 
     @property
-    def _bench(self) -> Workbench:
+    def _bench(self) -> Simulation:
         if self._opened is None:
             raise EngineError("a worker was asked before it opened its data")
         return self._opened

@@ -28,7 +28,7 @@ from ray.exceptions import RayError, RayTaskError
 from shared.config import ExperimentConfig
 from shared.errors import EngineError, StarlingError
 from simulations.engine.placement import choose_device
-from simulations.workers.hiring import Hiring, check_folder, kill, reason
+from simulations.workers.factory import WorkerFactory, check_folder, kill, reason
 from simulations.workers.ray_session import RaySession, join, start_here
 
 _LOOK = 0.5  # seconds between looks whether anything has changed
@@ -72,7 +72,7 @@ class WorkerPool:
     ) -> None:
         self.session = session
         self.tell: Callable[[str], None] = lambda line: None
-        self._hiring = Hiring(session.share, config, vectors)
+        self._factory = WorkerFactory(session.share, config, vectors)
         self._folder: Path | None = None
         self._questions: PriorityQueue[_Question] = PriorityQueue()
         self._ranks, self._numbers = itertools.count(), itertools.count()
@@ -206,9 +206,9 @@ class WorkerPool:
     def _hire(self, place: int) -> Any:
         """A worker with its data open."""
         for left in reversed(range(_ATTEMPTS)):
-            actor = self._actors[place] = self._hiring.place()
+            actor = self._actors[place] = self._factory.place()
             try:
-                self._hiring.introduce(actor, self._go_on_waiting)
+                self._factory.introduce(actor, self._go_on_waiting)
                 return actor
             except RayError as error:
                 kill(actor)

@@ -41,7 +41,7 @@ class Interactions:
     times : int64 [n]
         Seconds since the start of the world's year, not falling.
     scenarios : int64 [n]
-        Index into `world_people.SCENARIOS`.
+        Index into `people.SCENARIOS`.
     positions : int64 [n]
         Place in the slate, from 0; `FREE` in a world without slates.
     """

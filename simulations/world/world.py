@@ -15,7 +15,7 @@ predict, each to a degree, and the truth is known: `true_probabilities`.
 
 Settings (`WorldConfig`) let more happen: tastes that drift, several scenarios, items that arrive
 during the year, and slates shown by a logging policy instead of free choice. `docs/world.md` has
-the equations; `world_people` and `world_slates` the parts.
+the equations; `people`, `laws` and `slates` the parts.
 
 Histories are generated on demand and kept nowhere. A history depends only on the world's seed, its
 items, its settings and the user's index, not on how many users there are.

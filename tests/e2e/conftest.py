@@ -7,15 +7,10 @@ from tests.support.command import command, write_settings
 
 @pytest.fixture(scope="session", autouse=True)
 def wide_terminal():
-    """Tables in one piece, and one thread as in the processes that tests start."""
-    import torch
-
-    threads = torch.get_num_threads()
+    """Tables in one piece."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "300")
-        torch.set_num_threads(1)
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

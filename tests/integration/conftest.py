@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ledgers import BOTH, LOCAL, write_promised_run, write_run
+from tests.support.privacy.ledgers import BOTH, LOCAL, write_promised_run, write_run
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from shared.errors import LedgerError
 from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.ledger.chain import Chain
 from shared.privacy.ledger.ledger import Ledger, LedgerHeader
-from tests.support.guarantees import promised
+from tests.support.privacy.guarantees import promised
 
 HEADER = LedgerHeader(promised(delta=1e-5, adversary='sees "everything", é and \\'), "f" * 64)
 

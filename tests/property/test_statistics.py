@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from hypothesis.extra import numpy as hnp
 
-from client.training.evaluate import held_out, target_ranks
+from client.training.evaluate import target_ranks
+from shared.data.split import held_out
 from shared.errors import ProtocolError
 from shared.privacy.contribution.adaptive_clip import BIT_CLIP, QuantileRule, clip_and_bits
 from shared.privacy.contribution.clipping import L2Clip

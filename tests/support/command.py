@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 import subprocess
 import sys
 import time
@@ -87,7 +86,6 @@ def start(*arguments) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 
 
@@ -95,18 +93,34 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
+def wait_for(found, process: subprocess.Popen) -> None:
+    """Wait until something is found or the process has ended; how long is pytest's to limit."""
+    while not found():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
 def stop_when(process: subprocess.Popen, ledger: Path, lines: int, by: int) -> tuple[str, str]:
     """Send a signal once a ledger has so many lines; what the process wrote until its end."""
-    deadline = time.monotonic() + 120
-    try:
-        while not (ledger.is_file() and ledger.read_bytes().count(b"\n") >= lines):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline, "the run did not come as far as it should"
-            time.sleep(0.005)
+    with ended_after(process):
+        wait_for(lambda: ledger.is_file() and ledger.read_bytes().count(b"\n") >= lines, process)
         process.send_signal(by)
-        return process.communicate(timeout=60)
+        return process.communicate()
+
+
+def finish(process: subprocess.Popen) -> tuple[str, str]:
+    """What a process wrote until its end."""
+    with ended_after(process):
+        return process.communicate()
+
+
+@contextlib.contextmanager
+def ended_after(process: subprocess.Popen):
+    """Leave no process behind, whatever goes wrong."""
+    try:
+        yield
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
-        process.stderr.close()
+        for pipe in filter(None, (process.stdout, process.stderr)):
+            pipe.close()

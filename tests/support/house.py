@@ -146,21 +146,18 @@ def parameters(function):
 
 def is_command(function):
     """Whether a command line is read off the signature: one parameter for each flag."""
-    return "typer." in ast.unparse(function.args) or any(
-        "typer" in ast.unparse(one) or ".command" in ast.unparse(one)
-        for one in function.decorator_list
-    )
+    return "typer.Option" in ast.unparse(function.args)
 
 
 def wide(house, most=6):
-    """Functions with more parameters than that, as (parameters, name), widest first."""
-    found = [
-        (parameters(function), f"{name}.{function.name}")
-        for name, module in house.items()
-        for function in module.functions
-        if parameters(function) > most
-    ]
-    return sorted(found, reverse=True)
+    """Functions with more parameters than that, and commands: (parameters, name), widest first."""
+    functions, commands = [], []
+    for name, module in house.items():
+        for function in module.functions:
+            if (number := parameters(function)) > most:
+                kind = commands if is_command(function) else functions
+                kind.append((number, f"{name}.{function.name}"))
+    return sorted(functions, reverse=True), sorted(commands, reverse=True)
 
 
 def figures(root):
@@ -179,7 +176,8 @@ def figures(root):
         "largest file, lines": f"{largest.lines} ({largest.name})",
         "circles, with late imports and types": len(circles(graph(rooms))),
         "modules in circles": sum(len(group) for group in circles(graph(rooms))),
-        "functions with more than 6 parameters": len(wide(rooms)),
+        "functions with more than 6 parameters": len(wide(rooms)[0]),
+        "commands with more than 6 flags": len(wide(rooms)[1]),
         "dict[str, Any]": sum(m.text.count("dict[str, Any]") for m in rooms.values()),
         "lines": sum(module.lines for module in house.values()),
         "lines of tests": sum(tests),
@@ -196,8 +194,9 @@ def main(folders):
         house = modules(roots[0])
         for group in circles(graph(house)):
             print("circle:", ", ".join(group))
-        for number, name in wide(house):
-            print(f"{number} parameters: {name}")
+        for kind, found in zip(("parameters", "flags"), wide(house), strict=True):
+            for number, name in found:
+                print(f"{number} {kind}: {name}")
 
 
 if __name__ == "__main__":

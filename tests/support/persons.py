@@ -6,7 +6,7 @@ from client.device.agreement import CAPS, PARTICIPATION, Agreement
 from client.device.clock import Days
 from shared.privacy.ledger.ledger import Ledger
 from tests.support.asking import asked
-from tests.support.policies import agreed, operator
+from tests.support.privacy.policies import agreed, operator
 
 USERS, SCHEMA = 40, "s"
 START = datetime(2026, 11, 22, 20, tzinfo=UTC)

@@ -5,178 +5,336 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, house
 
-PACKAGES = ("shared", "client", "server", "simulations")
 MAX_LINES = 400
-# Taken inside a function, and only in Flower's simulation runtime (ADR 6).
-DOORS = (
-    "client/app.py imports simulations.flower.devices",
-    "server/app.py imports simulations.flower.run",
-)
+MAX_FILES = 13  # in a folder, besides its __init__.py
+MAX_PARAMETERS, FEW = 6, 10  # fewer than FEW functions take more than that
+
+ROOMS = {  # room -> the rooms that it may import
+    "shared": (),
+    "client": ("shared",),
+    "server": ("shared",),
+    "simulations": ("shared", "client", "server"),
+}
+# Room -> its parts from the ground up: each imports what stands before a `<` on its left, nothing
+# beside it and nothing above. Parts that move in later have their place already.
+ORDER = {
+    "shared": (
+        "errors < canonical < config files metrics run_files secagg < data update "
+        "< model privacy request < aggregation"
+    ),
+    "shared.privacy": (
+        "guarantee keys < accounting contribution < mechanisms < plan < ledger policy"
+    ),
+    "client": "messages secagg training < store < serving < app device < commands",
+    "server": (
+        "checkpoint cohort exchange messages optimizer run_policy < secagg < release "
+        "< round < federation < app prepare < up < commands"
+    ),
+    "simulations": (
+        "doctor results world < summary < engine exploration report verify < workers < flower "
+        "< sweep < audit < commands"
+    ),
+}
+# Parts -> what they never import, late or for types either.
+ABSENT = {
+    "shared": {"flwr"},
+    "client.device client.serving client.training": {"flwr"},
+    "shared client server": {"matplotlib", "jinja2", "pyarrow", "ray"},
+}
+ON_DEMAND = {"pyarrow", "pyarrow.parquet"}  # when a Parquet file is opened
+
+HOUSE = house.modules()
+INSIDE = {name: module for name, module in HOUSE.items() if name.split(".")[0] in ROOMS}
+TESTS = [path for path in (ROOT / "tests").rglob("*.py") if path.name != "__init__.py"]
+every_module = pytest.mark.parametrize("module", INSIDE.values(), ids=lambda module: module.name)
 
 
-def sources(*packages):
-    return sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
+def made_up(**files):
+    """A house of a few modules, by dotted name with `__` for the dot."""
+    return {
+        name.replace("__", "."): Written(name.replace("__", "."), text)
+        for name, text in files.items()
+    }
 
 
-def module_of(path):
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+class Written(house.Module):
+    """A module that is in no file."""
+
+    def __init__(self, name, text):
+        super().__init__(ROOT / f"{name}.py", name)
+        self.__dict__["text"] = text
 
 
-def imports(tree, module, everywhere=True):
-    """Absolute names that a module imports; `everywhere` includes those inside functions."""
-    found = set()
-    for node in ast.walk(tree) if everywhere else at_import(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                base = ".".join([*module.split(".")[: -node.level], *filter(None, [node.module])])
-            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+def below(name, room):
+    """Whether a module is a room or stands in it."""
+    return f"{name}.".startswith(f"{room}.")
+
+
+def strangers(edges):
+    """Imports from a room that is none of those that the importing room may import."""
+    return [
+        f"{name} imports {target}"
+        for name, targets in edges.items()
+        for target in sorted(targets)
+        if (top := target.split(".")[0]) != name.split(".")[0]
+        and top not in ROOMS.get(name.split(".")[0], ROOMS)
+    ]
+
+
+def upward(edges, room):
+    """Imports between parts of a room that do not lead down, and parts without a level."""
+    rows = [row.split() for row in ORDER[room].split(" < ")]
+    level = {part: number for number, row in enumerate(rows) for part in row}
+
+    def part(name):
+        return name.removeprefix(f"{room}.").split(".")[0] if below(name, room) else ""
+
+    parts = {part(name) for name in edges if name != room} - {""}
+    found = [f"{room}.{name} has no level" for name in sorted(parts - level.keys())]
+    for name, targets in edges.items():
+        for target in sorted(targets):
+            ours, theirs = part(name), part(target)
+            if {ours, theirs} <= level.keys() and ours != theirs and level[ours] <= level[theirs]:
+                found.append(f"{name} imports {target}")
     return found
 
 
-def at_import(tree):
-    """Statements that run when the module is imported: no function bodies, no type checking."""
-    waiting = list(tree.body)
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            waiting += node.orelse
-            continue
-        yield node
-        for name in ("body", "orelse", "finalbody", "handlers"):
-            waiting += getattr(node, name, [])
-
-
-def reaches(module, forbidden):
-    """The chain of our own modules from `module` to an import of a forbidden top-level name."""
-    waiting, seen = [(module,)], set()
-    while waiting:
-        chain = waiting.pop()
-        if chain[-1] in seen:
-            continue
-        seen.add(chain[-1])
-        path = ROOT.joinpath(*chain[-1].split("."))
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if not path.is_file():
-            continue
-        for name in imports(parse(path), chain[-1], everywhere=False):
-            top = name.split(".")[0]
-            if top in forbidden:
-                return (*chain, name)
-            if top in PACKAGES:
-                parents = name.split(".")
-                waiting += [(*chain, ".".join(parents[:n])) for n in range(1, len(parents) + 1)]
-    return None
-
-
-def parse(path):
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-
-
-def offences(packages, forbidden):
+def imports_of(modules, parts, forbidden):
+    """Imports of forbidden packages anywhere in parts of the house."""
     return [
-        f"{path.relative_to(ROOT)} imports {name}"
-        for path in sources(*packages)
-        for name in sorted(imports(parse(path), module_of(path)))
+        f"{module.name} imports {name}"
+        for module in modules.values()
+        if any(below(module.name, part) for part in parts.split())
+        for name in sorted(module.imports() - ON_DEMAND)
         if name.split(".")[0] in forbidden
     ]
 
 
+def reaches(modules, start, forbidden):
+    """The chain of our own modules from `start` to an import of a forbidden top-level name."""
+    waiting, seen = [(start,)], set()
+    while waiting:
+        chain = waiting.pop()
+        if chain[-1] in seen or chain[-1] not in modules:
+            continue
+        seen.add(chain[-1])
+        for name in modules[chain[-1]].imports(everywhere=False):
+            if name.split(".")[0] in forbidden:
+                return (*chain, name)
+            parents = name.split(".")
+            waiting += [(*chain, ".".join(parents[:n])) for n in range(1, len(parents) + 1)]
+    return None
+
+
+def crowded(paths):
+    """Folders with more files than one looks through."""
+    count = Counter(path.parent for path in paths)
+    return {folder: number for folder, number in count.items() if number > MAX_FILES}
+
+
+def says_something(text):
+    """Whether a docstring begins with a sentence."""
+    first = (text or "").split("\n\n")[0]
+    return first.rstrip("`").endswith((".", ":")) and len(first.split()) >= 4
+
+
+def loaded_by(code):
+    """Names of the modules in a process that ran some code."""
+    code += "\nimport sys; sys.stderr.write(' '.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())
+
+
+@pytest.fixture(scope="module")
+def edges():
+    return house.graph(HOUSE)
+
+
+def test_rooms_import_only_what_they_may(edges):
+    assert strangers(edges) == []
+
+
+@pytest.mark.parametrize("room", ORDER)
+def test_imports_lead_down(room, edges):
+    assert upward(edges, room) == []
+
+
+def test_no_circles(edges):
+    """Late imports and those for types count: a reader has to walk them too."""
+    assert house.circles(edges) == []
+
+
+@pytest.mark.parametrize("parts", ABSENT)
+def test_what_devices_and_servers_do_not_need_is_not_imported(parts):
+    assert imports_of(HOUSE, parts, ABSENT[parts]) == []
+
+
+def test_the_order_is_seen_to_be_broken():
+    planted = house.graph(
+        made_up(
+            apps="",
+            shared="",
+            shared__errors="def late():\n    from shared.data import log",
+            shared__data__log="import shared.update",
+            shared__update="import shared.errors",
+            shared__lobby="",
+            client__app="from server import messages\nimport apps",
+            server__messages="import shared.errors",
+        )
+    )
+    assert strangers(planted) == [
+        "client.app imports apps",
+        "client.app imports server.messages",
+    ]
+    assert upward(planted, "shared") == [
+        "shared.lobby has no level",
+        "shared.errors imports shared.data.log",
+        "shared.data.log imports shared.update",
+    ]
+
+
 @pytest.mark.parametrize(
-    ("packages", "forbidden"),
+    "back",
     [
-        (["shared"], {"client", "server", "simulations", "flwr"}),
-        (["client"], {"server", "simulations"}),
-        (["server"], {"client", "simulations"}),
-        (["shared", "client", "server"], {"matplotlib", "jinja2", "pyarrow", "ray"}),
+        "import shared.a",
+        "def late():\n    from shared import a",
+        "if TYPE_CHECKING:\n    from .a import Name",
     ],
-    ids=["shared", "client", "server", "devices"],
 )
-def test_rooms_import_only_what_they_may(packages, forbidden):
-    found = [line for line in offences(packages, forbidden) if not line.startswith(DOORS)]
-    if forbidden & {"pyarrow"}:  # read only when a Parquet file is opened
-        found = [line for line in found if not line.endswith("imports pyarrow.parquet")]
-        found = [line for line in found if not line.endswith("imports pyarrow")]
-    assert found == []
+def test_circles_are_seen(back):
+    ring = made_up(shared__a="import shared.b", shared__b="import shared.c", shared__c=back)
+    assert house.circles(house.graph(ring)) == [["shared.a", "shared.b", "shared.c"]]
+    assert house.circles(house.graph(ring | made_up(shared__c=""))) == []
+
+
+def test_a_forbidden_package_is_seen():
+    planted = made_up(client__device__clock="def late():\n    import flwr.app")
+    assert imports_of(planted, "client.device", {"flwr"}) == [
+        "client.device.clock imports flwr.app"
+    ]
+    assert imports_of(planted, "client.training", {"flwr"}) == []
 
 
 @pytest.mark.parametrize("room", ["client", "server"])
 def test_a_room_does_not_need_the_simulations_to_be_imported(room):
-    assert reaches(f"{room}.app", {"simulations"}) is None
+    assert f"{room}.app" in HOUSE
+    assert reaches(HOUSE, f"{room}.app", {"simulations"}) is None
 
 
 def test_the_relay_reaches_no_torch_at_import():
-    assert (ROOT / "client" / "app.py").is_file()
-    assert reaches("client.app", {"torch", "transformers", "peft", "opacus"}) is None
-
-
-def test_the_relay_imports_without_torch():
-    """The same, by running it: a bundle's relay must start in a moment."""
-    code = "import sys, client.app; sys.exit('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr or "client.app imported torch"
-
-
-def test_the_checks_see_relative_and_late_imports_and_skip_what_only_types_need():
-    tree = ast.parse(
-        "from . import near\n"
-        "from ..other import far\n"
-        "if TYPE_CHECKING:\n    import torch\n"
-        "def late():\n    import scipy\n"
-        "class Body:\n    import numpy\n"
-    )
-    every = imports(tree, "room.sub.module")
-    assert {"room.sub.near", "room.other.far", "torch", "scipy", "numpy"} <= every
-    at_once = imports(tree, "room.sub.module", everywhere=False)
-    assert {"room.sub.near", "numpy"} <= at_once
-    assert not at_once & {"torch", "scipy"}
-
-
-def test_the_check_of_the_relay_sees_a_chain():
-    chain = reaches("simulations.engine.cohort", {"torch"})
+    assert reaches(HOUSE, "client.app", {"torch", "transformers", "peft", "opacus"}) is None
+    chain = reaches(HOUSE, "simulations.engine.cohort", {"torch"})
     assert chain is not None
     assert chain[0] == "simulations.engine.cohort"
 
 
-@pytest.mark.parametrize("path", sources(*PACKAGES), ids=module_of)
-def test_no_assert_and_no_room_too_large(path):
-    found = [node.lineno for node in ast.walk(parse(path)) if isinstance(node, ast.Assert)]
-    assert found == [], f"{path.relative_to(ROOT)} validates with assert in lines {found}"
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MAX_LINES, f"{path.relative_to(ROOT)} has {lines} lines"
+def test_the_relay_imports_without_torch():
+    """The same, by running it: a bundle's relay must start in a moment."""
+    found = loaded_by("import client.app")
+    assert "client.app" in found
+    assert "torch" not in found
 
 
-@pytest.mark.parametrize("path", sources(*PACKAGES), ids=module_of)
-def test_modules_and_public_names_are_documented(path):
-    tree = parse(path)
-    assert ast.get_docstring(tree), f"{path.relative_to(ROOT)} has no docstring"
+def test_help_is_shown_without_what_takes_seconds_to_import():
+    found = loaded_by(
+        "import starling\n"
+        "try:\n    starling.main(['--help'])\n"
+        "except SystemExit as stop:\n    assert not stop.code"
+    )
+    assert "simulations" in found  # its table was read
+    assert not found & {"torch", "transformers", "flwr"}
+    assert "torch" in loaded_by("import torch")  # otherwise the line above shows nothing
+
+
+def test_imports_are_seen_wherever_they_stand():
+    module = Written(
+        "room.sub.module",
+        "from . import near\n"
+        "from ..other import far\n"
+        "if TYPE_CHECKING:\n    import torch\n"
+        "def late():\n    import scipy\n"
+        "class Body:\n    import numpy\n",
+    )
+    assert {"room.sub.near", "room.other.far", "torch", "scipy", "numpy"} <= module.imports()
+    at_once = module.imports(everywhere=False)
+    assert {"room.sub.near", "numpy"} <= at_once
+    assert not at_once & {"torch", "scipy"}
+
+
+def test_no_folder_is_crowded():
+    files = [module.path for module in INSIDE.values() if module.path.name != "__init__.py"]
+    assert crowded([*files, *TESTS]) == {}
+    hall = ROOT / "shared" / "hall"
+    assert crowded(hall / f"{n}.py" for n in range(MAX_FILES)) == {}
+    assert crowded(hall / f"{n}.py" for n in range(MAX_FILES + 1)) == {hall: MAX_FILES + 1}
+
+
+def test_every_room_says_what_it_is_for():
+    rooms = [module for module in INSIDE.values() if module.path.name == "__init__.py"]
+    silent = [room.name for room in rooms if not says_something(ast.get_docstring(room.tree))]
+    assert silent == []
+    assert says_something("What a device does with an adapter: load it, rank with it, say why.")
+    for too_little in (None, "", "Devices.", "What a device does with an"):
+        assert not says_something(too_little)
+
+
+def test_few_functions_take_many_arguments():
+    """A command has one parameter for each flag; for others see `Four words` in the design."""
+    functions, commands = house.wide(INSIDE, MAX_PARAMETERS)
+    assert len(functions) < FEW, functions
+    assert {name for _, name in commands} <= WIDE_COMMANDS
+    flag = "typer.Option()"
+    names = [f"p{number}" for number in range(MAX_PARAMETERS + 1)]
+    planted = made_up(
+        room__wide=f"class Wide:\n    def method(self, {', '.join(names)}): ...\n"
+        f"def narrow({', '.join(names[1:])}): ...\n"
+        f"def flags({', '.join(f'{name}: Annotated[int, {flag}]' for name in names)}): ..."
+    )
+    seen = house.wide(planted, MAX_PARAMETERS)
+    assert seen == ([(7, "room.wide.method")], [(7, "room.wide.flags")])
+
+
+WIDE_COMMANDS = {
+    "client.commands.check",
+    "simulations.commands.account.account",
+    "simulations.commands.adapter.recommend_items",
+    "simulations.commands.policy.make",
+    "simulations.commands.simulate.simulate",
+}
+
+
+@every_module
+def test_no_assert_and_no_file_too_long(module):
+    found = [node.lineno for node in ast.walk(module.tree) if isinstance(node, ast.Assert)]
+    assert found == [], f"{module.path} validates with assert in lines {found}"
+    assert module.lines <= MAX_LINES, f"{module.path} has {module.lines} lines"
+
+
+@every_module
+def test_modules_and_public_names_are_documented(module):
+    assert ast.get_docstring(module.tree), f"{module.path} has no docstring"
     silent = [
         node.name
-        for node in tree.body
+        for node in module.tree.body
         if isinstance(node, ast.FunctionDef | ast.ClassDef)
         and not node.name.startswith("_")
         and not ast.get_docstring(node)
     ]
-    assert silent == [], f"{path.relative_to(ROOT)}: no docstring on {silent}"
+    assert silent == [], f"{module.path}: no docstring on {silent}"
 
 
-@pytest.mark.parametrize("path", sources(*PACKAGES), ids=module_of)
-def test_exported_names_exist(path):
-    tree = parse(path)
+@every_module
+def test_exported_names_exist(module):
     defined = set()
-    for node in tree.body:
+    for node in module.tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             defined |= {(alias.asname or alias.name) for alias in node.names}
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -185,7 +343,7 @@ def test_exported_names_exist(path):
             defined |= {t.id for t in node.targets if isinstance(t, ast.Name)}
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             defined.add(node.target.id)
-    assert exported(tree) <= defined
+    assert exported(module.tree) <= defined
 
 
 def exported(tree):
@@ -198,9 +356,9 @@ def exported(tree):
 def test_nothing_is_seeded_globally():
     seeding = {"np.random.seed", "numpy.random.seed", "torch.manual_seed", "random.seed"}
     found = [
-        f"{path.relative_to(ROOT)}:{node.lineno}"
-        for path in sources(*PACKAGES)
-        for node in ast.walk(parse(path))
+        f"{module.name}:{node.lineno}"
+        for module in INSIDE.values()
+        for node in ast.walk(module.tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in seeding
     ]
     assert found == []
@@ -208,17 +366,17 @@ def test_nothing_is_seeded_globally():
 
 def test_every_package_file_is_in_the_distribution():
     """Folders of a package without __init__.py would silently be left out."""
-    for path in sources(*PACKAGES):
-        assert (path.parent / "__init__.py").is_file(), f"{path.parent} has no __init__.py"
+    for folder in {module.path.parent for module in INSIDE.values()}:
+        assert (folder / "__init__.py").is_file(), f"{folder} has no __init__.py"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     included = project["tool"]["setuptools"]["packages"]["find"]["include"]
-    assert {f"{package}*" for package in PACKAGES} <= set(included)
+    assert {f"{package}*" for package in ROOMS} <= set(included)
 
 
 def test_a_local_folder_of_data_is_not_ignored_with_the_package():
     """An unanchored `data/` in .gitignore would drop shared/data from git and from the bundle."""
     patterns = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
-    names = {part.name for package in PACKAGES for part in (ROOT / package).rglob("*")}
+    names = {part.name for package in ROOMS for part in (ROOT / package).rglob("*")}
     assert not [p for p in patterns if p.rstrip("/") in names - {"__pycache__"}]
 
 
@@ -229,3 +387,48 @@ def test_links_between_pages_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def drawn(page):
+    """Paths that the drawing names, without `.py`: each line's words before its first gap."""
+    found, folders = set(), {}
+    for line in page.split("```")[1].splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        names = re.split(r"\s{2,}", line.strip())[0].split()
+        above = folders.get(depth - 1, "")
+        found |= {(above + name).removesuffix("/").removesuffix(".py") for name in names}
+        if names and names[-1].endswith("/"):
+            folders[depth] = above + names[-1]
+    return found
+
+
+def test_the_drawing_names_every_package_and_nothing_else():
+    files = {path.relative_to(ROOT) for package in house.PACKAGES for path in source(package)}
+    rooms = {str(file.parent) for file in files if file.name == "__init__.py"}
+    beside = {str(file.with_suffix("")) for file in files if len(file.parts) == 2} - {
+        f"{package}/__init__" for package in house.PACKAGES
+    }
+    named = drawn(ARCHITECTURE)
+    assert (rooms | beside) - named == set()
+    absent = [n for n in named if not ((ROOT / n).is_dir() or (ROOT / f"{n}.py").is_file())]
+    assert absent == []
+
+
+def source(package):
+    return (ROOT / package).rglob("*.py")
+
+
+def test_the_check_of_the_drawing_sees_what_is_missing_and_what_is_gone():
+    page = "```\nroom/      one\n  gone near   two\n  inner/     three\n    deep   four\n```"
+    assert drawn(page) == {"room", "room/gone", "room/near", "room/inner", "room/inner/deep"}
+
+
+def test_a_round_is_followed_through_at_most_eight_files():
+    part = ARCHITECTURE.split("## One round, file by file")[1].split("\n## ")[0]
+    steps = re.findall(r"^(\d+)\. \[([^]]+)\]", part, flags=re.MULTILINE)
+    assert [int(number) for number, _ in steps] == list(range(1, len(steps) + 1))
+    assert len(steps) <= 8
+    assert all((ROOT / file).is_file() for _, file in steps)

@@ -22,11 +22,6 @@ from shared.errors import DataError
 _FLAGS = 5  # fields of u.item before the genre flags: id, title, dates, address
 
 
-def is_movielens_100k(folder: Path) -> bool:
-    """Whether a folder holds the published files."""
-    return all((folder / name).is_file() for name in ("u.data", "u.item"))
-
-
 def read_movielens_100k(folder: Path, name: str = "movielens-100k") -> InteractionLog:
     """All ratings as interactions; users in the order of their numbers.
 
@@ -37,22 +32,9 @@ def read_movielens_100k(folder: Path, name: str = "movielens-100k") -> Interacti
     DataError
         If a file is missing or a row is not as published.
     """
-    catalogue = _catalogue(folder)
     path = folder / "u.data"
-    rows = _split(path, "\t", 4)
-    frame = pd.DataFrame(rows, columns=["user", "item", "rating", "timestamp"])
-    numbers = pd.to_numeric(frame["timestamp"], errors="coerce")
-    bad = numbers.isna() | ~frame["item"].isin(catalogue.item_ids) | ~frame["user"].str.isdigit()
-    if bad.any():
-        raise DataError(f"{path}, row {int(bad.argmax()) + 1}: not a rating of a listed item")
-    frame["timestamp"] = numbers.astype("int64")
-    users = sorted(frame["user"].unique(), key=int)
-    return InteractionLog(frame, catalogue, name=name, users=users)
-
-
-def is_movielens_latest(folder: Path) -> bool:
-    """Whether a folder holds `ratings.csv` and `movies.csv`."""
-    return all((folder / name).is_file() for name in ("ratings.csv", "movies.csv"))
+    frame = pd.DataFrame(_split(path, "\t", 4), columns=["user", "item", "rating", "timestamp"])
+    return _ratings(path, frame, _catalogue(folder), name, "item")
 
 
 def read_movielens_latest(folder: Path, name: str = "movielens-latest-small") -> InteractionLog:
@@ -69,13 +51,19 @@ def read_movielens_latest(folder: Path, name: str = "movielens-latest-small") ->
     catalogue = Catalogue(tuple(films["movieId"]), tuple(texts))
     path = folder / "ratings.csv"
     rows = read_table(path, ("userId", "movieId", "timestamp"))
-    numbers = pd.to_numeric(rows["timestamp"], errors="coerce")
-    bad = numbers.isna() | ~rows["movieId"].isin(catalogue.item_ids) | ~rows["userId"].str.isdigit()
-    if bad.any():
-        raise DataError(
-            f"{path}, row {rows[ROW][int(bad.argmax())]}: not a rating of a listed film"
-        )
     frame = rows.rename(columns={"userId": "user", "movieId": "item"})
+    return _ratings(path, frame, catalogue, name, "film")
+
+
+def _ratings(
+    path: Path, frame: pd.DataFrame, catalogue: Catalogue, name: str, kind: str
+) -> InteractionLog:
+    numbers = pd.to_numeric(frame["timestamp"], errors="coerce")
+    bad = numbers.isna() | ~frame["item"].isin(catalogue.item_ids) | ~frame["user"].str.isdigit()
+    if bad.any():
+        first = int(bad.argmax())
+        row = frame[ROW][first] if ROW in frame else first + 1
+        raise DataError(f"{path}, row {row}: not a rating of a listed {kind}")
     frame["timestamp"] = numbers.astype("int64")
     users = sorted(frame["user"].unique(), key=int)
     return InteractionLog(frame, catalogue, name=name, users=users)

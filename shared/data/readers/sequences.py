@@ -17,11 +17,6 @@ from shared.data.readers.tables import csv_rows
 from shared.errors import DataError
 
 
-def is_sequences(folder: Path) -> bool:
-    """Whether a folder holds such a log."""
-    return all((folder / name).is_file() for name in ("test.txt", "item_list.txt"))
-
-
 def read_sequences(folder: Path, name: str) -> InteractionLog:
     """The whole sequences (those of `test.txt`); users in the order of the lines.
 

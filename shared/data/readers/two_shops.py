@@ -18,13 +18,8 @@ from shared.data.log import InteractionLog
 from shared.data.readers.tables import ROW, csv_rows, read_table
 from shared.errors import DataError
 
-_ITEMS = ("item_listA_F.csv", "item_listO_AA_F.csv")  # Arts, then Office
-_ROWS = ("train_F2.txt", "test_F2.txt", "valid_F2.txt")  # in the order of the users' numbers
-
-
-def is_two_shops(folder: Path) -> bool:
-    """Whether a folder holds such a set."""
-    return all((folder / name).is_file() for name in (*_ITEMS, *_ROWS))
+ITEMS = ("item_listA_F.csv", "item_listO_AA_F.csv")  # Arts, then Office
+ROWS = ("train_F2.txt", "test_F2.txt", "valid_F2.txt")  # in the order of the users' numbers
 
 
 def read_two_shops(folder: Path, name: str = "amazon-arts-office") -> InteractionLog:
@@ -42,7 +37,7 @@ def read_two_shops(folder: Path, name: str = "amazon-arts-office") -> Interactio
     catalogue = _catalogue(folder)
     users: list[str] = []
     rows: list[tuple[str, str, int]] = []
-    for file in _ROWS:
+    for file in ROWS:
         for user, items, last in _pairs(folder / file, catalogue):
             users.append(user)
             rows += [(user, item, place) for place, item in enumerate(items)]
@@ -77,7 +72,7 @@ def _row(path: Path, line: int, fields: list[str], catalogue: Catalogue) -> tupl
 def _catalogue(folder: Path) -> Catalogue:
     """Both shops' items, as `title. category`."""
     texts: dict[str, str] = {}
-    for file in _ITEMS:
+    for file in ITEMS:
         table = read_table(folder / file, ("idAfter", "item_title", "item_attribute"))
         columns = (table[name] for name in ("idAfter", "item_title", "item_attribute", ROW))
         for item, title, category, row in zip(*columns, strict=True):

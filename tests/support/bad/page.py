@@ -29,9 +29,10 @@ KINDS = {
 INTRODUCTION = """# Bad input
 
 {count} things that a person or a machine may get wrong, each tried by \
-`tests/e2e/test_bad_input.py`, and what `starling` answers. An answer is one line on standard \
-error. Exit code 2 is a mistake in what was given or found, 3 a broken privacy claim, 0 that it \
-works all the same. After a refusal nothing has been altered, lost or left behind. `--debug` adds \
+`tests/e2e/command/test_bad_input.py`, and what `starling` answers. An answer is one line on \
+standard error. Exit code 2 is a mistake in what was given or found, 3 a broken privacy claim, 0 \
+that it works all the same. After a refusal nothing has been altered, lost or left behind. \
+`--debug` adds \
 a traceback; `starling doctor` looks over the whole machine.
 
 Generated; rewrite it with `python -m tests.support.bad.page docs/bad-input.md`. Names such as \

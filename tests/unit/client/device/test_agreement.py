@@ -18,7 +18,7 @@ from shared.privacy.policy.issue import promises
 from shared.privacy.policy.signed import signed
 from tests.support.federations import point_config
 from tests.support.persons import SCHEMA, START, USERS, Clock, Person
-from tests.support.policies import OTHER, agreed, made, operator, sealed
+from tests.support.privacy.policies import OTHER, agreed, made, operator, sealed
 
 MANY = {"rounds": 30, "cohort": 1.0, "popularity_start": True}
 

@@ -16,7 +16,7 @@ from shared.privacy.policy.issue import promises
 from tests.support.asking import asked
 from tests.support.federations import point_config
 from tests.support.persons import SCHEMA, START, USERS, Clock, Person
-from tests.support.policies import agreed, operator
+from tests.support.privacy.policies import agreed, operator
 from tests.support.tiny import random_adapter
 
 

@@ -5,7 +5,7 @@ import pytest
 from client.device.rehearsal import Rehearsal
 from shared.privacy.policy.signed import read_policy
 from tests.support.federations import point_config
-from tests.support.policies import agreed, operator
+from tests.support.privacy.policies import agreed, operator
 
 USERS = 40
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from client.training.evaluate import NEGATIVES_SEED, held_out, target_ranks
-from shared.data.split import sample_negatives
+from client.training.evaluate import NEGATIVES_SEED, target_ranks
+from shared.data.split import held_out, sample_negatives
 
 ITEMS, NEGATIVES = 60, 20
 

@@ -1,12 +1,15 @@
 """The rule shapes the model; what does not go together is refused when it is read."""
 
+import dataclasses
 import math
+import re
+from typing import get_args, get_type_hints
 
 import pytest
 
-from shared.config import at_epsilon, dump_toml, from_dict, to_dict
+from shared.config import ExperimentConfig, at_epsilon, dump_toml, from_dict, to_dict
 from shared.config.presets import override
-from shared.config.rules import factors_of
+from shared.config.rules import REFUSALS, factors_of
 from shared.errors import ConfigError
 
 FEDSB = {"federation": {"aggregation": "fedsb"}}
@@ -86,3 +89,15 @@ def test_nonsense_is_refused_by_name(tree):
     (section,) = tree
     with pytest.raises(ConfigError, match=section):
         from_dict(tree)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_refusal_names_settings_and_words_that_exist(refusal):
+    found = re.findall(r"[{[]=?([a-z_]+)\.([a-z_]+)(?:: (.*?))?[}\]]", refusal)
+    assert found
+    for section, setting, asked in found:
+        kind = type(getattr(ExperimentConfig(), section))
+        assert setting in {field.name for field in dataclasses.fields(kind)}
+        known = set(get_args(get_type_hints(kind)[setting])) or {"true", "false"}
+        if asked not in ("", "given", "0") and not asked.startswith("> "):
+            assert set(asked.split()) - {"not"} <= known

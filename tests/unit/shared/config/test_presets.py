@@ -11,7 +11,7 @@ from shared.config import at_epsilon, from_dict, load_toml
 from shared.config.presets import override, preset_file
 from shared.errors import ConfigError
 from shared.run_files import point_name
-from simulations.commands.lists import numbers as _numbers
+from simulations.commands.options import numbers as _numbers
 
 FINITE = st.floats(min_value=1e-6, max_value=1e12)
 

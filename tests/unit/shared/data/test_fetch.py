@@ -82,5 +82,5 @@ def test_of_two_that_fetch_at_once_the_second_takes_what_the_first_left(tmp_path
             assert not second.done()
             (cache / "ml").mkdir()
             (cache / "ml" / "u.data").write_bytes(b"of the first")
-        assert second.result(timeout=20) == cache / "ml"
+        assert second.result(timeout=300) == cache / "ml"
     assert (cache / "ml" / "u.data").read_bytes() == b"of the first"

@@ -11,14 +11,14 @@ from shared.data import split
 def test_short_histories_only_train(length: int) -> None:
     history = np.arange(length)
     assert split.training_history(history).tolist() == history.tolist()
-    assert split.validation_case(history) is None
-    assert split.test_case(history) is None
+    assert split.held_out(history, "validation") is None
+    assert split.held_out(history, "test") is None
 
 
 @pytest.mark.parametrize("length", [3, 4, 50])
 def test_the_last_two_are_held_out(length: int) -> None:
     history = np.arange(length)[::-1].copy()
-    validation, test = split.validation_case(history), split.test_case(history)
+    validation, test = split.held_out(history, "validation"), split.held_out(history, "test")
     assert validation is not None
     assert test is not None
     assert test.target == history[-1]

@@ -111,7 +111,7 @@ def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
 def test_two_that_encode_into_one_cache_at_once(source, tmp_path, monkeypatch):
     """Both miss the cache and both write; whoever reads sees a whole file."""
     pooled = np.arange(4 * HIDDEN, dtype=np.float32).reshape(4, HIDDEN)
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=300)
 
     def together(texts, *rest):
         both.wait()

@@ -10,7 +10,7 @@ from client.training.gradients import introduce_layers
 from client.training.train import local_update
 from shared.errors import ConfigError
 from shared.model.recompute import recompute_blocks
-from simulations.engine.memory import peak_bytes
+from simulations.engine.placement import peak_bytes
 from simulations.world.world import World
 from tests.support.tiny import (
     FAMILIES,

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from client.training.train import local_update
 from shared.config import EngineConfig
 from shared.errors import ConfigError
-from simulations.engine.memory import peak_bytes
 from simulations.engine.packed import ROUND, PackedGradients
 from simulations.engine.placement import (
     Capacity,
     activation_bytes,
     capacity,
     choose_device,
+    peak_bytes,
     token_bytes,
 )
 from simulations.world.world import World

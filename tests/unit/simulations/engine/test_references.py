@@ -8,15 +8,16 @@ import torch
 
 from client.device.device import Device
 from client.training.batches import user_windows
-from client.training.evaluate import held_out, target_ranks
+from client.training.evaluate import target_ranks
 from client.training.train import window_loss
 from shared.config import ReferenceConfig
-from shared.data.split import training_history
+from shared.data.split import held_out, training_history
 from shared.metrics import ranking_metrics
 from shared.model.adapter import current
-from simulations.engine import references, workbench
+from simulations.engine import references
+from simulations.engine import simulation as simulation_module
 from simulations.engine.references import REFERENCES
-from simulations.engine.workbench import Workbench
+from simulations.engine.simulation import Simulation
 from simulations.world.world import World
 from tests.support.federations import point_config
 from tests.support.tiny import Edited, relative
@@ -33,18 +34,18 @@ def config(tiny_bert):
 
 
 @pytest.fixture(scope="module")
-def bench(config):
+def simulation(config):
     population = Edited(World(users=14, items=ITEMS), SHORT)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workbench, "open_population", lambda *arguments: population)
-        return Workbench(config)
+        patch.setattr(simulation_module, "open_population", lambda *arguments: population)
+        return Simulation(config)
 
 
-def measure(bench, scores_of, config, phase="test"):
+def measure(simulation, scores_of, config, phase="test"):
     """Metrics by one user at a time; `scores_of` a user and a context."""
     ranks = []
-    for user in bench.users:
-        history = bench.population.history(user)
+    for user in simulation.users:
+        history = simulation.population.history(user)
         case = held_out(history, phase)
         if case is not None:
             scores = scores_of(user, case.context)
@@ -53,10 +54,10 @@ def measure(bench, scores_of, config, phase="test"):
     return ranking_metrics(*zip(*ranks, strict=True))
 
 
-def both(bench, scores_of, config):
+def both(simulation, scores_of, config):
     return {
-        "metrics": measure(bench, scores_of, config),
-        "validation": measure(bench, scores_of, config, "validation"),
+        "metrics": measure(simulation, scores_of, config),
+        "validation": measure(simulation, scores_of, config, "validation"),
     }
 
 
@@ -75,34 +76,34 @@ class Progress(list):
         return sum(updates for updates, _ in self)
 
 
-def test_popularity_counts_users_that_trained_on_an_item(bench, config):
+def test_popularity_counts_users_that_trained_on_an_item(simulation, config):
     counts = np.zeros(ITEMS)
-    for user in bench.users:
-        for item in training_history(bench.population.history(user)):
+    for user in simulation.users:
+        for item in training_history(simulation.population.history(user)):
             counts[item] += 1
-    found = REFERENCES["popularity"](bench, config, silent)
-    assert found == both(bench, lambda user, context: counts, config)
+    found = REFERENCES["popularity"](simulation, config, silent)
+    assert found == both(simulation, lambda user, context: counts, config)
 
 
-def model_scores(bench, config, adapter):
-    engine = bench.engine(config.model)
+def model_scores(simulation, config, adapter):
+    engine = simulation.engine(config.model)
     device = Device(np.empty(0, np.int64), 0, engine.recommender)
     return lambda user, context: device.scores(adapter, context, config.model.max_length)
 
 
-def test_zero_shot_is_the_initial_adapter(bench, config):
-    engine = bench.engine(config.model)
+def test_zero_shot_is_the_initial_adapter(simulation, config):
+    engine = simulation.engine(config.model)
     initial = current(engine.recommender, engine.schema)
-    found = REFERENCES["zero_shot"](bench, config, silent)
-    assert found == both(bench, model_scores(bench, config, initial), config)
+    found = REFERENCES["zero_shot"](simulation, config, silent)
+    assert found == both(simulation, model_scores(simulation, config, initial), config)
 
 
-def test_local_only_trains_each_user_alone(bench, config):
-    engine, settings = bench.engine(config.model), config.references
+def test_local_only_trains_each_user_alone(simulation, config):
+    engine, settings = simulation.engine(config.model), config.references
     initial = current(engine.recommender, engine.schema)
     own = {}
-    for user in bench.users:
-        cut = user_windows(bench.population.history(user), config)
+    for user in simulation.users:
+        cut = user_windows(simulation.population.history(user), config)
         if not len(cut):
             continue
         theta = initial.clone().requires_grad_(True)
@@ -119,57 +120,57 @@ def test_local_only_trains_each_user_alone(bench, config):
         own[user] = theta.detach()
 
     def scores_of(user, context):
-        return model_scores(bench, config, own[user])(user, context)
+        return model_scores(simulation, config, own[user])(user, context)
 
     progress = Progress()
-    found = REFERENCES["local_only"](bench, config, progress)
-    for part, metrics in both(bench, scores_of, config).items():
+    found = REFERENCES["local_only"](simulation, config, progress)
+    for part, metrics in both(simulation, scores_of, config).items():
         assert found[part] == pytest.approx(metrics, rel=1e-12)  # another order of users
     assert progress.updates == 11 * 2  # users that can be ranked, steps
 
 
-def test_centralized_learns_and_tells_every_epoch(bench, config):
+def test_centralized_learns_and_tells_every_epoch(simulation, config):
     progress = Progress()
-    found = REFERENCES["centralized"](bench, config, progress)
+    found = REFERENCES["centralized"](simulation, config, progress)
     assert found["epochs"] == len(progress) == 2
-    assert progress.updates == 2 * len(bench.users)
+    assert progress.updates == 2 * len(simulation.users)
     assert found["metrics"]["users"] == 11
-    again = REFERENCES["centralized"](bench, config, silent)
+    again = REFERENCES["centralized"](simulation, config, silent)
     assert again == found
     hard = dataclasses.replace(
         config, references=ReferenceConfig(centralized_epochs=8, centralized_lr=0.03)
     )
-    untrained = REFERENCES["zero_shot"](bench, config, silent)["validation"]["mrr"]
-    assert REFERENCES["centralized"](bench, hard, silent)["validation"]["mrr"] > untrained
+    untrained = REFERENCES["zero_shot"](simulation, config, silent)["validation"]["mrr"]
+    assert REFERENCES["centralized"](simulation, hard, silent)["validation"]["mrr"] > untrained
 
 
-def test_the_workbench_builds_a_model_once_and_one_backbone_only(bench, config):
-    engine = bench.engine(config.model)
-    assert bench.engine(dataclasses.replace(config.model)) is engine
+def test_a_simulation_builds_a_model_once_and_one_backbone_only(simulation, config):
+    engine = simulation.engine(config.model)
+    assert simulation.engine(dataclasses.replace(config.model)) is engine
     other = dataclasses.replace(config.model, lora_rank=1)
-    assert bench.engine(other).schema.dim < engine.schema.dim
+    assert simulation.engine(other).schema.dim < engine.schema.dim
     with pytest.raises(ValueError, match="one backbone per experiment"):
-        bench.engine(dataclasses.replace(config.model, backbone="minilm"))
+        simulation.engine(dataclasses.replace(config.model, backbone="minilm"))
 
 
-def test_references_are_over_the_evaluated_users(bench, config):
+def test_references_are_over_the_evaluated_users(simulation, config):
     """Counted, trained and ranked: with a fourth of the users, on a fourth of the users."""
-    few = dataclasses.replace(bench.config.data, evaluated_users=4)
+    few = dataclasses.replace(simulation.config.data, evaluated_users=4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "config", dataclasses.replace(bench.config, data=few))
-        assert bench.evaluated == [0, 3, 7, 10]
-        found = {name: run(bench, config, silent) for name, run in REFERENCES.items()}
+        patch.setattr(simulation, "config", dataclasses.replace(simulation.config, data=few))
+        assert simulation.evaluated == [0, 3, 7, 10]
+        found = {name: run(simulation, config, silent) for name, run in REFERENCES.items()}
     assert {name: part["metrics"]["users"] for name, part in found.items()} == dict.fromkeys(
         REFERENCES, 3
     )  # user 0 has no history
 
 
-def test_a_batch_in_pieces_gives_the_gradient_of_the_whole(bench, config, monkeypatch):
+def test_a_batch_in_pieces_gives_the_gradient_of_the_whole(simulation, config, monkeypatch):
     """Windows with few targets must not weigh as much as full ones."""
-    engine = bench.engine(config.model)
+    engine = simulation.engine(config.model)
     part = engine.alone(config)
     theta = part.start.clone().requires_grad_(True)
-    inputs, targets = references._pooled(bench, config)
+    inputs, targets = references._pooled(simulation, config)
     assert len({int(count) for count in (targets >= 0).sum(1)}) > 2
     loss = window_loss(engine.recommender, engine.schema.unflatten(theta), inputs, targets)
     (whole,) = torch.autograd.grad(loss, theta)

@@ -13,7 +13,7 @@ from simulations.flower.grid import CohortGrid, SequentialGrid, user_of
 from simulations.world.world import World
 from tests.support.asking import asked
 from tests.support.federations import point_config
-from tests.support.policies import agreed
+from tests.support.privacy.policies import agreed
 from tests.support.tiny import make_engine, random_adapter
 
 pytestmark = pytest.mark.usefixtures("flower")

@@ -13,17 +13,19 @@ from ray.exceptions import RayActorError, RayTaskError
 from shared.config import EngineConfig, ExperimentConfig
 from shared.errors import ConfigError, DataError, EngineError
 from simulations.workers import engine as workers
-from simulations.workers import hiring as workers_hiring
+from simulations.workers import factory as workers_factory
 from simulations.workers import pool as workers_pool
 from simulations.workers.actor import SEEN, Worker
 from simulations.workers.engine import ShardedEngine, shards
-from simulations.workers.hiring import check_folder
+from simulations.workers.factory import check_folder
 from simulations.workers.pool import Stopped, WorkerPool
 from simulations.workers.ray_session import Share, _share_of_cluster, share_of
 from simulations.world.world import World
 from tests.support.asking import counted, ranked, trained
 from tests.support.federations import point_config
 from tests.support.tiny import make_engine, random_adapter
+
+PATIENCE = 300  # seconds for what takes none
 
 
 def test_shards_are_like_sized_pieces_in_order():
@@ -181,8 +183,8 @@ class Good:
 def opened(monkeypatch, kind, size=1):
     ray = FakeRay(kind)
     monkeypatch.setattr(workers_pool, "ray", ray)
-    monkeypatch.setattr(workers_hiring, "ray", ray)
-    monkeypatch.setattr(workers_hiring, "software", lambda: {"torch": "1"})
+    monkeypatch.setattr(workers_factory, "ray", ray)
+    monkeypatch.setattr(workers_factory, "software", lambda: {"torch": "1"})
     session = SimpleNamespace(share=Share(size, 1, 0), close=lambda: None)
     return WorkerPool(session, ExperimentConfig(), np.zeros((1, 1), np.float32)), ray
 
@@ -204,7 +206,7 @@ def test_a_question_outlives_its_worker(monkeypatch):
     with pool:
         pool.start()
         answers = [pool.ask(pool.rank(), "train", what) for what in "abc"]
-        assert [answer.result(20) for answer in answers] == [("a", 1), ("b", 1), ("c", 1)]
+        assert [answer.result(PATIENCE) for answer in answers] == [("a", 1), ("b", 1), ("c", 1)]
     assert len(told) == 1
     assert "\n" not in told[0]
     assert ray.made[0] in ray.killed  # it must not go on while another does its work
@@ -219,7 +221,7 @@ def test_a_question_that_ends_every_worker_is_given_up(monkeypatch):
     with pool:
         pool.start()
         with pytest.raises(EngineError, match=r"3 workers ended.*--resume"):
-            pool.ask(0, "train", "a").result(20)
+            pool.ask(0, "train", "a").result(PATIENCE)
     assert len(ray.made) >= 3
 
 
@@ -234,8 +236,8 @@ def test_what_a_worker_raises_is_raised_here_and_it_goes_on(monkeypatch):
     with pool:
         pool.start()
         with pytest.raises(DataError, match="user 7 is unknown"):
-            pool.ask(0, "train", "bad").result(20)
-        assert pool.ask(0, "train", "good").result(20) == ("good", 0)
+            pool.ask(0, "train", "bad").result(PATIENCE)
+        assert pool.ask(0, "train", "good").result(PATIENCE) == ("good", 0)
     assert len(ray.made) == 1
 
 
@@ -274,7 +276,7 @@ def test_those_who_found_room_begin_without_the_others(monkeypatch):
     monkeypatch.setattr(pool._threads[1], "start", lambda: None)  # finds no room
     with pool:
         pool.start()
-        assert pool.ask(0, "train", "a").result(20) == ("a", 0)
+        assert pool.ask(0, "train", "a").result(PATIENCE) == ("a", 0)
 
 
 def test_whoever_waits_is_told_when_the_pool_stops(monkeypatch):
@@ -282,9 +284,9 @@ def test_whoever_waits_is_told_when_the_pool_stops(monkeypatch):
     answer = pool.ask(0, "train", "never started")
     pool.stop()
     with pytest.raises(Stopped):
-        answer.result(20)
+        answer.result(PATIENCE)
     with pytest.raises(Stopped):
-        pool.ask(0, "train", "too late").result(20)
+        pool.ask(0, "train", "too late").result(PATIENCE)
     pool.close()
 
 
@@ -295,7 +297,7 @@ def test_a_folder_that_is_gone_ends_the_run_and_nobody_waits_for_ever(monkeypatc
         pool.keep_in(tmp_path / "gone")
         for what in "ab":
             with pytest.raises(ConfigError, match="gone: cannot be written any more"):
-                pool.ask(0, "train", what).result(20)
+                pool.ask(0, "train", what).result(PATIENCE)
 
 
 def test_whatever_goes_wrong_here_is_answered(monkeypatch):
@@ -307,9 +309,9 @@ def test_whatever_goes_wrong_here_is_answered(monkeypatch):
         pool.start()
         pool.keep_in(Path())
         with pytest.raises(ValueError, match="a fault of ours"):
-            pool.ask(0, "train", "a").result(20)
+            pool.ask(0, "train", "a").result(PATIENCE)
         with pytest.raises(EngineError, match="a fault of ours"):
-            pool.ask(0, "train", "b").result(20)
+            pool.ask(0, "train", "b").result(PATIENCE)
 
 
 def test_a_question_cancelled_while_it_is_refused_stops_nothing(monkeypatch):
@@ -321,7 +323,7 @@ def test_a_question_cancelled_while_it_is_refused_stops_nothing(monkeypatch):
     pool.stop()
     for answer in answers[1:]:
         with pytest.raises(Stopped):
-            answer.result(20)
+            answer.result(PATIENCE)
     pool.close()
 
 
@@ -330,7 +332,7 @@ def test_questions_of_an_earlier_one_go_first(monkeypatch):
 
     class Noting(Good):
         def train(self, what):
-            gate.wait(20)
+            gate.wait(PATIENCE)
             order.append(what)
 
     pool, _ = opened(monkeypatch, Noting)
@@ -343,12 +345,12 @@ def test_questions_of_an_earlier_one_go_first(monkeypatch):
         answers += [pool.ask(first, "train", what) for what in ("a", "b")]
         gate.set()
         for answer in answers:
-            answer.result(20)
+            answer.result(PATIENCE)
     assert order == ["held", "a", "b", "c", "d"]
 
 
 def test_a_folder_that_a_worker_does_not_share_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(workers_hiring, "ray", FakeRay(Good))
+    monkeypatch.setattr(workers_factory, "ray", FakeRay(Good))
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.mkdir()
     theirs.mkdir()

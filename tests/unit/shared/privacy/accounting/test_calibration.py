@@ -8,7 +8,7 @@ from dp_accounting import DpEvent, GaussianDpEvent
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import Calibration, Side, calibrate, epsilon
 from shared.privacy.accounting.steps import Step
-from tests.support.guarantees import promised
+from tests.support.privacy.guarantees import promised
 
 
 def spent(found: Calibration, rounds: int, q: float, scale: float = 1.0) -> list:

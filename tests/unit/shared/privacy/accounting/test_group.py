@@ -19,7 +19,7 @@ from shared.privacy.accounting.accountant import (
 )
 from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.guarantee import Relation
-from tests.support.guarantees import promised
+from tests.support.privacy.guarantees import promised
 
 DELTA = 1e-5
 

@@ -11,7 +11,7 @@ from shared.errors import ConfigError, LedgerError
 from shared.privacy.ledger.chain import LedgerHeader
 from shared.privacy.ledger.device_ledgers import DeviceLedgers, device_files
 from shared.privacy.ledger.ledger import Ledger
-from tests.support.guarantees import differing, promised
+from tests.support.privacy.guarantees import differing, promised
 
 HEADER = LedgerHeader(
     promised(50.0, 1e-5, unit="example", trust="local", adversary="the server"), "p"

@@ -22,7 +22,7 @@ from shared.privacy.accounting.accountant import calibrate, epsilon
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.ledger import ledger as ledger_module
 from shared.privacy.ledger.ledger import Ledger, LedgerHeader, is_sealed_by, seal
-from tests.support.guarantees import differing, promised
+from tests.support.privacy.guarantees import differing, promised
 
 HEADER = LedgerHeader(promised(), "0" * 64)
 UPDATE = PoissonSampledDpEvent(0.1, GaussianDpEvent(1.0))

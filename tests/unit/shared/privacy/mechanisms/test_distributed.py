@@ -17,7 +17,7 @@ from shared.privacy.mechanisms.skellam import SkellamNoise
 from shared.privacy.mechanisms.source import NoiseSource
 from shared.privacy.plan.plan import server_plan
 from shared.privacy.plan.shared_noise import SharedSum, calibrate_shares, histogram_sum, update_sum
-from tests.support.guarantees import promised
+from tests.support.privacy.guarantees import promised
 
 GRID = FixedPoint(L2Clip(0.5), 14)
 DIM = 300

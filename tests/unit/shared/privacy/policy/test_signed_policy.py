@@ -17,7 +17,7 @@ from shared.privacy.policy.issue import policy_of, promises
 from shared.privacy.policy.order import weaknesses
 from shared.privacy.policy.signed import load_policy, policy_text, read_policy, signed
 from tests.support.federations import point_config
-from tests.support.policies import OTHER, made, operator, sealed
+from tests.support.privacy.policies import OTHER, made, operator, sealed
 
 USERS = 40
 

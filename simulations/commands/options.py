@@ -1,0 +1,76 @@
+"""Options of a command: all of them as one object, and lists, values with commas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from inspect import Parameter, Signature, signature
+from typing import Any, get_type_hints
+
+from shared.errors import ConfigError
+
+Command = Callable[[Any], None]
+
+
+def takes(options: type) -> Callable[[Command], Callable[..., None]]:
+    """Make a command of a function of one object: its options are the fields of a dataclass.
+
+    Parameters
+    ----------
+    options : type
+        A field's type is `Annotated[..., typer.Option(...)]`, as a parameter's of a command.
+    """
+    hints = get_type_hints(options, include_extras=True)
+    parameters = [
+        parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name])
+        for name, parameter in signature(options).parameters.items()
+    ]
+
+    def command_of(function: Command) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            function(options(**given))
+
+        command.__doc__, command.__annotations__ = function.__doc__, hints
+        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
+        return command
+
+    return command_of
+
+
+def words(text: str) -> list[str]:
+    """The words; `none` stands for none."""
+    return [] if text == "none" else [part.strip() for part in text.split(",")]
+
+
+def numbers(
+    flag: str, text: str, kind: type[int] | type[float], example: str | None = None
+) -> list[int | float]:
+    """The numbers, each once.
+
+    Raises
+    ------
+    ConfigError
+        Naming the flag, for anything else.
+    """
+    try:
+        found = [kind(part) for part in text.split(",")]
+    except ValueError:
+        example = example or ("1,2,8,inf" if kind is float else "0,1,2")
+        raise ConfigError(
+            f"{flag} {text}: expected numbers with commas, such as {example}"
+        ) from None
+    if any(isinstance(number, float) and math.isnan(number) for number in found):
+        raise ConfigError(f"{flag} {text}: nan is not a number")
+    if len(set(found)) < len(found):
+        raise ConfigError(f"{flag} {text}: the same number twice")
+    return list(found)
+
+
+def deltas(text: str) -> list[float]:
+    """Of a guarantee, each in (0, 1), the largest first."""
+    given = numbers("--deltas", text, float, "1e-4,1e-6")
+    found = sorted((float(value) for value in given), reverse=True)
+    wrong = next((value for value in found if not 0 < value < 1), None)
+    if wrong is not None:
+        raise ConfigError(f"--deltas {text}: {wrong:g}: expected numbers in (0, 1), such as 1e-5")
+    return found

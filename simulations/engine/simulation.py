@@ -1,0 +1,99 @@
+"""What all points of a sweep share: population, item vectors, one engine per model."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from shared.config import ExperimentConfig, ModelConfig
+from shared.data.population import Population
+from shared.data.split import evaluated_users
+from shared.errors import ConfigError
+from shared.model.backbone import resolve
+from shared.model.items import item_vectors
+from shared.model.recommender import build_recommender
+from simulations.engine.cohort import CohortEngine
+from simulations.engine.placement import keep_freed_memory, place
+from simulations.world.sources import open_population
+
+
+class Simulation:
+    """Opens the data once, encodes the catalogue once, builds each model once.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    vectors : float32 [items, d], optional
+        Of the catalogue, where another process has made them already.
+
+    Attributes
+    ----------
+    sealing : threading.Lock
+        Held while accountants run: their packages are quietened process-wide.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, vectors: npt.NDArray[np.float32] | None = None
+    ) -> None:
+        self.config = config
+        self.population: Population = open_population(config.data, config.world)
+        if config.engine.threads:
+            torch.set_num_threads(config.engine.threads)
+        keep_freed_memory()
+        self._source = resolve(config.model.backbone)
+        self.config = self._identified(config)
+        if vectors is None:
+            vectors = item_vectors(self.population.catalogue.texts, self._source)
+        self.vectors = vectors
+        self.sealing = threading.Lock()
+        self._engines: dict[ModelConfig, CohortEngine] = {}
+
+    def _identified(self, config: ExperimentConfig) -> ExperimentConfig:
+        """The settings with the digests of what they name: another log is another experiment."""
+        population = self.population
+        data = dataclasses.replace(
+            config.data,
+            digest=_same("data.digest", config.data.digest, population.digest),
+            catalogue=_same("data.catalogue", config.data.catalogue, population.catalogue.digest),
+        )
+        weights = _same("model.backbone_sha256", config.model.backbone_sha256, self._source.digest)
+        model = dataclasses.replace(config.model, backbone_sha256=weights)
+        return dataclasses.replace(config, data=data, model=model)
+
+    @property
+    def users(self) -> range:
+        """All users of the population."""
+        return range(len(self.population))
+
+    @property
+    def evaluated(self) -> list[int]:
+        """The users that metrics and references are about: `data.evaluated_users` of all."""
+        return evaluated_users(len(self.population), self.config.data.evaluated_users)
+
+    @property
+    def backbone_digest(self) -> str:
+        """SHA-256 (hex) of the backbone's weights."""
+        return self._source.digest
+
+    def engine(self, model: ModelConfig) -> CohortEngine:
+        """The engine of a model; the same settings give the same engine."""
+        if model.backbone != self.config.model.backbone:
+            raise ConfigError("private.model.backbone: one backbone per experiment")
+        if model not in self._engines:
+            recommender = build_recommender(self._source, self.vectors, model)
+            place(recommender, self.config.engine)
+            self._engines[model] = CohortEngine(self.population, recommender, self.config.engine)
+        return self._engines[model]
+
+
+def _same(name: str, stated: str | None, found: str) -> str:
+    if stated is not None and stated != found:
+        raise ConfigError(
+            f"{name}: is {found[:12]} here, the settings say {stated[:12]}: data, items or weights "
+            "changed since the run started; start a new run with another --out"
+        )
+    return found

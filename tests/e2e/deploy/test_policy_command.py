@@ -1,0 +1,163 @@
+"""`starling policy`: what a person types, and what a device would answer."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.privacy.keys import public_hex
+from shared.privacy.policy.signed import load_policy, signed, utc
+from tests.support.command import command
+from tests.support.privacy.policies import OTHER
+
+
+@pytest.fixture(scope="module")
+def operator():
+    done = command("policy", "key")
+    assert done.code == 0
+    return done.out.strip()
+
+
+@pytest.fixture(scope="module")
+def point(finished):
+    """The policy and the settings that a run keeps of its private point."""
+    points = finished[0] / "points"
+    return points / "eps-2-seed-0.policy.json", points / "eps-2-seed-0.toml"
+
+
+def checked(file, operator, *arguments):
+    return command("policy", "check", file, "--operator", operator, *arguments)
+
+
+def test_a_policy_made_beforehand_is_that_of_the_run(
+    point, settings, tiny_bert, operator, tmp_path
+):
+    text = settings.read_text().replace("[model]", f'[model]\nbackbone = "{tiny_bert}"')
+    (tmp_path / "s.toml").write_text(text)
+    out = tmp_path / "policy.json"
+    made = command(
+        *("policy", "make", "--config", tmp_path / "s.toml", "--epsilon", "2", "--out", out)
+    )
+    assert made.code == 0, made.err
+    assert "user-level epsilon 2 at delta 0.001, central trust" in made.out
+    mine, its = (json.loads(file.read_text())["policy"] for file in (out, point[0]))
+    for times in (mine, its):
+        del times["valid_from"], times["valid_until"]
+    assert mine == its
+    assert mine["issuer"] == operator
+    out = tmp_path / "as-given.json"
+    as_given = command(
+        *("policy", "make", "--config", point[1], "--users", "40", "--out", out, "--adapter"),
+        point[1].with_name("eps-2-seed-0.initial.safetensors"),
+    )
+    assert as_given.code == 0, as_given.err
+    assert {**mine} == {k: json.loads(out.read_text())["policy"][k] for k in mine}
+
+
+def test_show_tells_it_in_words(point):
+    shown = command("policy", "show", point[0])
+    assert shown.code == 0
+    assert (
+        "2 rounds among 40 users; of one person at most 2 windows of 12 interactions in an update"
+        in shown.out
+    )
+    assert "update: at most 2 times, gaussian, noise multiplier" in shown.out
+    assert "devices decline" not in shown.out
+
+
+@pytest.mark.parametrize(
+    ("days_from_now", "word"), [(-40, "(EXPIRED: devices decline)"), (2, "(NOT YET: devices")]
+)
+def test_show_says_when_a_policy_does_not_hold(point, tmp_path, days_from_now, word):
+    made = load_policy(point[0], None)
+    start = datetime.now(UTC) + timedelta(days=days_from_now)
+    when = {"valid_from": utc(start), "valid_until": utc(start + timedelta(days=30))}
+    moved = replace(made, **when, issuer=public_hex(OTHER))
+    (tmp_path / "p.json").write_text(signed(moved, OTHER))
+    shown = command("policy", "show", tmp_path / "p.json")
+    assert (shown.code, word in shown.out) == (0, True), shown.err
+
+
+def test_a_policy_without_privacy_is_made_with_a_warning(point, tmp_path):
+    out = tmp_path / "p.json"
+    adapter = point[1].with_name("eps-2-seed-0.initial.safetensors")
+    words = ("policy", "make", "--config", point[1], "--users", "40", "--adapter", adapter)
+    assert "promises no privacy" not in command(*words, "--out", out).err
+    done = command(*words, "--epsilon", "inf", "--out", tmp_path / "inf.json")
+    assert (done.code, "promises no privacy" in done.err) == (0, True), done.err
+
+
+def test_check_asks_round_after_round_until_the_device_declines(point, operator, tmp_path):
+    free = checked(point[0], operator, "--config", point[1], "--rounds", 2)
+    assert free.code == 0, free.out
+    assert [line.split(";")[0] for line in free.out.splitlines()] == [
+        "histogram: takes part",
+        "round 1: takes part",
+        "round 2: takes part",
+    ]
+    spent = [float(found) for found in re.findall(r"epsilon ([0-9.]+)", free.out)]
+    cap = sum(spent[1:]) / 2  # more than one round, less than two
+    (tmp_path / "caps.toml").write_text(f"epsilon = {cap}\n")
+    capped = checked(point[0], operator, "--rounds", 2, "--caps", tmp_path / "caps.toml")
+    assert capped.code == 3
+    *taken, second, note = capped.out.splitlines()
+    assert taken == free.out.splitlines()[:2]
+    assert second.startswith("declined round 2: it would bring this device from user-level epsilon")
+    assert second.endswith(f"over its owner's cap of {cap:g}")
+    assert "needs --config" in note
+    (tmp_path / "caps.toml").write_text("rounds_per_day = 1\n")
+    today = checked(point[0], operator, "--rounds", 2, "--caps", tmp_path / "caps.toml")
+    assert (today.code, "allows 1 rounds a day" in today.out) == (3, True)
+    spread = ("--rounds", 2, "--a-day", 1, "--caps", tmp_path / "caps.toml")
+    assert checked(point[0], operator, *spread).code == 0
+
+
+def test_check_leaves_a_devices_state_as_it_is(point, operator, tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "caps.toml").write_text("pause = true\n")
+    asked = checked(point[0], operator, "--state", state)
+    assert (asked.code, "its owner has paused it" in asked.out) == (3, True)
+    assert [path.name for path in state.iterdir()] == ["caps.toml"]
+    assert "has agreed to nothing yet" in command("policy", "spent", state).out
+
+
+def test_another_operators_policy_is_declined(point, tmp_path):
+    asked = checked(point[0], public_hex(OTHER))
+    assert (asked.code, "not signed by the operator's key" in asked.out) == (3, True)
+
+
+def test_mistakes_are_one_line(point, operator, tmp_path):
+    shutil.copy(point[0], tmp_path / "p.json")
+    (tmp_path / "bad.toml").write_text("epsilom = 1\n")
+    (tmp_path / "no.json").write_text("{}")
+    tried = {
+        "cannot be read": checked(tmp_path / "none.json", operator),
+        "not the JSON of a signed policy": checked(tmp_path / "no.json", operator),
+        f"{tmp_path / 'bad.toml'}: unknown cap epsilom": checked(
+            point[0], operator, "--caps", tmp_path / "bad.toml"
+        ),
+        "not the settings of this policy": checked(
+            point[0], operator, "--config", point[1].with_name("eps-inf-seed-0.toml")
+        ),
+        "--epsilon: missing": command("policy", "make", "--preset", "demo", "--out", "x"),
+        "give --config": command("policy", "make", "--adapter", "x", "--out", "x"),
+        "is there already": command(
+            *(
+                "policy",
+                "make",
+                "--config",
+                point[1],
+                "--epsilon",
+                "2",
+                "--out",
+                tmp_path / "p.json",
+            )
+        ),
+    }
+    for message, done in tried.items():
+        assert (done.code, message in done.error) == (2, True), done.err
+    assert (tmp_path / "p.json").read_bytes() == point[0].read_bytes()  # not overwritten

@@ -1,0 +1,138 @@
+"""A sweep that was killed continues to the same end; one that is interrupted says how.
+
+Instants are drawn, so that not only those are tried that somebody thought of; a failure names
+them. `benchmarks/interrupt.py` tries many more, by the same functions.
+"""
+
+import importlib.util
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.files import FolderLock
+from tests.support import ROOT
+from tests.support.command import command, ended_after, finish, wait_for
+
+BENCHMARK = ROOT / "benchmarks" / "interrupt.py"
+CONTINUE = "continue with --resume where the command offers it"
+SEED = 20  # of the instants
+KILLS = 2
+ROUND = 0.05  # seconds, at most
+
+
+@pytest.fixture(scope="module")
+def interrupt():
+    """The benchmark as a module; its folder's name is taken by another package."""
+    spec = importlib.util.spec_from_file_location("interrupt_benchmark", BENCHMARK)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["interrupt_benchmark"] = module  # its dataclasses look for it there
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["interrupt_benchmark"]
+
+
+@pytest.fixture(scope="module")
+def sweep(interrupt, tiny_bert, tmp_path_factory, own_folders):
+    return interrupt.prepare(
+        tmp_path_factory.mktemp("sweep"),
+        seeds=(0,),
+        engine="cohort",
+        rounds=12,
+        backbone=str(tiny_bert),
+        unit="user",
+        trust="central",
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(sweep, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    done = command("simulate", "--config", sweep.settings, "--out", folder, "--quiet")
+    assert done.code == 0, done.err
+    return folder
+
+
+def has_begun(folder):
+    return (folder / "results.json").is_file()
+
+
+def recorded(folder):
+    """Lines on all ledgers: how far a sweep has come."""
+    return sum(file.read_bytes().count(b"\n") for file in folder.glob("ledger-*.jsonl"))
+
+
+def kill_at_work(sweep, folder, lines, delay):
+    """Kill a process so many seconds after its ledgers have so many lines."""
+    process = sweep.start(folder)
+    with ended_after(process):
+        wait_for(lambda: recorded(folder) >= lines, process)
+        time.sleep(delay)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_killed_at_random_and_resumed_ends_like_uninterrupted(interrupt, sweep, whole, tmp_path):
+    """Each kill comes in another third of what the ledgers record, and then within two rounds."""
+    folder = tmp_path / "run"
+    rng, share = random.Random(SEED), recorded(whole) // (KILLS + 1)
+    instants = [(share * n + rng.randrange(share), rng.random() * ROUND) for n in range(KILLS)]
+    for lines, delay in instants:
+        kill_at_work(sweep, folder, lines, delay)
+    process = sweep.start(folder)
+    _, err = finish(process)
+    assert process.returncode == 0, err
+    assert interrupt.compare(folder, whole) == [], instants
+
+
+def test_the_comparison_sees_a_difference(interrupt, whole, tmp_path):
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    assert interrupt.compare(copy, whole) == []
+    (copy / "points" / "left.part").touch()
+    results = copy / "results.json"
+    results.write_text(results.read_text().replace('"hr@10": 0.', '"hr@10": 1.', 1))
+    adapter = next(copy.glob("adapters/*"))
+    adapter.write_bytes(adapter.read_bytes()[:-1] + b"\0")
+    found = " ".join(interrupt.compare(copy, whole))
+    for name in ("left.part", "results.json", adapter.name):
+        assert name in found
+
+
+def test_stopped_by_hand_while_another_process_is_refused(sweep, whole, tmp_path):
+    folder = tmp_path / "run"
+    first = sweep.start(folder)
+    with ended_after(first):
+        wait_for(lambda: has_begun(folder), first)
+        first.send_signal(signal.SIGSTOP)  # it must not come to its end meanwhile
+        second = command("simulate", "--resume", folder)
+        assert second.code == 2
+        assert "another process is at work in this folder" in second.error
+        first.send_signal(signal.SIGINT)
+        first.send_signal(signal.SIGCONT)
+        _, err = first.communicate()
+    assert first.returncode == 130, err
+    assert err.strip().splitlines() == [f"interrupted; {CONTINUE}"]
+    with FolderLock(folder) as lock:
+        lock.take()  # the lock has gone with the process that held it
+
+
+@pytest.mark.parametrize(
+    ("by", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_stopped_while_it_starts_leaves_nothing(by, code, word, sweep, tmp_path):
+    """Imports take most of a start; one line then, too, instead of a stack of other people's."""
+    folder = tmp_path / "run"
+    process = sweep.start(folder)
+    maps = Path(f"/proc/{process.pid}/maps")
+    with ended_after(process):
+        # The command, which hears signals, imports what it needs: torch first.
+        wait_for(lambda: "scipy/stats" in maps.read_text(), process)
+        process.send_signal(by)
+        _, err = process.communicate()
+    assert process.returncode == code, err
+    assert err.strip().splitlines() == [f"{word}; {CONTINUE}"]
+    assert not (folder / "config.toml").exists()

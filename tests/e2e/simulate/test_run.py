@@ -1,0 +1,212 @@
+"""From one command to a curve, and what can be done with what it left."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from shared.privacy.ledger.ledger import Ledger, seal
+from simulations.world.world import World
+from tests.support.command import REFERENCES, command, results, script
+from tests.support.privacy.guarantees import differing
+
+
+def test_a_run_leaves_everything_it_promises(run, finished):
+    for name in ("results.json", "curve.png", "report.html", "config.toml"):
+        assert (run / name).stat().st_size > 0, name
+    assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in run.glob("ledger-*.jsonl")} == {
+        "ledger-eps-2-seed-0.jsonl",
+        "ledger-eps-inf-seed-0.jsonl",
+    }
+    assert {path.name for path in (run / "adapters").iterdir()} == {
+        "eps-2-seed-0.safetensors",
+        "eps-inf-seed-0.safetensors",
+    }
+    found = results(run)
+    assert found["schema"] == 1
+    assert found["complete"] is True
+    assert found["data"]["users"] == 40
+    assert set(found["references"]) == set(REFERENCES)
+    private, open_ = found["points"]
+    assert private["epsilon"] == pytest.approx(2.0, rel=1e-3)
+    assert private["epsilon"] <= 2.0 * (1 + 1e-6)
+    assert private["noise_multiplier"] > 0
+    assert (open_["epsilon"], open_["epsilon_target"]) == ("inf", "inf")
+    assert open_["noise_multiplier"] == 0
+    for entry in [*found["points"], *found["references"].values()]:
+        assert entry["metrics_status"] == "evaluator only, not released"
+        for name in ("hr@10", "ndcg@10", "full_hr@10", "full_ndcg@10"):
+            assert 0 <= entry["metrics"][name] <= 1
+    for point in found["points"]:
+        assert (point["unit"], point["relation"], point["trust"]) == (
+            "user",
+            "add_remove",
+            "central",
+        )
+        assert (point["rounds"], point["seed"], point["delta"]) == (2, 0, 1e-3)
+    assert "starling verify" in finished[1].out
+
+
+def test_a_run_agrees_with_its_ledgers(run):
+    done = command("verify", run)
+    assert done.code == 0
+    assert "Claims and ledgers agree" in done.out
+
+
+def ledger_of(folder):
+    return folder / "ledger-eps-2-seed-0.jsonl"
+
+
+def edit(change):
+    def attack(folder):
+        lines = ledger_of(folder).read_bytes().splitlines(keepends=True)
+        ledger_of(folder).write_bytes(b"".join(change(lines)))
+
+    return attack
+
+
+def rewrite(folder):
+    """A whole new ledger with twice the noise, sealed by a key of the attacker's own."""
+    found, path = results(folder), ledger_of(folder)
+    old = Ledger.open(path)
+    path.unlink()
+    new = Ledger.create(path, differing(old.header, budget=math.inf))
+    for entry in old.entries:
+        new.append(entry.round, entry.release, entry.event)
+    found["points"][0]["ledger"] = seal(new, Ed25519PrivateKey.generate())
+    (folder / "results.json").write_text(json.dumps(found))
+
+
+def claim_less(folder):
+    found = results(folder)
+    found["points"][0]["epsilon"] = 1.5
+    (folder / "results.json").write_text(json.dumps(found))
+
+
+ATTACKS = {
+    "line removed": edit(lambda lines: lines[:2] + lines[3:]),
+    "lines reordered": edit(lambda lines: [*lines[:2], lines[3], lines[2]]),
+    "line edited": edit(lambda x: [x[0], x[1], x[2].replace(b'"round":1', b'"round":2'), x[3]]),
+    "tail cut": edit(lambda lines: lines[:-1]),
+    "ledger rewritten": rewrite,
+    "less claimed": claim_less,
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=list(ATTACKS))
+def test_an_altered_run_is_found_out(attack, run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    before = [(copy / f).read_bytes() for f in ("results.json", ledger_of(copy).name)]
+    attack(copy)
+    assert before != [(copy / f).read_bytes() for f in ("results.json", ledger_of(copy).name)]
+    done = command("verify", copy)
+    assert done.code == 3
+    assert "MISMATCH" in done.out
+
+
+def test_resuming_does_not_vouch_for_an_altered_ledger(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    ATTACKS["tail cut"](copy)
+    assert command("simulate", "--resume", copy).code == 0
+    assert command("verify", copy).code == 3
+
+
+def test_the_installed_script_verifies_too(run):
+    done = subprocess.run([script(), "verify", run], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Claims and ledgers agree" in done.stdout
+
+
+def adapter(run, epsilon):
+    return run / "adapters" / f"eps-{epsilon}-seed-0.safetensors"
+
+
+@pytest.mark.parametrize(("place", "epsilon"), [(0, "2"), (1, "inf")])
+@pytest.mark.parametrize(("phase", "key"), [("test", "metrics"), ("validation", "validation")])
+def test_evaluate_reproduces_the_run(place, epsilon, phase, key, run):
+    done = command(
+        "evaluate", "--data", "world", "--users", 40, "--adapter", adapter(run, epsilon),
+        "--phase", phase, "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["phase"] == phase
+    assert found["metrics"] == pytest.approx(results(run)["points"][place][key], abs=1e-6)
+
+
+def test_evaluate_prints_a_table(run):
+    done = command("evaluate", "--data", "world", "--users", 40, "--adapter", adapter(run, "inf"))
+    assert done.code == 0
+    value = results(run)["points"][1]["metrics"]["hr@10"]
+    assert f"{value:.4f}" in done.out
+
+
+def recommend(run, *more):
+    done = command(
+        "recommend", "--data", "world", "--users", 40, "--adapter", adapter(run, "inf"),
+        "--user", "u3", *more,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    return done.out
+
+
+def test_recommend_explains_itself_and_offers_nothing_known(run):
+    world = World(users=40)
+    known = {world.catalogue.item_ids[item] for item in world.history(3)}
+    found = json.loads(recommend(run, "-k", 7, "--json"))
+    rows = found["recommendations"]
+    assert found["user"] == "u3"
+    assert len(rows) == len({row["item"] for row in rows}) == 7
+    assert not {row["item"] for row in rows} & known
+    scores = [row["score"] for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    for row in rows:
+        shares = [part["share"] for part in row["history"]]
+        assert {part["item"] for part in row["history"]} <= known
+        assert row["score"] == pytest.approx(
+            row["popularity"] + row["language_model"] + sum(shares), abs=1e-4
+        )
+
+
+def test_recommend_for_people(run):
+    texts = {row["text"] for row in json.loads(recommend(run, "--json"))["recommendations"]}
+    plain, explained = recommend(run), recommend(run, "--explain")
+    for text in texts:
+        assert text in plain
+        assert text in explained
+    assert len(texts) == 10
+    assert "popularity" in explained
+    assert "add up to its score" in explained
+    assert "popularity" not in plain
+
+
+def contents(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_resuming_a_complete_run_changes_nothing(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    before = contents(copy)
+    assert command("simulate", "--resume", copy).code == 0
+    after = contents(copy)
+    assert set(after) == set(before)
+    changed = {path.name for path in before if before[path] != after[path]}
+    assert changed <= {"curve.png", "report.html"}  # drawn again from the same results
+
+
+def test_help_is_quick_and_imports_no_torch():
+    code = (
+        "import sys, starling\n"
+        "try: starling.main(['--help'])\n"
+        "finally: print(sorted({'torch', 'flwr', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("[]")
+    for name in ("simulate", "verify", "data", "evaluate", "recommend"):
+        assert f"  {name} " in done.stdout

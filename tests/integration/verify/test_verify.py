@@ -1,0 +1,150 @@
+"""`starling verify`: agrees with an honest run and with nothing else."""
+
+import math
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner
+
+from shared.config import SweepConfig
+from shared.errors import ConfigError, DataError
+from shared.privacy.keys import load_or_create_signing_key, public_hex
+from simulations.commands.verify import verify
+from simulations.verify import point as verify_module
+from simulations.verify.run import verify_run
+from tests.support.privacy.ledgers import EXPERIMENT, load, results_of, rewrite, save, write_point
+
+
+def test_agrees_with_an_honest_run(run: Path) -> None:
+    report = verify_run(run)
+    assert report.ok, (report.problems, [row.reason for row in report.rows])
+    row = report.rows[0]
+    assert row.claimed == row.epsilon == pytest.approx(2.0, rel=1e-4)
+    assert row.epsilon_rdp is not None
+    assert row.epsilon_rdp > row.epsilon
+    assert row.epsilon_prv == pytest.approx(row.epsilon, abs=0.03)
+    assert report.rows[1].epsilon == math.inf
+    assert public_hex(load_or_create_signing_key()) in report.signer
+
+
+def test_a_ledger_without_noise_cannot_claim_a_finite_epsilon(run: Path) -> None:
+    results = load(run)
+    results["points"][1].update(epsilon=2.0, epsilon_target=2.0)
+    save(run, results)
+    assert "inf spent by the ledger" in verify_run(run).rows[1].reason
+
+
+def test_another_operators_run(run: Path, home: Path) -> None:
+    key = public_hex(load_or_create_signing_key())
+    (home / "keys" / "ledger.pem").unlink()
+    unknown = verify_run(run)
+    assert unknown.ok
+    assert "not vouched for" in unknown.signer
+    assert verify_run(run, key).ok
+    load_or_create_signing_key()
+    assert not verify_run(run).ok
+    assert verify_run(run, key).ok
+
+
+def test_without_a_key_a_full_rewrite_passes_and_the_report_says_why(run: Path, home: Path) -> None:
+    rewrite(run, Ed25519PrivateKey.generate())
+    (home / "keys" / "ledger.pem").unlink()
+    report = verify_run(run)
+    assert report.ok
+    assert "could have rewritten everything" in report.signer
+
+
+def test_disagreeing_accountants_are_reported(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_module, "epsilon_rdp", lambda *_: 1.0)
+    monkeypatch.setattr(verify_module, "epsilon_prv", lambda *_: 1.0)
+    reason = verify_run(run).rows[0].reason
+    assert "exceeds RDP" in reason
+    assert "PRV 1" in reason
+
+
+# A crash makes the ledger over-count: the same round twice is one round that cost twice.
+
+
+def test_a_repeated_round_counts_twice(tmp_path: Path, home: Path) -> None:
+    key = load_or_create_signing_key()
+    point = write_point(tmp_path, 2.0, 0, key, rounds=(1, 2, 2, 3, 4))
+    config = replace(EXPERIMENT, sweep=SweepConfig(epsilons=(2.0,), seeds=(0,)))
+    save(tmp_path, results_of([point], config))
+    report = verify_run(tmp_path)
+    assert report.ok, (report.problems, report.rows[0].reason)
+    assert (point["rounds"], point["ledger"]["entries"]) == (4, 6)
+    assert report.rows[0].epsilon == pytest.approx(2.0, rel=1e-4)
+
+
+# Bad input is not a violation.
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (None, "cannot be read"),
+        ("{", "not a JSON file"),
+        ("\udcff", "not a JSON file"),
+        ("[]", "schema 1"),
+        ('{"schema": 2, "points": []}', "schema 1"),
+        ('{"schema": 1}', "points"),
+        ('{"schema": 1, "points": [1]}', "points"),
+        ('{"schema": 1, "points": [], "points": []}', "'points' is given twice"),
+    ],
+)
+def test_bad_input(tmp_path: Path, content: str | None, word: str) -> None:
+    if content is not None:
+        (tmp_path / "results.json").write_bytes(os.fsencode(content))
+    with pytest.raises(DataError, match=word) as caught:
+        verify_run(tmp_path)
+    assert caught.value.exit_code == 2
+
+
+def test_a_malformed_key(run: Path) -> None:
+    with pytest.raises(ConfigError, match="64 hexadecimal digits"):
+        verify_run(run, "abc")
+
+
+# The command.
+
+
+def invoke(*arguments: str) -> Any:
+    app = typer.Typer()
+    app.command()(verify)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_the_command_agrees(run: Path) -> None:
+    result = invoke(str(run))
+    assert result.exit_code == 0, result.output
+    assert "Claims and ledgers agree." in result.output
+    assert result.output.count("agrees") == 4
+
+
+def test_the_command_exits_with_3_and_says_why(run: Path) -> None:
+    results = load(run)
+    results["points"][0]["epsilon"] = 1.0
+    save(run, results)
+    result = invoke(str(run), "--public-key", public_hex(load_or_create_signing_key()))
+    assert result.exit_code == 3
+    assert "MISMATCH" in result.output
+    assert re.search(r"epsilon 2, seed 0: epsilon = 1 claimed", result.output)
+
+
+def test_the_command_prints_what_the_folder_says_as_plain_text(run: Path) -> None:
+    """A name can neither style the report, nor forge a line of it, nor end it with a traceback."""
+    results = load(run)
+    results["points"][0]["seed"] = "[/bold]"
+    save(run, results)
+    (run / "ledger-\nClaims and ledgers agree.\x1b[2J.jsonl").write_text("")
+    result = invoke(str(run))
+    assert result.exit_code == 3, result.output
+    assert "seed '[/bold]': not in the settings' sweep" in result.output
+    assert "Claims and ledgers agree." not in result.output.splitlines()
+    assert "\x1b" not in result.output

@@ -1,0 +1,264 @@
+"""What a run leaves for `starling verify`: sealed ledgers and the claims beside them."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from shared.config import (
+    ExperimentConfig,
+    FederationConfig,
+    PrivacyConfig,
+    SweepConfig,
+    TrainConfig,
+    at_epsilon,
+    settings_hash,
+    to_dict,
+)
+from shared.privacy.accounting.accountant import Side, calibrate
+from shared.privacy.accounting.events import event_to_json
+from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.guarantee import USER_CENTRAL
+from shared.privacy.keys import load_or_create_signing_key
+from shared.privacy.ledger.budget import DeviceBudget
+from shared.privacy.ledger.device_ledgers import DeviceLedgers
+from shared.privacy.ledger.ledger import Ledger, LedgerHeader, seal
+from shared.privacy.mechanisms.gaussian import GaussianMechanism
+from shared.privacy.plan.plan import Plan, device_plan, server_plan
+from shared.run_files import DEVICES, point_name
+from simulations.results import Point
+from simulations.summary import summarise
+from tests.support.privacy.guarantees import differing, promised
+
+USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4
+Q = COHORT / USERS
+EXPERIMENT = ExperimentConfig(
+    federation=FederationConfig(rounds=ROUNDS, cohort=COHORT),
+    privacy=PrivacyConfig(histogram_share=0.2, clipping_norm=0.5),
+    sweep=SweepConfig(epsilons=(2.0, math.inf), seeds=(0, 1)),
+)
+# Devices with noise of their own, and which rounds each of them took part in.
+LOCAL = replace(
+    EXPERIMENT,
+    privacy=PrivacyConfig(
+        unit="example", trust="local", example_sampling=0.5, max_participations=3
+    ),
+    train=TrainConfig(local_steps=2),
+)
+BOTH = replace(
+    EXPERIMENT, privacy=PrivacyConfig(unit="both", clipping_norm=0.5, example_epsilon=4.0)
+)
+# Correlated noise: everyone in at most two of four rounds.
+DP_FTRL = replace(
+    EXPERIMENT,
+    privacy=PrivacyConfig(
+        mechanism="dp_ftrl", min_separation=2, histogram_share=0.2, clipping_norm=0.5
+    ),
+)
+DEVICES_ROUNDS = {0: (1, 2, 4), 1: (3,), 10: (), 2: (1, 4)}
+Results = dict[str, Any]
+
+
+def header(config: ExperimentConfig, delta: float = DELTA) -> LedgerHeader:
+    """The header of the ledger of a point with these settings."""
+    told = promised(config.privacy.epsilon, delta, adversary=USER_CENTRAL)
+    return LedgerHeader(told, settings_hash(config))
+
+
+def ledger_file(target: float, seed: int) -> str:
+    return f"ledger-{point_name(target, seed)}.jsonl"
+
+
+def write_point(
+    folder: Path,
+    target: float,
+    seed: int,
+    key: Ed25519PrivateKey,
+    delta: float = DELTA,
+    rounds: Sequence[int] = tuple(range(1, ROUNDS + 1)),
+) -> Results:
+    """What a run leaves for one point, by the same calls that a run makes."""
+    config = at_epsilon(EXPERIMENT, target, seed)
+    told = header(config, delta)
+    found = calibrate(told.guarantee, len(rounds), Q, (Side(0.2),))
+    noise, (histogram_noise,) = found.noise_multiplier, found.sides
+    histogram = GaussianMechanism(histogram_noise, L2Clip(1.0)).event(1.0)
+    update = GaussianMechanism(noise, L2Clip(0.5)).event(Q)
+    ledger = Ledger.create(folder / ledger_file(target, seed), told)
+    ledger.append(0, "histogram", histogram)
+    for number in rounds:
+        ledger.append(number, "update", update)
+    return {
+        "epsilon_target": target,
+        "epsilon": ledger.epsilon(),
+        "delta": delta,
+        "unit": "user",
+        "relation": "add_remove",
+        "trust": "central",
+        "adversary": USER_CENTRAL,
+        "noise_multiplier": noise,
+        "histogram_noise_multiplier": histogram_noise,
+        "rounds": len(set(rounds)),
+        "sampling_probability": Q,
+        "steps": 1,
+        "updates": ROUNDS,
+        "histogram_sampling": 1.0,
+        "cohort": COHORT,
+        "clipping_norm": 0.5,
+        "releases": {
+            "update": {"event": event_to_json(update), "times": ROUNDS},
+            "histogram": {"event": event_to_json(histogram), "times": 1},
+        },
+        "seed": seed,
+        "metrics": {"hr@10": 0.4 + 0.1 * seed, "hr@10_se": 0.01, "users": USERS},
+        "ledger": seal(ledger, key),
+    }
+
+
+def write_promised(
+    folder: Path, experiment: ExperimentConfig, target: float, key: Ed25519PrivateKey
+) -> Results:
+    """What a run leaves for a point of any unit and trust, with seed 0."""
+    config = at_epsilon(experiment, target, 0)
+    server, device = server_plan(config, USERS), device_plan(config, USERS)
+    claims = []
+    if server is not None:
+        claims.append(_claim(server, write_server(folder, config, server), key))
+    if device is not None:
+        claims.append(_claim(device, write_devices(folder, config, device), key))
+    if len(claims) == 2:
+        claims[0]["example"] = claims[1]
+    common = {"rounds": ROUNDS, "cohort": COHORT, "seed": 0}
+    return {**claims[0], **common, "metrics": {"hr@10": 0.4, "hr@10_se": 0.01, "users": USERS}}
+
+
+def write_server(folder: Path, config: ExperimentConfig, plan: Plan) -> Ledger:
+    """The server's ledger of a whole run."""
+    path = folder / ledger_file(config.privacy.epsilon, config.seed)
+    ledger = Ledger.create(path, LedgerHeader(plan.guarantee, settings_hash(config)))
+    for planned in plan.releases:
+        if planned.kind not in ("update", "metrics"):
+            ledger.append(0, planned.kind, planned.event)
+    for number in range(1, plan.updates + 1):
+        ledger.append(number, "update", plan.planned("update").event)
+    for planned in plan.releases:
+        if planned.kind == "metrics":
+            for number in range(plan.updates - planned.times + 1, plan.updates + 1):
+                ledger.append(number, planned.kind, planned.event)
+    return ledger
+
+
+def write_devices(folder: Path, config: ExperimentConfig, plan: Plan) -> DeviceLedgers:
+    """The devices' ledgers of a whole run, by the guard that devices use."""
+    place = devices_folder(folder, config.privacy.epsilon)
+    for user, rounds in DEVICES_ROUNDS.items():
+        budget = DeviceBudget(place / f"{user}.jsonl", plan, settings_hash(config), (0, user))
+        budget.spend_histogram()
+        for number in rounds:
+            budget.spend_update(number)
+    return DeviceLedgers.open(place)
+
+
+def devices_folder(folder: Path, target: float) -> Path:
+    return folder / DEVICES / point_name(target, 0)
+
+
+def _claim(plan: Plan, record: Ledger | DeviceLedgers, key: Ed25519PrivateKey) -> Results:
+    told = plan.guarantee.stated()
+    names = (
+        "noise_multiplier",
+        "sampling_probability",
+        "steps",
+        "updates",
+        "histogram_noise_multiplier",
+    )
+    names += ("histogram_sampling", "metrics_noise_multiplier", "metrics_sampling")
+    stated = {name: getattr(plan, name) for name in names}
+    found = {"clipping_norm": plan.clip.norm}
+    found["releases"] = {
+        at.kind: {"event": event_to_json(at.event), "times": at.times} for at in plan.releases
+    }
+    found["correlation"] = plan.correlation.stated() if plan.correlation else None
+    return told | stated | found | {"epsilon": record.epsilon(), "ledger": seal(record, key)}
+
+
+def write_promised_run(folder: Path, experiment: ExperimentConfig) -> Path:
+    """A complete run of any unit and trust: epsilon 2 and none."""
+    key = load_or_create_signing_key()
+    config = replace(experiment, sweep=SweepConfig(epsilons=(2.0, math.inf), seeds=(0,)))
+    points = [write_promised(folder, config, target, key) for target in config.sweep.epsilons]
+    save(folder, results_of(points, config))
+    return folder
+
+
+def write_run(folder: Path, delta: float = DELTA) -> Path:
+    """A complete run of four points."""
+    key = load_or_create_signing_key()
+    points = [
+        write_point(folder, target, seed, key, delta)
+        for seed in EXPERIMENT.sweep.seeds
+        for target in EXPERIMENT.sweep.epsilons
+    ]
+    save(folder, results_of(points))
+    return folder
+
+
+def results_of(points: list[Results], config: ExperimentConfig = EXPERIMENT) -> Results:
+    return {
+        "schema": 1,
+        "complete": True,
+        "data": {"users": USERS},
+        "config": to_dict(config),
+        "points": points,
+    }
+
+
+def summarised(folder: Path) -> Results:
+    """The results with the summary that older runs hold."""
+    results = load(folder)
+    entries = summarise([Point(point) for point in results["points"]])
+    return {**results, "summary": [entry.plain() for entry in entries]}
+
+
+def finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return "inf" if value == math.inf else value
+
+
+def save(folder: Path, results: Results) -> None:
+    (folder / "results.json").write_text(json.dumps(finite(results), allow_nan=False))
+
+
+def load(folder: Path) -> Results:
+    results: Results = json.loads((folder / "results.json").read_text())
+    return results
+
+
+def first_ledger(run: Path) -> Path:
+    return run / str(load(run)["points"][0]["ledger"]["file"])
+
+
+def rewrite(run: Path, key: Ed25519PrivateKey | None) -> None:
+    """A whole new ledger with twice the noise; its own seal in results.json if there is a key."""
+    results = load(run)
+    point, path = results["points"][0], first_ledger(run)
+    old = Ledger.open(path)
+    path.unlink()
+    new = Ledger.create(path, differing(old.header, budget=2.0))
+    z = 2 * point["noise_multiplier"]
+    for entry in old.entries:
+        event = GaussianMechanism(z, L2Clip(1.0)).event(Q) if entry.round else entry.event
+        new.append(entry.round, entry.release, event)
+    if key is not None:
+        claims = {"noise_multiplier": z, "epsilon": new.epsilon(), "ledger": seal(new, key)}
+        point.update(claims)
+        event = event_to_json(GaussianMechanism(z, L2Clip(1.0)).event(Q))
+        point["releases"]["update"]["event"] = event
+        save(run, results)

@@ -1,0 +1,72 @@
+"""Real nodes in this process: what a person configures, what a server sends, a grid of them."""
+
+from flwr.app import Context, Message, RecordDict
+from safetensors.numpy import save_file
+
+from apps import client_app
+from shared.privacy.ledger.ledger import Ledger
+from shared.run_files import run_files
+from tests.support.asking import asked, letters
+from tests.support.privacy.policies import operator
+from tests.support.tiny import random_adapter
+
+USERS = 6
+
+
+class Node:
+    """A person's node: its configuration, its state folder, and Flower's context."""
+
+    def __init__(self, folder, log, user, **configured):
+        self.state = folder / f"state-{user}"
+        self.number = user + 2
+        node = {"data": log, "user": f"u{user}", "state": str(self.state), "operator": operator()}
+        self.config = node | configured
+
+    def caps(self, text):
+        self.state.mkdir(exist_ok=True)
+        (self.state / "caps.toml").write_text(text)
+
+    def answer(self, message):
+        """The relay's answer, as the SuperNode passes it on: an exception becomes an error."""
+        return client_app(message, Context(1, self.number, self.config, RecordDict(), {}))
+
+    @property
+    def rounds(self):
+        file = self.state / "participation.jsonl"
+        return [entry.round for entry in Ledger.open(file).entries] if file.exists() else []
+
+
+class Loopback:
+    """A grid of real nodes in this process."""
+
+    def __init__(self, nodes):
+        self.nodes = {node.number: node for node in nodes}
+        self.said = []
+
+    def get_node_ids(self):
+        return list(self.nodes)
+
+    def send_and_receive(self, messages, timeout=None):
+        for number, message in enumerate(messages):
+            message.metadata.__dict__["_message_id"] = str(number)
+            reply = self.nodes[message.metadata.dst_node_id].answer(message)
+            self.said.append(reply.content.config_records["config"].get("declined"))
+            yield reply
+
+
+def request(model, config, number, policy, release="update", users=USERS):
+    arrays = model.split(random_adapter(model).numpy())
+    about = {"users": users, "schema": model.digest, "policy": policy}
+    return letters([2], asked(config, release, number, arrays=arrays, **about))[0]
+
+
+def declined(reply: Message):
+    return reply.content.config_records["config"].get("declined", "")
+
+
+def served(folder, model):
+    files = run_files(folder, "p")
+    for path in (files.initial, files.adapter):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(model.split(random_adapter(model).numpy()), files.initial)
+    return files
