@@ -24,7 +24,7 @@ from shared.privacy.ledger.ledger import Ledger, seal
 from shared.privacy.plan.plan import device_plan
 from simulations.commands.verify import print_deltas
 from simulations.verify.run import verify_run
-from tests.support import ledgers
+from tests.support.privacy import ledgers
 from tests.support.privacy.attacks import Attack, claim, device, interrupt, said, without
 from tests.support.privacy.ledgers import (
     LOCAL,
