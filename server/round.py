@@ -8,7 +8,7 @@
                   round's row of correlated noise (dp_ftrl);
                   under local trust steps 4 and 5 happened on the devices
     6. average    / (q N), the expected cohort: every client weighs the same
-    7. step       Flower's server optimiser, on what the round trained
+    7. step       the server optimiser, on what the round trained
     8. keep       average of iterates
     9. refactor   the same model in the aggregation rule's coordinates: post-processing
    10. checkpoint state and ledger position, atomically

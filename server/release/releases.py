@@ -26,7 +26,7 @@ Vector = npt.NDArray[np.float64]
 
 
 class Releasing(Protocol):
-    """What the strategy needs to know of how sums become releases."""
+    """What a round needs to know of how sums become releases."""
 
     @property
     def private(self) -> bool:

@@ -44,7 +44,7 @@ class VirtualGrid(Grid):
         Owns population and model, or those who do.
     state : Path, optional
         Folder of what the virtual devices keep between rounds: their own ledgers. Tensors of their
-        own lie near it, see `simulations.engine.examples.personal_file`.
+        own lie near it, see `simulations.engine.ranking.personal_file`.
     """
 
     simulated = True  # read by the ServerApp: noise may be seeded, clients may be merged
