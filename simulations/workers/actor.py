@@ -20,18 +20,23 @@ from simulations.engine.references import REFERENCES, Findings
 from simulations.engine.simulation import Simulation
 
 SEEN = "seen"
+_ROOT = Path(__file__).resolve().parents[2]  # where our rooms lie
 _PACKAGES = ("starling", "torch", "transformers", "numpy")
 
 
 def software() -> dict[str, str]:
     """What computes here: versions, and a digest of this code itself."""
-    root = Path(__file__).parents[1]
     code = hashlib.sha256()
-    for room in ("shared", "client", "simulations"):
-        for file in sorted(root.joinpath(room).rglob("*.py")):
-            code.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
+    for file in code_files():
+        code.update(str(file.relative_to(_ROOT)).encode() + b"\0" + file.read_bytes())
     found = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return found | {"starling's code": code.hexdigest()[:12]}
+
+
+def code_files() -> list[Path]:
+    """The files that a worker's answers depend on, in a fixed order."""
+    rooms = ("shared", "client", "simulations")
+    return [file for room in rooms for file in sorted(_ROOT.joinpath(room).rglob("*.py"))]
 
 
 class Worker:

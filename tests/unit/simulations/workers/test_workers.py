@@ -15,12 +15,13 @@ from shared.errors import ConfigError, DataError, EngineError
 from simulations.workers import engine as workers
 from simulations.workers import factory as workers_factory
 from simulations.workers import pool as workers_pool
-from simulations.workers.actor import SEEN, Worker
+from simulations.workers.actor import SEEN, Worker, code_files, software
 from simulations.workers.engine import ShardedEngine, shards
 from simulations.workers.factory import check_folder
 from simulations.workers.pool import Stopped, WorkerPool
 from simulations.workers.ray_session import Share, _share_of_cluster, share_of
 from simulations.world.world import World
+from tests.support import ROOT
 from tests.support.asking import counted, ranked, trained
 from tests.support.federations import point_config
 from tests.support.tiny import make_engine, random_adapter
@@ -383,3 +384,17 @@ def test_a_cluster_is_shared_as_a_whole():
     with pytest.raises(ConfigError, match=r"workers = 5: with 2 core.* cluster's 8 .* for 4"):
         _share_of_cluster(many, "cpu", {"CPU": 8.0})
     assert _share_of_cluster(config, "cuda", {"CPU": 8.0, "GPU": 1.0}) == Share(4, 2, 0.25)
+
+
+def test_the_softwares_digest_is_of_all_code_that_computes(monkeypatch):
+    named = {str(file.relative_to(ROOT)) for file in code_files()}
+    assert {
+        "shared/request.py",
+        "client/training/train.py",
+        "simulations/engine/cohort.py",
+    } <= named
+    assert len(named) > 100
+    here = software()
+    edited = code_files()[:-1]
+    monkeypatch.setattr("simulations.workers.actor.code_files", lambda: edited)
+    assert software() != here
