@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -82,17 +81,12 @@ class SweepProgress:
             self._line(f"{self.total} client updates to go")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
         elif not self._quiet:
-            ended = "finished" if kind is None else "stopped"
+            ended = "finished" if raised[0] is None else "stopped"
             spent = _duration(self._clock() - self._started)
             self._line(f"{ended} after {self.done}/{self.total} updates, {spent}")
 

@@ -133,8 +133,9 @@ def circles(edges):
 
 
 def files_by_folder(root=ROOT):
-    """Folder -> how many Python files stand in it."""
-    return Counter(str(module.path.parent.relative_to(root)) for module in modules(root).values())
+    """Folder -> how many modules stand in it; its `__init__.py` is the folder itself."""
+    paths = [module.path for module in modules(root).values()]
+    return Counter(str(p.parent.relative_to(root)) for p in paths if p.name != "__init__.py")
 
 
 def parameters(function):
