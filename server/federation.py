@@ -28,12 +28,11 @@ from shared.config import ExperimentConfig, settings_hash
 from shared.errors import ConfigError, LedgerError
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
-from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.units import (
     devices_share_noise,
 )
 from shared.privacy.plan.correlation import correlation
-from shared.privacy.plan.plan import Plan, device_plan, server_plan
+from shared.privacy.plan.plan import device_plan, server_plan
 from shared.request import Request, point_settings
 from shared.run_files import RunFiles
 from shared.update import Arrays
@@ -212,7 +211,7 @@ def _outcome(
     schema: AdapterSchema,
 ) -> dict[str, Any]:
     server, device = (plan(config, sampler.users) for plan in (server_plan, device_plan))
-    plans = [_promise(plan) for plan in (server, device) if plan is not None]
+    plans = [plan.stated() for plan in (server, device) if plan is not None]
     # One guarantee, or two: what the server adds to what the devices already did.
     stated = plans[0] | ({"example": plans[1]} if len(plans) > 1 else {})
     return stated | {
@@ -229,27 +228,6 @@ def _ever_trained(rule: AggregationRule, schema: AdapterSchema) -> int:
     """Coordinates that some round trains: rules take turns of two."""
     names = {name for turn in (1, 2) for name in rule.trained(schema.names, turn)}
     return schema.subset(tuple(names)).dim
-
-
-def _promise(plan: Plan) -> dict[str, Any]:
-    """What a point states of one guarantee, before its cost is read from the ledger."""
-    return {
-        **plan.guarantee.stated(),
-        "noise_multiplier": plan.noise_multiplier,
-        "sampling_probability": plan.sampling_probability,
-        "steps": plan.steps,
-        "updates": plan.updates,
-        "histogram_noise_multiplier": plan.histogram_noise_multiplier,
-        "histogram_sampling": plan.histogram_sampling,
-        "metrics_noise_multiplier": plan.metrics_noise_multiplier,
-        "metrics_sampling": plan.metrics_sampling,
-        "clipping_norm": plan.clip.norm,
-        "correlation": plan.correlation.stated() if plan.correlation else None,
-        "releases": {
-            planned.kind: {"event": event_to_json(planned.event), "times": planned.times}
-            for planned in plan.releases
-        },
-    }
 
 
 def _save_adapter(arrays: Arrays, settings: str, file: Path) -> None:

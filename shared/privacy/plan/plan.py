@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from dp_accounting import DpEvent, NoOpDpEvent, SelfComposedDpEvent
 
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import Side, calibrate
+from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.evaluation import METRICS_CLIP
 from shared.privacy.contribution.histogram import HISTOGRAM_CLIP
 from shared.privacy.mechanisms.gaussian import GaussianMechanism, Mechanism, UpdateWithBits
@@ -84,6 +86,26 @@ class Plan(Terms):
         """z of private metrics; None if there are none."""
         metrics = self.of("metrics")
         return metrics.mechanism.noise_multiplier if metrics else None
+
+    def stated(self) -> dict[str, Any]:
+        """As a point of `results.json` states it, before its cost is read from the ledger."""
+        return {
+            **self.guarantee.stated(),
+            "noise_multiplier": self.noise_multiplier,
+            "sampling_probability": self.sampling_probability,
+            "steps": self.steps,
+            "updates": self.updates,
+            "histogram_noise_multiplier": self.histogram_noise_multiplier,
+            "histogram_sampling": self.histogram_sampling,
+            "metrics_noise_multiplier": self.metrics_noise_multiplier,
+            "metrics_sampling": self.metrics_sampling,
+            "clipping_norm": self.clip.norm,
+            "correlation": self.correlation.stated() if self.correlation else None,
+            "releases": {
+                planned.kind: {"event": event_to_json(planned.event), "times": planned.times}
+                for planned in self.releases
+            },
+        }
 
 
 def server_plan(config: ExperimentConfig, users: int) -> Plan | None:
