@@ -1,15 +1,14 @@
 """The two Flower apps, composed: what `flwr run` and a SuperNode start.
 
 They stand above the rooms, and no room imports them. A node's device is the one of the person who
-configured it or, in Flower's own simulation runtime, a virtual one. Torch enters when a message
-arrives, not when the bundle is imported.
+configured it or, in Flower's own simulation runtime, a virtual one. Torch, and what only a
+server needs, enter when they are used, not when the bundle is imported.
 """
 
 from __future__ import annotations
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
-from flwr.superlink.grid import InMemoryGrid
 
 from client.app import DeviceService, create_app, is_simulated
 from shared.request import Request
@@ -33,6 +32,8 @@ server_app = ServerApp()
 @server_app.main()
 def coordinate(grid: Grid, context: Context) -> None:
     """Run the federation that the run configuration names, or make one for virtual nodes."""
+    from flwr.superlink.grid import InMemoryGrid
+
     from server.app import serve
 
     # Which grid this is decides, not a setting: noise that is only seeded must not reach people.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import runpy
 import signal
 import sys
 from pathlib import Path
@@ -26,8 +27,9 @@ for _name, _value in (
     os.environ.setdefault(_name, _value)
 
 # Each hands on `COMMANDS`, what it adds to this command line; in the order of a first walk through.
+_HERE = Path(__file__).resolve().parent
 ROOMS = ("simulations", "client", "server")
-PACKAGES = ("shared", *ROOMS)
+PACKAGES = ("apps", "shared", *ROOMS)
 
 CONTINUE = "continue with --resume where the command offers it"
 
@@ -105,7 +107,8 @@ def command_line() -> Any:
     """The click group of all commands; a room's code is imported when its command runs."""
     import click
 
-    tables = [importlib.import_module(room).COMMANDS for room in ROOMS]
+    # Read where they stand: another package of a room's name hides the room, not its commands.
+    tables = [runpy.run_path(str(_HERE / room / "__init__.py"))["COMMANDS"] for room in ROOMS]
     table: dict[str, tuple[str, str]] = {k: v for room in tables for k, v in room.items()}
 
     class Rooms(click.Group):
@@ -161,7 +164,7 @@ def _doctor() -> ModuleType:
     """The doctor, from the folder beside this file: it must run where nothing else can."""
     import importlib.util
 
-    folder = Path(__file__).resolve().parent / "simulations" / "doctor"
+    folder = _HERE / "simulations" / "doctor"
     spec = importlib.util.spec_from_file_location(
         "starling_doctor", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )

@@ -15,7 +15,7 @@ from flwr.clientapp import ClientApp
 
 from client.messages import declined_reply, parse, reply
 from shared.errors import Declined, ProtocolError
-from shared.request import MESSAGES, Answer, Request
+from shared.request import Answer, Request
 
 
 class DeviceService(Protocol):
@@ -82,19 +82,20 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
 
     @_discreet
     def answered(message: Message, context: Context) -> Message:
-        ranks = message.metadata.message_type == MESSAGES["ranks"]
-        if ranks and not _may_evaluate(context.node_config):  # nor is anything of it read
-            raise ProtocolError("this node does not give metrics: nothing noises them")
         request = parse(message)
         answer = connect(context, request).answer(request)
         request.check(answer)
         return reply(message, answer, [context.node_id])
 
-    def _may_evaluate(node_config: Mapping[str, object]) -> bool:
-        return evaluator or node_config.get("evaluator") is True or is_simulated(node_config)
+    @_discreet
+    def evaluated(message: Message, context: Context) -> Message:
+        allowed = evaluator or context.node_config.get("evaluator") is True
+        if not allowed and not is_simulated(context.node_config):  # nor is anything of it read
+            raise ProtocolError("this node does not give metrics: nothing noises them")
+        return answered(message, context)
 
     app.train()(answered)
-    app.evaluate()(answered)
+    app.evaluate()(evaluated)
     app.query("histogram")(answered)
     app.query("metrics")(answered)
     return app

@@ -107,7 +107,8 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = FileLock(folder / LOCK)
+        # Where the system has no such lock that is an error: a file alone outlives its process.
+        self._lock = FileLock(folder / LOCK, fallback_to_soft=False)
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +133,8 @@ class FolderLock:
         """
         if self._lock.is_locked:
             return False
+        if not self._folder.is_dir():
+            raise ConfigError(f"{self._folder}: there is no such folder")
         try:
             self._lock.acquire(blocking=False)
             return False
@@ -143,10 +146,9 @@ class FolderLock:
                 f"{self._folder}: another process is at work in this folder; wait for it to end, "
                 "or stop it"
             ) from None
-        except OSError as error:
-            raise ConfigError(
-                f"{self._folder / LOCK}: cannot be written ({error.strerror})"
-            ) from None
+        except (OSError, NotImplementedError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{self._folder / LOCK}: cannot be written ({why})") from None
 
     def __exit__(self, *raised: object) -> None:
         self._lock.release()

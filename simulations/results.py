@@ -18,12 +18,14 @@ from typing import Any, Self, TypeVar, cast
 from shared.config import ExperimentConfig, from_dict
 from shared.errors import DataError
 from shared.files import read_record, write_atomically
+from shared.privacy.guarantee import Guarantee
 
 Tree = Mapping[str, object]
 Metrics = Mapping[str, float]
 _Json = TypeVar("_Json")
 
 SCHEMA = 1
+_UNSAID = {"group_size": 1}  # what a claim that leaves it out means
 _LARGEST = 2**53  # whole numbers beyond it are not exact as floats
 
 
@@ -101,8 +103,8 @@ class Reference(Stated):
 class Claim(Stated):
     """One guarantee, and what it rests on.
 
-    `epsilon_target`, `epsilon`, `epsilon_rdp`, `epsilon_prv`, `delta`, `unit`, `relation`, `trust`,
-    `adversary`, `group_size`; the mechanism's numbers; `releases`; and the seal of its ledger.
+    All that `Guarantee.stated` gives; `epsilon`, `epsilon_rdp`, `epsilon_prv` as the ledger shows
+    them; the mechanism's numbers; `releases`; and the seal of its ledger.
     """
 
     @property
@@ -119,6 +121,17 @@ class Claim(Stated):
     def private(self) -> bool:
         """Whether it promises anything: there is noise."""
         return math.isfinite(self.epsilon)
+
+    def beside(self, guarantee: Guarantee) -> list[tuple[str, object, object]]:
+        """Every word of a guarantee: its name, as it is claimed here, as the guarantee has it."""
+        return [
+            (
+                name,
+                self.number(name) if isinstance(has, float) else self.get(name, _UNSAID.get(name)),
+                has,
+            )
+            for name, has in guarantee.stated().items()
+        ]
 
     @property
     def seal(self) -> Tree:

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 
 from client.device.clock import Days
@@ -299,7 +298,7 @@ def check_request(
     """
     if not request.policy:
         raise PrivacyError("the request brings no policy")
-    policy = _read(request.policy, operator)
+    policy = read_policy(request.policy, operator)
     if not policy.from_time <= time < policy.until_time:
         raise PrivacyError(
             f"the policy holds from {policy.valid_from} until {policy.valid_until}, and it is "
@@ -315,9 +314,3 @@ def check_request(
     if not first <= request.round_number <= policy.rounds:
         raise PrivacyError(f"the policy has rounds {first} to {policy.rounds}")
     return policy
-
-
-@lru_cache(maxsize=16)
-def _read(text: str, operator: str | None) -> Policy:
-    """As `read_policy`, a pure function: virtual devices share a process and a policy."""
-    return read_policy(text, operator)

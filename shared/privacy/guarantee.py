@@ -66,7 +66,7 @@ class Guarantee:
         if self.group < 1:
             raise ConfigError(f"group = {self.group}: expected at least 1 unit")
         if not self.budget > 0:
-            raise ConfigError(f"budget = {self.budget}: expected an epsilon > 0, or inf")
+            raise ConfigError(f"epsilon = {self.budget}: expected a budget > 0, or inf")
 
     @property
     def counted(self) -> tuple[float, Relation, int]:

@@ -57,9 +57,8 @@ def evaluate_adapter(
     asked = evaluated_users(len(population), trained.config.data.evaluated_users)
     own = own_tensors(adapter, trained, population)
     config = trained.config
-    personal = engine.personal(config, config.federation.rounds, own.state) if own.state else None
     metrics = ranking_metrics(
-        *engine.evaluate(asked, trained.adapter, cast(Phase, phase), config, personal)
+        *engine.evaluate(asked, trained.adapter, cast(Phase, phase), config, own.personal)
     )
     if as_json:
         told = {"note": own.note} if own.note else {}
@@ -179,13 +178,12 @@ class PersonalState:
 
     Attributes
     ----------
-    state : Path or None
-        As `CohortEngine.evaluate` takes it; None ranks everyone with the adapter as it stands.
     note : str
         What people are ranked with, in words; empty where nothing stays on devices.
+    personal : PersonalTensors or None
+        As they stood after the last round; None ranks everyone with the adapter as it stands.
     """
 
-    state: Path | None = None
     note: str = ""
     personal: PersonalTensors | None = None
 
@@ -216,7 +214,6 @@ def own_tensors(file: Path, trained: Trained, population: Population) -> Persona
     personal = PersonalTensors(config, schema, config.federation.rounds, kept)
     mine = personal.trained(range(len(population)))
     return PersonalState(
-        state,
         f"{name}: ranked with everyone's own B of {kept.name} ({mine} of {len(population)} people "
         "trained one), which is not in the adapter file",
         personal,

@@ -11,7 +11,7 @@ from pathlib import Path
 from .probe import ROOT, Answers
 from .show import Check, Status
 
-_NAMES = ("starling", "shared", "server", "client", "simulations")
+_NAMES = ("starling", "apps", "shared", "server", "client", "simulations")
 _QUIET = {  # name -> the value under which nothing phones home
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",

@@ -276,7 +276,7 @@ class CohortEngine(Ranker):
     ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Starts, inputs and targets [members, steps, windows, length] -> deltas [members, dim].
 
-        The start is one [dim] for all or, with a personal, everyone's own [members, dim].
+        The start is one [dim] for all or, with personal tensors, everyone's own [members, dim].
         """
         rate = personal.rates(part.start) if personal else config.train.local_lr
         decay = config.train.weight_decay

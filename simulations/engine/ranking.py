@@ -64,7 +64,7 @@ class Ranker:
     ) -> tuple[list[int], list[int]]:
         """Sampled and full ranks of the held-out items of all users that have one.
 
-        Under a rule that keeps tensors on devices, with everyone's own as a `personal` has them;
+        Under a rule that keeps tensors on devices, with everyone's own as `personal` has them;
         without it with the adapter as it stands.
         """
         if personal:

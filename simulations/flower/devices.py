@@ -54,7 +54,7 @@ def virtual_device(context: Context, request: Request) -> Device:
         if name in context.run_config
     }
     how = EngineConfig(device=cast(Any, device), threads=threads, **told)  # which checks them
-    simulation = _bench(
+    simulation = _simulation(
         config.data, config.world, config.model.backbone, config.model.backbone_sha256, how
     )
     user = int(context.node_config["partition-id"])
@@ -76,7 +76,7 @@ def _state(context: Context, config: ExperimentConfig) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _bench(
+def _simulation(
     data: DataConfig, world: WorldConfig, backbone: str, weights: str | None, how: EngineConfig
 ) -> Simulation:
     model = ModelConfig(backbone=backbone, backbone_sha256=weights)

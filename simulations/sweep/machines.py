@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Machines(Simulation):
-    """A workbench with what else computes on it, started when first asked for.
+    """A simulation with what else computes on it, started when first asked for.
 
     Parameters
     ----------

@@ -194,13 +194,7 @@ def _seal_reasons(record: Record, seal: Tree, trusted: str | None) -> list[str]:
 
 
 def _guarantee_reasons(record: Record, claim: Claim) -> list[str]:
-    header = record.header.guarantee
-    words = ("unit", "relation", "trust", "adversary")
-    claims = [(name, claim.get(name), getattr(header, name)) for name in words]
-    claims.append(("group_size", claim.get("group_size", 1), header.group))
-    claims.append(("delta", claim.number("delta"), header.delta))
-    claims.append(("epsilon_target", claim.number("epsilon_target"), header.budget))
-    return _differences(claims)
+    return _differences(claim.beside(record.header.guarantee))
 
 
 def _release_reasons(record: Record, claim: Claim) -> list[str]:

@@ -81,7 +81,12 @@ def settings_reasons(
         return []  # why is among the problems of `expected`
     if terms is None:
         return list(settings_give_none(expected, terms))
-    reasons, promised = [], terms.guarantee
+    reasons = [
+        f"{name} = {claimed!r} claimed, the settings give {given!r}"
+        for name, claimed, given in claim.beside(terms.guarantee)
+        if not isinstance(given, float) and claimed != given
+    ]
+    promised = terms.guarantee
     # An older run without private metrics does not state their sampling.
     metrics = "metrics" in terms.times or "metrics_sampling" in claim.stated
     for name, given in (
@@ -105,12 +110,6 @@ def settings_reasons(
     if not claim.number("rounds") <= config.federation.rounds:
         most = config.federation.rounds
         reasons.append(f"rounds = {claim.get('rounds')!r} claimed, the settings give {most}")
-    together = claim.get("group_size", 1)
-    if together != promised.group:
-        reasons.append(f"group_size = {together!r} claimed, the settings give {promised.group}")
-    for name in ("unit", "relation", "trust", "adversary"):
-        if claim.get(name) != (word := getattr(promised, name)):
-            reasons.append(f"{name} = {claim.get(name)!r} claimed, the settings give {word!r}")
     settings = settings_hash(config)
     if settings != header.settings:
         reasons.append(

@@ -94,15 +94,15 @@ class Worker:
         self, request: Request, state: Path | None, users: Sequence[int]
     ) -> list[tuple[list[int], Answer]]:
         """See `CohortEngine.answer`."""
-        engine = self._bench.engine(request.config.model)
+        engine = self._simulation.engine(request.config.model)
         return list(engine.answer(request, users, state))
 
     def reference(self, name: str, config: ExperimentConfig) -> Findings:
         """See `simulations.engine.references`."""
-        return REFERENCES[name](self._bench, config, lambda updates, remark: None)
+        return REFERENCES[name](self._simulation, config, lambda updates, remark: None)
 
     @property
-    def _bench(self) -> Simulation:
+    def _simulation(self) -> Simulation:
         if self._opened is None:
             raise EngineError("a worker was asked before it opened its data")
         return self._opened

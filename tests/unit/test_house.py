@@ -230,7 +230,8 @@ def test_a_room_does_not_need_the_simulations_to_be_imported(room):
 
 
 def test_the_relay_reaches_no_torch_at_import():
-    assert reaches(HOUSE, "client.app", {"torch", "transformers", "peft", "opacus"}) is None
+    heavy = {"torch", "transformers", "peft", "opacus"}
+    assert [reaches(HOUSE, module, heavy) for module in ("apps", "client.app")] == [None, None]
     chain = reaches(HOUSE, "simulations.engine.cohort", {"torch"})
     assert chain is not None
     assert chain[0] == "simulations.engine.cohort"
@@ -238,7 +239,7 @@ def test_the_relay_reaches_no_torch_at_import():
 
 def test_the_relay_imports_without_torch():
     """The same, by running it: a bundle's relay must start in a moment."""
-    found = loaded_by("import client.app")
+    found = loaded_by("import apps")
     assert "client.app" in found
     assert "torch" not in found
 

@@ -125,7 +125,7 @@ class Policy:
     schema : str
         Digest of the adapter's names and shapes.
     settings : str
-        SHA-256 of the settings, see `shared.canonical.settings_hash`.
+        SHA-256 of the settings, see `shared.config.settings_hash`.
     valid_from, valid_until : str
         ISO times with their zone.
     issuer : str

@@ -1,4 +1,4 @@
-"""The server's step equals Flower's, digit for digit, and a restored optimiser continues."""
+"""The server's step equals Flower's, digit for digit, and the published formulas."""
 
 import math
 
@@ -61,6 +61,48 @@ def test_equals_flower_to_the_digit(name, beta_1):
     deltas, start = updates()
     theta, _ = run(config, start, deltas)
     np.testing.assert_array_equal(theta, flower(config, start, deltas))
+    assert theta.dtype == np.float64
+
+
+def sgd_momentum(config, start, deltas):
+    theta, momentum = start.copy(), np.zeros(DIM)
+    for delta in deltas:
+        momentum = config.beta_1 * momentum + delta
+        theta = theta + config.server_lr * momentum
+    return theta
+
+
+def adam(config, start, deltas):
+    """Reddi et al. 2021 with Flower's bias correction, whose exponent is the round plus one."""
+    theta, m, v = start.copy(), np.zeros(DIM), np.zeros(DIM)
+    for number, delta in enumerate(deltas, 1):
+        m = config.beta_1 * m + (1 - config.beta_1) * delta
+        v = config.beta_2 * v + (1 - config.beta_2) * delta**2
+        power = number + 1
+        rate = config.server_lr * math.sqrt(1 - config.beta_2**power) / (1 - config.beta_1**power)
+        theta = theta + rate * m / (np.sqrt(v) + config.tau)
+    return theta
+
+
+def yogi(config, start, deltas):
+    theta, m, v = start.copy(), np.zeros(DIM), np.zeros(DIM)
+    for delta in deltas:
+        m = config.beta_1 * m + (1 - config.beta_1) * delta
+        v = v - (1 - config.beta_2) * delta**2 * np.sign(v - delta**2)
+        theta = theta + config.server_lr * m / (np.sqrt(v) + config.tau)
+    return theta
+
+
+FORMULAS = {"fedavgm": sgd_momentum, "fedadam": adam, "fedyogi": yogi}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("beta_1", [0.0, 0.9])
+def test_equals_the_formula(name, beta_1):
+    config = FederationConfig(server_optimizer=name, server_lr=0.3, beta_1=beta_1, rounds=ROUNDS)
+    deltas, start = updates()
+    theta, _ = run(config, start, deltas)
+    np.testing.assert_allclose(theta, FORMULAS[name](config, start, deltas), rtol=1e-12)
     assert theta.dtype == np.float64
 
 

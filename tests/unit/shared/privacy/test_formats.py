@@ -91,7 +91,7 @@ def test_a_policy_has_no_other_words(kept):
         ("adversary", "a" * 2001, "adversary"),
         ("delta", 1.0, "delta = 1.0"),
         ("delta", "1", "delta = '1'"),
-        ("epsilon", 0.0, "epsilon > 0"),
+        ("epsilon", 0.0, "epsilon = 0.0: expected a budget > 0"),
         ("epsilon", "x", "epsilon = 'x'"),
         ("group", 0, "group = 0"),
         ("group", 1.5, "group = '1.5'"),
