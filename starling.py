@@ -28,7 +28,7 @@ for _name, _value in (
 
 # Each hands on `COMMANDS`, what it adds to this command line; in the order of a first walk through.
 _HERE = Path(__file__).resolve().parent
-ROOMS = ("simulations", "client", "server")
+ROOMS = ("server", "simulations", "client")
 PACKAGES = ("apps", "shared", *ROOMS)
 
 CONTINUE = "continue with --resume where the command offers it"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION
+from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, operator_key
 from client.device.rehearsal import Rehearsal
 from shared.config import ExperimentConfig, from_dict, load_toml, settings_hash
 from shared.errors import ConfigError, PrivacyError
@@ -34,11 +34,12 @@ def check(
     ] = None,
 ) -> None:
     """Answer as a device would, and exit with 0 if it takes part, 3 if it declines."""
+    key = operator_key("--operator", operator)
     text = policy_text(file)
     made = read_policy(text, None)
     settings = None if config is None else _settings_of(made, config)
     with tempfile.TemporaryDirectory() as folder:
-        device = Rehearsal(Path(folder), text, made, operator.lower(), settings)
+        device = Rehearsal(Path(folder), text, made, key, settings)
         device.copy(state, caps)
         for answer in device.answers(rounds, a_day):
             typer.echo(answer.words)
@@ -59,6 +60,8 @@ def _settings_of(made: Policy, config: Path) -> ExperimentConfig:
 
 def spent(state: Annotated[Path, typer.Argument(help="A device's state folder.")]) -> None:
     """Say what a device agreed to, what its owner allows, and what taking part has cost."""
+    if not state.is_dir():
+        raise ConfigError(f"{state}: there is no such folder; give a device's state folder")
     if not (state / AGREED).exists():
         typer.echo(f"{state}: this device has agreed to nothing yet")
         return

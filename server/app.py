@@ -3,9 +3,9 @@
 Run configuration: `config` (a TOML file of one point's settings), `directory` (where the run's
 files are; `NAME.initial.safetensors` must be there), `name` (of the point), `policy` (optional: a
 signed policy made beforehand by `starling policy make`; else one is made and signed now).
-Simulations run `app` over grids of their own. Flower starts the one of `apps.py`, which serves alike
-and, in Flower's simulation runtime (`flwr run .`), makes all of these from the few settings of
-`[tool.flwr.app.config]`.
+Simulations run `app` over grids of their own. Flower starts the one of `apps.py`, which serves
+alike and, in Flower's simulation runtime (`flwr run .`), makes all of these from the few settings
+of `[tool.flwr.app.config]`.
 """
 
 from __future__ import annotations

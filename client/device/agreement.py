@@ -16,6 +16,7 @@ device adds noise itself, its ledger is `ledger.jsonl`, written by `shared.priva
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -314,3 +315,20 @@ def check_request(
     if not first <= request.round_number <= policy.rounds:
         raise PrivacyError(f"the policy has rounds {first} to {policy.rounds}")
     return policy
+
+
+def operator_key(where: str, given: object) -> str:
+    """The operator's public key as an owner gave it, 64 hexadecimal digits.
+
+    Raises
+    ------
+    ConfigError
+        For anything else, naming where it was given.
+    """
+    key = str(given).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", key):
+        raise ConfigError(
+            f"{where}: operator = {key!r}: expected the operator's public key, 64 hex digits, as "
+            "the operator published it (starling policy key)"
+        )
+    return key

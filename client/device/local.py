@@ -9,12 +9,11 @@ asked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 
-from client.device.agreement import LEDGER, Agreement
+from client.device.agreement import LEDGER, Agreement, operator_key
 from client.device.device import Device
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.log import InteractionLog
@@ -48,12 +47,15 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
             'node configuration: user is missing; e.g. data="movielens-100k" user="1"'
         )
     state = _state(node_config)
+    operator = operator_key("node configuration", node_config.get("operator", ""))
     return Device(
         log.history(user),
         user,
         partial(_built, spec, config.model),
         state / LEDGER,
-        agreement=Agreement(state, _operator(node_config)),
+        agreement=Agreement(
+            state, operator_key("node configuration", node_config.get("operator", ""))
+        ),
         personal=state / "personal.sqlite",
     )
 
@@ -68,16 +70,6 @@ def _state(node_config: Mapping[str, object]) -> Path:
     if not state.is_absolute():  # an app runs in an unpacked copy: another copy, another budget
         raise ConfigError(f"node configuration: state = {str(state)!r}: give a full path")
     return state
-
-
-def _operator(node_config: Mapping[str, object]) -> str:
-    key = str(node_config.get("operator", "")).lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", key):
-        raise ConfigError(
-            f"node configuration: operator = {key!r}: expected the operator's public key, 64 hex "
-            "digits, as the operator published it (starling policy key)"
-        )
-    return key
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,7 @@ _LONGEST = 2000  # letters: a policy or a ledger may come from anyone
 
 @dataclass(frozen=True)
 class Guarantee:
-    """One promise, as plan, ledger, policy and results hold it.
+    """One promise, as plan, ledger and policy hold it and results state it.
 
     Parameters
     ----------

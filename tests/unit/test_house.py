@@ -250,7 +250,7 @@ def test_help_is_shown_without_what_takes_seconds_to_import():
         "try:\n    starling.main(['--help'])\n"
         "except SystemExit as stop:\n    assert not stop.code"
     )
-    assert "simulations" in found  # its table was read
+    assert "click" in found  # it was shown
     assert not found & {"torch", "transformers", "flwr"}
     assert "torch" in loaded_by("import torch")  # otherwise the line above shows nothing
 

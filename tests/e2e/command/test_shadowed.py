@@ -1,4 +1,4 @@
-"""Somebody else's module under a name of ours: what does not need it works, the rest is one line."""
+"""Somebody else's module under a name of ours: what needs ours says so, the rest works."""
 
 import os
 import subprocess
