@@ -53,9 +53,7 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
         user,
         partial(_built, spec, config.model),
         state / LEDGER,
-        agreement=Agreement(
-            state, operator_key("node configuration", node_config.get("operator", ""))
-        ),
+        agreement=Agreement(state, operator),
         personal=state / "personal.sqlite",
     )
 
