@@ -146,27 +146,27 @@ def run_round(run: Run, number: int) -> None:
     state = run.state
     check_holds(run.asking.policy, number)
     nodes = node_ids(run.grid)
-    cohort = _sample(run, number, nodes)
+    cohort = _sample(run, number, nodes)  # 1
     exchange = Exchange(run.rule, run.schema, number, cohort, nodes if run.simulated else None)
-    replies = _ask(run, exchange, cohort, number)
-    total = run.rule.combine(_updates(run, replies, exchange), exchange.summed.dim)
+    replies = _ask(run, exchange, cohort, number)  # 2
+    total = run.rule.combine(_updates(run, replies, exchange), exchange.summed.dim)  # 3
     _check_answered(run, replies, cohort, number)
     noised = total
     if _is_noised(run, replies):  # else nothing was opened: the round is spent and skipped
         expected = run.sampler.expected
-        noised = run.clip.release(run.releases, total, replies.bits, expected, number)
-        state.adapter = _step(run, number, noised / expected, exchange.summed)
+        noised = run.clip.release(run.releases, total, replies.bits, expected, number)  # 4, 5
+        state.adapter = _step(run, number, noised / expected, exchange.summed)  # 6, 7
     state.round_number = number
     state.ledger = run.releases.position()
     state.bytes_up += exchange.bytes_up(replies.answered, _word_bytes(run))
-    _keep_average(run, number)
-    _refactor(run)
+    _keep_average(run, number)  # 8
+    _refactor(run)  # 9
     state.history.append(_entry(run, number, replies, total, noised))
     if not (run.simulated and _measures(run, number)):
         # Else one checkpoint covers step and selection: a simulation repeats both alike.
-        save(state, run.checkpoint)
+        save(state, run.checkpoint)  # 10
     run.on_round(state.history[-1])
-    _select(run, number)
+    _select(run, number)  # 11
 
 
 def _sample(run: Run, number: int, nodes: Sequence[int]) -> list[int]:
