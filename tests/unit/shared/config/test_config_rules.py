@@ -7,9 +7,10 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from shared.aggregation import RULES
 from shared.config import ExperimentConfig, at_epsilon, dump_toml, from_dict, to_dict
 from shared.config.presets import override
-from shared.config.rules import REFUSALS, factors_of
+from shared.config.rules import REFUSALS, factors_of, sums_uploads
 from shared.errors import ConfigError
 
 FEDSB = {"federation": {"aggregation": "fedsb"}}
@@ -101,3 +102,10 @@ def test_a_refusal_names_settings_and_words_that_exist(refusal):
         known = set(get_args(get_type_hints(kind)[setting])) or {"true", "false"}
         if asked not in ("", "given", "0") and not asked.startswith("> "):
             assert set(asked.split()) - {"not"} <= known
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_what_the_settings_say_of_a_rule_is_what_it_does(name):
+    """The clip asks the settings: the rules stand above it."""
+    config = from_dict({"federation": {"aggregation": name}})
+    assert sums_uploads(config) is RULES[name].linear
