@@ -110,14 +110,16 @@ class Request:
         Raises
         ------
         ProtocolError
-            If a field is missing.
+            For a message of another type, or if a field is missing.
         ConfigError
             If the settings break a rule.
         """
+        if message not in _RELEASES:  # nor may a type be called as a release is
+            raise ProtocolError(f"message type {message!r}: expected one of {list(_RELEASES)}")
         try:
             config, settings = _settings(str(fields["settings"]))
             return cls(
-                release=_RELEASES.get(message, message),
+                release=_RELEASES[message],
                 config=config,
                 users=int(fields["users"]),
                 settings=settings,

@@ -189,3 +189,25 @@ def test_a_request_without_its_fields_is_refused(tiny_bert):
     del message.content.config_records["config"]["round"]
     with pytest.raises(ProtocolError, match="round"):
         parse(message)
+
+
+@pytest.mark.parametrize("kind", ["evaluate", "evaluate.default"])
+def test_a_node_that_gives_no_ranks_opens_nothing_when_asked_for_them(kind, tiny_bert):
+    """Flower brings both types to one handler."""
+
+    def connect(context, request):
+        raise AssertionError("the person's data were opened")
+
+    (message,) = letters([2], asked(point_config(tiny_bert), "ranks"))
+    message.metadata.__dict__["_message_type"] = kind
+    with pytest.raises(ProtocolError, match="does not give metrics"):
+        create_app(connect)(message, Context(1, 2, {}, RecordDict(), {}))
+
+
+@pytest.mark.parametrize("kind", ["ranks", "update", "evaluate.default", "query.secrets"])
+def test_a_message_of_another_type_is_no_request(kind, tiny_bert):
+    """A type that is called as a release would pass by the handler that guards it."""
+    (message,) = letters([2], asked(point_config(tiny_bert)))
+    message.metadata.__dict__["_message_type"] = kind
+    with pytest.raises(ProtocolError, match="message type"):
+        parse(message)
