@@ -127,7 +127,7 @@ def main() -> None:
     items = engine.recommender.items
     seen = positions(bench, engine, bench.config)
     directions = torch.linalg.svd(items, full_matrices=False).Vh.T
-    promised = Guarantee("user", "add_remove", "central", USER_CENTRAL, 1e-4, 1, 8.0)
+    promised = Guarantee("user", "zero_out", "central", USER_CENTRAL, 1e-4, 1, 8.0)
     rows = []
     for k, rounds, rate, decays in GRID:
         z = calibrate(promised, rounds, 1.0, (Side(0.1),)).noise_multiplier

@@ -126,7 +126,7 @@ def main() -> None:
 
 def measured(bench: Simulation, engine: CohortEngine, bias: Tensor) -> list[dict[str, object]]:
     """The start; exact, noised and shrunk sums by rank; leading directions of the largest."""
-    promised = Guarantee("user", "add_remove", "central", USER_CENTRAL, DELTA, 1, EPSILON)
+    promised = Guarantee("user", "zero_out", "central", USER_CENTRAL, DELTA, 1, EPSILON)
     z = calibrate(promised, 1, 1.0, (Side(0.1),)).noise_multiplier
     items, ranked = engine.recommender.items, Ranked(bench, engine, bias)
     seen = positions(bench, engine, bench.config)

@@ -35,7 +35,7 @@ def overheads() -> list[dict[str, float]]:
     for bits in (4, 8, 14):
         for target in (0.5, 1.0, 2.0, 4.0, 8.0):
             shared = SharedSum(FixedPoint(L2Clip(1.0), bits), USERS, USERS)
-            promised = Guarantee("user", "add_remove", "distributed", "-", DELTA, 1, target)
+            promised = Guarantee("user", "zero_out", "distributed", "-", DELTA, 1, target)
             mechanism, _ = calibrate_shares(promised, shared, ROUNDS)
             gaussian = [(GaussianDpEvent(mechanism.noise_multiplier), ROUNDS)]
             rows.append(

@@ -171,8 +171,6 @@ class PrivacyConfig:
     # who adds the noise: the server, which is trusted with the exact sum; all devices together,
     # each a share; every device to its own message
     trust: Literal["central", "distributed", "local"] = "central"
-    # neighbouring data sets differ by one unit more or less
-    relation: Literal["add_remove"] = "add_remove"
     # epsilon bounds what so many units together change, such as the people of a household, or
     # examples of one person; the noise is calibrated for it (privacy.md)
     group_size: Annotated[int, Field(ge=1, le=32)] = 1

@@ -14,8 +14,10 @@ Unit = Literal["user", "example"]
 Trust = Literal["central", "distributed", "local"]
 """Who adds the noise: the server, all devices together, or every device to its own message."""
 
-Relation = Literal["add_remove", "replace_one"]
-"""`add_remove`: one unit more or less. `replace_one`: one unit's data swapped for any other's."""
+Relation = Literal["zero_out", "replace_one"]
+"""Which two data sets are compared. `zero_out`: one unit's data replaced by nothing, where how many
+people there are is public and stays the same; a sum moves by one clipping norm, so it costs what
+adding or removing a unit does. `replace_one`: one unit's data swapped for any other's."""
 
 _LONGEST = 2000  # letters: a policy or a ledger may come from anyone
 
@@ -28,7 +30,7 @@ class Guarantee:
     ----------
     unit : {"user", "example"}
         Whose presence is hidden.
-    relation : {"add_remove", "replace_one"}
+    relation : {"zero_out", "replace_one"}
         Which two data sets are compared.
     trust : {"central", "distributed", "local"}
         Who adds the noise.

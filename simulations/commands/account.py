@@ -39,7 +39,7 @@ class Question:
     delta: Annotated[float | None, typer.Option(help="In (0, 1); default: from --users.")] = None
     users: Annotated[int | None, typer.Option(help="How many there are.")] = None
     deltas: Annotated[str | None, typer.Option(help="Show these too, such as 1e-4,1e-6.")] = None
-    relation: Annotated[str, typer.Option(help="add_remove | replace_one")] = "add_remove"
+    relation: Annotated[str, typer.Option(help="zero_out | replace_one")] = "zero_out"
     group: Annotated[int, typer.Option(help="Units protected together, as a household.")] = 1
     took_part: Annotated[
         str | None, typer.Option(help="In how many rounds individuals were, such as 3,17.")

@@ -31,11 +31,11 @@ UNITS = {
     ),
 }
 RELATIONS = {
-    ("user", "add_remove"): (
+    ("user", "zero_out"): (
         "Two data sets are neighbours if one has a whole person more than the other: the "
         "comparison is between taking part and not taking part."
     ),
-    ("example", "add_remove"): (
+    ("example", "zero_out"): (
         "Two data sets are neighbours if one has a window more than the other, of a person who is "
         "in both."
     ),

@@ -16,7 +16,7 @@ deltas = st.sampled_from([1e-3, 1e-5, 1e-7])
 noise = st.floats(0.8, 6)
 counts = st.integers(1, 40)
 sampling = st.sampled_from([0.1, 0.5, 1.0])
-relations = st.sampled_from(["add_remove", "replace_one"])
+relations = st.sampled_from(["zero_out", "replace_one"])
 FEW = settings(max_examples=4, deadline=None, derandomize=True)
 
 
@@ -27,7 +27,7 @@ def is_tight(found: Rounds, beyond: Rounds, target: float, delta: float) -> bool
 @FEW
 @given(target=targets, delta=deltas, rounds=counts, q=sampling, relation=relations)
 def test_the_least_noise(target: float, delta: float, rounds: int, q: float, relation: str) -> None:
-    assume(relation == "add_remove" or q == 1)
+    assume(relation == "zero_out" or q == 1)
     found = solve(Known(None, rounds, q, relation), target, delta)
     less = replace(found, noise_multiplier=found.noise_multiplier * (1 - SHARE))
     assert is_tight(found, less, target, delta)
@@ -37,7 +37,7 @@ def test_the_least_noise(target: float, delta: float, rounds: int, q: float, rel
 @FEW
 @given(target=targets, delta=deltas, z=noise, q=sampling, relation=relations)
 def test_the_most_rounds(target: float, delta: float, z: float, q: float, relation: str) -> None:
-    assume(relation == "add_remove" or q == 1)
+    assume(relation == "zero_out" or q == 1)
     assume(Rounds(z, 1, q, relation).epsilon(delta) <= target)
     assume(Rounds(z, 300, q, relation).epsilon(delta) > target)
     found = solve(Known(z, None, q, relation), target, delta)

@@ -64,7 +64,7 @@ def test_replacing_a_row_moves_the_sum_by_at_most_the_sensitivity(
     clipped = clip(torch.from_numpy(values.copy())).double().reshape(-1, values.shape[-1])
     distance = (clipped[0] - clipped[-1]).norm()
     assert distance <= clip.sensitivity("replace_one") * (1 + 1e-12)
-    assert clipped.norm(dim=1).max() <= clip.sensitivity("add_remove") * (1 + 1e-12)
+    assert clipped.norm(dim=1).max() <= clip.sensitivity("zero_out") * (1 + 1e-12)
 
 
 # Negative controls: mistakes that have been made elsewhere; the property must find each.

@@ -39,7 +39,7 @@ def a_promise(draw):
     guarantee = Guarantee(
         unit=draw(st.sampled_from(UNITS)),
         trust=draw(st.sampled_from(TRUSTS)),
-        relation="add_remove",
+        relation="zero_out",
         adversary=draw(st.sampled_from(["who sees all", "who sees less"])),
         group=draw(st.integers(2, 5)),
         budget=draw(numbers),

@@ -56,7 +56,7 @@ def default_delta(users: int) -> float:
 
 
 def epsilon(
-    history: History, delta: float, relation: Relation = "add_remove", group: int = 1
+    history: History, delta: float, relation: Relation = "zero_out", group: int = 1
 ) -> float:
     """The privacy loss of a history by privacy loss distributions: the figure that counts.
 
@@ -70,7 +70,7 @@ def epsilon(
         Noise multipliers are relative to the clipping norm.
     delta : float
         In (0, 1).
-    relation : {"add_remove", "replace_one"}
+    relation : {"zero_out", "replace_one"}
         Under `replace_one` only releases in which everyone takes part are supported.
     group : int
         k >= 1 units, such as the people of a household: epsilon of all k being present or absent
@@ -110,7 +110,7 @@ def epsilon(
 
 
 def epsilon_rdp(
-    history: History, delta: float, relation: Relation = "add_remove", group: int = 1
+    history: History, delta: float, relation: Relation = "zero_out", group: int = 1
 ) -> float | None:
     """The same by Rényi differential privacy: an upper bound that is never tighter.
 
@@ -132,7 +132,7 @@ def epsilon_rdp(
 
 
 def epsilon_prv(
-    history: History, delta: float, relation: Relation = "add_remove", group: int = 1
+    history: History, delta: float, relation: Relation = "zero_out", group: int = 1
 ) -> float | None:
     """The same by Opacus's accountant of privacy random variables; upper end of its interval.
 
@@ -206,13 +206,13 @@ def _check_group(group: int) -> int:
 
 
 def _unit_sensitivity(steps: Steps, relation: Relation, group: int = 1) -> Steps | None:
-    """Steps for an accountant that knows add/remove of one unit only; None for a sampled group.
+    """Steps for an accountant that knows `zero_out` of one unit only; None for a sampled group.
 
     A replaced unit moves the sum by 2 C, so the noise is worth half. PLD doubles the sensitivity
     itself when told the relation and must not be given these.
     """
     sampled = any(isinstance(step, Step) and step.sampling_probability != 1 for step in steps)
-    distance = (1.0 if relation == "add_remove" else 2.0) * group
+    distance = (1.0 if relation == "zero_out" else 2.0) * group
     return None if sampled and group > 1 else tuple(step.moved(distance) for step in steps)
 
 
@@ -237,7 +237,7 @@ def _prv(steps: tuple[Step, ...], delta: float) -> float | None:
         return math.inf
     if not steps:
         return 0.0
-    if _LARGEST_PRV < pld_epsilon(steps, delta, "add_remove") < math.inf:
+    if _LARGEST_PRV < pld_epsilon(steps, delta, "zero_out") < math.inf:
         return None
     from opacus.accountants import PRVAccountant  # slow to load
 

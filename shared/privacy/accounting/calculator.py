@@ -28,7 +28,7 @@ class Rounds:
         From 1 to a million.
     sampling_probability : float
         q in (0, 1]: with which each unit, independently, is in a round.
-    relation : {"add_remove", "replace_one"}
+    relation : {"zero_out", "replace_one"}
     group : int
         Units that are protected together, >= 1.
 
@@ -41,7 +41,7 @@ class Rounds:
     noise_multiplier: float
     rounds: int
     sampling_probability: float
-    relation: Relation = "add_remove"
+    relation: Relation = "zero_out"
     group: int = 1
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class Known:
     noise_multiplier: float | None = None
     rounds: int | None = None
     sampling_probability: float | None = None
-    relation: Relation = "add_remove"
+    relation: Relation = "zero_out"
     group: int = 1
 
 

@@ -26,7 +26,7 @@ _POINTS = 2e5
 _LARGEST_SAMPLED_GROUP = 32
 
 _RELATION = {
-    "add_remove": NeighboringRelation.ADD_OR_REMOVE_ONE,
+    "zero_out": NeighboringRelation.REPLACE_SPECIAL,
     "replace_one": NeighboringRelation.REPLACE_ONE,
 }
 
@@ -42,7 +42,7 @@ def pld_epsilon(steps: tuple[Step, ...], delta: float, relation: Relation, group
         itself.
     delta : float
         In (0, 1).
-    relation : {"add_remove", "replace_one"}
+    relation : {"zero_out", "replace_one"}
     group : int
         k >= 1 units that are present or absent together.
 
@@ -87,7 +87,7 @@ def _event(step: Step, group: int) -> DpEvent:
 
 def _interval(steps: tuple[Step, ...], relation: Relation, group: int) -> float:
     """Width of the grid, from rough moments of the steps' privacy losses."""
-    distance = group * (1 if relation == "add_remove" else 2)
+    distance = group * (1 if relation == "zero_out" else 2)
     steps = tuple(step.moved(distance) for step in steps)
     # Releases over everyone compose into a single Gaussian; sampled ones are convolved in turn.
     smallest = min((q / z) * (math.sqrt(times) if q == 1 else 1.0) for z, q, times in steps)

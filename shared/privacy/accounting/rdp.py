@@ -33,7 +33,7 @@ def renyi_epsilon(steps: Steps, delta: float) -> float:
     Parameters
     ----------
     steps : tuple of Step or SkellamStep
-        Add/remove; every release with noise.
+        Relation `zero_out`; every release with noise.
     delta : float
         In (0, 1).
 
@@ -82,7 +82,7 @@ def skellam_divergence(step: SkellamStep, orders: NDArray[np.float64]) -> NDArra
 def _composed(steps: Steps, *, whole_orders: bool) -> RdpAccountant:
     accountant = RdpAccountant(
         _WHOLE_ORDERS if whole_orders else None,
-        neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE,
+        neighboring_relation=NeighboringRelation.REPLACE_SPECIAL,
     )
     with _quiet("absl"):  # one warning for every order whose series is left out
         for step in steps:

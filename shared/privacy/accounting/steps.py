@@ -98,7 +98,7 @@ def is_hopeless(steps: Steps) -> bool:
     return sum(step.times * step.signal for step in steps) > _HOPELESS
 
 
-def steps_of(history: History, relation: Relation = "add_remove") -> Steps:
+def steps_of(history: History, relation: Relation = "zero_out") -> Steps:
     """The history as steps in canonical order, equal ones joined; Gaussian ones come first.
 
     Raises
@@ -117,7 +117,7 @@ def steps_of(history: History, relation: Relation = "add_remove") -> Steps:
     discrete = sorted(step for step in steps if isinstance(step, SkellamStep))
     if relation == "replace_one" and any(step.sampling_probability != 1 for step in gaussian):
         raise ConfigError(
-            "Poisson sampling is accounted under relation add_remove only; "
+            "Poisson sampling is accounted under relation zero_out only; "
             "under replace_one every unit must take part in every release"
         )
     return (*gaussian, *discrete)

@@ -61,14 +61,14 @@ class L2Clip:
 
         Parameters
         ----------
-        relation : {"add_remove", "replace_one"}
+        relation : {"zero_out", "replace_one"}
 
         Returns
         -------
         float
             C when a unit comes or goes, 2 C when its contribution is replaced by another.
         """
-        return self.norm if check_relation(relation) == "add_remove" else 2 * self.norm
+        return self.norm if check_relation(relation) == "zero_out" else 2 * self.norm
 
     def norms(self, updates: torch.Tensor) -> torch.Tensor:
         """L2 norms before clipping.

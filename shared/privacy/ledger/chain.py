@@ -27,7 +27,7 @@ Release = Literal["histogram", "update", "training", "metrics"]
 cost nothing more. `metrics` are noised figures of how well the model does.
 """
 
-_FORMAT = "starling ledger 1"
+_FORMAT = "starling ledger 2"
 _GENESIS = "0" * 64  # stands for the line before the first
 _PROMISED = {known.name for known in fields(Guarantee)}
 _OTHERS = {"policy", "created", "identity"}

@@ -148,7 +148,7 @@ class _Row(ABC):
             )
         return Guarantee(
             unit=self.unit,
-            relation=privacy.relation,
+            relation="zero_out",  # the number of people is public
             trust=self.trust,
             adversary=self.adversary,
             delta=delta,

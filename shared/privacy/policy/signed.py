@@ -3,7 +3,7 @@
 One text for one policy: canonical JSON, accepted only if it is, byte for byte, what would be
 written for its content. Fields of an unknown name or format are refused, never ignored.
 
-    {"policy": {...}, "signature": Ed25519 over "starling policy 1\\n" and the canonical content}
+    {"policy": {...}, "signature": Ed25519 over "starling policy 2\\n" and the canonical content}
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shared.privacy.accounting.events import event_from_json
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.keys import is_signed_by, public_hex, sign
 
-FORMAT = "starling policy 1"
+FORMAT = "starling policy 2"
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _LARGEST = 1_000_000  # bytes of a policy from anyone: real ones have about two thousand
 

@@ -25,7 +25,7 @@ def test_a_point_states_what_it_counts_on_and_what_it_spent(shared):
     assert (point["unit"], point["trust"], point["relation"]) == (
         "user",
         "distributed",
-        "add_remove",
+        "zero_out",
     )
     assert 7.99 < point["epsilon"] <= 8.0
     assert point["epsilon_prv"] is None

@@ -45,7 +45,7 @@ def test_a_run_leaves_everything_it_promises(run, finished):
     for point in found["points"]:
         assert (point["unit"], point["relation"], point["trust"]) == (
             "user",
-            "add_remove",
+            "zero_out",
             "central",
         )
         assert (point["rounds"], point["seed"], point["delta"]) == (2, 0, 1e-3)

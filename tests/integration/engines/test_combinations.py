@@ -1,4 +1,4 @@
-"""Unit x trust x relation x mechanism x aggregation: each runs and is accounted, or is refused."""
+"""Unit x trust x mechanism x aggregation: each runs and is accounted, or is refused."""
 
 import dataclasses
 import itertools
@@ -26,7 +26,6 @@ NAMES = [field.name for field in dataclasses.fields(PrivacyConfig)]
 DIMENSIONS = {
     "privacy.unit": get_args(PRIVACY["unit"]),
     "privacy.trust": ("central", "distributed", "local"),
-    "privacy.relation": ("add_remove", "replace_one"),
     "privacy.mechanism": get_args(PRIVACY["mechanism"]) if "mechanism" in NAMES else (),
     "federation.aggregation": get_args(FEDERATION["aggregation"]),
 }
@@ -114,7 +113,7 @@ def test_what_is_accepted_runs_and_is_accounted(case, engine, tiny_bert, tmp_pat
         ledger = kept[one.unit]
         assert len(ledger) > 0
         assert ledger.header.guarantee.trust == one.trust
-        assert ledger.header.guarantee.relation == one.relation
+        assert ledger.header.guarantee.relation == one.relation == "zero_out"
         assert 0 < ledger.epsilon() <= one.budget * (1 + 1e-6)
 
 

@@ -97,7 +97,7 @@ def run(tmp_path, tiny_bert):
     folder = tmp_path / "run"
     done = command("simulate", "--config", settings, "--backbone", tiny_bert, "--out", folder)
     assert done.code == 0, done.err
-    assert "User-level epsilon of groups of 2 (add_remove" in done.out
+    assert "User-level epsilon of groups of 2 (zero_out" in done.out
     return folder
 
 

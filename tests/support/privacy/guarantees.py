@@ -11,7 +11,7 @@ from shared.privacy.ledger.chain import LedgerHeader
 
 USUAL = Guarantee(
     unit="user",
-    relation="add_remove",
+    relation="zero_out",
     trust="central",
     adversary="sees every released adapter",
     delta=1e-4,

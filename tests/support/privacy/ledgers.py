@@ -97,7 +97,7 @@ def write_point(
         "epsilon": ledger.epsilon(),
         "delta": delta,
         "unit": "user",
-        "relation": "add_remove",
+        "relation": "zero_out",
         "trust": "central",
         "adversary": USER_CENTRAL,
         "noise_multiplier": noise,

@@ -17,41 +17,41 @@ from shared.privacy.policy.signed import read_policy, signed
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ALONE = (
     r'{"content":{"adversary":"sees \"\u00e9\"","budget":"inf","created":"2026-11-22T13:00:0'
-    r'0+00:00","delta":0.0001,"format":"starling ledger 1","identity":"0f0f0f0f0f0f0f0f0f0f0'
+    r'0+00:00","delta":0.0001,"format":"starling ledger 2","identity":"0f0f0f0f0f0f0f0f0f0f0'
     r'f0f0f0f0f0f","policy":"abababababababababababababababababababababababababababababababa'
-    r'b","relation":"add_remove","trust":"central","unit":"user"},"hash":"1f63724360bd751dcf'
-    r'11dc669efc06ce804e01f4b6c1cea08ce0180103c00c3e"}'
+    r'b","relation":"zero_out","trust":"central","unit":"user"},"hash":"6d958a927b496d791baa'
+    r'657d2d654b12ddf0d25d1cf3ad61f247179d9d13bc24"}'
     "\n"
 )
 OF_THREE = (
     r'{"content":{"adversary":"sees \"\u00e9\"","budget":2.0,"created":"2026-11-22T13:00:00+'
-    r'00:00","delta":0.0001,"format":"starling ledger 1","group":3,"identity":"0f0f0f0f0f0f0'
+    r'00:00","delta":0.0001,"format":"starling ledger 2","group":3,"identity":"0f0f0f0f0f0f0'
     r'f0f0f0f0f0f0f0f0f0f","policy":"abababababababababababababababababababababababababababa'
-    r'babababab","relation":"add_remove","trust":"central","unit":"user"},"hash":"7f3745e26f'
-    r'80612f14a6af495ac8b79a3b76dae0bb90274965b30420d58335cb"}'
+    r'babababab","relation":"zero_out","trust":"central","unit":"user"},"hash":"103a70491072'
+    r'2a782bbd912512f25dcaea9c21923352ae883e22d291cb5c5ad1"}'
     "\n"
 )
 POLICY = (
-    r'{"policy":{"aggregation":"fedit","format":"starling policy 1","issuer":"03a107bff3ce10'
+    r'{"policy":{"aggregation":"fedit","format":"starling policy 2","issuer":"03a107bff3ce10'
     r'be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8","promises":[{"adversary":"sees all'
-    r'","delta":0.0001,"epsilon":"inf","group":1,"relation":"add_remove","releases":[{"clipp'
-    r'ing_norm":0.5,"event":{"kind":"gaussian","noise_multiplier":1.5},"kind":"update","mech'
-    r'anism":"gaussian","noise_multiplier":1.5,"separation":0,"times":3},{"clipping_norm":0.'
-    r'5,"event":{"kind":"gaussian","noise_multiplier":5.0},"kind":"histogram","mechanism":"g'
-    r'aussian","noise_multiplier":5.0,"separation":0,"times":3}],"trust":"central","unit":"u'
-    r'ser"},{"adversary":"sees a device","delta":1e-05,"epsilon":4.0,"group":2,"relation":"a'
-    r'dd_remove","releases":[{"clipping_norm":0.5,"event":{"kind":"gaussian","noise_multipli'
-    r'er":2.0},"kind":"update","mechanism":"gaussian","noise_multiplier":2.0,"separation":0,'
-    r'"times":3}],"trust":"local","unit":"example"}],"rounds":3,"schema":"s","settings":"cdc'
-    r'dcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","users":40,"valid_from"'
-    r':"2026-11-22T13:00:00+00:00","valid_until":"2026-12-22T13:00:00+00:00","window_length"'
-    r':8,"windows":3},"signature":"83480869bacddba89af3a6a176aa58834e79734fbb62f89c1484b7b53'
-    r'211caf4d69740b1fc0ae032d0e302cec4ee4b518dbf97628f5fb6aab7710bb0702df103"}'
+    r'","delta":0.0001,"epsilon":"inf","group":1,"relation":"zero_out","releases":[{"clippin'
+    r'g_norm":0.5,"event":{"kind":"gaussian","noise_multiplier":1.5},"kind":"update","mechan'
+    r'ism":"gaussian","noise_multiplier":1.5,"separation":0,"times":3},{"clipping_norm":0.5,'
+    r'"event":{"kind":"gaussian","noise_multiplier":5.0},"kind":"histogram","mechanism":"gau'
+    r'ssian","noise_multiplier":5.0,"separation":0,"times":3}],"trust":"central","unit":"use'
+    r'r"},{"adversary":"sees a device","delta":1e-05,"epsilon":4.0,"group":2,"relation":"zer'
+    r'o_out","releases":[{"clipping_norm":0.5,"event":{"kind":"gaussian","noise_multiplier":'
+    r'2.0},"kind":"update","mechanism":"gaussian","noise_multiplier":2.0,"separation":0,"tim'
+    r'es":3}],"trust":"local","unit":"example"}],"rounds":3,"schema":"s","settings":"cdcdcdc'
+    r'dcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","users":40,"valid_from":"20'
+    r'26-11-22T13:00:00+00:00","valid_until":"2026-12-22T13:00:00+00:00","window_length":8,"'
+    r'windows":3},"signature":"4d40a075ff0b29b27cabf04f8abef4e02c96aeeb1013f69e4629f88f76272'
+    r'c609252a49531027e11e20c3e3bac7f52875b50d29613c73cdf07ac896392983909"}'
 )
 SEES = 'sees "é"'
 LEDGERS = {
-    "alone": (ALONE, Guarantee("user", "add_remove", "central", SEES, 1e-4, 1, math.inf)),
-    "of three": (OF_THREE, Guarantee("user", "add_remove", "central", SEES, 1e-4, 3, 2.0)),
+    "alone": (ALONE, Guarantee("user", "zero_out", "central", SEES, 1e-4, 1, math.inf)),
+    "of three": (OF_THREE, Guarantee("user", "zero_out", "central", SEES, 1e-4, 3, 2.0)),
 }
 
 
@@ -66,8 +66,8 @@ def test_a_ledgers_header(line, guarantee):
 def test_a_policy():
     policy = read_policy(POLICY, None)
     user, example = (promise.guarantee for promise in policy.promises)
-    assert user == Guarantee("user", "add_remove", "central", "sees all", 1e-4, 1, math.inf)
-    assert example == Guarantee("example", "add_remove", "local", "sees a device", 1e-5, 2, 4.0)
+    assert user == Guarantee("user", "zero_out", "central", "sees all", 1e-4, 1, math.inf)
+    assert example == Guarantee("example", "zero_out", "local", "sees a device", 1e-5, 2, 4.0)
     assert [len(promise.releases) for promise in policy.promises] == [2, 1]
     assert signed(policy, KEY) == POLICY
 
@@ -113,6 +113,6 @@ def test_a_point_of_the_results():
     plan = server_plan(from_dict(tree), 40)
     assert plan is not None
     assert json.dumps(plan.guarantee.stated()) == (
-        '{"epsilon_target": Infinity, "delta": 0.001, "unit": "user", "relation": "add_remove", '
+        '{"epsilon_target": Infinity, "delta": 0.001, "unit": "user", "relation": "zero_out", '
         f'"group_size": 3, "trust": "central", "adversary": "{USER_CENTRAL}"}}'
     )

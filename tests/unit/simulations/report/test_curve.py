@@ -46,7 +46,7 @@ def test_the_caption_names_unit_neighbours_delta_trust_and_the_bars(results):
     caption = " ".join(words(curve_figure(results)[0])[-1].split())
     for part in (
         "privacy unit: user",
-        "neighbours: add_remove",
+        "neighbours: zero_out",
         "δ = 0.0001",
         "trust model: central",
         "Student-t interval of the mean over seeds",

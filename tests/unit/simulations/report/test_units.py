@@ -34,7 +34,7 @@ def test_a_user_level_run(results):
     against = results["points"][0]["adversary"]
     (promise,) = promises(results)
     assert promise == (
-        f"User-level epsilon (add_remove, delta 0.0001, central trust), against {against}."
+        f"User-level epsilon (zero_out, delta 0.0001, central trust), against {against}."
     )
     assert "example" not in printed(results)
     assert "ε, user-level, central trust" in figure_words(results)[0]
@@ -46,7 +46,7 @@ def test_a_user_level_run(results):
 
 def test_an_example_level_run_says_so_wherever_it_shows_an_epsilon(by_example):
     (promise,) = promises(by_example)
-    assert promise.startswith("Example-level (one window, not a person) epsilon (add_remove")
+    assert promise.startswith("Example-level (one window, not a person) epsilon (zero_out")
     output = printed(by_example)
     assert "epsilon, example" in output
     assert "User-level" not in output

@@ -70,7 +70,7 @@ def test_known_figures() -> None:
     assert epsilon(history, 1e-4, "replace_one") == pytest.approx(20.07, abs=0.005)
 
 
-@pytest.mark.parametrize("relation", ["add_remove", "replace_one"])
+@pytest.mark.parametrize("relation", ["zero_out", "replace_one"])
 @pytest.mark.parametrize("delta", [1e-3, 1e-6])
 @pytest.mark.parametrize(
     ("z", "releases"), [(200, 7), (50, 200), (10, 3), (3.4, 40), (1, 1), (0.8, 9), (0.5, 40)]
@@ -78,7 +78,7 @@ def test_known_figures() -> None:
 def test_pld_equals_the_closed_form_without_sampling(
     z: float, releases: int, delta: float, relation: Relation
 ) -> None:
-    distance = 1.0 if relation == "add_remove" else 2.0
+    distance = 1.0 if relation == "zero_out" else 2.0
     exact = gaussian_epsilon(z, releases, delta, distance)
     pld = epsilon([(GaussianDpEvent(z), releases)], delta, relation)
     assert exact - 1e-9 <= pld <= exact + tolerance(exact)
@@ -118,7 +118,7 @@ def disagreement(relation: Relation) -> bool:
 
 
 def test_conventions_of_the_relations_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not disagreement("add_remove")
+    assert not disagreement("zero_out")
     assert not disagreement("replace_one")
     # Untranslated, RDP and PRV would report 8.8 and 8.1 where 20.1 was spent.
     monkeypatch.setattr(accountant, "_unit_sensitivity", lambda steps, relation, group: steps)
@@ -211,7 +211,7 @@ def test_refuses_delta_out_of_range(delta: float) -> None:
 
 
 def test_refuses_sampling_under_replace_one() -> None:
-    with pytest.raises(ConfigError, match="add_remove only"):
+    with pytest.raises(ConfigError, match="zero_out only"):
         epsilon(sampled(1.0, 0.5), 1e-5, "replace_one")
 
 

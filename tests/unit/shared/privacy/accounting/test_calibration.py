@@ -67,11 +67,11 @@ def test_an_infinite_target_needs_no_noise() -> None:
         ({"sampling_probability": 0.0}, "sampling probability"),
         ({"sampling_probability": 1.5}, "sampling probability"),
         ({"sides": (Side(1.0),)}, "sum to less than 1"),
-        ({"relation": "replace_one"}, "add_remove only"),
+        ({"relation": "replace_one"}, "zero_out only"),
     ],
 )
 def test_refuses_nonsense(changed: dict[str, object], word: str) -> None:
-    promise = {"budget": 1.0, "delta": 1e-5, "relation": "add_remove"}
+    promise = {"budget": 1.0, "delta": 1e-5, "relation": "zero_out"}
     plan = {"rounds": 10, "sampling_probability": 0.5, "sides": ()}
     with pytest.raises(ConfigError, match=word):
         calibrate(

@@ -49,12 +49,12 @@ def mixture_epsilon(z: float, q: float, k: int) -> float:
     return float(brentq(excess, 0, 100, xtol=1e-9))
 
 
-@pytest.mark.parametrize("relation", ["add_remove", "replace_one"])
+@pytest.mark.parametrize("relation", ["zero_out", "replace_one"])
 @pytest.mark.parametrize(("z", "releases", "k"), [(20.0, 40, 2), (8.0, 3, 5)])
 def test_without_sampling_the_noise_is_worth_a_kth(
     z: float, releases: int, k: int, relation: Relation
 ) -> None:
-    exact = gaussian_epsilon(z, releases, k * (1 if relation == "add_remove" else 2))
+    exact = gaussian_epsilon(z, releases, k * (1 if relation == "zero_out" else 2))
     history = [(GaussianDpEvent(z), releases)]
     found = epsilon(history, DELTA, relation, k)
     assert exact - 1e-9 <= found <= exact + 1e-4 + 1e-4 * exact
@@ -97,7 +97,7 @@ def test_what_covers_no_sampled_group_says_so() -> None:
     history = [(PoissonSampledDpEvent(0.1, GaussianDpEvent(3.0)), 2)]
     assert epsilon_rdp(history, DELTA, group=2) is None
     assert epsilon_prv(history, DELTA, group=2) is None
-    assert largest(epsilon_rdp, [history], DELTA, "add_remove", 2) is None
+    assert largest(epsilon_rdp, [history], DELTA, "zero_out", 2) is None
     with pytest.raises(ConfigError, match="Skellam and sampled"):
         epsilon([*history, (SkellamDpEvent(9.0, 1.0, 1.0), 1)], DELTA, group=2)
     with pytest.raises(ConfigError, match="at most 32"):
@@ -108,7 +108,7 @@ def test_what_covers_no_sampled_group_says_so() -> None:
 def test_refuses_groups_of_no_size(group: int) -> None:
     for cost in (epsilon, epsilon_rdp, epsilon_prv):
         with pytest.raises(ConfigError, match="group"):
-            cost(GaussianDpEvent(3.0), DELTA, "add_remove", group)
+            cost(GaussianDpEvent(3.0), DELTA, "zero_out", group)
 
 
 def test_calibrates_for_a_group() -> None:

@@ -67,7 +67,7 @@ def test_batches_of_batches() -> None:
 
 def test_sensitivity_per_relation() -> None:
     clip = L2Clip(0.7)
-    assert clip.sensitivity("add_remove") == 0.7
+    assert clip.sensitivity("zero_out") == 0.7
     assert clip.sensitivity("replace_one") == 1.4
     with pytest.raises(ConfigError, match="zero_out"):
         clip.sensitivity("zero_out")  # type: ignore[arg-type]

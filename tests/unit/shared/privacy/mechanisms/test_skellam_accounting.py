@@ -106,8 +106,8 @@ def test_one_accountant_covers_it_and_the_others_say_so() -> None:
     assert epsilon(history, DELTA) == epsilon_rdp(history, DELTA)
     assert epsilon_prv(history, DELTA) is None
     both = [history, [(GaussianDpEvent(9.0), 1)]]
-    assert largest(epsilon_prv, both, DELTA, "add_remove") is None
-    assert largest(epsilon, both, DELTA, "add_remove") == epsilon(history, DELTA)
+    assert largest(epsilon_prv, both, DELTA, "zero_out") is None
+    assert largest(epsilon, both, DELTA, "zero_out") == epsilon(history, DELTA)
 
 
 def test_next_to_no_noise_is_infinite() -> None:
@@ -136,7 +136,7 @@ def test_sampling_does_not_amplify_it() -> None:
     """No bound for it is known here, so none is applied."""
     sampled = PoissonSampledDpEvent(0.1, SkellamDpEvent(100.0, 2.0, 3.0))
     for cost, relation in itertools.product(
-        (epsilon, epsilon_rdp, epsilon_prv), ("add_remove", "replace_one")
+        (epsilon, epsilon_rdp, epsilon_prv), ("zero_out", "replace_one")
     ):
         with pytest.raises(ConfigError, match="no accountant"):
             cost(sampled, DELTA, relation)

@@ -91,12 +91,12 @@ def test_a_signature_in_the_name_of_another_is_refused(policy):
         signed(policy, OTHER)
     forged = json.loads(sealed(policy))
     content = forged["policy"]
-    message = f"starling policy 1\n{canonical_json(content)}".encode()
+    message = f"starling policy 2\n{canonical_json(content)}".encode()
     forged["signature"] = OTHER.sign(message).hex()
     with pytest.raises(PrivacyError):
         read_policy(canonical_json(forged), operator())
     content["issuer"] = public_hex(OTHER)  # and the operator's own hand under another's name
-    message = f"starling policy 1\n{canonical_json(content)}".encode()
+    message = f"starling policy 2\n{canonical_json(content)}".encode()
     forged["signature"] = load_or_create_signing_key().sign(message).hex()
     with pytest.raises(PrivacyError):
         read_policy(canonical_json(forged), operator())
