@@ -157,7 +157,7 @@ in [ADR 3](adr/0003-accounting.md) and [ADR 13](adr/0013-accounting.md). `starli
 the same accountants about any number of equal rounds, Poisson-sampled or with everyone, and \
 nothing beside them: what a run's histogram or metrics take of its budget is not in it.
 
-## Poisson-sampled Gaussian, add/remove
+## Poisson-sampled Gaussian, zero-out
 
 {configurations} plans of equal rounds, from one release to everyone to 10,000 of a thousandth. \
 **PLD** (Google) is what counts: an upper bound, stated to be too high by less than 1e-4 + 1e-4 \

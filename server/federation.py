@@ -28,9 +28,8 @@ from shared.config import ExperimentConfig, settings_hash
 from shared.errors import ConfigError, LedgerError
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema
-from shared.privacy.contribution.units import (
-    devices_share_noise,
-)
+from shared.privacy.contribution.units import devices_share_noise, histogram_in_clear
+from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR
 from shared.privacy.plan.correlation import correlation
 from shared.privacy.plan.plan import device_plan, server_plan
 from shared.request import Request, point_settings
@@ -154,6 +153,10 @@ def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: 
             "privacy.trust = distributed does not go with real devices: without secure "
             "aggregation, which this version lacks, the server would see each message with a small "
             "part of the noise; use --trust central, or a simulation"
+        )
+    if config.federation.popularity_start and histogram_in_clear(config) and not simulated:
+        raise ConfigError(
+            f"federation.popularity_start = true: {HISTOGRAM_IN_CLEAR}; set it to false"
         )
     plan = server_plan(config, users)
     if plan is not None:

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar, cast
 from shared.config import ExperimentConfig, from_dict
 from shared.errors import DataError
 from shared.files import read_record, write_atomically
+from shared.privacy.accounting.meaning import Meaning, Seen
 from shared.privacy.guarantee import Guarantee
 
 Tree = Mapping[str, object]
@@ -132,6 +133,22 @@ class Claim(Stated):
             )
             for name, has in guarantee.stated().items()
         ]
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """What its epsilon says, in figures; None where it promises nothing or does not say it."""
+        told = self.table("meaning")
+        if not (self.private and told and self.number("delta") > 0):
+            return None
+        groups, seen = cast("dict[str, object]", told["groups"]), cast("list[Tree]", told["seen"])
+        return Meaning(
+            self.epsilon,
+            self.number("delta"),
+            cast("float | None", told["exceeds"]),
+            cast("int", told["group"]),
+            {int(size): epsilon_of(value) for size, value in groups.items()},
+            tuple(Seen(cast("int", one["rounds"]), epsilon_of(one["epsilon"])) for one in seen),
+        )
 
     @property
     def seal(self) -> Tree:

@@ -35,7 +35,9 @@ from shared.privacy.contribution.histogram import histogram_schema, user_histogr
 from shared.privacy.contribution.units import (
     by_example,
     devices_share_noise,
+    histogram_in_clear,
 )
+from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR
 from shared.request import Answer, Ranks, Request
 from shared.update import Update
 
@@ -140,6 +142,12 @@ class Device:
                 f"declined round {request.round_number}: privacy.trust = distributed needs secure "
                 "aggregation, which real devices of this version do not have; use central"
             )
+        if (
+            request.release == "histogram"
+            and not self._simulated
+            and histogram_in_clear(request.config)
+        ):
+            raise Declined(f"declined: {HISTOGRAM_IN_CLEAR}")
         if self._agreement is None:
             return nullcontext()
         self._agreement.foresee(request)

@@ -1,7 +1,7 @@
 """The only way from a sum to a released one: record, flush, then add noise.
 
-Central trust: `Releases` sees exact sums, and a device's guarantee rests on trusting it. Where the
-noise comes in shares it sees noised sums, and they are recorded before anyone is asked for them.
+Central trust: `Releases` sees sums without noise, and a device's guarantee rests on trusting it.
+Where the noise comes in shares it sees noised sums, and they are recorded before anyone is asked.
 Where each message is private, `AlreadyPrivate` passes their sums on: post-processing, free.
 """
 

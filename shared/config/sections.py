@@ -168,14 +168,15 @@ class PrivacyConfig:
 
     # whose data counts as one: everything a person ever contributed
     unit: Literal["user", "example", "both"] = "user"
-    # who adds the noise: the server, which is trusted with the exact sum; all devices together,
+    # who adds the noise: the server, trusted with each device's own update; all devices together,
     # each a share; every device to its own message
     trust: Literal["central", "distributed", "local"] = "central"
     # epsilon bounds what so many units together change, such as the people of a household, or
     # examples of one person; the noise is calibrated for it (privacy.md)
     group_size: Annotated[int, Field(ge=1, le=32)] = 1
     epsilon: Epsilon = math.inf  # target privacy budget; `inf` trains without noise
-    # chance that the bound fails; unset: largest power of ten <= 1 / (9 users)
+    # what an event's probability may exceed e^epsilon times another by (privacy.md); unset: largest
+    # power of ten <= 1 / (9 users)
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     # L2 norm that one person's update is cut down to; where the clip adapts, its first value
     clipping_norm: Positive = 1.0

@@ -116,18 +116,23 @@ def check_relation(relation: str) -> Relation:
     raise ConfigError(f"relation = {relation!r}: expected one of {', '.join(get_args(Relation))}")
 
 
+_TRUSTED = (
+    "the server itself receives each device's own clipped contributions and must be trusted with "
+    "them"
+)
+
 USER_CENTRAL = (
     "anyone who sees every released adapter and the settings, but not which users were sampled; "
-    "the server itself is trusted with exact sums"
+    f"{_TRUSTED}"
 )
 USER_SCHEDULED = (
     "anyone who sees every released adapter, the settings and who took part in which round, but "
-    "not what that person's updates added (the schedule is the same with and without them); the "
-    "server itself is trusted with exact sums"
+    "not what that person's updates added (the schedule is the same with and without them); "
+    f"{_TRUSTED}"
 )
 EXAMPLE_CENTRAL = (
     "anyone who sees every released adapter, the settings and which users were sampled, but not "
-    "which of their examples; the server itself is trusted with exact sums"
+    f"which of their examples; {_TRUSTED}"
 )
 EXAMPLE_LOCAL = (
     "the server, as long as it sends the agreed settings, and anyone who sees every message of the "
@@ -135,7 +140,7 @@ EXAMPLE_LOCAL = (
 )
 USER_TAKING_PART = (
     "anyone who sees every released adapter, the settings and in which rounds this device took "
-    "part; the server itself is trusted with exact sums"
+    f"part; {_TRUSTED}"
 )
 USER_DISTRIBUTED = (
     "the server and anyone who sees what it sees: every sum, every released adapter, the settings "
@@ -143,3 +148,9 @@ USER_DISTRIBUTED = (
     "messages reach the server in sums only; hidden is what a person contributed, not that their "
     "device took part"
 )
+
+HISTOGRAM_IN_CLEAR = (
+    "a real device's histogram names the person's items to the server in clear until secure "
+    "aggregation adds them up: it waits for that, or for noise on the device (trust local)"
+)
+"""Why a real device gives no histogram under central trust."""

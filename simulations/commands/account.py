@@ -15,6 +15,7 @@ from rich.table import Column, Table
 
 from shared.canonical import finite
 from shared.errors import ConfigError
+from shared.privacy import sentences
 from shared.privacy.accounting.accountant import default_delta, epsilon_prv, epsilon_rdp
 from shared.privacy.accounting.calculator import Known, Rounds, participations, solve
 from shared.privacy.guarantee import check_relation
@@ -162,18 +163,9 @@ def _show(answer: dict[str, Any], console: Console) -> None:
     console.print(_of_deltas(answer))
     if answer["individuals"]:
         console.print(_of_individuals(answer))
-    lines = [
-        f"Found: --{answer['solved']}. PLD counts; RDP is never lower, PRV checks it.",
-        "Amplified by sampling only against those who never learn who was in a round; the last "
-        "column is for someone who does, of a unit that was in all of them.",
-        "The unit is whoever one clipping norm bounds: a person, or one training example.",
-    ]
+    lines = [f"Found: --{answer['solved']}.", *sentences.accounted()]
     if answer["users"] is None and answer["delta"] > LARGE_DELTA:
-        lines.append(
-            f"delta = {answer['delta']:g} is large: it allows to publish one unit of "
-            f"{1 / answer['delta']:.3g} outright. A run refuses a delta above 1 / units: give "
-            "--users to have it checked."
-        )
+        lines.append(sentences.large_delta(answer["delta"]))
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from shared.files import write_atomically
+from shared.privacy.sentences import FALSE_ALARM
 from shared.run_files import RunFolder
 from simulations.report import released, statement, tables
 from simulations.report.curve import curve_figure
@@ -71,7 +72,7 @@ def _view(results: Results) -> dict[str, Any]:
         "released": released.released_rows(results),
         "popularity": released.popularity_rows(results),
         "privacy": tables.privacy_rows(results),
-        "false_alarm": f"{100 * tables.FALSE_ALARM:g}%",
+        "false_alarm": f"{100 * FALSE_ALARM:g}%",
         "noise": tables.noise_rows(results),
         "noise_curve": _noise(results),
         "costs": tables.cost_rows(results),

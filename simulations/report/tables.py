@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from shared.privacy.accounting.meaning import Meaning, most_found
+from shared.privacy.sentences import FALSE_ALARM
 from simulations.report.figures import reference_style
 from simulations.results import Claim, Point, Results, Tree
 from simulations.summary import Entry, Interval, summarise
@@ -22,7 +24,6 @@ METRIC_LABELS = {
 }
 MISSING = "\N{EN DASH}"
 LEVELS = {"user": "user-level", "example": "example-level (one window, not a person)"}
-FALSE_ALARM = 0.01  # of the attacker in `membership_bound`
 
 
 def number(value: Any, digits: int = 4) -> str:
@@ -112,24 +113,6 @@ def example_epsilons(results: Results) -> dict[float, float]:
     return found
 
 
-def membership_bound(epsilon: float, delta: float, false_alarm: float = FALSE_ALARM) -> float:
-    """The most members that any attack can find at a given rate of false alarms, in [0, 1].
-
-    min(e^epsilon a + delta, 1 - e^-epsilon (1 - a - delta)) for a test of "was this person's data
-    used?" with false-alarm rate a. It holds whatever the attacker knows beside the release.
-
-    References
-    ----------
-    Kairouz, Oh and Viswanath, "The composition theorem for differential privacy", ICML 2015,
-    theorem 2.1.
-    """
-    if math.isinf(epsilon):
-        return 1.0
-    # exp overflows past 709, where the first bound is long above 1
-    direct = math.exp(min(epsilon, 700.0)) * false_alarm + delta
-    return min(direct, 1.0 - math.exp(-epsilon) * (1.0 - false_alarm - delta), 1.0)
-
-
 def accuracy_rows(results: Results) -> list[Row]:
     """One row per target epsilon: metrics with intervals, and relative cost.
 
@@ -192,8 +175,7 @@ def privacy_rows(results: Results) -> list[Row]:
     rows: list[Row] = []
     for claim in _claims(results):
         epsilon, target, private = claim.epsilon, claim.target, claim.private
-        delta = claim.number("delta")
-        bound = membership_bound(epsilon, 0.0 if math.isnan(delta) else delta)
+        told = claim.meaning
         rows.append(
             {
                 "target": number(target),
@@ -204,7 +186,10 @@ def privacy_rows(results: Results) -> list[Row]:
                 "delta": number(claim.get("delta")),
                 "unit": number(claim.get("unit")) if private else MISSING,
                 "trust": number(claim.get("trust")) if private else MISSING,
-                "bound": f"{100 * bound:.4g}%" if private else "all",
+                "exceeds": MISSING if told is None else number(told.exceeds, 3),
+                "groups": _groups(told),
+                "bound": _found(epsilon, told) if private else "all",
+                "seen": _seen(told),
                 "noise": number(claim.get("noise_multiplier")),
                 "histogram_noise": number(claim.get("histogram_noise_multiplier")),
                 "rounds": number(claim.get("rounds")),
@@ -215,6 +200,28 @@ def privacy_rows(results: Results) -> list[Row]:
             }
         )
     return rows
+
+
+def _groups(told: Meaning | None) -> str:
+    """Epsilon of groups, such as `2: 19.8, 4: 53.7`."""
+    if told is None:
+        return MISSING
+    return ", ".join(f"{size}: {number(value, 3)}" for size, value in told.groups.items())
+
+
+def _found(epsilon: float, told: Meaning | None) -> str:
+    share = most_found(epsilon, 0.0 if told is None else told.delta, FALSE_ALARM)
+    return f"{100 * share:.4g}%"
+
+
+def _seen(told: Meaning | None) -> list[str]:
+    """Against someone who knows the rounds of a unit: rounds, epsilon and the most found."""
+    if told is None:
+        return []
+    return [
+        f"{one.rounds} rounds: {number(one.epsilon, 3)}, {_found(one.epsilon, told)}"
+        for one in told.seen
+    ]
 
 
 def cost_rows(results: Results) -> list[Row]:

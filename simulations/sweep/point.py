@@ -12,10 +12,10 @@ from server.app import app as server_app
 from server.prepare import prepare
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.accounting.accountant import epsilon_prv, epsilon_rdp, largest
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, seal
+from shared.privacy.ledger.spent import spent
 from shared.privacy.plan.terms import device_terms
 from shared.run_files import RunFiles, point_name, run_files
 from simulations.engine.references import popularity_private
@@ -94,7 +94,7 @@ def _spent_by_all(config: ExperimentConfig, users: int, files: RunFiles, outcome
     """What the server's ledger shows, the devices' ledgers, or one beside the other."""
     terms = device_terms(config, users)
     if terms is None:
-        return _spent(Ledger.open(files.ledger))
+        return _spent(Ledger.open(files.ledger), config, users)
     if not files.devices.exists():
         raise ConfigError(
             f"{files.devices.name}: no device took part in any round; expect more with --cohort, "
@@ -103,17 +103,11 @@ def _spent_by_all(config: ExperimentConfig, users: int, files: RunFiles, outcome
     devices = DeviceLedgers.open(files.devices)
     check_participation(devices, config, users, terms)
     if not files.ledger.exists():
-        return _spent(devices)
-    inner = {**outcome.table("example"), **_spent(devices)}
-    return {**_spent(Ledger.open(files.ledger)), "example": inner}
+        return _spent(devices, config, users)
+    inner = {**outcome.table("example"), **_spent(devices, config, users)}
+    return {**_spent(Ledger.open(files.ledger), config, users), "example": inner}
 
 
-def _spent(record: Ledger | DeviceLedgers) -> Tree:
-    """Epsilon as the record shows it, three ways, and the record's seal."""
-    counted = (record.histories(), *record.header.guarantee.counted)
-    return {
-        "epsilon": record.epsilon(),
-        "epsilon_rdp": largest(epsilon_rdp, *counted),
-        "epsilon_prv": largest(epsilon_prv, *counted),
-        "ledger": seal(record, load_or_create_signing_key()),
-    }
+def _spent(record: Ledger | DeviceLedgers, config: ExperimentConfig, users: int) -> Tree:
+    """What the record shows, and its seal."""
+    return spent(record, config, users) | {"ledger": seal(record, load_or_create_signing_key())}

@@ -24,7 +24,7 @@ from simulations.verify.point import plain_file, point_words
 _TOLERANCE = 1e-6
 # `verify_point` checks the points, the ledgers' policy the settings, `_summary_problems` the rest.
 _CHECKED = {"points", "config", "summary"}
-_READ = {"epsilon", "epsilon_target", "epsilon_rdp", "epsilon_prv"}  # of a guarantee
+_READ = {"epsilon", "epsilon_target", "epsilon_rdp", "epsilon_prv", "meaning"}  # of a guarantee
 _Point = tuple[float, int]  # target epsilon and seed
 
 

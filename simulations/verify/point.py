@@ -21,6 +21,7 @@ from shared.privacy.mechanisms.gaussian import is_joint
 from shared.privacy.plan.terms import Terms
 from shared.run_files import DEVICES_NAME, LEDGER_NAME
 from simulations.results import Claim, Point, Results, Tree
+from simulations.verify.meaning import meaning_reasons
 from simulations.verify.statistics import statistics_reasons
 from simulations.verify.terms import Expected, expected_terms, settings_give_none, settings_reasons
 
@@ -131,6 +132,7 @@ def _verify_guarantee(
         *_release_reasons(record, claim),
         *statistics_reasons(record, claim, expected.config, expected.users),
         *_epsilon_reasons(record, claim, loss, rdp, prv),
+        *meaning_reasons(record, claim, expected),
     ]
     if isinstance(record, DeviceLedgers) and record.devices > expected.users > 0:
         reasons.append(f"{record.devices} devices' ledgers, but there are {expected.users} users")

@@ -29,7 +29,8 @@ ORDER = {
         "< model privacy request < aggregation"
     ),
     "shared.privacy": (
-        "guarantee keys < accounting contribution < mechanisms < plan < ledger policy"
+        "guarantee keys < accounting contribution < mechanisms sentences < plan < ledger policy "
+        "< claims"
     ),
     "client": "messages secagg training < store < serving < app device < commands",
     "server": (

@@ -102,7 +102,7 @@ def epsilon(
     Ganesh. Tight Group-Level DP Guarantees for DP-SGD with Sampling via Mixture of Gaussians
     Mechanisms. 2024. https://arxiv.org/abs/2401.10294
     """
-    gaussian = _all_gaussian(steps_of(history, relation))
+    gaussian = all_gaussian(steps_of(history, relation))
     _check_group(group)
     if gaussian is None:
         return _by_rdp(history, delta, relation, group)
@@ -152,7 +152,7 @@ def epsilon_prv(
     https://arxiv.org/abs/2106.02848
     """
     steps = _unit_sensitivity(steps_of(history, relation), relation, _check_group(group))
-    gaussian = None if steps is None else _all_gaussian(steps)
+    gaussian = None if steps is None else all_gaussian(steps)
     _check_delta(delta)
     return None if gaussian is None else _prv(gaussian, delta)
 
@@ -187,7 +187,7 @@ def largest(
     return max(known) if len(known) == len(found) else None
 
 
-def _all_gaussian(steps: Steps) -> tuple[Step, ...] | None:
+def all_gaussian(steps: Steps) -> tuple[Step, ...] | None:
     """The steps, if none is discrete."""
     gaussian = tuple(step for step in steps if isinstance(step, Step))
     return gaussian if len(gaussian) == len(steps) else None

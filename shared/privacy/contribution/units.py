@@ -29,6 +29,15 @@ def devices_share_noise(config: ExperimentConfig) -> bool:
     return math.isfinite(config.privacy.epsilon) and config.privacy.trust == "distributed"
 
 
+def histogram_in_clear(config: ExperimentConfig) -> bool:
+    """Whether a real device's histogram would name its person's items to the server.
+
+    One vector of few items does, whatever the noise on the sum: it waits for secure aggregation, or
+    for noise on the device.
+    """
+    return not devices_add_noise(config)
+
+
 def examples_per_user(config: ExperimentConfig) -> int:
     """The contribution bound in examples: how many windows of one user may count."""
     return config.train.max_windows

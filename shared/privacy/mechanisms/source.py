@@ -48,8 +48,8 @@ class NoiseSource:
     -----
     Gaussian noise in floating point is an approximation: the set of numbers that `total + noise`
     can reach depends on `total`, and an adversary who sees every bit of a release can use that
-    (Mironov 2012). It is used for the central trust model, where the server knows the exact sum
-    anyway; modes that do not trust the server need discrete noise on a fixed-point grid.
+    (Mironov 2012). It is used for the central trust model, where the server knows the sum without
+    noise anyway; modes that do not trust the server need discrete noise on a fixed-point grid.
 
     References
     ----------

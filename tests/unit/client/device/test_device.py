@@ -33,7 +33,7 @@ def engine(tiny_bert):
 
 @pytest.fixture
 def device(engine):
-    return Device(engine.population.history(2), 2, engine.recommender)
+    return Device(engine.population.history(2), 2, engine.recommender, simulated=True)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_at_infinite_epsilon_nothing_is_clipped(device, arrays, tiny_bert):
 )
 def test_short_histories(history, engine, arrays, tiny_bert):
     config = point_config(tiny_bert)
-    device = Device(np.array(history, dtype=np.int64), 0, engine.recommender)
+    device = Device(np.array(history, dtype=np.int64), 0, engine.recommender, simulated=True)
     update = device.answer(asked(config, number=1, arrays=arrays))
     assert bool(update.vector.any()) == bool(history)
     for phase in ("test", "validation"):

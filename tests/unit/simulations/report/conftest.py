@@ -5,6 +5,15 @@ import copy
 import pytest
 
 
+def _meaning(groups):
+    return {
+        "exceeds": 0.0005,
+        "group": 1,
+        "groups": groups,
+        "seen": [{"rounds": 2, "epsilon": 9.5}, {"rounds": 5, "epsilon": 17.25}],
+    }
+
+
 def _point(target, epsilon, seed, hit, full):
     private = epsilon != "inf"
     noise = 3.4 / target if private else 0.0
@@ -13,6 +22,7 @@ def _point(target, epsilon, seed, hit, full):
         "epsilon": epsilon,
         "epsilon_rdp": epsilon * 1.08 if private else "inf",
         "epsilon_prv": epsilon * 1.01 if private else "inf",
+        **({"meaning": _meaning({"2": 19.8, "4": "inf"})} if private else {}),
         "delta": 1e-4,
         "unit": "user",
         "relation": "zero_out",
@@ -117,6 +127,7 @@ def _inner():
         "epsilon": 2.75,
         "epsilon_rdp": 3.1,
         "epsilon_prv": 2.76,
+        "meaning": _meaning({"2": 6.5, "5": 24.75}),
         "delta": 2e-5,
         "unit": "example",
         "relation": "zero_out",
@@ -151,6 +162,8 @@ def by_example(results):
     for point in results["points"]:
         if point["epsilon"] != "inf":
             inner = _inner()
-            point.update({name: inner[name] for name in ("unit", "trust", "adversary", "delta")})
+            point.update(
+                {name: inner[name] for name in ("unit", "trust", "adversary", "delta", "meaning")}
+            )
     results["config"]["train"] = {"max_windows": 5}
     return results

@@ -85,10 +85,14 @@ def test_it_opens_with_what_is_protected_and_against_whom(results):
     assert heading < text.index("Accuracy against privacy budget")
     for sentence in (
         "everything that one user ever contributed",
-        "taking part and not taking part",
-        "probability at most δ (0.0001)",
+        "and the other has nothing of it",
+        "δ is not the probability that more than ε is lost",
+        "above ε with probability 0.0005, 5 δ",
+        "where one has ε = 7.98, 2 have 19.8 and 4 have infinity at the same δ",
+        "is held by ε = 9.5 for a unit in 2 of them (the expected number)",
+        "2 rounds: 9.5, 99.99%",
         "anyone who sees every released model, but not who was sampled",
-        "it sees the exact sum of the updates and must be trusted",
+        "receives each device's own clipped contributions before that, and must be trusted with",
         "The points marked ∞ have no privacy at all",
         "evaluator only, not released",
         "starling verify DIR",
@@ -174,7 +178,7 @@ def test_one_private_point_without_references(results):
 def test_infinity_alone_protects_nothing_and_says_so(results):
     text = check(render(only(results, "inf")))
     assert "Nothing is protected: no model in this run" in text
-    assert "odds" not in text
+    assert "the probability of any event" not in text
 
 
 def test_an_unknown_unit_is_never_described_as_a_known_one(results):

@@ -2,9 +2,6 @@
 
 import math
 
-import pytest
-from scipy import stats
-
 from tests.support.reports import tables
 
 
@@ -21,25 +18,6 @@ def test_sizes_are_in_decimal_units():
         "3 TB",
         tables.MISSING,
     ]
-
-
-def test_the_membership_bound_is_above_every_gaussian_attack_and_tight_at_zero():
-    # The best attack on a Gaussian mechanism with noise multiplier z has power
-    # Phi(Phi^-1(a) + 1/z); its (epsilon, delta) is Balle and Wang's closed form.
-    for z, epsilon in ((2.0, 1.0), (1.0, 3.0), (0.5, 8.0)):
-        half = 1 / (2 * z)
-        delta = stats.norm.cdf(half - epsilon * z) - math.exp(epsilon) * stats.norm.cdf(
-            -half - epsilon * z
-        )
-        power = stats.norm.cdf(stats.norm.ppf(0.01) + 1 / z)
-        assert power <= tables.membership_bound(epsilon, delta) + 1e-12
-    assert tables.membership_bound(1e-12, 0.0) == pytest.approx(tables.FALSE_ALARM)
-
-
-def test_the_membership_bound_of_no_privacy_is_everybody():
-    assert tables.membership_bound(math.inf, 0.0) == 1.0
-    assert tables.membership_bound(5000.0, 1e-5) == pytest.approx(1.0)
-    assert tables.membership_bound(8.0, 1e-4) == pytest.approx(1 - math.exp(-8) * 0.9899)
 
 
 def test_rows_come_by_epsilon_then_seed_whatever_the_order_of_points(results):

@@ -57,14 +57,16 @@ def test_an_example_level_run_says_so_wherever_it_shows_an_epsilon(by_example):
     for sentence in (
         "Warning. Every ε on this page is example-level",
         "Example-level: the unit is one training window",
-        "A person has up to 5 windows",
-        "an example-level ε of 7.984 promises a person what a user-level ε of 39.92 would",
-        "of a person who is in both",
+        "A person's windows, at most 5, are a group: all of them together have ε = 24.8 at the "
+        "same δ, where one has 7.98",
+        "The person is in both",
         "the device that spent the most, not a sum",
     ):
         assert sentence in text, sentence
     assert "everything that one user ever contributed" not in text
-    assert "must be trusted with it" not in text  # of the point without noise: it promises nothing
+    assert (
+        "must be trusted with every one" not in text
+    )  # of the point without noise: it promises nothing
     assert {row["unit"] for row in tables.privacy_rows(by_example)} == {"example", tables.MISSING}
 
 
@@ -91,9 +93,10 @@ def test_two_guarantees_are_two_rows_and_two_promises(both):
         "carries two budgets, one for each unit below",
         "User-level: anyone who sees every released model",
         "Example-level (one window, not a person): the server",
-        "user-level ε of 13.75 would",
-        "must be trusted with it",
-        "δ (0.0001 or 2e-05)",
+        "all of them together have ε = 24.8 at the same δ, where one has 2.75",
+        "must be trusted with every one",
+        "At ε = 7.98 and δ = 0.0001",
+        "At ε = 2.75 and δ = 2e-05",
     ):
         assert sentence in text, sentence
 

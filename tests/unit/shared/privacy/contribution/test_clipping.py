@@ -70,7 +70,7 @@ def test_sensitivity_per_relation() -> None:
     assert clip.sensitivity("zero_out") == 0.7
     assert clip.sensitivity("replace_one") == 1.4
     with pytest.raises(ConfigError, match="zero_out"):
-        clip.sensitivity("zero_out")  # type: ignore[arg-type]
+        clip.sensitivity("add_remove")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("norm", [0.0, -1.0, math.nan, math.inf, 1e-40])

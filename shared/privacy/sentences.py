@@ -1,0 +1,256 @@
+"""What a guarantee says, in words for people who need no mathematics.
+
+Every sentence about privacy that the product prints stands here or in the guarantee's own words
+(`shared.privacy.guarantee`); figures come from `shared.privacy.accounting.meaning`. The table of
+all of them, with what computes or checks each, is `shared.privacy.claims`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from shared.privacy.accounting.meaning import Meaning, most_found
+
+FALSE_ALARM = 0.01  # of the attacker in the bounds on what can be found
+
+
+def unit_of(unit: str) -> str:
+    """Whose presence is hidden."""
+    return {
+        "user": (
+            "User-level: the unit is a person, everything that one user ever contributed together."
+        ),
+        "example": (
+            "Example-level: the unit is one training window, a piece of one person's history, not "
+            "the person. That somebody took part is not hidden. An interaction is the target of "
+            "one window only, but also context of what follows it there, and the first input of "
+            "the next window."
+        ),
+    }.get(unit, _unknown("privacy unit", unit))
+
+
+def neighbours(unit: str, relation: str) -> str:
+    """Which two data sets are compared."""
+    return {
+        ("user", "zero_out"): (
+            "Two data sets are neighbours if one has all that a person contributed and the other "
+            "has nothing of it. How many people there are is public and the same in both, so that "
+            "somebody is among them is not hidden."
+        ),
+        ("example", "zero_out"): (
+            "Two data sets are neighbours if one has a window and the other has nothing in its "
+            "place. The person is in both, and how many people there are is public."
+        ),
+    }.get((unit, relation), _unknown("neighbour relation", relation))
+
+
+def scheduled() -> str:
+    """What correlated noise takes as known."""
+    return (
+        "The same people are asked in the same rounds in both data sets: when somebody took part "
+        "is not hidden. The noise of a round is correlated with that of the rounds before "
+        "(DP-FTRL); all rounds are one release, which is counted once."
+    )
+
+
+def server_sees(trust: str) -> str:
+    """What reaches the server in each form of trust."""
+    return {
+        "central": (
+            "The server adds the noise. A real server receives each device's own clipped "
+            "contributions before that, and must be trusted with every one of them; in a "
+            "simulation one process sees everything. Against the server itself, or whoever breaks "
+            "into it, this budget promises nothing."
+        ),
+        "distributed": (
+            "Every device adds a share of the noise before anything is summed, so the server sees "
+            "noised sums only. That holds as long as as many devices as the run counts on are "
+            "honest, and single messages do not reach the server: here the simulation adds them up "
+            "in its stead, a deployment needs secure aggregation for it."
+        ),
+        "local": (
+            "Every device's own message carries noise, so a server that sends the agreed settings "
+            "need not be trusted with single windows. Devices hold different people's windows, so "
+            "the budget is that of the device that spent the most, not a sum."
+        ),
+    }.get(trust, _unknown("trust model", trust))
+
+
+def odds(told: Meaning) -> str:
+    """What epsilon and delta say together, and what delta is not."""
+    sentence = (
+        f"At ε = {number(told.epsilon)} and δ = {number(told.delta)} the probability of any event "
+        f"with a unit's data is at most e^ε = {number(math.exp(min(told.epsilon, 700.0)))} times "
+        "its probability without them, plus δ, and the other way round."
+    )
+    if told.exceeds is None:
+        return sentence
+    return (
+        f"{sentence} δ is not the probability that more than ε is lost: the privacy loss is above "
+        f"ε with probability {number(told.exceeds)}, {number(told.exceeds / told.delta, 2)} δ, by "
+        "the accountant's own distribution."
+    )
+
+
+def together(told: Meaning) -> str:
+    """What groups of units are held by."""
+    figures = [f"{size} have {number(value)}" for size, value in told.groups.items()]
+    covered = "one has" if told.group == 1 else f"{told.group} together have"
+    return (
+        "Units that behave alike, such as the people of a household or two accounts of one person, "
+        f"are not protected together as one is: where {covered} ε = {number(told.epsilon)}, "
+        f"{_and(figures)} at the same δ."
+    )
+
+
+def whole_person(told: Meaning, windows: int) -> str:
+    """What an example-level budget says of somebody with that many windows."""
+    value = told.groups.get(windows, math.inf) if windows > told.group else told.epsilon
+    return (
+        f"A person's windows, at most {windows}, are a group: all of them together have "
+        f"ε = {number(value)} at the same δ, where one has {number(told.epsilon)}."
+    )
+
+
+def found(told: Meaning) -> Sequence[str]:
+    """The most that attacks find, each with its adversary."""
+
+    def share(epsilon: float) -> str:
+        return f"{number(100 * most_found(epsilon, told.delta, FALSE_ALARM), 4)}%"
+
+    limit = f"while wrongly accusing {100 * FALSE_ALARM:g}% of the others"
+    if not told.seen:
+        return [
+            f"Whoever this budget is against finds at most {share(told.epsilon)} of the units with "
+            f"data {limit}, whatever else they know."
+        ]
+    return [
+        f"Someone who does not know who was sampled finds at most {share(told.epsilon)} of the "
+        f"units with data {limit}, whatever else they know.",
+        *(
+            f"Someone who knows in which rounds a unit was is held by ε = {number(one.epsilon)} "
+            f"for a unit in {one.rounds} of them ({which}), and finds at most "
+            f"{share(one.epsilon)} of such units."
+            for one, which in zip(
+                told.seen, ("the expected number", "the most, typically"), strict=True
+            )
+        ),
+    ]
+
+
+def accounted() -> Sequence[str]:
+    """Beneath what a plan of rounds costs."""
+    return (
+        "PLD counts; RDP is a looser bound and never lower; PRV computes the same and checks it.",
+        "Amplified by sampling only against those who never learn who was in a round; the last "
+        "column is for someone who does, of a unit that was in all of them.",
+        "The unit is whoever one clipping norm bounds: a person, or one training example.",
+    )
+
+
+def large_delta(delta: float) -> str:
+    """Of a delta that is no small probability."""
+    return (
+        f"delta = {delta:g} is large: it allows to publish one unit of {1 / delta:.3g} outright. A "
+        "run refuses a delta above 1 / units: give --users to have it checked."
+    )
+
+
+def nothing() -> str:
+    """Of a run without a private point."""
+    return "Nothing is protected: no model in this run was trained under a finite privacy budget."
+
+
+def two_budgets() -> str:
+    """Of a run under both units."""
+    return (
+        "Every private model carries two budgets, one for each unit below. They are different "
+        "promises: neither figure may be read as the other."
+    )
+
+
+def covers(size: int) -> str:
+    """Of a guarantee for groups."""
+    return f"The budget covers any {size} such units together, not only one."
+
+
+def only_windows() -> str:
+    """Of a page on which no budget is a person's."""
+    return (
+        "Every ε on this page is example-level: it bounds what is learned of one training window, "
+        "not of a person. What it says of all windows of a person stands under “Protected”."
+    )
+
+
+def evaluators() -> str:
+    """What exact figures are for."""
+    return (
+        "Every number about accuracy and signal on this page was computed from the users' data "
+        "without noise. It is for the evaluator: the budget does not cover it, and it is not for "
+        "release."
+    )
+
+
+def seeded() -> str:
+    """What simulated noise is worth."""
+    return (
+        "This is a simulation. Its noise comes from a seeded generator, so that it can be "
+        "repeated; whoever knows the seed can take the noise away. Its adapters measure a cost and "
+        "are not for release."
+    )
+
+
+def several() -> str:
+    """What a budget does not add up."""
+    return (
+        "The budget covers the models of one point. Several points trained on the same people, and "
+        "settings that were chosen by looking at results on them, cost more than any one row says."
+    )
+
+
+def population() -> str:
+    """What is learned of everybody."""
+    return (
+        "What holds for people in general can still be learned, and can be applied to anybody, "
+        "whether they took part or not."
+    )
+
+
+def floating() -> str:
+    """What floating point adds."""
+    return (
+        "The noise is computed in floating point, whose rounding can leak a little beyond the "
+        "formula (Mironov 2012)."
+    )
+
+
+def personal() -> str:
+    """What devices keep under a personal rule."""
+    return (
+        "Every simulated device kept a part of the adapter to itself (federation.aggregation = "
+        "fedsa), and every person was ranked with their own. No noise is in that part; it lies in "
+        "the run's folder `personal` and not in the adapters. Whoever publishes that folder "
+        "publishes it."
+    )
+
+
+def nobody() -> str:
+    """Of points without noise."""
+    return (
+        "The points marked ∞ have no privacy at all. They show what accuracy costs; a model "
+        "trained that way can reveal what single people did."
+    )
+
+
+def number(value: float, digits: int = 3) -> str:
+    """In few digits; infinity in words."""
+    return "infinity" if math.isinf(value) else f"{value:.{digits}g}"
+
+
+def _and(parts: Sequence[str]) -> str:
+    return " and ".join(parts) if len(parts) < 3 else ", ".join(parts)
+
+
+def _unknown(what: str, value: str) -> str:
+    return f"The {what} is “{value}”, which this page does not explain."

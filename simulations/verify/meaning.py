@@ -1,0 +1,45 @@
+"""Whether what a point says its epsilon means is what its ledger gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from shared.errors import ConfigError
+from shared.privacy.ledger.device_ledgers import DeviceLedgers
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.ledger.spent import meaning_of
+from simulations.results import Claim, Stated
+from simulations.verify.terms import Expected
+
+# Another build of the accountant's numerics may differ in the last digits; relative.
+_TOLERANCE = 1e-3
+
+
+def meaning_reasons(record: Ledger | DeviceLedgers, claim: Claim, expected: Expected) -> list[str]:
+    """Every figure beside epsilon: what exceeds it, of groups, of units whose rounds are known."""
+    if expected.config is None or not claim.private:
+        return []
+    try:
+        own = meaning_of(record, expected.config, expected.users).stated()
+    except ConfigError as error:
+        return [f"meaning: cannot be recomputed ({error})"]
+    return list(_other("meaning", claim.get("meaning"), own))
+
+
+def _other(where: str, stated: object, own: object) -> Iterator[str]:
+    """Where two values differ by more than the tolerance."""
+    if isinstance(own, Mapping) and isinstance(stated, Mapping) and set(own) == set(stated):
+        for name in own:
+            yield from _other(f"{where}.{name}", stated[name], own[name])
+    elif isinstance(own, list) and isinstance(stated, list) and len(own) == len(stated):
+        for index, (one, other) in enumerate(zip(stated, own, strict=True)):
+            yield from _other(f"{where}[{index}]", one, other)
+    elif not _same(stated, own):
+        yield f"{where} = {str(stated)[:60]} claimed, the ledger gives {str(own)[:60]}"
+
+
+def _same(stated: object, own: object) -> bool:
+    if isinstance(own, float) and not isinstance(stated, bool):
+        value = Stated({"value": stated}).number("value")
+        return value == own or abs(value - own) <= _TOLERANCE * abs(own)
+    return type(stated) is type(own) and stated == own

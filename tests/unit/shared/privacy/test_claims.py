@@ -1,0 +1,167 @@
+"""Every sentence about privacy: in one table, where it says, with something behind it."""
+
+import ast
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.privacy import claims, sentences
+from tests.support import ROOT, house
+
+SAID = [one for _, said in claims.all_said() for one in said]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# About privacy, in the words of people.
+SUBJECT = re.compile(
+    r"\b(epsilon|budget|privacy|private|protects?|protected|trusted|adversary|attack\w*|"
+    r"attacker|anonym\w*|guarantee\w*|hidden|noise[d]?|ledgers?)\b|[εδ]",
+    re.IGNORECASE,
+)
+WORDS = 8  # fewer are a label
+# What prints, and where its other long strings about privacy come from.
+PRINTING = ("simulations.report", "simulations.commands", "server.app", "simulations.doctor")
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+def test_the_page_is_the_tables():
+    assert (ROOT / "docs" / "claims.md").read_text(encoding="utf-8") == claims.page()
+
+
+def test_every_sentence_has_a_row():
+    """By its function: a sentence that no row shows is one that nobody looked behind."""
+    text = Path(claims.__file__).read_text(encoding="utf-8")
+    public = [
+        name
+        for name, value in inspect.getmembers(sentences, inspect.isfunction)
+        if value.__module__ == sentences.__name__ and not name.startswith("_") and name != "number"
+    ]
+    assert len(public) > 15
+    assert [name for name in public if f"sentences.{name}(" not in text] == []
+
+
+@pytest.mark.parametrize("one", SAID, ids=lambda one: flat(one.text)[:40])
+def test_what_is_behind_a_sentence_is_there(one):
+    if one.behind == "-":
+        return
+    if one.behind.startswith("tests/"):
+        file, _, name = one.behind.partition("::")
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert f"def {name}" in text
+        return
+    module, _, name = one.behind.rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize("one", SAID, ids=lambda one: flat(one.text)[:40])
+def test_a_sentence_stands_word_for_word_on_the_pages_that_say_it(one):
+    for where in one.where:
+        if where.endswith(".md"):
+            page = flat((ROOT / where).read_text(encoding="utf-8"))
+            assert flat(one.text) in page, where
+
+
+# Said before, and false: exact sums are not all that a server receives; budgets of groups do not
+# multiply; delta is not the chance of failure; who knows the rounds is not held by the amplified
+# figure; units are not converted; the number of people is public.
+FALSE = {
+    "sums": r"exact sums?\b(?! of whole)",
+    "multiplied": r"(covered by|times) (k|that many) times (the|this) (budget|ε)",
+    "failing": (
+        r"(fail|save|except)\w*\s+with\s+(a\s+)?probability\s+(at most\s+)?(δ|delta)"
+        r"|chance that the bound fails"
+    ),
+    "whoever": r"alone, whatever the attacker knows",
+    "converted": r"promises? a person\s+(no more than|what) a\s+user-level",
+    "neighbours": r"\badd[_/ ]?(or )?remove\b|one unit more or less|whether that person took part",
+}
+OLD = {"adr"}  # decisions as they were made
+
+
+def told():
+    """All prose that people read: pages, and every string in the source."""
+    for page in PAGES:
+        yield page.name, flat(page.read_text(encoding="utf-8"))
+    for name, module in house.modules().items():
+        if name.split(".")[0] in ("client", "server", "shared", "simulations"):
+            yield name, flat(module.text)
+    yield "page.html", flat((ROOT / "simulations/report/page.html").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("kind", FALSE)
+def test_nothing_says_again_what_was_false(kind):
+    pattern = re.compile(FALSE[kind], re.IGNORECASE)
+    assert [
+        (where, found[0]) for where, text in told() for found in [pattern.search(text)] if found
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("sums", "the server itself is trusted with exact sums"),
+        ("multiplied", "A group of k units is covered by k times the budget"),
+        ("failing", "The bound may fail with probability at most δ"),
+        ("failing", "change by at most e^ε, save with probability δ"),
+        ("whoever", "It follows from ε and δ alone, whatever the attacker knows"),
+        ("converted", "promises a person what a user-level ε of 32 would"),
+        ("neighbours", "`add_remove`: one unit more or less"),
+    ],
+)
+def test_what_was_said_before_is_found(kind, text):
+    assert re.search(FALSE[kind], text, re.IGNORECASE)
+
+
+def literals(tree):
+    """Strings that may be printed: not docstrings, not errors, not the help of an option."""
+    skipped = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise):
+            skipped |= {id(inner) for inner in ast.walk(node)}
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name.endswith(("Error", "Option", "Argument")):
+                skipped |= {id(inner) for inner in ast.walk(node)}
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            skipped.add(id(node.value))  # a docstring
+        if isinstance(node, ast.JoinedStr) and id(node) not in skipped:
+            skipped |= {id(inner) for inner in ast.walk(node) if inner is not node}
+            yield "".join(
+                part.value if isinstance(part, ast.Constant) else "…" for part in node.values
+            )
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in skipped
+        ):
+            yield node.value
+
+
+def statements(tree):
+    return [
+        flat(text) for text in literals(tree) if SUBJECT.search(text) and len(text.split()) >= WORDS
+    ]
+
+
+def test_sentences_about_privacy_stand_nowhere_else():
+    known = {flat(text) for text in claims.PRINTED}
+    found = [
+        f"{name}: {text}"
+        for name, module in house.modules().items()
+        if name.startswith(PRINTING)
+        for text in statements(ast.parse(module.text))
+        if text not in known
+    ]
+    assert found == []
+
+
+def test_a_planted_sentence_is_found():
+    tree = ast.parse(
+        '"""Doc."""\nprint(f"Your data are protected by {x} from every attack there is")'
+    )
+    assert statements(tree) == ["Your data are protected by … from every attack there is"]
