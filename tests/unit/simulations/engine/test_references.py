@@ -158,7 +158,7 @@ def test_references_are_over_the_evaluated_users(simulation, config):
     few = dataclasses.replace(simulation.config.data, evaluated_users=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulation, "config", dataclasses.replace(simulation.config, data=few))
-        assert simulation.evaluated == [0, 3, 7, 10]
+        assert simulation.evaluated == [0, 1, 2, 3]
         found = {name: run(simulation, config, silent) for name, run in REFERENCES.items()}
     assert {name: part["metrics"]["users"] for name, part in found.items()} == dict.fromkeys(
         REFERENCES, 3
