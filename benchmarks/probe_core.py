@@ -5,7 +5,7 @@
 Trains the core alone (frozen language model, fixed popularity bias), one clipped gradient per user
 and round, momentum on the server, noise as epsilon 8 at delta 1e-4 asks of so many rounds. It keeps
 the states of all positions in memory, so a configuration takes seconds, and its winners were then
-tried with the real thing (`benchmarks/tune_private.py`). By default on the first 943 users of
+tried with the real thing (`benchmarks/tune_private.py`). By default on 943 users of
 MovieLens-1M, by validation: other people than those of MovieLens-100K. Clips at the median norm,
 which a private run may not look at: the surrogate shows where to search, not what to report.
 """

@@ -4,7 +4,7 @@
 
 What the model ranks before any training: the history's public item text, raw and through the
 frozen language model, on top of a noised popularity histogram. Choosing settings by looking at
-private data is itself a release, so this is validation on the first 943 users of MovieLens-1M,
+private data is itself a release, so this is validation on 943 users of MovieLens-1M,
 never on MovieLens-100K, which the committed settings are then used on. One histogram is drawn and
 shared by all rows: they differ in their settings alone. The first row is that histogram by itself.
 
