@@ -4,7 +4,7 @@
                                       [--epsilon E] [--only NAME]
 
 Choosing settings by looking at private data is itself a release. So the committed presets' settings
-of noised points were chosen here: on 943 users of MovieLens-1M, by validation, never on
+of noised points were chosen here: on the first 943 users of MovieLens-1M, by validation, never on
 MovieLens-100K. Prints one line per candidate; writes `benchmarks/results/tune_PRESET.json`.
 """
 
