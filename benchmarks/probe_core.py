@@ -5,7 +5,7 @@
 Trains the core alone (frozen language model, fixed popularity bias), one clipped gradient per user
 and round, momentum on the server, noise as epsilon 8 at delta 1e-4 asks of so many rounds. It keeps
 the states of all positions in memory, so a configuration takes seconds, and its winners were then
-tried with the real thing (`benchmarks/tune_private.py`). By default on the first 943 users of
+tried with the real thing (`benchmarks/tune_private.py`). By default on 943 users of
 MovieLens-1M, by validation: other people than those of MovieLens-100K. Clips at the median norm,
 which a private run may not look at: the surrogate shows where to search, not what to report.
 """
@@ -24,6 +24,7 @@ from torch import Tensor
 from client.training.batches import user_windows
 from shared.config import ExperimentConfig, ModelConfig, from_dict, load_toml
 from shared.config.presets import preset_file
+from shared.data.population import history_of
 from shared.data.split import training_history
 from shared.metrics import ranking_metrics
 from shared.privacy.accounting.accountant import Side, calibrate
@@ -56,7 +57,7 @@ class Positions:
 
 def positions(bench: Simulation, engine: CohortEngine, config: ExperimentConfig) -> Positions:
     """The untrained model's states at every training position."""
-    cuts = [user_windows(bench.population.history(user), config) for user in bench.users]
+    cuts = [user_windows(history_of(bench.population, user), config) for user in bench.users]
     inputs = torch.from_numpy(np.concatenate([cut.inputs for cut in cuts]))
     targets = torch.from_numpy(np.concatenate([cut.targets for cut in cuts]))
     owner = torch.repeat_interleave(torch.arange(len(cuts)), torch.tensor([len(c) for c in cuts]))
@@ -111,7 +112,7 @@ def start(spec: str, users: int) -> tuple[Simulation, CohortEngine, Tensor]:
     engine = bench.engine(model)
     counts = np.zeros(len(engine.recommender.items))
     for user in bench.users:
-        mine = training_history(bench.population.history(user))
+        mine = training_history(history_of(bench.population, user))
         counts[mine] += max(len(mine), 1) ** -0.5
     noised = counts + 1.5 * np.random.default_rng(0).normal(size=len(counts))
     return bench, engine, torch.from_numpy(popularity_bias(noised, 1.5, 1.0)).float()

@@ -8,7 +8,7 @@ what the rule `principal` reads: one release, all of epsilon 8 but the histogram
 shown exact; noised; noised and its singular values shrunk as is best in squared error; and the
 exact sum cut to its leading directions, which nobody has under privacy. Beside them stand its
 singular values and z (items r)^(1/4), below which no trace of a direction is left in the noised
-sum. By default on the first 943 users of MovieLens-1M, by validation. The step's size is the best
+sum. By default on 943 users of MovieLens-1M, by validation. The step's size is the best
 of five, chosen there too: these figures show what is possible, not results.
 
 References

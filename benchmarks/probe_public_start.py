@@ -4,7 +4,7 @@
 
 What the model ranks before any training: the history's public item text, raw and through the
 frozen language model, on top of a noised popularity histogram. Choosing settings by looking at
-private data is itself a release, so this is validation on the first 943 users of MovieLens-1M,
+private data is itself a release, so this is validation on 943 users of MovieLens-1M,
 never on MovieLens-100K, which the committed settings are then used on. One histogram is drawn and
 shared by all rows: they differ in their settings alone. The first row is that histogram by itself.
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import numpy.typing as npt
 import torch
 
 from shared.config import DataConfig, ExperimentConfig, ModelConfig
+from shared.data.population import history_of
 from shared.metrics import ranking_metrics
 from shared.model.adapter import current
 from shared.privacy.contribution.histogram import HISTOGRAM_CLIP, popularity_bias, user_histogram
@@ -52,10 +54,12 @@ def grid() -> list[dict[str, float]]:
     return rows
 
 
-def noised_bias(engine: CohortEngine, users: range, noise_multiplier: float, seed: int) -> Bias:
+def noised_bias(
+    engine: CohortEngine, users: Sequence[int], noise_multiplier: float, seed: int
+) -> Bias:
     """The item bias [items] that a run would start from, at a given noise."""
     items = len(engine.population.catalogue)
-    total = sum(user_histogram(engine.population.history(user), items) for user in users)
+    total = sum(user_histogram(history_of(engine.population, user), items) for user in users)
     mechanism = GaussianMechanism(noise_multiplier, HISTOGRAM_CLIP)
     noised = mechanism.release(total, NoiseSource.seeded(seed, "probe_public_start"))
     return popularity_bias(noised, noise_multiplier, strength=1.0)

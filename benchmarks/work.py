@@ -35,7 +35,7 @@ from torch import Tensor
 
 from shared.config import DataConfig, EngineConfig, ExperimentConfig, from_dict
 from shared.data.catalogue import Catalogue
-from shared.data.population import Population
+from shared.data.population import Population, history_of
 from shared.data.split import training_history
 from shared.data.windows import Windows, windows
 from shared.errors import DataError
@@ -98,6 +98,15 @@ class LikeLog:
     def catalogue(self) -> Catalogue:
         """The world's."""
         return self._world.catalogue
+
+    @property
+    def keys(self) -> range:
+        """The users' own numbers."""
+        return self._world.keys
+
+    def user_of(self, key: int) -> int:
+        """The number itself."""
+        return self._world.user_of(key)
 
     def history(self, user: int) -> np.ndarray:
         """Item indices, int64 [n], n from 20 to 737, none twice."""
@@ -196,9 +205,9 @@ class Work:
         )
 
     def windows(self, user: int) -> Windows:
-        """A user's training windows, padded to the full length."""
-        shape = self.size.shape
-        return windows(training_history(self.population.history(user)), shape.length, shape.windows)
+        """The training windows of a user, by key, padded to the full length."""
+        shape, history = self.size.shape, history_of(self.population, user)
+        return windows(training_history(history), shape.length, shape.windows)
 
     def batch(self, user: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets, int64 [windows, length]."""
@@ -209,10 +218,11 @@ class Work:
         )
 
     def cohort(self, number: int) -> list[int]:
-        """The users of a round, the same for every peer."""
+        """The users of a round, by key, the same for every peer."""
         rng = np.random.default_rng((SEED, number))
         count = min(self.size.cohort, len(self.population))
-        return sorted(rng.choice(len(self.population), count, replace=False).tolist())
+        chosen = rng.choice(len(self.population), count, replace=False).tolist()
+        return sorted(self.population.keys[user] for user in chosen)
 
     def adapter(self, schema: AdapterSchema) -> Tensor:
         """Where everybody starts, float32 [dim] on the CPU."""

@@ -34,11 +34,8 @@ class Exchange:
     round_number : int
         >= 1.
     cohort : sequence of int
-        The nodes that are asked.
-    people : sequence of int, optional
-        A simulation's nodes: one for each person, in their order, whoever is asked. A client's
-        rank goes by its place here. Default: it goes by the node's own number, since who else is
-        connected must change nobody's rank: one person more or less would move every product.
+        The nodes that are asked. A client's rank goes by its node's own number, since who else is
+        there must change nobody's rank: one person more or less would move every product.
 
     Attributes
     ----------
@@ -54,13 +51,13 @@ class Exchange:
         schema: AdapterSchema,
         round_number: int,
         cohort: Sequence[int],
-        people: Sequence[int] | None = None,
     ) -> None:
         self.part = schema.subset(rule.trained(schema.names, round_number))
         self.summed = rule.space(self.part)
         self._rule = rule
         self._cohort = cohort
-        self._ranks = _ranks(rule.ranks, cohort, people) if rule.ranks else {}
+        turns = rule.ranks
+        self._ranks = {node: turns[node % len(turns)] for node in cohort} if turns else {}
 
     def groups(self) -> list[tuple[Sequence[int], int | None]]:
         """The cohort by rank; None: the whole adapter."""
@@ -126,13 +123,3 @@ class Exchange:
             return Update(vector, update.weight, norm, self.summed.digest)
 
         return opened
-
-
-def _ranks(
-    turns: Sequence[int], cohort: Sequence[int], people: Sequence[int] | None
-) -> dict[int, int]:
-    """Each asked client's rank, a function of that client alone."""
-    if people is None:
-        return {node: turns[node % len(turns)] for node in cohort}
-    asked = set(cohort)
-    return {node: turns[place % len(turns)] for place, node in enumerate(people) if node in asked}

@@ -187,7 +187,7 @@ def _sampler(
             f"{last_round}; without it nobody's limits can be kept. Restore it"
         )
     schedule = LeastRecent(expected, seed)
-    return LimitedSampler(schedule, record, expected, users, by_place=simulated)
+    return LimitedSampler(schedule, record, expected, users)
 
 
 def _resumed(files: RunFiles, releases: Releasing, simulated: bool) -> ServerState | None:

@@ -43,7 +43,8 @@ from server.secagg.opening import norms, opened
 from shared.aggregation import AggregationRule, Carried, rule_of
 from shared.aggregation.travel import sent
 from shared.config import ExperimentConfig
-from shared.data.split import Phase, evaluated_users
+from shared.data.population import smallest
+from shared.data.split import Phase
 from shared.errors import ConfigError, ProtocolError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
@@ -145,9 +146,8 @@ def run_round(run: Run, number: int) -> None:
     """
     state = run.state
     check_holds(run.asking.policy, number)
-    nodes = node_ids(run.grid)
-    cohort = _sample(run, number, nodes)  # 1
-    exchange = Exchange(run.rule, run.schema, number, cohort, nodes if run.simulated else None)
+    cohort = _sample(run, number, node_ids(run.grid))  # 1
+    exchange = Exchange(run.rule, run.schema, number, cohort)
     replies = _ask(run, exchange, cohort, number)  # 2
     total = run.rule.combine(_updates(run, replies, exchange), exchange.summed.dim)  # 3
     _check_answered(run, replies, cohort, number)
@@ -305,8 +305,7 @@ def measure_privately(run: Run, adapter: Vector, number: int) -> None:
 
 def evaluated(run: Run, adapter: Vector, phase: Phase) -> dict[str, float]:
     """Ranking metrics over `data.evaluated_users`: evaluator only, not released."""
-    nodes = node_ids(run.grid)
-    chosen = [nodes[i] for i in evaluated_users(len(nodes), run.config.data.evaluated_users)]
+    chosen = smallest(node_ids(run.grid), run.config.data.evaluated_users)
     request = replace(
         run.asking,
         release="ranks",

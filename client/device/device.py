@@ -67,8 +67,9 @@ class Device:
     ----------
     history : int64 [n]
         The user's items, oldest first.
-    user : int
-        Index of the user: seeds what is random on a simulated device.
+    key : int
+        The person's, see `shared.data.population`: with the settings it seeds what a device draws
+        and need not keep secret.
     recommender : Recommender or callable
         Its own adapter is not used: every request brings the global one. A callable that returns
         one is called after the agreement was asked.
@@ -86,7 +87,7 @@ class Device:
     def __init__(
         self,
         history: npt.NDArray[np.int64],
-        user: int,
+        key: int,
         recommender: Recommender | Callable[[], Recommender],
         ledger: Path | None = None,
         *,
@@ -95,7 +96,7 @@ class Device:
         simulated: bool = False,
     ) -> None:
         self.history = history
-        self.user = user
+        self.key = key
         self._model = recommender
         self._ledger = ledger
         self._agreement = agreement
@@ -163,7 +164,7 @@ class Device:
         delta, bits = bounded(learn(part, request), config, request.clip)
         vector = delta.cpu().numpy()
         if devices_share_noise(config):
-            return self._shares(request).update(vector, self.user, number, trained.digest)
+            return self._shares(request).update(vector, self.key, number, trained.digest)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         update = Update(vector, 1.0, norm, trained.digest, bits=float(bits))
         return narrowed_update(rule, trained, request.arrays, update)
@@ -171,9 +172,9 @@ class Device:
     def _user_delta(self, part: Part, request: Request) -> torch.Tensor:
         config, number = request.config, request.round_number
         windows = user_windows(self.history, config)
-        inputs, targets = local_batches(windows, config, number, self.user)
+        inputs, targets = local_batches(windows, config, number, self.key)
         personal = PersonalTensors.of(config, self.schema, number, self._personal)
-        start = personal.starts(part.start, [self.user])[0] if personal else part.start
+        start = personal.starts(part.start, [self.key])[0] if personal else part.start
         delta, _ = local_update(
             self.recommender,
             part.schema,
@@ -184,7 +185,7 @@ class Device:
             config.train.weight_decay,
             part.frozen,
         )
-        return personal.keep([self.user], start[None], delta[None])[0] if personal else delta
+        return personal.keep([self.key], start[None], delta[None])[0] if personal else delta
 
     def _example_delta(self, part: Part, request: Request) -> torch.Tensor:
         number = request.round_number
@@ -203,7 +204,7 @@ class Device:
         else:
             vector = user_histogram(self.history, items)
         if devices_share_noise(request.config):
-            return self._shares(request).histogram(vector, self.user)
+            return self._shares(request).histogram(vector, self.key)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, histogram_schema(items))
 
@@ -226,9 +227,9 @@ class Device:
         if personal := PersonalTensors.of(
             config, self.schema, request.round_number, self._personal
         ):
-            adapter = personal.adapters(adapter, [self.user])[0]
+            adapter = personal.adapters(adapter, [self.key])[0]
         scores = self.scores(adapter, case.context, config.model.max_length)
-        found = target_ranks(scores, self.history, case, config.data.negatives, self.user)
+        found = target_ranks(scores, self.history, case, config.data.negatives, self.key)
         return Ranks([found[0]], [found[1]])
 
     @torch.no_grad()
@@ -250,7 +251,7 @@ class Device:
     def _client(self) -> Client:
         from client.training.examples import Client
 
-        return Client(self.user, self.history, self._ledger)
+        return Client(self.key, self.history, self._ledger)
 
     def _shares(self, request: Request) -> NoisedShares:
         from client.training.shares import NoisedShares  # plans and accountants enter here

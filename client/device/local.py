@@ -50,7 +50,7 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
     operator = operator_key("node configuration", node_config.get("operator", ""))
     return Device(
         log.history(user),
-        user,
+        log.keys[user],
         partial(_built, spec, config.model),
         state / LEDGER,
         agreement=Agreement(state, operator),

@@ -21,18 +21,21 @@ def user_windows(history: Indices, config: ExperimentConfig) -> Windows:
 
 
 def local_batches(
-    cut: Windows, config: ExperimentConfig, round_number: int, user: int
+    cut: Windows, config: ExperimentConfig, round_number: int, key: int
 ) -> tuple[Indices, Indices]:
     """The windows of each local step.
 
-    Depends on nothing random but (seed, round, user), so that every engine trains alike.
+    Depends on nothing random but (seed, round, key), so that every engine trains alike and on
+    nobody else's account.
 
     Parameters
     ----------
     cut : Windows
         w windows; with w = 0 one window without a target stands in, which changes nothing.
-    round_number, user : int
+    round_number : int
         >= 0.
+    key : int
+        The person's, >= 0; see `shared.data.population`.
 
     Returns
     -------
@@ -42,7 +45,7 @@ def local_batches(
     inputs, targets = cut.inputs, cut.targets
     if not len(cut):
         inputs = targets = np.full((1, config.model.max_length), START, dtype=np.int64)
-    rng = np.random.default_rng((_BATCHES, config.seed, round_number, user))
+    rng = np.random.default_rng((_BATCHES, config.seed, round_number, key))
     size = min(settings.local_batch or len(inputs), len(inputs))
     chosen = np.stack(
         [

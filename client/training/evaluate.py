@@ -16,7 +16,7 @@ NEGATIVES_SEED = 0
 
 
 def target_ranks(
-    scores: npt.NDArray[np.floating], history: Indices, case: Case, negatives: int, user: int
+    scores: npt.NDArray[np.floating], history: Indices, case: Case, negatives: int, key: int
 ) -> tuple[int, int]:
     """Ranks of the target, 0-based, by the tie rule of `shared.metrics.rank_of_target`.
 
@@ -28,15 +28,15 @@ def target_ranks(
     case : Case
     negatives : int
         How many are sampled.
-    user : int
-        Chooses the negatives, with nothing else that is random.
+    key : int
+        The person's: chooses the negatives, with nothing else that is random.
 
     Returns
     -------
     sampled, full : int
         Among `negatives` sampled items; among all items that the context does not hold.
     """
-    drawn = sample_negatives(history, len(scores), negatives, NEGATIVES_SEED, user)
+    drawn = sample_negatives(history, len(scores), negatives, NEGATIVES_SEED, key)
     others = np.ones(len(scores), dtype=bool)
     others[case.context] = False
     others[case.target] = False

@@ -48,15 +48,15 @@ class Client(NamedTuple):
 
     Attributes
     ----------
-    user : int
-        Index of the user.
+    key : int
+        The person's; see `shared.data.population`.
     history : int64 [n]
         The user's items, oldest first.
     ledger : Path or None
         Where the device records what it spends; None where it adds no noise.
     """
 
-    user: int
+    key: int
     history: Indices
     ledger: Path | None
 
@@ -97,7 +97,7 @@ class ExampleTraining:
         Returns
         -------
         members : list of int
-            The users that took part: those whose own budget covers it.
+            The keys of those that took part: those whose own budget covers it.
         deltas : Tensor float32 [members, dim]
         """
         willing, sources = self._willing(clients, round_number)
@@ -105,7 +105,7 @@ class ExampleTraining:
             return [], adapter.new_zeros((0, len(adapter)))
         cuts = [user_windows(client.history, self._config) for client in willing]
         batches = [
-            self._batch(cut, client.user, round_number)
+            self._batch(cut, client.key, round_number)
             for cut, client in zip(cuts, willing, strict=True)
         ]
         inputs, targets, taken = _stacked(batches, adapter.device)
@@ -120,10 +120,10 @@ class ExampleTraining:
             if self._plan is None:
                 # Central trust, one step: the clipped sum itself. Through theta and back it would
                 # be rounded to theta's size, beyond the sensitivity that the noise is for.
-                return [client.user for client in willing], pieces.sum(1)
+                return [client.key for client in willing], pieces.sum(1)
             noised = _noised(self._plan, pieces.sum(1), sources)
             theta = theta + noised - rate * decay * theta
-        return [client.user for client in willing], theta - adapter
+        return [client.key for client in willing], theta - adapter
 
     def histogram(self, client: Client, items: int) -> npt.NDArray[np.float32]:
         """One client's share of the popularity histogram, float32 [items].
@@ -164,15 +164,15 @@ class ExampleTraining:
                 "state: missing; a device that adds noise keeps its ledger in a folder of its own, "
                 'e.g. node configuration state="/var/lib/starling"'
             )
-        context = (self._config.seed, client.user) if self._simulated else None
+        context = (self._config.seed, client.key) if self._simulated else None
         return DeviceBudget(client.ledger, plan, self._settings, context)
 
     def _batch(
-        self, cut: Windows, user: int, round_number: int
+        self, cut: Windows, key: int, round_number: int
     ) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
-        inputs, targets = local_batches(cut, self._config, round_number, user)
+        inputs, targets = local_batches(cut, self._config, round_number, key)
         entropy = self._config.seed if self._simulated else secrets.randbits(128)
-        rng = np.random.default_rng((_EXAMPLES, entropy, round_number, user))
+        rng = np.random.default_rng((_EXAMPLES, entropy, round_number, key))
         taken = rng.random(inputs.shape[:2]) < self._config.privacy.example_sampling
         return inputs, targets, taken
 

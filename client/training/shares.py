@@ -23,7 +23,7 @@ Vector = npt.NDArray[np.floating]
 
 
 class NoisedShares:
-    """The messages of any users under one point's settings.
+    """The messages of any people under one point's settings.
 
     Parameters
     ----------
@@ -40,39 +40,41 @@ class NoisedShares:
         self._settings = settings_hash(config)
         self._plan = server_plan(config, users)
 
-    def update(self, delta: Vector, user: int, round_number: int, schema: str) -> Update:
+    def update(self, delta: Vector, key: int, round_number: int, schema: str) -> Update:
         """The message of a round.
 
         Parameters
         ----------
         delta : float32 [dim]
-            The user's, clipped.
-        user, round_number : int
+            A person's, clipped.
+        key : int
+            The person's; see `shared.data.population`.
+        round_number : int
         schema : str
             Of the adapter.
         """
-        return self._message("update", delta, user, round_number, schema)
+        return self._message("update", delta, key, round_number, schema)
 
     def updates(
-        self, users: Sequence[int], deltas: Vector, round_number: int, schema: str
+        self, keys: Sequence[int], deltas: Vector, round_number: int, schema: str
     ) -> Iterator[tuple[list[int], Update]]:
-        """As `update`, of several users, deltas [users, dim]: each with whose it is."""
-        for user, delta in zip(users, deltas, strict=True):
-            yield [user], self.update(delta, user, round_number, schema)
+        """As `update`, of several people, deltas [people, dim]: each with whose it is."""
+        for key, delta in zip(keys, deltas, strict=True):
+            yield [key], self.update(delta, key, round_number, schema)
 
     def histograms(
         self, shares: Iterable[tuple[int, Vector]]
     ) -> Iterator[tuple[list[int], Update]]:
-        """As `histogram`, of several users."""
-        for user, share in shares:
-            yield [user], self.histogram(share, user)
+        """As `histogram`, of several people."""
+        for key, share in shares:
+            yield [key], self.histogram(share, key)
 
-    def histogram(self, share: Vector, user: int) -> Update:
-        """The message with a user's share of the popularity histogram, float32 [items]."""
-        return self._message("histogram", share, user, 0, histogram_schema(len(share)))
+    def histogram(self, share: Vector, key: int) -> Update:
+        """The message with a person's share of the popularity histogram, float32 [items]."""
+        return self._message("histogram", share, key, 0, histogram_schema(len(share)))
 
     def _message(
-        self, kind: str, contribution: Vector, user: int, round_number: int, schema: str
+        self, kind: str, contribution: Vector, key: int, round_number: int, schema: str
     ) -> Update:
         mechanism = self._plan.planned(kind).mechanism if self._plan else None
         if not isinstance(mechanism, SkellamMechanism):
@@ -80,7 +82,7 @@ class NoisedShares:
         source = (
             NoiseSource.secure()
             if self._seed is None
-            else NoiseSource.seeded(self._seed, self._settings, "share", kind, round_number, user)
+            else NoiseSource.seeded(self._seed, self._settings, "share", kind, round_number, key)
         )
         elements = mechanism.message(contribution, source)
         return Update(elements, 1.0, 0.0, schema, mechanism.ring.bits)

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
+from server.cohort.sampling import words
 from shared.errors import ConfigError, LedgerError, PrivacyError
 from shared.files import sync_folder, write_atomically
 
@@ -149,9 +150,11 @@ class Schedule(Protocol):
 class LeastRecent:
     """As many as the expected cohort, those first who have waited longest. Nothing secret.
 
-    With everyone reachable people take turns in a fixed order, cohort by cohort. Cohorts differ by
-    one where the expectation is not a whole number. A round for which too few may be asked is
-    smaller, down to nobody.
+    With everyone reachable people take turns in a fixed order, cohort by cohort: by the words that
+    the seed gives their nodes, whatever place they have in a list. When somebody's turn is follows
+    from who is there, which is public, and from nobody's data. Cohorts differ by one where the
+    expectation is not a whole number. A round for which too few may be asked is smaller, down to
+    nobody.
 
     Parameters
     ----------
@@ -169,8 +172,8 @@ class LeastRecent:
         """Positions of those to ask, in ascending order."""
         places = [i for i, one in enumerate(people) if record.may(one, round_number)]
         waiting = np.array([record.last(people[i]) for i in places])
-        order = np.random.default_rng((_SCHEDULE, self._seed)).permutation(len(people))
-        turns = np.lexsort((order[places], waiting))  # by the last round, then by the order
+        order = words([people[i] for i in places], _SCHEDULE, self._seed)
+        turns = np.lexsort((order, waiting))  # by the last round, then by the order
         first = turns[: self._quota(round_number)]
         return sorted(places[i] for i in first)
 
@@ -191,9 +194,6 @@ class LimitedSampler:
         Cohort that sums are divided by, > 0 and at most `users`.
     users : int
         Size of the population, >= 1.
-    by_place : bool
-        Whether one is known by the place in the list of nodes, as in simulations, where Flower may
-        number nodes anew after a restart; else by the node's identifier.
     """
 
     def __init__(
@@ -202,8 +202,6 @@ class LimitedSampler:
         record: Participations,
         expected: float,
         users: int,
-        *,
-        by_place: bool,
     ) -> None:
         if not 0 < expected <= users:
             raise ConfigError(f"expected cohort = {expected:g}: must be in (0, {users}]")
@@ -211,7 +209,6 @@ class LimitedSampler:
         self.users = users
         self._schedule = schedule
         self._record = record
-        self._by_place = by_place
 
     def draw(self, round_number: int, nodes: Sequence[int]) -> list[int]:
         """The nodes to ask in a round, in ascending order of position; may be empty.
@@ -221,14 +218,13 @@ class LimitedSampler:
         PrivacyError
             If the schedule asks for someone whom the limits exclude.
         """
-        people = range(len(nodes)) if self._by_place else nodes
         before = self._record.asked(round_number)
         if before is None:
-            places = self._schedule.choose(round_number, people, self._record)
+            chosen = [nodes[i] for i in self._schedule.choose(round_number, nodes, self._record)]
         else:  # asked, then interrupted: the same ones again, as far as they are there
-            places = [i for i, one in enumerate(people) if one in before]
-        self._record.admit(round_number, [people[i] for i in places])
-        return [nodes[i] for i in places]
+            chosen = [one for one in nodes if one in before]
+        self._record.admit(round_number, chosen)
+        return chosen
 
 
 def _line(head: str, number: int, who: Iterable[int]) -> tuple[bytes, str]:

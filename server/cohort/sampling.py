@@ -6,22 +6,50 @@ Where nothing is amplified, and who takes part need not be secret, see
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 from flwr.serverapp import Grid
 
 from shared.errors import ConfigError
 
 _COHORT = 0x636F686F  # keeps this stream apart from others seeded with (seed, round)
+_AT_ONCE = 1 << 16  # nodes whose coins are in memory together
 
 
 def node_ids(grid: Grid) -> Sequence[int]:
     """Every node of a grid; not copied where the grid gives a sequence, such as a range."""
     found = grid.get_node_ids()
     return found if isinstance(found, Sequence) else list(found)
+
+
+def words(nodes: Sequence[int], *context: int) -> npt.NDArray[np.uint64]:
+    """One uniform word of each node [n], a function of the context and of that node alone.
+
+    So whoever else is there has no say in what a node draws. AES under a key made of the context:
+    who knows some nodes' words and not the context learns nothing of the others'.
+
+    Parameters
+    ----------
+    nodes : sequence of int
+        In [0, 2^64).
+    *context : int
+        What the words are for, and what they are kept secret by if they are.
+    """
+    named = ",".join(map(str, context))
+    key = hashlib.sha256(f"starling nodes {named}".encode()).digest()
+    blocks = np.zeros((len(nodes), 2), dtype="<u8")
+    blocks[:, 0] = np.asarray(nodes, dtype=np.uint64)
+    # One block a node, each another: ECB is the permutation itself.
+    drawn = Cipher(AES(key), ECB()).encryptor().update(blocks.tobytes())
+    return np.frombuffer(drawn, dtype="<u8")[::2]
 
 
 class Sampler(Protocol):
@@ -68,11 +96,17 @@ class PoissonSampler:
         self._stream = stream
 
     def draw(self, round_number: int, nodes: Sequence[int]) -> list[int]:
-        """The cohort of a round, in ascending order of position; may be empty."""
-        entropy = secrets.randbits(128) if self._seed is None else self._seed
-        rng = np.random.default_rng((self._stream, entropy, round_number))
+        """The cohort of a round, in ascending order of position; may be empty.
+
+        One coin per node, a block of them at a time.
+        """
         if self.probability == 1:
             return list(nodes)
-        # Size, then members: the same law as one coin per user, without a coin per user.
-        size = rng.binomial(len(nodes), self.probability)
-        return [nodes[i] for i in np.sort(rng.choice(len(nodes), size, replace=False))]
+        entropy = secrets.randbits(128) if self._seed is None else self._seed
+        chosen: list[int] = []
+        for start in range(0, len(nodes), _AT_ONCE):
+            some = nodes[start : start + _AT_ONCE]
+            coins = words(some, self._stream, entropy, round_number)
+            heads = coins < np.uint64(self.probability * 2.0**64)
+            chosen += [some[i] for i in np.flatnonzero(heads).tolist()]
+        return chosen

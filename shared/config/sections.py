@@ -35,10 +35,11 @@ class DataConfig:
 
     # `world`, a known name (`starling data ls`), or a path to a folder or table
     spec: str = "world"
-    users: Count | None = None  # only the first N users of the log (or the world's size)
+    # only N users of the log, chosen by their identifiers' hashes (or the world's size)
+    users: Count | None = None
     world_seed: Natural = 0  # which synthetic world
     world_items: Annotated[int, Field(ge=20)] = 300  # size of the synthetic world's catalogue
-    # metrics and references are over at most this many users, evenly spread over all
+    # metrics and references are over at most this many users, chosen by their identifiers' hashes
     evaluated_users: Count = 10_000
     negatives: Count = 99  # items sampled per user that the target is ranked against
     digest: str | None = None  # SHA-256 of the log; filled in when a run starts, then checked

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.data.catalogue import Catalogue
-from shared.data.population import check_user
+from shared.data.population import check_user, keys_of, user_of
 from shared.errors import DataError
 
 
@@ -134,6 +134,25 @@ class InteractionLog:
             raise DataError(
                 f"{self.name}: user {user_id!r} is not among the {len(self)} users of the log"
             ) from None
+
+    @cached_property
+    def keys(self) -> tuple[int, ...]:
+        """Every user's key, in the order of the indices.
+
+        Raises
+        ------
+        DataError
+            If two users have one.
+        """
+        return tuple(self._by_key)
+
+    @cached_property
+    def _by_key(self) -> dict[int, int]:
+        return keys_of(self._user_ids, self.name)
+
+    def user_of(self, key: int) -> int:
+        """The index of the user with a key; `DataError` if nobody has it."""
+        return user_of(self._by_key, key, self.name)
 
 
 def _positions(values: pd.Series, table: dict[str, int], message: str) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ Phase = Literal["validation", "test"]  # which held-out item
 
 MIN_EVALUATED = 3  # interactions: one to train on, one to validate, one to test
 
-# Keeps the stream of negatives apart from every other stream seeded with (seed, user).
+# Keeps the stream of negatives apart from every other stream seeded with (seed, key).
 _NEGATIVES = 0x6E656761
 
 
@@ -60,35 +60,13 @@ def held_out(history: NDArray[np.int64], phase: Phase) -> Case | None:
     return Case(history[:place], int(history[place]))
 
 
-def evaluated_users(users: int, most: int) -> list[int]:
-    """Whose held-out interactions are asked for: everybody, or that many spread evenly over all.
-
-    The k-th of n is user floor(k N / n). Nothing is random, so every run, seed and engine asks the
-    same people.
-
-    Parameters
-    ----------
-    users : int
-        N >= 0.
-    most : int
-        n >= 1.
-
-    Examples
-    --------
-    >>> evaluated_users(3, 10), evaluated_users(1_000_000, 4)
-    ([0, 1, 2], [0, 250000, 500000, 750000])
-    """
-    chosen = min(users, most)
-    return [place * users // chosen for place in range(chosen)]
-
-
 def sample_negatives(
-    history: NDArray[np.int64], items: int, count: int, seed: int, user: int
+    history: NDArray[np.int64], items: int, count: int, seed: int, key: int
 ) -> NDArray[np.int64]:
     """Items the user never met, uniformly without replacement.
 
-    Depends on nothing random but (seed, user), so that every engine, model and process ranks the
-    target against the same items.
+    Depends on nothing random but (seed, key), so that every engine, model and process ranks the
+    target against the same items, and nobody else's data have a say in which.
 
     Parameters
     ----------
@@ -98,8 +76,10 @@ def sample_negatives(
         Size of the catalogue; history lies in [0, items).
     count : int
         How many, >= 0.
-    seed, user : int
-        Each >= 0.
+    seed : int
+        >= 0.
+    key : int
+        The person's, >= 0; see `shared.data.population`.
 
     Returns
     -------
@@ -108,6 +88,6 @@ def sample_negatives(
     unseen = np.ones(items, dtype=bool)
     unseen[history] = False
     available = np.flatnonzero(unseen)
-    rng = np.random.default_rng((_NEGATIVES, seed, user))
+    rng = np.random.default_rng((_NEGATIVES, seed, key))
     chosen = rng.choice(available, min(count, len(available)), replace=False, shuffle=False)
     return chosen.astype(np.int64, copy=False)

@@ -19,8 +19,8 @@ from client.training.personal import PersonalTensors
 from shared.aggregation import rule_of
 from shared.config import DataConfig, EngineConfig
 from shared.data.catalogue import Catalogue
-from shared.data.population import Population
-from shared.data.split import Phase, evaluated_users
+from shared.data.population import Population, smallest
+from shared.data.split import Phase
 from shared.errors import ConfigError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import install
@@ -54,7 +54,7 @@ def evaluate_adapter(
     population = _population(adapter, data, users, world_seed)
     trained = open_adapter(adapter, population)
     engine = CohortEngine(population, trained.recommender, EngineConfig())
-    asked = evaluated_users(len(population), trained.config.data.evaluated_users)
+    asked = smallest(population.keys, trained.config.data.evaluated_users)
     own = own_tensors(adapter, trained, population)
     config = trained.config
     metrics = ranking_metrics(
@@ -98,7 +98,8 @@ def recommend_items(asked: Asked) -> None:
     trained = open_adapter(asked.adapter, population)
     index = population.user_index(asked.user)
     own = own_tensors(asked.adapter, trained, population)
-    install(trained.recommender, trained.schema, own.adapter(trained.adapter, index))
+    mine = own.adapter(trained.adapter, population.keys[index])
+    install(trained.recommender, trained.schema, mine)
     history = population.history(index)
     found = recommend(trained.recommender, history, trained.config.model.max_length, asked.k)
     if asked.as_json:
@@ -187,9 +188,9 @@ class PersonalState:
     note: str = ""
     personal: PersonalTensors | None = None
 
-    def adapter(self, shared: Tensor, user: int) -> Tensor:
-        """The adapter [dim] of one person."""
-        return shared if self.personal is None else self.personal.adapters(shared, [user])[0]
+    def adapter(self, shared: Tensor, key: int) -> Tensor:
+        """The adapter [dim] of the person with a key."""
+        return shared if self.personal is None else self.personal.adapters(shared, [key])[0]
 
 
 def own_tensors(file: Path, trained: Trained, population: Population) -> PersonalState:
@@ -212,7 +213,7 @@ def own_tensors(file: Path, trained: Trained, population: Population) -> Persona
             "what is shared and the initial B"
         )
     personal = PersonalTensors(config, schema, config.federation.rounds, kept)
-    mine = personal.trained(range(len(population)))
+    mine = personal.trained(population.keys)
     return PersonalState(
         f"{name}: ranked with everyone's own B of {kept.name} ({mine} of {len(population)} people "
         "trained one), which is not in the adapter file",

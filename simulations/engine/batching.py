@@ -14,7 +14,7 @@ from torch import Tensor
 
 from client.training.batches import local_batches, user_windows
 from shared.config import ExperimentConfig
-from shared.data.population import Population
+from shared.data.population import Population, history_of
 from shared.data.split import training_history
 from shared.data.windows import PAD, START
 from simulations.engine.placement import Capacity
@@ -24,9 +24,9 @@ Indices = npt.NDArray[np.int64]
 
 
 class Person(NamedTuple):
-    """A user and their history, oldest first, int64 [n]."""
+    """A person's key and their history, oldest first, int64 [n]."""
 
-    user: int
+    key: int
     history: Indices
 
 
@@ -48,9 +48,9 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
 
 
 def together(
-    population: Population, users: Sequence[int], config: ExperimentConfig, capacity: Capacity
+    population: Population, keys: Sequence[int], config: ExperimentConfig, capacity: Capacity
 ) -> Iterator[list[Person]]:
-    """Clients that fit into memory together, all users once. Results depend on no grouping.
+    """Clients that fit into memory together, every key once. Results depend on no grouping.
 
     Histories are read a block at a time: a lazy population of any size takes no more memory.
     """
@@ -58,8 +58,9 @@ def together(
     def size(person: Person) -> int:
         return capacity.taken(targets_of(person, config))
 
-    for start in range(0, len(users), capacity.block):
-        block = [Person(u, population.history(u)) for u in users[start : start + capacity.block]]
+    for start in range(0, len(keys), capacity.block):
+        some = keys[start : start + capacity.block]
+        block = [Person(key, history_of(population, key)) for key in some]
         # Like sizes together: windows of one length are one operation, and less padding.
         block.sort(key=size, reverse=True)
         sizes = capacity.split([size(person) for person in block])
@@ -79,11 +80,11 @@ def batches(
     """What each group trains on in a round."""
     for group in people:
         pairs = [
-            local_batches(user_windows(person.history, config), config, round_number, person.user)
+            local_batches(user_windows(person.history, config), config, round_number, person.key)
             for person in group
         ]
         yield Batch(
-            [person.user for person in group],
+            [person.key for person in group],
             _stack([inputs for inputs, _ in pairs], START),
             _stack([targets for _, targets in pairs], PAD),
         )

@@ -25,7 +25,7 @@ from client.training.train import descend, local_update, token_losses
 from shared.aggregation import rule_of
 from shared.aggregation.travel import narrowed_update, whole
 from shared.config import EngineConfig, ExperimentConfig
-from shared.data.population import Population
+from shared.data.population import Population, history_of
 from shared.errors import ConfigError, ProtocolError
 from shared.model.adapter import Part, current
 from shared.model.recommender import Recommender
@@ -76,14 +76,14 @@ class CohortEngine(Ranker):
         request : Request
             Where it says `merge`, sums over several users are given: of a micro-batch, of all.
         users : sequence of int
-            Each once.
+            Keys of people, each once; see `shared.data.population`.
         state : Path, optional
             Folder of what devices keep; needed where they add noise or keep tensors.
 
         Yields
         ------
         members : list of int
-            The users that it is of: those whose own budgets cover it.
+            Whose it is, by key: those whose own budgets cover it.
         answer : Answer
 
         Raises
@@ -125,7 +125,7 @@ class CohortEngine(Ranker):
             deltas, bits = bounded(free, request.config, request.clip)
             vectors, bits = deltas.cpu().numpy(), bits.cpu()
             if devices_share_noise(request.config):
-                shares = self._shares(request.config)
+                shares = self._shares(request)
                 own = shares.updates(members, vectors, request.round_number, digest)
                 yield from [summed(own)] if request.merge else own
                 continue
@@ -260,10 +260,10 @@ class CohortEngine(Ranker):
         check_gradients(gradients, self.recommender, self.schema, length=6)
         return ExampleCohort(self.population)
 
-    def _shares(self, config: ExperimentConfig) -> NoisedShares:
+    def _shares(self, request: Request) -> NoisedShares:
         from client.training.shares import NoisedShares  # plans and accountants enter here
 
-        return NoisedShares(config, len(self.population), simulated=True)
+        return NoisedShares(request.config, request.users, simulated=True)
 
     def _per_example(self, part: Part) -> PerExample:
         packed = self._packed(part)
@@ -331,11 +331,11 @@ class CohortEngine(Ranker):
     ) -> tuple[list[int], Update]:
         """Sum of the popularity histograms of those users whose own budgets cover it."""
         config, items = request.config, len(self.population.catalogue)
-        histories = ((user, self.population.history(user)) for user in users)
+        histories = ((user, history_of(self.population, user)) for user in users)
         alone = ((user, user_histogram(history, items)) for user, history in histories)
         if devices_share_noise(config):
-            return summed(self._shares(config).histograms(alone))
-        shares = self._examples.histograms(users, config, state) if by_example(config) else alone
+            return summed(self._shares(request).histograms(alone))
+        shares = self._examples.histograms(users, request, state) if by_example(config) else alone
         total = np.zeros(items, dtype=np.float32)
         largest = 0.0
         members: list[int] = []

@@ -11,16 +11,15 @@ from torch import Tensor
 
 from client.training.examples import Client, ExampleTraining
 from client.training.gradients import PerExample
-from shared.config import ExperimentConfig
-from shared.data.population import Population
+from shared.data.population import Population, history_of
 from shared.errors import Declined
 from shared.request import Request
 from simulations.engine.batching import Person
 
 
-def device_ledger(state: Path | None, user: int) -> Path | None:
-    """Where the virtual device of a user keeps its ledger in a run's folder of such."""
-    return None if state is None else state / f"{user}.jsonl"
+def device_ledger(state: Path | None, key: int) -> Path | None:
+    """Where the virtual device of the person with a key keeps its ledger in a run's folder."""
+    return None if state is None else state / f"{key}.jsonl"
 
 
 class ExampleCohort:
@@ -56,23 +55,24 @@ class ExampleCohort:
         state : Path or None
             Folder of the devices' ledgers.
         """
-        training = ExampleTraining(request.config, len(self._population), simulated=True)
+        training = ExampleTraining(request.config, request.users, simulated=True)
         for group in people:
-            clients = [Client(*person, device_ledger(state, person.user)) for person in group]
+            clients = [Client(*person, device_ledger(state, person.key)) for person in group]
             number = request.round_number
             members, deltas = training.deltas(per_example, adapter, clients, number)
             if members:
                 yield members, deltas
 
     def histograms(
-        self, users: Sequence[int], config: ExperimentConfig, state: Path | None
+        self, keys: Sequence[int], request: Request, state: Path | None
     ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """Popularity histograms [items] of those whose own budgets cover them."""
         items = len(self._population.catalogue)
-        training = ExampleTraining(config, len(self._population), simulated=True)
-        for user in users:
+        training = ExampleTraining(request.config, request.users, simulated=True)
+        for key in keys:
             try:
-                client = Client(user, self._population.history(user), device_ledger(state, user))
-                yield user, training.histogram(client, items)
+                history = history_of(self._population, key)
+                client = Client(key, history, device_ledger(state, key))
+                yield key, training.histogram(client, items)
             except Declined:
                 continue

@@ -14,7 +14,7 @@ from torch import Tensor
 from client.training.evaluate import target_ranks
 from client.training.personal import PersonalTensors
 from shared.config import ExperimentConfig
-from shared.data.population import Population
+from shared.data.population import Population, history_of
 from shared.data.split import Phase, held_out
 from shared.data.windows import START, context_window
 from shared.model.adapter import AdapterSchema, Tensors
@@ -28,7 +28,7 @@ _APART = 64  # users ranked at once, each with an adapter of their own
 
 
 class Ranker:
-    """Ranks held-out items of any users of a population with one recommender.
+    """Ranks held-out items of any users of a population, named by key, with one recommender.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class Ranker:
         return sampled, full
 
     def _cases(self, users: Sequence[int], phase: Phase) -> list[tuple[int, Indices, Any]]:
-        histories = [(user, self.population.history(user)) for user in users]
+        histories = [(user, history_of(self.population, user)) for user in users]
         cases = [(user, history, held_out(history, phase)) for user, history in histories]
         return [(user, history, case) for user, history, case in cases if case is not None]
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from client.training.batches import user_windows
 from client.training.train import token_losses
 from shared.config import ExperimentConfig
+from shared.data.population import history_of
 from shared.data.split import MIN_EVALUATED, Phase, training_history
 from shared.metrics import ranking_metrics
 from shared.model.adapter import Part, current
@@ -36,7 +37,7 @@ def popularity(simulation: Simulation, config: ExperimentConfig, advance: Advanc
     engine = simulation.engine(config.model)
     counts = torch.zeros(len(simulation.population.catalogue))
     for user in simulation.evaluated:
-        counts[torch.tensor(training_history(simulation.population.history(user)))] += 1
+        counts[torch.tensor(training_history(history_of(simulation.population, user)))] += 1
 
     def score(windows: Tensor, last: Tensor) -> Tensor:
         return counts.expand(len(windows), -1)
@@ -81,9 +82,8 @@ def local_only(simulation: Simulation, config: ExperimentConfig, advance: Advanc
     )
     config = dataclasses.replace(config, train=alone)
     initial, part = current(engine.recommender, engine.schema), engine.alone(config)
-    able = [
-        u for u in simulation.evaluated if len(simulation.population.history(u)) >= MIN_EVALUATED
-    ]
+    lengths = {user: len(history_of(engine.population, user)) for user in simulation.evaluated}
+    able = [user for user, length in lengths.items() if length >= MIN_EVALUATED]
     ranks: dict[Phase, tuple[list[int], list[int]]] = {"validation": ([], []), "test": ([], [])}
     done = 0
     where = torch.from_numpy(engine.schema.places(part.schema))
@@ -162,9 +162,8 @@ def _gradient(
 
 
 def _pooled(simulation: Simulation, config: ExperimentConfig) -> tuple[Tensor, Tensor]:
-    cuts = [
-        user_windows(simulation.population.history(user), config) for user in simulation.evaluated
-    ]
+    histories = (history_of(simulation.population, user) for user in simulation.evaluated)
+    cuts = [user_windows(history, config) for history in histories]
     inputs = np.concatenate([cut.inputs for cut in cuts])
     targets = np.concatenate([cut.targets for cut in cuts])
     return torch.from_numpy(inputs), torch.from_numpy(targets)

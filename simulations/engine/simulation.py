@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from shared.config import ExperimentConfig, ModelConfig
-from shared.data.population import Population
-from shared.data.split import evaluated_users
+from shared.data.population import Population, smallest
 from shared.errors import ConfigError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
@@ -65,14 +65,14 @@ class Simulation:
         return dataclasses.replace(config, data=data, model=model)
 
     @property
-    def users(self) -> range:
-        """All users of the population."""
-        return range(len(self.population))
+    def users(self) -> Sequence[int]:
+        """All users of the population, by key."""
+        return self.population.keys
 
     @property
     def evaluated(self) -> list[int]:
-        """The users that metrics and references are about: `data.evaluated_users` of all."""
-        return evaluated_users(len(self.population), self.config.data.evaluated_users)
+        """Those that metrics and references are about, by key: `data.evaluated_users` of all."""
+        return smallest(self.population.keys, self.config.data.evaluated_users)
 
     @property
     def backbone_digest(self) -> str:

@@ -15,6 +15,7 @@ from flwr.app import Context
 
 from client.device.device import Device
 from shared.config import DataConfig, EngineConfig, ExperimentConfig, ModelConfig, WorldConfig
+from shared.data.population import check_user
 from shared.request import Request
 from shared.run_files import directory_of, point_name, run_files
 from simulations.engine.examples import device_ledger
@@ -24,7 +25,7 @@ from simulations.flower.agreed import check_agreed
 
 
 def virtual_device(context: Context, request: Request) -> Device:
-    """The device of the person whose index is the node's partition.
+    """The device of the person at the place in the data that is the node's partition.
 
     Parameters
     ----------
@@ -57,14 +58,16 @@ def virtual_device(context: Context, request: Request) -> Device:
     simulation = _simulation(
         config.data, config.world, config.model.backbone, config.model.backbone_sha256, how
     )
-    user = int(context.node_config["partition-id"])
+    population, user = simulation.population, int(context.node_config["partition-id"])
+    check_user(user, len(population), population.name)
+    key = population.keys[user]
     engine, state = simulation.engine(config.model), _state(context, config)
     check_agreed(request, engine.schema.digest)
     return Device(
-        simulation.population.history(user),
-        user,
+        population.history(user),
+        key,
         engine.recommender,
-        device_ledger(state, user),
+        device_ledger(state, key),
         personal=personal_file(state),
         simulated=True,
     )

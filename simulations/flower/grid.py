@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from client.app import create_app
 from client.device.device import Device
 from client.messages import parse, reply
+from shared.data.population import Population, history_of
 from shared.request import Request
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.examples import device_ledger
@@ -27,11 +28,19 @@ if TYPE_CHECKING:
 
 _RUN_ID = 1
 SERVER_NODE = 1
-_FIRST_NODE = 2  # node of user 0
+_FIRST_NODE = 2  # node of key 0: Flower's server is node 1
 
 
-def user_of(node: int) -> int:
-    """The user that a virtual node stands for."""
+def nodes_of(population: Population) -> Sequence[int]:
+    """The virtual node of every person, in their order: their key, moved past Flower's own."""
+    keys = population.keys
+    if isinstance(keys, range):
+        return range(keys.start + _FIRST_NODE, keys.stop + _FIRST_NODE)
+    return [key + _FIRST_NODE for key in keys]
+
+
+def key_of(node: int) -> int:
+    """The key of the person that a virtual node stands for."""
     return node - _FIRST_NODE
 
 
@@ -52,6 +61,7 @@ class VirtualGrid(Grid):
     def __init__(self, engine: CohortEngine | ShardedEngine, state: Path | None = None) -> None:
         self.engine = engine
         self.state = state
+        self._nodes = nodes_of(engine.population)
         self._run = Run.create_empty(_RUN_ID)
         self._sent = 0
         self._replies: dict[str, Message] = {}
@@ -77,8 +87,8 @@ class VirtualGrid(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
-        """One node per user."""
-        return range(_FIRST_NODE, _FIRST_NODE + len(self.engine.population))
+        """One node per user: see `nodes_of`."""
+        return self._nodes
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Run the messages at once and keep their replies."""
@@ -118,12 +128,12 @@ class CohortGrid(VirtualGrid):
 
     def _answer_alike(self, messages: list[Message]) -> Iterator[Message]:
         request = parse(messages[0])
-        by_user = {user_of(message.metadata.dst_node_id): message for message in messages}
+        by_key = {key_of(message.metadata.dst_node_id): message for message in messages}
         check_agreed(request, self.engine.schema.digest)
-        for members, answer in self.engine.answer(request, list(by_user), self.state):
+        for members, answer in self.engine.answer(request, list(by_key), self.state):
             request.check(answer)
-            nodes = [by_user[user].metadata.dst_node_id for user in members]
-            yield reply(by_user[members[0]], answer, nodes)
+            nodes = [by_key[key].metadata.dst_node_id for key in members]
+            yield reply(by_key[members[0]], answer, nodes)
 
 
 def _alike(messages: list[Message]) -> list[list[Message]]:
@@ -145,12 +155,12 @@ class SequentialGrid(VirtualGrid):
 
     def _device(self, context: Context, request: Request) -> Device:
         check_agreed(request, self.engine.schema.digest)
-        user = user_of(context.node_id)
+        key = key_of(context.node_id)
         return Device(
-            self.engine.population.history(user),
-            user,
+            history_of(self.engine.population, key),
+            key,
             self._recommender,
-            device_ledger(self.state, user),
+            device_ledger(self.state, key),
             personal=personal_file(self.state),
             simulated=True,
         )

@@ -8,7 +8,7 @@ share of the processor or a GPU and the population and models resident
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -56,14 +56,16 @@ class RayEngine:
         self._backend = _backend(self.share)
 
     @contextmanager
-    def grid(self, users: int, run_config: Mapping[str, str | bool]) -> Iterator[PeopleGrid]:
-        """A grid of all users for one run; the actors stay for the next."""
+    def grid(
+        self, people: Sequence[int], run_config: Mapping[str, str | bool]
+    ) -> Iterator[PeopleGrid]:
+        """A grid of all `people` (their nodes) for one run; the actors stay for the next."""
         from simulations.flower.runtime import running
 
         told = {**run_config, **self._how}
-        with _hushed(), running(self._backend, _app, users, told) as runtime:
+        with _hushed(), running(self._backend, _app, len(people), told) as runtime:
             window = _WINDOW * self.share.workers
-            yield PeopleGrid(runtime.grid, runtime.nodes, window, runtime.check)
+            yield PeopleGrid(runtime.grid, runtime.nodes, people, window, runtime.check)
 
     def close(self) -> None:
         """End the actors and Ray, and remove what it wrote."""

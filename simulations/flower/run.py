@@ -19,6 +19,7 @@ from shared.config.presets import override, preset_file
 from shared.errors import ConfigError, EngineError
 from shared.run_files import directory_of
 from simulations.engine.simulation import Simulation
+from simulations.flower.grid import nodes_of
 from simulations.flower.people_grid import PeopleGrid
 
 Settings = Mapping[str, str | int | float | bool]
@@ -28,7 +29,7 @@ _PATIENCE = 60  # seconds until the first
 
 
 def prepared(grid: InMemoryGrid, context: Context) -> tuple[PeopleGrid, dict[str, str | bool]]:
-    """A grid in the order of the people, and the run configuration that the ServerApp reads.
+    """A grid of the people, and the run configuration that the ServerApp reads.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def prepared(grid: InMemoryGrid, context: Context) -> tuple[PeopleGrid, dict[str
     directory = directory_of(context.run_config, context.run_id)
     point = at_epsilon(simulation.config, epsilon, seed)
     run_config = prepare(simulation.engine(point.model).recommender, point, directory)
-    return PeopleGrid(grid, nodes), run_config
+    return PeopleGrid(grid, nodes, nodes_of(simulation.population)), run_config
 
 
 def experiment(settings: Settings, nodes: int) -> ExperimentConfig:

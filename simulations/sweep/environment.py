@@ -9,6 +9,7 @@ import platform
 import torch
 
 from shared.config import to_dict
+from shared.data.population import history_of
 from shared.data.split import MIN_EVALUATED
 from simulations.results import SCHEMA, Results, Tree
 from simulations.sweep.machines import Machines
@@ -42,7 +43,7 @@ def _data(simulation: Machines) -> Tree:
         "interactions": population.interactions,
         "digest": population.digest,
         "evaluated_users": sum(
-            len(population.history(user)) >= MIN_EVALUATED for user in simulation.evaluated
+            len(history_of(population, user)) >= MIN_EVALUATED for user in simulation.evaluated
         ),
         "negatives": config.negatives,
     }

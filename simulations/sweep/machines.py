@@ -16,7 +16,7 @@ from shared.run_files import run_files
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.placement import choose_device
 from simulations.engine.simulation import Simulation
-from simulations.flower.grid import CohortGrid, SequentialGrid
+from simulations.flower.grid import CohortGrid, SequentialGrid, nodes_of
 
 if TYPE_CHECKING:
     from simulations.flower.ray import RayEngine
@@ -88,7 +88,7 @@ def open_grid(
     name = simulation.config.engine.engine
     state = run_files(Path(str(run_config["directory"])), str(run_config["name"])).devices
     if name == "ray":
-        with simulation.ray().grid(len(simulation.population), run_config) as grid:
+        with simulation.ray().grid(nodes_of(simulation.population), run_config) as grid:
             yield grid
     elif name == "sequential":
         yield SequentialGrid(simulation.engine(model), state)

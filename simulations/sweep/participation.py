@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from server.cohort.sampling import PoissonSampler
 from shared.config import ExperimentConfig
 from shared.errors import LedgerError
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.plan.terms import Terms
+from simulations.flower.grid import key_of
 
 Entries = list[tuple[str, int]]
 
 
 def check_participation(
-    record: DeviceLedgers, config: ExperimentConfig, users: int, terms: Terms
+    record: DeviceLedgers, config: ExperimentConfig, nodes: Sequence[int], terms: Terms
 ) -> None:
     """Refuse to vouch for devices' ledgers from which something is missing.
 
@@ -28,7 +30,8 @@ def check_participation(
         Of a completed point.
     config : ExperimentConfig
         The point's settings.
-    users : int
+    nodes : sequence of int
+        Everybody's, see `simulations.flower.grid.nodes_of`.
     terms : Terms
         Of a device.
 
@@ -37,7 +40,8 @@ def check_participation(
     LedgerError
         Naming a device and the first round in question.
     """
-    expected = {f"{user}.jsonl": entries for user, entries in _drawn(config, users, terms).items()}
+    drawn = _drawn(config, nodes, terms)
+    expected = {f"{key_of(node)}.jsonl": entries for node, entries in drawn.items()}
     shown = record.rounds()
     for name in sorted(expected.keys() | shown.keys()):
         wanted, found = expected.get(name, []), shown.get(name, [])
@@ -50,20 +54,20 @@ def check_participation(
             )
 
 
-def _drawn(config: ExperimentConfig, users: int, terms: Terms) -> dict[int, Entries]:
-    """What each user's device records, in order; only users with anything."""
+def _drawn(config: ExperimentConfig, nodes: Sequence[int], terms: Terms) -> dict[int, Entries]:
+    """What each node's device records, in order; only nodes with anything."""
     federation = config.federation
-    everyone = range(users)
+    users = len(nodes)
     entries: dict[int, Entries] = defaultdict(list)
     if federation.popularity_start:
         expected = federation.expected_popularity_cohort(users)
-        for user in PoissonSampler(expected, users, config.seed).draw(0, everyone):
-            entries[user].append(("histogram", 0))
+        for node in PoissonSampler(expected, users, config.seed).draw(0, nodes):
+            entries[node].append(("histogram", 0))
     cohorts = PoissonSampler(federation.expected_cohort(users), users, config.seed)
     taken: dict[int, int] = defaultdict(int)
     for number in range(1, federation.rounds + 1):
-        for user in cohorts.draw(number, everyone):
-            taken[user] += 1
-            if taken[user] <= terms.updates:
-                entries[user].append(("update", number))
+        for node in cohorts.draw(number, nodes):
+            taken[node] += 1
+            if taken[node] <= terms.updates:
+                entries[node].append(("update", number))
     return entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from flwr.serverapp import ServerApp
@@ -19,7 +20,7 @@ from shared.privacy.ledger.spent import spent
 from shared.privacy.plan.terms import device_terms
 from shared.run_files import RunFiles, point_name, run_files
 from simulations.engine.references import popularity_private
-from simulations.flower.grid import run_app
+from simulations.flower.grid import nodes_of, run_app
 from simulations.results import Point, Tree
 from simulations.sweep.machines import Machines, open_grid
 from simulations.sweep.participation import check_participation
@@ -58,7 +59,7 @@ def run_point(
         if files.popularity.exists():
             found["references"] = {"popularity_private": _popularity(simulation, config, files)}
         with simulation.sealing:
-            found.update(_spent_by_all(config, len(simulation.population), files, outcome))
+            found.update(_spent_by_all(config, nodes_of(simulation.population), files, outcome))
         found["adapter"] = str(files.adapter.relative_to(directory))
         Point(found).write(files.sealed)
     return Point.read(files.sealed)
@@ -90,9 +91,11 @@ def _popularity(simulation: Machines, config: ExperimentConfig, files: RunFiles)
     }
 
 
-def _spent_by_all(config: ExperimentConfig, users: int, files: RunFiles, outcome: Point) -> Tree:
+def _spent_by_all(
+    config: ExperimentConfig, nodes: Sequence[int], files: RunFiles, outcome: Point
+) -> Tree:
     """What the server's ledger shows, the devices' ledgers, or one beside the other."""
-    terms = device_terms(config, users)
+    terms = device_terms(config, len(nodes))
     if terms is None:
         return _spent(Ledger.open(files.ledger), config, users)
     if not files.devices.exists():
@@ -101,7 +104,7 @@ def _spent_by_all(config: ExperimentConfig, users: int, files: RunFiles, outcome
             "or give more --rounds"
         )
     devices = DeviceLedgers.open(files.devices)
-    check_participation(devices, config, users, terms)
+    check_participation(devices, config, nodes, terms)
     if not files.ledger.exists():
         return _spent(devices, config, users)
     inner = {**outcome.table("example"), **_spent(devices, config, users)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.config import DataConfig, WorldConfig
-from shared.data.population import FirstUsers, Population
+from shared.data.population import ChosenUsers, Population
 from shared.data.sources import open_log
 from shared.errors import DataError
 from simulations.world.world import World
@@ -20,7 +20,8 @@ def open_population(data: DataConfig, world: WorldConfig | None = None) -> Popul
     ----------
     data : DataConfig
         `spec` is `world`, a known name, or a path (see `shared.data.sources.open_log`); `users` the
-        world's size, or only the first so many users of a log.
+        world's size, or so many users of a log, see
+        `shared.data.population.ChosenUsers`.
     world : WorldConfig, optional
         What happens in the world; ignored for a log.
 
@@ -32,7 +33,7 @@ def open_population(data: DataConfig, world: WorldConfig | None = None) -> Popul
     if data.spec == WORLD:
         return open_world(data, world)
     log = open_log(data.spec)
-    return log if data.users is None else FirstUsers(log, data.users)
+    return log if data.users is None else ChosenUsers(log, data.users)
 
 
 def open_world(data: DataConfig, world: WorldConfig | None = None) -> World:

@@ -35,7 +35,6 @@ from numpy.typing import NDArray
 from shared.config import WorldConfig
 from shared.data.catalogue import Catalogue
 from shared.data.population import check_user
-from shared.data.split import evaluated_users
 from shared.errors import DataError
 from simulations.world.laws import Laws, attraction
 from simulations.world.people import LONGEST, SHORTEST, YEAR, Person, draw_person, steps_of
@@ -120,7 +119,7 @@ class World:
         With slates it is an estimate from at most 200 users.
         """
         if self.settings.slate:
-            asked = evaluated_users(self._users, 200)
+            asked = range(min(self._users, 200))
             return round(self._users * float(np.mean([len(self.history(user)) for user in asked])))
         quantiles = [NormalDist().inv_cdf((k + 0.5) / 1000) for k in range(1000)]
         return round(self._users * float(np.mean([steps_of(z, self._longest) for z in quantiles])))
@@ -145,6 +144,16 @@ class World:
         if user_id[:1] == "u" and digits.isdecimal() and int(digits) < self._users:
             return int(digits)
         raise DataError(f"world: no user {user_id!r}; users are u0 to u{self._users - 1}")
+
+    @property
+    def keys(self) -> range:
+        """The users' own numbers: what a person is depends on nothing else."""
+        return range(self._users)
+
+    def user_of(self, key: int) -> int:
+        """The number itself; `DataError` if it is outside [0, len)."""
+        check_user(key, self._users, self.name)
+        return key
 
     def history(self, user: int) -> NDArray[np.int64]:
         """Item indices, oldest first, int64 [n], read-only, generated anew at every call.

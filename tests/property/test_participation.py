@@ -61,7 +61,7 @@ def test_limits_hold_for_every_schedule_and_availability(
         for number, nodes in enumerate(there, 1):
             if data.draw(st.booleans()):  # a crash between rounds
                 record = Participations(file, most, separation)
-            sampler = LimitedSampler(schedule, record, 3.0, len(NODES), by_place=False)
+            sampler = LimitedSampler(schedule, record, 3.0, len(NODES))
             try:
                 asked[number] = sampler.draw(number, sorted(nodes))
             except PrivacyError:
@@ -84,6 +84,6 @@ def test_without_the_record_a_wrong_schedule_would_get_through(
     """The planted fault: `admit` that only writes. The property above then fails."""
     monkeypatch.setattr(Participations, "_check", lambda self, number, who: None)
     record = Participations(tmp_path / "asked.jsonl", 4, 3)
-    sampler = LimitedSampler(Off(2), record, 3.0, len(NODES), by_place=False)
+    sampler = LimitedSampler(Off(2), record, 3.0, len(NODES))
     asked = {number: sampler.draw(number, NODES) for number in range(1, 8)}
     assert not keeps(asked, 4, 3)

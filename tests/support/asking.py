@@ -24,7 +24,8 @@ def letters(nodes, request):
 def trained(engine, users, adapter, config, number=1, *, merge, state=None):
     """Members and updates of a cohort that was sent an adapter, float32 [dim]."""
     arrays = sent(rule_of(config), engine.schema.split(adapter.numpy()))
-    request = asked(config, number=number, merge=merge, arrays=arrays)
+    people = len(engine.population)
+    request = asked(config, number=number, users=people, merge=merge, arrays=arrays)
     return list(engine.answer(request, users, state))
 
 

@@ -24,7 +24,7 @@ def global_adapter(scale=0.5):
 
 
 def exchange(ranks, nodes):
-    return Exchange(FlexLoRA(ranks), SCHEMA, 1, nodes, nodes)
+    return Exchange(FlexLoRA(ranks), SCHEMA, 1, nodes)
 
 
 def update_of(met, rank, vector):

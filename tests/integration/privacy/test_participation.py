@@ -5,7 +5,7 @@ import pytest
 from shared.errors import LedgerError
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.plan.terms import device_terms
-from simulations.flower.grid import CohortGrid
+from simulations.flower.grid import CohortGrid, nodes_of
 from simulations.sweep.participation import check_participation
 from simulations.world.world import World
 from tests.support.federations import federate, point_config
@@ -37,7 +37,8 @@ def finished(folder, engine, backbone, monkeypatch, **privacy):
 
 
 def check(place, config):
-    check_participation(DeviceLedgers.open(place), config, USERS, device_terms(config, USERS))
+    nodes = nodes_of(World(users=USERS))
+    check_participation(DeviceLedgers.open(place), config, nodes, device_terms(config, USERS))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -15,6 +15,7 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import point_name
 from simulations.sweep.machines import Machines
 from simulations.sweep.point import run_point
+from simulations.world.world import World
 from tests.support.federations import point_config
 from tests.support.tiny import alike, relative
 
@@ -24,9 +25,24 @@ SAME = ("metrics", "validation", "epsilon", "noise_multiplier", "communication_b
 RELEASED = ("released_metrics", "clipping_norms")
 
 
-def settings(tiny_bert, engine, epsilon=2.0, seed=5):
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """A log with three people more than take part, whose keys are in another order than they."""
+    world, folder = World(users=USERS + 3, items=60), tmp_path_factory.mktemp("log")
+    items = [f'{item},"{text}"' for item, text in enumerate(world.catalogue.texts)]
+    rows = [
+        f"person {user},{item},{time}"
+        for user in range(len(world))
+        for time, item in enumerate(world.history(user))
+    ]
+    (folder / "items.csv").write_text("\n".join(["item,text", *items]) + "\n")
+    (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows]) + "\n")
+    return str(folder)
+
+
+def settings(tiny_bert, log, engine, epsilon=2.0, seed=5):
     tree = to_dict(point_config(tiny_bert, epsilon))
-    tree["data"] |= {"spec": "world", "users": USERS}
+    tree["data"] |= {"spec": log, "users": USERS}
     tree["federation"] |= {"cohort": 6.0, "evaluate_every": 1}
     tree["privacy"] |= {"adaptive_clipping": 0.5, "metrics_share": 0.2}
     tree["engine"] = {"engine": engine, "workers": 2 if engine == "ray" else 0}
@@ -34,15 +50,15 @@ def settings(tiny_bert, engine, epsilon=2.0, seed=5):
 
 
 @pytest.fixture(scope="module")
-def cohort(tiny_bert):
-    with Machines(settings(tiny_bert, "cohort")) as simulation:
+def cohort(tiny_bert, log):
+    with Machines(settings(tiny_bert, log, "cohort")) as simulation:
         yield simulation
 
 
 @pytest.fixture(scope="module")
-def ray(tiny_bert):
+def ray(tiny_bert, log):
     """One Ray for the module, its workers warm after the first test."""
-    with Machines(settings(tiny_bert, "ray")) as simulation:
+    with Machines(settings(tiny_bert, log, "ray")) as simulation:
         with what_ray_leaves_open():
             simulation.ray()
         yield simulation

@@ -8,9 +8,7 @@ from flwr.app import MessageType
 from safetensors.numpy import save_file
 
 from client.messages import parse, update_reply
-from server.exchange import Exchange
 from server.federation import run_federation
-from shared.aggregation.flexlora import FlexLoRA
 from shared.aggregation.ranks import leading, rank_in
 from shared.config import from_dict
 from shared.errors import ProtocolError
@@ -26,39 +24,39 @@ def numbers(rank):
     return 2 * rank * (IN + OUT) + BIAS
 
 
-def test_simulated_people_take_ranks_in_turn():
-    met = exchange((1, 2, 3), range(10, 17))
-    assert met.groups() == [([10, 13, 16], 1), ([11, 14], 2), ([12, 15], 3)]
+def test_a_rank_goes_by_the_nodes_own_number():
+    met = exchange((1, 2, 3), [17, *range(10, 16), 2**62])
+    assert met.groups() == [([12, 15], 1), ([10, 13, 2**62], 2), ([17, 11, 14], 3)]
 
 
 NODES = [17, 4, 12, 9, 30, 2**63 + 7]
 
 
-def summed(met, nodes):
+def summed(met, nodes, known):
     """The sum where nodes are of two kinds: all of a kind would send the same at full rank."""
     opened = met.opener(SCHEMA.split(global_adapter()), 1.0)
-    ranks = {node: rank for members, rank in met.groups() for node in members}
+    ranks = {name: rank for members, rank in met.groups() for name in members}
     total = 0.0
-    for node in nodes:
+    for node, name in zip(nodes, known, strict=True):
         whole = np.random.default_rng(node % 2).normal(0, 10, SCHEMA.dim)
-        update = update_of(met, ranks[node], whole[leading(SCHEMA, ranks[node])])
-        total = total + opened(update, [node]).vector.astype(np.float64)
+        update = update_of(met, ranks[name], whole[leading(SCHEMA, ranks[name])])
+        total = total + opened(update, [name]).vector.astype(np.float64)
     return total
 
 
 def test_one_node_less_moves_the_sum_by_at_most_the_clip():
     """And by far more where ranks go by the place among those who are there."""
-
-    def moved(nodes, people):
-        mets = [
-            (Exchange(FlexLoRA((1, 3)), SCHEMA, 1, here, people(here)), here)
-            for here in (nodes, nodes[1:])
-        ]
-        return np.linalg.norm(np.subtract(*(summed(*met) for met in mets)))
-
     many = [3 * node for node in range(40)]
-    assert moved(many, lambda here: None) <= 1 + 1e-6
-    assert moved(many, lambda here: here) > 3
+
+    def moved(known_as):
+        sums = [
+            summed(exchange((1, 3), known_as(here)), here, known_as(here))
+            for here in (many, many[1:])
+        ]
+        return np.linalg.norm(np.subtract(*sums))
+
+    assert moved(lambda here: here) <= 1 + 1e-6
+    assert moved(lambda here: range(len(here))) > 3
 
 
 class Listening:

@@ -9,6 +9,7 @@ import pytest
 import client.training.examples
 from client.device.agreement import AGREED, CAPS
 from client.device.local import _log, _recommender, device_of
+from shared.data.population import person_key
 from shared.errors import ConfigError, DataError, Declined
 from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.ledger.ledger import Ledger
@@ -45,7 +46,7 @@ def config(tiny_bert):
 def test_a_user_by_name_or_by_partition(log, config, own):
     named = device_of({"data": log, "user": "v", **own}, config)
     placed = device_of({"data": log, "partition-id": 1, **own}, config)
-    assert named.user == placed.user == 1
+    assert named.key == placed.key == person_key("v")
     assert named.history.tolist() == [0, 1, 2, 3]
     assert named.recommender is placed.recommender  # built once
 

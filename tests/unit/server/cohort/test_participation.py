@@ -17,7 +17,7 @@ def file(tmp_path: Path) -> Path:
 
 def sampler(file: Path, expected: float = 23 / 4, separation: int = 4, most: int = 3, seed=0):
     record = Participations(file, most, separation)
-    return LimitedSampler(LeastRecent(expected, seed), record, expected, 23, by_place=True)
+    return LimitedSampler(LeastRecent(expected, seed), record, expected, 23)
 
 
 def test_people_take_turns(file: Path) -> None:
@@ -41,7 +41,7 @@ def test_after_the_last_turn_nobody_is_asked(file: Path) -> None:
 
 def test_who_was_away_comes_first(file: Path) -> None:
     turns = sampler(file)
-    early = set(turns.draw(1, range(12)))  # by place: the first twelve are there
+    early = set(turns.draw(1, range(12)))  # twelve are there
     late = {one for t in (2, 3, 4) for one in turns.draw(t, PEOPLE)}
     assert late == set(PEOPLE) - early
     assert set(turns.draw(5, PEOPLE)) == early
@@ -54,7 +54,7 @@ def test_the_order_is_the_seeds(file: Path, tmp_path: Path) -> None:
 
 def test_nodes_are_known_by_their_identifier_on_real_grids(file: Path) -> None:
     record = Participations(file, 2, 2)
-    real = LimitedSampler(LeastRecent(2.0, None), record, 2.0, 4, by_place=False)
+    real = LimitedSampler(LeastRecent(2.0, None), record, 2.0, 4)
     asked = real.draw(1, [11, 12, 13, 14])
     assert record.asked(1) == frozenset(asked)
     rest = {11, 12, 13, 14} - set(asked)

@@ -6,10 +6,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from shared.data import catalogue, split, windows
+from shared.data import catalogue, population, split, windows
 
 
-@pytest.mark.parametrize("module", [catalogue, split, windows])
+@pytest.mark.parametrize("module", [catalogue, population, split, windows])
 def test_examples(module: ModuleType) -> None:
     result = doctest.testmod(module, extraglobs={"np": np})
     assert result.attempted > 0

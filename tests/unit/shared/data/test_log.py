@@ -6,7 +6,7 @@ import pytest
 
 from shared.data.catalogue import Catalogue
 from shared.data.log import InteractionLog
-from shared.data.population import FirstUsers, Population
+from shared.data.population import ChosenUsers, Population, person_key
 from shared.errors import DataError
 
 CATALOGUE = Catalogue(("a", "b", "c", "d"), ("A", "B", "C", "D"))
@@ -100,17 +100,43 @@ def test_digest_depends_on_users_order_and_items_only() -> None:
     assert all(InteractionLog(frame(*other), CATALOGUE).digest != digest for other in others)
 
 
-def test_first_users_is_a_population_of_the_first_users() -> None:
+def test_chosen_users_are_a_population_of_the_smallest_keys() -> None:
     log = InteractionLog(frame(("u", "a", 1), ("v", "b", 1), ("v", "c", 2)), CATALOGUE)
-    first: Population = FirstUsers(log, 1)
-    assert (len(first), first.interactions, first.user_id(0)) == (1, 1, "u")
-    assert first.history(0).tolist() == [0]
-    assert first.catalogue is log.catalogue
-    assert len({first.digest, FirstUsers(log, 2).digest, log.digest}) == 3
+    assert person_key("v") < person_key("u")
+    chosen: Population = ChosenUsers(log, 1)
+    assert (len(chosen), chosen.interactions, chosen.user_id(0)) == (1, 2, "v")
+    assert chosen.history(0).tolist() == [1, 2]
+    assert (*chosen.keys, chosen.user_index("v"), chosen.user_of(person_key("v"))) == (
+        person_key("v"),
+        0,
+        0,
+    )
+    assert chosen.catalogue is log.catalogue
+    assert len({chosen.digest, ChosenUsers(log, 2).digest, log.digest}) == 3
     with pytest.raises(DataError, match="user index 1"):
-        first.history(1)
-    with pytest.raises(DataError, match="'v' is not among them"):
-        first.user_index("v")
+        chosen.history(1)
+    with pytest.raises(DataError, match="'u' is not among them"):
+        chosen.user_index("u")
+    with pytest.raises(DataError, match="nobody has the key 5"):
+        chosen.user_of(5)
     for users in (0, 3):
         with pytest.raises(DataError, match=rf"data.users = {users}.*1 to 2"):
-            FirstUsers(log, users)
+            ChosenUsers(log, users)
+
+
+def test_whose_slot_is_empty_keeps_it() -> None:
+    rows = [("u", "a", 1), ("v", "b", 1), ("w", "c", 2)]
+    everyone = ("u", "v", "w")
+    before = ChosenUsers(InteractionLog(frame(*rows), CATALOGUE, users=everyone), 2)
+    without_v = [row for row in rows if row[0] != "v"]
+    after = ChosenUsers(InteractionLog(frame(*without_v), CATALOGUE, users=everyone), 2)
+    assert before.keys == after.keys
+    assert person_key("v") in after.keys
+    assert after.history(after.user_index("v")).tolist() == []
+
+
+def test_two_people_of_one_key_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.data.population.person_key", lambda user_id: 7)
+    log = InteractionLog(frame(("u", "a", 1), ("v", "b", 1)), CATALOGUE, name="mine.csv")
+    with pytest.raises(DataError, match=r"mine.csv: users 1 and 0 have one key.*'v' another"):
+        _ = log.keys

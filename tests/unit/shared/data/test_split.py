@@ -29,9 +29,9 @@ def test_the_last_two_are_held_out(length: int) -> None:
     assert [*training, validation.target, test.target] == history.tolist()
 
 
-def test_negatives_are_unseen_distinct_and_depend_on_seed_and_user_only() -> None:
+def test_negatives_are_unseen_distinct_and_depend_on_seed_and_key_only() -> None:
     history = np.array([3, 0, 77])
-    first = split.sample_negatives(history, 300, 99, seed=1, user=5)
+    first = split.sample_negatives(history, 300, 99, seed=1, key=5)
     assert first.dtype == np.int64
     assert len(set(first.tolist())) == 99
     assert not set(first.tolist()) & set(history.tolist())
@@ -43,7 +43,7 @@ def test_negatives_are_unseen_distinct_and_depend_on_seed_and_user_only() -> Non
 
 
 def test_few_unseen_items_are_all_taken() -> None:
-    negatives = split.sample_negatives(np.arange(7), 10, 99, seed=0, user=0)
+    negatives = split.sample_negatives(np.arange(7), 10, 99, seed=0, key=0)
     assert sorted(negatives.tolist()) == [7, 8, 9]
     assert len(split.sample_negatives(np.arange(10), 10, 99, 0, 0)) == 0
     assert len(split.sample_negatives(np.arange(3), 10, 0, 0, 0)) == 0
@@ -55,7 +55,7 @@ def test_negatives_are_uniform() -> None:
     history = np.arange(5)
     counts = np.zeros(25)
     for user in range(4000):
-        counts[split.sample_negatives(history, 25, 5, seed=0, user=user)] += 1
+        counts[split.sample_negatives(history, 25, 5, seed=0, key=user)] += 1
     assert counts[:5].sum() == 0
     # Without replacement, counts vary less than multinomial ones: scale the statistic up.
     statistic = stats.chisquare(counts[5:]).statistic / (1 - 4 / 19)

@@ -154,15 +154,15 @@ def test_a_simulation_builds_a_model_once_and_one_backbone_only(simulation, conf
 
 
 def test_references_are_over_the_evaluated_users(simulation, config):
-    """Counted, trained and ranked: with a fourth of the users, on a fourth of the users."""
-    few = dataclasses.replace(simulation.config.data, evaluated_users=4)
+    """Counted, trained and ranked: with six users, on six users."""
+    few = dataclasses.replace(simulation.config.data, evaluated_users=6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulation, "config", dataclasses.replace(simulation.config, data=few))
-        assert simulation.evaluated == [0, 3, 7, 10]
+        assert simulation.evaluated == [0, 1, 2, 3, 4, 5]
         found = {name: run(simulation, config, silent) for name, run in REFERENCES.items()}
     assert {name: part["metrics"]["users"] for name, part in found.items()} == dict.fromkeys(
         REFERENCES, 3
-    )  # user 0 has no history
+    )  # three have too short a history
 
 
 def test_a_batch_in_pieces_gives_the_gradient_of_the_whole(simulation, config, monkeypatch):

@@ -9,7 +9,7 @@ from flwr.supercore.run import Run
 
 from server.messages import Replies, messages
 from shared.errors import ProtocolError
-from simulations.flower.grid import CohortGrid, SequentialGrid, user_of
+from simulations.flower.grid import CohortGrid, SequentialGrid, key_of
 from simulations.world.world import World
 from tests.support.asking import asked
 from tests.support.federations import point_config
@@ -77,7 +77,7 @@ def test_simulated_people_refuse_a_policy_about_something_else(grid, engine, tin
 
 
 def test_a_node_for_every_user(grid):
-    assert [user_of(node) for node in grid.get_node_ids()] == [0, 1, 2, 3, 4]
+    assert [key_of(node) for node in grid.get_node_ids()] == [0, 1, 2, 3, 4]
 
 
 def test_pushed_messages_are_answered_when_pulled_and_once(grid, engine, tiny_bert):

@@ -47,12 +47,13 @@ class Slow:
     """A grid that answers one message per look, the latest first."""
 
     def __init__(self, error_at=None):
-        self.waiting, self.most, self.error_at = [], 0, error_at
+        self.waiting, self.most, self.error_at, self.asked = [], 0, error_at, []
 
     def push_messages(self, messages):
         for message in messages:
             message.metadata.__dict__["_message_id"] = f"m{message.metadata.dst_node_id}"
             self.waiting.append(message)
+            self.asked.append(message.metadata.dst_node_id)
         self.most = max(self.most, len(self.waiting))
         return [message.metadata.message_id for message in messages]
 
@@ -73,18 +74,20 @@ def ask(nodes):
 @pytest.mark.usefixtures("flower")
 def test_replies_come_in_order_and_few_are_under_way():
     slow, nodes = Slow(), [50, 7, 31, 8, 99, 12]
-    grid = PeopleGrid(slow, nodes, window=2)
-    replies = list(grid.send_and_receive(ask(nodes), timeout=0))
-    assert [reply.metadata.src_node_id for reply in replies] == nodes
+    people = [10 * node for node in nodes]
+    grid = PeopleGrid(slow, nodes, people, window=2)
+    replies = list(grid.send_and_receive(ask(people), timeout=0))
+    assert [reply.metadata.src_node_id for reply in replies] == people
+    assert sorted(slow.asked) == sorted(nodes)
     assert slow.most <= 2
-    assert list(grid.get_node_ids()) == nodes
+    assert list(grid.get_node_ids()) == people
 
 
 @pytest.mark.usefixtures("flower")
 def test_a_virtual_device_that_fails_ends_the_run_and_says_why():
-    grid = PeopleGrid(Slow(error_at=7), [5, 7])
+    grid = PeopleGrid(Slow(error_at=7), [5, 7], [1, 2])
     with pytest.raises(EngineError, match=r"^a virtual device failed: why it failed$"):
-        list(grid.send_and_receive(ask([5, 7])))
+        list(grid.send_and_receive(ask([1, 2])))
 
 
 @pytest.mark.usefixtures("flower")
@@ -97,7 +100,7 @@ def test_a_runtime_that_ended_is_not_waited_for():
             return []
 
     with pytest.raises(EngineError, match="gone"):
-        list(PeopleGrid(Silent(), [5], check=ended).send_and_receive(ask([5])))
+        list(PeopleGrid(Silent(), [5], [5], check=ended).send_and_receive(ask([5])))
 
 
 def test_the_last_line_of_an_error():
