@@ -40,7 +40,6 @@ def _data(simulation: Machines) -> Tree:
         "users": len(population),
         "items": len(population.catalogue),
         "interactions": population.interactions,
-        "digest": population.digest,
         "evaluated_users": sum(
             len(population.history(user)) >= MIN_EVALUATED for user in simulation.evaluated
         ),

@@ -17,7 +17,7 @@ from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, seal
 from shared.privacy.plan.terms import device_terms
-from shared.run_files import RunFiles, point_name, run_files
+from shared.run_files import RunFiles, RunFolder, point_name, run_files
 from simulations.engine.references import popularity_private
 from simulations.flower.grid import run_app
 from simulations.results import Point, Tree
@@ -73,6 +73,7 @@ def _federate(
 ) -> None:
     """Run the ServerApp; one that completed before checks its ledger and evaluates again."""
     run_config = prepare(simulation.engine(config.model).recommender, config, directory)
+    simulation.data.keep(RunFolder(directory).data)
     token = listener.set(on_round)
     try:
         with open_grid(simulation, config.model, run_config) as grid:
