@@ -90,7 +90,8 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
 
     def evaluated(message: Message, context: Context) -> Message:
         allowed = evaluator or context.node_config.get("evaluator") is True
-        if not allowed and not is_simulated(context.node_config):  # nor is anything of it read
+        if not allowed and not is_simulated(context.node_config):
+            parse(message)  # a reply says what it is about
             raise Declined("declined: this node does not give metrics: nothing noises them")
         return answered(message, context)
 
