@@ -92,7 +92,7 @@ def main() -> None:
         found = evaluate(bench, replace(config, model=model), bias)
         rows.append(settings | {key: found[key] for key in KEPT})
         print(line(rows[-1]), flush=True)
-    settings = vars(chosen) | {"data_digest": bench.population.digest, "layers": base.layers}
+    settings = vars(chosen) | {"layers": base.layers}
     RESULTS.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
 
 

@@ -194,10 +194,10 @@ def main() -> None:
 
 
 def _identified(bench: Machines, point: ExperimentConfig) -> ExperimentConfig:
-    """With the digests of data and weights."""
+    """With the digests of items and weights."""
     opened = bench.config
     model = {"backbone_sha256": opened.model.backbone_sha256}
-    data = {"digest": opened.data.digest, "catalogue": opened.data.catalogue}
+    data = {"catalogue": opened.data.catalogue}
     return _replaced(_replaced(point, "model", model), "data", data)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
+from logging import ERROR, INFO
 from typing import Protocol
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
+from flwr.supercore import log
 
 from client.messages import declined_reply, parse, reply
 from shared.errors import Declined, ProtocolError
@@ -43,11 +45,12 @@ def is_simulated(node_config: Mapping[str, object]) -> bool:
     return ray.get_runtime_context().get_actor_id() is not None
 
 
-def _discreet(handler: Handler) -> Handler:
-    """Let no text of an exception leave but the protocol's own: it may hold someone's data.
+def _discreet(handler: Handler, simulated: bool) -> Handler:
+    """Let no text of an exception leave: it may hold someone's data, as which one it is may.
 
     Flower sends the text to the server, where it is logged as it stands. That the device declines
-    is an answer, not a failure.
+    is an answer, not a failure. Why, in full, is for its owner: in the log of this process, which
+    stays on the device.
     """
 
     @wraps(handler)
@@ -55,14 +58,13 @@ def _discreet(handler: Handler) -> Handler:
         try:
             return handler(message, context)
         except Declined as why:
+            log(INFO, "%s", why)
             return declined_reply(message, why, context.node_id)
-        except ProtocolError:
-            raise
         except Exception as error:
-            if is_simulated(context.node_config):
+            if simulated or is_simulated(context.node_config):
                 raise  # nobody's data, and whoever runs the simulation must know
-            kind = type(error).__name__
-            raise ProtocolError(f"the device could not answer ({kind})") from None
+            log(ERROR, "%s: %s", type(error).__name__, error)
+            raise ProtocolError("the device could not answer; its own log says why") from None
 
     return guarded
 
@@ -80,22 +82,22 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     """
     app = ClientApp()
 
-    @_discreet
     def answered(message: Message, context: Context) -> Message:
         request = parse(message)
         answer = connect(context, request).answer(request)
         request.check(answer)
         return reply(message, answer, [context.node_id])
 
-    @_discreet
     def evaluated(message: Message, context: Context) -> Message:
         allowed = evaluator or context.node_config.get("evaluator") is True
-        if not allowed and not is_simulated(context.node_config):  # nor is anything of it read
-            raise ProtocolError("this node does not give metrics: nothing noises them")
+        if not allowed and not is_simulated(context.node_config):
+            parse(message)  # a reply says what it is about
+            raise Declined("declined: this node does not give metrics: nothing noises them")
         return answered(message, context)
 
-    app.train()(answered)
-    app.evaluate()(evaluated)
-    app.query("histogram")(answered)
-    app.query("metrics")(answered)
+    discreet = _discreet(answered, evaluator)
+    app.train()(discreet)
+    app.evaluate()(_discreet(evaluated, evaluator))
+    app.query("histogram")(discreet)
+    app.query("metrics")(discreet)
     return app

@@ -2,7 +2,7 @@
 
 A request carries the records `arrays` (the global adapter) and `config`; a reply to `evaluate`
 carries ranks, every other one an addable `Update`. Every reply names the round and the policy that
-it is about; one that declines says why and holds nothing else. A grid that runs many clients may
+it is about; one that declines says a word and holds nothing else. A grid that runs many clients may
 answer a request that says `merge` with the sum of several clients and name them in `contributors`.
 """
 
@@ -93,6 +93,6 @@ def ranks_reply(
 
 
 def declined_reply(request: Message, why: Declined, contributor: int) -> Message:
-    """Answer that the device does not take part, in the words it may say."""
-    fields = ConfigRecord({"declined": str(why), **_about(request, [contributor])})
+    """Answer that the device does not take part, in the one word that leaves it."""
+    fields = ConfigRecord({"declined": why.word, **_about(request, [contributor])})
     return Message(RecordDict({"config": fields}), reply_to=request)

@@ -2,7 +2,10 @@
 
 Run configuration: `config` (a TOML file of one point's settings), `directory` (where the run's
 files are; `NAME.initial.safetensors` must be there), `name` (of the point), `policy` (optional: a
-signed policy made beforehand by `starling policy make`; else one is made and signed now).
+signed policy made beforehand by `starling policy make`; else one is made and signed now), `users`
+(optional, without `policy`: how many people the run rests on; at least so many must be connected
+when it starts).
+
 Simulations run `app` over grids of their own. Flower starts the one of `apps.py`, which serves
 alike and, in Flower's simulation runtime (`flwr run .`), makes all of these from the few settings
 of `[tool.flwr.app.config]`.
@@ -58,12 +61,11 @@ def serve(grid: Grid, run: Mapping[str, Any]) -> None:
         If a key is missing, or what it names is wrong.
     """
     file, directory, name = (_given(run, key) for key in ("config", "directory", "name"))
-    config = from_dict(load_toml(Path(file)), source=file)
+    policy, config = _policy(run), from_dict(load_toml(Path(file)), source=file)
     files = run_files(Path(directory), name)
     simulated = getattr(grid, "simulated", False) is True
-    made = Path(str(run["policy"])) if run.get("policy") else None
     outcome = run_federation(
-        grid, config, files, simulated=simulated, on_round=report_round, policy=made
+        grid, config, files, simulated=simulated, on_round=report_round, policy=policy
     )
     log(INFO, "%s", _spent(files, config.federation.rounds))
     if simulated:
@@ -82,6 +84,12 @@ def report_round(entry: dict[str, float]) -> None:
         return
     metrics = [f"validation {name.upper()} {entry[name]:.3f}" for name in METRICS if name in entry]
     log(INFO, "%s", ", ".join([f"round {entry['round']:.0f} completed", *metrics]))
+
+
+def _policy(run: Mapping[str, Any]) -> Path | int:
+    if run.get("policy") and run.get("users"):
+        raise ConfigError("run configuration: policy and users: give one; a policy names its users")
+    return Path(str(run["policy"])) if run.get("policy") else int(run.get("users") or 0)
 
 
 def _given(run: Mapping[str, Any], key: str) -> str:

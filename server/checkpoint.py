@@ -37,9 +37,9 @@ class ServerState:
         The optimiser's moments.
     ledger : tuple of int and str
         Length and head of the ledger at `round_number`.
-    bytes_up, bytes_down : int
     history : list of dict
-        One entry per round, for the report.
+        One entry per round, for the evaluator of a simulation; empty on real nodes, where nothing
+        is kept that depends on who answered.
     popularity : float64 [items]
         The popularity histogram as it was released; empty without one.
     clips : list of float
@@ -58,8 +58,6 @@ class ServerState:
     best_score: float = -1.0
     optimizer: dict[str, Vector] = field(default_factory=dict)
     ledger: tuple[int, str] = (0, "")
-    bytes_up: int = 0
-    bytes_down: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     popularity: Vector = field(default_factory=lambda: np.zeros(0))
     clips: list[float] = field(default_factory=list)
@@ -98,4 +96,7 @@ def load(file: Path) -> ServerState | None:
     moments = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     vectors = {name: tensors[name] for name in _VECTORS}
     plain["ledger"] = tuple(plain["ledger"])
-    return ServerState(**vectors, optimizer=moments, **plain)
+    try:
+        return ServerState(**vectors, optimizer=moments, **plain)
+    except TypeError as error:
+        raise ConfigError(f"{file}: of another version ({error}); start anew") from None

@@ -1,4 +1,4 @@
-"""One round's exchange with its cohort: what goes down to whom, what comes up, in how many bytes.
+"""One round's exchange with its cohort: what goes down to whom, and what comes up.
 
 Where clients have several ranks, each is sent the leading part of the factors, and what comes back
 is opened here: made the change of products that is summed, and clipped as that.
@@ -6,7 +6,7 @@ is opened here: made the change of products that is summed, and clipped as that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -91,13 +91,6 @@ class Exchange:
     def up(self, rank: int | None) -> AdapterSchema:
         """What a client's update is about."""
         return self.part if rank is None else narrowed(self.part, rank)
-
-    def bytes_up(self, answered: Collection[int], word: int = 4) -> int:
-        """Of the updates of those who answered, of so many bytes a number."""
-        if not self._ranks:
-            return word * self.part.dim * len(answered)
-        dims = {rank: self.up(rank).dim for rank in set(self._ranks.values())}
-        return sum(word * dims[self._ranks[node]] for node in answered)
 
     def opener(self, arrays: Arrays, limit: float | None) -> Open | None:
         """What makes an update of one client the vector that is summed; None: it is that already.

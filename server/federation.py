@@ -21,8 +21,9 @@ from server.cohort.sampling import PoissonSampler, Sampler, node_ids
 from server.release.metrics import PrivateMetrics
 from server.release.popularity import start_from_popularity
 from server.release.releases import AlreadyPrivate, Releases, Releasing
+from server.release.traffic import expected_bytes
 from server.round import RoundEntry, Run, evaluated, measure_privately, run_round
-from server.run_policy import run_policy
+from server.run_policy import agreed_users, run_policy
 from shared.aggregation import AggregationRule, Carried, rule_of
 from shared.config import ExperimentConfig, settings_hash
 from shared.errors import ConfigError, LedgerError
@@ -46,7 +47,7 @@ def run_federation(
     *,
     simulated: bool,
     on_round: Callable[[RoundEntry], None] = lambda entry: None,
-    policy: Path | None = None,
+    policy: Path | int = 0,
 ) -> dict[str, Any]:
     """Run all rounds and write the released adapter and the outcome.
 
@@ -62,9 +63,9 @@ def run_federation(
         Seeded noise and sampling, and evaluation of held-out items on the clients.
     on_round : callable
         Told of every completed round.
-    policy : Path, optional
-        A signed policy made beforehand, for this point and so many clients. Default: one is made
-        now, with the operator's key.
+    policy : Path or int
+        A signed policy made beforehand, for this point; or how many people the one rests on that
+        is made now, with the operator's key. 0: all that are connected when the run starts.
 
     Returns
     -------
@@ -74,8 +75,10 @@ def run_federation(
     Raises
     ------
     ConfigError
-        If there is no client, the settings contradict each other, or the policy is another
+        If there are too few clients, the settings contradict each other, or the policy is another
         point's.
+    EngineError
+        As `server.round.run_round`.
     """
     started = time.monotonic()
     run = _opened(grid, config, files, on_round, policy, simulated=simulated)
@@ -84,7 +87,7 @@ def run_federation(
         run_round(run, number)
     adapter = _released(run)
     _save_adapter(run.schema.split(adapter), point_settings(config), files.adapter)
-    outcome = _outcome(config, run.sampler, state, run.schema)
+    outcome = _outcome(config, run, load_file(files.initial))
     if run.releases.private and len(state.popularity):  # a release too: it may be used as it is
         write_atomically(files.popularity, save({"counts": state.popularity}))
     if released := run.metrics.released():
@@ -94,7 +97,7 @@ def run_federation(
         outcome["metrics"] = evaluated(run, adapter, "test")
         outcome["history"] = state.history  # cohort sizes and exact norms: the evaluator's too
         outcome["metrics_status"] = "evaluator only, not released"
-    outcome["seconds"] = time.monotonic() - started
+        outcome["seconds"] = time.monotonic() - started  # which cohorts' sizes show in
     write_atomically(files.outcome, json.dumps(outcome))  # infinity inside: read by json.loads
     return outcome
 
@@ -104,15 +107,16 @@ def _opened(
     config: ExperimentConfig,
     files: RunFiles,
     on_round: Callable[[RoundEntry], None],
-    made: Path | None,
+    policy: Path | int,
     *,
     simulated: bool,
 ) -> Run:
     """The run as its first round finds it: fresh from popularity, or from its checkpoint."""
     nodes, seed = node_ids(grid), config.seed if simulated else None
-    users = len(nodes)
-    if not users:
+    if not nodes:
         raise ConfigError("no client is connected: start clients, then the run")
+    made = None if isinstance(policy, int) else policy
+    users = len(nodes) if simulated else agreed_users(policy, files.policy, len(nodes))
     arrays = load_file(files.initial)
     schema = AdapterSchema.of_arrays(arrays)
     releases = _releases(config, users, files, simulated)
@@ -207,22 +211,18 @@ def _resumed(files: RunFiles, releases: Releasing, simulated: bool) -> ServerSta
     return state
 
 
-def _outcome(
-    config: ExperimentConfig,
-    sampler: Sampler,
-    state: ServerState,
-    schema: AdapterSchema,
-) -> dict[str, Any]:
-    server, device = (plan(config, sampler.users) for plan in (server_plan, device_plan))
+def _outcome(config: ExperimentConfig, run: Run, initial: Arrays) -> dict[str, Any]:
+    users, state = run.sampler.users, run.state
+    server, device = (plan(config, users) for plan in (server_plan, device_plan))
     plans = [plan.stated() for plan in (server, device) if plan is not None]
     # One guarantee, or two: what the server adds to what the devices already did.
     stated = plans[0] | ({"example": plans[1]} if len(plans) > 1 else {})
     return stated | {
         "rounds": state.round_number,
-        "cohort": sampler.expected,
+        "cohort": run.sampler.expected,
         "seed": config.seed,
-        "communication_bytes": {"up": state.bytes_up, "down": state.bytes_down},
-        "trained_parameters": _ever_trained(rule_of(config), schema),
+        "communication_bytes": expected_bytes(config, run.schema, initial, users, run.releases),
+        "trained_parameters": _ever_trained(rule_of(config), run.schema),
         **({"clipping_norms": state.clips, "clipping_bits": state.bits} if state.clips else {}),
     }
 

@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from shared.canonical import policy_digest
-from shared.errors import ProtocolError
+from shared.errors import DECLINED, EngineError, ProtocolError
 from shared.request import MESSAGES, Request
 from shared.secagg.ring import Ring
 from shared.update import Update
@@ -53,10 +53,10 @@ class Replies:
     Attributes
     ----------
     failures : list of str
-        One line per reply that did not count. A client's exception text is not repeated: it may
-        hold data.
+        One line per reply that did not count, the same whatever it held: neither a client's
+        exception text nor a number of its update is repeated.
     declined : list of str
-        What the nodes said that do not take part: their right, not a failure.
+        Of the nodes that do not take part, a word each: their right, not a failure.
     answered : set of int
         The nodes whose replies counted.
     bits : float
@@ -99,11 +99,9 @@ class Replies:
                 update = opened(update, members) if opened else update
                 update.check(schema, dim, clip_norm, ring)
                 if update.weight != len(members):
-                    raise ProtocolError(
-                        f"update weight = {update.weight:g}: expected {len(members)}, one per user"
-                    )
+                    raise ProtocolError("update weight: expected one for each user that it is of")
             except _MALFORMED as error:
-                self.failures.append(f"refused an update: {error}")
+                self.failures.append(_refused("an update", error))
                 continue
             self.answered |= set(members)
             self.bits += update.bits
@@ -117,12 +115,22 @@ class Replies:
             try:
                 pairs = _read_ranks(content, len(members))
             except _MALFORMED as error:
-                self.failures.append(f"refused ranks: {error}")
+                self.failures.append(_refused("ranks", error))
                 continue
             self.answered |= set(members)
             sampled += pairs[0]
             full += pairs[1]
         return sampled, full
+
+    def check_some_counted(self, what: str) -> None:
+        """In a simulation, where no device is away: refuse to go on where all of them failed.
+
+        Raises
+        ------
+        EngineError
+        """
+        if self.failures and not self.answered:
+            raise EngineError(f"{what}: no update counted: {self.failures[0]}")
 
     def _contents(self) -> Iterable[tuple[RecordDict, list[int]]]:
         seen: set[int] = set()
@@ -149,7 +157,8 @@ class Replies:
                 continue
             seen |= fresh
             if "declined" in fields:
-                self.declined.append(_one_line(fields["declined"]))
+                word = fields["declined"]
+                self.declined.append(str(word) if word in DECLINED else "other")
                 continue
             yield reply.content, members
 
@@ -162,10 +171,9 @@ class Replies:
         return ""
 
 
-def _one_line(said: object) -> str:
-    """What a node wrote, fit to be logged: one short line of printable letters."""
-    letters = (letter if letter.isprintable() else "?" for letter in str(said)[:300])
-    return "".join(letters)
+def _refused(what: str, error: Exception) -> str:
+    """Why, without anything that a client sent: our own errors quote none of it."""
+    return f"refused {what}: {error if isinstance(error, ProtocolError) else 'malformed'}"
 
 
 def _read_update(content: RecordDict) -> Update:

@@ -32,6 +32,7 @@ from flwr.serverapp import Grid
 
 from server.checkpoint import ServerState, save
 from server.cohort.sampling import Sampler, node_ids
+from server.cohort.silence import Silence
 from server.exchange import Exchange
 from server.messages import TIMEOUT, Replies, ask, messages
 from server.optimizer import SQUARES, ServerOptimizer
@@ -45,10 +46,10 @@ from shared.aggregation.travel import sent
 from shared.config import ExperimentConfig
 from shared.data.population import smallest
 from shared.data.split import Phase
-from shared.errors import ConfigError, ProtocolError
+from shared.errors import ConfigError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
-from shared.privacy.contribution.units import devices_add_noise, update_limit
+from shared.privacy.contribution.units import update_limit
 from shared.privacy.mechanisms.distributed import SkellamMechanism
 from shared.request import Request
 from shared.update import Arrays, Update
@@ -94,9 +95,11 @@ class Run:
     clip: RoundClip = field(init=False)
     optimizer: ServerOptimizer = field(init=False)
     shares: SkellamMechanism | None = field(init=False)  # where noise comes in shares
+    silence: Silence = field(init=False)
 
     def __post_init__(self) -> None:
         self.rule = rule_of(self.config)
+        self.silence = Silence(self.config.federation.rounds)
         self.clip = RoundClip(self.config, self.state)
         self.optimizer = ServerOptimizer(self.config.federation)
         self.optimizer.restore(self.state.optimizer)
@@ -139,8 +142,9 @@ def run_round(run: Run, number: int) -> None:
     ------
     EngineError
         If the run's policy holds no more: nobody was asked.
-    ProtocolError
-        If somebody answered, and no answer counted.
+    EngineError
+        If a stretch of rounds held nothing, see `server.cohort.silence`. In a simulation already if
+        devices were asked and all failed: nothing was recorded then.
     BudgetExceeded, LedgerError
         As `Releases.release`: nothing was released.
     """
@@ -150,7 +154,8 @@ def run_round(run: Run, number: int) -> None:
     exchange = Exchange(run.rule, run.schema, number, cohort)
     replies = _ask(run, exchange, cohort, number)  # 2
     total = run.rule.combine(_updates(run, replies, exchange), exchange.summed.dim)  # 3
-    _check_answered(run, replies, cohort, number)
+    if run.simulated:
+        replies.check_some_counted(f"round {number}")
     noised = total
     if _is_noised(run, replies):  # else nothing was opened: the round is spent and skipped
         expected = run.sampler.expected
@@ -158,15 +163,19 @@ def run_round(run: Run, number: int) -> None:
         state.adapter = _step(run, number, noised / expected, exchange.summed)  # 6, 7
     state.round_number = number
     state.ledger = run.releases.position()
-    state.bytes_up += exchange.bytes_up(replies.answered, _word_bytes(run))
     _keep_average(run, number)  # 8
     _refactor(run)  # 9
-    state.history.append(_entry(run, number, replies, total, noised))
+    entry = _entry(run, number, replies, total, noised)
+    if run.simulated:
+        state.history.append(entry)
     if not (run.simulated and _measures(run, number)):
         # Else one checkpoint covers step and selection: a simulation repeats both alike.
         save(state, run.checkpoint)  # 10
-    run.on_round(state.history[-1])
-    _select(run, number)  # 11
+    run.on_round(entry)
+    _select(run, number, entry)  # 11
+    if not run.simulated:
+        said = [*(f"declined ({word})" for word in replies.declined), *replies.failures]
+        run.silence.heard(number, run.sampler.expected, len(replies.answered), said)
 
 
 def _sample(run: Run, number: int, nodes: Sequence[int]) -> list[int]:
@@ -188,8 +197,6 @@ def _ask(run: Run, exchange: Exchange, cohort: list[int], number: int) -> Replie
         clip=run.clip.adapted,
     )
     addressed = exchange.addressed(request, run.arrays)
-    for to_rank, members in addressed:
-        run.state.bytes_down += len(members) * _size(to_rank.arrays)
     letters = [one for to_rank, members in addressed for one in messages(to_rank, members)]
     return Replies(run.grid.send_and_receive(letters, timeout=TIMEOUT), cohort, request)
 
@@ -205,19 +212,8 @@ def _updates(run: Run, replies: Replies, exchange: Exchange) -> Iterable[Update]
     return opened(elements, run.shares)
 
 
-def _check_answered(run: Run, replies: Replies, cohort: list[int], number: int) -> None:
-    # All may have declined, or gone silent as simulated devices do: then nobody took part.
-    silent = not replies.failures and (devices_add_noise(run.config) or bool(replies.declined))
-    if cohort and not replies.answered and not silent:
-        raise ProtocolError(f"round {number}: no update counted: {replies.failures[:1]}")
-
-
 def _is_noised(run: Run, replies: Replies) -> bool:
     return run.shares is None or len(replies.answered) >= run.shares.survivors
-
-
-def _word_bytes(run: Run) -> int:
-    return run.shares.ring.words.itemsize if run.shares else 4
 
 
 def _step(run: Run, number: int, mean: Vector, summed: AdapterSchema) -> Vector:
@@ -251,7 +247,9 @@ def _refactor(run: Run) -> None:
 
 
 def _entry(run: Run, number: int, replies: Replies, total: Vector, noised: Vector) -> RoundEntry:
-    """What the evaluator is told. A deployment must not publish it: nothing of it is noised."""
+    """What the evaluator of a simulation is told; on real nodes nothing of it is computed."""
+    if not run.simulated:
+        return {"round": float(number)}
     signal, noise = (float(np.linalg.norm(of)) for of in (total, noised - total))
     if run.shares is not None:
         signal, noise = norms(total, run.shares, len(replies.answered))
@@ -273,16 +271,16 @@ def _measures(run: Run, number: int) -> bool:
     return _validates(run, number) or run.metrics.due(number)
 
 
-def _select(run: Run, number: int) -> None:
+def _select(run: Run, number: int, entry: RoundEntry) -> None:
     """Step 11: exact validation on non-private points; private metrics where they are agreed."""
     if run.metrics.due(number):
         measure_privately(run, run.state.adapter, number)
     elif _validates(run, number):
         metrics = evaluated(run, run.state.adapter, "validation")
         _prefer(run, run.state.adapter, metrics["hr@10"] + metrics["ndcg@10"])
-        run.state.history[-1] |= {name: metrics[name] for name in ("hr@10", "ndcg@10")}
+        entry |= {name: metrics[name] for name in ("hr@10", "ndcg@10")}
         save(run.state, run.checkpoint)
-        run.on_round(run.state.history[-1])
+        run.on_round(entry)
 
 
 def _prefer(run: Run, adapter: Vector, score: float) -> None:
@@ -315,7 +313,3 @@ def evaluated(run: Run, adapter: Vector, phase: Phase) -> dict[str, float]:
         phase=phase,
     )
     return ranking_metrics(*ask(run.grid, request, chosen).ranks())
-
-
-def _size(arrays: Arrays) -> int:
-    return sum(array.nbytes for array in arrays.values())

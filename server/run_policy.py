@@ -27,7 +27,7 @@ def run_policy(
     config : ExperimentConfig
         Of the point, digests filled in.
     users : int
-        How many clients are connected.
+        That it rests on: in a simulation all, else see `agreed_users`.
     schema : str
         Digest of the adapter.
     kept : Path
@@ -38,7 +38,7 @@ def run_policy(
     Raises
     ------
     ConfigError
-        If the given policy is not that of this point and so many clients, or does not hold now.
+        If the given policy is not that of this point and so many users, or does not hold now.
     """
     now = _now()
     if given is not None:
@@ -52,6 +52,56 @@ def run_policy(
         text = _again(config, users, schema, kept, now) or _new(config, users, schema, now)
     write_atomically(kept, text)
     return text
+
+
+def agreed_users(given: Path | int, kept: Path, connected: int) -> int:
+    """How many people a run on real nodes rests on: delta, q and the expected cohort follow.
+
+    A floor: more may be connected, and each is asked with the same probability. It is agreed once,
+    so that a node that is lost changes nothing: an absent person contributes nothing.
+
+    Parameters
+    ----------
+    given : Path or int
+        A policy made beforehand: its users; or their number, 0 leaves it open.
+    kept : Path
+        The policy of the run that is continued: its users.
+    connected : int
+        Clients, >= 1. A new run that says nothing else rests on all of them.
+
+    Returns
+    -------
+    int
+        >= 1.
+
+    Raises
+    ------
+    ConfigError
+        If fewer are connected when the run starts, or it began with another number.
+    """
+    before = _users_of(kept)
+    named = given if isinstance(given, int) else read_policy(policy_text(given), None).users
+    asked = named or before or connected
+    if before not in (0, asked):
+        raise ConfigError(
+            f"users = {asked}: this run began with {before}, and its ledger counts for those; "
+            "leave it out, or start a new run in another directory"
+        )
+    if not before and connected < asked:
+        raise ConfigError(
+            f"{connected} clients are connected, and the run rests on users = {asked}: have more "
+            "connect before it starts, or agree on fewer (run configuration users=N, or starling "
+            "policy make --users N)"
+        )
+    return asked
+
+
+def _users_of(file: Path) -> int:
+    """What a policy rests on; 0 if there is none that can be read."""
+    try:
+        return read_policy(policy_text(file), None).users
+    except (ConfigError, PrivacyError):
+        return 0
 
 
 def check_holds(text: str, round_number: int) -> None:
@@ -112,7 +162,7 @@ def _differences(
     """In what a policy is not the one of this point, in words."""
     expected = policy_of(config, users, schema, policy.issuer, now, DAYS)
     found = [
-        f"{field.name} is not what this run's settings and its {users} clients give"
+        f"{field.name} is not what this run's settings and users = {users} give"
         for field in dataclasses.fields(Policy)
         if not field.name.startswith("valid_")
         and getattr(policy, field.name) != getattr(expected, field.name)

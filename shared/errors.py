@@ -6,7 +6,7 @@
     ├── ModelError              a backbone is missing, altered or unsupported
     ├── EngineError             the machinery under a run failed; --resume continues
     ├── ProtocolError           a message is of another schema, round or size, or not finite
-    │   └── Declined            a device does not take part: its own budget does not cover it
+    │   └── Declined            a device does not take part, and tells the server a word
     └── PrivacyError            exit code 3: a guarantee does not hold
         ├── BudgetExceeded      a release would spend more than allowed (refused: nothing released)
         └── LedgerError         a ledger was altered, or claims and ledger disagree
@@ -43,8 +43,25 @@ class ProtocolError(StarlingError, ValueError):
     """A message is of another schema, round or size, or holds numbers that are not finite."""
 
 
+DECLINED = ("policy", "owner")
+"""What a device that declines tells the server: that what was sent is not what it agreed to or may
+be asked for, or that the rest is its owner's business: caps, records, a budget."""
+
+
 class Declined(ProtocolError):
-    """A device does not take part in a round: its own budget does not cover it."""
+    """A device does not take part in a round.
+
+    Parameters
+    ----------
+    message : str
+        Why, in words: for the device's owner alone.
+    word : str
+        One of `DECLINED`: all of it that leaves the device.
+    """
+
+    def __init__(self, message: str, word: str = "owner") -> None:
+        super().__init__(message)
+        self.word = word
 
 
 class PrivacyError(StarlingError):

@@ -49,6 +49,8 @@ class RunFolder:
     ----------
     settings, results, curve, report : Path
         Files: the first is written first, the others as points are finished.
+    data : Path
+        Salted digest of people's data: working state, shared with nobody.
     points, adapters, devices, personal : Path
         Folders: `RunFiles` says what of a point is in which.
     """
@@ -59,6 +61,7 @@ class RunFolder:
         self.curve, self.report = path / "curve.png", path / "report.html"
         self.points, self.adapters = path / "points", path / "adapters"
         self.devices, self.personal = path / DEVICES, path / "personal"
+        self.data = self.points / "data.json"
 
     def reference(self, name: str) -> Path:
         """What a finished reference point found."""

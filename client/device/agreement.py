@@ -94,7 +94,7 @@ class Agreement:
         Raises
         ------
         Declined
-            With the reason in words; nothing was recorded but the time.
+            With the reason in words, for the owner; nothing was recorded but the time.
         ConfigError, LedgerError
             If the state folder cannot be used.
         """
@@ -132,7 +132,8 @@ class Agreement:
         try:
             policy = check_request(request, self._operator, self._days.time(), schema)
         except (ConfigError, PrivacyError) as error:
-            raise self._declined(request, f"{error}{self._days.went_back()}") from None
+            why = f"{error}{self._days.went_back()}"
+            raise self._declined(request, why, "policy") from None
         agreed = self._agreed()
         if request.policy != agreed:
             self._compare(request, policy, agreed)
@@ -143,19 +144,22 @@ class Agreement:
 
     def _compare(self, request: Request, policy: Policy, agreed: str | None) -> None:
         if policy.promises != self._derive(request.config, request.users):
-            raise self._declined(request, "the policy's promises are not what its settings give")
+            why = "the policy's promises are not what its settings give"
+            raise self._declined(request, why, "policy")
         if agreed is None:
             return
         before = read_policy(agreed, None)
         weaker = weaknesses(policy, before)
         if weaker:
-            raise self._declined(request, f"the policy is weaker than the one agreed: {weaker[0]}")
+            why = f"the policy is weaker than the one agreed: {weaker[0]}"
+            raise self._declined(request, why, "policy")
         if _recorded(policy) != _recorded(before):
             # Spent under one unit or placement, it would be missing in the record of another.
             raise self._declined(
                 request,
                 "the policy hides another unit, or has its noise elsewhere, than this device's "
                 "records count; a new state folder begins new ones",
+                "policy",
             )
 
     def _agreed(self) -> str | None:
@@ -179,9 +183,8 @@ class Agreement:
         for promise in policy.promises:
             release = promise.of(request.release)
             if release is None:
-                raise self._declined(
-                    request, f"the policy promises nothing about {request.release!r}"
-                )
+                why = f"the policy promises nothing about {request.release!r}"
+                raise self._declined(request, why, "policy")
             self._check_promise(request, promise, release, caps)
 
     def _check_promise(
@@ -259,8 +262,8 @@ class Agreement:
         return LedgerHeader(promise.guarantee.knowing_the_rounds(), policy.settings)
 
     @staticmethod
-    def _declined(request: Request, why: str) -> Declined:
-        return Declined(f"declined round {request.round_number}: {why}")
+    def _declined(request: Request, why: str, word: str = "owner") -> Declined:
+        return Declined(f"declined round {request.round_number}: {why}", word)
 
 
 def _due(

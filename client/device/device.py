@@ -141,7 +141,8 @@ class Device:
             # Alone, a message holds a small part of the noise that its sum is promised.
             raise Declined(
                 f"declined round {request.round_number}: privacy.trust = distributed needs secure "
-                "aggregation, which real devices of this version do not have; use central"
+                "aggregation, which real devices of this version do not have; use central",
+                "policy",
             )
         if (
             request.release == "histogram"

@@ -101,14 +101,12 @@ class PrivateMetrics:
             The round that made it.
         """
         asked = self._sampler.draw(number, node_ids(grid))
-        self._state.bytes_down += len(asked) * sum(array.nbytes for array in adapter.values())
         request = replace(self._asking, round_number=number, arrays=adapter, schema=schema)
         checked = ask(grid, request, asked)
         total = np.zeros(DIM)
         for update in checked.updates(METRICS_SCHEMA, DIM, METRICS_CLIP.norm):
             total += update.vector
         sums = self._releases.release(KIND, total, number)
-        self._state.bytes_up += len(checked.answered) * 4 * DIM
         noise = self._releases.noise_multiplier(KIND)
         found = estimate_metrics(sums, noise, self._sampler.probability).plain()
         self._state.metrics.append({"round": number, "sums": sums.tolist()} | found)

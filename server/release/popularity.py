@@ -9,14 +9,13 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from server.checkpoint import ServerState
-from server.messages import Replies, ask
+from server.messages import ask
 from server.release.releases import Releasing
 from server.secagg.opening import opened
-from shared.errors import ConfigError, ProtocolError
+from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.histogram import histogram_schema, popularity_bias
-from shared.privacy.contribution.units import devices_add_noise, histogram_limit
-from shared.privacy.mechanisms.distributed import SkellamMechanism
+from shared.privacy.contribution.units import histogram_limit
 from shared.request import Request
 
 BIAS = "item_bias.weight"
@@ -48,8 +47,8 @@ def start_from_popularity(
     ------
     ConfigError
         If the adapter has no item bias.
-    ProtocolError
-        If somebody answered, and no answer counted, or too few noised the sum.
+    EngineError
+        In a simulation, if devices that were asked all failed.
     """
     if BIAS not in schema.names:
         raise ConfigError(f"the initial adapter has no {BIAS}; make it with model.item_bias = true")
@@ -64,23 +63,12 @@ def start_from_popularity(
     updates = replies.updates(histogram_schema(items), items, limit, ring)
     for update in opened(updates, shares) if shares else updates:
         total += update.vector
-    _check_answered(asking, replies, asked, shares)
+    if asking.merge:
+        replies.check_some_counted("popularity histogram")
+    state.ledger = releases.position()
+    if shares and len(replies.answered) < shares.survivors:
+        return  # too few noised the sum, and it was not opened: spent, and the bias stays flat
     state.popularity = releases.release("histogram", total, 0)
     noise = releases.noise_multiplier("histogram")
     state.adapter[where] = popularity_bias(state.popularity, noise, federation.popularity_strength)
     state.ledger = releases.position()
-    state.bytes_up += len(replies.answered) * (ring.words.itemsize if ring else 4) * items
-
-
-def _check_answered(
-    asking: Request, replies: Replies, asked: Sequence[int], shares: SkellamMechanism | None
-) -> None:
-    silent = (devices_add_noise(asking.config) or replies.declined) and not replies.failures
-    if asked and not replies.answered and not silent:
-        raise ProtocolError(f"popularity histogram: no client answered: {replies.failures[:1]}")
-    if shares and len(replies.answered) < shares.survivors:
-        raise ProtocolError(
-            f"popularity histogram: {len(replies.answered)} of at least {shares.survivors} devices "
-            "noised the sum, so it was not opened; start anew with a smaller "
-            "privacy.min_survivors"
-        )

@@ -42,7 +42,6 @@ class DataConfig:
     # metrics and references are over at most this many users, chosen by their identifiers' hashes
     evaluated_users: Count = 10_000
     negatives: Count = 99  # items sampled per user that the target is ranked against
-    digest: str | None = None  # SHA-256 of the log; filled in when a run starts, then checked
     catalogue: str | None = None  # SHA-256 of the items; filled in when a run starts, then checked
 
 

@@ -191,12 +191,12 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
     yield (
         "What no budget covers",
         [
-            Said(sentences.evaluators(), (REPORT,), "shared.privacy.sentences.evaluators"),
+            Said(sentences.evaluators(), (REPORT,), "shared.leaves.sections"),
             Said(sentences.seeded(), (REPORT,), "shared.privacy.mechanisms.source.NoiseSource"),
             Said(sentences.several(), (REPORT,), figures),
             Said(sentences.population(), (REPORT,), "-"),
             Said(sentences.floating(), (REPORT,), "-"),
-            Said(sentences.personal(), (REPORT,), "shared.privacy.sentences.evaluators"),
+            Said(sentences.personal(), (REPORT,), "shared.leaves.sections"),
             Said(sentences.nobody(), (REPORT,), plan),
         ],
     )

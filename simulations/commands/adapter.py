@@ -20,11 +20,12 @@ from shared.aggregation import rule_of
 from shared.config import DataConfig, EngineConfig
 from shared.data.catalogue import Catalogue
 from shared.data.population import Population, smallest
+from shared.data.salted import SaltedDigest
 from shared.data.split import Phase
 from shared.errors import ConfigError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import install
-from shared.run_files import run_files
+from shared.run_files import RunFolder, run_files
 from simulations.commands.options import takes
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.ranking import personal_file
@@ -204,10 +205,11 @@ def own_tensors(file: Path, trained: Trained, population: Population) -> Persona
     config, schema = trained.config, trained.schema
     if not rule_of(config).personal(schema.names):
         return PersonalState()
-    state = run_files(file.resolve().parents[1], file.stem).devices
-    kept = personal_file(state)
+    folder = file.resolve().parents[1]
+    kept, data = personal_file(run_files(folder, file.stem).devices), RunFolder(folder).data
     name = f"federation.aggregation = {config.federation.aggregation}"
-    if kept is None or not kept.exists() or population.digest != config.data.digest:
+    same = data.exists() and SaltedDigest.read(data).matches(population)
+    if kept is None or not kept.exists() or not same:
         return PersonalState(
             note=f"{name}: B stays on the devices, and none of these people's is here; ranked with "
             "what is shared and the initial B"

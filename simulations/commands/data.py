@@ -100,7 +100,6 @@ def _readable(summary: Summary) -> list[tuple[str, str]]:
         ("repeats dropped", _dropped(summary.duplicates_dropped)),
         ("test targets", f"{summary.test_targets_unseen:,} that nobody trains on"),
         ("time", _span(summary)),
-        ("digest", summary.digest),
     ]
     if summary.world is not None:
         rows += _happening(summary.world)

@@ -30,7 +30,9 @@ class Asked:
     preset: Annotated[str | None, typer.Option(help="Committed settings by name.")] = None
     data: Annotated[str | None, typer.Option(help="world, a known name, or a path.")] = None
     epsilon: Annotated[float | None, typer.Option(help="Budget of the point.")] = None
-    users: Annotated[int | None, typer.Option(min=1, help="How many clients there are.")] = None
+    users: Annotated[
+        int | None, typer.Option(min=1, help="People that it rests on; so many must be connected.")
+    ] = None
     seed: Annotated[int, typer.Option(min=0, help="Of the point.")] = 0
     adapter: Annotated[
         Path | None,

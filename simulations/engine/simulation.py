@@ -12,6 +12,7 @@ import torch
 
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.population import Population, smallest
+from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
@@ -29,18 +30,28 @@ class Simulation:
     config : ExperimentConfig
     vectors : float32 [items, d], optional
         Of the catalogue, where another process has made them already.
+    data : SaltedDigest, optional
+        What a run's people were when it started: others are refused.
 
     Attributes
     ----------
+    data : SaltedDigest
+        Of the people that were opened: as it was given, or under a new salt.
     sealing : threading.Lock
         Held while accountants run: their packages are quietened process-wide.
     """
 
     def __init__(
-        self, config: ExperimentConfig, vectors: npt.NDArray[np.float32] | None = None
+        self,
+        config: ExperimentConfig,
+        vectors: npt.NDArray[np.float32] | None = None,
+        data: SaltedDigest | None = None,
     ) -> None:
         self.config = config
         self.population: Population = open_population(config.data, config.world)
+        if data is not None:
+            data.check(self.population)
+        self.data = data or SaltedDigest.of(self.population)
         if config.engine.threads:
             torch.set_num_threads(config.engine.threads)
         keep_freed_memory()
@@ -53,12 +64,10 @@ class Simulation:
         self._engines: dict[ModelConfig, CohortEngine] = {}
 
     def _identified(self, config: ExperimentConfig) -> ExperimentConfig:
-        """The settings with the digests of what they name: another log is another experiment."""
-        population = self.population
+        """The settings with the digests of what is public of what they name: items and weights."""
+        items = self.population.catalogue.digest
         data = dataclasses.replace(
-            config.data,
-            digest=_same("data.digest", config.data.digest, population.digest),
-            catalogue=_same("data.catalogue", config.data.catalogue, population.catalogue.digest),
+            config.data, catalogue=_same("data.catalogue", config.data.catalogue, items)
         )
         weights = _same("model.backbone_sha256", config.model.backbone_sha256, self._source.digest)
         model = dataclasses.replace(config.model, backbone_sha256=weights)
@@ -93,7 +102,7 @@ class Simulation:
 def _same(name: str, stated: str | None, found: str) -> str:
     if stated is not None and stated != found:
         raise ConfigError(
-            f"{name}: is {found[:12]} here, the settings say {stated[:12]}: data, items or weights "
+            f"{name}: is {found[:12]} here, the settings say {stated[:12]}: items or weights "
             "changed since the run started; start a new run with another --out"
         )
     return found

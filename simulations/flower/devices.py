@@ -16,8 +16,9 @@ from flwr.app import Context
 from client.device.device import Device
 from shared.config import DataConfig, EngineConfig, ExperimentConfig, ModelConfig, WorldConfig
 from shared.data.population import check_user
+from shared.data.salted import SaltedDigest
 from shared.request import Request
-from shared.run_files import directory_of, point_name, run_files
+from shared.run_files import RunFolder, directory_of, point_name, run_files
 from simulations.engine.examples import device_ledger
 from simulations.engine.ranking import personal_file
 from simulations.engine.simulation import Simulation
@@ -39,7 +40,8 @@ def virtual_device(context: Context, request: Request) -> Device:
     Raises
     ------
     ConfigError
-        If data, items or weights here are not those that the server's digests name.
+        If items or weights here are not those that the server's digests name, or the people are
+        not those that the run started with.
     DataError
         If there are more nodes than people.
     ProtocolError
@@ -55,13 +57,14 @@ def virtual_device(context: Context, request: Request) -> Device:
         if name in context.run_config
     }
     how = EngineConfig(device=cast(Any, device), threads=threads, **told)  # which checks them
-    simulation = _simulation(
-        config.data, config.world, config.model.backbone, config.model.backbone_sha256, how
-    )
+    weights = (config.model.backbone, config.model.backbone_sha256)
+    directory = directory_of(context.run_config, context.run_id)
+    kept = SaltedDigest.read(RunFolder(directory).data)
+    simulation = _simulation(config.data, config.world, weights, how, kept)
     population, user = simulation.population, int(context.node_config["partition-id"])
     check_user(user, len(population), population.name)
     key = population.keys[user]
-    engine, state = simulation.engine(config.model), _state(context, config)
+    engine, state = simulation.engine(config.model), _state(directory, config)
     check_agreed(request, engine.schema.digest)
     return Device(
         population.history(user),
@@ -73,14 +76,18 @@ def virtual_device(context: Context, request: Request) -> Device:
     )
 
 
-def _state(context: Context, config: ExperimentConfig) -> Path:
-    name = point_name(config.privacy.epsilon, config.seed)
-    return run_files(directory_of(context.run_config, context.run_id), name).devices
+def _state(directory: Path, config: ExperimentConfig) -> Path:
+    return run_files(directory, point_name(config.privacy.epsilon, config.seed)).devices
 
 
 @lru_cache(maxsize=1)
 def _simulation(
-    data: DataConfig, world: WorldConfig, backbone: str, weights: str | None, how: EngineConfig
+    data: DataConfig,
+    world: WorldConfig,
+    weights: tuple[str, str | None],
+    how: EngineConfig,
+    kept: SaltedDigest,
 ) -> Simulation:
-    model = ModelConfig(backbone=backbone, backbone_sha256=weights)
-    return Simulation(ExperimentConfig(data=data, world=world, model=model, engine=how))
+    model = ModelConfig(backbone=weights[0], backbone_sha256=weights[1])
+    config = ExperimentConfig(data=data, world=world, model=model, engine=how)
+    return Simulation(config, data=kept)

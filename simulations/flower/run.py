@@ -16,8 +16,9 @@ from flwr.superlink.grid import InMemoryGrid
 from server.prepare import prepare
 from shared.config import ExperimentConfig, at_epsilon, load_toml
 from shared.config.presets import override, preset_file
+from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, EngineError
-from shared.run_files import directory_of
+from shared.run_files import RunFolder, directory_of
 from simulations.engine.simulation import Simulation
 from simulations.flower.grid import nodes_of
 from simulations.flower.people_grid import PeopleGrid
@@ -48,10 +49,13 @@ def prepared(grid: InMemoryGrid, context: Context) -> tuple[PeopleGrid, dict[str
     nodes = _registered(grid)
     settings = context.run_config
     epsilon, seed = float(settings["epsilon"]), int(settings["seed"])
-    simulation = Simulation(experiment(settings, len(nodes)))
     directory = directory_of(context.run_config, context.run_id)
+    file = RunFolder(directory).data
+    kept = SaltedDigest.read(file) if file.exists() else None
+    simulation = Simulation(experiment(settings, len(nodes)), data=kept)
     point = at_epsilon(simulation.config, epsilon, seed)
     run_config = prepare(simulation.engine(point.model).recommender, point, directory)
+    simulation.data.keep(file)
     return PeopleGrid(grid, nodes, nodes_of(simulation.population)), run_config
 
 

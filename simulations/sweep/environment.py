@@ -41,7 +41,6 @@ def _data(simulation: Machines) -> Tree:
         "users": len(population),
         "items": len(population.catalogue),
         "interactions": population.interactions,
-        "digest": population.digest,
         "evaluated_users": sum(
             len(history_of(population, user)) >= MIN_EVALUATED for user in simulation.evaluated
         ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_dict
+from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, DataError
 from shared.files import LOCK, write_atomically
 from shared.run_files import RunFolder
@@ -45,10 +46,17 @@ def make_folders(run: RunFolder) -> None:
             folder.mkdir(parents=True, exist_ok=True)
 
 
-def save_settings(config: ExperimentConfig, run: RunFolder) -> None:
-    """Write the settings, if they are not there; a `ConfigError` if that fails."""
+def save_settings(config: ExperimentConfig, data: SaltedDigest, run: RunFolder) -> None:
+    """Write settings, and first what data they are about, if they are not there.
+
+    Raises
+    ------
+    ConfigError
+        If that fails.
+    """
     with _writing(run):
         if not run.settings.exists():
+            data.keep(run.data)
             write_atomically(run.settings, dump_toml(config))
 
 
@@ -89,6 +97,7 @@ def _refuse_foreign(run: RunFolder) -> None:
     with _writing(run), suppress(FileNotFoundError):
         found = sorted(file.name for file in run.path.iterdir())
         found += sorted(file.name for folder in ours for file in folder.glob("*"))
+        first |= {run.data.name, f"{run.data.name}.part"}
         if foreign := [name for name in found if name not in first]:
             raise ConfigError(
                 f"{run.path}: holds other files, such as {foreign[0]}; choose a new or empty --out"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from shared.config import ExperimentConfig, ModelConfig
+from shared.data.salted import SaltedDigest
 from shared.run_files import run_files
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.placement import choose_device
@@ -31,13 +32,17 @@ class Machines(Simulation):
     ----------
     config : ExperimentConfig
     vectors : float32 [items, d], optional
+    data : SaltedDigest, optional
         As for `Simulation`.
     """
 
     def __init__(
-        self, config: ExperimentConfig, vectors: npt.NDArray[np.float32] | None = None
+        self,
+        config: ExperimentConfig,
+        vectors: npt.NDArray[np.float32] | None = None,
+        data: SaltedDigest | None = None,
     ) -> None:
-        super().__init__(config, vectors)
+        super().__init__(config, vectors, data)
         self._ray: RayEngine | None = None
         self._pool: WorkerPool | None = None
 
@@ -55,7 +60,7 @@ class Machines(Simulation):
         if self._pool is None and self.config.engine.sharded:
             from simulations.workers.pool import open_pool  # Ray enters here
 
-            self._pool = open_pool(self.config, self.vectors)
+            self._pool = open_pool(self.config, self.vectors, self.data)
             self._pool.start()
         return self._pool
 

@@ -18,7 +18,7 @@ from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, seal
 from shared.privacy.ledger.spent import spent
 from shared.privacy.plan.terms import device_terms
-from shared.run_files import RunFiles, point_name, run_files
+from shared.run_files import RunFiles, RunFolder, point_name, run_files
 from simulations.engine.references import popularity_private
 from simulations.flower.grid import nodes_of, run_app
 from simulations.results import Point, Tree
@@ -74,6 +74,7 @@ def _federate(
 ) -> None:
     """Run the ServerApp; one that completed before checks its ledger and evaluates again."""
     run_config = prepare(simulation.engine(config.model).recommender, config, directory)
+    simulation.data.keep(RunFolder(directory).data)
     token = listener.set(on_round)
     try:
         with open_grid(simulation, config.model, run_config) as grid:
@@ -95,7 +96,8 @@ def _spent_by_all(
     config: ExperimentConfig, nodes: Sequence[int], files: RunFiles, outcome: Point
 ) -> Tree:
     """What the server's ledger shows, the devices' ledgers, or one beside the other."""
-    terms = device_terms(config, len(nodes))
+    users = len(nodes)
+    terms = device_terms(config, users)
     if terms is None:
         return _spent(Ledger.open(files.ledger), config, users)
     if not files.devices.exists():

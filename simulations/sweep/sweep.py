@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from shared.config import ExperimentConfig, at_epsilon
+from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError
 from shared.files import FolderLock
 from shared.privacy.contribution.units import devices_add_noise
@@ -48,7 +49,8 @@ def run_sweep(
     with FolderLock(directory) as lock:
         if resume:
             lock.take()
-        with Machines(config) as simulation:
+        data = SaltedDigest.read(run.data) if run.settings.exists() else None
+        with Machines(config, data=data) as simulation:
             settings = _points(simulation)
             load_or_create_signing_key()  # a key that cannot be had is an error now, not in an hour
             if config.engine.engine == "ray":
@@ -57,7 +59,7 @@ def run_sweep(
             make_folders(run)
             lock.take()
             refuse_another(config, run, resume)  # of two that start at once, one is second
-            save_settings(simulation.config, run)  # with the digests of data and weights
+            save_settings(simulation.config, simulation.data, run)
             if pool and any(devices_add_noise(point) for point in settings):
                 pool.keep_in(directory)
             return _sweep(simulation, settings, run, quiet)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.config import ExperimentConfig
+from shared.data.salted import SaltedDigest
 from shared.errors import EngineError
 from shared.request import Answer, Request
 from simulations.engine.references import REFERENCES, Findings
@@ -56,22 +57,29 @@ class Worker:
         node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]  # Ray: untyped
         return str(node), software()
 
-    def open(self, config: ExperimentConfig, vectors: npt.NDArray[np.float32]) -> None:
+    def open(
+        self,
+        config: ExperimentConfig,
+        vectors: npt.NDArray[np.float32],
+        data: SaltedDigest | None,
+    ) -> None:
         """Open population and backbone.
 
         Parameters
         ----------
         config : ExperimentConfig
-            With the digests of data, items and weights, and how this worker computes.
+            With the digests of items and weights, and how this worker computes.
         vectors : float32 [items, d]
             Of the catalogue, as the command has them.
+        data : SaltedDigest or None
+            Of the people that the command opened.
 
         Raises
         ------
         ConfigError
             If data, items or weights here are not those of the digests.
         """
-        self._opened = Simulation(config, np.array(vectors))
+        self._opened = Simulation(config, np.array(vectors), data)
 
     def reach(self, file: Path, token: str) -> bool:
         """Whether the command's folder is this one: a file of it holds what it wrote, and answer.

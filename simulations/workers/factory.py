@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from shared.config import ExperimentConfig
+from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, EngineError, StarlingError, last_line
 from simulations.workers.actor import SEEN, Worker, software
 from simulations.workers.ray_session import Share
@@ -32,13 +33,20 @@ class WorkerFactory:
         What it opens, and how it computes.
     vectors : float32 [items, d]
         Of the catalogue.
+    data : SaltedDigest, optional
+        Of the people that it must open.
     """
 
     def __init__(
-        self, share: Share, config: ExperimentConfig, vectors: npt.NDArray[np.float32]
+        self,
+        share: Share,
+        config: ExperimentConfig,
+        vectors: npt.NDArray[np.float32],
+        data: SaltedDigest | None = None,
     ) -> None:
         self._share = share
         self._config = config
+        self._data = data
         self._vectors = ray.put(vectors)
         self._software = software()
 
@@ -78,7 +86,7 @@ class WorkerFactory:
                     f"worker on {node}: {name} is {theirs.get(name)} there and {version} here; "
                     "install the same on every node"
                 )
-        _answer(actor.open.remote(self._config, self._vectors), node)
+        _answer(actor.open.remote(self._config, self._vectors, self._data), node)
 
 
 def _answer(reference: Any, node: str) -> Any:

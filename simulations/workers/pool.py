@@ -25,6 +25,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from shared.config import ExperimentConfig
+from shared.data.salted import SaltedDigest
 from shared.errors import EngineError, StarlingError
 from simulations.engine.placement import choose_device
 from simulations.workers.factory import WorkerFactory, check_folder, kill, reason
@@ -59,6 +60,8 @@ class WorkerPool:
         What every worker opens, and how it computes.
     vectors : float32 [items, d]
         Of the catalogue.
+    data : SaltedDigest, optional
+        Of the people that every worker must open.
 
     Attributes
     ----------
@@ -67,11 +70,15 @@ class WorkerPool:
     """
 
     def __init__(
-        self, session: RaySession, config: ExperimentConfig, vectors: npt.NDArray[np.float32]
+        self,
+        session: RaySession,
+        config: ExperimentConfig,
+        vectors: npt.NDArray[np.float32],
+        data: SaltedDigest | None = None,
     ) -> None:
         self.session = session
         self.tell: Callable[[str], None] = lambda line: None
-        self._factory = WorkerFactory(session.share, config, vectors)
+        self._factory = WorkerFactory(session.share, config, vectors, data)
         self._folder: Path | None = None
         self._questions: PriorityQueue[_Question] = PriorityQueue()
         self._ranks, self._numbers = itertools.count(), itertools.count()
@@ -292,15 +299,19 @@ class WorkerPool:
             raise self._failure
 
 
-def open_pool(config: ExperimentConfig, vectors: npt.NDArray[np.float32]) -> WorkerPool:
+def open_pool(
+    config: ExperimentConfig, vectors: npt.NDArray[np.float32], data: SaltedDigest
+) -> WorkerPool:
     """The pool that settings ask for, not started: on this machine or on the cluster they name.
 
     Parameters
     ----------
     config : ExperimentConfig
-        With the digests of data, items and weights.
+        With the digests of items and weights.
     vectors : float32 [items, d]
         Of the catalogue.
+    data : SaltedDigest
+        Of the people that every worker must open.
 
     Raises
     ------
@@ -323,7 +334,7 @@ def open_pool(config: ExperimentConfig, vectors: npt.NDArray[np.float32]) -> Wor
         workers=0,
         address="",
     )
-    return WorkerPool(session, dataclasses.replace(config, engine=engine), vectors)
+    return WorkerPool(session, dataclasses.replace(config, engine=engine), vectors, data)
 
 
 def _own(error: RayTaskError) -> BaseException:

@@ -48,7 +48,7 @@ class Summary:
 
     Attributes
     ----------
-    name, digest : str
+    name : str
     users, items, interactions : int
     users_evaluated : int
         Users with at least three interactions; the others only train.
@@ -75,7 +75,6 @@ class Summary:
     """
 
     name: str
-    digest: str
     users: int
     items: int
     interactions: int
@@ -118,7 +117,6 @@ def summarise(population: Population, texts: int = 5) -> Summary:
     shown = np.linspace(0, items - 1, min(texts, items)).astype(int)
     return Summary(
         name=population.name,
-        digest=population.digest,
         users=len(population),
         items=items,
         interactions=int(lengths.sum()),

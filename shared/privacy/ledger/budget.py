@@ -77,7 +77,7 @@ class DeviceBudget:
     def _spend(self, release: str, round_number: int) -> NoiseSource:
         promised, planned = self._plan.guarantee, self._plan.of(release)
         if planned is None:
-            raise Declined(f"declined: a {release} is not part of what was agreed")
+            raise Declined(f"declined: a {release} is not part of what was agreed", "policy")
         event = planned.event
         # A simulated device that is asked again after a crash gives the same message again, which
         # costs nothing; on a real one the noise is fresh, and so is the cost.

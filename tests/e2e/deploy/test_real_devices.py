@@ -11,6 +11,7 @@ import client.device.local
 import server.run_policy
 from client.device.local import _log, _recommender, device_of
 from client.messages import parse
+from server.cohort.silence import Silence
 from server.federation import run_federation
 from shared.errors import ConfigError, EngineError, ProtocolError
 from shared.privacy.keys import public_hex
@@ -63,8 +64,8 @@ def test_a_device_capped_at_epsilon_one_takes_part_until_just_under_it(
     node = Node(tmp_path, log, 0)
     node.caps("epsilon = 1.0\n")
     policy = agreed(config, USERS, model.digest)
-    replies = [node.answer(request(model, config, n, policy)) for n in range(1, 21)]
-    answered = [not declined(reply) for reply in replies]
+    refusals = [node.refusal(request(model, config, n, policy)) for n in range(1, 21)]
+    answered = [not why for why in refusals]
     last = sum(answered)
     assert 4 < last < 19
     assert answered == [True] * last + [False] * (20 - last)
@@ -73,10 +74,9 @@ def test_a_device_capped_at_epsilon_one_takes_part_until_just_under_it(
     assert ledger.epsilon() <= 1
     ledger.append(last + 1, "update", ledger.entries[0].event)
     assert ledger.epsilon() > 1  # one more would have been over
-    assert declined(replies[-1]) == declined(replies[last]).replace(f"round {last + 1}", "round 20")
-    assert f"declined round {last + 1}: it would bring this device" in declined(replies[last])
-    assert "its owner's cap of 1" in declined(replies[last])
-    assert not replies[last].content.array_records  # nothing was computed, nothing leaves
+    assert refusals[-1] == refusals[last].replace(f"round {last + 1}", "round 20")
+    assert f"declined round {last + 1}: it would bring this device" in refusals[last]
+    assert "its owner's cap of 1" in refusals[last]
 
 
 def test_a_weaker_an_expired_and_a_forged_policy_are_refused(log, config, model, tmp_path):
@@ -99,7 +99,7 @@ def test_a_weaker_an_expired_and_a_forged_policy_are_refused(log, config, model,
         "the request brings no policy": (config, ""),
     }
     for words, (settings, policy) in tried.items():
-        assert words in declined(node.answer(request(model, settings, 2, policy)))
+        assert words in node.refusal(request(model, settings, 2, policy))
     assert node.rounds == [1]
 
 
@@ -110,7 +110,7 @@ def test_every_kind_of_request_is_checked(release, log, config, model, tmp_path)
         assert declined(node.answer(request(model, config, 1, policy, release)))
     node.caps("pause = true")
     policy = agreed(config, USERS, model.digest)
-    assert "paused" in declined(node.answer(request(model, config, 1, policy, release)))
+    assert "paused" in node.refusal(request(model, config, 1, policy, release))
     assert node.rounds == []
 
 
@@ -126,14 +126,14 @@ def test_no_path_of_the_servers_choice_is_opened_before_its_policy_is_checked(
     errors = set()
     for path in (tmp_path / "there", tmp_path / "not there"):
         other = replace(config, model=replace(config.model, backbone=str(path)))
-        assert "brings no policy" in declined(node.answer(request(model, other, 1, "")))
+        assert "brings no policy" in node.refusal(request(model, other, 1, ""))
         assert opened == []
         policy = agreed(other, USERS, model.digest)
         with pytest.raises(ProtocolError) as caught:  # the operator's own word: then it is looked
             node.answer(request(model, other, 1, policy))
         errors.add(str(caught.value))
         assert opened.pop() == str(path)
-    assert errors == {"the device could not answer (ModelError)"}
+    assert errors == {"the device could not answer; its own log says why"}
     assert node.rounds == []
 
 
@@ -164,7 +164,9 @@ def test_a_run_over_real_devices_ends_with_those_that_still_may(log, tiny_bert, 
     assert "against anyone who sees every released adapter" in told.out
 
 
-def test_everyone_may_decline_and_the_run_goes_on(log, tiny_bert, model, tmp_path):
+def test_everyone_may_decline_and_a_run_of_noise_alone_is_no_success(
+    log, tiny_bert, model, tmp_path
+):
     config = point_config(
         tiny_bert,
         federation={"rounds": 2, "cohort": 1.0, "popularity_start": False},
@@ -174,7 +176,8 @@ def test_everyone_may_decline_and_the_run_goes_on(log, tiny_bert, model, tmp_pat
     for node in nodes:
         node.caps("pause = true")
     files = served(tmp_path, model)
-    run_federation(Loopback(nodes), config, files, simulated=False)
+    with pytest.raises(EngineError, match=r"rounds 1 to 2: .* \(12 declined \(owner\)\)"):
+        run_federation(Loopback(nodes), config, files, simulated=False)
     assert len(Ledger.open(files.ledger)) == 2  # pure noise was released, and counted
 
 
@@ -186,7 +189,9 @@ def test_a_policy_made_beforehand_serves_only_its_run(log, tiny_bert, model, tmp
     files = served(tmp_path, model)
     early = tmp_path / "policy.json"
     early.write_text(agreed(config, USERS + 1, model.digest))
-    with pytest.raises(ConfigError, match="users is not what this run's settings and its 6 clie"):
+    with pytest.raises(
+        ConfigError, match="6 clients are connected, and the run rests on users = 7"
+    ):
         run_federation(Loopback(nodes), config, files, simulated=False, policy=early)
     old = made(config, USERS, model.digest, start=datetime.now(UTC) - timedelta(days=31))
     early.write_text(sealed(old))
@@ -249,7 +254,9 @@ def hostile(change):
     return Hostile
 
 
-def test_a_reply_of_another_round_or_policy_does_not_count(log, tiny_bert, model, tmp_path):
+def test_a_reply_of_another_round_or_policy_does_not_count(
+    log, tiny_bert, model, tmp_path, monkeypatch
+):
     config = point_config(
         tiny_bert,
         epsilon=math.inf,
@@ -263,6 +270,10 @@ def test_a_reply_of_another_round_or_policy_does_not_count(log, tiny_bert, model
     def of_another_policy(content):
         content.config_records["config"]["policy"] = "0" * 64
 
+    heard = []
+    monkeypatch.setattr(
+        Silence, "heard", lambda self, at, expected, count, said: heard.append((count, len(said)))
+    )
     adapters = []
     for number, change in enumerate((of_another_round, of_another_policy, lambda content: None)):
         folder = tmp_path / str(number)
@@ -270,12 +281,10 @@ def test_a_reply_of_another_round_or_policy_does_not_count(log, tiny_bert, model
         nodes = [Node(folder, log, user) for user in range(2)]
         for node in nodes:
             node.caps("epsilon = inf")
-        told = []
         files = served(folder, model)
-        run_federation(hostile(change)(nodes), config, files, simulated=False, on_round=told.append)
+        run_federation(hostile(change)(nodes), config, files, simulated=False)
         adapters.append(files.adapter.read_bytes())
-        assert told[0]["participants"] == (2 if number == 2 else 1)
-        assert told[0]["failures"] == (0 if number == 2 else 1)
+    assert heard == [(1, 1), (1, 1), (2, 0)]  # counted, refused
     assert adapters[0] == adapters[1] != adapters[2]
 
 
@@ -300,7 +309,7 @@ def test_a_device_that_adds_its_own_noise_heeds_its_owners_cap_too(log, tiny_ber
     node = Node(tmp_path, log, 0)
     node.caps("epsilon = 4.0\n")
     policy = agreed(config, USERS, model.digest)
-    said = [declined(node.answer(request(model, config, n, policy))) for n in range(1, 7)]
+    said = [node.refusal(request(model, config, n, policy)) for n in range(1, 7)]
     ledger = Ledger.open(node.state / "ledger.jsonl")
     last = len(ledger)
     assert 0 < last < 6
@@ -357,5 +366,5 @@ def test_correlated_noise_over_real_devices(log, tiny_bert, model, tmp_path):
         assert ledger.epsilon() == pytest.approx(central.epsilon())
         assert node.rounds[2] - node.rounds[1] >= 2
     policy = agreed(config, USERS, model.digest)
-    again = nodes[0].answer(request(model, config, 4, policy))
-    assert "has taken part as often as agreed" in declined(again)
+    again = nodes[0].refusal(request(model, config, 4, policy))
+    assert "has taken part as often as agreed" in again

@@ -1,6 +1,7 @@
 """The Ray engine gives the cohort engine's point of the curve: same seed, same people, noise on."""
 
 import gc
+import json
 import math
 import warnings
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from shared.aggregation import RULES
 from shared.config import at_epsilon, from_dict, to_dict
 from shared.errors import EngineError, StarlingError
 from shared.privacy.ledger.ledger import Ledger
-from shared.run_files import point_name
+from shared.run_files import RunFolder, point_name
 from simulations.sweep.machines import Machines
 from simulations.sweep.point import run_point
 from simulations.world.world import World
@@ -135,10 +136,11 @@ def test_another_seed_is_another_point(cohort, tmp_path):
 
 def test_what_a_worker_refuses_ends_the_run_in_one_line(ray, tmp_path):
     """The driver checks the data first; a worker that sees other data must refuse it too."""
-    tree = to_dict(ray.config)
-    tree["data"]["digest"] = "0" * 64
-    with pytest.raises(EngineError, match=r"data\.digest: is [0-9a-f]{12} here.*changed") as caught:
-        run_point(ray, from_dict(tree), tmp_path, lambda entry: None)
+    file = RunFolder(tmp_path).data
+    file.parent.mkdir()
+    file.write_text(json.dumps({"salt": ray.data.salt, "digest": "0" * 64}))
+    with pytest.raises(EngineError, match="not the data that the run started with") as caught:
+        run_point(ray, ray.config, tmp_path, lambda entry: None)
     assert "\n" not in str(caught.value)
 
 

@@ -1,7 +1,6 @@
 """What may be wrong with a run's folder when it is begun, resumed or verified."""
 
 import json
-import tomllib
 
 from shared.files import FolderLock
 from tests.support.bad.files import cut
@@ -10,6 +9,7 @@ from tests.support.bad.lab import Case
 SEALED = "points/eps-2-seed-0.sealed.json"
 CHECKPOINT = "points/eps-2-seed-0.checkpoint"
 LEDGER = "ledger-eps-2-seed-0.jsonl"
+DATA = "points/data.json"
 
 
 def out_again(lab):
@@ -80,9 +80,7 @@ def drop_last_line(path):
 
 
 def other_digest(path):
-    digest = tomllib.loads(path.read_text())["data"]["digest"]
-    for file in (path, path.with_name("results.json")):
-        file.write_text(file.read_text().replace(digest, "0" * 64))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"digest": "0" * 64}))
 
 
 SHORT = """
@@ -126,7 +124,8 @@ def changed_weights(lab):
 RESUME = {
     "config.toml cut short": _damaged("config.toml", lambda p: p.write_text("[data]\nspec = ")),
     "config.toml empty": _damaged("config.toml", lambda p: p.write_text("")),
-    "config.toml says other data than is there": _damaged("config.toml", other_digest),
+    "the run's working state is of other data than is there": _damaged(DATA, other_digest),
+    "the run's working state does not say of which data": _damaged(DATA, lambda p: p.unlink()),
     "config.toml edited": _damaged("config.toml", _text("rounds = 2", "rounds = 3")),
     "a finished point cut short": _damaged(SEALED, cut),
     "a finished point without its metrics": _damaged(SEALED, _without("metrics")),

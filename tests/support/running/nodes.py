@@ -1,9 +1,12 @@
 """Real nodes in this process: what a person configures, what a server sends, a grid of them."""
 
+import pytest
 from flwr.app import Context, Message, RecordDict
 from safetensors.numpy import save_file
 
+import client.app
 from apps import client_app
+from shared.errors import DECLINED
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import run_files
 from tests.support.asking import asked, letters
@@ -21,6 +24,7 @@ class Node:
         self.number = user + 2
         node = {"data": log, "user": f"u{user}", "state": str(self.state), "operator": operator()}
         self.config = node | configured
+        self.log = []  # of its own process, for its owner
 
     def caps(self, text):
         self.state.mkdir(exist_ok=True)
@@ -28,7 +32,16 @@ class Node:
 
     def answer(self, message):
         """The relay's answer, as the SuperNode passes it on: an exception becomes an error."""
-        return client_app(message, Context(1, self.number, self.config, RecordDict(), {}))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(client.app, "log", lambda level, *words: self.log.append(str(words[-1])))
+            return client_app(message, Context(1, self.number, self.config, RecordDict(), {}))
+
+    def refusal(self, message):
+        """Why it declines, as its owner reads it; empty if it does not. A word of it leaves."""
+        reply = self.answer(message)
+        assert set(reply.content) == {"config"} or not declined(reply)
+        assert declined(reply) in ("", *DECLINED)
+        return self.log[-1] if declined(reply) else ""
 
     @property
     def rounds(self):
@@ -49,8 +62,9 @@ class Loopback:
     def send_and_receive(self, messages, timeout=None):
         for number, message in enumerate(messages):
             message.metadata.__dict__["_message_id"] = str(number)
-            reply = self.nodes[message.metadata.dst_node_id].answer(message)
-            self.said.append(reply.content.config_records["config"].get("declined"))
+            node = self.nodes[message.metadata.dst_node_id]
+            reply = node.answer(message)
+            self.said.append(node.log[-1] if declined(reply) else None)
             yield reply
 
 

@@ -102,4 +102,6 @@ def test_a_real_node_refuses_metrics_that_nothing_noises(
     share = 0.0 if math.isfinite(epsilon) else 0.2
     config = point_config(tiny_bert, epsilon, privacy={"metrics_share": share})
     with pytest.raises(ProtocolError, match="nothing would noise them"):
+        device.answer(asked(config, "metrics", 3, arrays=arrays))
+    with pytest.raises(ProtocolError, match="could not answer"):
         asked_over_the_relay(device, arrays, config, engine.schema.digest)

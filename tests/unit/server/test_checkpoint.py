@@ -19,8 +19,6 @@ def state(round_number=3):
         best_score=0.25,
         optimizer={"m": rng.normal(size=4), "v": rng.normal(size=4)},
         ledger=(7, "ab" * 32),
-        bytes_up=12,
-        bytes_down=34,
         history=[{"round": 1.0, "signal_norm": 0.1 + 0.2}],
     )
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from flwr.app import Context, RecordDict
 
+import client.app
 from client.app import create_app
 from client.device.device import Device
 from client.messages import parse
@@ -151,15 +152,22 @@ def test_the_relay_refuses_an_update_of_another_schema(device, arrays, tiny_bert
         ask(device, "update", point_config(tiny_bert), "other", arrays)
 
 
-def test_no_text_of_an_exception_leaves_the_device(tiny_bert):
+def test_no_text_of_an_exception_leaves_the_device(tiny_bert, monkeypatch):
     class Careless:
         def answer(self, request):
             raise ValueError("user 17 watched item 4")
 
-    with pytest.raises(ProtocolError, match=r"could not answer \(ValueError\)$") as caught:
-        ask(Careless(), "histogram", point_config(tiny_bert), "")
+    config, told = point_config(tiny_bert), []
+    monkeypatch.setattr(client.app, "log", lambda level, *words: told.append(words[-1]))
+    (message,) = letters([2], asked(config, "histogram", 3))
+    relay = create_app(lambda context, request: Careless())  # a real node's
+    with pytest.raises(ProtocolError) as caught:
+        relay(message, Context(1, 2, {}, RecordDict(), {}))
     assert caught.value.__suppress_context__
-    assert "17" not in str(caught.value)
+    assert str(caught.value) == "the device could not answer; its own log says why"
+    assert "17" in str(told[0])  # for its owner
+    with pytest.raises(ValueError, match="item 4"):
+        ask(Careless(), "histogram", config, "")  # a simulated person's: nobody's data
 
 
 @pytest.mark.parametrize(("node", "answers"), [({}, False), ({"evaluator": True}, True)])
@@ -174,8 +182,8 @@ def test_exact_ranks_leave_a_node_only_if_its_owner_says_so(
     if answers:
         assert app(message, context).has_content()
     else:
-        with pytest.raises(ProtocolError, match="does not give metrics"):
-            app(message, context)
+        fields = app(message, context).content.config_records["config"]
+        assert fields["declined"] == "owner"
 
 
 def test_settings_travel_without_loss(tiny_bert):
@@ -200,8 +208,13 @@ def test_a_node_that_gives_no_ranks_opens_nothing_when_asked_for_them(kind, tiny
 
     (message,) = letters([2], asked(point_config(tiny_bert), "ranks"))
     message.metadata.__dict__["_message_type"] = kind
-    with pytest.raises(ProtocolError, match="does not give metrics"):
-        create_app(connect)(message, Context(1, 2, {}, RecordDict(), {}))
+    context = Context(1, 2, {}, RecordDict(), {})
+    if kind == "evaluate":
+        found = create_app(connect)(message, context).content
+        assert found.config_records["config"]["declined"] == "owner"
+    else:
+        with pytest.raises(ProtocolError, match="could not answer"):
+            create_app(connect)(message, context)
 
 
 @pytest.mark.parametrize("kind", ["ranks", "update", "evaluate.default", "query.secrets"])

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from client.messages import update_reply
 from server.checkpoint import load
 from server.federation import run_federation
-from shared.errors import ConfigError, ProtocolError
+from shared.errors import ConfigError, EngineError
 from shared.metrics import discounted_gains
 from shared.privacy.contribution.evaluation import (
     METRICS_CLIP,
@@ -270,7 +270,7 @@ def test_bits_that_say_too_much_are_refused(tmp_path):
                 message, Update(unit(node), 1.0, 1.0, request.schema, bits=7.0), [node]
             )
 
-    with pytest.raises(ProtocolError, match="no update counted"):
+    with pytest.raises(EngineError, match="no update counted"):
         run(tmp_path, Loud(), settings(privacy={"adaptive_clipping": 0.5}))
 
 

@@ -12,6 +12,8 @@ from shared.config import EngineConfig
 from shared.errors import ConfigError, EngineError, ProtocolError, last_line
 from simulations.flower.people_grid import PeopleGrid
 from simulations.workers.ray_session import Share, share_of
+from tests.support.asking import asked, letters
+from tests.support.federations import point_config
 
 
 @pytest.mark.parametrize(
@@ -128,30 +130,31 @@ def test_only_an_actor_without_data_of_its_own_is_simulated(monkeypatch):
 
 
 @pytest.mark.usefixtures("flower")
-def test_a_device_without_data_gives_no_metric_and_opens_nothing(monkeypatch):
+def test_a_device_without_data_gives_no_metric_and_opens_nothing(monkeypatch, tiny_bert):
     """Node configuration as in Flower's tutorials: the server must not choose what is opened."""
     monkeypatch.delitem(sys.modules, "ray", raising=False)
-    context = SimpleNamespace(node_config={"partition-id": 0, "num-partitions": 2}, run_config={})
+    node = {"partition-id": 0, "num-partitions": 2}
+    context = SimpleNamespace(node_id=5, node_config=node, run_config={})
     (message,) = ask([5])
     message.metadata.__dict__["_message_type"] = "evaluate"
-    with pytest.raises(ProtocolError, match="does not give metrics"):
+    with pytest.raises(ProtocolError, match="could not answer"):  # nothing that a device reads
         client_app(message, context)
+    (message,) = letters([5], asked(point_config(tiny_bert), "ranks"))
+    fields = client_app(message, context).content.config_records["config"]
+    assert fields["declined"] == "owner"
 
 
 @pytest.mark.usefixtures("flower")
 def test_a_virtual_persons_error_keeps_its_text_and_a_real_ones_does_not(monkeypatch, tiny_bert):
-    from tests.support.asking import asked, letters
-    from tests.support.federations import point_config
-
     def fail(context, request):
-        raise ConfigError("data.digest: is abc here")
+        raise ConfigError("model.backbone_sha256: is abc here")
 
     relay = create_app(fail)
     (message,) = letters([5], asked(point_config(tiny_bert)))
     context = SimpleNamespace(node_config={"partition-id": 0, "num-partitions": 2}, run_config={})
     monkeypatch.delitem(sys.modules, "ray", raising=False)
-    with pytest.raises(ProtocolError, match=r"could not answer \(ConfigError\)"):
+    with pytest.raises(ProtocolError, match="could not answer; its own log says why"):
         relay(message, context)
     pretend(monkeypatch)
-    with pytest.raises(ConfigError, match=r"data\.digest"):
+    with pytest.raises(ConfigError, match=r"model\.backbone_sha256"):
         relay(message, context)

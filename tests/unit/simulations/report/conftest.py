@@ -83,7 +83,6 @@ _RESULTS = {
         "users": 943,
         "items": 1682,
         "interactions": 100_000,
-        "digest": "12" * 32,
         "evaluated_users": 943,
         "negatives": 99,
     },

@@ -174,7 +174,7 @@ class Good:
     def hello(self):
         return "10.0.0.9", {"torch": "1"}
 
-    def open(self, config, vectors):
+    def open(self, config, vectors, data):
         pass
 
     def train(self, what):

@@ -1,0 +1,360 @@
+"""Everything that leaves a device or a server, or is kept by one, field by field, with its status.
+
+One table; the page `docs/what-leaves.md` is written from it (`python -m shared.leaves
+docs/what-leaves.md`), and tests run the product and fail on any field, file or line of a log that
+has no row here.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+STATUSES = {
+    "public": "follows from settings and what was agreed, or is about nobody",
+    "covered": "of people, with the noise of the ledger entry that is named",
+    "trusted server": (
+        "of people, or of who takes part, without all of that noise: seen by the server, which "
+        "`central` trust trusts with it, and kept by nothing here beyond its round unless said"
+    ),
+    "not covered": "seen by the server, and no ledger counts it",
+    "evaluator only": "of people without noise: for whoever runs a simulation, and nobody else",
+    "local only": "stays where it is made",
+}
+
+# A section: # key | title | from -> to. A row: name | status | why; see `Leaf`.
+_TABLE = """
+# request | A request: record `config`, and the adapter | server -> device
+round | public | which round it is about
+users | public | the people that delta and q rest on, as agreed
+settings | public | the point's settings; no hash of people's data is among them
+policy | public | the signed promise
+schema | public | a digest of the adapter's names and shapes
+phase | public | which held-out item an evaluator asks for
+merge | public | whether sums over several clients are welcome: in simulations alone
+clip | covered: update | the clipping norm, which follows noised bits where it adapts, else 0
+arrays.** | covered: update | the global adapter: what was released so far, and nothing else
+
+# update | A reply to a request for an update, a histogram or metrics | device -> server
+update.vector | trusted server | one person's own clipped contribution; under `local` trust with
+  that device's own noise (covered: update, histogram of its ledger), under `distributed` with a
+  share of noise; a histogram only with the device's own noise, or in a simulation
+metrics.weight | public | 1: every person weighs the same
+metrics.norm | trusted server | the length of that vector; under `local` trust of the noised one
+metrics.bits | trusted server | whether the update was within the clip, where it adapts; else 0
+metrics.ring | public | bits of the ring that is summed in; 0: none
+config.schema | public | as it was asked for
+config.contributors | trusted server | that this node takes part: the node itself, or in a
+  simulation those that were summed
+config.round | public | as it was asked for
+config.policy | public | a digest of the policy that was sent
+
+# ranks | A reply to an evaluator | device -> server
+metrics.sampled | evaluator only | exact; a real node gives it only if its owner set `evaluator`
+metrics.full | evaluator only | as the one above
+config.contributors | evaluator only | whose they are
+config.round | public | as it was asked for
+config.policy | public | a digest of the policy that was sent
+
+# declined | A reply of a device that takes no part | device -> server
+config.declined | not covered | one word, `policy` or `owner`: of the policy, the clock, the owner's
+  caps and the device's own record, never of its data; the sentence stays in the device's log
+config.contributors | trusted server | the node itself
+config.round | public | as it was asked for
+config.policy | public | a digest of the policy that was sent
+
+# error | A reply of a device that failed | device -> server
+reason | not covered | the same sentence whatever happened; that it failed may depend on its data
+
+# envelope | What Flower writes on every message | both ways
+run_id | public | Flower's number of the run
+message_id | public | a digest of the message, whose content is on this page
+reply_to_message_id | public | which request is answered
+src_node_id | trusted server | who answers
+dst_node_id | trusted server | who is asked
+src_task_id | public | Flower's number of the server's process
+dst_task_id | public | Flower's number of a process
+message_type | public | which kind of request
+group_id | public | empty
+created_at | not covered | when, by the device's clock: how long it worked tells roughly how much
+  data it has
+delivered_at | not covered | as the one above
+ttl | public | how long the message is kept
+
+# adapter | An adapter file: `adapters/NAME.safetensors` | server -> reader
+tensor.** | covered: update | the released iterate; of a point without a budget (`eps-inf`) nothing
+  covers it, and it is the evaluator's
+metadata.settings | public | the point's settings
+
+# histogram | The released histogram: `points/NAME.popularity.safetensors` | server -> reader
+tensor.counts | covered: histogram | as it was noised
+
+# ledger | A ledger: `ledger-*.jsonl`; a device's own, `ledger.jsonl` and `participation.jsonl`,
+  stays | server -> reader
+content.format | public | the version
+content.unit | public | of the promise
+content.relation | public | of the promise
+content.trust | public | of the promise
+content.adversary | public | of the promise
+content.delta | public | of the promise
+content.group | public | of the promise
+content.budget | public | of the promise
+content.policy | public | the hash of the settings
+content.created | public | when the run began
+content.identity | public | random
+content.index | public | a count of the entries; on a server one a planned release, whoever answered
+content.round | public | of the release; on a device in which rounds it took part, which stays there
+content.release | public | its kind
+content.event.** | public | mechanism, noise and sampling, which follow from settings and users
+hash | public | of the lines, whose content is above
+
+# policy | A policy: sent with every request, kept as `points/NAME.policy.json` | server -> device,
+  reader
+policy.** | public | follows from settings, users, the operator's key and the time
+signature | public | by the operator
+
+# settings | Settings: `config.toml`, `points/NAME.toml`, `config` in results.json | server ->
+  reader
+** | public | what was asked for, with digests of catalogue and weights; whoever chose them by
+  looking at people's data released that
+
+# results | results.json | simulation -> evaluator; what is public or covered -> reader
+schema | public | the version
+starling | public | the version
+complete | public | whether all planned points are there
+environment.** | public | versions and the machine
+data.spec | public | a name
+data.name | public | a name
+data.users | public | how many people there are
+data.items | public | how many items there are
+data.negatives | public | a setting
+data.interactions | evaluator only | an exact count over people
+data.evaluated_users | evaluator only | an exact count over people
+points[].epsilon_target | public | of the promise
+points[].unit | public | of the promise
+points[].relation | public | of the promise
+points[].trust | public | of the promise
+points[].adversary | public | of the promise
+points[].delta | public | of the promise
+points[].group_size | public | of the promise
+points[].epsilon | public | follows from the ledger
+points[].epsilon_rdp | public | follows from the ledger
+points[].epsilon_prv | public | follows from the ledger
+points[].meaning.** | public | follows from the ledger
+points[].noise_multiplier | public | follows from settings and users
+points[].histogram_noise_multiplier | public | follows from settings and users
+points[].metrics_noise_multiplier | public | follows from settings and users
+points[].clipping_norm | public | a setting
+points[].sampling_probability | public | follows from settings and users
+points[].histogram_sampling | public | follows from settings and users
+points[].metrics_sampling | public | follows from settings and users
+points[].steps | public | a setting
+points[].updates | public | follows from settings
+points[].correlation | public | follows from settings and users
+points[].correlation.* | public | follows from settings and users
+points[].releases.** | public | what was planned
+points[].rounds | public | a setting
+points[].cohort | public | the expected cohort, not an actual one
+points[].seed | public | of a simulation: whoever has it can subtract its noise
+points[].adapter | public | a name
+points[].trained_parameters | public | follows from settings
+points[].communication_bytes.* | public | releases x expected cohort x bytes of one client, whoever
+  answered
+points[].clipping_norms[] | covered: update | follows from noised bits
+points[].clipping_bits[] | covered: update | as they were noised
+points[].released_metrics.** | covered: metrics | of noised sums alone
+points[].ledger.* | public | of a server: name, length, head and seal; of devices (`local` trust):
+  how often they took part all together, which nothing rests on
+points[].example.ledger.* | evaluator only | length and head over all devices: how often people took
+  part in all, which the amplification of the user-level promise beside it needs secret
+points[].example.** | public | as the same words of the other promise
+points[].metrics.* | evaluator only | exact
+points[].validation.* | evaluator only | exact
+points[].metrics_status | public | says so
+points[].history[].round | public | a number
+points[].history[].* | evaluator only | actual cohorts, failures, exact norms and metrics of a round
+points[].seconds | evaluator only | how long it took depends on who was drawn
+points[].references.** | evaluator only | the released histogram's exact metrics
+references.*.seconds | evaluator only | depends on people's data
+references.*.** | evaluator only | exact, and trained without noise
+config.** | public | the settings
+
+# run | A run's folder, file by file | server
+config.toml | public | the settings
+results.json | evaluator only | holds exact metrics: see above for each field
+report.html | evaluator only | shows results.json
+curve.png | evaluator only | shows exact metrics
+ledger-*.jsonl | public | see above
+adapters/*.safetensors | covered: update | see above
+devices/** | evaluator only | ledgers of simulated devices: who took part in which round
+personal/*.sqlite | local only | virtual devices' own tensors
+points/data.json | local only | a digest of people's data and the salt without which it tells
+  nothing
+points/*.initial.safetensors | public | drawn at random, before anybody's data
+points/*.toml | public | the settings
+points/*.policy.json | public | see above
+points/*.popularity.safetensors | covered: histogram | see above
+points/*.asked.jsonl | trusted server | who was asked in which round, where noise counts on how
+  often; kept
+points/*.noise.key | local only | whoever has it can subtract correlated noise
+points/*.checkpoint | local only | see below
+points/*.outcome.json | local only | what results.json says of a point, before it is sealed
+points/*.sealed.json | local only | the same, sealed
+points/reference-*.json | local only | what results.json says of a reference
+.lock | public | empty
+
+# checkpoint | `points/NAME.checkpoint`: what a server keeps between rounds | stays
+tensor.popularity | covered: histogram | as it was released
+tensor.** | covered: update | iterates and moments: what was released, and what follows from it
+state.round_number | public | a count
+state.averaged | public | a count
+state.best_score | covered: metrics | the noised metric; of a run without a budget it is exact, and
+  the evaluator's
+state.ledger[] | public | length and head
+state.bits[] | covered: update | as they were noised
+state.clips[] | covered: update | follows from noised bits
+state.metrics[] | covered: metrics | as they were released
+state.metrics[].** | covered: metrics | as they were released
+state.history[] | public | empty on real nodes
+state.history[].* | evaluator only | of a simulation: actual cohorts and exact norms
+
+# device | A device's state folder | stays
+agreement.json | local only | the policy that was accepted first
+caps.toml | local only | the owner's limits
+participation.jsonl | local only | in which rounds it took part
+ledger.jsonl | local only | what its own noise covered
+clock.json | local only | the latest time, and the day's count
+personal.sqlite | local only | tensors of its own
+.lock | local only | empty
+
+# log | Lines that we write to Flower's log, and what stops a run | server -> operator
+server.app.serve | public | what was spent, from the ledger; in a simulation also exact metrics,
+  which are the evaluator's
+server.app.report_round | public | that a round is completed; in a simulation also exact metrics
+server.run_policy._warn_of_another | public | of two keys
+server.cohort.silence | not covered | that a stretch of rounds, or none, held nothing at all, and in
+  how many words: it stops the run
+client.app._discreet | local only | why a device declines or failed: of its own process, for its
+  owner
+Flower itself | trusted server | its SuperLink holds every message until it is fetched, and may log
+  who connects: guard its machine as the server's
+
+# exit | Exit codes | command -> whoever runs it
+0 | public | done
+1 | not covered | the machinery failed, or a stretch of rounds held nothing
+2 | public | a mistake in what was given or found
+3 | public | a guarantee does not hold
+4 | public | a guarantee is not shown
+130 | public | interrupted
+"""
+
+_INTRODUCTION = """\
+# What leaves
+
+Everything that leaves a device or a server, or is kept by one, and its status. Written from
+`shared/leaves.py`, not by hand: `python -m shared.leaves docs/what-leaves.md`. Tests run
+simulations and real devices and fail on any field, file or line of a log that has no row here.
+
+## What the server sees
+
+Of a person who takes part, and besides that a node is asked, answers or declines, and how long it
+takes:
+
+- **`central` trust on real nodes**: the person's own clipped update and their share of metrics.
+  Not sums: there is no secure aggregation. No histogram, which would name the person's items: a
+  device declines it.
+- **`central` trust in a simulation**: one process is server and devices.
+- **unit `example` under `local` trust, and `both`**: messages that hold that device's own noise.
+  Under `both` their sum is then noised again.
+- **`distributed` trust**: sums with all devices' noise, and who took part. Simulated only:
+  without secure aggregation the server would see single messages, which hold too little noise.
+
+What a server *does* depends on no single person, with one exception: a run on real nodes stops if
+in a stretch of at least three rounds, in which at least ten answers were to be expected, not one
+counted, or in the whole of a shorter run. That says that devices are gone or decline; that a run
+goes on says that somebody answered.
+
+## Status
+
+"""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One row: a field, a file or a line.
+
+    Attributes
+    ----------
+    name : str
+        Its path, words joined by dots; `*` stands for any one word, `**` for anything.
+    status : str
+        A word of `STATUSES`; after `covered:` the ledger's words.
+    why : str
+        In a sentence.
+    """
+
+    name: str
+    status: str
+    why: str
+
+    def covers(self, name: str) -> bool:
+        """Whether a name found in the product is this one."""
+        parts = re.split(r"(\*\*|\*)", self.name)
+        pattern = "".join({"**": ".*", "*": r"[^./]*"}.get(p, re.escape(p)) for p in parts)
+        return re.fullmatch(pattern, name) is not None
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows of one kind of message, file or log.
+
+    Attributes
+    ----------
+    title, way : str
+        What it is, and from where to where.
+    leaves : tuple of Leaf
+        The first that covers a name is its row.
+    """
+
+    title: str
+    way: str
+    leaves: tuple[Leaf, ...]
+
+    def find(self, name: str) -> Leaf | None:
+        """The row of a name; None if it has no status."""
+        return next((leaf for leaf in self.leaves if leaf.covers(name)), None)
+
+
+def sections() -> dict[str, Section]:
+    """All of the table, by key."""
+    found: dict[str, Section] = {}
+    table = re.sub(r"\n +", " ", _TABLE)  # a row may go on in the next line
+    for block in re.split(r"^# ", table, flags=re.MULTILINE)[1:]:
+        head, *rows = (line for line in block.splitlines() if line.strip())
+        key, title, way = head.split(" | ")
+        leaves = tuple(Leaf(*row.split(" | ")) for row in rows)
+        found[key] = Section(title, way, leaves)
+    return found
+
+
+def page() -> str:
+    """The text of `docs/what-leaves.md`."""
+    parts = [_INTRODUCTION + _rows(("status", "means"), STATUSES.items())]
+    for section in sections().values():
+        rows = [(f"`{leaf.name}`", leaf.status, leaf.why) for leaf in section.leaves]
+        parts.append(
+            f"## {section.title}\n\n{section.way}\n\n{_rows(('what', 'status', 'why'), rows)}"
+        )
+    return "\n".join(parts)
+
+
+def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")

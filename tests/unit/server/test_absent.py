@@ -1,0 +1,226 @@
+"""What a server on real nodes does, keeps and tells does not depend on who answered."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from flwr.app import Error, Message
+
+import server.app
+from client.messages import declined_reply, parse, update_reply
+from server.checkpoint import load
+from server.cohort.silence import EXPECTED, Silence
+from server.federation import run_federation
+from server.release.releases import Releases
+from shared.errors import ConfigError, Declined, EngineError
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.policy.signed import load_policy
+from shared.update import Update
+from tests.unit.server.test_round import DIM, ITEMS, USERS, Canned, files, settings
+
+pytestmark = pytest.mark.usefixtures("flower")
+
+
+def gone(message, request):
+    return Message(Error(code=3, reason="secret"), reply_to=message)
+
+
+def declining(message, request):
+    return declined_reply(
+        message, Declined("spent 0.7 of 1.0", "owner"), message.metadata.dst_node_id
+    )
+
+
+class Reachable(Canned):
+    """Nodes that answer in some rounds alone; in others nobody is there."""
+
+    def __init__(self, rounds, answer=gone, users=USERS):
+        super().__init__(users)
+        self._rounds, self._other = rounds, answer
+
+    def send_and_receive(self, messages, timeout=None):
+        for number, message in enumerate(messages):
+            message.metadata.__dict__["_message_id"] = str(number)
+            about = message.content.config_records["config"]
+            there = about["round"] in self._rounds
+            request = parse(message)
+            yield (self.good if there else self._other)(message, request)
+
+
+def deployed(folder, grid, config, **arguments):
+    found = files(folder)
+    return run_federation(grid, config, found, simulated=False, **arguments), found
+
+
+@pytest.mark.parametrize("other", [gone, declining], ids=["gone", "declining"])
+def test_a_round_that_nobody_answers_is_recorded_noised_and_gone_on_from(other, tmp_path):
+    config = settings(federation={"rounds": 3, "cohort": 1.0})
+    outcome, found = deployed(tmp_path, Reachable({1, 3}, other), config)
+    assert outcome["rounds"] == 3
+    assert [entry.round for entry in Ledger.open(found.ledger).entries] == [1, 2, 3]
+
+
+def test_one_switched_off_device_that_was_drawn_alone_ends_no_run(tmp_path):
+    """Nor does it look different from a round whose cohort was empty."""
+    config = settings(federation={"rounds": 2, "cohort": 1.0})
+    outcome, _ = deployed(tmp_path, Reachable({2}, users=1), config, policy=1)
+    assert outcome["rounds"] == 2
+
+
+def test_a_histogram_that_nobody_answers_is_gone_on_from(tmp_path):
+    config = settings(federation={"popularity_start": True, "rounds": 2, "cohort": 1.0})
+    _, found = deployed(tmp_path, Reachable({1, 2}), config)
+    assert [entry.round for entry in Ledger.open(found.ledger).entries] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("other", [gone, declining], ids=["gone", "declining"])
+def test_a_stretch_that_brings_nothing_stops_the_run_in_clear_words(other, tmp_path):
+    config = settings(federation={"rounds": 9, "cohort": 1.0})
+    with pytest.raises(EngineError) as caught:
+        deployed(tmp_path, Reachable({1}, other), config)
+    said = str(caught.value)
+    assert said.startswith("rounds 2 to 4: no update counted, of about 24 expected (24 ")
+    assert "it goes on with round 5" in said
+    assert not re.search("secret|0.7", said)
+    found = files(tmp_path)
+    assert not found.adapter.exists()
+    assert len(Ledger.open(found.ledger)) == 4  # spent, and said so
+    outcome = run_federation(Canned(), config, found, simulated=False)  # they are back
+    assert outcome["rounds"] == 9
+
+
+def test_a_short_run_that_holds_nothing_at_all_is_no_success(tmp_path):
+    with pytest.raises(EngineError, match=r"rounds 1 to 2: no update counted.* start anew"):
+        deployed(tmp_path, Reachable(set()), settings(federation={"rounds": 2, "cohort": 1.0}))
+
+
+def test_few_expected_answers_are_no_stretch():
+    """Under small cohorts silence is chance, and whose device is off must not show."""
+    quiet = Silence(100)
+    for number in range(1, 10):
+        quiet.heard(number, EXPECTED / 10, 0, [])
+    quiet.heard(10, EXPECTED / 10, 1, [])
+    for number in range(11, 20):
+        quiet.heard(number, EXPECTED / 10, 0, [])
+    with pytest.raises(EngineError, match=r"rounds 11 to 20: .*nobody replied"):
+        quiet.heard(20, EXPECTED / 10, 0, [])
+
+
+def test_a_simulation_in_which_all_fail_ends_in_its_first_round(tmp_path):
+    found = files(tmp_path)
+    with pytest.raises(EngineError, match="round 1: no update counted: a client failed"):
+        run_federation(Reachable(set()), settings(), found, simulated=True)
+    assert len(Ledger.open(found.ledger)) == 0
+
+
+def told_of(folder, monkeypatch, answer=None):
+    """All that a deployment keeps and tells: files, its log, the entries of rounds."""
+    folder.mkdir()
+    lines, entries, found = [], [], files(folder)
+    monkeypatch.setattr(server.app, "log", lambda level, *words: lines.append(words[-1]))
+    monkeypatch.setattr(Releases, "release", lambda self, kind, total, number: np.ones(len(total)))
+
+    def listen(entry):
+        entries.append(dict(entry))
+        server.app.report_round(entry)
+
+    config = settings(federation={"rounds": 3, "cohort": 1.0})
+    grid = Canned(answer=answer)
+    outcome = run_federation(grid, config, found, simulated=False, on_round=listen)
+    state = load(found.checkpoint)
+    kept = {name: value for name, value in vars(state).items() if not isinstance(value, np.ndarray)}
+    kept |= {"ledger": None, "optimizer": sorted(state.optimizer)}
+    return json.dumps([lines, entries, kept, outcome, json.loads(found.outcome.read_text())])
+
+
+def test_files_and_log_are_the_same_whoever_answered(tmp_path, monkeypatch):
+    """With the releases held fixed: their noise is all that may depend on a cohort."""
+    canned = Canned()
+
+    def half(message, request):
+        return (canned.good if message.metadata.dst_node_id % 2 else gone)(message, request)
+
+    def long(message, request):
+        if message.metadata.dst_node_id % 2:
+            return canned.good(message, request)
+        vector = np.full(DIM, 0.731, dtype=np.float32)
+        return update_reply(
+            message, Update(vector, 1.0, 2.193, request.schema), [message.metadata.dst_node_id]
+        )
+
+    whole, some, refused = (
+        told_of(tmp_path / str(number), monkeypatch, answer)
+        for number, answer in enumerate((None, half, long))
+    )
+    assert whole == some == refused
+    for word in ("participants", "failures", 'norm": ', "seconds", "hr@10"):
+        assert word not in whole.replace("clipping_norm", ""), word
+
+
+def test_a_run_rests_on_the_users_that_were_agreed(tmp_path):
+    """More may be connected: each is asked with the same probability, the ledger's."""
+    config = settings(federation={"rounds": 40, "cohort": 4.0})
+    grid = Canned(users=16)
+    outcome, found = deployed(tmp_path, grid, config, policy=8)
+    assert load_policy(found.policy, None).users == 8
+    assert outcome["cohort"] == 4
+    (event,) = {str(entry.event) for entry in Ledger.open(found.ledger).entries}
+    assert "sampling_probability=0.5" in event
+    sizes = [len(cohort) for cohort in grid.cohorts]
+    assert 7 < np.mean(sizes) < 9  # half of 16, not 4
+
+
+def test_a_run_does_not_start_with_fewer_than_agreed_and_goes_on_with_fewer(tmp_path):
+    config = settings(federation={"rounds": 3, "cohort": 1.0})
+    with pytest.raises(
+        ConfigError, match="7 clients are connected, and the run rests on users = 8"
+    ):
+        deployed(tmp_path / "few", Canned(users=7), config, policy=8)
+    assert not files(tmp_path / "few").ledger.exists()
+
+    class Leaving(Canned):
+        def send_and_receive(self, messages, timeout=None):
+            self.nodes = self.nodes[:3]
+            return super().send_and_receive(messages, timeout)
+
+    outcome, found = deployed(tmp_path / "leaving", Leaving(), config)
+    assert outcome["rounds"] == 3
+    assert load_policy(found.policy, None).users == USERS
+
+
+def test_a_lost_node_leaves_the_policy_of_a_continued_run_as_it_was(tmp_path):
+    config = settings(federation={"rounds": 3, "cohort": 1.0})
+
+    class Stop(Exception):
+        pass
+
+    def stop(entry):
+        raise Stop
+
+    found = files(tmp_path)
+    with pytest.raises(Stop):
+        run_federation(Canned(), config, found, simulated=False, on_round=stop)
+    text = found.policy.read_text()
+    outcome = run_federation(Canned(users=USERS - 1), config, found, simulated=False)
+    assert outcome["rounds"] == 3
+    assert found.policy.read_text() == text
+    with pytest.raises(ConfigError, match=f"users = 7: this run began with {USERS}"):
+        run_federation(Canned(), config, found, simulated=False, policy=7)
+
+
+def test_a_policy_names_its_users(tmp_path):
+    with pytest.raises(ConfigError, match="policy and users: give one"):
+        server.app.serve(
+            Canned(),
+            {"config": "c", "directory": str(tmp_path), "name": "p", "policy": "p", "users": 3},
+        )
+
+
+def test_the_bytes_are_a_formula(tmp_path):
+    config = settings(federation={"popularity_start": True, "popularity_cohort": 0.5})
+    outcome, _ = deployed(tmp_path, Canned(), config)
+    assert outcome["communication_bytes"] == {
+        "up": 4 * (3 * 4 * DIM + USERS // 2 * ITEMS),
+        "down": 4 * 3 * 4 * DIM,
+    }
