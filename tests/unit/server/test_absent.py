@@ -8,6 +8,7 @@ import pytest
 from flwr.app import Error, Message
 
 import server.app
+import server.federation
 from client.messages import declined_reply, parse, update_reply
 from server.checkpoint import load
 from server.cohort.silence import EXPECTED, Silence
@@ -48,6 +49,12 @@ class Reachable(Canned):
             yield (self.good if there else self._other)(message, request)
 
 
+@pytest.fixture
+def summed_before(monkeypatch):
+    """Histograms as where something adds them up before the server sees one."""
+    monkeypatch.setattr(server.federation, "histogram_in_clear", lambda config: False)
+
+
 def deployed(folder, grid, config, **arguments):
     found = files(folder)
     return run_federation(grid, config, found, simulated=False, **arguments), found
@@ -68,7 +75,7 @@ def test_one_switched_off_device_that_was_drawn_alone_ends_no_run(tmp_path):
     assert outcome["rounds"] == 2
 
 
-def test_a_histogram_that_nobody_answers_is_gone_on_from(tmp_path):
+def test_a_histogram_that_nobody_answers_is_gone_on_from(summed_before, tmp_path):
     config = settings(federation={"popularity_start": True, "rounds": 2, "cohort": 1.0})
     _, found = deployed(tmp_path, Reachable({1, 2}), config)
     assert [entry.round for entry in Ledger.open(found.ledger).entries] == [0, 1, 2]
@@ -217,7 +224,7 @@ def test_a_policy_names_its_users(tmp_path):
         )
 
 
-def test_the_bytes_are_a_formula(tmp_path):
+def test_the_bytes_are_a_formula(summed_before, tmp_path):
     config = settings(federation={"popularity_start": True, "popularity_cohort": 0.5})
     outcome, _ = deployed(tmp_path, Canned(), config)
     assert outcome["communication_bytes"] == {
