@@ -77,7 +77,7 @@ def person_key(user_id: str) -> int:
     >>> person_key("1")
     1122988569776331332
     """
-    digest = hashlib.sha256(b"starling person\0" + user_id.encode()).digest()
+    digest = hashlib.sha256(b"starling person\0" + user_id.encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "little") >> 2
 
 

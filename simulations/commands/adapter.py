@@ -34,7 +34,7 @@ from simulations.world.sources import open_population
 _Data = Annotated[str, typer.Option(help="world, a known name, or a path.")]
 _Adapter = Annotated[Path, typer.Option(help="DIR/adapters/NAME.safetensors of a run.")]
 _Users = Annotated[
-    int | None, typer.Option(min=1, help="Only the first N users; default: as trained.")
+    int | None, typer.Option(min=1, help="Only N of the users; default: as trained.")
 ]
 _Seed = Annotated[
     int | None, typer.Option(min=0, help="Of the synthetic world; default: as trained.")

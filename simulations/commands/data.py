@@ -53,7 +53,7 @@ def _status(source: KnownSource) -> str:
 @data.command()
 def inspect(
     spec: Annotated[str, typer.Argument(help="world, a known name, or a path.")],
-    users: Annotated[int | None, typer.Option(min=1, help="Only the first N users.")] = None,
+    users: Annotated[int | None, typer.Option(min=1, help="Only N of the users.")] = None,
     world_seed: Annotated[int | None, typer.Option(min=0, help="Of the synthetic world.")] = None,
     config: _Config = None,
     preset: _Preset = None,

@@ -35,7 +35,7 @@ _OPTIONS: tuple[tuple[str, type, str, str], ...] = (
     ("metrics_every", int, "federation.", "Rounds between them; 0: of the released adapter alone."),
     ("rounds", int, "federation.", "Rounds of every point."),
     ("cohort", float, "federation.", "Expected users a round; up to 1 is a share of all."),
-    ("users", int, "data.", "Only the first N users."),
+    ("users", int, "data.", "Only N of the users."),
     (
         "aggregation",
         str,
