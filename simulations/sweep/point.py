@@ -12,10 +12,11 @@ from server.app import app as server_app
 from server.prepare import prepare
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.accounting.accountant import epsilon_prv, epsilon_rdp, largest
-from shared.privacy.keys import load_or_create_signing_key
+from shared.metrics import NOT_RELEASED
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
-from shared.privacy.ledger.ledger import Ledger, seal
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.ledger.promise import spent
+from shared.privacy.ledger.seal import digests
 from shared.privacy.plan.terms import device_terms
 from shared.run_files import RunFiles, point_name, run_files
 from simulations.engine.references import popularity_private
@@ -60,7 +61,7 @@ def run_point(
         with simulation.sealing:
             found.update(_spent_by_all(config, len(simulation.population), files, outcome))
         found["adapter"] = str(files.adapter.relative_to(directory))
-        Point(found).write(files.sealed)
+        Point(found).write(files.sealed, digests(directory, files.released))
     return Point.read(files.sealed)
 
 
@@ -86,7 +87,7 @@ def _popularity(simulation: Machines, config: ExperimentConfig, files: RunFiles)
     found = popularity_private(simulation, config, load_file(files.popularity)["counts"])
     return found | {
         "computed_from": "the histogram as it was released, nothing else",
-        "metrics_status": "evaluator only, not released",
+        "metrics_status": NOT_RELEASED,
     }
 
 
@@ -94,7 +95,7 @@ def _spent_by_all(config: ExperimentConfig, users: int, files: RunFiles, outcome
     """What the server's ledger shows, the devices' ledgers, or one beside the other."""
     terms = device_terms(config, users)
     if terms is None:
-        return _spent(Ledger.open(files.ledger))
+        return spent(Ledger.open(files.ledger))
     if not files.devices.exists():
         raise ConfigError(
             f"{files.devices.name}: no device took part in any round; expect more with --cohort, "
@@ -103,17 +104,6 @@ def _spent_by_all(config: ExperimentConfig, users: int, files: RunFiles, outcome
     devices = DeviceLedgers.open(files.devices)
     check_participation(devices, config, users, terms)
     if not files.ledger.exists():
-        return _spent(devices)
-    inner = {**outcome.table("example"), **_spent(devices)}
-    return {**_spent(Ledger.open(files.ledger)), "example": inner}
-
-
-def _spent(record: Ledger | DeviceLedgers) -> Tree:
-    """Epsilon as the record shows it, three ways, and the record's seal."""
-    counted = (record.histories(), *record.header.guarantee.counted)
-    return {
-        "epsilon": record.epsilon(),
-        "epsilon_rdp": largest(epsilon_rdp, *counted),
-        "epsilon_prv": largest(epsilon_prv, *counted),
-        "ledger": seal(record, load_or_create_signing_key()),
-    }
+        return spent(devices)
+    inner = {**outcome.table("example"), **spent(devices)}
+    return {**spent(Ledger.open(files.ledger)), "example": inner}

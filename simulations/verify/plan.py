@@ -42,12 +42,15 @@ class PlanCheck:
         Everything that disagrees.
     in_progress : tuple of str
         Ledgers of points that an interrupted run has not finished: no problem.
+    unfinished : tuple of str
+        What the files of such points are called.
     """
 
     complete: bool
     planned: int
     problems: tuple[str, ...]
     in_progress: tuple[str, ...]
+    unfinished: tuple[str, ...]
 
 
 def check_plan(directory: Path, results: Results) -> PlanCheck:
@@ -79,7 +82,11 @@ def check_plan(directory: Path, results: Results) -> PlanCheck:
     )
     left_over, in_progress = _unclaimed(directory, points, unfinished)
     return PlanCheck(
-        complete, len(planned), tuple(sorted(problems + left_over)), tuple(in_progress)
+        complete,
+        len(planned),
+        tuple(sorted(problems + left_over)),
+        tuple(in_progress),
+        tuple(point_name(*point) for point in unfinished),
     )
 
 
@@ -110,10 +117,10 @@ def _plan_problems(
 
 
 def _claim_problems(points: list[Point]) -> list[str]:
-    """No two guarantees may rest on one ledger."""
-    seals = [claim.seal for point in points for claim in point.claims]
-    files = Counter(str(seal.get("file")) for seal in seals)
-    heads = Counter(str(seal.get("head")) for seal in seals)
+    """No two guarantees may rest on one ledger, nor two points on one adapter."""
+    ledgers = [claim.ledger for point in points for claim in point.claims if claim.ledger]
+    files = Counter([*(str(at.get("file")) for at in ledgers), *(at.adapter for at in points)])
+    heads = Counter(str(at.get("head")) for at in ledgers)
     problems = [f"{name}: claimed {n} times" for name, n in files.items() if n > 1]
     return problems + [f"head {head}: claimed {n} times" for head, n in heads.items() if n > 1]
 
@@ -197,7 +204,7 @@ def _unclaimed(
 
     Those of planned points that an interrupted run has not finished are in progress.
     """
-    claimed = {str(claim.seal.get("file")) for point in points for claim in point.claims}
+    claimed = {str(claim.ledger.get("file")) for point in points for claim in point.claims}
     try:
         names = sorted(_ledgers_in(directory) - claimed)
     except LedgerError as error:
