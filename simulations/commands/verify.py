@@ -25,9 +25,9 @@ OF_DEVICES = ("least of a device", "most of a device")
 
 
 WHY_THEY_DIFFER = (
-    "PLD counts: it composes the whole distribution of the privacy loss. RDP keeps its moments "
-    "alone, a looser bound and so larger; PRV composes the same distribution on another grid, "
-    "and differs from PLD by rounding."
+    "PLD counts. RDP bounds the same loss by its moments alone, which is looser: larger. PRV is "
+    "another program for the loss's whole distribution, and the upper end of its interval: up to "
+    "about 0.02 above."
 )
 
 
