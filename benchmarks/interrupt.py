@@ -282,6 +282,7 @@ def compare(folder: Path, whole: Path) -> list[str]:
 def _adapter(file: Path) -> tuple[Any, dict[str, bytes]]:
     """What an adapter promises, and its tensors bit by bit."""
     from safetensors.numpy import load_file
+
     from shared.privacy.ledger.promise import read_promise
 
     return _fixed(read_promise(file)), {k: v.tobytes() for k, v in load_file(file).items()}
