@@ -194,6 +194,11 @@ def seal_of_a_point(found):
     found["seal"] |= {"signature": "0" * 128}
 
 
+def capitals(found):
+    """The same number in other letters."""
+    found["seal"]["signature"] = found["seal"]["signature"].upper()
+
+
 def reordered(found):
     found["points"][0] = dict(reversed(found["points"][0].items()))
 
@@ -224,6 +229,7 @@ CLAIMS = {
     "seal: no object": (told(at("seal", to=[])), EDITED),
     "seal: of something else": (told(seal_of_a_point), EDITED),
     "seal: no signature": (told(lambda f: f["seal"].pop("signature")), EDITED),
+    "seal: in capitals": (told(capitals), EDITED),
     "in another order": (told(reordered), EDITED),
     "a space": (spaced, EDITED),
     "not a number": (told(at("data", "x", to=float("nan")), lambda r, f: (
