@@ -116,6 +116,33 @@ def test_resuming_does_not_vouch_for_an_altered_ledger(run, tmp_path):
     assert command("verify", copy).code == 3
 
 
+def replaced_adapter(folder):
+    shutil.copy(adapter(folder, "inf"), adapter(folder, "2"))
+
+
+def better_point(folder):
+    file = folder / "points" / "eps-2-seed-0.sealed.json"
+    found = json.loads(file.read_text())
+    found["metrics"]["hr@10"] = 0.99
+    file.write_text(json.dumps(found, indent=1))
+
+
+def worse_reference(folder):
+    file = folder / "points" / "reference-popularity.json"
+    found = json.loads(file.read_text())
+    found["metrics"]["hr@10"] = 0.0
+    file.write_text(json.dumps(found, indent=1))
+
+
+@pytest.mark.parametrize("attack", [replaced_adapter, better_point, worse_reference])
+def test_resuming_vouches_for_nothing_that_was_altered(attack, run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    attack(copy)
+    done = command("simulate", "--resume", copy)
+    assert done.code == 3, done.out
+    assert "edited after it was sealed" in done.err or "not the file that was sealed" in done.err
+
+
 def test_the_installed_script_verifies_too(run):
     done = subprocess.run([script(), "verify", run], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

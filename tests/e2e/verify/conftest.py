@@ -1,4 +1,4 @@
-"""A real deployment of six devices in this process, and what it left."""
+"""Real deployments of six devices in this process, and what they left."""
 
 import pytest
 
@@ -9,19 +9,29 @@ from tests.support.running.nodes import USERS, Loopback, Node, served
 
 
 @pytest.fixture(scope="session")
-def deployed(tiny_bert, tmp_path_factory, own_folders, flower):
-    """The folder of a finished run over real devices. Not to be altered: copy it."""
-    folder = tmp_path_factory.mktemp("deployed")
-    rows = [f"u{u},{'abcdefgh'[(u + t) % 8]},{t}" for u in range(USERS) for t in range(6)]
-    (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
-    items = "\n".join(f"{i},Text of {i}" for i in "abcdefgh")
-    (folder / "items.csv").write_text(f"item,text\n{items}\n")
-    settings = {"federation": {"rounds": 2, "cohort": 1.0}, "privacy": {"delta": 1e-2}}
-    config = point_config(tiny_bert, **settings)
-    nodes = [Node(folder, str(folder), user) for user in range(USERS)]
-    model = device_of(nodes[0].config, config).schema
-    (folder / "run").mkdir()
-    run_federation(Loopback(nodes), config, served(folder / "run", model), simulated=False)
-    _log.cache_clear()
-    _recommender.cache_clear()
-    return folder / "run"
+def deploy(tiny_bert, tmp_path_factory, own_folders, flower):
+    """A finished run over real devices under some settings: its folder."""
+
+    def run(**privacy):
+        folder = tmp_path_factory.mktemp("deployed")
+        rows = [f"u{u},{'abcdefgh'[(u + t) % 8]},{t}" for u in range(USERS) for t in range(6)]
+        (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
+        items = "\n".join(f"{i},Text of {i}" for i in "abcdefgh")
+        (folder / "items.csv").write_text(f"item,text\n{items}\n")
+        federation = {"rounds": 2, "cohort": 1.0}
+        config = point_config(tiny_bert, federation=federation, privacy={"delta": 1e-2} | privacy)
+        nodes = [Node(folder, str(folder), user) for user in range(USERS)]
+        model = device_of(nodes[0].config, config).schema
+        (folder / "run").mkdir()
+        run_federation(Loopback(nodes), config, served(folder / "run", model), simulated=False)
+        _log.cache_clear()
+        _recommender.cache_clear()
+        return folder / "run"
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def deployed(deploy):
+    """Not to be altered: copy it."""
+    return deploy()

@@ -1,7 +1,14 @@
 """A real deployment is sealed and verified like a simulation."""
 
 import json
+import shutil
 
+import pytest
+
+from server.claims import refuse_another
+from shared.errors import ConfigError
+from shared.privacy.ledger.seal import sealed_files, write_sealed
+from shared.run_files import run_files
 from tests.support.command import command, results
 
 
@@ -81,3 +88,30 @@ def test_an_adapter_says_what_it_promises(deployed, run):
     assert page["promise"]["guarantees"][0]["ledger_head"] == head
     nothing = command("policy", "show", run / "adapters" / "eps-inf-seed-0.safetensors").out
     assert "no guarantee (epsilon inf" in nothing
+
+
+def test_what_devices_noise_is_on_their_own_ledgers_and_not_shown(deploy):
+    """Nothing here disagrees, and nothing here shows what they spent."""
+    folder = deploy(unit="example", trust="local")
+    done = command("verify", folder)
+    assert done.code == 4, done.out
+    assert "each device's own ledger shows it" in done.out
+    found = results(folder)
+    said = command("policy", "show", next(folder.glob("adapters/*"))).out
+    assert "example-level epsilon 2 at delta 0.01 (zero_out, local trust; at most, on each" in said
+    for claimed in ({"epsilon": 0.1}, {"ledger": {}}, {"epsilon_target": 1.0}):
+        altered = {**found, "points": [found["points"][0] | claimed]}
+        write_sealed(folder / "results.json", altered, sealed_files(found))
+        done = command("verify", folder)
+        assert done.code == 3
+        assert f"{next(iter(claimed))} " in done.out
+
+
+def test_one_folder_is_of_one_run(deployed, tmp_path):
+    copy = shutil.copytree(deployed, tmp_path / "copy")
+    refuse_another(run_files(copy, "p"))
+    with pytest.raises(ConfigError, match=r"ledger-p\.jsonl: is of another run"):
+        refuse_another(run_files(copy, "q"))
+    (copy / "ledger-p.jsonl").unlink()
+    with pytest.raises(ConfigError, match=r"results\.json: is of another run"):
+        refuse_another(run_files(copy, "q"))
