@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulations.verify.run import verify_run
-from tests.support.privacy.ledgers import first_ledger, load, rewrite, save, summarised, write_run
+from tests.support.privacy.ledgers import first_ledger, load, rewrite, save, write_run
 
 # Every alteration below must be found, although its operator sealed it; the pattern is what the
 # report says. What others alter shows against the seal: `test_forgeries.py`.
@@ -117,32 +117,6 @@ def plan_says(**changes: Any) -> Callable[[Path], None]:
     return attack
 
 
-def summary_says(name: str, value: Any) -> Callable[[Path], None]:
-    def attack(run: Path) -> None:
-        results = summarised(run)
-        results["summary"][0][name] = value
-        save(run, results)
-
-    return attack
-
-
-def summary_of_a_better_model(run: Path) -> None:
-    results = summarised(run)
-    results["summary"][1]["metrics"]["hr@10"]["mean"] += 2e-6
-    save(run, results)
-
-
-def summary_cut(run: Path) -> None:
-    results = summarised(run)
-    results["summary"].pop()
-    save(run, results)
-
-
-def summary_of_nothing(run: Path) -> None:
-    without("metrics")(run)
-    save(run, {**load(run), "summary": []})
-
-
 def point_and_ledger_dropped(run: Path) -> None:
     first_ledger(run).unlink()
     point_dropped(run)
@@ -246,15 +220,10 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "point of a seed in words": (claim(seed="0"), "seed '0': not in the settings' sweep"),
     "completion not stated": (completion_not_stated, "complete = None: expected true or false"),
     "completion in words": (results_say(complete="no"), "complete = 'no': expected true or false"),
-    "summary: target": (summary_says("epsilon_target", 1.0), "summary[0].epsilon_target = 1.0"),
-    "summary: epsilon": (summary_says("epsilon", 0.5), "summary[0].epsilon = 0.5"),
-    "summary: another epsilon": (summary_says("epsilon_local", 0.1), "summary[0].epsilon_local"),
-    "summary: epsilon missing": (summary_says("epsilon", None), "summary[0].epsilon = None"),
-    "summary: seeds": (summary_says("seeds", [0, 1, 2]), "summary[0].seeds[2] = 2"),
-    "summary: mean": (summary_of_a_better_model, "summary[1].metrics.hr@10.mean"),
-    "summary: cut": (summary_cut, "summary[1] = 'nothing'"),
-    "summary: of nothing": (summary_of_nothing, "cannot be summarised"),
-    "summary: not a list": (results_say(summary={"epsilon": 0.1}), "summary = {'epsilon': 0.1}"),
+    "epsilon in a summary": (
+        results_say(summary=[{"epsilon_target": 1.0}]),
+        "summary[0].epsilon_target: an epsilon that no ledger",
+    ),
     "epsilon elsewhere": (
         results_say(references={"best": [{"epsilon": 0.1}]}),
         "references.best[0].epsilon: an epsilon that no ledger shows",
@@ -273,11 +242,6 @@ def test_finds_every_alteration(run: Path, attack: Callable[[Path], None], word:
     assert word in said
     for line in said.splitlines():
         assert line.isprintable()
-
-
-def test_an_honest_summary_is_no_problem(run: Path) -> None:
-    save(run, summarised(run))
-    assert verify_run(run).ok
 
 
 def test_refuses_a_delta_above_one_over_the_users(tmp_path: Path, home: Path) -> None:

@@ -35,8 +35,6 @@ from shared.privacy.mechanisms.gaussian import GaussianMechanism
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.request import point_settings
 from shared.run_files import DEVICES, RunFolder, point_name, run_files
-from simulations.results import Point
-from simulations.summary import summarise
 from tests.support.privacy.guarantees import differing, promised
 
 USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4
@@ -240,13 +238,6 @@ def results_of(points: list[Results], config: ExperimentConfig = EXPERIMENT) -> 
         "config": to_dict(config),
         "points": points,
     }
-
-
-def summarised(folder: Path) -> Results:
-    """The results with the summary that older runs hold."""
-    results = load(folder)
-    entries = summarise([Point(point) for point in results["points"]])
-    return {**results, "summary": [entry.plain() for entry in entries]}
 
 
 def save(folder: Path, results: Results, key: Ed25519PrivateKey | None = None) -> None:
