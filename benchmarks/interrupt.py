@@ -59,7 +59,16 @@ centralized_epochs = 1
 local_steps = 1
 """
 # Differ between any two runs.
-RANDOM = {"seconds", "environment", "head", "signature", "valid_from", "valid_until"}
+RANDOM = {
+    "seconds",
+    "environment",
+    "head",
+    "ledger_head",
+    "seal",
+    "signature",
+    "valid_from",
+    "valid_until",
+}
 COMMAND = str(Path(sys.executable).with_name("starling"))
 
 
@@ -260,12 +269,23 @@ def compare(folder: Path, whole: Path) -> list[str]:
             ledgers = [Ledger.open(path) for path in (one, other)]
             headers = [replace(ledger.header, created="", identity="") for ledger in ledgers]
             same = ledgers[0].entries == ledgers[1].entries and headers[0] == headers[1]
+        elif name.startswith("adapters/"):
+            same = _adapter(one) == _adapter(other)
         elif name.endswith((".checkpoint", ".html")):
             continue  # the hashes of the ledger, and seconds, are inside
         else:
             same = one.read_bytes() == other.read_bytes()
         found += [] if same else [f"{folder.name}: {name}: differs"]
     return found if verify_run(folder).ok else [*found, f"{folder.name}: verify disagrees"]
+
+
+def _adapter(file: Path) -> tuple[Any, dict[str, bytes]]:
+    """What an adapter promises, and its tensors bit by bit."""
+    from safetensors.numpy import load_file
+
+    from shared.privacy.ledger.promise import read_promise
+
+    return _fixed(read_promise(file)), {k: v.tobytes() for k, v in load_file(file).items()}
 
 
 def _files(folder: Path) -> set[str]:
@@ -276,7 +296,7 @@ def _fixed(value: Any) -> Any:
     """The value without what differs between any two runs.
 
     Numbers to 12 digits: one accountant's Fourier transform is not the same to the last bit in
-    every process. Adapters are compared byte by byte.
+    every process. An adapter's tensors are compared bit by bit.
     """
     if isinstance(value, float):
         return float(f"{value:.12g}")

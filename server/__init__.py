@@ -7,6 +7,6 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
     ),
     "policy show": (
         "server.commands:show",
-        "Say in words what a policy promises; its signature is checked against its own issuer.",
+        "Say in words what a policy promises, or what a released adapter carries.",
     ),
 }

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save
 
 from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
+from server.claims import promise, refuse_another, write_results
 from server.cohort.participation import LeastRecent, LimitedSampler, Participations
 from server.cohort.sampling import PoissonSampler, Sampler, node_ids
 from server.release.metrics import PrivateMetrics
@@ -28,9 +29,11 @@ from shared.aggregation import AggregationRule, Carried, rule_of
 from shared.config import ExperimentConfig, settings_hash
 from shared.errors import ConfigError, LedgerError
 from shared.files import write_atomically
+from shared.metrics import NOT_RELEASED
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.units import devices_share_noise, histogram_in_clear
 from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR
+from shared.privacy.ledger.promise import Tree, promise_text
 from shared.privacy.plan.correlation import correlation
 from shared.privacy.plan.plan import device_plan, server_plan
 from shared.request import Request, point_settings
@@ -86,8 +89,9 @@ def run_federation(
     for number in range(state.round_number + 1, config.federation.rounds + 1):
         run_round(run, number)
     adapter = _released(run)
-    _save_adapter(run.schema.split(adapter), point_settings(config), files.adapter)
-    outcome = _outcome(config, run, load_file(files.initial))
+    carried = promise(config, run.sampler.users, files, seeded=simulated)
+    _save_adapter(run.schema.split(adapter), point_settings(config), carried, files.adapter)
+    outcome = _outcome(config, run, load_file(files.initial)) | {"noise": carried["noise"]}
     if run.releases.private and len(state.popularity):  # a release too: it may be used as it is
         write_atomically(files.popularity, save({"counts": state.popularity}))
     if released := run.metrics.released():
@@ -96,9 +100,11 @@ def run_federation(
         outcome["validation"] = evaluated(run, adapter, "validation")
         outcome["metrics"] = evaluated(run, adapter, "test")
         outcome["history"] = state.history  # cohort sizes and exact norms: the evaluator's too
-        outcome["metrics_status"] = "evaluator only, not released"
+        outcome["metrics_status"] = NOT_RELEASED
         outcome["seconds"] = time.monotonic() - started  # which cohorts' sizes show in
     write_atomically(files.outcome, json.dumps(outcome))  # infinity inside: read by json.loads
+    if not simulated:  # a simulation's, of all its points, are the sweep's
+        write_results(config, run.sampler.users, files, outcome)
     return outcome
 
 
@@ -115,6 +121,8 @@ def _opened(
     nodes, seed = node_ids(grid), config.seed if simulated else None
     if not nodes:
         raise ConfigError("no client is connected: start clients, then the run")
+    if not simulated:
+        refuse_another(files)
     made = None if isinstance(policy, int) else policy
     users = len(nodes) if simulated else agreed_users(policy, files.policy, len(nodes))
     arrays = load_file(files.initial)
@@ -233,6 +241,7 @@ def _ever_trained(rule: AggregationRule, schema: AdapterSchema) -> int:
     return schema.subset(tuple(names)).dim
 
 
-def _save_adapter(arrays: Arrays, settings: str, file: Path) -> None:
-    """An adapter and, beside it in the same file, the settings that make it usable."""
-    write_atomically(file, save(dict(arrays), metadata={"settings": settings}))
+def _save_adapter(arrays: Arrays, settings: str, carried: Tree, file: Path) -> None:
+    """An adapter and, in the same file, the settings that make it usable and its promise."""
+    told = {"settings": settings, "promise": promise_text(carried)}
+    write_atomically(file, save(dict(arrays), metadata=told))

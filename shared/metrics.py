@@ -17,6 +17,9 @@ from shared.errors import DataError
 Ranks = NDArray[np.int64]
 Values = NDArray[np.float64]
 
+NOT_RELEASED = "evaluator only, not released"
+"""The label of figures that no noise covers: of all that results hold but released metrics."""
+
 
 def rank_of_target(scores: ArrayLike, target_column: int | ArrayLike = 0) -> Ranks:
     """Position of each row's target among its candidates, best first.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+RESULTS_SCHEMA = 1  # of results.json
 DEVICES = "devices"  # in a run's folder; below it one folder a point
 # Names that a seal may give to what it vouches for: of a server's ledger, of a folder of devices'.
 LEDGER_NAME = re.compile(r"ledger-[\w.-]+\.jsonl")
@@ -71,6 +72,19 @@ class RunFolder:
         """Whatever is called as the server's ledgers are, whoever put it there."""
         return list(self.path.glob("ledger-*.jsonl"))
 
+    def handed_on(self) -> list[Path]:
+        """Whatever is called as the files are that a run hands on, whoever put it there."""
+        whole = [at for at in (self.settings, self.curve, self.report) if os.path.lexists(at)]
+        kinds = ("*.popularity.safetensors", "*.policy.json", "*.toml")
+        of_points = [at for kind in kinds for at in self.points.glob(kind)]
+        return sorted([*whole, *self.adapters.glob("*"), *of_points])
+
+    def foreign(self) -> list[Path]:
+        """What lies beside the run's own files and folders, hidden files aside."""
+        own = {self.settings, self.results, self.curve, self.report, *self.ledgers()}
+        own |= {self.points, self.adapters, self.devices, self.personal}
+        return [at for at in self.path.glob("[!.]*") if at not in own]
+
 
 @dataclass(frozen=True)
 class RunFiles:
@@ -106,6 +120,16 @@ class RunFiles:
     sealed: Path
     devices: Path
     personal: Path
+
+    @property
+    def folder(self) -> Path:
+        """The run's."""
+        return self.ledger.parent
+
+    @property
+    def released(self) -> tuple[Path, ...]:
+        """What a reader may be handed beside the ledgers, as far as it is there."""
+        return self.adapter, self.popularity, self.policy, self.settings
 
     @property
     def asked(self) -> Path:

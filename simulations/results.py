@@ -13,19 +13,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 from shared.config import ExperimentConfig, from_dict
-from shared.errors import DataError
-from shared.files import read_record, write_atomically
+from shared.errors import DataError, LedgerError
+from shared.files import read_record
 from shared.privacy.accounting.meaning import Meaning, Seen
 from shared.privacy.guarantee import Guarantee
+from shared.privacy.keys import trusted_public_key
+from shared.privacy.ledger.seal import Digests, seal_problems, signer, write_sealed
+from shared.run_files import RESULTS_SCHEMA
 
 Tree = Mapping[str, object]
 Metrics = Mapping[str, float]
-_Json = TypeVar("_Json")
 
-SCHEMA = 1
 _UNSAID = {"group_size": 1}  # what a claim that leaves it out means
 _LARGEST = 2**53  # whole numbers beyond it are not exact as floats
 
@@ -45,11 +46,6 @@ def epsilon_of(value: object) -> float:
     if not epsilon > 0:
         raise DataError(f'epsilon = {value!r}; expected a number above 0, or "inf"')
     return epsilon
-
-
-def finite(value: _Json) -> _Json:
-    """The value with infinity as the string "inf", which JSON can hold."""
-    return cast("_Json", _finite(value))
 
 
 @dataclass(frozen=True)
@@ -82,18 +78,18 @@ class Stated:
         value = self.get(name)
         return value if isinstance(value, Mapping) else {}
 
+    def write(self, file: Path, files: Digests) -> None:
+        """Replace the file by this under the operator's seal, which vouches for `files` too."""
+        write_sealed(file, self.stated, files)
+
 
 class Reference(Stated):
     """A reference point: what no federation, no training or no privacy gives."""
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """One that was finished; a damaged file is a `ConfigError`."""
-        return cls(read_record(file, ("metrics", "validation")))
-
-    def write(self, file: Path) -> None:
-        """For a run that is continued; infinity inside: ours alone."""
-        write_atomically(file, json.dumps(self.stated))
+        """One that was finished; errors as for `Point.read`."""
+        return cls(_own(file, ("metrics", "validation")))
 
     @property
     def metrics(self) -> Metrics:
@@ -105,7 +101,7 @@ class Claim(Stated):
     """One guarantee, and what it rests on.
 
     All that `Guarantee.stated` gives; `epsilon`, `epsilon_rdp`, `epsilon_prv` as the ledger shows
-    them; the mechanism's numbers; `releases`; and the seal of its ledger.
+    them; the mechanism's numbers; `releases`; and where its ledger ends.
     """
 
     @property
@@ -151,8 +147,8 @@ class Claim(Stated):
         )
 
     @property
-    def seal(self) -> Tree:
-        """Of its ledger: `file`, `entries`, `head`, `signature`, `public_key`; or nothing."""
+    def ledger(self) -> Tree:
+        """Of its ledger: `file`, `entries`, `head`; or nothing."""
         return self.table("ledger")
 
 
@@ -168,12 +164,16 @@ class Point(Claim):
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """One that was finished and sealed; a damaged file is a `ConfigError`."""
-        return cls(read_record(file, (*cls._FOUND, "epsilon", "ledger")))
+        """One that was finished and sealed.
 
-    def write(self, file: Path) -> None:
-        """Once, with its seal; infinity inside: ours alone."""
-        write_atomically(file, json.dumps(self.stated))
+        Raises
+        ------
+        ConfigError
+            If the file is damaged.
+        LedgerError
+            If it or a file that its seal names was altered since.
+        """
+        return cls(_own(file, (*cls._FOUND, "epsilon", "ledger")))
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -198,6 +198,11 @@ class Point(Claim):
     def released(self) -> Sequence[Tree]:
         """Metrics that were released with noise: `round`, `users`, and each metric's figures."""
         return cast("Sequence[Tree]", self.table("released_metrics").get("releases", ()))
+
+    @property
+    def adapter(self) -> str:
+        """The released file, relative to the run's folder; empty if none is stated."""
+        return str(self.get("adapter") or "")
 
     @property
     def order(self) -> tuple[float, str]:
@@ -229,16 +234,12 @@ class Results(Stated):
     @classmethod
     def of(cls, tree: object, source: str = "results.json") -> Self:
         """The results that a JSON value is; a `DataError` naming the source if it is none."""
-        if not isinstance(tree, Mapping) or tree.get("schema") != SCHEMA:
-            raise DataError(f"{source}: not results of schema {SCHEMA}")
+        if not isinstance(tree, Mapping) or tree.get("schema") != RESULTS_SCHEMA:
+            raise DataError(f"{source}: not results of schema {RESULTS_SCHEMA}")
         points = tree.get("points")
         if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
             raise DataError(f"{source}: points: expected a list of objects")
         return cls(tree)
-
-    def write(self, file: Path) -> None:
-        """Replace the file; a crash leaves the old results or these."""
-        write_atomically(file, json.dumps(finite(self.stated), indent=1, allow_nan=False))
 
     def having(
         self, points: Sequence[Stated], references: Mapping[str, Stated], *, complete: bool
@@ -246,8 +247,8 @@ class Results(Stated):
         """The same run with so much of it finished."""
         done = {
             "complete": complete,
-            "points": [point.stated for point in points],
-            "references": {name: reference.stated for name, reference in references.items()},
+            "points": [_unsealed(point) for point in points],
+            "references": {name: _unsealed(found) for name, found in references.items()},
         }
         return type(self)({**self.stated, **done})
 
@@ -300,16 +301,24 @@ class Results(Stated):
         return [claim for point in self.points for claim in point.claims if claim.private]
 
 
+def _own(file: Path, required: tuple[str, ...]) -> Tree:
+    """A finished part of a run of ours: nothing altered since may be vouched for again."""
+    record = read_record(file, (*required, "seal"))
+    problems = seal_problems(file, record, file.parents[1])
+    if signer(record) != trusted_public_key():
+        problems.append(f"{file.name}: sealed by another key than that in STARLING_HOME")
+    if problems:
+        raise LedgerError(f"{file.parent}: {problems[0]}; start a new run with another --out")
+    return record
+
+
+def _unsealed(part: Stated) -> Tree:
+    """A part of results: the seal of the whole takes the place of its own."""
+    return {name: value for name, value in part.stated.items() if name != "seal"}
+
+
 def _unique(pairs: list[tuple[str, object]]) -> Tree:
     repeated = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
     if repeated:
         raise ValueError(f"{repeated[0]!r} is given twice")
     return dict(pairs)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return "inf" if isinstance(value, float) and math.isinf(value) else value

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy import stats
 
-from simulations.results import Point, Tree, finite
+from shared.canonical import finite
+from simulations.results import Point, Tree
 
 CONFIDENCE = 0.95
 NORMAL_QUANTILE = 1.96  # of the two-sided interval over users
@@ -48,7 +49,8 @@ class Entry:
 
     def plain(self) -> Tree:
         """As JSON holds it, infinity as `"inf"`."""
-        return finite(asdict(self))
+        plain: Tree = finite(asdict(self))
+        return plain
 
 
 def summarise(points: Sequence[Point]) -> list[Entry]:

@@ -84,9 +84,11 @@ def is_signed_by(public_key: str, message: bytes, signature: str) -> bool:
     Parameters
     ----------
     public_key, signature : str
-        Hexadecimal.
+        Hexadecimal; of the signature in small letters alone, or an edit of it would go unnoticed.
     """
     try:
+        if bytes.fromhex(signature).hex() != signature:
+            return False
         known = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
         known.verify(bytes.fromhex(signature), message)
     except (InvalidSignature, ValueError, TypeError):

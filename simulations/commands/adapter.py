@@ -25,6 +25,7 @@ from shared.data.split import Phase
 from shared.errors import ConfigError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import install
+from shared.privacy.ledger.promise import in_words, read_promise
 from shared.run_files import RunFolder, run_files
 from simulations.commands.options import takes
 from simulations.engine.cohort import CohortEngine
@@ -57,14 +58,14 @@ def evaluate_adapter(
     engine = CohortEngine(population, trained.recommender, EngineConfig())
     asked = smallest(population.keys, trained.config.data.evaluated_users)
     own = own_tensors(adapter, trained, population)
-    config = trained.config
+    config, promise = trained.config, read_promise(adapter)
     metrics = ranking_metrics(
         *engine.evaluate(asked, trained.adapter, cast(Phase, phase), config, own.personal)
     )
     if as_json:
         told = {"note": own.note} if own.note else {}
-        page = {"data": population.name, "phase": phase, "metrics": metrics} | told
-        typer.echo(json.dumps(page))
+        page = {"data": population.name, "phase": phase, "metrics": metrics, "promise": promise}
+        typer.echo(json.dumps(page | told))
         return
     title = f"{population.name}, {phase}, {metrics['users']:.0f} users"
     figures = (Column(name, justify="right") for name in ("value", "+- (users)"))
@@ -74,6 +75,7 @@ def evaluate_adapter(
             error = metrics.get(f"{name}_se")
             table.add_row(name, f"{value:.4f}", "-" if error is None else f"{1.96 * error:.4f}")
     Console().print(table)
+    typer.echo(in_words(promise))
     if own.note:
         Console().print(own.note, highlight=False)
 
@@ -103,14 +105,17 @@ def recommend_items(asked: Asked) -> None:
     install(trained.recommender, trained.schema, mine)
     history = population.history(index)
     found = recommend(trained.recommender, history, trained.config.model.max_length, asked.k)
+    promise = read_promise(asked.adapter)
     if asked.as_json:
         rows = [_plain(one, population.catalogue) for one in found]
         told = {"note": own.note} if own.note else {}
-        typer.echo(json.dumps({"user": asked.user, "recommendations": rows} | told))
+        page = {"user": asked.user, "recommendations": rows, "promise": promise}
+        typer.echo(json.dumps(page | told))
         return
     Console().print(_table(found, population, asked.user, asked.explain))
     if asked.explain:
         Console().print(_note(trained), highlight=False)
+    typer.echo(in_words(promise))
     if own.note:
         Console().print(own.note, highlight=False)
 

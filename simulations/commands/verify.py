@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,50 +13,109 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shared.errors import PrivacyError
+from client.device.agreement import operator_key
+from shared.canonical import finite
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
+from shared.privacy.ledger.spent import Record
 from simulations.commands import options
-from simulations.verify.point import Record, VerifyRow
+from simulations.verify.point import VerifyRow
 from simulations.verify.run import VerifyReport, verify_run
 
 OF_DEVICES = ("least of a device", "most of a device")
 
 
+WHY_THEY_DIFFER = (
+    "PLD counts. RDP bounds the same loss by its moments alone, which is looser: larger. PRV is "
+    "another program for the loss's whole distribution, and the upper end of its interval: up to "
+    "about 0.02 above."
+)
+
+
 def verify(
     directory: Annotated[Path, typer.Argument(help="Folder of a run: results.json and ledgers.")],
-    public_key: Annotated[
+    key: Annotated[
         str | None,
-        typer.Option(help="The operator's key, 64 hex digits; default: the local key store's."),
+        typer.Option(help="The operator's public key that must have sealed it: hex, or a file."),
     ] = None,
     deltas: Annotated[
         str | None, typer.Option(help="Epsilon at these too, such as 1e-4,1e-6.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Recompute every epsilon in a run from its ledgers; exit code 3 on a mismatch."""
+    """Recompute every epsilon of a run from its ledgers, and check all that it hands on.
+
+    Exit code 0: shown. 3: something disagrees. 4: nothing disagrees, but the run is incomplete,
+    nobody vouches for the key, or devices keep the ledgers.
+    """
     chosen = [] if deltas is None else options.deltas(deltas)
-    report = verify_run(directory, public_key)
-    console = Console()
-    print_report(report, console)
-    if chosen:
-        print_deltas(report, chosen, console)
-    if not report.ok:
-        raise typer.Exit(PrivacyError.exit_code)
+    report = verify_run(directory, None if key is None else _named(key))
+    if as_json:
+        typer.echo(json.dumps(finite(plain(report, chosen)), indent=1))
+    else:
+        console = Console()
+        print_report(report, console)
+        if chosen:
+            print_deltas(report, chosen, console)
+    raise typer.Exit(report.exit_code)
+
+
+def _named(key: str) -> str:
+    """The key itself, or what a file says that `starling policy key` was written to."""
+    file = Path(key)
+    return operator_key("--key", file.read_text().strip() if _is_file(file) else key)
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except (OSError, ValueError):  # too long for a name, or none
+        return False
+
+
+def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:
+    """The report as JSON has it: all that is printed, figures in full."""
+    rows = [
+        {
+            "point": row.point,
+            "promise": row.promise,
+            "delta": row.delta,
+            "claimed": None if math.isnan(row.claimed) else row.claimed,
+            "epsilon": row.epsilon,
+            "epsilon_rdp": row.epsilon_rdp,
+            "epsilon_prv": row.epsilon_prv,
+            "at_deltas": {f"{d:g}": row.record.epsilon(d) for d in deltas if row.record},
+            "verdict": _verdict(row),
+            "reasons": row.reasons,
+        }
+        for row in report.rows
+    ]
+    return {
+        "exit_code": report.exit_code,
+        "verdict": _verdict_line(report),
+        "rows": rows,
+        "problems": report.problems,
+        "complete": report.complete,
+        "planned": report.planned,
+        "in_progress": report.in_progress,
+        "unsealed": report.unsealed,
+        "key": report.key,
+        "vouched": report.vouched,
+        "signer": report.signer,
+    }
 
 
 def print_report(report: VerifyReport, console: Console) -> None:
     """A table of the points, then everything that disagrees, then who vouches for it."""
-    table = Table(title="Privacy spent, recomputed from the ledgers")
+    table = Table(title="Privacy spent, recomputed from the ledgers", padding=0)
     table.add_column("point")
     table.add_column("unit, trust")
-    for column in ("claimed", "PLD", "RDP", "PRV"):
+    for column in ("delta", "claimed", "PLD", "RDP", "PRV"):
         table.add_column(column, justify="right")
     table.add_column("")
     for row in report.rows:
-        spent = (row.claimed, row.epsilon, row.epsilon_rdp, row.epsilon_prv)
+        spent = (row.delta, row.claimed, row.epsilon, row.epsilon_rdp, row.epsilon_prv)
         cells = ["-" if value is None else f"{value:.4g}" for value in spent]
-        table.add_row(
-            Text(row.point), Text(row.promise), *cells, "agrees" if row.ok else "MISMATCH"
-        )
+        table.add_row(Text(row.point), Text(row.promise), *cells, _verdict(row))
     console.print(table)
 
     def line(text: str) -> None:
@@ -62,22 +123,38 @@ def print_report(report: VerifyReport, console: Console) -> None:
         text = "".join(letter if letter.isprintable() else "?" for letter in text)
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    line(WHY_THEY_DIFFER)
     for row in report.rows:
         for reason in row.reasons:
             line(f"{row.point}: {reason}")
+        if row.ok and not row.shown:
+            line(
+                f"{row.point}: each device's own ledger shows it (starling policy spent), no other"
+            )
     for problem in report.problems:
         line(problem)
-    for ledger in report.in_progress:
-        line(ledger)
+    for told in (*report.in_progress, *report.unsealed):
+        line(told)
     if not report.complete:
         line(
             f"INCOMPLETE: {len(report.rows)} of {report.planned} planned points; of the others "
             "nothing is claimed and nothing shown. Finish it with starling simulate --resume."
         )
-    line(f"Signer: {report.signer}.")
+    line(f"The run is {report.signer}.")
     line("Each point is a release of its own; whoever sees several of them adds up their losses.")
-    so_far = "" if report.complete else " as far as the run went"
-    line(f"Claims and ledgers {'agree' if report.ok else 'DISAGREE'}{so_far}.")
+    line(_verdict_line(report))
+
+
+def _verdict(row: VerifyRow) -> str:
+    return "MISMATCH" if not row.ok else "agrees" if row.shown else "not here"
+
+
+def _verdict_line(report: VerifyReport) -> str:
+    if not report.ok:
+        return "Claims, ledgers and files DISAGREE."
+    if report.exit_code:
+        return "NOT SHOWN: claims, ledgers and files agree as far as they go; see the lines above."
+    return "Claims, ledgers and files agree."
 
 
 def print_deltas(report: VerifyReport, deltas: Sequence[float], console: Console) -> None:

@@ -243,10 +243,10 @@ def cost_rows(results: Results) -> list[Row]:
 
 
 def ledger_rows(results: Results) -> list[Row]:
-    """One row per guarantee: the ledger it is computed from, and the head that is signed."""
+    """One row per guarantee: the ledger it is computed from, and its head."""
     rows: list[Row] = []
     for claim in _claims(results):
-        ledger = claim.seal
+        ledger = claim.ledger
         rows.append(
             {
                 "target": number(claim.target),
@@ -254,7 +254,6 @@ def ledger_rows(results: Results) -> list[Row]:
                 "file": ledger.get("file", MISSING),
                 "entries": number(ledger.get("entries")),
                 "head": ledger.get("head", MISSING),
-                "key": ledger.get("public_key", MISSING),
             }
         )
     return rows

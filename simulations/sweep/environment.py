@@ -11,7 +11,8 @@ import torch
 from shared.config import to_dict
 from shared.data.population import history_of
 from shared.data.split import MIN_EVALUATED
-from simulations.results import SCHEMA, Results, Tree
+from shared.run_files import RESULTS_SCHEMA
+from simulations.results import Results, Tree
 from simulations.sweep.machines import Machines
 
 _PACKAGES = ("torch", "flwr", "transformers", "peft", "opacus", "dp-accounting", "numpy")
@@ -21,7 +22,7 @@ def opening(simulation: Machines) -> Results:
     """The results of a sweep that has no point yet."""
     return Results(
         {
-            "schema": SCHEMA,
+            "schema": RESULTS_SCHEMA,
             "starling": importlib.metadata.version("starling"),
             "complete": False,
             "data": _data(simulation),

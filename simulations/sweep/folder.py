@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+from shared.canonical import finite
 from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_dict
 from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, DataError
 from shared.files import LOCK, write_atomically
 from shared.run_files import RunFolder
-from simulations.results import Results, Tree, finite
+from simulations.results import Results, Tree
 
 
 def refuse_another(config: ExperimentConfig, run: RunFolder, resume: bool) -> None:

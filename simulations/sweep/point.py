@@ -13,9 +13,10 @@ from server.app import app as server_app
 from server.prepare import prepare
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.keys import load_or_create_signing_key
+from shared.metrics import NOT_RELEASED
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
-from shared.privacy.ledger.ledger import Ledger, seal
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.ledger.seal import digests
 from shared.privacy.ledger.spent import spent
 from shared.privacy.plan.terms import device_terms
 from shared.run_files import RunFiles, RunFolder, point_name, run_files
@@ -61,7 +62,7 @@ def run_point(
         with simulation.sealing:
             found.update(_spent_by_all(config, nodes_of(simulation.population), files, outcome))
         found["adapter"] = str(files.adapter.relative_to(directory))
-        Point(found).write(files.sealed)
+        Point(found).write(files.sealed, digests(directory, files.released))
     return Point.read(files.sealed)
 
 
@@ -88,7 +89,7 @@ def _popularity(simulation: Machines, config: ExperimentConfig, files: RunFiles)
     found = popularity_private(simulation, config, load_file(files.popularity)["counts"])
     return found | {
         "computed_from": "the histogram as it was released, nothing else",
-        "metrics_status": "evaluator only, not released",
+        "metrics_status": NOT_RELEASED,
     }
 
 
@@ -99,7 +100,7 @@ def _spent_by_all(
     users = len(nodes)
     terms = device_terms(config, users)
     if terms is None:
-        return _spent(Ledger.open(files.ledger), config, users)
+        return spent(Ledger.open(files.ledger), config, users)
     if not files.devices.exists():
         raise ConfigError(
             f"{files.devices.name}: no device took part in any round; expect more with --cohort, "
@@ -108,11 +109,6 @@ def _spent_by_all(
     devices = DeviceLedgers.open(files.devices)
     check_participation(devices, config, nodes, terms)
     if not files.ledger.exists():
-        return _spent(devices, config, users)
-    inner = {**outcome.table("example"), **_spent(devices, config, users)}
-    return {**_spent(Ledger.open(files.ledger), config, users), "example": inner}
-
-
-def _spent(record: Ledger | DeviceLedgers, config: ExperimentConfig, users: int) -> Tree:
-    """What the record shows, and its seal."""
-    return spent(record, config, users) | {"ledger": seal(record, load_or_create_signing_key())}
+        return spent(devices, config, users)
+    inner = {**outcome.table("example"), **spent(devices, config, users)}
+    return {**spent(Ledger.open(files.ledger), config, users), "example": inner}

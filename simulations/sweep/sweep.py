@@ -10,8 +10,10 @@ from shared.config import ExperimentConfig, at_epsilon
 from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError
 from shared.files import FolderLock
+from shared.metrics import NOT_RELEASED
 from shared.privacy.contribution.units import devices_add_noise
 from shared.privacy.keys import load_or_create_signing_key
+from shared.privacy.ledger.seal import digests, sealed_files
 from shared.privacy.plan.plan import device_plan, server_plan
 from shared.run_files import RunFolder, point_name, run_files
 from simulations.engine.references import REFERENCES, planned_updates
@@ -70,7 +72,7 @@ def _sweep(
 ) -> Results:
     """Everything that is written, in a folder that is ours."""
     record = _Record(simulation, settings, run)
-    record.results().write(run.results)  # never less than an interrupted run had written
+    record.write()  # never less than an interrupted run had written
     jobs = [_reference_job(name, simulation, run) for name in record.references]
     jobs += [_point_job(point, simulation, run) for point in settings]
     pool = simulation.workers()
@@ -81,11 +83,11 @@ def _sweep(
         with closing(work(jobs, at_once, progress, stop)) as finished:
             for name, found in finished:
                 record.found[name] = found
-                record.results().write(run.results)
+                record.write()
     results = record.results(complete=True)
     draw_curve(results, run.curve)
     write_report(results, run.path)
-    results.write(run.results)
+    record.write(complete=True)
     return results
 
 
@@ -95,7 +97,7 @@ class _Record:
     def __init__(
         self, simulation: Machines, settings: list[ExperimentConfig], run: RunFolder
     ) -> None:
-        self._opening = opening(simulation)
+        self._opening, self._run = opening(simulation), run
         self.references = simulation.config.sweep.references
         self._points = [point_name(point.privacy.epsilon, point.seed) for point in settings]
         files = {name: run.reference(name) for name in self.references}
@@ -110,6 +112,15 @@ class _Record:
         done = [self.found[name] for name in self._points if name in self.found]
         named = {str(name): self.found[name] for name in self.references if name in self.found}
         return self._opening.having(done, named, complete=complete)
+
+    def write(self, *, complete: bool = False) -> None:
+        """Seal what a run claims so far, with every file of what was completed."""
+        run = self._run
+        files = digests(run.path, [run.settings, *([run.curve, run.report] if complete else [])])
+        # As they were when their part was completed: what was altered since is not vouched for.
+        for found in self.found.values():
+            files |= sealed_files(found.stated)
+        self.results(complete=complete).write(run.results, files)
 
 
 def _reference_job(name: str, simulation: Machines, run: RunFolder) -> Job[Found]:
@@ -151,8 +162,8 @@ def _reference(
             found = pool.ask(pool.rank(), "reference", name, simulation.config).result()
             advance(planned, "")
         found["seconds"] = time.monotonic() - started
-        found["metrics_status"] = "evaluator only, not released"
-        Reference(found).write(file)
+        found["metrics_status"] = NOT_RELEASED
+        Reference(found).write(file, {})
     return Reference.read(file)
 
 

@@ -5,12 +5,10 @@ A ledger that no point claims is of a point in progress after an interruption, o
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from shared.config import ExperimentConfig, at_epsilon, settings_hash
 from shared.errors import ConfigError, LedgerError
@@ -18,12 +16,10 @@ from shared.privacy.ledger.chain import Chain
 from shared.privacy.ledger.device_ledgers import device_files
 from shared.run_files import DEVICES, RunFolder, point_name, run_files
 from simulations.results import Point, Results, Tree
-from simulations.summary import summarise
 from simulations.verify.point import plain_file, point_words
 
-_TOLERANCE = 1e-6
-# `verify_point` checks the points, the ledgers' policy the settings, `_summary_problems` the rest.
-_CHECKED = {"points", "config", "summary"}
+# `verify_point` checks the points, the ledgers' policy the settings.
+_CHECKED = {"points", "config"}
 _READ = {"epsilon", "epsilon_target", "epsilon_rdp", "epsilon_prv", "meaning"}  # of a guarantee
 _Point = tuple[float, int]  # target epsilon and seed
 
@@ -42,12 +38,15 @@ class PlanCheck:
         Everything that disagrees.
     in_progress : tuple of str
         Ledgers of points that an interrupted run has not finished: no problem.
+    unfinished : tuple of str
+        What the files of such points are called.
     """
 
     complete: bool
     planned: int
     problems: tuple[str, ...]
     in_progress: tuple[str, ...]
+    unfinished: tuple[str, ...]
 
 
 def check_plan(directory: Path, results: Results) -> PlanCheck:
@@ -60,7 +59,7 @@ def check_plan(directory: Path, results: Results) -> PlanCheck:
     results : Results
     """
     points, complete = results.points, results.complete
-    problems = [*_claim_problems(points), *_summary_problems(results), *_unchecked(results)]
+    problems = [*_claim_problems(points), *_unchecked(results)]
     if type(results.get("complete")) is not bool:
         problems.append(f"complete = {results.get('complete')!r}: expected true or false")
     if complete and not points:
@@ -79,7 +78,11 @@ def check_plan(directory: Path, results: Results) -> PlanCheck:
     )
     left_over, in_progress = _unclaimed(directory, points, unfinished)
     return PlanCheck(
-        complete, len(planned), tuple(sorted(problems + left_over)), tuple(in_progress)
+        complete,
+        len(planned),
+        tuple(sorted(problems + left_over)),
+        tuple(in_progress),
+        tuple(point_name(*point) for point in unfinished),
     )
 
 
@@ -110,53 +113,12 @@ def _plan_problems(
 
 
 def _claim_problems(points: list[Point]) -> list[str]:
-    """No two guarantees may rest on one ledger."""
-    seals = [claim.seal for point in points for claim in point.claims]
-    files = Counter(str(seal.get("file")) for seal in seals)
-    heads = Counter(str(seal.get("head")) for seal in seals)
+    """No two guarantees may rest on one ledger, nor two points on one adapter."""
+    ledgers = [claim.ledger for point in points for claim in point.claims if claim.ledger]
+    files = Counter([*(str(at.get("file")) for at in ledgers), *(at.adapter for at in points)])
+    heads = Counter(str(at.get("head")) for at in ledgers)
     problems = [f"{name}: claimed {n} times" for name, n in files.items() if n > 1]
     return problems + [f"head {head}: claimed {n} times" for head, n in heads.items() if n > 1]
-
-
-def _summary_problems(results: Results) -> list[str]:
-    """A summary, if there is one, must be that of the points."""
-    if "summary" not in results.stated:
-        return []
-    try:
-        own = [entry.plain() for entry in summarise(results.points)]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return [f"summary: the points cannot be summarised ({error!r})"]
-    return _differences("summary", results.get("summary"), own)[:5]
-
-
-def _differences(where: str, stated: object, own: object) -> list[str]:
-    """Where two JSON values differ by more than the tolerance."""
-    if isinstance(stated, dict) and isinstance(own, dict):
-        return [
-            line
-            for name in {**stated, **own}
-            for line in _differences(
-                f"{where}.{name}", stated.get(name, "nothing"), own.get(name, "nothing")
-            )
-        ]
-    if isinstance(stated, list) and isinstance(own, list):
-        length = max(len(stated), len(own))
-        pairs = zip(*(x + ["nothing"] * (length - len(x)) for x in (stated, own)), strict=True)
-        return [
-            line
-            for index, (one, two) in enumerate(pairs)
-            for line in _differences(f"{where}[{index}]", one, two)
-        ]
-    if stated == own or _both_close(stated, own):
-        return []
-    return [f"{where} = {stated!r} claimed, the points give {own!r}"]
-
-
-def _both_close(stated: object, own: object) -> bool:
-    if {type(stated), type(own)} <= {int, float}:
-        one, other = cast("float", stated), cast("float", own)
-        return math.isclose(one, other, rel_tol=0, abs_tol=_TOLERANCE)
-    return False
 
 
 def _unchecked(results: Results) -> list[str]:
@@ -197,7 +159,7 @@ def _unclaimed(
 
     Those of planned points that an interrupted run has not finished are in progress.
     """
-    claimed = {str(claim.seal.get("file")) for point in points for claim in point.claims}
+    claimed = {str(claim.ledger.get("file")) for point in points for claim in point.claims}
     try:
         names = sorted(_ledgers_in(directory) - claimed)
     except LedgerError as error:

@@ -16,14 +16,16 @@ from shared.privacy.accounting.accountant import epsilon_prv, epsilon_rdp, large
 from shared.privacy.accounting.events import event_from_json, event_to_json
 from shared.privacy.accounting.steps import Step, steps_of
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
-from shared.privacy.ledger.ledger import Ledger, is_sealed_by
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.ledger.promise import SECURE
+from shared.privacy.ledger.spent import Record
 from shared.privacy.mechanisms.gaussian import is_joint
 from shared.privacy.plan.terms import Terms
 from shared.run_files import DEVICES_NAME, LEDGER_NAME
-from simulations.results import Claim, Point, Results, Tree
+from simulations.results import Claim, Point, Tree
 from simulations.verify.meaning import meaning_reasons
 from simulations.verify.statistics import statistics_reasons
-from simulations.verify.terms import Expected, expected_terms, settings_give_none, settings_reasons
+from simulations.verify.terms import Expected, settings_give_none, settings_reasons
 
 # The accountant is deterministic; another build of its numerics may differ in the last digits.
 _TOLERANCE = 1e-4
@@ -32,9 +34,6 @@ _MOST_STEPS = 10**6
 _LARGEST_CROSS_CHECK = 200.0
 # Kinds of release with noise and sampling of their own, stated beside those of the rounds.
 _WITH_NUMBERS = ("histogram", "metrics")
-
-
-Record = Ledger | DeviceLedgers
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,8 @@ class VerifyRow:
         Everything that disagrees; empty if nothing does.
     record : Ledger or DeviceLedgers or None
         What the figures were recomputed from; None if it cannot be read.
+    delta : float or None
+        As the ledger's header has it.
     """
 
     point: str
@@ -65,6 +66,12 @@ class VerifyRow:
     epsilon_prv: float | None
     reasons: tuple[str, ...]
     record: Record | None = field(default=None, compare=False)
+    delta: float | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether there is a ledger to recompute from: real devices keep theirs."""
+        return self.record is not None
 
     @property
     def ok(self) -> bool:
@@ -77,20 +84,17 @@ class VerifyRow:
         return "; ".join(self.reasons)
 
 
-def verify_point(
-    directory: Path, results: Results, point: Point, trusted: str | None
-) -> tuple[VerifyRow, ...]:
+def verify_point(directory: Path, point: Point, expected: Expected) -> tuple[VerifyRow, ...]:
     """Recompute one point and compare.
 
     Parameters
     ----------
     directory : Path
         Holds the ledgers.
-    results : Results
     point : Point
-        One of its points.
-    trusted : str or None
-        The key that the seals must be by, if one is known.
+        One of the results'.
+    expected : Expected
+        What the settings in results.json promise of it.
 
     Returns
     -------
@@ -99,9 +103,11 @@ def verify_point(
     """
     name = point_words(point.number("epsilon_target"), point.get("seed"))
     names = (name, f"{name}, per example")
-    expected, claims = expected_terms(results, point), point.claims
+    claims, real = point.claims, point.get("noise") == SECURE
     rows = [
-        _verify_guarantee(directory, name, claim, expected, terms, trusted)
+        _on_devices(name, claim, expected, terms)
+        if real and terms and terms.guarantee.trust == "local"
+        else _verify_guarantee(directory, name, claim, expected, terms)
         for name, claim, terms in zip(names, claims, [*expected.terms, None], strict=False)
     ]
     missing = len(expected.terms) - len(claims)
@@ -115,7 +121,6 @@ def _verify_guarantee(
     claim: Claim,
     expected: Expected,
     terms: Terms | None,
-    trusted: str | None,
 ) -> VerifyRow:
     claimed = claim.number("epsilon")
     try:
@@ -126,7 +131,7 @@ def _verify_guarantee(
         wrong = settings_give_none(expected, terms) or (str(error),)
         return VerifyRow(name, "-", claimed, None, None, None, wrong)
     reasons = [
-        *_seal_reasons(record, claim.seal, trusted),
+        *_end_reasons(record, claim.ledger),
         *_guarantee_reasons(record, claim),
         *settings_reasons(record.header, claim, expected, terms),
         *_release_reasons(record, claim),
@@ -137,7 +142,27 @@ def _verify_guarantee(
     if isinstance(record, DeviceLedgers) and record.devices > expected.users > 0:
         reasons.append(f"{record.devices} devices' ledgers, but there are {expected.users} users")
     promise = _promise(record, loss)
-    return VerifyRow(name, promise, claimed, loss, rdp, prv, tuple(reasons), record)
+    delta = record.header.guarantee.delta
+    return VerifyRow(name, promise, claimed, loss, rdp, prv, tuple(reasons), record, delta)
+
+
+def _on_devices(name: str, claim: Claim, expected: Expected, terms: Terms) -> VerifyRow:
+    """Real devices that add noise keep their own ledgers: nothing here shows what was spent."""
+    reasons = settings_reasons(None, claim, expected, terms)
+    for word in ("epsilon", "epsilon_rdp", "epsilon_prv", "ledger"):
+        if word in claim.stated:
+            reasons.append(f"{word} claimed, and each device keeps its own ledger: none is shown")
+    told = terms.guarantee
+    return VerifyRow(
+        name,
+        f"{told.unit}, {told.trust}",
+        claim.number("epsilon_target"),
+        None,
+        None,
+        None,
+        tuple(reasons),
+        delta=told.delta,
+    )
 
 
 def point_words(epsilon: float, seed: object) -> str:
@@ -167,7 +192,7 @@ def _promise(record: Record, loss: float) -> str:
 
 
 def _open_record(directory: Path, claim: Claim) -> Record:
-    file = claim.seal.get("file")
+    file = claim.ledger.get("file")
     # The name comes from the claim: it must not lead out of the folder.
     if isinstance(file, str) and DEVICES_NAME.fullmatch(file):
         return DeviceLedgers.open(directory / file)
@@ -176,23 +201,14 @@ def _open_record(directory: Path, claim: Claim) -> Record:
     return Ledger.open(plain_file(directory / file))
 
 
-def _seal_reasons(record: Record, seal: Tree, trusted: str | None) -> list[str]:
-    reasons = []
-    key = seal.get("public_key")
-    if seal.get("entries") != len(record) or seal.get("head") != record.head:
-        reasons.append(
-            f"the ledger ends after {len(record)} entries in {record.head[:12]}, "
-            f"the seal says {seal.get('entries')} in {str(seal.get('head'))[:12]}: "
-            "cut, extended or rewritten"
-        )
-    if not isinstance(key, str) or not is_sealed_by(key, seal):
-        reasons.append("the seal's signature is not valid")
-    if trusted and key != trusted:
-        reasons.append(
-            f"sealed by {str(key)[:12]}, not by the trusted key {trusted[:12]}; if the run is "
-            "another operator's, give their key with --public-key"
-        )
-    return reasons
+def _end_reasons(record: Record, stated: Tree) -> list[str]:
+    if stated.get("entries") == len(record) and stated.get("head") == record.head:
+        return []
+    return [
+        f"the ledger ends after {len(record)} entries in {record.head[:12]}, "
+        f"the results say {stated.get('entries')} in {str(stated.get('head'))[:12]}: "
+        "cut, extended or rewritten"
+    ]
 
 
 def _guarantee_reasons(record: Record, claim: Claim) -> list[str]:

@@ -1,21 +1,25 @@
 """Recompute what a run cost from its ledgers, and compare with what it claims.
 
 `results.json` is the claim; `ledger-*.jsonl` beside it are what happened. Everything that the
-claim says about a guarantee is checked against the chained, sealed ledger of its point.
+claim says about a guarantee is checked against the chained ledger of its point, and everything
+that the run hands on against the seal.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shared.errors import ConfigError
 from shared.privacy.keys import trusted_public_key
+from shared.privacy.ledger.seal import signer
 from shared.run_files import RunFolder
 from simulations.results import Results
+from simulations.verify.artefacts import check_artefacts, promise_reasons
 from simulations.verify.plan import check_plan
 from simulations.verify.point import VerifyRow, verify_point
+from simulations.verify.terms import expected_terms
+
+AGREES, REFUTED, NOT_SHOWN = 0, 3, 4
 
 
 @dataclass(frozen=True)
@@ -28,68 +32,102 @@ class VerifyReport:
         In the order of results.json.
     problems : tuple of str
         Of the run as a whole, such as a ledger that no point claims.
+    key : str or None
+        The public key that the seal names, 64 hexadecimal digits.
     signer : str
-        Who vouches for the ledgers, or that no one does.
+        Who vouches for the run, or that no one does.
+    vouched : bool
+        Whether that is the operator whom the reader named, or this machine's own.
     complete : bool
         Whether the run says that it is. If not, nothing is shown of the points that are missing.
     planned : int
         How many points its settings ask for.
     in_progress : tuple of str
         Ledgers of points that an interrupted run has not finished; no problem, and no promise.
+    unsealed : tuple of str
+        Files of such points, and files that are none of the run's: nobody vouches for them.
     """
 
     rows: tuple[VerifyRow, ...]
     problems: tuple[str, ...]
+    key: str | None
     signer: str
+    vouched: bool
     complete: bool
     planned: int
     in_progress: tuple[str, ...]
+    unsealed: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
         """Whether every point and the run as a whole agree."""
         return not self.problems and all(row.ok for row in self.rows)
 
+    @property
+    def exit_code(self) -> int:
+        """3 if anything disagrees; 4 if nothing does and something is not shown; else 0."""
+        if not self.ok:
+            return REFUTED
+        shown = self.vouched and self.complete and all(row.shown for row in self.rows)
+        return AGREES if shown else NOT_SHOWN
 
-def verify_run(directory: Path, public_key: str | None = None) -> VerifyReport:
-    """Recompute every epsilon in a run from its ledgers.
+
+def verify_run(directory: Path, key: str | None = None) -> VerifyReport:
+    """Recompute every epsilon in a run from its ledgers, and check all that it hands on.
 
     Parameters
     ----------
     directory : Path
         Holds results.json and the ledgers.
-    public_key : str, optional
-        The operator's key that the seals must be by, 64 hexadecimal digits. Default: the one in
-        the local key store; if there is none, the report says that the signer is not vouched for.
+    key : str, optional
+        The operator's public key that the seal must be by, 64 hexadecimal digits. Without it
+        only a run of this machine's own key is vouched for.
 
     Returns
     -------
     VerifyReport
-        Not `ok` if any claim and its ledger disagree.
+        Not `ok` if anything disagrees.
 
     Raises
     ------
     DataError
         If results.json is missing, unreadable or not results.
-    ConfigError
-        If `public_key` is not a key.
     """
-    if public_key is not None and not re.fullmatch("[0-9a-f]{64}", public_key):
-        raise ConfigError(f"public key {public_key!r}: expected 64 hexadecimal digits (0-9, a-f)")
     results = Results.read(RunFolder(directory).results)
-    trusted = public_key or trusted_public_key()
     plan = check_plan(directory, results)
-    rows = tuple(
-        row for point in results.points for row in verify_point(directory, results, point, trusted)
-    )
+    altered, unsealed = check_artefacts(directory, results, plan.unfinished)
+    rows: list[VerifyRow] = []
+    for point in results.points:
+        expected = expected_terms(results, point)
+        first, *more = verify_point(directory, point, expected)
+        found = promise_reasons(directory, results, point, expected, [first, *more])
+        rows += [replace(first, reasons=(*first.reasons, *found)), *more]
+    by = signer(results.stated)
+    who, vouched, foreign = _signer(by, key)
     return VerifyReport(
-        rows=rows,
-        problems=plan.problems,
+        rows=tuple(rows),
+        problems=(*plan.problems, *altered, *([who] if foreign else [])),
+        key=by,
+        signer=who,
+        vouched=vouched,
         complete=plan.complete,
         planned=plan.planned,
         in_progress=plan.in_progress,
-        signer=f"seals must be by {trusted}"
-        if trusted
-        else "the signer is not vouched for: no key in the local key store, and none given "
-        "(--public-key); whoever can write to the folder could have rewritten everything",
+        unsealed=tuple(unsealed),
+    )
+
+
+def _signer(by: str | None, named: str | None) -> tuple[str, bool, bool]:
+    """Who sealed it in words, whether the reader may rely on that, and whether it is another."""
+    if by is not None and by == named:
+        return f"sealed by {by}, the key that was named", True, False
+    if named is not None:
+        return f"sealed by {by}, not by the key that was named, {named}", False, True
+    if by is not None and by == trusted_public_key():
+        return f"sealed by {by}, this machine's own key", True, False
+    return (
+        f"sealed by {by}, whom nobody vouches for: whoever can write to the folder could have "
+        "rewritten everything; name the operator's key with --key",
+        False,
+        False,
     )

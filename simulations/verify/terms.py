@@ -73,9 +73,9 @@ def settings_give_none(expected: Expected, terms: Terms | None) -> tuple[str, ..
 
 
 def settings_reasons(
-    header: LedgerHeader, claim: Claim, expected: Expected, terms: Terms | None
+    header: LedgerHeader | None, claim: Claim, expected: Expected, terms: Terms | None
 ) -> list[str]:
-    """Where a guarantee's claim or ledger disagrees with the settings."""
+    """Where a guarantee's claim or ledger, if one is there, disagrees with the settings."""
     config = expected.config
     if config is None:
         return []  # why is among the problems of `expected`
@@ -111,7 +111,7 @@ def settings_reasons(
         most = config.federation.rounds
         reasons.append(f"rounds = {claim.get('rounds')!r} claimed, the settings give {most}")
     settings = settings_hash(config)
-    if settings != header.settings:
+    if header is not None and settings != header.settings:
         reasons.append(
             f"policy: the settings in results.json hash to {settings[:12]}, "
             f"the ledger was opened for {header.settings[:12]}"

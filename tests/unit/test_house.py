@@ -34,7 +34,7 @@ ORDER = {
     ),
     "client": "messages secagg training < store < serving < app device < commands",
     "server": (
-        "checkpoint cohort exchange messages optimizer run_policy < secagg < release "
+        "checkpoint claims cohort exchange messages optimizer run_policy < secagg < release "
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (

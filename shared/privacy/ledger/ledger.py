@@ -1,7 +1,7 @@
 """The ledger: what was released, written before it is, so that its cost can be recomputed.
 
 Append-only and hash-chained, so that an edit, a removal or a swap of lines breaks it; that the end
-was cut off or everything rewritten shows against the seal, a signature over the last hash.
+was cut off or everything rewritten shows against the results, whose seal signs the last hash.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import fcntl
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from dp_accounting import DpEvent
 
 from shared.canonical import canonical_json
@@ -25,10 +23,9 @@ from shared.files import sync_folder, write_atomically
 from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.accounting.steps import steps_of
-from shared.privacy.keys import is_signed_by, public_hex, sign
 from shared.privacy.ledger.chain import Chain, LedgerEntry, LedgerHeader, Release, check_release
 
-__all__ = ["Ledger", "LedgerEntry", "LedgerHeader", "Release", "is_sealed_by", "seal"]
+__all__ = ["Ledger", "LedgerEntry", "LedgerHeader", "Release"]
 
 _SLACK = 1e-6  # relative: two builds of the accountant's numerics may differ in the last digits
 
@@ -265,57 +262,6 @@ class Ledger:
             raise LedgerError(
                 f"{self._path}: cannot be written: {error.strerror}; nothing may be released"
             ) from None
-
-
-class Sealable(Protocol):
-    """What can be vouched for: a ledger, or the ledgers of many devices."""
-
-    @property
-    def name(self) -> str:
-        """Name within the run's folder."""
-        ...
-
-    @property
-    def head(self) -> str:
-        """Hash that stands for all of it."""
-        ...
-
-    def __len__(self) -> int: ...
-
-
-def seal(ledger: Sealable, key: Ed25519PrivateKey) -> dict[str, str | int]:
-    """Vouch for the ledger as it stands now; belongs into the results as `point["ledger"]`.
-
-    Parameters
-    ----------
-    ledger : Ledger or DeviceLedgers
-    key : Ed25519PrivateKey
-        The operator's, see `shared.privacy.keys`.
-
-    Returns
-    -------
-    dict
-        "file" (name within the run's folder), "entries", "head", and over these three the
-        "signature", with its "public_key".
-    """
-    sealed: dict[str, str | int] = {
-        "file": ledger.name,
-        "entries": len(ledger),
-        "head": ledger.head,
-    }
-    signature = sign(key, _message(sealed))
-    return {**sealed, "signature": signature, "public_key": public_hex(key)}
-
-
-def is_sealed_by(public_key: str, sealed: Mapping[str, object]) -> bool:
-    """Whether a seal's signature is by this key (hexadecimal); the ledger is not looked at."""
-    signature = sealed.get("signature")
-    return isinstance(signature, str) and is_signed_by(public_key, _message(sealed), signature)
-
-
-def _message(sealed: Mapping[str, object]) -> bytes:
-    signed = {name: sealed.get(name) for name in ("file", "entries", "head")}
-    return b"starling ledger seal 1\n" + canonical_json(signed).encode()
 
 
 def _key(release: str, event: DpEvent) -> tuple[str, str]:

@@ -13,8 +13,10 @@ from shared.privacy.guarantee import Guarantee
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger
 
+Record = Ledger | DeviceLedgers
 
-def spent(record: Ledger | DeviceLedgers, config: ExperimentConfig, users: int) -> dict[str, Any]:
+
+def spent(record: Record, config: ExperimentConfig, users: int) -> dict[str, Any]:
     """As a point of `results.json` states it.
 
     Parameters
@@ -28,6 +30,7 @@ def spent(record: Ledger | DeviceLedgers, config: ExperimentConfig, users: int) 
     """
     counted = (record.histories(), *record.header.guarantee.counted)
     figures: dict[str, Any] = {
+        "ledger": end_of(record),
         "epsilon": record.epsilon(),
         "epsilon_rdp": largest(epsilon_rdp, *counted),
         "epsilon_prv": largest(epsilon_prv, *counted),
@@ -37,7 +40,12 @@ def spent(record: Ledger | DeviceLedgers, config: ExperimentConfig, users: int) 
     return figures | {"meaning": meaning_of(record, config, users).stated()}
 
 
-def meaning_of(record: Ledger | DeviceLedgers, config: ExperimentConfig, users: int) -> Meaning:
+def end_of(record: Record) -> dict[str, str | int]:
+    """Name, number of entries and last hash: under a seal, none can be cut off unnoticed."""
+    return {"file": record.name, "entries": len(record), "head": record.head}
+
+
+def meaning_of(record: Record, config: ExperimentConfig, users: int) -> Meaning:
     """What the spent epsilon says; parameters as for `spent`."""
     promised = record.header.guarantee
     units = users * examples_per_user(config) if promised.unit == "example" else users

@@ -62,7 +62,7 @@ def test_a_run_is_one_release_and_verifies(whole):
     assert kinds == ["histogram", "training", *["update"] * 12]
     done = command("verify", whole)
     assert done.code == 0, done.out
-    assert "Claims and ledgers agree" in done.out
+    assert "Claims, ledgers and files agree" in done.out
 
 
 @pytest.fixture(scope="module")

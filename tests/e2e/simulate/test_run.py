@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared.privacy.ledger.ledger import Ledger, seal
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.ledger.spent import end_of
 from simulations.world.world import World
 from tests.support.command import REFERENCES, command, results, script
 from tests.support.privacy.guarantees import differing
@@ -55,7 +55,7 @@ def test_a_run_leaves_everything_it_promises(run, finished):
 def test_a_run_agrees_with_its_ledgers(run):
     done = command("verify", run)
     assert done.code == 0
-    assert "Claims and ledgers agree" in done.out
+    assert "Claims, ledgers and files agree" in done.out
 
 
 def ledger_of(folder):
@@ -71,14 +71,14 @@ def edit(change):
 
 
 def rewrite(folder):
-    """A whole new ledger with twice the noise, sealed by a key of the attacker's own."""
+    """A whole new ledger."""
     found, path = results(folder), ledger_of(folder)
     old = Ledger.open(path)
     path.unlink()
     new = Ledger.create(path, differing(old.header, budget=math.inf))
     for entry in old.entries:
         new.append(entry.round, entry.release, entry.event)
-    found["points"][0]["ledger"] = seal(new, Ed25519PrivateKey.generate())
+    found["points"][0]["ledger"] = end_of(new)
     (folder / "results.json").write_text(json.dumps(found))
 
 
@@ -116,10 +116,37 @@ def test_resuming_does_not_vouch_for_an_altered_ledger(run, tmp_path):
     assert command("verify", copy).code == 3
 
 
+def replaced_adapter(folder):
+    shutil.copy(adapter(folder, "inf"), adapter(folder, "2"))
+
+
+def better_point(folder):
+    file = folder / "points" / "eps-2-seed-0.sealed.json"
+    found = json.loads(file.read_text())
+    found["metrics"]["hr@10"] = 0.99
+    file.write_text(json.dumps(found, indent=1))
+
+
+def worse_reference(folder):
+    file = folder / "points" / "reference-popularity.json"
+    found = json.loads(file.read_text())
+    found["metrics"]["hr@10"] = 0.0
+    file.write_text(json.dumps(found, indent=1))
+
+
+@pytest.mark.parametrize("attack", [replaced_adapter, better_point, worse_reference])
+def test_resuming_vouches_for_nothing_that_was_altered(attack, run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    attack(copy)
+    done = command("simulate", "--resume", copy)
+    assert done.code == 3, done.out
+    assert "edited after it was sealed" in done.err or "not the file that was sealed" in done.err
+
+
 def test_the_installed_script_verifies_too(run):
     done = subprocess.run([script(), "verify", run], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Claims and ledgers agree" in done.stdout
+    assert "Claims, ledgers and files agree" in done.stdout
 
 
 def adapter(run, epsilon):

@@ -17,10 +17,9 @@ from rich.console import Console
 
 from shared.config import DataConfig, at_epsilon, settings_hash
 from shared.privacy.guarantee import USER_CENTRAL
-from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.budget import DeviceBudget
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
-from shared.privacy.ledger.ledger import Ledger, seal
+from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.plan.plan import device_plan
 from simulations.commands.verify import print_deltas
 from simulations.verify.run import verify_run
@@ -30,6 +29,7 @@ from tests.support.privacy.ledgers import (
     LOCAL,
     USERS,
     devices_folder,
+    ended,
     load,
     save,
 )
@@ -47,8 +47,7 @@ def lines(edit: Callable[[list[bytes]], list[bytes]]) -> Attack:
 def sealed_again(run: Path, inner: bool = False) -> None:
     """By the operator's own key: only what the settings say remains to catch it."""
     record = DeviceLedgers.open(devices_folder(run, 2.0))
-    changes = {"epsilon": record.epsilon(), "ledger": seal(record, load_or_create_signing_key())}
-    claim("example" if inner else None, **changes)(run)
+    claim("example" if inner else None, **ended(record))(run)
 
 
 def one_release_more(run: Path) -> None:

@@ -110,8 +110,8 @@ def test_the_command_tells_the_units_apart(both: Path) -> None:
     result = CliRunner().invoke(app, [str(both)], env={"COLUMNS": "120"})
     assert result.exit_code == 0, result.output
     table = [line.split("│") for line in result.output.splitlines() if "│" in line]
-    cells = [[cell.strip() for cell in line[1:4]] for line in table]
-    assert ["epsilon 2, seed 0", "user, central", "2"] in cells
+    cells = [[cell.strip() for cell in line[1:5]] for line in table]
+    assert ["epsilon 2, seed 0", "user, central", "0.0001", "2"] in cells
     assert ["epsilon 2, seed 0, per example", "example, local"] in [line[:2] for line in cells]
 
 

@@ -14,13 +14,13 @@ from shared.config import FederationConfig, PrivacyConfig, at_epsilon
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.evaluation import estimate_metrics
 from shared.privacy.contribution.units import quantile_rule
-from shared.privacy.keys import load_or_create_signing_key
-from shared.privacy.ledger.ledger import Ledger, seal
+from shared.privacy.ledger.ledger import Ledger
 from simulations.verify.run import verify_run
 from tests.support.privacy.attacks import Attack, claim, said, without
 from tests.support.privacy.ledgers import (
     EXPERIMENT,
     ROUNDS,
+    ended,
     first_ledger,
     load,
     save,
@@ -102,7 +102,7 @@ def amplified(run: Path, **numbers: float) -> None:
         new.append(entry.round, entry.release, event)
     point["releases"]["metrics"]["event"] = event_to_json(forged)
     released(point, SUMS, 0.9)
-    point.update(numbers, epsilon=new.epsilon(), ledger=seal(new, load_or_create_signing_key()))
+    point.update(numbers, **ended(new))
     save(run, results)
 
 

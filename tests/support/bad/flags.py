@@ -82,7 +82,7 @@ OTHERS = (
     ("value", "data inspect world --users 0"),
     ("value", "data world --out new --users -1"),
     ("value", "data world --out new --items 2"),
-    ("value", "verify run --public-key abc"),
+    ("value", "verify run --key abc"),
     ("value", "verify run --deltas 0"),
     ("value", "verify run --deltas 1e-4,small"),
     ("flag", "verify"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.privacy.ledger.seal import digests, write_sealed
 from tests.support.command import Done, command
 
 ADAPTER = "adapters/eps-2-seed-0.safetensors"
@@ -77,7 +78,9 @@ class Lab:
             path.unlink()
         results = json.loads((run / "results.json").read_text())
         results |= {"points": [], "complete": False}
-        (run / "results.json").write_text(json.dumps(results, indent=1))
+        files = digests(run, [run / "config.toml"])
+        # As the resumption writes it again: references are sealed, and no point is.
+        write_sealed(run / "results.json", results, files)
         return run
 
     def log(self, rows="u1,a,1\nu1,b,2\nu1,c,3\n", items="a,Alpha\nb,Beta\nc,Gamma\nd,Delta\n"):

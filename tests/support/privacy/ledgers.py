@@ -1,4 +1,4 @@
-"""What a run leaves for `starling verify`: sealed ledgers and the claims beside them."""
+"""What a run leaves for `starling verify`: ledgers, released files and the claims, sealed."""
 
 import json
 import math
@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from safetensors.numpy import save as save_tensors
 
 from shared.config import (
     ExperimentConfig,
@@ -19,19 +21,21 @@ from shared.config import (
     settings_hash,
     to_dict,
 )
+from shared.metrics import NOT_RELEASED
 from shared.privacy.accounting.accountant import Side, calibrate
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.guarantee import USER_CENTRAL
-from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.budget import DeviceBudget
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
-from shared.privacy.ledger.ledger import Ledger, LedgerHeader, seal
+from shared.privacy.ledger.ledger import Ledger, LedgerHeader
+from shared.privacy.ledger.promise import SEEDED, promise_of, promise_text
+from shared.privacy.ledger.seal import digests, write_sealed
+from shared.privacy.ledger.spent import Record, end_of, meaning_of
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
-from shared.run_files import DEVICES, point_name
-from simulations.results import Point
-from simulations.summary import summarise
+from shared.request import point_settings
+from shared.run_files import DEVICES, RunFolder, point_name, run_files
 from tests.support.privacy.guarantees import differing, promised
 
 USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4
@@ -77,7 +81,6 @@ def write_point(
     folder: Path,
     target: float,
     seed: int,
-    key: Ed25519PrivateKey,
     delta: float = DELTA,
     rounds: Sequence[int] = tuple(range(1, ROUNDS + 1)),
 ) -> Results:
@@ -94,7 +97,6 @@ def write_point(
         ledger.append(number, "update", update)
     return {
         "epsilon_target": target,
-        "epsilon": ledger.epsilon(),
         "delta": delta,
         "unit": "user",
         "relation": "zero_out",
@@ -115,24 +117,51 @@ def write_point(
         },
         "seed": seed,
         "metrics": {"hr@10": 0.4 + 0.1 * seed, "hr@10_se": 0.01, "users": USERS},
-        "ledger": seal(ledger, key),
+        "metrics_status": NOT_RELEASED,
+        **ended(ledger),
+        **write_adapter(folder, config, (ledger,)),
     }
 
 
-def write_promised(
-    folder: Path, experiment: ExperimentConfig, target: float, key: Ed25519PrivateKey
+def ended(record: Record, config: ExperimentConfig | None = None) -> Results:
+    """What is claimed of a record; the accountants that only compare are left out."""
+    found: Results = {"epsilon": record.epsilon(), "ledger": end_of(record)}
+    if math.isfinite(record.epsilon()):
+        found["meaning"] = meaning_of(record, config or EXPERIMENT, USERS).stated()
+    return found
+
+
+def write_adapter(
+    folder: Path, config: ExperimentConfig, records: Sequence[Record], *, noise: str = SEEDED
 ) -> Results:
+    """An adapter with its promise and the histogram beside it, and what a point says of them."""
+    files = run_files(folder, point_name(config.privacy.epsilon, config.seed))
+    kept = [(record.header.guarantee, record) for record in records]
+    promise = promise_of(kept, settings_hash(config), seeded=noise == SEEDED)
+    for file in (files.adapter, files.popularity):
+        file.parent.mkdir(exist_ok=True)
+    tensor = {"weight": np.full(4, config.seed, dtype=np.float32)}
+    told = {"settings": point_settings(config), "promise": promise_text(promise)}
+    files.adapter.write_bytes(save_tensors(tensor, metadata=told))
+    files.popularity.write_bytes(save_tensors({"counts": np.arange(3.0)}))
+    return {"noise": noise, "adapter": str(files.adapter.relative_to(folder))}
+
+
+def write_promised(folder: Path, experiment: ExperimentConfig, target: float) -> Results:
     """What a run leaves for a point of any unit and trust, with seed 0."""
     config = at_epsilon(experiment, target, 0)
     server, device = server_plan(config, USERS), device_plan(config, USERS)
-    claims = []
+    records: list[Record] = []
     if server is not None:
-        claims.append(_claim(server, write_server(folder, config, server), key))
+        records.append(write_server(folder, config, server))
     if device is not None:
-        claims.append(_claim(device, write_devices(folder, config, device), key))
+        records.append(write_devices(folder, config, device))
+    plans = [plan for plan in (server, device) if plan is not None]
+    claims = [_claim(plan, record, config) for plan, record in zip(plans, records, strict=True)]
     if len(claims) == 2:
         claims[0]["example"] = claims[1]
-    common = {"rounds": ROUNDS, "cohort": COHORT, "seed": 0}
+    common = {"rounds": ROUNDS, "cohort": COHORT, "seed": 0, "metrics_status": NOT_RELEASED}
+    common |= write_adapter(folder, config, records)
     return {**claims[0], **common, "metrics": {"hr@10": 0.4, "hr@10_se": 0.01, "users": USERS}}
 
 
@@ -167,7 +196,7 @@ def devices_folder(folder: Path, target: float) -> Path:
     return folder / DEVICES / point_name(target, 0)
 
 
-def _claim(plan: Plan, record: Ledger | DeviceLedgers, key: Ed25519PrivateKey) -> Results:
+def _claim(plan: Plan, record: Record, config: ExperimentConfig) -> Results:
     told = plan.guarantee.stated()
     names = (
         "noise_multiplier",
@@ -183,23 +212,21 @@ def _claim(plan: Plan, record: Ledger | DeviceLedgers, key: Ed25519PrivateKey) -
         at.kind: {"event": event_to_json(at.event), "times": at.times} for at in plan.releases
     }
     found["correlation"] = plan.correlation.stated() if plan.correlation else None
-    return told | stated | found | {"epsilon": record.epsilon(), "ledger": seal(record, key)}
+    return told | stated | found | ended(record, config)
 
 
 def write_promised_run(folder: Path, experiment: ExperimentConfig) -> Path:
     """A complete run of any unit and trust: epsilon 2 and none."""
-    key = load_or_create_signing_key()
     config = replace(experiment, sweep=SweepConfig(epsilons=(2.0, math.inf), seeds=(0,)))
-    points = [write_promised(folder, config, target, key) for target in config.sweep.epsilons]
+    points = [write_promised(folder, config, target) for target in config.sweep.epsilons]
     save(folder, results_of(points, config))
     return folder
 
 
 def write_run(folder: Path, delta: float = DELTA) -> Path:
     """A complete run of four points."""
-    key = load_or_create_signing_key()
     points = [
-        write_point(folder, target, seed, key, delta)
+        write_point(folder, target, seed, delta)
         for seed in EXPERIMENT.sweep.seeds
         for target in EXPERIMENT.sweep.epsilons
     ]
@@ -217,23 +244,12 @@ def results_of(points: list[Results], config: ExperimentConfig = EXPERIMENT) -> 
     }
 
 
-def summarised(folder: Path) -> Results:
-    """The results with the summary that older runs hold."""
-    results = load(folder)
-    entries = summarise([Point(point) for point in results["points"]])
-    return {**results, "summary": [entry.plain() for entry in entries]}
-
-
-def finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return "inf" if value == math.inf else value
-
-
-def save(folder: Path, results: Results) -> None:
-    (folder / "results.json").write_text(json.dumps(finite(results), allow_nan=False))
+def save(folder: Path, results: Results, key: Ed25519PrivateKey | None = None) -> None:
+    """Sealed by the operator, whatever it claims: only what verify compares remains to catch it."""
+    run = RunFolder(folder)
+    done = tuple(f"{Path(str(point.get('adapter'))).stem}." for point in results["points"])
+    files = [at for at in run.handed_on() if at.parent == folder or at.name.startswith(done)]
+    write_sealed(run.results, results, digests(folder, files), key)
 
 
 def load(folder: Path) -> Results:
@@ -246,7 +262,7 @@ def first_ledger(run: Path) -> Path:
 
 
 def rewrite(run: Path, key: Ed25519PrivateKey | None) -> None:
-    """A whole new ledger with twice the noise; its own seal in results.json if there is a key."""
+    """A whole new ledger with twice the noise; all sealed anew if there is a key."""
     results = load(run)
     point, path = results["points"][0], first_ledger(run)
     old = Ledger.open(path)
@@ -257,8 +273,8 @@ def rewrite(run: Path, key: Ed25519PrivateKey | None) -> None:
         event = GaussianMechanism(z, L2Clip(1.0)).event(Q) if entry.round else entry.event
         new.append(entry.round, entry.release, event)
     if key is not None:
-        claims = {"noise_multiplier": z, "epsilon": new.epsilon(), "ledger": seal(new, key)}
-        point.update(claims)
+        config = at_epsilon(EXPERIMENT, 2.0, 0)
+        point |= {"noise_multiplier": z, **ended(new), **write_adapter(run, config, (new,))}
         event = event_to_json(GaussianMechanism(z, L2Clip(1.0)).event(Q))
         point["releases"]["update"]["event"] = event
-        save(run, results)
+        save(run, results, key)

@@ -23,23 +23,25 @@ TREE = {"schema": 1, "also unknown": 0, "complete": False, "points": [POINT], "r
 
 
 def test_what_is_read_is_written_again_to_the_letter(tmp_path):
-    Results(TREE).write(tmp_path / "one.json")
-    Results.read(tmp_path / "one.json").write(tmp_path / "two.json")
-    text = (tmp_path / "one.json").read_text()
-    assert text == (tmp_path / "two.json").read_text()
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    Results(TREE).write(tmp_path / "one" / "results.json", {})
+    Results.read(tmp_path / "one" / "results.json").write(tmp_path / "two" / "results.json", {})
+    text = (tmp_path / "one" / "results.json").read_text()
+    assert text == (tmp_path / "two" / "results.json").read_text()
     assert '"epsilon": "inf"' in text
-    assert list(json.loads(text)) == list(TREE)
+    assert list(json.loads(text)) == [*TREE, "seal"]
     assert list(json.loads(text)["points"][0]) == list(POINT)
 
 
 def test_a_written_point_is_the_same_as_one_in_memory(tmp_path):
-    Results(TREE).write(tmp_path / "results.json")
+    Results(TREE).write(tmp_path / "results.json", {})
     for results in (Results(TREE), Results.read(tmp_path / "results.json")):
         (point,) = results.points
         assert (point.target, point.epsilon, point.private) == (math.inf, math.inf, False)
         assert point.number("epsilon") == math.inf
         assert point.metrics == {"hr@10": 0.5}
-        assert point.seal["entries"] == 2
+        assert point.ledger["entries"] == 2
         assert not results.complete
         assert results.private_claims == []
 
@@ -77,9 +79,9 @@ def test_users_that_are_not_stated_are_none(data):
 
 
 def test_a_damaged_file_of_ours_is_refused_in_a_line(tmp_path):
-    Point({**POINT, "delta": 1e-5}).write(tmp_path / "sealed.json")
+    Point({**POINT, "delta": 1e-5}).write(tmp_path / "sealed.json", {})
     with pytest.raises(ConfigError, match=r"sealed\.json: damaged, relation is missing"):
         Point.read(tmp_path / "sealed.json")
-    Reference({"metrics": {}}).write(tmp_path / "reference.json")
+    Reference({"metrics": {}}).write(tmp_path / "reference.json", {})
     with pytest.raises(ConfigError, match="validation is missing"):
         Reference.read(tmp_path / "reference.json")

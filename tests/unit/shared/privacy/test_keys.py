@@ -55,7 +55,8 @@ def test_signatures(tmp_path: Path) -> None:
     assert is_signed_by(public_hex(key), b"message", signature)
     assert not is_signed_by(public_hex(key), b"massage", signature)
     assert not is_signed_by(public_hex(other), b"message", signature)
-    for public, signed in [("", signature), ("zz", signature), (public_hex(key), "00")]:
+    capitals = (public_hex(key), signature.upper())
+    for public, signed in [("", signature), ("zz", signature), (public_hex(key), "00"), capitals]:
         assert not is_signed_by(public, b"message", signed)
 
 

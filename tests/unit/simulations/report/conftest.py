@@ -57,7 +57,6 @@ def _point(target, epsilon, seed, hit, full):
             "entries": 7,
             "head": "ab" * 32,
             "signature": "cd" * 64,
-            "public_key": "ef" * 32,
         },
         "history": [
             {
@@ -140,7 +139,6 @@ def _inner():
             "file": "devices/eps-1",
             "entries": 99,
             "head": "0" * 64,
-            "public_key": "1" * 64,
         },
     }
 

@@ -19,9 +19,8 @@ from dp_accounting import (
 
 from shared.errors import BudgetExceeded, ConfigError, LedgerError
 from shared.privacy.accounting.accountant import calibrate, epsilon
-from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.ledger import ledger as ledger_module
-from shared.privacy.ledger.ledger import Ledger, LedgerHeader, is_sealed_by, seal
+from shared.privacy.ledger.ledger import Ledger, LedgerHeader
 from tests.support.privacy.guarantees import differing, promised
 
 HEADER = LedgerHeader(promised(), "0" * 64)
@@ -264,19 +263,3 @@ def test_a_full_disk_stops_the_release_and_all_that_follow(
 def test_refuses_a_header_that_promises_nothing(changed: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         differing(HEADER, **changed)
-
-
-def test_a_seal_vouches_for_name_length_and_head(path: Path, tmp_path: Path) -> None:
-    key = load_or_create_signing_key(tmp_path)
-    sealed = seal(filled(path), key)
-    assert is_sealed_by(public_hex(key), sealed)
-    changes: list[dict[str, Any]] = [
-        {"file": "ledger-b.jsonl"},
-        {"entries": 4},
-        {"head": "0" * 64},
-        {"signature": None},
-    ]
-    for changed in changes:
-        assert not is_sealed_by(public_hex(key), sealed | changed)
-    other = load_or_create_signing_key(tmp_path / "other")
-    assert not is_sealed_by(public_hex(other), sealed)
