@@ -41,8 +41,8 @@ def clients(ranks):
     theta = global_adapter().astype(np.float32)
     rng = np.random.default_rng(1)
     found = []
-    for place in range(len(NODES)):
-        rank = ranks[place % len(ranks)]
+    for node in NODES:
+        rank = ranks[node % len(ranks)]
         delta = rng.normal(0, 0.2, met.up(rank).dim).astype(np.float32)
         at = leading(SCHEMA, rank)
         sent, own = np.zeros(SCHEMA.dim), np.zeros(SCHEMA.dim)
