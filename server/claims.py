@@ -12,6 +12,7 @@ from typing import Any
 
 from shared.config import ExperimentConfig, SweepConfig, settings_hash, to_dict
 from shared.errors import ConfigError
+from shared.files import read_record
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger
@@ -32,7 +33,7 @@ def refuse_another(files: RunFiles) -> None:
     """
     run = RunFolder(files.folder)
     others = [at for at in run.ledgers() if at != files.ledger]
-    if run.results.exists() and not files.outcome.exists():
+    if run.results.exists() and read_record(run.results, ()).get("name") != files.name:
         others.append(run.results)
     if others:
         raise ConfigError(f"{others[0]}: is of another run; give each run a directory of its own")
@@ -55,9 +56,9 @@ def promise(config: ExperimentConfig, users: int, files: RunFiles, *, seeded: bo
 
 
 def write_results(
-    config: ExperimentConfig, users: int, files: RunFiles, outcome: Mapping[str, Any]
+    config: ExperimentConfig, users: int, files: RunFiles, outcome: Mapping[str, Any] | None
 ) -> None:
-    """Write and seal `results.json` of a real run that is finished.
+    """Write and seal `results.json` of a real run.
 
     Parameters
     ----------
@@ -66,28 +67,34 @@ def write_results(
     users : int
         Size of the population.
     files : RunFiles
-        The adapter is there, and all else that is released.
-    outcome : mapping
-        What the server knows of the point.
+        Where it is finished the adapter is there, and all else that is released.
+    outcome : mapping, optional
+        What the server knows of the point; None while it is not finished.
     """
-    point = dict(outcome)
-    for at, (_, record) in enumerate(_kept(config, users, files)):
-        shown = spent(record, config, users) if record else {}
-        point |= {"example": {**point["example"], **shown}} if at else shown
-    point["adapter"] = str(files.adapter.relative_to(files.folder))
     # Of the settings only this point was run.
     alone = SweepConfig(epsilons=(config.privacy.epsilon,), seeds=(config.seed,), references=())
     results = {
         "schema": RESULTS_SCHEMA,
         "starling": importlib.metadata.version("starling"),
-        "complete": True,
+        "name": files.name,
+        "complete": outcome is not None,
         "data": {"users": users},
         "config": to_dict(replace(config, sweep=alone)),
-        "points": [point],
+        "points": [] if outcome is None else [_point(config, users, files, outcome)],
         "references": {},
     }
     run = RunFolder(files.folder)
-    write_sealed(run.results, results, digests(run.path, files.released))
+    write_sealed(run.results, results, digests(run.path, files.released if outcome else ()))
+
+
+def _point(
+    config: ExperimentConfig, users: int, files: RunFiles, outcome: Mapping[str, Any]
+) -> dict[str, Any]:
+    point = dict(outcome)
+    for at, (_, record) in enumerate(_kept(config, users, files)):
+        shown = spent(record, config, users) if record else {}
+        point |= {"example": {**point["example"], **shown}} if at else shown
+    return point | {"adapter": str(files.adapter.relative_to(files.folder))}
 
 
 def _kept(

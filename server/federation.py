@@ -86,6 +86,8 @@ def run_federation(
     started = time.monotonic()
     run = _opened(grid, config, files, on_round, policy, simulated=simulated)
     state = run.state
+    if not simulated:  # never less than this, should it be interrupted
+        write_results(config, run.sampler.users, files, None)
     for number in range(state.round_number + 1, config.federation.rounds + 1):
         run_round(run, number)
     adapter = _released(run)

@@ -127,6 +127,11 @@ class RunFiles:
         return self.ledger.parent
 
     @property
+    def name(self) -> str:
+        """The point's."""
+        return self.adapter.stem
+
+    @property
     def released(self) -> tuple[Path, ...]:
         """What a reader may be handed beside the ledgers, as far as it is there."""
         return self.adapter, self.popularity, self.policy, self.settings

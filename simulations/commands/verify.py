@@ -138,7 +138,7 @@ def print_report(report: VerifyReport, console: Console) -> None:
     if not report.complete:
         line(
             f"INCOMPLETE: {len(report.rows)} of {report.planned} planned points; of the others "
-            "nothing is claimed and nothing shown. Finish it with starling simulate --resume."
+            "nothing is claimed and nothing shown. Finish it (a simulation: simulate --resume)."
         )
     line(f"The run is {report.signer}.")
     line("Each point is a release of its own; whoever sees several of them adds up their losses.")

@@ -76,13 +76,15 @@ def check_plan(directory: Path, results: Results) -> PlanCheck:
     unfinished = (
         {} if complete else {p: at for p, at in planned.items() if point_words(*p) not in stated}
     )
-    left_over, in_progress = _unclaimed(directory, points, unfinished)
+    # A real run is of one point, and states what its files are called.
+    named = {str(results.get("name") or point_name(*p)): at for p, at in unfinished.items()}
+    left_over, in_progress = _unclaimed(directory, points, named)
     return PlanCheck(
         complete,
         len(planned),
         tuple(sorted(problems + left_over)),
         tuple(in_progress),
-        tuple(point_name(*point) for point in unfinished),
+        tuple(named),
     )
 
 
@@ -153,7 +155,7 @@ def _epsilons(tree: object, where: str) -> list[str]:
 
 
 def _unclaimed(
-    directory: Path, points: list[Point], unfinished: dict[_Point, ExperimentConfig]
+    directory: Path, points: list[Point], unfinished: dict[str, ExperimentConfig]
 ) -> tuple[list[str], list[str]]:
     """Problems, and ledgers in progress, among the ledgers that no point claims.
 
@@ -193,11 +195,11 @@ def _ledgers_in(directory: Path) -> set[str]:
 
 
 def _expected_names(
-    directory: Path, unfinished: dict[_Point, ExperimentConfig]
+    directory: Path, unfinished: dict[str, ExperimentConfig]
 ) -> dict[str, ExperimentConfig]:
     names = {}
-    for point, config in unfinished.items():
-        files = run_files(directory, point_name(*point))
+    for name, config in unfinished.items():
+        files = run_files(directory, name)
         names[files.ledger.name] = names[f"{DEVICES}/{files.devices.name}"] = config
     return names
 

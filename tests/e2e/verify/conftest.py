@@ -4,31 +4,48 @@ import pytest
 
 from client.device.local import _log, _recommender, device_of
 from server.federation import run_federation
+from shared.run_files import run_files
 from tests.support.federations import point_config
 from tests.support.running.nodes import USERS, Loopback, Node, served
 
 
-@pytest.fixture(scope="session")
-def deploy(tiny_bert, tmp_path_factory, own_folders, flower):
-    """A finished run over real devices under some settings: its folder."""
+class Deployment:
+    """Runs over six real devices, each in a folder of its own unless one is continued."""
 
-    def run(**privacy):
-        folder = tmp_path_factory.mktemp("deployed")
-        rows = [f"u{u},{'abcdefgh'[(u + t) % 8]},{t}" for u in range(USERS) for t in range(6)]
-        (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
-        items = "\n".join(f"{i},Text of {i}" for i in "abcdefgh")
-        (folder / "items.csv").write_text(f"item,text\n{items}\n")
-        federation = {"rounds": 2, "cohort": 1.0}
-        config = point_config(tiny_bert, federation=federation, privacy={"delta": 1e-2} | privacy)
+    def __init__(self, backbone, folders):
+        self.backbone, self.folders, self.folder = backbone, folders, None
+
+    def __call__(self, again=False, on_round=lambda entry: None, **privacy):
+        """The run's folder."""
+        if not again:
+            self.folder = self._log()
+        folder = self.folder
+        federation = {"rounds": 2, "cohort": 1.0, "popularity_start": False}
+        told = {"delta": 1e-2} | privacy
+        config = point_config(self.backbone, federation=federation, privacy=told)
         nodes = [Node(folder, str(folder), user) for user in range(USERS)]
-        model = device_of(nodes[0].config, config).schema
-        (folder / "run").mkdir()
-        run_federation(Loopback(nodes), config, served(folder / "run", model), simulated=False)
+        files = run_files(folder / "run", "p")
+        if not again:
+            files = served(folder / "run", device_of(nodes[0].config, config).schema)
+        run_federation(Loopback(nodes), config, files, simulated=False, on_round=on_round)
         _log.cache_clear()
         _recommender.cache_clear()
         return folder / "run"
 
-    return run
+    def _log(self):
+        folder = self.folders.mktemp("deployed")
+        rows = [f"u{u},{'abcdefgh'[(u + t) % 8]},{t}" for u in range(USERS) for t in range(6)]
+        (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
+        items = "\n".join(f"{i},Text of {i}" for i in "abcdefgh")
+        (folder / "items.csv").write_text(f"item,text\n{items}\n")
+        (folder / "run").mkdir()
+        return folder
+
+
+@pytest.fixture(scope="session")
+def deploy(tiny_bert, tmp_path_factory, own_folders, flower):
+    """Call it with settings of `privacy`."""
+    return Deployment(tiny_bert, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -107,6 +107,24 @@ def test_what_devices_noise_is_on_their_own_ledgers_and_not_shown(deploy):
         assert f"{next(iter(claimed))} " in done.out
 
 
+def test_an_interrupted_real_run_is_in_progress_and_resumes(deploy):
+    class Stopped(Exception):
+        pass
+
+    def stop(entry):
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        deploy(on_round=stop)
+    folder = deploy.folder / "run"
+    done = command("verify", folder)
+    assert done.code == 4, done.out
+    assert "ledger-p.jsonl: in progress" in done.out
+    assert "INCOMPLETE: 0 of 1 planned points" in done.out
+    deploy(again=True)
+    assert command("verify", folder).code == 0
+
+
 def test_one_folder_is_of_one_run(deployed, tmp_path):
     copy = shutil.copytree(deployed, tmp_path / "copy")
     refuse_another(run_files(copy, "p"))
