@@ -59,7 +59,8 @@ centralized_epochs = 1
 local_steps = 1
 """
 # Differ between any two runs.
-RANDOM = {"seconds", "environment", "head", "signature", "valid_from", "valid_until"}
+RANDOM = {"seconds", "environment", "head", "signature", "valid_from", "valid_until", "salt"}
+RANDOM |= {"digest"}  # under the salt
 COMMAND = str(Path(sys.executable).with_name("starling"))
 
 
