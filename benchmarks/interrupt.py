@@ -59,16 +59,8 @@ centralized_epochs = 1
 local_steps = 1
 """
 # Differ between any two runs.
-RANDOM = {
-    "seconds",
-    "environment",
-    "head",
-    "ledger_head",
-    "seal",
-    "signature",
-    "valid_from",
-    "valid_until",
-}
+RANDOM = {"seconds", "environment", "head", "ledger_head", "seal", "signature"}
+RANDOM |= {"valid_from", "valid_until", "salt", "digest"}  # the digest is under the salt
 COMMAND = str(Path(sys.executable).with_name("starling"))
 
 

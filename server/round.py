@@ -277,6 +277,8 @@ def _select(run: Run, number: int, entry: RoundEntry) -> None:
         measure_privately(run, run.state.adapter, number)
     elif _validates(run, number):
         metrics = evaluated(run, run.state.adapter, "validation")
+        if not metrics:
+            return
         _prefer(run, run.state.adapter, metrics["hr@10"] + metrics["ndcg@10"])
         entry |= {name: metrics[name] for name in ("hr@10", "ndcg@10")}
         save(run.state, run.checkpoint)
@@ -302,7 +304,10 @@ def measure_privately(run: Run, adapter: Vector, number: int) -> None:
 
 
 def evaluated(run: Run, adapter: Vector, phase: Phase) -> dict[str, float]:
-    """Ranking metrics over `data.evaluated_users`: evaluator only, not released."""
+    """Ranking metrics over `data.evaluated_users`: evaluator only, not released.
+
+    Empty where no real node gives any: whether one does must not end a run.
+    """
     chosen = smallest(node_ids(run.grid), run.config.data.evaluated_users)
     request = replace(
         run.asking,
@@ -312,4 +317,5 @@ def evaluated(run: Run, adapter: Vector, phase: Phase) -> dict[str, float]:
         schema=run.schema.digest,
         phase=phase,
     )
-    return ranking_metrics(*ask(run.grid, request, chosen).ranks())
+    sampled, full = ask(run.grid, request, chosen).ranks()
+    return ranking_metrics(sampled, full) if run.simulated or full else {}

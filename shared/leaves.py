@@ -233,7 +233,8 @@ personal.sqlite | local only | tensors of its own
 # log | Lines that we write to Flower's log, and what stops a run | server -> operator
 server.app.serve | public | what was spent, from the ledger; in a simulation also exact metrics,
   which are the evaluator's
-server.app.report_round | public | that a round is completed; in a simulation also exact metrics
+server.app.report_round | public | that a round is completed; in a simulation, and of nodes whose
+  owners set `evaluator` in a run without a budget, also exact metrics, which are the evaluator's
 server.run_policy._warn_of_another | public | of two keys
 server.cohort.silence | not covered | that a stretch of rounds, or none, held nothing at all, and in
   how many words: it stops the run

@@ -42,14 +42,18 @@ class SaltedDigest:
 
     @classmethod
     def read(cls, file: Path) -> SaltedDigest:
-        """What `keep` left; a `ConfigError` if it is missing or damaged."""
+        """What `write` left; a `ConfigError` if it is missing or damaged."""
         kept = read_record(file, ("salt", "digest"))
         return cls(str(kept["salt"]), str(kept["digest"]))
+
+    def write(self, file: Path) -> None:
+        """Replace a file with it."""
+        write_atomically(file, json.dumps(vars(self)))
 
     def keep(self, file: Path) -> None:
         """Write it, unless the run has one: then it is this one, or was checked."""
         if not file.exists():
-            write_atomically(file, json.dumps(vars(self)))
+            self.write(file)
 
     def matches(self, population: Population) -> bool:
         """Whether these are the data that it was made of."""

@@ -57,7 +57,7 @@ def save_settings(config: ExperimentConfig, data: SaltedDigest, run: RunFolder) 
     """
     with _writing(run):
         if not run.settings.exists():
-            data.keep(run.data)
+            data.write(run.data)  # over what a start that came no further left
             write_atomically(run.settings, dump_toml(config))
 
 

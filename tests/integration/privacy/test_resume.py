@@ -12,11 +12,14 @@ from server.checkpoint import load
 from server.federation import run_federation
 from server.release import metrics as metrics_module
 from server.release.releases import Releases
-from shared.config import from_dict
+from shared.config import ExperimentConfig, from_dict
+from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, LedgerError
 from shared.privacy.ledger.ledger import Ledger
+from shared.run_files import RunFolder
 from simulations.engine.simulation import Simulation
 from simulations.flower.grid import CohortGrid
+from simulations.sweep.folder import save_settings
 from simulations.world.world import World
 from tests.support.federations import federate, point_config, prepare
 from tests.support.tiny import make_engine
@@ -307,6 +310,17 @@ def test_a_deployment_never_repeats_recorded_metrics(grid, tiny_bert, tmp_path, 
 
 def crashing(*arguments):
     raise Crash
+
+
+def test_a_start_that_came_no_further_says_nothing_of_the_data(tmp_path):
+    run = RunFolder(tmp_path)
+    run.points.mkdir()
+    SaltedDigest.of(World(users=3)).write(run.data)  # and killed before its settings were there
+    SaltedDigest.of(grown := World(users=4)).keep(run.data)
+    save_settings(ExperimentConfig(), data := SaltedDigest.of(grown), run)
+    assert SaltedDigest.read(run.data) == data
+    save_settings(ExperimentConfig(), SaltedDigest.of(World(users=5)), run)
+    assert SaltedDigest.read(run.data) == data
 
 
 def test_a_run_on_changed_data_is_refused(tiny_bert, tmp_path):

@@ -1,6 +1,7 @@
 """What a server on real nodes does, keeps and tells does not depend on who answered."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -72,6 +73,16 @@ def test_one_switched_off_device_that_was_drawn_alone_ends_no_run(tmp_path):
     """Nor does it look different from a round whose cohort was empty."""
     config = settings(federation={"rounds": 2, "cohort": 1.0})
     outcome, _ = deployed(tmp_path, Reachable({2}, users=1), config, policy=1)
+    assert outcome["rounds"] == 2
+
+
+def test_a_validation_that_nobody_answers_is_gone_on_from(tmp_path):
+    def answer(message, request):
+        kind = declining if message.metadata.message_type == "evaluate" else Canned().good
+        return kind(message, request)
+
+    config = settings(math.inf, federation={"rounds": 2, "cohort": 1.0, "evaluate_every": 1})
+    outcome, _ = deployed(tmp_path, Canned(answer=answer), config)
     assert outcome["rounds"] == 2
 
 
