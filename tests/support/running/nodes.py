@@ -7,6 +7,7 @@ from apps import client_app
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import run_files
 from tests.support.asking import asked, letters
+from tests.support.persons import owners
 from tests.support.privacy.policies import operator
 from tests.support.tiny import random_adapter
 
@@ -21,10 +22,11 @@ class Node:
         self.number = user + 2
         node = {"data": log, "user": f"u{user}", "state": str(self.state), "operator": operator()}
         self.config = node | configured
+        self.caps("")
 
     def caps(self, text):
         self.state.mkdir(exist_ok=True)
-        (self.state / "caps.toml").write_text(text)
+        (self.state / "caps.toml").write_text(owners(text, delta=1e-2))
 
     def answer(self, message):
         """The relay's answer, as the SuperNode passes it on: an exception becomes an error."""
