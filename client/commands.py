@@ -8,10 +8,18 @@ from typing import Annotated
 
 import typer
 
-from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, operator_key
+from client.device.agreement import (
+    AGREED,
+    CAPS,
+    LEDGER,
+    PARTICIPATION,
+    Agreement,
+    operator_key,
+)
 from client.device.rehearsal import Rehearsal
 from shared.config import ExperimentConfig, from_dict, load_toml, settings_hash
 from shared.errors import ConfigError, PrivacyError
+from shared.privacy.ledger.budget import records
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.caps import load_caps
 from shared.privacy.policy.show import in_words
@@ -41,6 +49,7 @@ def check(
     with tempfile.TemporaryDirectory() as folder:
         device = Rehearsal(Path(folder), text, made, key, settings)
         device.copy(state, caps)
+        typer.echo(f"owner's caps: {device.caps.in_words()}")
         for answer in device.answers(rounds, a_day):
             typer.echo(answer.words)
     if settings is None:
@@ -62,18 +71,22 @@ def spent(state: Annotated[Path, typer.Argument(help="A device's state folder.")
     """Say what a device agreed to, what its owner allows, and what taking part has cost."""
     if not state.is_dir():
         raise ConfigError(f"{state}: there is no such folder; give a device's state folder")
+    typer.echo(f"owner's caps: {load_caps(state / CAPS).in_words()}")
     if not (state / AGREED).exists():
         typer.echo(f"{state}: this device has agreed to nothing yet")
         return
-    typer.echo(in_words(load_policy(state / AGREED, None), state / AGREED))
-    allowed = load_caps(state / CAPS)
-    typer.echo("owner's caps: " + ", ".join(f"{k} = {v}" for k, v in vars(allowed).items()))
-    for name in (PARTICIPATION, LEDGER):
-        if (state / name).exists():
-            ledger = Ledger.open(state / name)
-            header = ledger.header.guarantee
-            typer.echo(
-                f"{name}: {len(ledger)} entries, {header.unit}-level epsilon "
-                f"{ledger.epsilon():.4g} at delta {header.delta:g} ({header.trust} trust); "
-                f"against {header.adversary}"
-            )
+    made = load_policy(state / AGREED, None)
+    typer.echo(in_words(made, state / AGREED))
+    for file in (each for name in (PARTICIPATION, LEDGER) for each in records(state / name)):
+        ledger = Ledger.open(file)
+        header = ledger.header.guarantee
+        typer.echo(
+            f"{file.name}: {len(ledger)} entries, {header.unit}-level epsilon "
+            f"{ledger.epsilon():.4g} at delta {header.delta:g} ({header.trust} trust); "
+            f"against {header.adversary}"
+        )
+    gate = Agreement(state, made.issuer)
+    for promise in made.promises:
+        epsilon, delta = gate.spent(promise)
+        unit = promise.guarantee.unit
+        typer.echo(f"all together: {unit}-level epsilon {epsilon:.4g} at delta {delta:g}")

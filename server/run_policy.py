@@ -14,6 +14,7 @@ from shared.errors import ConfigError, EngineError, PrivacyError
 from shared.files import write_atomically
 from shared.privacy.keys import load_or_create_signing_key, public_hex, trusted_public_key
 from shared.privacy.policy.issue import DAYS, policy_of
+from shared.privacy.policy.order import restates
 from shared.privacy.policy.signed import Policy, policy_text, read_policy, signed, utc
 
 
@@ -165,8 +166,12 @@ def _differences(
         f"{field.name} is not what this run's settings and users = {users} give"
         for field in dataclasses.fields(Policy)
         if not field.name.startswith("valid_")
+        and field.name != "promises"
         and getattr(policy, field.name) != getattr(expected, field.name)
     ]
+    # What this server adds must be at least what the policy states.
+    if restates(expected, policy.promises):
+        found.append(f"promises are not what this run's settings and its {users} clients give")
     if not policy.from_time <= now < policy.until_time:
         found.append(f"holds from {policy.valid_from} until {policy.valid_until}, not now")
     return found

@@ -1,36 +1,46 @@
 """What a device agreed to, and whether it takes part in a round: asked before anything is computed.
 
     1. the policy is signed by the operator whom the owner named, and holds now
-    2. the request is one of this policy: settings, users, adapter, round
-    3. the policy is what the settings make of it, and no weaker than the one agreed first
-    4. the owner's caps allow it: unit, trust, pause, rounds a day, epsilon
+    2. the request is one of this policy: settings, users, adapter, round, clipping norm
+    3. the policy is what the settings make of it, and no weaker than the one agreed last
+    4. the owner's caps allow it: unit, trust, delta, pause, rounds a day, epsilon
     5. the participation is recorded, on disk, and only then answered
 
 None of it needs the model but the adapter's digest: the rest is asked before one is built.
 
-The state folder holds `agreement.json` (the policy that was accepted first), `caps.toml` (the
-owner's, see `shared.privacy.policy.caps`), `participation.jsonl` (a ledger of every participation
-that the server noises, un-amplified: the server knows who took part) and `clock.json`. Where the
-device adds noise itself, its ledger is `ledger.jsonl`, written by `shared.privacy.ledger.budget`.
+The state folder holds `agreement.json` (the policy that was accepted last: each is at least as
+strong as those before), `caps.toml` (the owner's, see `shared.privacy.policy.caps`; made if
+missing), `participation.jsonl` (a ledger of every participation that the server noises,
+un-amplified: the server knows who took part) and `clock.json`. Where the device adds noise itself,
+its ledger is `ledger.jsonl`, written by `shared.privacy.ledger.budget`. A run of other settings has
+a ledger of its own beside them, `participation-2.jsonl` or `ledger-2.jsonl` and so on: how often a
+device takes part is agreed for a run, what it costs is counted over all of them.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+
+from dp_accounting import DpEvent
 
 from client.device.clock import Days
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined, PrivacyError
 from shared.files import FolderLock, make_folder, write_atomically
 from shared.privacy.accounting.accountant import epsilon
+from shared.privacy.contribution.bound import update_clip
+from shared.privacy.guarantee import Guarantee
+from shared.privacy.ledger.budget import record_of, records
 from shared.privacy.ledger.ledger import Ledger, LedgerEntry, LedgerHeader
-from shared.privacy.policy.caps import Caps, load_caps
+from shared.privacy.policy.caps import Caps, load_caps, write_safe_caps
 from shared.privacy.policy.issue import promises
-from shared.privacy.policy.order import weaknesses
+from shared.privacy.policy.order import restates, weaknesses
 from shared.privacy.policy.signed import (
     Policy,
     Promise,
@@ -47,6 +57,11 @@ CAPS, AGREED, LEDGER, PARTICIPATION = (
     "ledger.jsonl",
     "participation.jsonl",
 )
+_OTHER_RECORD = (
+    "the policy hides another unit, or has its noise elsewhere, than this device's records count; "
+    "a new state folder begins new ones"
+)
+_LOG = logging.getLogger("starling")
 WHOLE = "training"  # all rounds of correlated noise, one mechanism that is counted once
 
 
@@ -64,6 +79,8 @@ class Agreement:
     derive : callable
         What settings and a number of users promise: another than ours only in a rehearsal
         without the settings.
+    evaluator : bool
+        Whether the owner lets exact ranks leave, which no promise covers.
     """
 
     def __init__(
@@ -72,11 +89,15 @@ class Agreement:
         operator: str,
         days: Days | None = None,
         derive: Callable[[ExperimentConfig, int], tuple[Promise, ...]] = promises,
+        *,
+        evaluator: bool = False,
     ) -> None:
         self._state = state
         self._operator = operator
         self._days = days or Days(state)
         self._derive = derive
+        self._evaluator = evaluator
+        self._derived: dict[tuple[str, int], tuple[Promise, ...]] = {}
 
     @contextmanager
     def admitted(self, request: Request, schema: str) -> Iterator[None]:
@@ -125,6 +146,9 @@ class Agreement:
         with FolderLock(self._state) as lock:
             lock.take(wait=True)
             self._days.see()
+            if write_safe_caps(self._state / CAPS):
+                safe = Caps().in_words()
+                _LOG.warning("%s: there was none; written, with: %s", self._state / CAPS, safe)
             yield
 
     def _accepted(self, request: Request, schema: str | None) -> Policy:
@@ -134,33 +158,34 @@ class Agreement:
         except (ConfigError, PrivacyError) as error:
             why = f"{error}{self._days.went_back()}"
             raise self._declined(request, why, "policy") from None
+        # What counts and is recorded is what the device itself derives.
+        own = replace(policy, promises=self._own(request))
+        if restates(policy, own.promises):
+            why = "the policy's promises are not what its settings give"
+            raise self._declined(request, why, "policy")
         agreed = self._agreed()
-        if request.policy != agreed:
-            self._compare(request, policy, agreed)
+        if agreed is not None and request.policy != agreed:
+            self._compare(request, policy, read_policy(agreed, None))
         objections = self._caps().objections(policy)
         if objections:
             raise self._declined(request, objections[0])
-        return policy
+        return own
 
-    def _compare(self, request: Request, policy: Policy, agreed: str | None) -> None:
-        if policy.promises != self._derive(request.config, request.users):
-            why = "the policy's promises are not what its settings give"
-            raise self._declined(request, why, "policy")
-        if agreed is None:
-            return
-        before = read_policy(agreed, None)
-        weaker = weaknesses(policy, before)
+    def _own(self, request: Request) -> tuple[Promise, ...]:
+        """What the settings of a request promise; a search, so the last one found is kept."""
+        about = (request.settings, request.users)
+        if about not in self._derived:
+            self._derived = {about: self._derive(request.config, request.users)}
+        return self._derived[about]
+
+    def _compare(self, request: Request, policy: Policy, agreed: Policy) -> None:
+        weaker = weaknesses(policy, agreed)
         if weaker:
             why = f"the policy is weaker than the one agreed: {weaker[0]}"
             raise self._declined(request, why, "policy")
-        if _recorded(policy) != _recorded(before):
+        if _recorded(policy) != _recorded(agreed):
             # Spent under one unit or placement, it would be missing in the record of another.
-            raise self._declined(
-                request,
-                "the policy hides another unit, or has its noise elsewhere, than this device's "
-                "records count; a new state folder begins new ones",
-                "policy",
-            )
+            raise self._declined(request, _OTHER_RECORD, "policy")
 
     def _agreed(self) -> str | None:
         file = self._state / AGREED
@@ -172,14 +197,16 @@ class Agreement:
     def _check_spending(self, request: Request, policy: Policy) -> None:
         """What of step 4 needs the records."""
         caps, days = self._caps(), self._days
-        if caps.rounds_per_day is not None and days.rounds() >= caps.rounds_per_day:
+        if days.rounds() >= caps.rounds_per_day:
             raise self._declined(
                 request,
-                f"its owner allows {caps.rounds_per_day} rounds a day, and so many were answered "
+                f"its owner allows {caps.rounds_per_day:g} rounds a day, and so many were answered "
                 f"on {days.time():%Y-%m-%d} (UTC){days.went_back()}",
             )
-        if request.release == "ranks":
-            return  # no promise covers them: the owner's `evaluator` and the day's count do
+        if request.release == "ranks":  # no promise covers them: the owner's word and the day do
+            if not self._evaluator:
+                raise self._declined(request, "its owner lets no exact ranks leave")
+            return
         for promise in policy.promises:
             release = promise.of(request.release)
             if release is None:
@@ -190,9 +217,9 @@ class Agreement:
     def _check_promise(
         self, request: Request, promise: Promise, release: PromisedRelease, caps: Caps
     ) -> None:
-        ledger = self._ledger(request, promise)
-        entries = ledger.entries if ledger else ()
-        before = [entry.round for entry in entries if entry.release == release.kind]
+        """The limits of this run, and what all runs cost at the owner's delta."""
+        run, recorded = self._records(request, promise)
+        before = [entry.round for entry in run if entry.release == release.kind]
         if len(before) >= release.times:
             raise self._declined(request, "has taken part as often as agreed")
         if (
@@ -205,61 +232,60 @@ class Agreement:
                 f"took part in round {max(before)}, and agreed to {release.separation} rounds from "
                 "one to the next",
             )
-        if caps.epsilon is None:
-            return
-        events = [(entry.event, 1) for entry in entries]
-        due = [(one.cost, 1) for one in _due(promise, release, entries)]
         told = promise.guarantee.at(caps.delta)
-        after = epsilon([*events, *due], *told.counted)
+        due = [one.cost for one in _due(promise, release, run)]
+        after = _cost([*recorded, *due], told)
         if after > caps.epsilon:
-            spent = epsilon(events, *told.counted)
             raise self._declined(
                 request,
-                f"it would bring this device from {told.unit}-level epsilon {spent:.3g} to "
-                f"{after:.3g} at delta {told.delta:g}, over its owner's cap of {caps.epsilon:g}",
+                f"it would bring this device from {told.unit}-level epsilon "
+                f"{_cost(recorded, told):.3g} to {after:.3g} at delta {told.delta:g}, over its "
+                f"owner's cap of {caps.epsilon:g}",
             )
 
-    def _ledger(self, request: Request, promise: Promise) -> Ledger | None:
-        """The record that counts towards a promise; None if nothing was recorded yet."""
-        file = self._file(promise)
-        if not file.exists():
-            return None
-        ledger = Ledger.recover(file)
-        if promise.guarantee.trust == "local" and ledger.header.settings != request.settings:
-            raise self._declined(request, "this device's ledger belongs to other settings")
-        if promise.of(WHOLE) and ledger.header.settings != request.settings:
-            # Recorded once, for this matrix and so many participations; another matrix may make
-            # one participation cost more.
-            raise self._declined(
-                request,
-                "under correlated noise this device's record is about other settings, and what a "
-                "participation costs rests on them; a new state folder begins a new one",
-            )
-        return ledger
+    def _records(
+        self, request: Request, promise: Promise
+    ) -> tuple[Sequence[LedgerEntry], list[DpEvent]]:
+        """What was recorded of this run, and of every run: all that counts towards a promise."""
+        kept = [Ledger.recover(each) for each in records(self._file(promise))]
+        told = promise.guarantee
+        for ledger in kept:
+            header = ledger.header.guarantee
+            if (header.unit, header.relation) != (told.unit, told.relation):
+                raise self._declined(request, _OTHER_RECORD)
+        run = (each.entries for each in kept if each.header.settings == request.settings)
+        return next(run, ()), [entry.event for ledger in kept for entry in ledger.entries]
 
     def _file(self, promise: Promise) -> Path:
         return self._state / (LEDGER if promise.guarantee.trust == "local" else PARTICIPATION)
 
+    def record(self, promise: Promise, policy: Policy) -> Ledger:
+        """The ledger of a run that counts towards a promise; begun if there is none."""
+        file = record_of(self._file(promise), policy.settings)
+        if file.exists():
+            return Ledger.recover(file)
+        # The owner's cap may change and is checked before; a budget in the header could not.
+        header = LedgerHeader(promise.guarantee.knowing_the_rounds(), policy.settings)
+        return Ledger.create(file, header)
+
+    def spent(self, promise: Promise) -> tuple[float, float]:
+        """Epsilon of all that counts towards a promise, and the owner's delta that it is at."""
+        kept = [Ledger.open(each) for each in records(self._file(promise))]
+        told = promise.guarantee.at(self._caps().delta)
+        return _cost([entry.event for ledger in kept for entry in ledger.entries], told), told.delta
+
     def _record(self, request: Request, policy: Policy) -> None:
         """Step 5. A crash between these may over-count, never under-count."""
-        if request.release != "ranks" and self._agreed() is None:
+        if request.release != "ranks" and self._agreed() != request.policy:
             write_atomically(self._state / AGREED, request.policy)
         self._days.count()
         for promise in policy.promises:
             release = promise.of(request.release)
             if promise.guarantee.trust == "local" or release is None:
                 continue  # the device records it as it draws its noise
-            ledger = self._ledger(request, promise)
-            if ledger is None:
-                ledger = Ledger.create(self._file(promise), self.header(promise, policy))
+            ledger = self.record(promise, policy)
             for one in _due(promise, release, ledger.entries):
                 ledger.append(request.round_number, one.kind, one.cost)
-
-    @staticmethod
-    def header(promise: Promise, policy: Policy) -> LedgerHeader:
-        """The first line of a record of participations under a promise."""
-        # The owner's cap may change and is checked before; a budget in the header could not.
-        return LedgerHeader(promise.guarantee.knowing_the_rounds(), policy.settings)
 
     @staticmethod
     def _declined(request: Request, why: str, word: str = "owner") -> Declined:
@@ -273,6 +299,10 @@ def _due(
     whole = promise.of(WHOLE)
     first = release.kind == "update" and not any(entry.release == WHOLE for entry in entries)
     return [whole, release] if whole and first else [release]
+
+
+def _cost(events: Sequence[DpEvent], told: Guarantee) -> float:
+    return epsilon([(event, 1) for event in events], *told.counted)
 
 
 def _recorded(policy: Policy) -> set[tuple[str | int, ...]]:
@@ -299,6 +329,8 @@ def check_request(
     ------
     ConfigError, PrivacyError
         In words.
+    ProtocolError
+        For a clipping norm out of the range in which it may adapt.
     """
     if not request.policy:
         raise PrivacyError("the request brings no policy")
@@ -317,6 +349,8 @@ def check_request(
     first = 1 if request.release == "update" else 0
     if not first <= request.round_number <= policy.rounds:
         raise PrivacyError(f"the policy has rounds {first} to {policy.rounds}")
+    if request.release == "update":
+        update_clip(request.config, request.clip)
     return policy
 
 

@@ -191,7 +191,7 @@ class Device:
     def _example_delta(self, part: Part, request: Request) -> torch.Tensor:
         number = request.round_number
         members, deltas = self._example_training(request).deltas(
-            checked_opacus(self.recommender, part), part.start, [self._client()], number
+            checked_opacus(self.recommender, part), part.start, [self._client(request)], number
         )
         if not members:
             raise Declined(f"declined round {number}: the device's own budget is spent")
@@ -201,7 +201,7 @@ class Device:
         """The user's share of the popularity histogram, clipped and noised as agreed."""
         items = len(self.recommender.items)
         if by_example(request.config):
-            vector = self._example_training(request).histogram(self._client(), items)
+            vector = self._example_training(request).histogram(self._client(request), items)
         else:
             vector = user_histogram(self.history, items)
         if devices_share_noise(request.config):
@@ -249,10 +249,14 @@ class Device:
 
         return ExampleTraining(request.config, request.users, simulated=self._simulated)
 
-    def _client(self) -> Client:
+    def _client(self, request: Request) -> Client:
         from client.training.examples import Client
+        from shared.privacy.ledger.budget import record_of
 
-        return Client(self.key, self.history, self._ledger)
+        ledger = self._ledger
+        if ledger is not None and self._agreement is not None:  # one a run, its caps count all
+            ledger = record_of(ledger, request.settings)
+        return Client(self.key, self.history, ledger)
 
     def _shares(self, request: Request) -> NoisedShares:
         from client.training.shares import NoisedShares  # plans and accountants enter here

@@ -53,7 +53,7 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
         log.keys[user],
         partial(_built, spec, config.model),
         state / LEDGER,
-        agreement=Agreement(state, operator),
+        agreement=Agreement(state, operator, evaluator=node_config.get("evaluator") is True),
         personal=state / "personal.sqlite",
     )
 

@@ -6,6 +6,7 @@ It is asked for all that a run can ask of one device: the histogram first, an up
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from client.device.clock import FILE as CLOCK
 from client.device.clock import Days, now
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined
-from shared.privacy.ledger.ledger import Ledger
-from shared.privacy.policy.caps import load_caps
+from shared.privacy.ledger.budget import records
+from shared.privacy.policy.caps import Caps, load_caps, write_safe_caps
 from shared.privacy.policy.issue import promises
-from shared.privacy.policy.signed import Policy, Promise
+from shared.privacy.policy.signed import Policy
 from shared.request import Request
 
 
@@ -76,8 +77,11 @@ class Rehearsal:
         """
         wanted = [(caps, CAPS)] if caps else []
         if state is not None:
-            names = (CAPS, AGREED, LEDGER, PARTICIPATION, CLOCK)
-            kept = [(state / name, name) for name in names if (state / name).exists()]
+            ledgers = [
+                each.name for kind in (LEDGER, PARTICIPATION) for each in records(state / kind)
+            ]
+            names = (CAPS, AGREED, CLOCK, *ledgers)
+            kept = [(state / name, name) for name in names if os.path.lexists(state / name)]
             wanted = kept + wanted
         for source, name in wanted:
             try:
@@ -86,6 +90,12 @@ class Rehearsal:
                 raise ConfigError(f"{source}: cannot be read ({error.strerror})") from None
             if name == CAPS:
                 load_caps(source)  # a mistake is one of the owner's file, not of the copy
+        write_safe_caps(self._folder / CAPS)  # as the device would
+
+    @property
+    def caps(self) -> Caps:
+        """The caps that the answers are given under."""
+        return load_caps(self._folder / CAPS)
 
     def answers(self, rounds: int, a_day: int | None) -> Iterator[Answer]:
         """Answers to all requests of the run's first rounds, up to the first refusal.
@@ -140,17 +150,10 @@ class Rehearsal:
         """What each promise has cost by then; the device's own noise is recorded here."""
         words = []
         for promise in self._policy.promises:
-            told = promise.guarantee
-            file = self._folder / (LEDGER if told.trust == "local" else PARTICIPATION)
-            if told.trust == "local":
-                self._record(promise, file, kind, number)
-            epsilon = Ledger.open(file).epsilon(told.delta)
-            words.append(f"{told.unit}-level epsilon {epsilon:.4g} at delta {told.delta:g}")
+            release = promise.of(kind)
+            if promise.guarantee.trust == "local" and release is not None:
+                self._gate.record(promise, self._policy).append(number, kind, release.cost)
+            epsilon, delta = self._gate.spent(promise)
+            unit = promise.guarantee.unit
+            words.append(f"{unit}-level epsilon {epsilon:.4g} at delta {delta:g}")
         return f"; so far {', '.join(words)}"
-
-    def _record(self, promise: Promise, file: Path, kind: str, number: int) -> None:
-        release = promise.of(kind)
-        header = self._gate.header(promise, self._policy)
-        ledger = Ledger.open(file) if file.exists() else Ledger.create(file, header)
-        if release is not None:
-            ledger.append(number, release.kind, release.cost)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from client.training.train import window_loss
+from shared.data.windows import PAD
 from shared.errors import ModelError
 from shared.model.adapter import AdapterSchema, Tensors, current, install
 from shared.model.layers import AdapterEmbedding, AdapterLinear
@@ -108,12 +109,25 @@ def _window_losses(recommender: Recommender, inputs: Tensor, targets: Tensor) ->
 
 
 def check_gradients(
-    per_example: PerExample, recommender: Recommender, schema: AdapterSchema, length: int
+    per_example: PerExample,
+    recommender: Recommender,
+    schema: AdapterSchema,
+    length: int,
+    clients: int = 1,
 ) -> None:
-    """Refuse to train where training would not learn.
+    """Refuse to train where training would not learn, or where a clip would not bound a window.
 
-    At an adapter without zeros, on two made-up windows: a step without clip and noise must be the
-    plain step, and must move every tensor.
+    At adapters without zeros, on two made-up windows of each client, one of them shorter: every
+    row must be the gradient of its own window alone, so that no other window is in what its clip
+    bounds, and must move every tensor. What differs by less than the tolerance is not seen.
+
+    Parameters
+    ----------
+    length : int
+        Of a window, >= 2.
+    clients : int
+        Stacked, as many as `per_example` takes: first at one adapter that all share, then each at
+        its own.
 
     Raises
     ------
@@ -122,32 +136,42 @@ def check_gradients(
     """
     rng = np.random.default_rng(0)
     device = recommender.items.device
-    drawn = rng.integers(len(recommender.items), size=(2, length + 1))
+    drawn = rng.integers(len(recommender.items), size=(clients, 2, length + 1))
     windows = torch.from_numpy(drawn).to(device)
-    inputs, targets = windows[:, :-1], windows[:, 1:]
-    draw = rng.standard_normal(schema.dim).astype(np.float32)
-    theta = (0.05 * torch.from_numpy(draw)).to(device)
-    found = schema.unflatten(per_example(theta[None], inputs[None], targets[None])[0].sum(0))
-    plain = schema.unflatten(_plain_gradient(recommender, schema, theta, inputs, targets))
+    inputs, targets = windows[..., :-1], windows[..., 1:].clone()
+    targets[:, 1, length // 2 :] = PAD
+    draws = rng.standard_normal((clients, schema.dim)).astype(np.float32)
+    own = 0.05 * torch.from_numpy(draws).to(device)
+    for theta in (own[:1].expand(clients, -1), own)[: min(clients, 2)]:
+        found = per_example(theta, inputs, targets).flatten(0, 1)  # [rows, dim]
+        alone = [
+            _plain_gradient(recommender, schema, theta[c], inputs[c, w][None], targets[c, w][None])
+            for c in range(clients)
+            for w in range(2)
+        ]
+        _check_rows(found, torch.stack(alone), schema, _TOLERANCE[recommender.dtype])
+
+
+def _check_rows(found: Tensor, alone: Tensor, schema: AdapterSchema, tolerance: float) -> None:
+    """Rows [rows, dim] against those of windows alone; relative to the largest of a tensor."""
     for name in schema.names:
-        size = float(plain[name].norm())
-        if not size > 0:
+        part = schema.slice_of(name)
+        sizes = alone[:, part].norm(dim=1)
+        if not float(sizes.min()) > 0:
             raise ModelError(f"adapter tensor {name!r}: gets no gradient; take it out of the model")
-        if not float((found[name] - plain[name]).norm()) <= _TOLERANCE[recommender.dtype] * size:
+        apart = (found[:, part] - alone[:, part]).norm(dim=1)
+        if not float(apart.max()) <= tolerance * float(sizes.max()):  # also refuses NaN
             raise ModelError(
-                f"adapter tensor {name!r}: its per-example gradients do not add up to its "
-                "gradient; this backbone cannot be trained per example"
+                f"adapter tensor {name!r}: the gradient of a window is not that of that window "
+                "alone; this backbone cannot be trained per example"
             )
 
 
 def _plain_gradient(
     recommender: Recommender, schema: AdapterSchema, theta: Tensor, inputs: Tensor, targets: Tensor
 ) -> Tensor:
+    """Of the mean loss of one window, inputs and targets [1, length], by a backward pass."""
     vector = theta.clone().requires_grad_(True)
-    tensors = schema.unflatten(vector)
-    losses = [
-        window_loss(recommender, tensors, inputs[w : w + 1], targets[w : w + 1])
-        for w in range(len(inputs))
-    ]
-    (gradient,) = torch.autograd.grad(torch.stack(losses).sum(), vector)
+    loss = window_loss(recommender, schema.unflatten(vector), inputs, targets)
+    (gradient,) = torch.autograd.grad(loss, vector)
     return gradient

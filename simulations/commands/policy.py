@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from shared.config.presets import override, preset_file
 from shared.errors import ConfigError
 from shared.files import write_atomically
 from shared.privacy.keys import load_or_create_signing_key, public_hex
+from shared.privacy.policy.caps import Caps
 from shared.privacy.policy.issue import DAYS, policy_of
 from shared.privacy.policy.show import in_words
 from shared.privacy.policy.signed import signed
@@ -63,10 +63,9 @@ def make(asked: Asked) -> None:
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
     typer.echo(in_words(made, out))
-    if not math.isfinite(point.privacy.epsilon):
+    for why in Caps().objections(made):
         typer.echo(
-            "warning: epsilon is infinite: this policy promises no privacy, and every device "
-            'declines but those whose owner wrote epsilon = "inf" into caps.toml',
+            f"warning: {why}: every device declines but those whose owner allows it in caps.toml",
             err=True,
         )
 

@@ -257,7 +257,7 @@ class CohortEngine(Ranker):
 
         everything = self.schema.part(current(self.recommender, self.schema), self.schema.names)
         gradients = self._per_example(everything)
-        check_gradients(gradients, self.recommender, self.schema, length=6)
+        check_gradients(gradients, self.recommender, self.schema, length=6, clients=2)
         return ExampleCohort(self.population)
 
     def _shares(self, request: Request) -> NoisedShares:

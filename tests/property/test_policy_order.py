@@ -1,17 +1,30 @@
 """Whatever single thing of a policy gets weaker, the device that agreed refuses it."""
 
+import contextlib
 import dataclasses
+import itertools
+from datetime import UTC, datetime
 
 import pytest
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client.device.agreement import CAPS, LEDGER, PARTICIPATION, Agreement
+from client.device.clock import Days
+from shared.config import ExperimentConfig
+from shared.errors import Declined
+from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.guarantee import Guarantee
-from shared.privacy.policy.order import weaknesses
+from shared.privacy.ledger.budget import records
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.policy.order import restates, weaknesses
 from shared.privacy.policy.signed import Policy, Promise, PromisedRelease
+from tests.support.asking import asked
+from tests.support.privacy.policies import noisier, operator, sealed
 
+START = datetime(2026, 11, 22, 20, tzinfo=UTC)
 UNITS, TRUSTS = ("example", "user"), ("central", "distributed", "local")
 numbers = st.floats(0.1, 10.0)
 counts = st.integers(10, 50)
@@ -199,3 +212,88 @@ def test_steps_of_strengthening_add_up_and_do_not_lead_back(policy, cases):
     assert weaknesses(stronger, policy) == []
     if stronger != policy:
         assert weaknesses(policy, stronger) != []
+
+
+@settings(max_examples=60)
+@given(policy=policies(), data=st.data())
+def test_what_may_follow_may_follow_what_that_followed(policy, data):
+    """Transitive: over steps that strengthen and steps that weaken, most pairs are comparable."""
+    changes = [*STRONGER.values(), *WEAKER.values()]
+    chain = [policy]
+    for change in data.draw(st.lists(st.sampled_from(changes), min_size=2, max_size=4)):
+        chain.append(change(chain[-1]) or chain[-1])
+    for first, second, third in itertools.permutations(chain, 3):
+        if weaknesses(second, first) == weaknesses(third, second) == []:
+            assert weaknesses(third, first) == []
+
+
+def unsampled(policy):
+    def one(release):
+        event = {"kind": "gaussian", "noise_multiplier": release.noise_multiplier}
+        return dataclasses.replace(release, event=event)
+
+    return every_promise(policy, lambda p: {"releases": tuple(map(one, p.releases))})
+
+
+@settings(max_examples=30)
+@given(policy=policies(), more=st.floats(0, 9e-6), less=st.floats(1e-15, 1))
+def test_of_two_searches_for_noise_the_stated_one_may_only_be_higher(policy, more, less):
+    alone = dataclasses.replace(policy, promises=policy.promises[:1])
+    assert restates(noisier(alone, 1 + more), alone.promises) == []
+    assert restates(noisier(alone, 1 + 2e-5), alone.promises) != []
+    assert restates(noisier(alone, 1 - less), alone.promises) != []
+    for case in set(WEAKER) - {"noise", "unit", "trust"}:
+        changed = WEAKER[case](alone)
+        if (changed.promises, changed) != (alone.promises, alone) and case not in OF_THE_POLICY:
+            assert restates(changed, alone.promises) != [], case
+
+
+OF_THE_POLICY = {"rounds", "users", "windows", "length", "aggregation", "adapter", "issuer"}
+
+
+@settings(max_examples=10)
+@given(
+    pair=st.lists(policies(), min_size=2, max_size=2),
+    changes=st.lists(st.sampled_from(sorted(STRONGER)), max_size=3),
+    caps=st.tuples(st.floats(0.5, 12.0), st.sampled_from([1e-9, 1e-5])),
+    rounds=st.sampled_from([(1,), (1, 6)]),
+)
+def test_whatever_is_asked_an_owner_spends_at_most_the_cap(
+    pair, changes, caps, rounds, tmp_path_factory
+):
+    """Of random policies, and of stricter ones after the first: at the owner's delta, in all."""
+    first, second = pair
+    stricter = first
+    for change in changes:
+        stricter = STRONGER[change](stricter)
+    state = tmp_path_factory.mktemp("owner")
+    epsilon_cap, delta = caps
+    (state / CAPS).write_text(
+        f'epsilon = {epsilon_cap!r}\ndelta = {delta!r}\nunit = "example"\nrounds_per_day = "inf"'
+    )
+    for number, drawn in enumerate((first, first, stricter, second, stricter)):
+        policy = every_guarantee(
+            unsampled(noisier(drawn, 3)), lambda p: {"delta": 1e-9, "group": 1}
+        )
+        policy = dataclasses.replace(
+            policy, promises=policy.promises[:1], issuer=operator(), settings=f"{number:064x}"
+        )
+        text, owned = sealed(policy), policy.promises
+        gate = Agreement(
+            state, operator(), Days(state, lambda: START), lambda *_, owned=owned: owned
+        )
+        for kind, round_number in itertools.product(("histogram", "update"), rounds):
+            about = {"users": policy.users, "settings": policy.settings, "policy": text}
+            request = dataclasses.replace(asked(ExperimentConfig(), kind, round_number), **about)
+            with (
+                contextlib.suppress(Declined),
+                gate.admitted(request, policy.schema),
+            ):
+                if owned[0].guarantee.trust == "local":  # recorded as the device draws its noise
+                    gate.record(owned[0], policy).append(round_number, kind, owned[0].of(kind).cost)
+    told = {}
+    for kind in (PARTICIPATION, LEDGER):
+        kept = [Ledger.open(file) for file in records(state / kind)]
+        events = [(entry.event, 1) for ledger in kept for entry in ledger.entries]
+        told[kind] = epsilon(events, delta)
+    assert max(told.values()) <= epsilon_cap

@@ -6,6 +6,7 @@ a message is made, so a crash may over-count, never under-count.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from shared.errors import BudgetExceeded, ConfigError, Declined
@@ -14,6 +15,42 @@ from shared.privacy.ledger.chain import LedgerHeader
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.mechanisms.source import NoiseSource
 from shared.privacy.plan.plan import Plan
+
+
+def records(file: Path) -> list[Path]:
+    """A device's ledgers of one kind, one a run, oldest first: NAME.jsonl, NAME-2.jsonl, ..."""
+    numbered = re.compile(rf"{re.escape(file.stem)}(?:-([0-9]+))?{re.escape(file.suffix)}")
+    found = [
+        (int(match[1] or 1), each)
+        for each in (file.parent.iterdir() if file.parent.is_dir() else ())
+        if (match := numbered.fullmatch(each.name))
+    ]
+    return [each for _, each in sorted(found)]
+
+
+def record_of(file: Path, settings: str) -> Path:
+    """The one of these ledgers that belongs to a run, or where it will be.
+
+    Parameters
+    ----------
+    file : Path
+        NAME.jsonl.
+    settings : str
+        Hash of the run's settings.
+
+    Raises
+    ------
+    LedgerError
+        If one was altered or cannot be read.
+    """
+    kept = records(file)
+    for each in kept:
+        if Ledger.recover(each).header.settings == settings:
+            return each
+    if not kept:
+        return file
+    last = kept[-1].stem.removeprefix(file.stem).lstrip("-") or "1"
+    return file.with_name(f"{file.stem}-{int(last) + 1}{file.suffix}")
 
 
 class DeviceBudget:

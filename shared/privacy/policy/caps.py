@@ -1,20 +1,15 @@
 """What a person allows: limits that belong to the owner of a device, whatever a server agrees to.
 
-`caps.toml` in the device's state folder; every line may be left out:
-
-    epsilon = 1.0         # the most that taking part may cost, without amplification by sampling;
-                          # "inf" also allows runs that promise nothing
-    delta = 1e-5          # at which that is counted; left out: the policy's own
-    unit = "user"         # what must be hidden: user, or example (left out: either)
-    trust = "central"     # whom to trust at most: central, distributed or local
-    rounds_per_day = 4    # in UTC
-    pause = false         # true: answer nothing
+`caps.toml` in the device's state folder. A device that has none gets one with the text `SAFE`, and
+a line that is left out counts as it stands there: a limit is lifted only by its owner's word, and
+no word of an operator's moves one.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +18,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from shared.errors import ConfigError
+from shared.files import write_atomically
 from shared.privacy.guarantee import Trust, Unit
 from shared.privacy.policy.order import TRUSTS_LESS
 from shared.privacy.policy.signed import Policy
@@ -34,31 +30,47 @@ def _cap(value: Any) -> Any:
     return math.inf if value == "inf" else value
 
 
+def _count(value: Any) -> Any:
+    value = _cap(value)
+    if value != math.inf and (type(value) is not int or value < 0):
+        raise ValueError('expected a whole number >= 0, or "inf"')
+    return value
+
+
 @dataclass(frozen=True, config=_STRICT)
 class Caps:
-    """The owner's limits.
+    """The owner's limits; by default those of a device whose owner wrote none.
 
     Attributes
     ----------
-    epsilon : float or None
-        Of each promise that a policy makes, by what this device took part in; None sets no limit
-        but refuses a policy that promises nothing, which infinity allows.
-    delta : float or None
-        In (0, 1), at which epsilon is counted; None: the promise's own.
+    epsilon : float
+        > 0: of all that this device took part in, under every policy together. Infinity sets no
+        limit, and allows a policy that promises nothing. By default 8, the largest budget for which
+        this project ships settings; the literature calls up to 10 a reasonable guarantee, and 1 a
+        strong one.
+    delta : float
+        In (0, 1), at which epsilon is counted, whatever a policy's own is; a policy with a larger
+        one is refused. By default 1e-5: below one over the number of people for any population up
+        to a hundred thousand.
     unit : {"user", "example"}
-        `user` refuses a policy that hides single examples only.
+        `user` refuses a policy that hides single examples only, whose epsilon is not a person's.
     trust : {"central", "distributed", "local"}
         The most trusting placement of noise that is accepted.
-    rounds_per_day : int or None
-        >= 0, by the date in UTC.
+    rounds_per_day : int or infinity
+        >= 0, by the date in UTC. By default 24: one an hour.
     pause : bool
+
+    References
+    ----------
+    Ponomareva et al. How to DP-fy ML: A Practical Guide to Machine Learning with Differential
+    Privacy. JAIR 77, 2023. https://arxiv.org/abs/2303.00654
     """
 
-    epsilon: Annotated[float, BeforeValidator(_cap), Field(gt=0)] | None = None
-    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
-    unit: Unit = "example"
+    epsilon: Annotated[float, BeforeValidator(_cap), Field(gt=0)] = 8.0
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    unit: Unit = "user"
     trust: Trust = "central"
-    rounds_per_day: Annotated[int, Field(ge=0)] | None = None
+    rounds_per_day: Annotated[float, BeforeValidator(_count)] = 24
     pause: bool = False
 
     def objections(self, policy: Policy) -> list[str]:
@@ -75,28 +87,64 @@ class Caps:
         elif all(TRUSTS_LESS[one.trust] < TRUSTS_LESS[self.trust] for one in hiding):
             trusts = " or ".join(one.trust for one in hiding)
             found.append(f"the policy has trust = {trusts}, its owner asks for {self.trust}")
-        if self.epsilon is None and any(math.isinf(one.budget) for one in promised):
+        if math.isfinite(self.epsilon) and any(math.isinf(one.budget) for one in promised):
             found.append(
                 "the policy promises no privacy (epsilon = inf), and its owner did not allow that"
             )
+        delta = max(one.delta for one in promised)
+        if delta > self.delta:
+            found.append(
+                f"the policy's delta = {delta:g} is over its owner's cap of {self.delta:g}"
+            )
         return found
+
+    def in_words(self) -> str:
+        """All limits in one line."""
+        return (
+            f"epsilon = {self.epsilon:g} at delta = {self.delta:g}, unit = {self.unit}, trust = "
+            f"{self.trust}, rounds_per_day = {self.rounds_per_day:g}, pause = "
+            f"{str(self.pause).lower()}"
+        )
 
 
 _ADAPTER = TypeAdapter(Caps)
+_SAFE = Caps()
+SAFE = f"""\
+# What this device's owner allows. No server can change it; an edit counts from the next request on.
+# This file was written because there was none. A line that is taken out counts as it stands here.
+
+# The most that taking part may cost: all runs together, for as long as this folder is kept, without
+# amplification by sampling. "inf" sets no limit, and also allows runs that promise nothing.
+epsilon = {_SAFE.epsilon}
+# At which that is counted. A run whose own delta is larger is refused.
+delta = {_SAFE.delta}
+# What must be hidden: user (all that is yours), or example (it is enough that any one window of it
+# is; how much such an epsilon says about all that is yours is not counted).
+unit = "{_SAFE.unit}"
+# Whom to trust at most: central (the server adds the noise), distributed, or local (nobody).
+trust = "{_SAFE.trust}"
+# Requests answered a day, by the date in UTC. "inf" sets no limit.
+rounds_per_day = {_SAFE.rounds_per_day}
+# true: answer nothing.
+pause = {str(_SAFE.pause).lower()}
+"""
 
 
 def load_caps(file: Path) -> Caps:
-    """The caps in a file; without one nothing is capped, and what promises nothing is refused.
+    """The caps in a file; the safe ones where there is no such name.
 
     Raises
     ------
     ConfigError
-        If it cannot be read, naming the key: a cap with a typing error caps nothing.
+        If it cannot be read, naming the key: a cap with a typing error caps nothing. So does a name
+        that leads to no file.
     """
+    if not os.path.lexists(file):
+        return Caps()
+    if not file.is_file():  # a folder, a pipe, a link to what is not mounted
+        raise ConfigError(f"{file}: leads to no file; make it one, or remove it for safe caps")
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Caps()
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -109,4 +157,22 @@ def load_caps(file: Path) -> Caps:
         if first["type"] == "unexpected_keyword_argument":
             known = ", ".join(Caps.__dataclass_fields__)
             raise ConfigError(f"{file}: unknown cap {key}; there are {known}") from None
-        raise ConfigError(f"{file}: {key} = {first['input']!r}: {first['msg']}") from None
+        why = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{file}: {key} = {first['input']!r}: {why}") from None
+
+
+def write_safe_caps(file: Path) -> bool:
+    """Write the safe caps where there is no such name; whether it did.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be written.
+    """
+    if os.path.lexists(file):
+        return False
+    try:
+        write_atomically(file, SAFE)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
+    return True

@@ -15,11 +15,15 @@ A policy may follow an agreed one if every promise that was agreed is kept by on
 and if it rests on at least as many users, has at most as many rounds, takes at most as much of one
 person, and keeps aggregation, adapter and issuer. Settings that bear on none of these, and the time
 in which it holds, may differ. What cannot be compared counts as weaker.
+
+Noise is calibrated by a search whose last digits differ from machine to machine. No comparison here
+lets less noise pass for as much; `restates` lets a little more pass for the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from shared.privacy.accounting.steps import SkellamStep, Step, steps_of
 from shared.privacy.guarantee import Guarantee
@@ -27,10 +31,40 @@ from shared.privacy.policy.signed import Policy, Promise, PromisedRelease
 
 _PROTECTS = {"example": 0, "user": 1}
 TRUSTS_LESS = {"central": 0, "distributed": 1, "local": 2}
+_CALIBRATED = 1e-5  # relative: how far above the least noise `least_noise` may end
 
 
-def weaknesses(offered: Policy, agreed: Policy) -> list[str]:
+def restates(policy: Policy, derived: tuple[Promise, ...]) -> list[str]:
+    """In what a policy's promises are not those that its settings give, in words.
+
+    Parameters
+    ----------
+    policy : Policy
+        As it was signed, perhaps on another machine.
+    derived : tuple of Promise
+        From the same settings, here.
+
+    Returns
+    -------
+    list of str
+        Empty if they are the same but for noise that another search may have found: as much as was
+        derived here or, relative to it, up to 1e-5 more.
+    """
+    if len(policy.promises) != len(derived):
+        return [f"promises: {len(policy.promises)}, expected {len(derived)}"]
+    own = replace(policy, promises=derived)
+    return weaknesses(policy, own) or weaknesses(own, policy, _CALIBRATED)
+
+
+def weaknesses(offered: Policy, agreed: Policy, slack: float = 0.0) -> list[str]:
     """Everything in which the offered policy is weaker than the agreed one, in words.
+
+    Parameters
+    ----------
+    offered, agreed : Policy
+    slack : float
+        >= 0: by how much less noise, relative, still counts as as much. What a device agrees to
+        is compared without.
 
     Returns
     -------
@@ -47,13 +81,13 @@ def weaknesses(offered: Policy, agreed: Policy) -> list[str]:
         *_fewer("users that delta rests on", offered.users, agreed.users),
     ]
     for promise in agreed.promises:
-        found += sorted((broken(promise, by) for by in offered.promises), key=len)[0]
+        found += sorted((_broken(promise, by, slack) for by in offered.promises), key=len)[0]
     # Whichever promise states it: a message that was not agreed is one more.
     kept, further = ([r for p in of.promises for r in p.releases] for of in (agreed, offered))
     return list(dict.fromkeys([*found, *_more_kinds(further, kept)]))
 
 
-def broken(agreed: Promise, offered: Promise) -> list[str]:
+def _broken(agreed: Promise, offered: Promise, slack: float) -> list[str]:
     """In what an offered promise does not keep the agreed one."""
     ours, theirs = offered.guarantee, agreed.guarantee
     found = [
@@ -67,7 +101,7 @@ def broken(agreed: Promise, offered: Promise) -> list[str]:
     ]
     for release in offered.releases:
         before = agreed.of(release.kind)
-        found += [] if before is None else _costlier(release, before)
+        found += [] if before is None else _costlier(release, before, slack)
     return found
 
 
@@ -83,41 +117,41 @@ def _more_kinds(offered: Iterable[PromisedRelease], agreed: Iterable[PromisedRel
     return [f"a release {kind!r} was not agreed" for kind in sorted(more)]
 
 
-def _costlier(offered: PromisedRelease, agreed: PromisedRelease) -> list[str]:
-    name = offered.kind
+def _costlier(offered: PromisedRelease, agreed: PromisedRelease, slack: float) -> list[str]:
+    name, least = offered.kind, agreed.noise_multiplier * (1 - slack)
     found = [
         *_other(f"mechanism of {name}", offered.mechanism, agreed.mechanism),
-        *_fewer(f"noise multiplier of {name}", offered.noise_multiplier, agreed.noise_multiplier),
+        *_fewer(f"noise multiplier of {name}", offered.noise_multiplier, least),
         *_more(f"clipping norm of {name}", offered.clipping_norm, agreed.clipping_norm),
         *_more(f"participations in {name}", offered.times, agreed.times),
         *_fewer(f"rounds between those in {name}", offered.separation, agreed.separation),
     ]
-    if not found and not _costs_at_most(offered, agreed):
+    if not found and not _costs_at_most(offered, agreed, slack):
         found.append(f"cost of {name}: more than was agreed, or not comparable with it")
     return found
 
 
-def _costs_at_most(offered: PromisedRelease, agreed: PromisedRelease) -> bool:
+def _costs_at_most(offered: PromisedRelease, agreed: PromisedRelease, slack: float) -> bool:
     """Whether one participation is dominated, step by step, by an agreed one."""
     if offered.event == agreed.event:
         return True
     ours, theirs = (steps_of(release.cost) for release in (offered, agreed))
     if len(ours) != len(theirs):
         return False
-    return all(_dominated(one, other) for one, other in zip(ours, theirs, strict=True))
+    return all(_dominated(one, other, slack) for one, other in zip(ours, theirs, strict=True))
 
 
-def _dominated(one: Step | SkellamStep, other: Step | SkellamStep) -> bool:
+def _dominated(one: Step | SkellamStep, other: Step | SkellamStep, slack: float) -> bool:
     # Less noise, more sampling, more steps or a larger sensitivity each lose more privacy.
     if isinstance(one, Step) and isinstance(other, Step):
         return (
-            one.noise_multiplier >= other.noise_multiplier
+            one.noise_multiplier >= other.noise_multiplier * (1 - slack)
             and one.sampling_probability <= other.sampling_probability
             and one.times <= other.times
         )
     if isinstance(one, SkellamStep) and isinstance(other, SkellamStep):
         return (
-            one.variance >= other.variance
+            one.variance >= other.variance * (1 - slack) ** 2
             and one.l2_sensitivity <= other.l2_sensitivity
             and one.l1_sensitivity <= other.l1_sensitivity
             and one.times <= other.times

@@ -11,6 +11,7 @@ import pytest
 from shared.privacy.keys import public_hex
 from shared.privacy.policy.signed import load_policy, signed, utc
 from tests.support.command import command
+from tests.support.persons import owners
 from tests.support.privacy.policies import OTHER
 
 
@@ -81,38 +82,49 @@ def test_show_says_when_a_policy_does_not_hold(point, tmp_path, days_from_now, w
     assert (shown.code, word in shown.out) == (0, True), shown.err
 
 
-def test_a_policy_without_privacy_is_made_with_a_warning(point, tmp_path):
+def test_a_policy_that_most_owners_decline_is_made_with_a_warning(point, tmp_path):
     out = tmp_path / "p.json"
     adapter = point[1].with_name("eps-2-seed-0.initial.safetensors")
     words = ("policy", "make", "--config", point[1], "--users", "40", "--adapter", adapter)
-    assert "promises no privacy" not in command(*words, "--out", out).err
+    told = command(*words, "--out", out).err
+    assert "promises no privacy" not in told
+    assert "warning: the policy's delta = 0.001 is over its owner's cap of 1e-05: every" in told
     done = command(*words, "--epsilon", "inf", "--out", tmp_path / "inf.json")
     assert (done.code, "promises no privacy" in done.err) == (0, True), done.err
 
 
 def test_check_asks_round_after_round_until_the_device_declines(point, operator, tmp_path):
-    free = checked(point[0], operator, "--config", point[1], "--rounds", 2)
+    caps = tmp_path / "caps.toml"
+
+    def allowing(text):
+        caps.write_text(owners(text))
+        return ("--caps", caps)
+
+    free = checked(point[0], operator, "--config", point[1], "--rounds", 2, *allowing(""))
     assert free.code == 0, free.out
     assert [line.split(";")[0] for line in free.out.splitlines()] == [
+        "owner's caps: epsilon = 1000 at delta = 0.001, unit = example, trust = central, "
+        "rounds_per_day = inf, pause = false",
         "histogram: takes part",
         "round 1: takes part",
         "round 2: takes part",
     ]
     spent = [float(found) for found in re.findall(r"epsilon ([0-9.]+)", free.out)]
     cap = sum(spent[1:]) / 2  # more than one round, less than two
-    (tmp_path / "caps.toml").write_text(f"epsilon = {cap}\n")
-    capped = checked(point[0], operator, "--rounds", 2, "--caps", tmp_path / "caps.toml")
+    capped = checked(point[0], operator, "--rounds", 2, *allowing(f"epsilon = {cap}"))
     assert capped.code == 3
-    *taken, second, note = capped.out.splitlines()
-    assert taken == free.out.splitlines()[:2]
+    _, *taken, second, note = capped.out.splitlines()
+    assert taken == free.out.splitlines()[1:3]
     assert second.startswith("declined round 2: it would bring this device from user-level epsilon")
     assert second.endswith(f"over its owner's cap of {cap:g}")
     assert "needs --config" in note
-    (tmp_path / "caps.toml").write_text("rounds_per_day = 1\n")
-    today = checked(point[0], operator, "--rounds", 2, "--caps", tmp_path / "caps.toml")
+    a_day = allowing("rounds_per_day = 1")
+    today = checked(point[0], operator, "--rounds", 2, *a_day)
     assert (today.code, "allows 1 rounds a day" in today.out) == (3, True)
-    spread = ("--rounds", 2, "--a-day", 1, "--caps", tmp_path / "caps.toml")
-    assert checked(point[0], operator, *spread).code == 0
+    assert checked(point[0], operator, "--rounds", 2, "--a-day", 1, *a_day).code == 0
+    none = checked(point[0], operator)  # as a device whose owner wrote nothing
+    assert (none.code, none.out.startswith("owner's caps: epsilon = 8 at delta")) == (3, True)
+    assert "delta = 0.001 is over its owner's cap of 1e-05" in none.out
 
 
 def test_check_leaves_a_devices_state_as_it_is(point, operator, tmp_path):
@@ -122,7 +134,9 @@ def test_check_leaves_a_devices_state_as_it_is(point, operator, tmp_path):
     asked = checked(point[0], operator, "--state", state)
     assert (asked.code, "its owner has paused it" in asked.out) == (3, True)
     assert [path.name for path in state.iterdir()] == ["caps.toml"]
-    assert "has agreed to nothing yet" in command("policy", "spent", state).out
+    told = command("policy", "spent", state).out
+    assert "trust = central, rounds_per_day = 24, pause = true" in told
+    assert "has agreed to nothing yet" in told
 
 
 def test_another_operators_policy_is_declined(point, tmp_path):

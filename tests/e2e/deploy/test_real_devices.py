@@ -20,7 +20,7 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.signed import load_policy, signed
 from tests.support.command import command
 from tests.support.federations import point_config
-from tests.support.privacy.policies import OTHER, agreed, made, operator, sealed
+from tests.support.privacy.policies import OTHER, agreed, made, noisier, operator, sealed
 from tests.support.running.nodes import USERS, Loopback, Node, declined, request, served
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -198,6 +198,13 @@ def test_a_policy_made_beforehand_serves_only_its_run(log, tiny_bert, model, tmp
     early.write_text(sealed(old))
     with pytest.raises(ConfigError, match="holds from"):
         run_federation(Loopback(nodes), config, files, simulated=False, policy=early)
+    # From a machine whose search for the noise ended a little lower, and a little higher.
+    early.write_text(sealed(noisier(made(config, USERS, model.digest), 1 + 1e-9)))
+    with pytest.raises(ConfigError, match="promises are not what this run's settings"):
+        run_federation(Loopback(nodes), config, files, simulated=False, policy=early)
+    kept = noisier(made(config, USERS, model.digest), 1 - 1e-9)
+    early.write_text(sealed(kept))
+    server.run_policy.run_policy(config, USERS, model.digest, tmp_path / "kept", early)
     early.write_text(sealed(made(config, USERS, model.digest)) + "\n")
     run_federation(Loopback(nodes), config, files, simulated=False, policy=early)
     assert (nodes[0].state / "agreement.json").read_text() == early.read_text().strip()

@@ -1,5 +1,6 @@
 """Signed policies as a server makes them, and keys that are not the operator's."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -30,3 +31,20 @@ def sealed(policy: Policy) -> str:
 def agreed(config: ExperimentConfig, users: int, schema: str, **when) -> str:
     """The text that a server sends with its requests."""
     return sealed(made(config, users, schema, **when))
+
+
+def noisier(policy: Policy, by: float) -> Policy:
+    """As a machine would sign it whose search for Gaussian noise ended so much higher."""
+
+    def one(release):
+        z = release.noise_multiplier * by
+        return replace(release, noise_multiplier=z, event=_noisier(release.event, by))
+
+    promised = (replace(p, releases=(*map(one, p.releases),)) for p in policy.promises)
+    return replace(policy, promises=(*promised,))
+
+
+def _noisier(event, by):
+    if "event" in event:
+        return event | {"event": _noisier(event["event"], by)}
+    return event | {"noise_multiplier": event["noise_multiplier"] * by}

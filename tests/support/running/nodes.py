@@ -10,6 +10,7 @@ from shared.errors import DECLINED
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import run_files
 from tests.support.asking import asked, letters
+from tests.support.persons import owners
 from tests.support.privacy.policies import operator
 from tests.support.tiny import random_adapter
 
@@ -25,10 +26,11 @@ class Node:
         node = {"data": log, "user": f"u{user}", "state": str(self.state), "operator": operator()}
         self.config = node | configured
         self.log = []  # of its own process, for its owner
+        self.caps("")
 
     def caps(self, text):
         self.state.mkdir(exist_ok=True)
-        (self.state / "caps.toml").write_text(text)
+        (self.state / "caps.toml").write_text(owners(text, delta=1e-2))
 
     def answer(self, message):
         """The relay's answer, as the SuperNode passes it on: an exception becomes an error."""

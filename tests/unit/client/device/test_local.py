@@ -16,7 +16,7 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.issue import promises
 from tests.support.asking import asked
 from tests.support.federations import point_config
-from tests.support.persons import SCHEMA, START, USERS, Clock, Person
+from tests.support.persons import SCHEMA, START, USERS, Clock, Person, owners
 from tests.support.privacy.policies import agreed, operator
 from tests.support.tiny import random_adapter
 
@@ -79,6 +79,8 @@ def test_a_nodes_ledger_lasts_and_its_noise_is_never_seeded(log, tiny_bert, tmp_
     privacy = {"unit": "example", "trust": "local", "epsilon": 8.0, "delta": 1e-3}
     config = point_config(tiny_bert, privacy=privacy)
     node = {"data": log, "user": "u", **own}
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / CAPS).write_text(owners())
     messages = []
     for _ in range(2):
         device = device_of(node, config)
@@ -104,6 +106,38 @@ def test_a_nodes_ledger_lasts_and_its_noise_is_never_seeded(log, tiny_bert, tmp_
         insist()
 
 
+def test_a_second_run_has_a_ledger_of_its_own_and_adds_to_what_is_capped(
+    log, tiny_bert, tmp_path, own
+):
+    """By a device that used all of the first, and adds its noise itself."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / CAPS).write_text(owners())
+    node = {"data": log, "user": "u", **own}
+
+    def answer(epsilon, number):
+        privacy = {"unit": "example", "trust": "local", "epsilon": epsilon, "delta": 1e-3}
+        federation = {"rounds": 1, "popularity_start": False}
+        config = point_config(tiny_bert, privacy=privacy, federation=federation)
+        device = device_of(node, config)
+        adapter = device.schema.split(random_adapter(device.schema).numpy())
+        policy = agreed(config, 40, device.schema.digest)
+        device.answer(asked(config, number=number, arrays=adapter, policy=policy))
+
+    answer(4.0, 1)
+    answer(2.0, 1)
+    names = ("ledger.jsonl", "ledger-2.jsonl")
+    kept = [Ledger.open(state / name) for name in names]
+    assert [len(ledger) for ledger in kept] == [1, 1]
+    assert [ledger.header.guarantee.budget for ledger in kept] == [4.0, 2.0]
+    with pytest.raises(Declined, match="as often as agreed"):
+        answer(2.0, 1)
+    spent = epsilon([(ledger.entries[0].event, 1) for ledger in kept], 1e-3)
+    (state / CAPS).write_text(owners(f"epsilon = {spent + 0.1}"))
+    with pytest.raises(Declined, match=f"from example-level epsilon {spent:.3g} to .* over its"):
+        answer(1.0, 1)
+
+
 def test_two_requests_at_once_do_not_both_see_room_for_one(
     log, tiny_bert, tmp_path, own, monkeypatch
 ):
@@ -112,7 +146,7 @@ def test_two_requests_at_once_do_not_both_see_room_for_one(
     (promise,) = promises(config, 40)
     once = epsilon([(promise.of("update").cost, 1)], promise.guarantee.delta)
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / CAPS).write_text(f"epsilon = {once * 1.05}")
+    (tmp_path / "state" / CAPS).write_text(owners(f"epsilon = {once * 1.05}"))
     real = client.training.examples.DeviceBudget
 
     def slow(*arguments):  # between the look at the cap and the record

@@ -5,13 +5,14 @@ import pytest
 from client.device.rehearsal import Rehearsal
 from shared.privacy.policy.signed import read_policy
 from tests.support.federations import point_config
+from tests.support.persons import owners
 from tests.support.privacy.policies import agreed, operator
 
 USERS = 40
 
 
 def rehearsed(folder, config, rounds, caps="", given=True):
-    (folder / "caps.toml").write_text(caps)
+    (folder / "caps.toml").write_text(owners(caps))
     text = agreed(config, USERS, "s")
     settings = config if given else None
     device = Rehearsal(folder, text, read_policy(text, None), operator(), settings)

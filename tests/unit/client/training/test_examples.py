@@ -19,6 +19,7 @@ from shared.model.adapter import current, install
 from shared.privacy.contribution.histogram import example_histogram
 from shared.privacy.contribution.units import example_clip
 from shared.privacy.plan.plan import device_plan
+from simulations.engine.packed import PackedGradients
 from simulations.world.world import World
 from tests.support.federations import point_config
 from tests.support.tiny import LENGTH, make_engine, random_adapter, relative
@@ -208,10 +209,28 @@ def test_the_start_up_check_passes_where_training_works(engine, make):
     check_gradients(per_example, engine.recommender, engine.schema, length=6)
 
 
+def test_the_start_up_check_is_of_a_stack_too(engine):
+    """Both fast ways, where every client has an adapter of its own and where all share one."""
+    packed = PackedGradients(engine.recommender, engine.schema).by_window
+    for per_example in (packed, stacked_gradients(engine.recommender, engine.schema)):
+        check_gradients(per_example, engine.recommender, engine.schema, length=6, clients=2)
+
+    def adapters_mixed(theta, inputs, targets):
+        return packed(theta.mean(0, keepdim=True).expand_as(theta), inputs, targets)
+
+    with pytest.raises(ModelError, match="of that window alone"):
+        check_gradients(adapters_mixed, engine.recommender, engine.schema, length=6, clients=2)
+
+
 FAULTS = {
     "one tensor never moves": lambda g, schema: zeroed(g, schema),
     "scaled by the batch": lambda g, schema: g * 2,
     "not finite": lambda g, schema: g / 0,
+    # Sums that are right, of rows that are not: one window would move more than its clip.
+    "rows swapped": lambda g, schema: g.flip(1),
+    "rows averaged": lambda g, schema: g.mean(1, keepdim=True).expand_as(g),
+    "a share moved": lambda g, schema: g + 0.05 * (g.flip(1) - g),
+    "clients swapped": lambda g, schema: g.flip(0),
 }
 
 
@@ -229,7 +248,7 @@ def test_the_start_up_check_finds_what_would_not_learn(engine, fault):
         return FAULTS[fault](sound(theta, inputs, targets), engine.schema)
 
     with pytest.raises(ModelError, match="adapter tensor"):
-        check_gradients(faulty, engine.recommender, engine.schema, length=6)
+        check_gradients(faulty, engine.recommender, engine.schema, length=6, clients=2)
 
 
 def test_the_start_up_check_names_a_tensor_without_gradient(tiny_bert):
