@@ -88,6 +88,7 @@ ttl | public | how long the message is kept
 tensor.** | covered: update | the released iterate; of a point without a budget (`eps-inf`) nothing
   covers it, and it is the evaluator's
 metadata.settings | public | the point's settings
+metadata.promise | public | the guarantees with what was spent, by the ledger
 
 # histogram | The released histogram: `points/NAME.popularity.safetensors` | server -> reader
 tensor.counts | covered: histogram | as it was noised
@@ -125,6 +126,8 @@ signature | public | by the operator
 schema | public | the version
 starling | public | the version
 complete | public | whether all planned points are there
+name | public | of a real run
+seal.** | public | digests of the files on this page, the operator's key and signature
 environment.** | public | versions and the machine
 data.spec | public | a name
 data.name | public | a name
@@ -160,6 +163,7 @@ points[].rounds | public | a setting
 points[].cohort | public | the expected cohort, not an actual one
 points[].seed | public | of a simulation: whoever has it can subtract its noise
 points[].adapter | public | a name
+points[].noise | public | where it came from
 points[].trained_parameters | public | follows from settings
 points[].communication_bytes.* | public | releases x expected cohort x bytes of one client, whoever
   answered
@@ -224,8 +228,8 @@ state.history[].* | evaluator only | of a simulation: actual cohorts and exact n
 # device | A device's state folder | stays
 agreement.json | local only | the policy that was accepted first
 caps.toml | local only | the owner's limits
-participation.jsonl | local only | in which rounds it took part
-ledger.jsonl | local only | what its own noise covered
+participation*.jsonl | local only | in which rounds it took part, one file a run
+ledger*.jsonl | local only | what its own noise covered, one file a run
 clock.json | local only | the latest time, and the day's count
 personal.sqlite | local only | tensors of its own
 .lock | local only | empty

@@ -40,6 +40,12 @@ PRINTED = {
     "Of the budget, for metrics from devices; 0: none.": (
         "shared.privacy.accounting.accountant.calibrate"
     ),
+    "…: each device's own ledger shows it (starling policy spent), no other": (
+        "shared.privacy.plan.terms.device_terms"
+    ),
+    "NOT SHOWN: claims, ledgers and files agree as far as they go; see the lines above.": (
+        "simulations.verify.run.verify_run"
+    ),
     "The same ledgers at other deltas, by the accountant that counts": (
         "shared.privacy.accounting.accountant.epsilon"
     ),

@@ -22,7 +22,7 @@ def test_a_real_run_verifies_as_it_stands(deployed):
 def test_nothing_of_who_answered_is_in_its_results(deployed):
     found = results(deployed)
     (point,) = found["points"]
-    for name in ("seconds", "communication_bytes", "history", "metrics", "validation"):
+    for name in ("seconds", "history", "metrics", "validation"):
         assert name not in point
     assert found["data"] == {"users": 6}
     assert "participants" not in json.dumps(found)

@@ -114,7 +114,7 @@ MALFORMED = {
     "a list": (lambda text: "[1]", "not the JSON"),
     "deep": (lambda text: "[" * 100_000, "not the JSON"),
     "too long": (lambda text: "1" * 2_000_000, "characters"),
-    "another version": (lambda text: edited(text, format="starling policy 2"), "format"),
+    "another version": (lambda text: edited(text, format="starling policy 1"), "format"),
     "an unknown field": (lambda text: edited(text, extra=1), "extra"),
     "a field less": (lambda text: without(text, "rounds"), "rounds"),
     "a number as text": (lambda text: edited(text, rounds="3"), "rounds"),
