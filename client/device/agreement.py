@@ -2,7 +2,8 @@
 
     1. the policy is signed by the operator whom the owner named, and holds now
     2. the request is one of this policy: settings, users, adapter, round, clipping norm
-    3. the policy is what the settings make of it, and no weaker than the one agreed last
+    3. the policy is what the settings make of it, sends nothing in clear that waits for secure
+       aggregation, and is no weaker than the one agreed last
     4. the owner's caps allow it: unit, trust, delta, pause, rounds a day, epsilon
     5. the participation is recorded, on disk, and only then answered
 
@@ -35,7 +36,7 @@ from shared.errors import ConfigError, Declined, PrivacyError
 from shared.files import FolderLock, make_folder, write_atomically
 from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.contribution.bound import update_clip
-from shared.privacy.guarantee import Guarantee
+from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR, Guarantee
 from shared.privacy.ledger.budget import record_of, records
 from shared.privacy.ledger.ledger import Ledger, LedgerEntry, LedgerHeader
 from shared.privacy.policy.caps import Caps, load_caps, write_safe_caps
@@ -169,6 +170,8 @@ class Agreement:
         objections = self._caps().objections(policy)
         if objections:
             raise self._declined(request, objections[0])
+        if bare := in_clear(request.release, own.promises):
+            raise self._declined(request, bare, "policy")
         return own
 
     def _own(self, request: Request) -> tuple[Promise, ...]:
@@ -290,6 +293,25 @@ class Agreement:
     @staticmethod
     def _declined(request: Request, why: str, word: str = "owner") -> Declined:
         return Declined(f"declined round {request.round_number}: {why}", word)
+
+
+def in_clear(release: str, promised: Sequence[Promise]) -> str:
+    """Why a message would hold too little noise when it reaches the server; empty if it does not.
+
+    Parameters
+    ----------
+    release : str
+        What is asked for.
+    promised : sequence of Promise
+    """
+    trusts = {promise.guarantee.trust for promise in promised}
+    if "distributed" in trusts:
+        # Alone, a message holds a small part of the noise that its sum is promised.
+        return (
+            "privacy.trust = distributed needs secure aggregation, which real devices of this "
+            "version do not have; use central"
+        )
+    return HISTOGRAM_IN_CLEAR if release == "histogram" and "local" not in trusts else ""
 
 
 def _due(

@@ -35,9 +35,7 @@ from shared.privacy.contribution.histogram import histogram_schema, user_histogr
 from shared.privacy.contribution.units import (
     by_example,
     devices_share_noise,
-    histogram_in_clear,
 )
-from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR
 from shared.request import Answer, Ranks, Request
 from shared.update import Update
 
@@ -137,19 +135,6 @@ class Device:
 
     def _admitted(self, request: Request) -> AbstractContextManager[None]:
         """Around everything that is computed; the model itself is built in between."""
-        if devices_share_noise(request.config) and not self._simulated:
-            # Alone, a message holds a small part of the noise that its sum is promised.
-            raise Declined(
-                f"declined round {request.round_number}: privacy.trust = distributed needs secure "
-                "aggregation, which real devices of this version do not have; use central",
-                "policy",
-            )
-        if (
-            request.release == "histogram"
-            and not self._simulated
-            and histogram_in_clear(request.config)
-        ):
-            raise Declined(f"declined: {HISTOGRAM_IN_CLEAR}")
         if self._agreement is None:
             return nullcontext()
         self._agreement.foresee(request)

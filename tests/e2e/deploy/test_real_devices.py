@@ -141,7 +141,9 @@ def test_no_path_of_the_servers_choice_is_opened_before_its_policy_is_checked(
 def test_a_run_over_real_devices_ends_with_those_that_still_may(log, tiny_bert, model, tmp_path):
     """One is paused, one caps at almost nothing, one allows two rounds a day."""
     config = point_config(
-        tiny_bert, federation={"rounds": 4, "cohort": 1.0}, privacy={"delta": 1e-2}
+        tiny_bert,
+        federation={"rounds": 4, "cohort": 1.0, "popularity_start": False},
+        privacy={"delta": 1e-2},
     )
     nodes = [Node(tmp_path, log, user) for user in range(USERS)]
     nodes[0].caps("pause = true")
@@ -150,10 +152,10 @@ def test_a_run_over_real_devices_ends_with_those_that_still_may(log, tiny_bert, 
     grid, files = Loopback(nodes), served(tmp_path, model)
     outcome = run_federation(grid, config, files, simulated=False)
     assert outcome["rounds"] == 4
-    assert [len(node.rounds) for node in nodes] == [0, 0, 2, 5, 5, 5]  # the histogram, four rounds
+    assert [len(node.rounds) for node in nodes] == [0, 0, 2, 4, 4, 4]
     reasons = [said.partition(": ")[2] for said in grid.said if said]
     assert {"its owner has paused it"} < set(reasons)
-    assert len(reasons) == 5 + 5 + 3
+    assert len(reasons) == 4 + 4 + 2
     kept = load_policy(files.policy, operator())
     assert json.loads((nodes[3].state / "agreement.json").read_text())["policy"]["issuer"]
     assert kept.users == USERS
@@ -161,7 +163,7 @@ def test_a_run_over_real_devices_ends_with_those_that_still_may(log, tiny_bert, 
     device = Ledger.open(nodes[3].state / "participation.jsonl")
     assert device.epsilon() == pytest.approx(central.epsilon())  # everyone in every round
     told = command("policy", "spent", nodes[3].state)
-    assert "5 entries, user-level epsilon 2 at delta 0.01" in told.out
+    assert "4 entries, user-level epsilon 2 at delta 0.01" in told.out
     assert "against anyone who sees every released adapter" in told.out
 
 
@@ -184,7 +186,9 @@ def test_everyone_may_decline_and_a_run_of_noise_alone_is_no_success(
 
 def test_a_policy_made_beforehand_serves_only_its_run(log, tiny_bert, model, tmp_path):
     config = point_config(
-        tiny_bert, federation={"rounds": 2, "cohort": 1.0}, privacy={"delta": 1e-2}
+        tiny_bert,
+        federation={"rounds": 2, "cohort": 1.0, "popularity_start": False},
+        privacy={"delta": 1e-2},
     )
     nodes = [Node(tmp_path, log, user) for user in range(USERS)]
     files = served(tmp_path, model)
@@ -330,7 +334,7 @@ def test_a_device_that_adds_its_own_noise_heeds_its_owners_cap_too(log, tiny_ber
 def test_private_metrics_are_promised_counted_and_capped(log, tiny_bert, model, tmp_path):
     config = point_config(
         tiny_bert,
-        federation={"rounds": 2, "cohort": 1.0, "metrics_every": 1},
+        federation={"rounds": 2, "cohort": 1.0, "popularity_start": False, "metrics_every": 1},
         privacy={"delta": 1e-2, "metrics_share": 0.2, "adaptive_clipping": 0.5},
     )
     nodes = [Node(tmp_path, log, user) for user in range(USERS)]
@@ -342,7 +346,7 @@ def test_private_metrics_are_promised_counted_and_capped(log, tiny_bert, model, 
     assert promise.of("update").mechanism == "gaussian with adaptive clip"
     device = Ledger.open(nodes[1].state / "participation.jsonl")
     kinds = [entry.release for entry in device.entries]
-    assert kinds == ["histogram", "update", "metrics", "update", "metrics"]
+    assert kinds == ["update", "metrics", "update", "metrics"]
     assert device.epsilon() == pytest.approx(Ledger.open(files.ledger).epsilon())
     assert 0 < len(nodes[0].rounds) < 5
     assert Ledger.open(nodes[0].state / "participation.jsonl").epsilon() <= 0.9

@@ -11,6 +11,7 @@ from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR
 from simulations.world.world import World
 from tests.support.asking import asked
 from tests.support.federations import point_config
+from tests.support.persons import Clock, Person
 from tests.support.tiny import make_engine, random_adapter
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -60,9 +61,13 @@ def test_a_histogram_in_clear_names_the_persons_items(answer, engine):
 
 
 @pytest.mark.parametrize("epsilon", [8.0, 0.1, float("inf")])
-def test_a_real_device_sends_no_histogram_in_clear(answer, epsilon):
+def test_a_real_device_sends_no_histogram_in_clear(epsilon, tiny_bert, tmp_path):
+    person = Person(tmp_path, Clock())
+    person.caps("epsilon = inf")
+    config = point_config(tiny_bert, epsilon=epsilon, federation={"popularity_start": True})
     with pytest.raises(Declined, match="names the person's items"):
-        answer("histogram", epsilon=epsilon)
+        person.asked(config, 0, release="histogram")
+    assert person.rounds == []
 
 
 def test_a_histogram_with_the_devices_own_noise_is_sent(answer, engine):

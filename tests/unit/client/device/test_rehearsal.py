@@ -2,6 +2,7 @@
 
 import pytest
 
+from client.device import agreement
 from client.device.rehearsal import Rehearsal
 from shared.privacy.policy.signed import read_policy
 from tests.support.federations import point_config
@@ -20,7 +21,9 @@ def rehearsed(folder, config, rounds, caps="", given=True):
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_all_that_a_run_asks_for_is_rehearsed(tmp_path, given):
+def test_all_that_a_run_asks_for_is_rehearsed(tmp_path, given, monkeypatch):
+    # As where something adds histograms up before the server sees one.
+    monkeypatch.setattr(agreement, "in_clear", lambda release, promised: "")
     config = point_config(
         "b",
         federation={"rounds": 5, "popularity_start": True, "metrics_every": 2},
@@ -32,6 +35,11 @@ def test_all_that_a_run_asks_for_is_rehearsed(tmp_path, given):
     (other := tmp_path / "capped").mkdir()
     day = rehearsed(other, config, 5, "rounds_per_day = 3", given)
     assert day == [*asked[:3], "declined round 2"]  # the metrics of that round
+
+
+def test_a_histogram_in_clear_is_declined_beforehand(tmp_path):
+    config = point_config("b", federation={"rounds": 2, "popularity_start": True})
+    assert rehearsed(tmp_path, config, 2) == ["declined round 0"]
 
 
 def test_under_correlated_noise_a_device_rests_as_it_would(tmp_path):
