@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save
 
 from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
-from server.claims import promise, refuse_another, write_results
+from server.results import promise, refuse_another, write_results
 from server.cohort.participation import LeastRecent, LimitedSampler, Participations
 from server.cohort.sampling import PoissonSampler, Sampler, node_ids
 from server.release.metrics import PrivateMetrics

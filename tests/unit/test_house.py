@@ -34,7 +34,7 @@ ORDER = {
     ),
     "client": "messages secagg training < store < serving < app device < commands",
     "server": (
-        "checkpoint claims cohort exchange messages optimizer run_policy < secagg < release "
+        "checkpoint cohort exchange messages optimizer results run_policy < secagg < release "
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (

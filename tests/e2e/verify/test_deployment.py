@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from server.claims import refuse_another
+from server.results import refuse_another
 from shared.errors import ConfigError
 from shared.privacy.ledger.seal import sealed_files, write_sealed
 from shared.run_files import run_files
