@@ -16,13 +16,13 @@ from safetensors.numpy import load_file, save
 
 from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
-from server.results import promise, refuse_another, write_results
 from server.cohort.participation import LeastRecent, LimitedSampler, Participations
 from server.cohort.sampling import PoissonSampler, Sampler, node_ids
 from server.release.metrics import PrivateMetrics
 from server.release.popularity import start_from_popularity
 from server.release.releases import AlreadyPrivate, Releases, Releasing
 from server.release.traffic import expected_bytes
+from server.results import promise, refuse_another, write_results
 from server.round import RoundEntry, Run, evaluated, measure_privately, run_round
 from server.run_policy import agreed_users, run_policy
 from shared.aggregation import AggregationRule, Carried, rule_of
