@@ -44,7 +44,11 @@ def test_it_verifies_and_its_page_says_what_holds(shared):
     assert done.code == 0, done.out
     assert "user, distributed" in done.out
     page = (shared / "report.html").read_text()
-    for words in ("their device takes part in both", "noised sums only", "secure aggregation"):
+    for words in (
+        "so that somebody is among them is not hidden",
+        "noised sums only",
+        "secure aggregation",
+    ):
         assert words in page
     assert "rounding can leak" not in page  # of floating point, of which there is none
 

@@ -145,8 +145,8 @@ NUMBERS = {
 def test_bytes_are_those_of_the_formula(rule, one_by_one):
     outcome = one_by_one(rule, "user").outcome
     *up, down = NUMBERS[rule]
-    sizes = [entry["participants"] for entry in outcome["history"]]
-    assert all(size > 0 for size in sizes)
+    sizes = [6.0] * ROUNDS  # the expected cohort, whoever came
+    assert [entry["participants"] for entry in outcome["history"]] != sizes
     histogram = 4 * ITEMS * USERS
     assert outcome["communication_bytes"] == {
         "up": histogram + sum(4 * n * size for n, size in zip(up, sizes, strict=True)),

@@ -9,7 +9,6 @@ from safetensors.numpy import load_file
 from scipy import stats
 
 import server.federation
-from client.device.device import Device
 from server.federation import run_federation
 from server.secagg.opening import opened
 from shared.errors import ConfigError, Declined
@@ -21,8 +20,9 @@ from shared.privacy.mechanisms.source import NoiseSource
 from shared.privacy.plan.plan import server_plan
 from simulations.flower.grid import CohortGrid, SequentialGrid
 from simulations.world.world import World
-from tests.support.asking import asked, trained
+from tests.support.asking import trained
 from tests.support.federations import federate, point_config, prepare
+from tests.support.persons import Clock, Person
 from tests.support.tiny import Edited, make_engine, random_adapter, relative, with_micro_batch
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -281,11 +281,9 @@ def test_two_points_share_no_noise(silent, config):
 
 
 def test_real_devices_and_servers_decline(engine, config, tmp_path):
-    settings = config()
-    device = Device(engine.population.history(5), 5, engine.recommender)
-    adapter = engine.schema.split(random_adapter(engine.schema).numpy())
-    for release in ("update", "histogram"):
+    settings, person = config(), Person(tmp_path / "state", Clock())
+    for number, release in enumerate(("histogram", "update")):
         with pytest.raises(Declined, match="needs secure aggregation"):
-            device.answer(asked(settings, release, users=USERS, arrays=adapter))
+            person.asked(settings, number, release=release)
     with pytest.raises(ConfigError, match="trust = distributed does not go with real devices"):
         run_federation(CohortGrid(engine), settings, prepare(tmp_path, engine), simulated=False)
