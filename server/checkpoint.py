@@ -48,6 +48,9 @@ class ServerState:
         The released sum of bits of each round, from which the next norm follows.
     metrics : list of dict
         Private metrics that were released; see `server.release.metrics`.
+    silent : bool
+        Whether the run stopped because a stretch of rounds held nothing; see
+        `server.cohort.silence`.
     """
 
     adapter: Vector
@@ -63,6 +66,7 @@ class ServerState:
     clips: list[float] = field(default_factory=list)
     bits: list[float] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
+    silent: bool = False
 
 
 _VECTORS = ("adapter", "average", "best", "popularity")

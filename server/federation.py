@@ -27,7 +27,7 @@ from server.round import RoundEntry, Run, evaluated, measure_privately, run_roun
 from server.run_policy import agreed_users, run_policy
 from shared.aggregation import AggregationRule, Carried, rule_of
 from shared.config import ExperimentConfig, settings_hash
-from shared.errors import ConfigError, LedgerError
+from shared.errors import ConfigError, EngineError, LedgerError
 from shared.files import write_atomically
 from shared.metrics import NOT_RELEASED
 from shared.model.adapter import AdapterSchema
@@ -121,7 +121,7 @@ def _opened(
 ) -> Run:
     """The run as its first round finds it: fresh from popularity, or from its checkpoint."""
     nodes, seed = node_ids(grid), config.seed if simulated else None
-    if not nodes:
+    if not nodes and not files.checkpoint.exists():
         raise ConfigError("no client is connected: start clients, then the run")
     if not simulated:
         refuse_another(files)
@@ -133,7 +133,7 @@ def _opened(
     text = run_policy(config, users, schema.digest, files.policy, made)
     asking = Request("", config, users, settings_hash(config), text, merge=simulated)
     sampler = _sampler(config, users, files, releases.last_round, simulated)
-    state = _resumed(files, releases, simulated)
+    state = _resumed(files, releases, config.federation.rounds, simulated)
     if state is None:
         initial = Carried(schema.join(arrays), {}, {})
         state = ServerState(adapter=rule_of(config).refactor(schema, initial).adapter)
@@ -204,7 +204,9 @@ def _sampler(
     return LimitedSampler(schedule, record, expected, users)
 
 
-def _resumed(files: RunFiles, releases: Releasing, simulated: bool) -> ServerState | None:
+def _resumed(
+    files: RunFiles, releases: Releasing, rounds: int, simulated: bool
+) -> ServerState | None:
     """The state to continue from; None at the very start."""
     state = load(files.checkpoint)
     if state is None:
@@ -218,6 +220,12 @@ def _resumed(files: RunFiles, releases: Releasing, simulated: bool) -> ServerSta
         # Recorded, then lost in a crash: with fresh noise a repetition would be a second release,
         # so the round counts as spent and the next one follows.
         state.round_number = max(state.round_number, releases.last_round)
+    if state.silent and state.round_number >= rounds:
+        raise EngineError(
+            f"{files.checkpoint}: this run ended on rounds that held nothing, and its adapter "
+            "would be noise alone; start anew in another folder"
+        )
+    state.silent = False
     return state
 
 

@@ -46,7 +46,7 @@ from shared.aggregation.travel import sent
 from shared.config import ExperimentConfig
 from shared.data.population import smallest
 from shared.data.split import Phase
-from shared.errors import ConfigError
+from shared.errors import ConfigError, EngineError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.units import update_limit
@@ -175,7 +175,12 @@ def run_round(run: Run, number: int) -> None:
     _select(run, number, entry)  # 11
     if not run.simulated:
         said = [*(f"declined ({word})" for word in replies.declined), *replies.failures]
-        run.silence.heard(number, run.sampler.expected, len(replies.answered), said)
+        try:
+            run.silence.heard(number, run.sampler.expected, len(replies.answered), said)
+        except EngineError:
+            state.silent = True
+            save(state, run.checkpoint)
+            raise
 
 
 def _sample(run: Run, number: int, nodes: Sequence[int]) -> list[int]:

@@ -88,7 +88,8 @@ ttl | public | how long the message is kept
 tensor.** | covered: update | the released iterate; of a point without a budget (`eps-inf`) nothing
   covers it, and it is the evaluator's
 metadata.settings | public | the point's settings
-metadata.promise | public | the guarantees with what was spent, by the ledger
+metadata.promise | public | the guarantees with what was spent, by the server's ledger or, where
+  there is none, by the devices'
 
 # histogram | The released histogram: `points/NAME.popularity.safetensors` | server -> reader
 tensor.counts | covered: histogram | as it was noised
@@ -174,6 +175,11 @@ points[].ledger.* | public | of a server: name, length, head and seal; of device
   how often they took part all together, which nothing rests on
 points[].example.ledger.* | evaluator only | length and head over all devices: how often people took
   part in all, which the amplification of the user-level promise beside it needs secret
+points[].example.epsilon_target | public | of the promise
+points[].example.epsilon | evaluator only | what the device that was asked most often spent: as the
+  row above
+points[].example.epsilon_* | evaluator only | as the row above
+points[].example.meaning.** | evaluator only | as the row above
 points[].example.** | public | as the same words of the other promise
 points[].metrics.* | evaluator only | exact
 points[].validation.* | evaluator only | exact
@@ -222,11 +228,12 @@ state.bits[] | covered: update | as they were noised
 state.clips[] | covered: update | follows from noised bits
 state.metrics[] | covered: metrics | as they were released
 state.metrics[].** | covered: metrics | as they were released
+state.silent | not covered | that the run stopped because a stretch of rounds held nothing
 state.history[] | public | empty on real nodes
 state.history[].* | evaluator only | of a simulation: actual cohorts and exact norms
 
 # device | A device's state folder | stays
-agreement.json | local only | the policy that was accepted first
+agreement.json | local only | the policy that was accepted last
 caps.toml | local only | the owner's limits
 participation*.jsonl | local only | in which rounds it took part, one file a run
 ledger*.jsonl | local only | what its own noise covered, one file a run
@@ -242,6 +249,7 @@ server.app.report_round | public | that a round is completed; in a simulation, a
 server.run_policy._warn_of_another | public | of two keys
 server.cohort.silence | not covered | that a stretch of rounds, or none, held nothing at all, and in
   how many words: it stops the run
+client.device.agreement.Agreement | local only | that caps were written, and which: for its owner
 client.app._discreet | local only | why a device declines or failed: of its own process, for its
   owner
 Flower itself | trusted server | its SuperLink holds every message until it is fetched, and may log
@@ -277,10 +285,11 @@ takes:
 - **`distributed` trust**: sums with all devices' noise, and who took part. Simulated only:
   without secure aggregation the server would see single messages, which hold too little noise.
 
-What a server *does* depends on no single person, with one exception: a run on real nodes stops if
-in a stretch of at least three rounds, in which at least ten answers were to be expected, not one
-counted, or in the whole of a shorter run. That says that devices are gone or decline; that a run
-goes on says that somebody answered.
+What a server *does* depends on the data of nobody. On whether somebody's device is there it depends
+in two ways. A run does not start with fewer devices than it was agreed to rest on. And a run on
+real nodes stops if in a stretch of at least three rounds, or in all rounds up to the last one since
+it was started, in which at least ten answers were to be expected, not one counted. That says that
+devices are gone or decline; that a run goes on says that somebody answered.
 
 ## Status
 

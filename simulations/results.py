@@ -143,7 +143,7 @@ class Claim(Stated):
             cast("float | None", told["exceeds"]),
             cast("int", told["group"]),
             {int(size): epsilon_of(value) for size, value in groups.items()},
-            tuple(Seen(cast("int", one["rounds"]), epsilon_of(one["epsilon"])) for one in seen),
+            tuple(Seen(cast("int", one["sums"]), epsilon_of(one["epsilon"])) for one in seen),
         )
 
     @property

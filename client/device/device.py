@@ -22,7 +22,7 @@ from client.training.batches import local_batches, user_windows
 from client.training.evaluate import target_ranks
 from client.training.gradients import PerExample, check_gradients, opacus_gradients
 from client.training.personal import PersonalTensors
-from client.training.train import local_update
+from client.training.train import learns, local_update
 from shared.aggregation import rule_of
 from shared.aggregation.travel import narrowed_update, whole
 from shared.data.split import held_out
@@ -161,16 +161,18 @@ class Device:
         inputs, targets = local_batches(windows, config, number, self.key)
         personal = PersonalTensors.of(config, self.schema, number, self._personal)
         start = personal.starts(part.start, [self.key])[0] if personal else part.start
+        wanted = torch.from_numpy(targets).to(start.device)
         delta, _ = local_update(
             self.recommender,
             part.schema,
             start,
             torch.from_numpy(inputs).to(start.device),
-            torch.from_numpy(targets).to(start.device),
+            wanted,
             personal.rates(start) if personal else config.train.local_lr,
             config.train.weight_decay,
             part.frozen,
         )
+        delta = delta * learns(wanted)
         return personal.keep([self.key], start[None], delta[None])[0] if personal else delta
 
     def _example_delta(self, part: Part, request: Request) -> torch.Tensor:
@@ -246,7 +248,7 @@ class Device:
     def _shares(self, request: Request) -> NoisedShares:
         from client.training.shares import NoisedShares  # plans and accountants enter here
 
-        return NoisedShares(request.config, request.users, simulated=True)
+        return NoisedShares(request.config, request.users, simulated=self._simulated)
 
     def _adapter(self, request: Request) -> torch.Tensor:
         """The global adapter [dim] of what travelled."""

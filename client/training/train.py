@@ -115,3 +115,12 @@ def descend(
     for step in range(steps):
         theta = theta - learning_rate * (gradient(theta, step) + weight_decay * theta)
     return theta
+
+
+def learns(targets: Tensor) -> Tensor:
+    """Whether there is anything to learn from: bool [...] of targets [..., steps, windows, length].
+
+    Somebody without a target contributes nothing at all: neither the decay of weights, which is
+    nobody's data, nor a bit about its norm.
+    """
+    return (targets >= 0).flatten(-3).any(-1)

@@ -8,7 +8,6 @@ they are sent, and the run would end on pure noise.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from shared.errors import EngineError
@@ -28,9 +27,10 @@ class Silence:
 
     def __init__(self, rounds: int) -> None:
         self._last = rounds
+        self._heard = 0  # rounds of this process
         self._rounds = 0
         self._expected = 0.0
-        self._said = Counter[str]()
+        self._said = set[str]()
 
     def heard(self, number: int, expected: float, answers: int, said: Iterable[str]) -> None:
         """Take note of a round that is recorded, noised and kept.
@@ -44,31 +44,30 @@ class Silence:
         answers : int
             That counted.
         said : iterable of str
-            Why others did not, a fixed word each.
+            Why others did not, a fixed word each; how many is not told.
 
         Raises
         ------
         EngineError
-            If a whole stretch held nothing, or the whole run.
+            If a whole stretch held nothing, or all rounds of this process up to the run's end did.
         """
+        self._heard += 1
         if answers:
-            self._rounds, self._expected, self._said = 0, 0.0, Counter()
+            self._rounds, self._expected, self._said = 0, 0.0, set()
             return
         self._rounds += 1
         self._expected += expected
         self._said.update(said)
-        whole = self._rounds == self._last
+        whole = number == self._last and self._rounds == self._heard
         if self._expected >= EXPECTED and (self._rounds >= ROUNDS or whole):
             raise EngineError(self._told(number))
 
     def _told(self, number: int) -> str:
         first = number - self._rounds + 1
-        words = [f"{times} {word}" for word, times in sorted(self._said.items())]
-        more = number < self._last
+        more, why = number < self._last, ", ".join(sorted(self._said)) or "nobody replied"
         return (
             f"rounds {first} to {number}: no update counted, of about {self._expected:g} expected "
-            f"({', '.join(words) or 'nobody replied'}): what was released of them is noise alone, "
-            "and they are recorded and spent. Look into the devices' own logs, have devices "
-            "connected, and "
+            f"({why}): what was released of them is noise alone, and they are recorded and spent. "
+            "Look into the devices' own logs, have devices connected, and "
             + (f"start the run again: it goes on with round {number + 1}" if more else "start anew")
         )

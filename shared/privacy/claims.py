@@ -31,12 +31,12 @@ PRINTED = {
     "after … round(s): what was spent is on each device's own ledger": (
         "shared.privacy.plan.terms.server_terms"
     ),
-    "warning: epsilon is infinite: this policy promises no privacy, and every device declines but "
-    'those whose owner wrote epsilon = "inf" into caps.toml': (
+    "warning: epsilon is infinite: this policy promises no privacy, and every device "
+    'declines but those whose owner wrote epsilon = "inf" into caps.toml': (
         "shared.privacy.policy.caps.load_caps"
     ),
-    "What is hidden: user | example | both": "shared.privacy.plan.terms.server_terms",
-    "Who adds noise: central | distributed | local": "shared.privacy.plan.terms.server_terms",
+    "What is hidden: user | example | both": ("shared.privacy.plan.terms.server_terms"),
+    "Who adds noise: central | distributed | local": ("shared.privacy.plan.terms.server_terms"),
     "Of the budget, for metrics from devices; 0: none.": (
         "shared.privacy.accounting.accountant.calibrate"
     ),
@@ -49,7 +49,7 @@ PRINTED = {
     "The same ledgers at other deltas, by the accountant that counts": (
         "shared.privacy.accounting.accountant.epsilon"
     ),
-    "At user-level ε …, example-level ε is ….": "shared.privacy.ledger.spent.spent",
+    "At user-level ε …, example-level ε is ….": ("shared.privacy.ledger.spent.spent"),
     "Measured for the evaluator on private data; not covered by ε, not for release.": (
         "shared.privacy.sentences.evaluators"
     ),
@@ -68,12 +68,98 @@ PRINTED = {
     "Above the dashed line the noise is larger than the signal": (
         "simulations.report.rounds.noise_figure"
     ),
-    "At ε … the model ranks worse than a list of the most popular items (… of its HR@10): as it "
-    "stands it should not be used.": "simulations.report.tables.accuracy_rows",
-    "At ε … the model ranks worse than it did untrained (zero-shot): its budget was spent for "
-    "nothing.": "simulations.report.tables.accuracy_rows",
+    "At ε … the model ranks worse than a list of the most popular items (… of its HR@10):"
+    " as it stands it should not be used.": ("simulations.report.tables.accuracy_rows"),
+    "At ε … the model ranks worse than it did untrained (zero-shot): its budget was spent"
+    " for nothing.": ("simulations.report.tables.accuracy_rows"),
     "The point at ε …, seed …… spent …: more than its target.": (
         "simulations.report.tables.privacy_rows"
+    ),
+    "…: … entries, …-level epsilon … at delta … (… trust); against …": ("client.commands.spent"),
+    "all together: …-level epsilon … at delta …": ("client.commands.spent"),
+    "rounds … to …: no update counted, of about … expected (…): what was released of them"
+    " is noise alone, and they are recorded and spent. Look into the devices' own logs, "
+    "have devices connected, and": ("server.cohort.silence.Silence"),
+    "…-level epsilon … at delta … (…, … trust…; …) against …": (
+        "shared.privacy.ledger.promise.promise_of"
+    ),
+    "promise: none is in the file; nothing is known of its privacy": (
+        "shared.privacy.ledger.promise.promise_of"
+    ),
+    "# What this device's owner allows. No server can change it; an edit counts from the "
+    "next request on. # This file was written because there was none. A line that is "
+    "taken out counts as it stands here. # The most that taking part may cost: all runs "
+    "together, for as long as this folder is kept, without # amplification by sampling. "
+    '"inf" sets no limit, and also allows runs that promise nothing. epsilon = … # At '
+    "which that is counted. A run whose own delta is larger is refused. delta = … # What "
+    "must be hidden: user (all that is yours), or example (it is enough that any one "
+    "window of it # is; how much such an epsilon says about all that is yours is not "
+    'counted). unit = "…" # Whom to trust at most: central (the server adds the noise), '
+    'distributed, or local (nobody). trust = "…" # Requests answered a day, by the date '
+    'in UTC. "inf" sets no limit. rounds_per_day = … # true: answer nothing. pause = …': (
+        "shared.privacy.policy.caps.load_caps"
+    ),
+    "epsilon = … at delta = …, unit = …, trust = …, rounds_per_day = …, pause = …": (
+        "shared.privacy.policy.caps.load_caps"
+    ),
+    "the policy promises no privacy (epsilon = inf), and its owner did not allow that": (
+        "shared.privacy.policy.caps.load_caps"
+    ),
+    "…-level epsilon … at delta …, … trust, …, groups of …, against …": (
+        "shared.privacy.policy.issue.policy_of"
+    ),
+    "…: at most … times, …, noise multiplier …, clipping norm …": (
+        "shared.privacy.policy.issue.policy_of"
+    ),
+    "The accuracy figures are computed from people's data without noise. They are not "
+    'covered by the budget and are not for release (recorded as: {{ statuses | join("; ")'
+    " }}).": ("shared.leaves.sections"),
+    "Rank correlation (Spearman) of ε and HR@10 over all points and seeds: {{ correlation"
+    " }}. A positive value means that more budget bought more accuracy.": (
+        "simulations.report.page.write_report"
+    ),
+    "{{ budget }}. Means with 95% intervals. HR@10: how often the item that a person "
+    "chose next is among the first ten. NDCG@10: the same, weighing higher places more.": (
+        "simulations.report.page.write_report"
+    ),
+    "An interval over seeds tells how much training and its noise vary, on the same "
+    "people. An interval over users tells how much another sample of people would vary, "
+    "for the one model trained. Of the reference points, popularity and centralized read "
+    "people's data without noise and are not private; zero-shot learns from nobody; local"
+    " only never leaves the device.": ("shared.leaves.sections"),
+    "These figures came from devices with noise, were paid for from the budget and stand "
+    "in the ledger: they may be told to others. Each device ranked the item that its "
+    "person chose last but one, which nothing was trained on, and its hit and gain were "
+    "summed with noise. The 95% intervals count that noise and, where not everybody was "
+    "asked, the sample.": ("shared.privacy.contribution.evaluation.estimate_metrics"),
+    "ε is computed from the ledger by three accountants. PLD is the claim; RDP is a "
+    "looser bound on the same mechanism; PRV is an independent implementation that should"
+    " agree with PLD closely. Each row bounds what can be learned of one unit: of a "
+    "person where the unit is “user”, of one window where it is “example”, never one for "
+    "the other. Loss above ε is the probability that the privacy loss exceeds ε, which δ "
+    "is not. Groups are ε of so many units together at the same δ. The columns on attacks"
+    " say the most units with data that any attack can find while wrongly accusing {{ "
+    "false_alarm }} of the others: first by whom the budget is against, whatever else "
+    "they know; then, where the budget rests on a secret sample, by someone who knows "
+    "which noised sums a unit was in, for a unit in the expected number of them and in "
+    "the most. Both follow from ε and δ; real attacks may do far worse than that.": (
+        "shared.privacy.ledger.spent.spent"
+    ),
+    "Every release was written to a ledger before it happened. Each line carries the hash"
+    " of the line before it, and the last hash, the head, stands in": (
+        "simulations.verify.run.verify_run"
+    ),
+    ", whose seal signs it with every other file of the run. To recompute every ε on this"
+    " page from the ledgers, run": ("simulations.verify.run.verify_run"),
+    "where DIR is the folder of this report and KEY the public key that the operator gave"
+    " you by another way: a key that comes with the files vouches for nothing. It fails "
+    "if a line was removed, reordered or edited, if the end was cut off, if this run "
+    "claims less than its ledger shows, or if a file was put in place of the one that was"
+    " sealed.": ("simulations.verify.run.verify_run"),
+    "Signal is the length of the users' summed contribution before noise, noise the "
+    "length of what was added to it. Where noise is many times the signal, only averaging"
+    " over rounds lets anything be learned. Medians over rounds, for the evaluator only.": (
+        "shared.leaves.sections"
     ),
 }
 
@@ -83,11 +169,12 @@ INTRODUCTION = f"""\
 Written from `shared/privacy/claims.py`, not by hand: `python -m shared.privacy.claims
 docs/claims.md`.
 
-Every sentence about privacy that a report, a ledger, a policy or a command prints, and those that
-README and the privacy page rest on. *Behind it* is the function that computes the sentence or the
-figures in it, or the test that shows it. Figures here are those of an example: {PEOPLE} people,
-δ = 1e-4; at user level ε = 2 over 40 rounds with a sampling probability of .1, or ε = 8 over 16
-rounds of everybody; at example level ε = 8 over 16 rounds, {WINDOWS} windows a person.
+Every sentence about privacy that a report, a ledger, a policy, an adapter or a command prints, and
+those that the privacy page rests on; what `starling verify` says of what disagrees is on that page.
+*Behind it* is the function that computes the sentence or the figures in it, or the test that shows
+it. Figures here are those of an example: {PEOPLE} people, δ = 1e-4; at user level ε = 2 over 40
+rounds with a sampling probability of .1, or ε = 8 over 16 rounds of everybody; at example level
+ε = 8 over 16 rounds, {WINDOWS} windows a person.
 """
 
 
@@ -138,8 +225,9 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
     """By heading."""
     figures = "shared.privacy.accounting.meaning.meaning"
     bound = "shared.privacy.accounting.meaning.most_found"
-    sees = "tests/integration/privacy/test_what_the_server_sees.py::test_what_arrives"
-    own = "tests/property/test_own_person.py"
+    sees = "tests/integration/privacy/test_what_the_server_sees.py::"
+    own = "tests/property/test_own_person.py::test_who_has_nothing_contributes_nothing"
+    accountants = "tests/property/test_accountant.py::test_pld_never_exceeds_rdp"
     plan = "shared.privacy.plan.terms.server_terms"
     yield (
         "Units and neighbours",
@@ -165,7 +253,7 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
             Said(sentences.whole_person(windows(), WINDOWS), (REPORT, PRIVACY), figures),
             *(Said(text, (REPORT, PRIVACY), bound) for text in sentences.found(sampled())),
             *(Said(text, (REPORT,), bound) for text in sentences.found(everybody())),
-            *(Said(text, ("starling account",), figures) for text in sentences.accounted()),
+            *(Said(text, ("starling account",), accountants) for text in sentences.accounted()),
             Said(
                 sentences.large_delta(0.01),
                 ("starling account",),
@@ -188,10 +276,18 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
                 )
             ),
             *(
-                Said(sentences.server_sees(trust), (REPORT,), sees)
-                for trust in ("central", "distributed", "local")
+                Said(sentences.server_sees(trust), (REPORT,), sees + test)
+                for trust, test in (
+                    ("central", "test_what_arrives"),
+                    ("distributed", "test_shares_of_noise_reach_a_simulation_alone"),
+                    ("local", "test_what_arrives"),
+                )
             ),
-            Said(guarantee.HISTOGRAM_IN_CLEAR, ("device and server, refusing",), sees),
+            Said(
+                guarantee.HISTOGRAM_IN_CLEAR,
+                ("device and server, refusing",),
+                sees + "test_a_histogram_in_clear_names_the_persons_items",
+            ),
         ],
     )
     yield (
@@ -199,7 +295,7 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
         [
             Said(sentences.evaluators(), (REPORT,), "shared.leaves.sections"),
             Said(sentences.seeded(), (REPORT,), "shared.privacy.mechanisms.source.NoiseSource"),
-            Said(sentences.several(), (REPORT,), figures),
+            Said(sentences.several(), (REPORT,), "-"),
             Said(sentences.population(), (REPORT,), "-"),
             Said(sentences.floating(), (REPORT,), "-"),
             Said(sentences.personal(), (REPORT,), "shared.leaves.sections"),

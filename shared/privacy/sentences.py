@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, Context
 
 from shared.privacy.accounting.meaning import Meaning, most_found
 
@@ -80,8 +81,8 @@ def server_sees(trust: str) -> str:
 def odds(told: Meaning) -> str:
     """What epsilon and delta say together, and what delta is not."""
     sentence = (
-        f"At ε = {number(told.epsilon)} and δ = {number(told.delta)} the probability of any event "
-        f"with a unit's data is at most e^ε = {number(math.exp(min(told.epsilon, 700.0)))} times "
+        f"At ε = {at_most(told.epsilon)} and δ = {number(told.delta)} the probability of any event "
+        f"with a unit's data is at most e^ε = {at_most(math.exp(min(told.epsilon, 700.0)))} times "
         "its probability without them, plus δ, and the other way round."
     )
     if told.exceeds is None:
@@ -95,11 +96,11 @@ def odds(told: Meaning) -> str:
 
 def together(told: Meaning) -> str:
     """What groups of units are held by."""
-    figures = [f"{size} have {number(value)}" for size, value in told.groups.items()]
+    figures = [f"{size} have {at_most(value)}" for size, value in told.groups.items()]
     covered = "one has" if told.group == 1 else f"{told.group} together have"
     return (
         "Units that behave alike, such as the people of a household or two accounts of one person, "
-        f"are not protected together as one is: where {covered} ε = {number(told.epsilon)}, "
+        f"are not protected together as one is: where {covered} ε = {at_most(told.epsilon)}, "
         f"{_and(figures)} at the same δ."
     )
 
@@ -109,7 +110,7 @@ def whole_person(told: Meaning, windows: int) -> str:
     value = told.groups.get(windows, math.inf) if windows > told.group else told.epsilon
     return (
         f"A person's windows, at most {windows}, are a group: all of them together have "
-        f"ε = {number(value)} at the same δ, where one has {number(told.epsilon)}."
+        f"ε = {at_most(value)} at the same δ, where one has {at_most(told.epsilon)}."
     )
 
 
@@ -117,7 +118,7 @@ def found(told: Meaning) -> Sequence[str]:
     """The most that attacks find, each with its adversary."""
 
     def share(epsilon: float) -> str:
-        return f"{number(100 * most_found(epsilon, told.delta, FALSE_ALARM), 4)}%"
+        return f"{at_most(100 * most_found(epsilon, told.delta, FALSE_ALARM), 4)}%"
 
     limit = f"while wrongly accusing {100 * FALSE_ALARM:g}% of the others"
     if not told.seen:
@@ -126,12 +127,11 @@ def found(told: Meaning) -> Sequence[str]:
             f"data {limit}, whatever else they know."
         ]
     return [
-        f"Someone who does not know who was sampled finds at most {share(told.epsilon)} of the "
-        f"units with data {limit}, whatever else they know.",
+        f"Someone who does not know which of the sums a unit was sampled into finds at most "
+        f"{share(told.epsilon)} of the units with data {limit}, whatever else they know.",
         *(
-            f"Someone who knows in which rounds a unit was is held by ε = {number(one.epsilon)} "
-            f"for a unit in {one.rounds} of them ({which}), and finds at most "
-            f"{share(one.epsilon)} of such units."
+            f"Someone who does is held by ε = {at_most(one.epsilon)} for a unit in {one.sums} of "
+            f"them ({which}), and finds at most {share(one.epsilon)} of such units."
             for one, which in zip(
                 told.seen, ("the expected number", "the most, typically"), strict=True
             )
@@ -246,6 +246,16 @@ def nobody() -> str:
 def number(value: float, digits: int = 3) -> str:
     """In few digits; infinity in words."""
     return "infinity" if math.isinf(value) else f"{value:.{digits}g}"
+
+
+def at_most(value: float, digits: int = 3) -> str:
+    """An upper bound in few digits: rounded up, but for what the accountants' own search leaves."""
+    if math.isinf(value):
+        return "infinity"
+    rounded = Context(prec=digits, rounding=ROUND_CEILING).create_decimal(
+        repr(float(value) * (1 - 1e-6))
+    )
+    return f"{float(rounded):.{digits}g}"
 
 
 def _and(parts: Sequence[str]) -> str:

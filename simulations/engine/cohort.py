@@ -21,7 +21,7 @@ from torch import Tensor
 
 from client.training.gradients import PerExample, check_gradients, stacked_gradients
 from client.training.personal import PersonalTensors
-from client.training.train import descend, local_update, token_losses
+from client.training.train import descend, learns, local_update, token_losses
 from shared.aggregation import rule_of
 from shared.aggregation.travel import narrowed_update, whole
 from shared.config import EngineConfig, ExperimentConfig
@@ -226,11 +226,12 @@ class CohortEngine(Ranker):
         step = self._trainer(part, config, personal)
         for batch in self._batches(users, part, round_number, config):
             members, inputs, targets = self._here(batch)
+            mine = learns(targets)[:, None]
             if personal is None:
-                yield members, step(part.start, inputs, targets)
+                yield members, step(part.start, inputs, targets) * mine
                 continue
             starts = personal.starts(part.start, members)
-            yield members, personal.keep(members, starts, step(starts, inputs, targets))
+            yield members, personal.keep(members, starts, step(starts, inputs, targets) * mine)
 
     def _packed(self, part: Part) -> PackedGradients | None:
         """The fast way to gradients; None where the settings or the backbone do not allow it."""

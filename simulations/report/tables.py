@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from shared.privacy.accounting.meaning import Meaning, most_found
-from shared.privacy.sentences import FALSE_ALARM
+from shared.privacy.sentences import FALSE_ALARM, at_most
 from simulations.report.figures import reference_style
 from simulations.results import Claim, Point, Results, Tree
 from simulations.summary import Entry, Interval, summarise
@@ -206,20 +206,20 @@ def _groups(told: Meaning | None) -> str:
     """Epsilon of groups, such as `2: 19.8, 4: 53.7`."""
     if told is None:
         return MISSING
-    return ", ".join(f"{size}: {number(value, 3)}" for size, value in told.groups.items())
+    return ", ".join(f"{size}: {at_most(value)}" for size, value in told.groups.items())
 
 
 def _found(epsilon: float, told: Meaning | None) -> str:
     share = most_found(epsilon, 0.0 if told is None else told.delta, FALSE_ALARM)
-    return f"{100 * share:.4g}%"
+    return f"{at_most(100 * share, 4)}%"
 
 
 def _seen(told: Meaning | None) -> list[str]:
-    """Against someone who knows the rounds of a unit: rounds, epsilon and the most found."""
+    """Against someone who knows the sums a unit was in: how many, epsilon and the most found."""
     if told is None:
         return []
     return [
-        f"{one.rounds} rounds: {number(one.epsilon, 3)}, {_found(one.epsilon, told)}"
+        f"in {one.sums} sums: {at_most(one.epsilon)}, {_found(one.epsilon, told)}"
         for one in told.seen
     ]
 

@@ -183,6 +183,32 @@ def without(histories, gone, how):
     return log_of(rest, histories if how == "emptied" else None)
 
 
+HIDING_PEOPLE = [case for case in CASES if case[0] == "user" and case[1] == "central"]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("ask", ["devices", "engine"])
+@pytest.mark.parametrize("case", HIDING_PEOPLE, ids=str)
+def test_who_has_nothing_contributes_nothing(federation, case, ask, decay):
+    """Neither weight decay, nor a bit: a person's data are worth one clip, no more."""
+    population = log_of({"a": [1, 2, 3, 4, 5], "nobody": [], "one": [7]}, ["a", "nobody", "one"])
+    config = federation.config(case)
+    config = dataclasses.replace(
+        config, train=dataclasses.replace(config.train, weight_decay=decay)
+    )
+    asking = {"devices": by_devices, "engine": by_engine}[ask]
+    for release in ("update", "histogram", "metrics"):
+        if release == "metrics" and not releases_metrics(config):
+            continue
+        found = federation.answers(population, config, release, asking)
+        for user in ("nobody", "one") if release == "metrics" else ("nobody",):
+            assert not np.frombuffer(found[user]["vector"], dtype=np.float32).any(), release
+            assert (found[user]["norm"], found[user]["bits"]) == (0.0, 0.0), release
+        if release == "update":
+            assert np.frombuffer(found["a"]["vector"], dtype=np.float32).any()
+            assert abs(found["a"]["bits"]) == (0.5 if config.privacy.adaptive_clipping else 0.0)
+
+
 ids = st.text(min_size=1, max_size=4)
 items = st.lists(st.integers(0, ITEMS - 1), max_size=ITEMS - 5, unique=True)
 logs = st.dictionaries(ids, items, min_size=2, max_size=4)

@@ -24,17 +24,17 @@ from shared.privacy.guarantee import Guarantee
 
 @dataclass(frozen=True)
 class Seen:
-    """What someone who knows in which rounds a unit was is held by.
+    """What someone who knows which sums a unit was in is held by.
 
     Parameters
     ----------
-    rounds : int
-        In which the unit was, >= 0.
+    sums : int
+        Those with a secret sample that the unit was in, >= 0: rounds where each has one.
     epsilon : float
         At the guarantee's delta, amplified by nothing.
     """
 
-    rounds: int
+    sums: int
     epsilon: float
 
 
@@ -54,7 +54,7 @@ class Meaning:
     groups : dict of int to float
         Epsilon of so many units together at the same delta: infinity where no accountant covers it.
     seen : tuple of Seen
-        Expected and most rounds of a unit; empty where no secret sample amplifies.
+        Expected and most sums of a unit; empty where no secret sample amplifies.
     """
 
     epsilon: float
@@ -104,8 +104,8 @@ def meaning(
         One, or those of devices with disjoint data: the costliest counts.
     guarantee : Guarantee
     units : int
-        n >= 1: among them the most frequent one typically was in as many rounds as `seen` says,
-        the binomial quantile at 1 - 1/n.
+        n >= 1: among them the most frequent one typically was in as many sums as `seen` says,
+        the binomial quantile at 1 - 1/n of each kind.
     groups : sequence of int
         Units together whose epsilon is asked for, >= 1.
 
@@ -140,19 +140,19 @@ def _together(histories: Sequence[History], guarantee: Guarantee, group: int) ->
 
 
 def _seen(steps: Steps, guarantee: Guarantee, units: int) -> list[Seen]:
-    """Expected and most rounds of a unit, and what they cost it without amplification."""
+    """Expected and most sums of a unit, and what they cost it without amplification."""
     if all(_is_whole(step) for step in steps):
         return []
     found = []
     for rank in (None, 1 - 1 / max(units, 2)):
-        rounds, known = 0, []
+        sums, known = 0, []
         for step in steps:
             if isinstance(step, Step) and not _is_whole(step):
                 law = binom(step.times, step.sampling_probability)
                 times = math.ceil(law.mean()) if rank is None else int(law.ppf(rank))
-                step, rounds = step._replace(sampling_probability=1.0, times=times), rounds + times
+                step, sums = step._replace(sampling_probability=1.0, times=times), sums + times
             known.append((step.event(), step.times))
-        found.append(Seen(rounds, epsilon(known, *guarantee.counted)))
+        found.append(Seen(sums, epsilon(known, *guarantee.counted)))
     return found
 
 

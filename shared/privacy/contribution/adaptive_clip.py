@@ -33,6 +33,8 @@ _RANGE = 1e3
 def quantile_bits(clip: L2Clip, updates: torch.Tensor) -> torch.Tensor:
     """Whether each update is within the clip: 1/2, or -1/2. Of updates *before* they are clipped.
 
+    Of an update that is zero 0: who has nothing to contribute does not contribute a bit either.
+
     Parameters
     ----------
     clip : L2Clip
@@ -43,10 +45,13 @@ def quantile_bits(clip: L2Clip, updates: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     torch.Tensor
-        float64, [...], every value 1/2 or -1/2. A norm that is not finite is not within the clip.
+        float64, [...], every value 1/2, -1/2 or 0. A norm that is not finite is not within the
+        clip.
     """
-    within = clip.norms(updates) <= clip.norm  # false for NaN
-    return torch.where(within, BIT_CLIP.norm, -BIT_CLIP.norm).to(torch.float64)
+    norms = clip.norms(updates)
+    within = norms <= clip.norm  # false for NaN
+    bits = torch.where(within, BIT_CLIP.norm, -BIT_CLIP.norm).to(torch.float64)
+    return torch.where(norms == 0, torch.zeros_like(bits), bits)
 
 
 def clip_and_bits(clip: L2Clip, updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

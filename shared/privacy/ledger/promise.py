@@ -37,8 +37,9 @@ def promise_of(
     """
     guarantees = [
         promised.stated()
-        | ({"epsilon": record.epsilon(), "ledger_head": record.head} if record else {})
-        for promised, record in kept
+        # What devices spent tells of the cohorts, which a promise beside it needs secret.
+        | ({"epsilon": record.epsilon(), "ledger_head": record.head} if record and not at else {})
+        for at, (promised, record) in enumerate(kept)
     ]
     noise = SEEDED if seeded else SECURE
     return {"guarantees": guarantees, "settings": settings, "noise": noise}

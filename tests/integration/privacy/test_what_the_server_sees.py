@@ -70,6 +70,18 @@ def test_a_real_device_sends_no_histogram_in_clear(epsilon, tiny_bert, tmp_path)
     assert person.rounds == []
 
 
+def test_shares_of_noise_reach_a_simulation_alone(answer, tiny_bert, tmp_path):
+    """There each message holds a part of the noise, and the simulation sums them."""
+    shared = {"trust": "distributed", "min_survivors": 0.5}
+    one, clipped = answer("update", simulated=True, **shared), answer("update", simulated=True)
+    assert np.count_nonzero(one) > len(one) / 2
+    assert not np.array_equal(one, clipped)
+    person = Person(tmp_path, Clock())
+    config = point_config(tiny_bert, privacy=shared, federation={"popularity_start": False})
+    with pytest.raises(Declined, match="needs secure aggregation"):
+        person.asked(config)
+
+
 def test_a_histogram_with_the_devices_own_noise_is_sent(answer, engine):
     sent = answer("histogram", **BY_EXAMPLE)
     assert np.count_nonzero(sent) == len(sent)

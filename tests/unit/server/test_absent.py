@@ -98,7 +98,8 @@ def test_a_stretch_that_brings_nothing_stops_the_run_in_clear_words(other, tmp_p
     with pytest.raises(EngineError) as caught:
         deployed(tmp_path, Reachable({1}, other), config)
     said = str(caught.value)
-    assert said.startswith("rounds 2 to 4: no update counted, of about 24 expected (24 ")
+    assert said.startswith("rounds 2 to 4: no update counted, of about 24 expected (")
+    assert "24 a client" not in said  # how many were asked is nobody's to know
     assert "it goes on with round 5" in said
     assert not re.search("secret|0.7", said)
     found = files(tmp_path)
@@ -111,6 +112,45 @@ def test_a_stretch_that_brings_nothing_stops_the_run_in_clear_words(other, tmp_p
 def test_a_short_run_that_holds_nothing_at_all_is_no_success(tmp_path):
     with pytest.raises(EngineError, match=r"rounds 1 to 2: no update counted.* start anew"):
         deployed(tmp_path, Reachable(set()), settings(federation={"rounds": 2, "cohort": 1.0}))
+    found = files(tmp_path)
+    with pytest.raises(EngineError, match="this run ended on rounds that held nothing"):
+        run_federation(
+            Canned(), settings(federation={"rounds": 2, "cohort": 1.0}), found, simulated=False
+        )
+    assert not found.adapter.exists()
+
+
+def test_a_run_that_is_started_again_and_holds_nothing_from_there_on_is_no_success(tmp_path):
+    config = settings(federation={"rounds": 5, "cohort": 1.0})
+    found = files(tmp_path)
+
+    def interrupted(entry):
+        if entry["round"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_federation(Reachable({2}), config, found, simulated=False, on_round=interrupted)
+    with pytest.raises(EngineError, match="rounds 4 to 5: no update counted"):
+        run_federation(Reachable(set()), config, found, simulated=False)
+
+
+@pytest.mark.parametrize(
+    "made_up", [b"PK\x03\x04", b"\x93NUMPY\x01\x00\x00\x00{"], ids=["zip", "header"]
+)
+def test_one_reply_that_cannot_be_read_ends_no_run(made_up, tmp_path):
+    """Whatever reading it raises: an archive that is none, a header without an end."""
+
+    def answer(message, request):
+        reply = Canned().good(message, request)
+        if message.metadata.dst_node_id == 2:
+            array = reply.content.array_records["update"]["vector"]
+            array.data = made_up
+        return reply
+
+    outcome, _ = deployed(
+        tmp_path, Canned(answer=answer), settings(federation={"rounds": 2, "cohort": 1.0})
+    )
+    assert outcome["rounds"] == 2
 
 
 def test_few_expected_answers_are_no_stretch():

@@ -21,7 +21,12 @@ SUBJECT = re.compile(
 )
 WORDS = 8  # fewer are a label
 # What prints, and where its other long strings about privacy come from.
-PRINTING = ("simulations.report", "simulations.commands", "server.app", "simulations.doctor")
+PRINTING = (
+    *("simulations.report", "simulations.commands", "simulations.doctor"),
+    *("server.app", "server.cohort.silence", "client.commands", "client.device.rehearsal"),
+    *("shared.privacy.ledger.promise", "shared.privacy.policy.show", "shared.privacy.policy.caps"),
+)
+TEMPLATE = ROOT / "simulations" / "report" / "page.html"
 
 
 def flat(text):
@@ -38,7 +43,9 @@ def test_every_sentence_has_a_row():
     public = [
         name
         for name, value in inspect.getmembers(sentences, inspect.isfunction)
-        if value.__module__ == sentences.__name__ and not name.startswith("_") and name != "number"
+        if value.__module__ == sentences.__name__
+        and not name.startswith("_")
+        and name not in ("number", "at_most")
     ]
     assert len(public) > 15
     assert [name for name in public if f"sentences.{name}(" not in text] == []
@@ -50,8 +57,9 @@ def test_what_is_behind_a_sentence_is_there(one):
         return
     if one.behind.startswith("tests/"):
         file, _, name = one.behind.partition("::")
-        text = (ROOT / file).read_text(encoding="utf-8")
-        assert f"def {name}" in text
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        assert name.startswith("test_")
+        assert name in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
         return
     module, _, name = one.behind.rpartition(".")
     assert callable(getattr(importlib.import_module(module), name))
@@ -79,7 +87,6 @@ FALSE = {
     "converted": r"promises? a person\s+(no more than|what) a\s+user-level",
     "neighbours": r"\badd[_/ ]?(or )?remove\b|one unit more or less|whether that person took part",
 }
-OLD = {"adr"}  # decisions as they were made
 
 
 def told():
@@ -89,7 +96,7 @@ def told():
     for name, module in house.modules().items():
         if name.split(".")[0] in ("client", "server", "shared", "simulations"):
             yield name, flat(module.text)
-    yield "page.html", flat((ROOT / "simulations/report/page.html").read_text(encoding="utf-8"))
+    yield "page.html", flat(TEMPLATE.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("kind", FALSE)
@@ -148,6 +155,13 @@ def statements(tree):
     ]
 
 
+def of_template(page):
+    """Sentences about privacy between the tags of a template."""
+    page = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    texts = (flat(re.sub(r"{%.*?%}", "", text)) for text in re.findall(r">([^<>]+)<", page))
+    return [text for text in texts if SUBJECT.search(text) and len(text.split()) >= WORDS]
+
+
 def test_sentences_about_privacy_stand_nowhere_else():
     known = {flat(text) for text in claims.PRINTED}
     found = [
@@ -157,6 +171,7 @@ def test_sentences_about_privacy_stand_nowhere_else():
         for text in statements(ast.parse(module.text))
         if text not in known
     ]
+    found += [text for text in of_template(TEMPLATE.read_text("utf-8")) if text not in known]
     assert found == []
 
 
@@ -165,3 +180,5 @@ def test_a_planted_sentence_is_found():
         '"""Doc."""\nprint(f"Your data are protected by {x} from every attack there is")'
     )
     assert statements(tree) == ["Your data are protected by … from every attack there is"]
+    planted = "<p>Nobody can attack what this page has here to say.</p>"
+    assert len(of_template(planted)) == 1

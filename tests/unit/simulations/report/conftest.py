@@ -10,7 +10,7 @@ def _meaning(groups):
         "exceeds": 0.0005,
         "group": 1,
         "groups": groups,
-        "seen": [{"rounds": 2, "epsilon": 9.5}, {"rounds": 5, "epsilon": 17.25}],
+        "seen": [{"sums": 2, "epsilon": 9.5}, {"sums": 5, "epsilon": 17.25}],
     }
 
 

@@ -58,7 +58,7 @@ def test_an_example_level_run_says_so_wherever_it_shows_an_epsilon(by_example):
         "Warning. Every ε on this page is example-level",
         "Example-level: the unit is one training window",
         "A person's windows, at most 5, are a group: all of them together have ε = 24.8 at the "
-        "same δ, where one has 7.98",
+        "same δ, where one has 7.99",
         "The person is in both",
         "the device that spent the most, not a sum",
     ):
@@ -95,7 +95,7 @@ def test_two_guarantees_are_two_rows_and_two_promises(both):
         "Example-level (one window, not a person): the server",
         "all of them together have ε = 24.8 at the same δ, where one has 2.75",
         "must be trusted with every one",
-        "At ε = 7.98 and δ = 0.0001",
+        "At ε = 7.99 and δ = 0.0001",
         "At ε = 2.75 and δ = 2e-05",
     ):
         assert sentence in text, sentence

@@ -59,13 +59,13 @@ def test_a_group_beyond_the_accountant_is_infinite_not_small():
     assert meaning([history], told(), 943, (64,)).groups == {64: math.inf}
 
 
-def test_who_knows_the_rounds_is_held_without_amplification():
+def test_who_knows_the_sample_is_held_without_amplification():
     z = calibrate(told(2.0), 40, 0.1).noise_multiplier
     found = meaning([[(PoissonSampledDpEvent(0.1, GaussianDpEvent(z)), 40)]], told(2.0), 943, ())
     expected, most = found.seen
-    assert (expected.rounds, most.rounds) == (4, int(binom(40, 0.1).ppf(1 - 1 / 943)))
+    assert (expected.sums, most.sums) == (4, int(binom(40, 0.1).ppf(1 - 1 / 943)))
     for one in found.seen:
-        alone = epsilon([(GaussianDpEvent(z), one.rounds)], DELTA)
+        alone = epsilon([(GaussianDpEvent(z), one.sums)], DELTA)
         assert one.epsilon == pytest.approx(alone)
     assert found.epsilon <= 2.0 < 5.5 < expected.epsilon < most.epsilon
     assert most_found(found.epsilon, DELTA, 0.01) == pytest.approx(0.074, abs=5e-4)
@@ -76,7 +76,7 @@ def test_releases_of_everybody_count_beside_the_rounds():
     sampled = (PoissonSampledDpEvent(0.1, GaussianDpEvent(2.0)), 40)
     alone = meaning([[sampled]], told(), 943, ()).seen[0]
     beside = meaning([[sampled, (GaussianDpEvent(2.0), 1)]], told(), 943, ()).seen[0]
-    assert beside.rounds == alone.rounds
+    assert beside.sums == alone.sums
     assert beside.epsilon > alone.epsilon
 
 
