@@ -255,7 +255,7 @@ def at_most(value: float, digits: int = 3) -> str:
     rounded = Context(prec=digits, rounding=ROUND_CEILING).create_decimal(
         repr(float(value) * (1 - 1e-6))
     )
-    return f"{float(rounded):.{digits}g}"
+    return f"{float(rounded):,.0f}" if 1e3 <= rounded < 1e6 else f"{float(rounded):.{digits}g}"
 
 
 def _and(parts: Sequence[str]) -> str:
