@@ -1,0 +1,302 @@
+"""Whatever a foreign file holds, its reader answers with one line and the exit code of bad input."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from safetensors import safe_open
+from safetensors.numpy import save, save_file
+
+from shared.canonical import canonical_json
+from shared.privacy.keys import load_or_create_signing_key, sign
+from shared.privacy.policy.signed import FORMAT
+from tests.support.bad.lab import ADAPTER
+from tests.support.command import command
+from tests.support.persons import owners
+from tests.support.privacy.policies import operator
+from tests.support.tiny import save_tiny_bert
+
+DEEP, DIGITS, HUGE = "[" * 100_000, "1" * 5000, "1" + "0" * 400
+WHOLE = {
+    "nothing": b"",
+    "no UTF-8": b"\xff\xfe\x00",
+    "half a letter": rb'"\ud800"',
+    "nested deeply": DEEP.encode(),
+    "nested deeply, and whole": (DEEP[:600] + "]" * 600).encode(),
+    "an integer of 5000 digits": DIGITS.encode(),
+    "10**400": HUGE.encode(),
+    "a list": b"[]",
+    "a number": b"5",
+    "null": b"null",
+    "NaN": b"NaN",
+    "an empty object": b"{}",
+}
+# In the place of any one value: as the file's own text has it.
+VALUE = {
+    "10**400": HUGE,
+    "-10**400": f"-{HUGE}",
+    "2**53": str(2**53),
+    "5000 digits": DIGITS,
+    "nested deeply": DEEP[:600] + "]" * 600,
+    "null": "null",
+    "a list": "[]",
+    "an object": "{}",
+    "NaN": "NaN",
+    "1e999": "1e999",
+    "text": '"x"',
+}
+PLACE = "planted here"
+CHECKPOINT = "points/eps-2-seed-0.checkpoint"
+
+
+def planted(tree, path, text):
+    """JSON of a tree with `text` as it stands at a path."""
+    tree = json.loads(json.dumps(tree))
+    at = tree
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = PLACE
+    return json.dumps(tree).replace(json.dumps(PLACE), text).encode()
+
+
+class Bench:
+    """A folder of its own, and a finished run that stays as it is."""
+
+    def __init__(self, folder, run):
+        self.folder, self.run = folder, run
+        self.policy = run / "points" / "eps-2-seed-0.policy.json"
+        self.toml = run / "points" / "eps-2-seed-0.toml"
+
+    def file(self, content, name="file"):
+        (path := self.folder / name).write_bytes(content)
+        return path
+
+    def state(self, **files):
+        (state := self.folder / "state").mkdir()
+        for name, content in files.items():
+            (state / name.replace("_", ".")).write_bytes(content)
+        return state
+
+    def check(self, *words, policy=None):
+        return command(
+            "policy", "check", policy or self.policy, "--operator", operator(), *map(str, words)
+        )
+
+    def adapter(self, arrays=None, **metadata):
+        with safe_open(self.run / ADAPTER, framework="np") as stream:
+            kept = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            told = stream.metadata() | metadata
+        file = self.folder / "own.safetensors"
+        save_file(kept, file, metadata=told)
+        return file
+
+    def carried(self, word):
+        with safe_open(self.run / ADAPTER, framework="np") as stream:
+            return json.loads(stream.metadata()[word])
+
+    def evaluate(self, file, *words):
+        return command("evaluate", "--data", "world", "--users", 40, "--adapter", file, *words)
+
+    def checkpoint(self, state):
+        with safe_open(self.run / CHECKPOINT, framework="np") as stream:
+            kept = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        return save(kept, metadata={"state": state})
+
+    def resumed(self, name, content):
+        """A run that is not finished, one of its files replaced."""
+        run = shutil.copytree(self.run, self.folder / "run")
+        for kind in ("sealed", "outcome"):
+            (run / "points" / f"eps-2-seed-0.{kind}.json").unlink()
+        (run / name).write_bytes(content)
+        return command("simulate", "--resume", run, "--quiet")
+
+
+def text(content):
+    return content.decode("utf-8", "surrogateescape")
+
+
+def metadata(content):
+    """As safetensors takes it: text."""
+    return content.decode("latin-1")
+
+
+# What is replaced -> how it is read, and the exit code.
+JSON = {
+    "policy show": (lambda at, new: command("policy", "show", at.file(new)), 2),
+    "policy check": (lambda at, new: at.check(policy=at.file(new)), 2),
+    "agreement.json of policy check": (
+        lambda at, new: at.check("--state", at.state(agreement_json=new)), 2,
+    ),
+    "agreement.json of policy spent": (
+        lambda at, new: command("policy", "spent", at.state(agreement_json=new)), 2,
+    ),
+    "clock.json": (lambda at, new: at.check("--state", at.state(clock_json=new)), 2),
+    "participation.jsonl of policy check": (
+        lambda at, new: at.check("--state", at.state(participation_jsonl=new + b"\n")), 3,
+    ),
+    "participation.jsonl of policy spent": (
+        lambda at, new: command(
+            "policy", "spent", at.state(participation_jsonl=new + b"\n",
+                                        agreement_json=at.policy.read_bytes())
+        ), 3,
+    ),
+    "the adapter's settings": (
+        lambda at, new: at.evaluate(at.adapter(settings=metadata(new))), 2,
+    ),
+    "the adapter's promise": (
+        lambda at, new: command("policy", "show", at.adapter(promise=metadata(new))), 2,
+    ),
+    "verify --key": (lambda at, new: command("verify", at.run, "--key", at.file(new)), 2),
+    "points/data.json of --resume": (lambda at, new: at.resumed("points/data.json", new), 2),
+    "points/*.sealed.json of --resume": (
+        lambda at, new: at.resumed("points/eps-2-seed-0.sealed.json", new), 2,
+    ),
+    "the checkpoint's state of --resume": (
+        lambda at, new: at.resumed(CHECKPOINT, at.checkpoint(metadata(new))), 2,
+    ),
+    "the ledger of --resume": (
+        lambda at, new: at.resumed("ledger-eps-2-seed-0.jsonl", new + b"\n"), 3,
+    ),
+}
+
+
+@pytest.fixture
+def bench(tmp_path, run):
+    return Bench(tmp_path, run)
+
+
+def one_line(done, code):
+    assert (done.code, "Traceback" in done.err) == (code, False), done.err[-2000:]
+    said = (done.err or done.out).strip()
+    assert len(done.err.strip().splitlines()) <= 1, done.err
+    assert said.isprintable() or done.out, repr(said)
+
+
+@pytest.mark.parametrize("content", WHOLE)
+@pytest.mark.parametrize("reader", JSON)
+def test_a_file_of_json(reader, content, bench):
+    read, code = JSON[reader]
+    one_line(read(bench, WHOLE[content]), code)
+
+
+def carried(word, *path):
+    def read(at, value):
+        told = metadata(planted(at.carried(word), path, value))
+        file = at.adapter(**{word: told})
+        return command("policy", "show", file) if word == "promise" else at.evaluate(file)
+
+    return read
+
+
+def signed(*path):
+    """A policy of the operator's own, as no command makes it."""
+
+    def read(at, value):
+        content = json.loads(at.policy.read_text())["policy"]
+        told = json.loads(json.dumps(content))
+        try:
+            told = json.loads(planted(content, path, value))
+        except (ValueError, RecursionError):  # nobody can write that one canonically
+            pytest.skip("has no canonical form")
+        if value in ("NaN", "1e999"):
+            pytest.skip("has no canonical form")
+        message = f"{FORMAT}\n{canonical_json(told)}".encode()
+        signature = sign(load_or_create_signing_key(), message)
+        text = canonical_json({"policy": told, "signature": signature})
+        return at.check("--caps", at.file(owners().encode()), "--rounds", 2, policy=at.file(text.encode(), "p"))
+
+    return read
+
+
+def clocked(*path):
+    def read(at, value):
+        tree = {"latest": "2026-11-22T20:00:00+00:00", "rounds": 1}
+        return at.check("--state", at.state(clock_json=planted(tree, path, value)))
+
+    return read
+
+
+def settings(*path):
+    def read(at, value):
+        section = "".join(f"[{name}]\n" for name in path[:-1])
+        text = f"{section}{path[-1]} = {value}\n".encode()
+        return command("simulate", "--config", at.file(text), "--out", at.folder / "out")
+
+    return read
+
+
+VALUES = {
+    "settings: data.users": carried("settings", "data", "users"),
+    "settings: data.world_items": carried("settings", "data", "world_items"),
+    "settings: train.local_lr": carried("settings", "train", "local_lr"),
+    "settings: federation.ranks": carried("settings", "federation", "ranks"),
+    "settings: a section": carried("settings", "model"),
+    "settings: seed": carried("settings", "seed"),
+    "promise: guarantees": carried("promise", "guarantees"),
+    "promise: epsilon": carried("promise", "guarantees", 0, "epsilon"),
+    "promise: group_size": carried("promise", "guarantees", 0, "group_size"),
+    "promise: unit": carried("promise", "guarantees", 0, "unit"),
+    "promise: settings": carried("promise", "settings"),
+    "policy: rounds": signed("rounds"),
+    "policy: windows": signed("windows"),
+    "policy: users": signed("users"),
+    "policy: promises": signed("promises"),
+    "policy: times": signed("promises", 0, "releases", 0, "times"),
+    "policy: separation": signed("promises", 0, "releases", 0, "separation"),
+    "policy: noise": signed("promises", 0, "releases", 0, "noise_multiplier"),
+    "policy: delta": signed("promises", 0, "delta"),
+    "policy: group": signed("promises", 0, "group"),
+    "policy: epsilon": signed("promises", 0, "epsilon"),
+    "policy: event": signed("promises", 0, "releases", 0, "event"),
+    "policy: valid_until": signed("valid_until"),
+    "clock: latest": clocked("latest"),
+    "clock: rounds": clocked("rounds"),
+}
+
+
+@pytest.mark.parametrize("value", VALUE)
+@pytest.mark.parametrize("reader", VALUES)
+def test_one_value_of_it(reader, value, bench):
+    """What is no mistake there, as a settings' null, is only to be read without a traceback."""
+    done = VALUES[reader](bench, VALUE[value])
+    assert done.code in (0, 2, 3), done.err[-2000:]
+    assert len(done.err.strip().splitlines()) == (done.code == 2), done.err
+
+
+TOML = {
+    "no UTF-8": b"\xff\xfe",
+    "NUL": b"a = 1\x00",
+    "nested deeply": b"a = " + DEEP.encode(),
+    "nested deeply, and whole": f"a = {VALUE['nested deeply']}".encode(),
+    "an integer of 5000 digits": f"a = {DIGITS}".encode(),
+    "10**400": f"epsilon = {HUGE}\n[data]\nusers = {HUGE}\n".encode(),
+    "a list": b"data = []\nfederation = []\n",
+    "a date": b"data = 2026-11-27\n",
+}
+SETTINGS = {
+    "simulate --config": lambda at, file: command("simulate", "--config", file, "--out", at.folder / "o"),
+    "policy make --config": lambda at, file: command("policy", "make", "--config", file, "--epsilon", 2, "--out", at.folder / "o"),
+    "policy check --config": lambda at, file: at.check("--config", file),
+    "policy check --caps": lambda at, file: at.check("--caps", file),
+    "caps.toml": lambda at, file: at.check("--state", at.state(caps_toml=file.read_bytes())),
+    "config.toml of --resume": lambda at, file: at.resumed("config.toml", file.read_bytes()),
+}
+
+
+@pytest.mark.parametrize("content", TOML)
+@pytest.mark.parametrize("reader", SETTINGS)
+def test_a_file_of_toml(reader, content, bench):
+    one_line(SETTINGS[reader](bench, bench.file(TOML[content])), 2)
+
+
+@pytest.mark.parametrize("value", [HUGE, f"-{HUGE}", str(2**53), str(2**70), "[[[[]]]]", "1e999"])
+@pytest.mark.parametrize(
+    "path",
+    [("data", "users"), ("data", "world_seed"), ("data", "world_items"), ("model", "max_length"), ("train", "local_lr"), ("federation", "rounds"),
+     ("federation", "cohort"), ("privacy", "delta"), ("privacy", "group_size"), ("engine", "workers"), ("sweep", "epsilons"), ("seed",)],
+    ids=".".join,
+)
+def test_a_setting(path, value, bench):
+    one_line(settings(*path)(bench, value), 2)
