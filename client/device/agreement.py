@@ -271,9 +271,20 @@ class Agreement:
         header = LedgerHeader(promise.guarantee.knowing_the_rounds(), policy.settings)
         return Ledger.create(file, header)
 
+    def rounds(self, promise: Promise, policy: Policy) -> dict[str, set[int]]:
+        """The rounds of this run that are on record towards a promise, by kind."""
+        file = record_of(self._file(promise), policy.settings)
+        found: dict[str, set[int]] = {}
+        for entry in Ledger.recover(file).entries if file.exists() else ():
+            found.setdefault(entry.release, set()).add(entry.round)
+        return found
+
     def spent(self, promise: Promise) -> tuple[float, float]:
-        """Epsilon of all that counts towards a promise, and the owner's delta that it is at."""
-        kept = [Ledger.open(each) for each in records(self._file(promise))]
+        """Epsilon of all that counts towards a promise, and the owner's delta that it is at.
+
+        Nothing is written: a line that a crash cut off is passed over, as the device will.
+        """
+        kept = [Ledger.recover(each, repair=False) for each in records(self._file(promise))]
         told = promise.guarantee.at(self._caps().delta)
         return _cost([entry.event for ledger in kept for entry in ledger.entries], told), told.delta
 

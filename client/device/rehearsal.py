@@ -1,7 +1,8 @@
 """What a device would answer to a policy, by the device's own gate on a copy of its state.
 
-It is asked for all that a run can ask of one device: the histogram first, an update in every round
-(as far apart as correlated noise needs them), metrics after the rounds that are measured.
+It is asked for all that a run can still ask of one device, as of the round after the last on
+record: the histogram first, an update in every round (as far apart and as often as was promised),
+metrics after the rounds that are measured.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ class Answer:
 
     accepted: bool
     words: str
+
+
+def no_state(folder: Path) -> ConfigError:
+    """What to say of a path that is no device's state folder."""
+    return ConfigError(f"{folder}: there is no such folder; give a device's state folder")
 
 
 class Rehearsal:
@@ -77,6 +83,8 @@ class Rehearsal:
         """
         wanted = [(caps, CAPS)] if caps else []
         if state is not None:
+            if not state.is_dir():
+                raise no_state(state)
             ledgers = [
                 each.name for kind in (LEDGER, PARTICIPATION) for each in records(state / kind)
             ]
@@ -98,11 +106,14 @@ class Rehearsal:
         return load_caps(self._folder / CAPS)
 
     def answers(self, rounds: int, a_day: int | None) -> Iterator[Answer]:
-        """Answers to all requests of the run's first rounds, up to the first refusal.
+        """Answers to all requests of the run's next rounds, up to the first refusal.
+
+        None where nothing more can be asked.
 
         Parameters
         ----------
         rounds : int
+            >= 1, from the next in which an update can be asked; of them only the run's own.
         a_day : int or None
             How many requests the server makes a day; None: all of them today.
         """
@@ -125,15 +136,36 @@ class Rehearsal:
 
     def _requests(self, rounds: int) -> Iterator[tuple[str, int]]:
         """Kind and round of all that a device can be asked: a server asks no more than this."""
-        promised = {one.kind: one for promise in self._policy.promises for one in promise.releases}
-        if "histogram" in promised:
+        policy, taken = self._policy, self._taken()
+        most = {one.kind: one.times for promise in policy.promises for one in promise.releases}
+        apart = max((at.separation for p in policy.promises if (at := p.of("update"))), default=0)
+        last = max((number for each in taken.values() for number in each), default=0)
+        due = max(last + 1, max(taken.get("update", ()), default=last + 1 - apart) + apart)
+
+        def may(kind: str, number: int) -> bool:
+            """A server asks for each kind as often as promised at most, and once a round."""
+            rounds = taken.setdefault(kind, set())
+            if len(rounds) >= most.get(kind, 0) or number in rounds:
+                return False
+            rounds.add(number)
+            return True
+
+        if not last and may("histogram", 0):
             yield "histogram", 0
-        apart = max(promised["update"].separation, 1) if "update" in promised else 1
-        for number in range(1, rounds + 1):
-            if (number - 1) % apart == 0:
+        for number in range(max(last, 1), min(due + rounds - 1, policy.rounds) + 1):
+            if number >= due and may("update", number):
+                due = number + max(apart, 1)
                 yield "update", number
-            if "metrics" in promised and self._measured(number, promised["metrics"].times):
+            if self._measured(number, most.get("metrics", 0)) and may("metrics", number):
                 yield "metrics", number
+
+    def _taken(self) -> dict[str, set[int]]:
+        """Rounds of this run that are on record by kind, towards whichever promise."""
+        found: dict[str, set[int]] = {}
+        for promise in self._policy.promises:
+            for kind, rounds in self._gate.rounds(promise, self._policy).items():
+                found[kind] = found.get(kind, set()) | rounds
+        return found
 
     def _measured(self, number: int, times: int) -> bool:
         """Whether metrics follow a round; without the settings as evenly as so many can."""
