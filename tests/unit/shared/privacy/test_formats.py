@@ -16,11 +16,11 @@ from shared.privacy.policy.signed import read_policy, signed
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ALONE = (
-    r'{"content":{"adversary":"sees \"\u00e9\"","budget":"inf","created":"2026-11-22T13:00:0'
-    r'0+00:00","delta":0.0001,"format":"starling ledger 2","identity":"0f0f0f0f0f0f0f0f0f0f0'
-    r'f0f0f0f0f0f","policy":"abababababababababababababababababababababababababababababababa'
-    r'b","relation":"zero_out","trust":"central","unit":"user"},"hash":"6d958a927b496d791baa'
-    r'657d2d654b12ddf0d25d1cf3ad61f247179d9d13bc24"}'
+    r'{"content":{"adversary":"sees \"\u00e9\"","budget":"inf","created":"2026-11-22T13:00:00'
+    r'+00:00","delta":0.0001,"format":"starling ledger 2","group":1,"identity":"0f0f0f0f0f0f0'
+    r'f0f0f0f0f0f0f0f0f0f","policy":"abababababababababababababababababababababababababababab'
+    r'abababab","relation":"zero_out","trust":"central","unit":"user"},"hash":"a0a4bac1bf8210'
+    r'761e88be841422a4cc849323e2ebb5a05213315c3cffcd054c"}'
     "\n"
 )
 OF_THREE = (
