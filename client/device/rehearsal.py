@@ -19,10 +19,11 @@ from client.device.clock import FILE as CLOCK
 from client.device.clock import Days, now
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined
+from shared.privacy.accounting.steps import Step, steps_of
 from shared.privacy.ledger.budget import records
 from shared.privacy.policy.caps import Caps, load_caps, write_safe_caps
 from shared.privacy.policy.issue import promises
-from shared.privacy.policy.signed import Policy
+from shared.privacy.policy.signed import Policy, Promise
 from shared.request import Request
 
 
@@ -32,6 +33,27 @@ class Answer:
 
     accepted: bool
     words: str
+
+
+def _at_its_word(policy: Policy) -> tuple[Promise, ...]:
+    """What a policy says that it promises, where nothing of it can be recomputed.
+
+    Raises
+    ------
+    ConfigError
+        For a cost that no settings give: of a kind that no accountant covers, or of a whole person
+        as if nobody knew that the device takes part.
+    """
+    for promise in policy.promises:
+        for release in promise.releases:
+            steps = steps_of(release.cost)
+            sampled = any(isinstance(at, Step) and at.sampling_probability < 1 for at in steps)
+            if promise.guarantee.unit == "user" and sampled:
+                raise ConfigError(
+                    f"policy: event of {release.kind}: sampled, and whoever asks this device knows "
+                    "that it takes part: no settings give that"
+                )
+    return policy.promises
 
 
 def no_state(folder: Path) -> ConfigError:
@@ -70,7 +92,7 @@ class Rehearsal:
         self._given = settings is not None
         self._settings = settings or ExperimentConfig()
         self._start = self._time = now()
-        derive = promises if settings else lambda config, users: policy.promises
+        derive = promises if settings else lambda config, users: _at_its_word(policy)
         self._gate = Agreement(folder, operator, Days(folder, self._clock), derive)
 
     def copy(self, state: Path | None, caps: Path | None) -> None:

@@ -24,7 +24,6 @@ from pydantic.dataclasses import dataclass
 from shared.canonical import LARGEST, canonical_json, read_json
 from shared.errors import ConfigError, PrivacyError
 from shared.privacy.accounting.events import event_from_json
-from shared.privacy.accounting.steps import Step, steps_of
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.keys import is_signed_by, public_hex, sign
 
@@ -101,16 +100,6 @@ class Promise:
 
     guarantee: Guarantee
     releases: tuple[PromisedRelease, ...]
-
-    def __post_init__(self) -> None:
-        for release in self.releases:
-            steps = steps_of(release.cost)  # refuses what no accountant covers
-            sampled = any(isinstance(at, Step) and at.sampling_probability < 1 for at in steps)
-            if self.guarantee.unit == "user" and sampled:
-                raise ConfigError(
-                    f"event of {release.kind}: sampled; who knows that a person takes part is told "
-                    "what that costs, which no cohort makes less"
-                )
 
     def of(self, kind: str) -> PromisedRelease | None:
         """The release of that kind, if it is promised."""
