@@ -2,14 +2,25 @@
 
 import json
 import shutil
+from dataclasses import replace
+from io import StringIO
 
 import pytest
+import torch
+from rich.console import Console
 from safetensors import safe_open
 from safetensors.numpy import save, save_file
+from safetensors.torch import save_file as torch_save
 
+from server.results import refuse_another
 from shared.canonical import canonical_json
+from shared.errors import ConfigError, ProtocolError
 from shared.privacy.keys import load_or_create_signing_key, sign
 from shared.privacy.policy.signed import FORMAT
+from shared.request import Request
+from shared.run_files import run_files
+from simulations.commands.verify import print_deltas, print_report
+from simulations.verify.run import verify_run
 from tests.support.bad.lab import ADAPTER
 from tests.support.command import command
 from tests.support.persons import owners
@@ -177,8 +188,12 @@ def one_line(done, code):
     assert said.isprintable() or done.out, repr(said)
 
 
-@pytest.mark.parametrize("content", WHOLE)
-@pytest.mark.parametrize("reader", JSON)
+# An adapter may carry no promise, or an empty one: told in words, and no mistake.
+NO_MISTAKE = {("the adapter's promise", content) for content in ("null", "an empty object")}
+FILES = [(reader, content) for reader in JSON for content in WHOLE]
+
+
+@pytest.mark.parametrize(("reader", "content"), [each for each in FILES if each not in NO_MISTAKE])
 def test_a_file_of_json(reader, content, bench):
     read, code = JSON[reader]
     one_line(read(bench, WHOLE[content]), code)
@@ -321,3 +336,45 @@ def test_a_file_of_toml(reader, content, bench):
 )
 def test_a_setting(path, value, bench):
     one_line(settings(*path)(bench, value), 2)
+
+
+def test_an_adapter_of_a_type_that_is_none_of_numpys(bench):
+    file = bench.folder / "own.safetensors"
+    torch_save({"a": torch.zeros(2, dtype=torch.bfloat16)}, file, metadata={"settings": "{}"})
+    one_line(bench.evaluate(file), 2)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"5", b"null", DEEP.encode()])
+def test_results_of_another_run_in_the_folder_of_a_real_one(content, bench):
+    files = run_files(bench.folder, "real")
+    bench.file(content, "results.json")
+    with pytest.raises(ConfigError, match=r"results\.json: damaged"):
+        refuse_another(files)
+
+
+@pytest.mark.parametrize("content", [*WHOLE])
+def test_settings_of_a_message(content):
+    fields = dict.fromkeys(("users", "round", "clip"), 1) | {"policy": "", "schema": ""}
+    told = {"settings": metadata(WHOLE[content]), "merge": False, "phase": "test"}
+    if content == "an empty object":
+        Request.read("train", fields | told, {})
+        return
+    with pytest.raises((ConfigError, ProtocolError)):
+        Request.read("train", fields | told, {})
+
+
+def test_a_promise_is_told_as_the_files_own_word(bench):
+    told = command("policy", "show", bench.run / ADAPTER)
+    assert told.out.strip().endswith("starling verify compares it with the ledger")
+
+
+def test_a_strangers_words_are_no_commands_to_the_terminal(bench):
+    """Unit and trust stand in a table as the ledger's header has them."""
+    report = verify_run(bench.run)
+    row = replace(report.rows[0], point="eps\x1b[2J", promise="user\x1b[H\nall agrees, central")
+    report, told = replace(report, rows=(row,)), Console(file=StringIO(), width=300)
+    print_report(report, told)
+    print_deltas(report, [1e-6], told)
+    shown = told.file.getvalue()
+    assert "\x1b" not in shown
+    assert shown.count("user?[H?all agrees, central") == 2

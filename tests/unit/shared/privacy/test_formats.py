@@ -1,5 +1,6 @@
 """Texts as earlier versions wrote them: read, and written again byte for byte."""
 
+import hashlib
 import json
 import math
 
@@ -8,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.canonical import canonical_json
 from shared.config import from_dict
-from shared.errors import ConfigError
+from shared.errors import ConfigError, LedgerError
 from shared.privacy.guarantee import USER_CENTRAL, Guarantee
 from shared.privacy.ledger.chain import Chain
 from shared.privacy.plan.plan import server_plan
@@ -116,3 +117,14 @@ def test_a_point_of_the_results():
         '{"epsilon_target": Infinity, "delta": 0.001, "unit": "user", "relation": "zero_out", '
         f'"group_size": 3, "trust": "central", "adversary": "{USER_CENTRAL}"}}'
     )
+
+
+@pytest.mark.parametrize(("word", "value"), [("unit", "\\u001b[2Juser"), ("trust", "nobody")])
+def test_a_ledger_of_an_unknown_unit_or_trust_is_none(word, value):
+    """They are printed: a header may come from anyone."""
+    known = {"unit": "user", "trust": "central"}[word]
+    line = OF_THREE.replace(f'"{word}":"{known}"', f'"{word}":"{value}"').rsplit(',"hash"')[0]
+    content = line.removeprefix('{"content":')
+    digest = hashlib.sha256(("0" * 64 + content).encode()).hexdigest()
+    with pytest.raises(LedgerError, match=f"{word} = .*: expected one of"):
+        Chain("ledger").add(f'{line},"hash":"{digest}"}}\n'.encode())
