@@ -54,6 +54,8 @@ VALUE = {
     "NaN": "NaN",
     "1e999": "1e999",
     "text": '"x"',
+    "a time that has none in UTC": '"9999-12-31T23:59:59-23:59"',
+    "another": '"0001-01-01T00:00:00+23:59"',
 }
 PLACE = "planted here"
 CHECKPOINT = "points/eps-2-seed-0.checkpoint"
@@ -224,8 +226,8 @@ def signed(*path):
             if message
             else f'{{"policy":{told},"signature":"{signature}"}}'
         )
-        caps = at.file(owners().encode())
-        return at.check("--caps", caps, "--rounds", 2, policy=at.file(text.encode(), "p"))
+        agreed = {"agreement_json": at.policy.read_bytes(), "caps_toml": owners().encode()}
+        return at.check("--state", at.state(**agreed), policy=at.file(text.encode()))
 
     return read
 

@@ -157,10 +157,12 @@ def test_check_leaves_a_devices_state_as_it_is(point, operator, tmp_path):
     assert "has agreed to nothing yet" in told
 
 
-@pytest.mark.parametrize("made", [lambda at: None, lambda at: at.write_text("")])
+@pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize("asks", ["check", "spent"])
-def test_what_is_no_state_folder_is_told(asks, made, point, operator, tmp_path):
-    made(state := tmp_path / "state")
+def test_what_is_no_state_folder_is_told(asks, exists, point, operator, tmp_path):
+    state = tmp_path / "state"
+    if exists:
+        state.write_text("a file")
     if asks == "check":
         done = checked(point[0], operator, "--state", state)
     else:
