@@ -271,14 +271,6 @@ class Agreement:
         header = LedgerHeader(promise.guarantee.knowing_the_rounds(), policy.settings)
         return Ledger.create(file, header)
 
-    def rounds(self, promise: Promise, policy: Policy) -> dict[str, set[int]]:
-        """The rounds of this run that are on record towards a promise, by kind."""
-        file = record_of(self._file(promise), policy.settings)
-        found: dict[str, set[int]] = {}
-        for entry in Ledger.recover(file).entries if file.exists() else ():
-            found.setdefault(entry.release, set()).add(entry.round)
-        return found
-
     def spent(self, promise: Promise) -> tuple[float, float]:
         """Epsilon of all that counts towards a promise, and the owner's delta that it is at.
 

@@ -20,7 +20,8 @@ from client.device.clock import Days, now
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined
 from shared.privacy.accounting.steps import Step, steps_of
-from shared.privacy.ledger.budget import records
+from shared.privacy.ledger.budget import record_of, records
+from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.caps import Caps, load_caps, write_safe_caps
 from shared.privacy.policy.issue import promises
 from shared.privacy.policy.signed import Policy, Promise
@@ -184,9 +185,10 @@ class Rehearsal:
     def _taken(self) -> dict[str, set[int]]:
         """Rounds of this run that are on record by kind, towards whichever promise."""
         found: dict[str, set[int]] = {}
-        for promise in self._policy.promises:
-            for kind, rounds in self._gate.rounds(promise, self._policy).items():
-                found[kind] = found.get(kind, set()) | rounds
+        for name in (LEDGER, PARTICIPATION):
+            file = record_of(self._folder / name, self._policy.settings)
+            for entry in Ledger.recover(file).entries if file.exists() else ():
+                found.setdefault(entry.release, set()).add(entry.round)
         return found
 
     def _measured(self, number: int, times: int) -> bool:

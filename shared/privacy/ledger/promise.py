@@ -80,7 +80,7 @@ def in_words(promise: Tree | None) -> str:
     said = [_guarantee_words(at) for at in kept if isinstance(at, dict)]
     noise, settings = promise.get("noise"), str(promise.get("settings"))[:16]
     line = f"promise: {'; '.join(said) or 'none'}; noise {noise}; settings {settings}"
-    line += "; the file's own word: starling verify compares it with the ledger"
+    line += "; not verified here: starling verify does"
     return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 

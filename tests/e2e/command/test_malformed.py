@@ -367,7 +367,7 @@ def test_settings_of_a_message(content):
 
 def test_a_promise_is_told_as_the_files_own_word(bench):
     told = command("policy", "show", bench.run / ADAPTER)
-    assert told.out.strip().endswith("starling verify compares it with the ledger")
+    assert told.out.strip().endswith("; not verified here: starling verify does")
 
 
 def test_a_strangers_words_are_no_commands_to_the_terminal(bench):
