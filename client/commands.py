@@ -16,14 +16,14 @@ from client.device.agreement import (
     Agreement,
     operator_key,
 )
-from client.device.rehearsal import Rehearsal
+from client.device.rehearsal import Answer, Rehearsal, no_state
 from shared.config import ExperimentConfig, from_dict, load_toml, settings_hash
 from shared.errors import ConfigError, PrivacyError
 from shared.privacy.ledger.budget import records
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.caps import load_caps
 from shared.privacy.policy.show import in_words
-from shared.privacy.policy.signed import Policy, load_policy, policy_text, read_policy
+from shared.privacy.policy.signed import Policy, Promise, load_policy, policy_text, read_policy
 
 
 def check(
@@ -36,7 +36,9 @@ def check(
     config: Annotated[
         Path | None, typer.Option(help="The point's settings, to recompute what it promises.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Ask as in so many rounds of the run.")] = 1,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Ask as in so many rounds, from the next one on.")
+    ] = 1,
     a_day: Annotated[
         int | None, typer.Option(min=1, help="So many requests a day; default: all today.")
     ] = None,
@@ -50,10 +52,12 @@ def check(
         device = Rehearsal(Path(folder), text, made, key, settings)
         device.copy(state, caps)
         typer.echo(f"owner's caps: {device.caps.in_words()}")
-        for answer in device.answers(rounds, a_day):
-            typer.echo(answer.words)
+        answer = Answer(True, "nothing more can be asked of this device in this run")
+        answers = [answer, *device.answers(rounds, a_day)]
+    for answer in answers[1:] or answers:
+        typer.echo(answer.words)
     if settings is None:
-        typer.echo("(that the promises are what the settings give needs --config)")
+        typer.echo("(taken at its word: that the settings give these promises needs --config)")
     if not answer.accepted:
         raise typer.Exit(PrivacyError.exit_code)
 
@@ -70,23 +74,27 @@ def _settings_of(made: Policy, config: Path) -> ExperimentConfig:
 def spent(state: Annotated[Path, typer.Argument(help="A device's state folder.")]) -> None:
     """Say what a device agreed to, what its owner allows, and what taking part has cost."""
     if not state.is_dir():
-        raise ConfigError(f"{state}: there is no such folder; give a device's state folder")
+        raise no_state(state)
     typer.echo(f"owner's caps: {load_caps(state / CAPS).in_words()}")
-    if not (state / AGREED).exists():
-        typer.echo(f"{state}: this device has agreed to nothing yet")
-        return
-    made = load_policy(state / AGREED, None)
-    typer.echo(in_words(made, state / AGREED))
-    for file in (each for name in (PARTICIPATION, LEDGER) for each in records(state / name)):
-        ledger = Ledger.open(file)
+    made = load_policy(state / AGREED, None) if (state / AGREED).exists() else None
+    kept = [each for name in (PARTICIPATION, LEDGER) for each in records(state / name)]
+    if made:
+        typer.echo(in_words(made, state / AGREED))
+    else:
+        word = f"no {AGREED} is here" if kept else "this device has agreed to nothing yet"
+        typer.echo(f"{state}: {word}")
+    counted = {promise.guarantee.trust: promise for promise in (made.promises if made else ())}
+    for file in kept:
+        ledger = Ledger.recover(file, repair=False)
         header = ledger.header.guarantee
+        counted.setdefault(header.trust, Promise(header, ()))  # where no agreement says it
         typer.echo(
             f"{file.name}: {len(ledger)} entries, {header.unit}-level epsilon "
             f"{ledger.epsilon():.4g} at delta {header.delta:g} ({header.trust} trust); "
             f"against {header.adversary}"
         )
-    gate = Agreement(state, made.issuer)
-    for promise in made.promises:
+    gate = Agreement(state, made.issuer if made else "")
+    for promise in counted.values():
         epsilon, delta = gate.spent(promise)
         unit = promise.guarantee.unit
         typer.echo(f"all together: {unit}-level epsilon {epsilon:.4g} at delta {delta:g}")

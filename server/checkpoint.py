@@ -94,12 +94,12 @@ def load(file: Path) -> ServerState | None:
         with safe_open(file, framework="np") as stream:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dict)
             plain = json.loads((stream.metadata() or {})["state"])
-    except (SafetensorError, KeyError, ValueError) as error:
+        vectors = {name: tensors[name] for name in _VECTORS}
+        plain["ledger"] = tuple(plain["ledger"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not a checkpoint ({error}); remove it to start over") from None
     prefix = "optimizer."
     moments = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    vectors = {name: tensors[name] for name in _VECTORS}
-    plain["ledger"] = tuple(plain["ledger"])
     try:
         return ServerState(**vectors, optimizer=moments, **plain)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""Canonical JSON, and the digest of a text."""
+"""JSON: read from anyone, written in one way; and the digest of a text."""
 
 from __future__ import annotations
 
@@ -32,6 +32,51 @@ def finite(tree: Any) -> Any:
     if isinstance(tree, list | tuple):
         return [finite(value) for value in tree]
     return "inf" if isinstance(tree, float) and tree == math.inf else tree
+
+
+def read_json(text: str | bytes) -> Any:
+    """The value of a JSON text that may come from anyone.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or holds what readers stumble over: a number that is not finite or, whole,
+        2^53 or more, or a nesting deeper than 50.
+    """
+    try:
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except RecursionError:
+        raise ValueError(_DEEP) from None
+    check_plain(value)
+    return value
+
+
+def check_plain(tree: Any, depth: int = 50) -> None:
+    """Refuse what `read_json` does, in nested values that were read otherwise; infinity may be.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(tree, dict | list):
+        if not depth:
+            raise ValueError(_DEEP)
+        for each in tree.values() if isinstance(tree, dict) else tree:
+            check_plain(each, depth - 1)
+    elif isinstance(tree, int) and abs(tree) >= LARGEST:
+        raise ValueError("holds a whole number beyond 2^53, which no setting or count has")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"holds {text[:20]}, which is no finite number")
+    return value
+
+
+LARGEST = 2**53
+"""Whole numbers beyond it are not exact as floats, and far beyond it no floats at all."""
+_DEEP = "nested deeper than 50 times"
 
 
 def policy_digest(policy: str) -> str:

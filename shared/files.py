@@ -83,7 +83,9 @@ def read_record(file: Path, required: Iterable[str]) -> dict[str, Any]:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
         raise ConfigError(f"{file}: damaged, not whole JSON; {_RESTORE}") from None
-    missing = [name for name in required if not isinstance(record, dict) or name not in record]
+    if not isinstance(record, dict):
+        raise ConfigError(f"{file}: damaged, no JSON object; {_RESTORE}")
+    missing = [name for name in required if name not in record]
     if missing:
         raise ConfigError(f"{file}: damaged, {missing[0]} is missing; {_RESTORE}")
     found: dict[str, Any] = record

@@ -7,13 +7,12 @@ asked first.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from shared.canonical import canonical_json
+from shared.canonical import canonical_json, read_json
 from shared.config import ExperimentConfig, from_dict, settings_hash, to_dict
 from shared.data.split import Phase
 from shared.errors import ProtocolError
@@ -160,5 +159,9 @@ def point_settings(config: ExperimentConfig) -> str:
 
 @lru_cache(maxsize=64)
 def _settings(text: str) -> tuple[ExperimentConfig, str]:
-    config = from_dict(json.loads(text), source="the server's settings")
+    try:
+        tree = read_json(text)
+    except ValueError as error:
+        raise ProtocolError(f"the server's settings: {error}") from None
+    config = from_dict(tree, source="the server's settings")
     return config, settings_hash(config)

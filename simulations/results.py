@@ -27,7 +27,6 @@ from shared.run_files import RESULTS_SCHEMA
 Tree = Mapping[str, object]
 Metrics = Mapping[str, float]
 
-_UNSAID = {"group_size": 1}  # what a claim that leaves it out means
 _LARGEST = 2**53  # whole numbers beyond it are not exact as floats
 
 
@@ -124,7 +123,7 @@ class Claim(Stated):
         return [
             (
                 name,
-                self.number(name) if isinstance(has, float) else self.get(name, _UNSAID.get(name)),
+                self.number(name) if isinstance(has, float) else self.get(name),
                 has,
             )
             for name, has in guarantee.stated().items()

@@ -272,8 +272,11 @@ class Agreement:
         return Ledger.create(file, header)
 
     def spent(self, promise: Promise) -> tuple[float, float]:
-        """Epsilon of all that counts towards a promise, and the owner's delta that it is at."""
-        kept = [Ledger.open(each) for each in records(self._file(promise))]
+        """Epsilon of all that counts towards a promise, and the owner's delta that it is at.
+
+        Nothing is written: a line that a crash cut off is passed over, as the device will.
+        """
+        kept = [Ledger.recover(each, repair=False) for each in records(self._file(promise))]
         told = promise.guarantee.at(self._caps().delta)
         return _cost([entry.event for ledger in kept for entry in ledger.entries], told), told.delta
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from shared.canonical import LARGEST
 from shared.errors import ConfigError
 from shared.files import read_record, write_atomically
 
@@ -90,8 +91,10 @@ class Days:
             return {}
         record = read_record(self._file, ("latest", "rounds"))
         try:
-            intact = datetime.fromisoformat(record["latest"]).tzinfo and record["rounds"] >= 0
-        except (TypeError, ValueError):
+            latest = datetime.fromisoformat(record["latest"])
+            latest.astimezone(UTC)  # which a year's first or last day may leave
+            intact = latest.tzinfo and 0 <= record["rounds"] < LARGEST
+        except (TypeError, ValueError, OverflowError):
             intact = None
         if not intact:
             raise ConfigError(f"{self._file}: damaged; restore it, or remove it to start a new day")

@@ -1,7 +1,8 @@
 """What a device would answer to a policy, by the device's own gate on a copy of its state.
 
-It is asked for all that a run can ask of one device: the histogram first, an update in every round
-(as far apart as correlated noise needs them), metrics after the rounds that are measured.
+It is asked for all that a run can still ask of one device, as of the round after the last on
+record: the histogram first, an update in every round (as far apart and as often as was promised),
+metrics after the rounds that are measured.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from client.device.clock import FILE as CLOCK
 from client.device.clock import Days, now
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined
-from shared.privacy.ledger.budget import records
+from shared.privacy.accounting.steps import Step, steps_of
+from shared.privacy.ledger.budget import record_of, records
+from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.caps import Caps, load_caps, write_safe_caps
 from shared.privacy.policy.issue import promises
-from shared.privacy.policy.signed import Policy
+from shared.privacy.policy.signed import Policy, Promise
 from shared.request import Request
 
 
@@ -31,6 +34,32 @@ class Answer:
 
     accepted: bool
     words: str
+
+
+def _at_its_word(policy: Policy) -> tuple[Promise, ...]:
+    """What a policy says that it promises, where nothing of it can be recomputed.
+
+    Raises
+    ------
+    ConfigError
+        For a cost that no settings give: of a kind that no accountant covers, or of a whole person
+        as if nobody knew that the device takes part.
+    """
+    for promise in policy.promises:
+        for release in promise.releases:
+            steps = steps_of(release.cost)
+            sampled = any(isinstance(at, Step) and at.sampling_probability < 1 for at in steps)
+            if promise.guarantee.unit == "user" and sampled:
+                raise ConfigError(
+                    f"policy: event of {release.kind}: sampled, and whoever asks this device knows "
+                    "that it takes part: no settings give that"
+                )
+    return policy.promises
+
+
+def no_state(folder: Path) -> ConfigError:
+    """What to say of a path that is no device's state folder."""
+    return ConfigError(f"{folder}: there is no such folder; give a device's state folder")
 
 
 class Rehearsal:
@@ -64,7 +93,7 @@ class Rehearsal:
         self._given = settings is not None
         self._settings = settings or ExperimentConfig()
         self._start = self._time = now()
-        derive = promises if settings else lambda config, users: policy.promises
+        derive = promises if settings else lambda config, users: _at_its_word(policy)
         self._gate = Agreement(folder, operator, Days(folder, self._clock), derive)
 
     def copy(self, state: Path | None, caps: Path | None) -> None:
@@ -77,6 +106,8 @@ class Rehearsal:
         """
         wanted = [(caps, CAPS)] if caps else []
         if state is not None:
+            if not state.is_dir():
+                raise no_state(state)
             ledgers = [
                 each.name for kind in (LEDGER, PARTICIPATION) for each in records(state / kind)
             ]
@@ -98,11 +129,14 @@ class Rehearsal:
         return load_caps(self._folder / CAPS)
 
     def answers(self, rounds: int, a_day: int | None) -> Iterator[Answer]:
-        """Answers to all requests of the run's first rounds, up to the first refusal.
+        """Answers to all requests of the run's next rounds, up to the first refusal.
+
+        None where nothing more can be asked.
 
         Parameters
         ----------
         rounds : int
+            >= 1, from the next in which an update can be asked; of them only the run's own.
         a_day : int or None
             How many requests the server makes a day; None: all of them today.
         """
@@ -125,15 +159,37 @@ class Rehearsal:
 
     def _requests(self, rounds: int) -> Iterator[tuple[str, int]]:
         """Kind and round of all that a device can be asked: a server asks no more than this."""
-        promised = {one.kind: one for promise in self._policy.promises for one in promise.releases}
-        if "histogram" in promised:
+        policy, taken = self._policy, self._taken()
+        most = {one.kind: one.times for promise in policy.promises for one in promise.releases}
+        apart = max((at.separation for p in policy.promises if (at := p.of("update"))), default=0)
+        last = max((number for each in taken.values() for number in each), default=0)
+        due = max(last + 1, max(taken.get("update", ()), default=last + 1 - apart) + apart)
+
+        def may(kind: str, number: int) -> bool:
+            """A server asks for each kind as often as promised at most, and once a round."""
+            rounds = taken.setdefault(kind, set())
+            if len(rounds) >= most.get(kind, 0) or number in rounds:
+                return False
+            rounds.add(number)
+            return True
+
+        if not last and may("histogram", 0):
             yield "histogram", 0
-        apart = max(promised["update"].separation, 1) if "update" in promised else 1
-        for number in range(1, rounds + 1):
-            if (number - 1) % apart == 0:
+        for number in range(max(last, 1), min(due + rounds - 1, policy.rounds) + 1):
+            if number >= due and may("update", number):
+                due = number + max(apart, 1)
                 yield "update", number
-            if "metrics" in promised and self._measured(number, promised["metrics"].times):
+            if self._measured(number, most.get("metrics", 0)) and may("metrics", number):
                 yield "metrics", number
+
+    def _taken(self) -> dict[str, set[int]]:
+        """Rounds of this run that are on record by kind, towards whichever promise."""
+        found: dict[str, set[int]] = {}
+        for name in (LEDGER, PARTICIPATION):
+            file = record_of(self._folder / name, self._policy.settings)
+            for entry in Ledger.recover(file).entries if file.exists() else ():
+                found.setdefault(entry.release, set()).add(entry.round)
+        return found
 
     def _measured(self, number: int, times: int) -> bool:
         """Whether metrics follow a round; without the settings as evenly as so many can."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 
+from shared.canonical import read_json
 from shared.config import ExperimentConfig, from_dict
 from shared.data.population import Population
 from shared.errors import ModelError, ProtocolError
@@ -54,14 +54,15 @@ def read_adapter(file: Path) -> tuple[dict[str, npt.NDArray[np.float32]], Experi
             settings = (stream.metadata() or {}).get("settings")
     except FileNotFoundError:
         raise ModelError(f"--adapter {file}: there is no such file") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError) as error:  # a type that numpy has not
         raise ModelError(f"--adapter {file}: not an adapter of a run ({error})") from None
     try:
-        return arrays, from_dict(json.loads(settings or ""), source=str(file))
-    except json.JSONDecodeError:
+        tree = read_json(settings or "")
+    except ValueError:
         raise ModelError(
             f"--adapter {file}: not an adapter of a run (no settings are in it)"
         ) from None
+    return arrays, from_dict(tree, source=f"--adapter {file}")
 
 
 def open_adapter(file: Path, population: Population) -> Trained:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared.canonical import canonical_json
+from shared.canonical import canonical_json, check_plain
 from shared.config.rules import check_together, shape_model
 from shared.config.sections import ExperimentConfig
 from shared.errors import ConfigError
@@ -44,6 +44,12 @@ def from_dict(tree: dict[str, Any], source: str = "configuration") -> Experiment
     ConfigError
         For an unknown key or a value outside its range, naming key, value and `source`.
     """
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source}: expected a table of settings, not {type(tree).__name__}")
+    try:
+        check_plain(tree)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from None
     try:
         config = _ADAPTER.validate_python(shape_model(tree))
         if config.private:  # a mistake in an override is an error now, not at the first point
@@ -94,7 +100,7 @@ def load_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also no UTF-8, or 5000 digits
         raise ConfigError(f"{path}: not a TOML file: {error}") from None
 
 

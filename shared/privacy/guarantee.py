@@ -46,7 +46,7 @@ class Guarantee:
     Raises
     ------
     ConfigError
-        For a relation that is not known, or a value outside its range.
+        For a unit, relation or trust that is not known, or a value outside its range.
     """
 
     unit: Unit
@@ -59,6 +59,10 @@ class Guarantee:
 
     def __post_init__(self) -> None:
         check_relation(self.relation)
+        for name, given, known in (("unit", self.unit, Unit), ("trust", self.trust, Trust)):
+            if given not in get_args(known):
+                expected = ", ".join(get_args(known))
+                raise ConfigError(f"{name} = {given!r}: expected one of {expected}")
         if not 1 <= len(self.adversary) <= _LONGEST:
             raise ConfigError(
                 f"adversary of {len(self.adversary)} letters: expected 1 to {_LONGEST}"

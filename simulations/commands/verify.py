@@ -62,7 +62,9 @@ def verify(
 def _named(key: str) -> str:
     """The key itself, or what a file says that `starling policy key` was written to."""
     file = Path(key)
-    return operator_key("--key", file.read_text().strip() if _is_file(file) else key)
+    if _is_file(file):  # of whatever lies there no more than a key's length matters
+        key = file.read_bytes()[:200].decode("ascii", "replace").strip()
+    return operator_key("--key", key)
 
 
 def _is_file(file: Path) -> bool:
@@ -115,13 +117,11 @@ def print_report(report: VerifyReport, console: Console) -> None:
     for row in report.rows:
         spent = (row.delta, row.claimed, row.epsilon, row.epsilon_rdp, row.epsilon_prv)
         cells = ["-" if value is None else f"{value:.4g}" for value in spent]
-        table.add_row(Text(row.point), Text(row.promise), *cells, _verdict(row))
+        table.add_row(*_named_by(row), *cells, _verdict(row))
     console.print(table)
 
     def line(text: str) -> None:
-        # File names and claims are whoever's who wrote the folder: they must not forge lines.
-        text = "".join(letter if letter.isprintable() else "?" for letter in text)
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(_printable(text), markup=False, highlight=False, soft_wrap=True)
 
     line(WHY_THEY_DIFFER)
     for row in report.rows:
@@ -143,6 +143,16 @@ def print_report(report: VerifyReport, console: Console) -> None:
     line(f"The run is {report.signer}.")
     line("Each point is a release of its own; whoever sees several of them adds up their losses.")
     line(_verdict_line(report))
+
+
+def _printable(text: str) -> str:
+    """File names and claims are whoever's who wrote the folder: they must not forge lines."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _named_by(row: VerifyRow) -> tuple[Text, Text]:
+    """The cells that say which guarantee of which point."""
+    return Text(_printable(row.point)), Text(_printable(row.promise))
 
 
 def _verdict(row: VerifyRow) -> str:
@@ -171,7 +181,7 @@ def print_deltas(report: VerifyReport, deltas: Sequence[float], console: Console
         table.add_column(column, justify="right")
     for row in report.rows:
         for delta in deltas:
-            cells = (Text(row.point), Text(row.promise), f"{delta:g}", *_cells(row, delta))
+            cells = (*_named_by(row), f"{delta:g}", *_cells(row, delta))
             table.add_row(*cells[: 2 + len(figures)])
     console.print(table)
 

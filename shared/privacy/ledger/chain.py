@@ -17,7 +17,7 @@ from typing import Any, Literal, cast, get_args
 
 from dp_accounting import DpEvent
 
-from shared.canonical import canonical_json
+from shared.canonical import canonical_json, read_json
 from shared.errors import ConfigError, LedgerError
 from shared.privacy.accounting.events import event_from_json, event_to_json
 from shared.privacy.guarantee import Guarantee
@@ -31,6 +31,7 @@ _FORMAT = "starling ledger 2"
 _GENESIS = "0" * 64  # stands for the line before the first
 _PROMISED = {known.name for known in fields(Guarantee)}
 _OTHERS = {"policy", "created", "identity"}
+_TYPES = {"delta": float, "budget": float, "group": int}  # of a header's fields; text else
 
 
 def _now() -> str:
@@ -123,8 +124,6 @@ class Chain:
         told = header.guarantee
         numbers = {"delta": float(told.delta), "budget": float(told.budget)}
         content = {"format": _FORMAT, **vars(told), **numbers, "policy": header.settings}
-        if told.group == 1:
-            del content["group"]  # as ledgers were written before there were groups
         return self._line({**content, "created": header.created, "identity": header.identity})
 
     def entry_line(self, round: int, release: str, event: DpEvent) -> bytes:
@@ -150,7 +149,7 @@ class Chain:
             If it is not what would have been written after the lines before.
         """
         try:
-            content = json.loads(line)["content"]
+            content = read_json(line)["content"]
             if self._header is None:
                 header = _header_from(content)
                 intact = line == self.header_line(header)
@@ -158,7 +157,7 @@ class Chain:
                 entry = _entry_from(content)
                 intact = line == self.entry_line(entry.round, entry.release, entry.event)
                 intact = intact and entry.index == len(self.entries) + 1
-        except (ConfigError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ConfigError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise self._broken(f"not a ledger line ({str(error)[:100]})") from None
         if not intact:
             raise self._broken("edited, or a line before it was removed, added or moved")
@@ -197,12 +196,10 @@ def _header_from(content: Any) -> LedgerHeader:
     values = dict(content)
     if values.pop("format") != _FORMAT:
         raise ConfigError(f"format: expected {_FORMAT!r}")
-    if type(values.setdefault("group", 1)) is not int:
-        raise ConfigError(f"group = {values['group']!r}: of another type than expected")
     if set(values) != _PROMISED | _OTHERS:
         raise ConfigError("the header has other fields than expected")
     for name, value in values.items():
-        if name != "group" and type(value) is not (float if name in ("delta", "budget") else str):
+        if type(value) is not _TYPES.get(name, str):
             if name == "budget" and value == "inf":
                 values[name] = math.inf
                 continue

@@ -81,13 +81,19 @@ class Ledger:
         return cls(path, _with_header(_chained(path, whole)))
 
     @classmethod
-    def recover(cls, path: Path) -> Ledger:
+    def recover(cls, path: Path, *, repair: bool = True) -> Ledger:
         """An existing ledger after a crash: as `open`, but a cut-off last line is repaired.
 
         `append` returns only after the complete line is on disk, and nothing is released before
         it returns. So a line without its end belongs to a release that did not happen and is
         dropped; if all but the line end was written, the entry is kept. A complete entry whose
         release did not happen counts. The record may thus over-count, never under-count.
+
+        Parameters
+        ----------
+        path : Path
+        repair : bool
+            False leaves the file as it is: to be read only, as nothing can be appended then.
 
         Raises
         ------
@@ -101,7 +107,8 @@ class Ledger:
                 chain.add(torn + b"\n")
                 whole.append(torn + b"\n")
             _with_header(chain)
-            _replace(path, b"".join(whole))
+            if repair:
+                _replace(path, b"".join(whole))
         return cls(path, _with_header(chain))
 
     @property

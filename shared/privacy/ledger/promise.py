@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from shared.canonical import canonical_json
+from shared.canonical import canonical_json, read_json
 from shared.errors import ModelError
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.ledger.spent import Record
@@ -61,8 +60,8 @@ def read_promise(file: Path) -> Tree | None:
     try:
         with safe_open(file, framework="np") as stream:
             text = (stream.metadata() or {}).get("promise")
-        found = None if text is None else json.loads(text)
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        found = None if text is None else read_json(text)
+    except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{file}: its promise cannot be read ({str(error)[:100]})") from None
     if not (found is None or isinstance(found, dict)):
         raise ModelError(f"{file}: its promise is no JSON object; take the adapter of a run")
@@ -81,6 +80,7 @@ def in_words(promise: Tree | None) -> str:
     said = [_guarantee_words(at) for at in kept if isinstance(at, dict)]
     noise, settings = promise.get("noise"), str(promise.get("settings"))[:16]
     line = f"promise: {'; '.join(said) or 'none'}; noise {noise}; settings {settings}"
+    line += "; not verified here: starling verify does"
     return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +18,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from shared.canonical import check_plain
 from shared.errors import ConfigError
-from shared.files import write_atomically
+from shared.files import sync_folder, write_atomically
 from shared.privacy.guarantee import Trust, Unit
 from shared.privacy.policy.order import TRUSTS_LESS
 from shared.privacy.policy.signed import Policy
@@ -145,9 +147,10 @@ def load_caps(file: Path) -> Caps:
         raise ConfigError(f"{file}: leads to no file; make it one, or remove it for safe caps")
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
+        check_plain(tree)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also no UTF-8, or 5000 digits
         raise ConfigError(f"{file}: not a TOML file: {error}") from None
     try:
         return _ADAPTER.validate_json(json.dumps(tree, default=str))
@@ -171,8 +174,16 @@ def write_safe_caps(file: Path) -> bool:
     """
     if os.path.lexists(file):
         return False
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
-        write_atomically(file, SAFE)
+        write_atomically(draft, SAFE)
+        try:
+            os.link(draft, file)  # fails where a rename would replace what the owner just wrote
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink()
+        sync_folder(file.parent)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
     return True

@@ -21,7 +21,7 @@ from dp_accounting import DpEvent
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from shared.canonical import canonical_json
+from shared.canonical import LARGEST, canonical_json, read_json
 from shared.errors import ConfigError, PrivacyError
 from shared.privacy.accounting.events import event_from_json
 from shared.privacy.guarantee import Guarantee
@@ -43,7 +43,7 @@ def _time(value: Any) -> Any:
     return value
 
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=LARGEST)]
 Time = Annotated[str, BeforeValidator(_time)]
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Word = Annotated[str, Field(pattern=r"^[\w ./+-]{1,80}$")]
@@ -78,7 +78,7 @@ class PromisedRelease:
     noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     clipping_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     times: Count
-    separation: Annotated[int, Field(ge=0)]
+    separation: Annotated[int, Field(ge=0, lt=LARGEST)]
     event: Annotated[dict[str, Any], BeforeValidator(_event)]
 
     @property
@@ -236,9 +236,9 @@ def _parts(text: str) -> tuple[Any, str]:
     if len(text) > _LARGEST:
         raise ConfigError(f"policy of {len(text)} characters: expected at most {_LARGEST}")
     try:
-        tree = json.loads(text)
+        tree = read_json(text)
         content, signature = tree["policy"], tree["signature"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise ConfigError("policy: not the JSON of a signed policy") from None
     if not isinstance(content, dict) or not isinstance(signature, str):
         raise ConfigError("policy: not the JSON of a signed policy")

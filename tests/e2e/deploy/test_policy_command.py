@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from client.device.agreement import AGREED, PARTICIPATION
+from client.device.clock import now
 from shared.privacy.keys import public_hex
 from shared.privacy.policy.signed import load_policy, signed, utc
 from tests.support.command import command
-from tests.support.persons import owners
-from tests.support.privacy.policies import OTHER
+from tests.support.federations import point_config
+from tests.support.persons import SCHEMA, USERS, Person, owners
+from tests.support.privacy.policies import OTHER, agreed, sealed
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,63 @@ def test_check_leaves_a_devices_state_as_it_is(point, operator, tmp_path):
     told = command("policy", "spent", state).out
     assert "trust = central, rounds_per_day = 24, pause = true" in told
     assert "has agreed to nothing yet" in told
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("asks", ["check", "spent"])
+def test_what_is_no_state_folder_is_told(asks, exists, point, operator, tmp_path):
+    state = tmp_path / "state"
+    if exists:
+        state.write_text("a file")
+    if asks == "check":
+        done = checked(point[0], operator, "--state", state)
+    else:
+        done = command("policy", "spent", state)
+    assert (done.code, "there is no such folder" in done.error) == (2, True)
+
+
+@pytest.fixture
+def taken(tmp_path):
+    """The state of a device that took part in the first round of a run."""
+    config = point_config("b", federation={"popularity_start": False})
+    person = Person(tmp_path / "state", now)
+    person.asked(config, text=agreed(config, USERS, SCHEMA))
+    return person.state
+
+
+def test_what_was_spent_is_told_without_the_agreement(taken):
+    whole = command("policy", "spent", taken).out.splitlines()
+    (taken / AGREED).unlink()
+    told = command("policy", "spent", taken)
+    caps, no_agreement, *rest = told.out.splitlines()
+    assert (told.code, rest) == (0, whole[-2:])
+    assert (caps, no_agreement) == (whole[0], f"{taken}: no agreement.json is here")
+    assert rest[0].startswith("participation.jsonl: 1 entries, user-level epsilon")
+    assert rest[1].startswith("all together: user-level epsilon")
+
+
+def test_what_was_spent_is_told_of_a_record_that_a_crash_cut_off(taken):
+    """As the device will read it; nothing is written."""
+    whole = command("policy", "spent", taken).out
+    with (taken / PARTICIPATION).open("ab") as file:
+        file.write(b'{"content":{"ev')
+    before = {each: each.read_bytes() for each in taken.iterdir()}
+    told = command("policy", "spent", taken)
+    assert (told.code, told.out) == (0, whole)
+    assert {each: each.read_bytes() for each in taken.iterdir()} == before
+
+
+def test_a_cost_that_no_settings_give_is_refused_without_them(point, operator, tmp_path):
+    policy = load_policy(point[0], None)
+    (promise,) = policy.promises
+    cheap = {"kind": "gaussian", "noise_multiplier": 0.01}
+    event = {"kind": "poisson_sampled", "sampling_probability": 1e-9, "event": cheap}
+    releases = tuple(replace(one, event=event) for one in promise.releases)
+    made = replace(policy, promises=(replace(promise, releases=releases),))
+    (tmp_path / "p.json").write_text(sealed(made))
+    (tmp_path / "caps.toml").write_text(owners())
+    done = checked(tmp_path / "p.json", operator, "--caps", tmp_path / "caps.toml")
+    assert (done.code, "no settings give that" in done.error) == (2, True)
 
 
 def test_another_operators_policy_is_declined(point, tmp_path):

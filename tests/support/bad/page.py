@@ -37,6 +37,9 @@ a traceback; `starling doctor` looks over the whole machine.
 
 Generated; rewrite it with `python -m tests.support.bad.page docs/bad-input.md`. Names such as \
 `own.toml`, `run` and `tiny-bert` stand for whatever was given.
+
+What a file from elsewhere may hold (nesting without end, numbers of thousands of digits, no text, \
+values of another kind) is tried at each of its readers by `tests/e2e/command/test_malformed.py`.
 """
 Row = tuple[str, str]  # exit code, line
 

@@ -57,7 +57,7 @@ def test_where_the_system_has_no_locks_a_folder_is_refused(wait, tmp_path, monke
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [("{", "not whole JSON"), ("[]", "a is missing"), ("{}", "a is missing"), ("\xff", "JSON")],
+    [("{", "not whole JSON"), ("[]", "no JSON object"), ("{}", "a is missing"), ("\xff", "JSON")],
 )
 def test_a_damaged_record_is_refused(content, word, tmp_path):
     file = tmp_path / "record.json"

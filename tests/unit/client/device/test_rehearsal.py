@@ -3,10 +3,11 @@
 import pytest
 
 from client.device import agreement
+from client.device.clock import now
 from client.device.rehearsal import Rehearsal
 from shared.privacy.policy.signed import read_policy
 from tests.support.federations import point_config
-from tests.support.persons import owners
+from tests.support.persons import Person, owners
 from tests.support.privacy.policies import agreed, operator
 
 USERS = 40
@@ -52,6 +53,40 @@ def test_under_correlated_noise_a_device_rests_as_it_would(tmp_path):
 def test_what_a_device_noises_itself_is_counted_in_full(tmp_path):
     privacy = {"unit": "example", "trust": "local"}
     config = point_config("b", epsilon=8.0, federation={"rounds": 2}, privacy=privacy)
-    names = rehearsed(tmp_path, config, 3)
-    assert names[-1] == "declined round 3"
+    names = rehearsed(tmp_path, config, 3)  # the run has two
     assert names[0] in ("histogram", "round 1")
+    assert names[-1] == "round 2"
+
+
+FTRL = {"mechanism": "dp_ftrl", "min_separation": 5, "max_participations": 2}
+PLAIN = {"delta": 1e-5}
+# What a device of a longer run has on record -> what may still be asked of it in so many rounds.
+MIDDLE = {
+    "rests after a round": (FTRL, 8, [3], 1, ["round 8"]),
+    "no more than agreed": (FTRL | {"min_separation": 1}, 8, [], 8, ["round 1", "round 2"]),
+    "no more than is left": (FTRL | {"min_separation": 1}, 8, [1, 4], 8, []),
+    "one of three done": (PLAIN, 3, [1], 3, ["round 2", "round 3"]),
+    "all done": (PLAIN, 3, [1, 2, 3], 3, []),
+    "the next alone": (PLAIN, 3, [2], 1, ["round 3"]),
+    "asked again after a crash": (PLAIN, 3, [1, 1], 3, ["round 2", "declined round 3"]),
+}
+
+
+@pytest.mark.parametrize("case", MIDDLE)
+def test_in_the_middle_of_a_run_it_goes_on_from_there(case, tmp_path):
+    privacy, rounds, done, asked, answers = MIDDLE[case]
+    federation = {"rounds": rounds, "cohort": 8.0, "popularity_start": False}
+    config = point_config("b", federation=federation, privacy=privacy)
+    person = Person(tmp_path / "state", now)
+    for number in done:
+        person.asked(config, number, text=agreed(config, USERS, "s"))
+    (folder := tmp_path / "copy").mkdir()
+    text = agreed(config, USERS, "s")
+    device = Rehearsal(folder, text, read_policy(text, None), operator(), config)
+    if done:
+        device.copy(tmp_path / "state", None)
+    (folder / "caps.toml").write_text(owners(""))
+    found = [answer.words.split(";")[0].split(": ")[0] for answer in device.answers(asked, None)]
+    assert found == answers
+    for name in answers[:1]:
+        person.asked(config, int(name.split()[1]), text=text)  # so does the device itself

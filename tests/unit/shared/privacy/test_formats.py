@@ -1,5 +1,6 @@
 """Texts as earlier versions wrote them: read, and written again byte for byte."""
 
+import hashlib
 import json
 import math
 
@@ -8,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.canonical import canonical_json
 from shared.config import from_dict
-from shared.errors import ConfigError
+from shared.errors import ConfigError, LedgerError
 from shared.privacy.guarantee import USER_CENTRAL, Guarantee
 from shared.privacy.ledger.chain import Chain
 from shared.privacy.plan.plan import server_plan
@@ -16,11 +17,11 @@ from shared.privacy.policy.signed import read_policy, signed
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ALONE = (
-    r'{"content":{"adversary":"sees \"\u00e9\"","budget":"inf","created":"2026-11-22T13:00:0'
-    r'0+00:00","delta":0.0001,"format":"starling ledger 2","identity":"0f0f0f0f0f0f0f0f0f0f0'
-    r'f0f0f0f0f0f","policy":"abababababababababababababababababababababababababababababababa'
-    r'b","relation":"zero_out","trust":"central","unit":"user"},"hash":"6d958a927b496d791baa'
-    r'657d2d654b12ddf0d25d1cf3ad61f247179d9d13bc24"}'
+    r'{"content":{"adversary":"sees \"\u00e9\"","budget":"inf","created":"2026-11-22T13:00:00'
+    r'+00:00","delta":0.0001,"format":"starling ledger 2","group":1,"identity":"0f0f0f0f0f0f0'
+    r'f0f0f0f0f0f0f0f0f0f","policy":"abababababababababababababababababababababababababababab'
+    r'abababab","relation":"zero_out","trust":"central","unit":"user"},"hash":"a0a4bac1bf8210'
+    r'761e88be841422a4cc849323e2ebb5a05213315c3cffcd054c"}'
     "\n"
 )
 OF_THREE = (
@@ -116,3 +117,14 @@ def test_a_point_of_the_results():
         '{"epsilon_target": Infinity, "delta": 0.001, "unit": "user", "relation": "zero_out", '
         f'"group_size": 3, "trust": "central", "adversary": "{USER_CENTRAL}"}}'
     )
+
+
+@pytest.mark.parametrize(("word", "value"), [("unit", "\\u001b[2Juser"), ("trust", "nobody")])
+def test_a_ledger_of_an_unknown_unit_or_trust_is_none(word, value):
+    """They are printed: a header may come from anyone."""
+    known = {"unit": "user", "trust": "central"}[word]
+    line = OF_THREE.replace(f'"{word}":"{known}"', f'"{word}":"{value}"').rsplit(',"hash"')[0]
+    content = line.removeprefix('{"content":')
+    digest = hashlib.sha256(("0" * 64 + content).encode()).hexdigest()
+    with pytest.raises(LedgerError, match=f"{word} = .*: expected one of"):
+        Chain("ledger").add(f'{line},"hash":"{digest}"}}\n'.encode())
