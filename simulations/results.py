@@ -28,6 +28,7 @@ Tree = Mapping[str, object]
 Metrics = Mapping[str, float]
 
 _UNSAID = {"group_size": 1}  # what a claim that leaves it out means
+_MOST_DIGITS = 40  # of a whole number: more may overflow where it is read as a float
 _LARGEST = 2**53  # whole numbers beyond it are not exact as floats
 
 
@@ -223,7 +224,10 @@ class Results(Stated):
             If the file is missing, unreadable or not results of this schema with points.
         """
         try:
-            tree = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+            tree = json.loads(
+                file.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_int=_whole
+            )
+            _check_depth(tree)
         except OSError as error:
             reason = f"cannot be read: {error.strerror}; give a run's folder"
             raise DataError(f"{file}: {reason}") from None
@@ -315,6 +319,21 @@ def _own(file: Path, required: tuple[str, ...]) -> Tree:
 def _unsealed(part: Stated) -> Tree:
     """A part of results: the seal of the whole takes the place of its own."""
     return {name: value for name, value in part.stated.items() if name != "seal"}
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"{digits[:20]}... is too large for any figure of a run")
+    return int(digits)
+
+
+def _check_depth(tree: object, left: int = 50) -> None:
+    """Refuse what is nested deeper than any results are: those who read it go down with it."""
+    if left == 0:
+        raise ValueError("nested too deeply")
+    if isinstance(tree, dict | list):
+        for inner in tree.values() if isinstance(tree, dict) else tree:
+            _check_depth(inner, left - 1)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> Tree:

@@ -20,10 +20,11 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.promise import SECURE
 from shared.privacy.ledger.spent import Record
 from shared.privacy.mechanisms.gaussian import is_joint
+from shared.privacy.plan.plan import device_plan
 from shared.privacy.plan.terms import Terms
 from shared.run_files import DEVICES_NAME, LEDGER_NAME
 from simulations.results import Claim, Point, Tree
-from simulations.verify.meaning import meaning_reasons
+from simulations.verify.meaning import differing, meaning_reasons
 from simulations.verify.statistics import statistics_reasons
 from simulations.verify.terms import Expected, settings_give_none, settings_reasons
 
@@ -34,6 +35,7 @@ _MOST_STEPS = 10**6
 _LARGEST_CROSS_CHECK = 200.0
 # Kinds of release with noise and sampling of their own, stated beside those of the rounds.
 _WITH_NUMBERS = ("histogram", "metrics")
+_OF_ROUNDS = ("update", "metrics")  # all others come before the first
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,9 @@ def _verify_guarantee(
         record = _open_record(directory, claim)
         loss = record.epsilon()
         rdp, prv = _cross_checks(record)
-    except (LedgerError, ConfigError) as error:
-        wrong = settings_give_none(expected, terms) or (str(error),)
+    # A ledger may come from anyone: of some numbers the accountants can make nothing.
+    except (LedgerError, ConfigError, ArithmeticError, ValueError) as error:
+        wrong = settings_give_none(expected, terms) or (_one_line(error),)
         return VerifyRow(name, "-", claimed, None, None, None, wrong)
     reasons = [
         *_end_reasons(record, claim.ledger),
@@ -149,9 +152,11 @@ def _verify_guarantee(
 def _on_devices(name: str, claim: Claim, expected: Expected, terms: Terms) -> VerifyRow:
     """Real devices that add noise keep their own ledgers: nothing here shows what was spent."""
     reasons = settings_reasons(None, claim, expected, terms)
-    for word in ("epsilon", "epsilon_rdp", "epsilon_prv", "ledger"):
+    for word in ("epsilon", "epsilon_rdp", "epsilon_prv", "meaning", "ledger"):
         if word in claim.stated:
             reasons.append(f"{word} claimed, and each device keeps its own ledger: none is shown")
+    reasons += _plan_reasons(claim, expected)
+    reasons += statistics_reasons(None, claim, expected.config, expected.users)
     told = terms.guarantee
     return VerifyRow(
         name,
@@ -165,6 +170,31 @@ def _on_devices(name: str, claim: Claim, expected: Expected, terms: Terms) -> Ve
     )
 
 
+def _plan_reasons(claim: Claim, expected: Expected) -> list[str]:
+    """Where noise and events are not those that devices compute from settings and users."""
+    if expected.config is None:
+        return []
+    try:
+        plan = device_plan(expected.config, expected.users)
+    except ConfigError as error:
+        return [str(error)]
+    own = plan.stated() if plan else {}
+    return [
+        reason
+        for name in (
+            *(f"{kind}_noise_multiplier" for kind in _WITH_NUMBERS),
+            "noise_multiplier",
+            "releases",
+        )
+        for reason in differing(name, claim.get(name), own.get(name), "the settings give")
+    ]
+
+
+def _one_line(error: Exception) -> str:
+    known = isinstance(error, LedgerError | ConfigError)
+    return str(error) if known else f"the accountants cannot count its ledger ({str(error)[:80]})"
+
+
 def point_words(epsilon: float, seed: object) -> str:
     """What a point is called in reports: target epsilon and seed, different for any two points."""
     return f"epsilon {repr(epsilon).removesuffix('.0')}, seed {seed!r}"
@@ -176,9 +206,13 @@ def plain_file(path: Path) -> Path:
     Raises
     ------
     LedgerError
-        If something else does.
+        If something else does, or the name is none that a file can have.
     """
-    if path.is_symlink() or (path.exists() and not path.is_file()):
+    try:
+        wrong = path.is_symlink() or (path.exists() and not path.is_file())
+    except OSError as error:
+        raise LedgerError(f"{path.name[:99]}: cannot be read: {error.strerror}") from None
+    if wrong:
         raise LedgerError(f"{path.name}: cannot be read: a link, or no plain file")
     return path
 
@@ -286,17 +320,19 @@ def _round_reasons(record: Record, claim: Claim) -> list[str]:
         [entry.round for entry in entries if entry.release == "update"]
         for entries in record.records()
     ]
+    last = claim.number("rounds")
+    reasons = [
+        f"{entry.release}: recorded in a round outside 1 to {last:g}: {entry.round}"
+        for entries in record.records()
+        for entry in entries
+        if not (1 <= entry.round <= last if entry.release in _OF_ROUNDS else entry.round == 0)
+    ][:1]
     if isinstance(record, Ledger):
-        return [
-            *_differences([("rounds", claim.get("rounds"), len(set(rounds[0])))]),
-            *_row_reasons(record, claim, rounds[0]),
-        ]
-    most, last = claim.number("updates"), claim.number("rounds")
-    reasons = []
+        counted = _differences([("rounds", claim.get("rounds"), len(set(rounds[0])))])
+        return [*reasons, *counted, *_row_reasons(record, claim, rounds[0])]
+    most = claim.number("updates")
     if not all(len(taken) <= most for taken in rounds):
         reasons.append(f"a device took part more than {most:g} times")
-    if not all(1 <= number <= last for taken in rounds for number in taken):
-        reasons.append(f"a device took part in a round outside 1 to {last:g}")
     return reasons
 
 

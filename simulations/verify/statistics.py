@@ -35,7 +35,7 @@ _MALFORMED = (
 
 
 def statistics_reasons(
-    record: Ledger | DeviceLedgers,
+    record: Ledger | DeviceLedgers | None,
     claim: Claim,
     config: ExperimentConfig | None,
     users: int,
@@ -44,8 +44,8 @@ def statistics_reasons(
 
     Parameters
     ----------
-    record : Ledger or DeviceLedgers
-        Devices noise neither: what they recorded must show none of it.
+    record : Ledger or DeviceLedgers or None
+        Devices noise neither: what they recorded must show none of it. None where they keep that.
     claim : Claim
         A guarantee of a point.
     config : ExperimentConfig or None
@@ -69,8 +69,8 @@ def _metrics_reasons(
 ) -> list[str]:
     recorded = [entry for entry in entries if entry.release == "metrics"]
     stated: Any = claim.get("released_metrics")
-    if stated is None and not recorded:
-        return []
+    if not recorded:
+        return [] if stated is None else ["released_metrics claimed, the ledger shows none"]
     try:
         releases = [dict(found) for found in dict(stated or {})["releases"]]
         rounds = [found.pop("round") for found in releases]
