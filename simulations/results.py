@@ -22,13 +22,16 @@ from shared.privacy.accounting.meaning import Meaning, Seen
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.keys import trusted_public_key
 from shared.privacy.ledger.seal import Digests, seal_problems, signer, write_sealed
-from shared.run_files import RESULTS_SCHEMA
+from shared.run_files import RESULTS_SCHEMA, point_name
 
 Tree = Mapping[str, object]
 Metrics = Mapping[str, float]
 
+POPULARITY_FROM = "the histogram as it was released, nothing else"
+"""What a released histogram's own ranking is computed from."""
+
 _UNSAID = {"group_size": 1}  # what a claim that leaves it out means
-_MOST_DIGITS = 40  # of a whole number: more may overflow where it is read as a float
+_MOST_DIGITS = 40  # of a whole number: more, which may overflow as a float, equals nothing
 _LARGEST = 2**53  # whole numbers beyond it are not exact as floats
 
 
@@ -273,6 +276,15 @@ class Results(Stated):
         return self.get("complete") is not False
 
     @property
+    def simulated(self) -> bool:
+        """Whether it is a sweep's; a real run is of one point, and states its name."""
+        return "name" not in self.stated
+
+    def point_files(self, epsilon: float, seed: object) -> str:
+        """What the files of a point are called."""
+        return point_name(epsilon, seed) if self.simulated else str(self.get("name"))
+
+    @property
     def data(self) -> Tree:
         """`name`, `spec`, `users`, `items`, ...: what people's histories the run is about."""
         return self.table("data")
@@ -321,10 +333,8 @@ def _unsealed(part: Stated) -> Tree:
     return {name: value for name, value in part.stated.items() if name != "seal"}
 
 
-def _whole(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"{digits[:20]}... is too large for any figure of a run")
-    return int(digits)
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else math.nan
 
 
 def _check_depth(tree: object, left: int = 50) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from server.release.metrics import ABOUT
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, ProtocolError
 from shared.privacy.accounting.steps import Step, steps_of
@@ -84,7 +85,12 @@ def _metrics_reasons(
         for found, entry in zip(releases, recorded, strict=True)
         if not _follows(found, entry, q)
     ]
-    return reasons or _selection_reasons(dict(stated or {}), selects)
+    reasons += [
+        f"released_metrics.{name} = {str(stated.get(name))[:60]!r} claimed: expected {said!r}"
+        for name, said in ABOUT.items()
+        if stated.get(name) != said
+    ]
+    return reasons or _selection_reasons(dict(stated), selects)
 
 
 def _selection_reasons(stated: Any, selects: bool) -> list[str]:
