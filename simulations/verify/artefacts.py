@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -189,7 +189,7 @@ def promise_reasons(
         if terms
     ]
     own = promise_of(kept, settings_hash(config), seeded=noise == SEEDED)
-    found = {
+    found: dict[Path, Callable[[], list[str]]] = {
         files.adapter: lambda: _carried_problems(files.adapter, config, own),
         files.settings: lambda: _point_settings_problems(files.settings, config),
         files.policy: lambda: _policy_problems(files.policy, expected, config),
