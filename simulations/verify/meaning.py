@@ -25,8 +25,8 @@ def meaning_reasons(record: Ledger | DeviceLedgers, claim: Claim, expected: Expe
         return ["meaning claimed, and an epsilon of infinity has none"] if told else []
     try:
         own = meaning_of(record, expected.config, expected.users).stated()
-    except ConfigError as error:
-        return [f"meaning: cannot be recomputed ({error})"]
+    except (ArithmeticError, ConfigError, ValueError) as error:  # of some numbers nothing can
+        return [f"meaning: cannot be recomputed ({str(error)[:200]})"]
     return list(differing("meaning", claim.get("meaning"), own))
 
 
