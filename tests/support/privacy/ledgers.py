@@ -260,8 +260,10 @@ def save(folder: Path, results: Results, key: Ed25519PrivateKey | None = None) -
     run = RunFolder(folder)
     if not run.settings.exists():
         run.settings.write_text(dump_toml(from_dict(results["config"])))
-        run.curve.write_bytes(b"")
-        run.report.write_bytes(b"")
+    for shown in (run.curve, run.report):
+        shown.unlink(missing_ok=True)
+        if results.get("complete") is not False:
+            shown.write_bytes(b"")
     done = tuple(f"{Path(str(point.get('adapter'))).stem}." for point in results["points"])
     files = [at for at in run.handed_on() if at.parent == folder or at.name.startswith(done)]
     write_sealed(run.results, results, digests(folder, files), key)
