@@ -15,7 +15,7 @@ LEDGER_NAME = re.compile(r"ledger-[\w.-]+\.jsonl")
 DEVICES_NAME = re.compile(rf"{DEVICES}/[\w-][\w.-]*")
 
 
-def point_name(epsilon: float, seed: int) -> str:
+def point_name(epsilon: float, seed: object) -> str:
     """Name of a point's files, such as `eps-8-seed-0`; different for any two points."""
     return f"eps-{repr(epsilon).removesuffix('.0').replace('+', '')}-seed-{seed}"
 
@@ -79,11 +79,13 @@ class RunFolder:
         of_points = [at for kind in kinds for at in self.points.glob(kind)]
         return sorted([*whole, *self.adapters.glob("*"), *of_points])
 
-    def foreign(self) -> list[Path]:
-        """What lies beside the run's own files and folders, hidden files aside."""
-        own = {self.settings, self.results, self.curve, self.report, *self.ledgers()}
-        own |= {self.points, self.adapters, self.devices, self.personal}
-        return [at for at in self.path.glob("[!.]*") if at not in own]
+    def everything(self) -> list[Path]:
+        """All files in it and in folders below, and links; hidden ones too."""
+        return sorted(
+            Path(folder) / name
+            for folder, below, files in os.walk(self.path)
+            for name in [*files, *(at for at in below if Path(folder, at).is_symlink())]
+        )
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,12 @@ class RunFiles:
     def released(self) -> tuple[Path, ...]:
         """What a reader may be handed beside the ledgers, as far as it is there."""
         return self.adapter, self.popularity, self.policy, self.settings
+
+    @property
+    def working(self) -> tuple[Path, ...]:
+        """What the run itself goes on from, and hands to nobody."""
+        kept = (self.initial, self.checkpoint, self.outcome, self.sealed, self.personal)
+        return *kept, self.asked, self.noise_key
 
     @property
     def asked(self) -> Path:

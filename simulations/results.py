@@ -22,11 +22,15 @@ from shared.privacy.accounting.meaning import Meaning, Seen
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.keys import trusted_public_key
 from shared.privacy.ledger.seal import Digests, seal_problems, signer, write_sealed
-from shared.run_files import RESULTS_SCHEMA
+from shared.run_files import RESULTS_SCHEMA, point_name
 
 Tree = Mapping[str, object]
 Metrics = Mapping[str, float]
 
+POPULARITY_FROM = "the histogram as it was released, nothing else"
+"""What a released histogram's own ranking is computed from."""
+
+_MOST_DIGITS = 40  # of a whole number: more, which may overflow as a float, equals nothing
 _LARGEST = 2**53  # whole numbers beyond it are not exact as floats
 
 
@@ -222,7 +226,10 @@ class Results(Stated):
             If the file is missing, unreadable or not results of this schema with points.
         """
         try:
-            tree = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+            tree = json.loads(
+                file.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_int=_whole
+            )
+            _check_depth(tree)
         except OSError as error:
             reason = f"cannot be read: {error.strerror}; give a run's folder"
             raise DataError(f"{file}: {reason}") from None
@@ -266,6 +273,15 @@ class Results(Stated):
     def complete(self) -> bool:
         """Whether every planned point must be there; without a word the stricter rules hold."""
         return self.get("complete") is not False
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it is a sweep's; a real run is of one point, and states its name."""
+        return "name" not in self.stated
+
+    def point_files(self, epsilon: float, seed: object) -> str:
+        """What the files of a point are called."""
+        return point_name(epsilon, seed) if self.simulated else str(self.get("name"))
 
     @property
     def data(self) -> Tree:
@@ -314,6 +330,19 @@ def _own(file: Path, required: tuple[str, ...]) -> Tree:
 def _unsealed(part: Stated) -> Tree:
     """A part of results: the seal of the whole takes the place of its own."""
     return {name: value for name, value in part.stated.items() if name != "seal"}
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else math.nan
+
+
+def _check_depth(tree: object, left: int = 50) -> None:
+    """Refuse what is nested deeper than any results are: those who read it go down with it."""
+    if left == 0:
+        raise ValueError("nested too deeply")
+    if isinstance(tree, dict | list):
+        for inner in tree.values() if isinstance(tree, dict) else tree:
+            _check_depth(inner, left - 1)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> Tree:

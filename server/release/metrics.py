@@ -36,6 +36,13 @@ Vector = npt.NDArray[np.float64]
 KIND = "metrics"  # the ledger's word
 _STREAM = 0x6D657472  # of the samples: they must not be those of the rounds
 
+# What is said of all released metrics.
+ABOUT = {
+    "status": "released: with the noise of the ledger's metrics entries",
+    "of": "each person's held-out validation item, never the test's",
+    "confidence": 0.95,
+}
+
 
 class PrivateMetrics:
     """Which metrics are due, how they are asked for, and what was released of them.
@@ -116,12 +123,7 @@ class PrivateMetrics:
         """What was released, for the outcome; None where no metrics are."""
         if not self._wanted:
             return None
-        told = {
-            "status": "released: with the noise of the ledger's metrics entries",
-            "of": "each person's held-out validation item, never the test's",
-            "confidence": 0.95,
-            "releases": self._state.metrics,
-        }
+        told = {**ABOUT, "releases": self._state.metrics}
         if self.selects and self._state.metrics:
             # Of the largest of several noised figures: it is too high more often than too low.
             told["selected_round"] = selected_round(self._state.metrics)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +49,7 @@ def verify(
     chosen = [] if deltas is None else options.deltas(deltas)
     report = verify_run(directory, None if key is None else _named(key))
     if as_json:
-        typer.echo(json.dumps(finite(plain(report, chosen)), indent=1))
+        typer.echo(json.dumps(finite(plain(report, chosen)), indent=1, allow_nan=False))
     else:
         console = Console()
         print_report(report, console)
@@ -81,7 +80,7 @@ def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:
             "point": row.point,
             "promise": row.promise,
             "delta": row.delta,
-            "claimed": None if math.isnan(row.claimed) else row.claimed,
+            "claimed": row.claimed if row.claimed > 0 else None,
             "epsilon": row.epsilon,
             "epsilon_rdp": row.epsilon_rdp,
             "epsilon_prv": row.epsilon_prv,

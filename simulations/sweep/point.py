@@ -22,7 +22,7 @@ from shared.privacy.plan.terms import device_terms
 from shared.run_files import RunFiles, RunFolder, point_name, run_files
 from simulations.engine.references import popularity_private
 from simulations.flower.grid import nodes_of, run_app
-from simulations.results import Point, Tree
+from simulations.results import POPULARITY_FROM, Point, Tree
 from simulations.sweep.machines import Machines, open_grid
 from simulations.sweep.participation import check_participation
 
@@ -88,7 +88,7 @@ def _popularity(simulation: Machines, config: ExperimentConfig, files: RunFiles)
     """How well the released histogram ranks alone."""
     found = popularity_private(simulation, config, load_file(files.popularity)["counts"])
     return found | {
-        "computed_from": "the histogram as it was released, nothing else",
+        "computed_from": POPULARITY_FROM,
         "metrics_status": NOT_RELEASED,
     }
 

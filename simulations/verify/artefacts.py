@@ -4,27 +4,107 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shared.config import settings_hash
+from shared.config import ExperimentConfig, from_dict, load_toml, settings_hash, to_dict
 from shared.errors import ConfigError, ModelError, PrivacyError
+from shared.files import LOCK
 from shared.metrics import NOT_RELEASED
-from shared.privacy.ledger.promise import SECURE, SEEDED, promise_of, promise_text, read_promise
+from shared.privacy.ledger.promise import (
+    SECURE,
+    SEEDED,
+    Tree,
+    promise_of,
+    promise_text,
+    read_metadata,
+    read_promise,
+)
 from shared.privacy.ledger.seal import file_problem, seal_problems, sealed_files
-from shared.privacy.policy.issue import promises
+from shared.privacy.policy.issue import DAYS, policy_of
 from shared.privacy.policy.signed import policy_text, read_policy
-from shared.run_files import RunFolder
+from shared.request import point_settings
+from shared.run_files import DEVICES_NAME, RunFiles, RunFolder, run_files
 from simulations.results import Point, Results, Stated
+from simulations.verify.fields import field_problems
+from simulations.verify.plan import PlanCheck
 from simulations.verify.point import VerifyRow
 from simulations.verify.terms import Expected
 
+# What settings from anyone may raise.
+_UNREADABLE = (ArithmeticError, ConfigError, KeyError, RecursionError, TypeError, ValueError)
 _SAME = 1e-4  # relative: of one accountant on two machines
 _MEASURED = ("metrics", "validation", "history")
 
 
+@dataclass(frozen=True)
+class Artefacts:
+    """What a run's folder must hold under the seal, and what it may hold.
+
+    Attributes
+    ----------
+    required, allowed : set of str
+        Names relative to the folder: of finished points and the run as a whole.
+    pending : set of str
+        What an interrupted run may have written, and not sealed.
+    working : set of str
+        What is in no seal.
+    """
+
+    required: set[str]
+    allowed: set[str]
+    pending: set[str]
+    working: set[str]
+
+    @classmethod
+    def of(
+        cls, directory: Path, results: Results, expected: Sequence[Expected], plan: PlanCheck
+    ) -> Artefacts:
+        """By what is claimed and planned."""
+        run, simulated = RunFolder(directory), results.simulated
+        shown, settings = [run.curve, run.report], [run.settings]
+        whole = (settings + shown if results.complete else settings) if simulated else []
+        required, optional = set(whole), set[Path]()
+        for point, given in zip(results.points, expected, strict=True):
+            files = point_files(directory, results, point)
+            required |= {files.adapter, files.policy}
+            kinds = required if simulated else optional
+            kinds.add(files.settings)
+            if _has_histogram(given):
+                kinds.add(files.popularity)
+        pending = {at for name in plan.unfinished for at in run_files(directory, name).released}
+        if simulated and not results.complete:
+            pending |= set(shown)
+        working = {at for name in plan.names for at in run_files(directory, name).working}
+        working |= {run.results, run.data, run.path / LOCK}
+        working |= {run.reference(name) for name in results.references}
+        return cls(
+            *(
+                {str(at.relative_to(directory)) for at in paths}
+                for paths in (required, required | optional, pending, working)
+            )
+        )
+
+
+def point_files(directory: Path, results: Results, point: Point) -> RunFiles:
+    """The files of a point, as it must call them."""
+    name = results.point_files(point.number("epsilon_target"), point.get("seed"))
+    return run_files(directory, name)
+
+
+def _has_histogram(expected: Expected) -> bool:
+    """Whether a histogram is handed on: a server's with noise, or one of devices' messages."""
+    first = expected.terms[0]
+    return (
+        first is not None
+        and any("histogram" in terms.times for terms in expected.terms if terms)
+        and (math.isfinite(first.guarantee.budget) or first.guarantee.trust == "local")
+    )
+
+
 def check_artefacts(
-    directory: Path, results: Results, unfinished: Sequence[str]
+    directory: Path, results: Results, expected: Sequence[Expected], plan: PlanCheck
 ) -> tuple[list[str], list[str]]:
     """What was altered since it was sealed or is not sealed at all; and what merely is not yet.
 
@@ -33,79 +113,133 @@ def check_artefacts(
     directory : Path
         The run's folder.
     results : Results
-    unfinished : sequence of str
-        What the files of points are called that an interrupted run has not finished.
+    expected : sequence of Expected
+        Of each point.
+    plan : PlanCheck
     """
     run = RunFolder(directory)
     problems = seal_problems(run.results, results.stated, directory)
-    sealed = sealed_files(results.stated)
-    named = {point.adapter for point in results.points}
-    under = f"{run.adapters.name}/"
-    problems += [
-        f"{name!r}: sealed, and the adapter of no point"
-        for name in sealed
-        if name.startswith(under) and name not in named
-    ]
+    sealed, own = sealed_files(results.stated), Artefacts.of(directory, results, expected, plan)
     late = {str(at.relative_to(directory)) for at in run.handed_on()} - set(sealed)
-    pending = set() if results.complete else {n for n in late if _is_pending(n, unfinished)}
+    pending = late & own.pending
     problems += [f"{name!r}: not sealed: nobody vouches for it" for name in sorted(late - pending)]
-    notes = [f"{name}: not sealed yet" for name in sorted(pending)]
-    notes += [f"{at.name}: not sealed, and no file of the run" for at in sorted(run.foreign())]
-    return [*problems, *_label_problems(results)], notes
+    problems += [
+        f"{name!r}: not in the seal, and expected there"
+        for name in sorted(own.required)
+        if name not in sealed and name not in late
+    ]
+    problems += [
+        f"{name!r}: sealed, and no file of the run's points"
+        for name in sorted(set(sealed) - own.allowed)
+    ]
+    problems += _settings_problems(run, results, sealed)
+    notes = [f"{name}: not sealed yet, nobody vouches for it" for name in sorted(pending)]
+    notes += [
+        f"{name}: not sealed, and no file of the run"
+        for name in (str(at.relative_to(directory)) for at in run.everything())
+        if not (name in own.working or name in sealed or name in late or _is_ledger(name))
+    ]
+    return [*problems, *_label_problems(results), *field_problems(results)], notes
 
 
-def _is_pending(name: str, unfinished: Sequence[str]) -> bool:
-    """Whether a file is of a point, or of a part of the run, that is not finished."""
-    base = Path(name).name
-    return "/" not in name or any(base.startswith(f"{point}.") for point in unfinished)
+def _is_ledger(name: str) -> bool:
+    """Whether it is looked at where ledgers are."""
+    folder, _, file = name.rpartition("/")
+    if not folder:
+        return name.startswith("ledger-") and name.endswith(".jsonl")
+    return bool(DEVICES_NAME.fullmatch(folder)) and file.endswith(".jsonl")
+
+
+def _settings_problems(run: RunFolder, results: Results, sealed: Mapping[str, object]) -> list[str]:
+    """Whether the settings of the run, where they are handed on, are those in its results."""
+    name = run.settings.name
+    if not _is_as_sealed(run.path, run.settings, sealed):
+        return []
+    try:
+        own, kept = (
+            {k: v for k, v in to_dict(at).items() if k != "engine"}  # it may go on with another
+            for at in (results.experiment(), _settings(run.settings))
+        )
+    except _UNREADABLE as error:
+        return [f"{name}: {str(error)[:200]}"]
+    return [] if own == kept else [f"{name}: other settings than those in results.json"]
+
+
+def _settings(file: Path) -> ExperimentConfig:
+    return from_dict(load_toml(file), file.name)
 
 
 def promise_reasons(
     directory: Path, results: Results, point: Point, expected: Expected, rows: Sequence[VerifyRow]
 ) -> list[str]:
-    """Where adapter, policy or noise of a point do not say what its ledgers and settings do."""
+    """Where files or noise of a point do not say what its ledgers and settings do."""
     config, name, noise = expected.config, point.adapter, point.get("noise")
     reasons = []
     if noise not in (SEEDED, SECURE):
         reasons.append(f"noise = {str(noise)[:40]!r} claimed: expected {SEEDED!r} or {SECURE!r}")
-    sealed = sealed_files(results.stated)
-    if name not in sealed:
-        return [*reasons, f"adapter = {name!r}: expected the name of a file that is sealed"]
+    files, sealed = point_files(directory, results, point), sealed_files(results.stated)
+    given = str(files.adapter.relative_to(directory))
+    if name not in sealed or name != given:
+        return [*reasons, f"adapter = {name[:99]!r}: expected {given!r}, a file that is sealed"]
     if config is None or not any(row.shown or row.ok for row in rows):
         return reasons  # why is among their own
-    if file_problem(directory, name, sealed[name]):
-        return reasons  # the seal's to say
-    settings = settings_hash(config)
     kept = [
         (terms.guarantee, row.record)
         for terms, row in zip(expected.terms, rows, strict=False)
         if terms
     ]
-    own = json.loads(promise_text(promise_of(kept, settings, seeded=noise == SEEDED)))
+    own = promise_of(kept, settings_hash(config), seeded=noise == SEEDED)
+    found: dict[Path, Callable[[], list[str]]] = {
+        files.adapter: lambda: _carried_problems(files.adapter, config, own),
+        files.settings: lambda: _point_settings_problems(files.settings, config),
+        files.policy: lambda: _policy_problems(files.policy, expected, config),
+    }
+    for file, problems in found.items():
+        if _is_as_sealed(directory, file, sealed):  # else the seal's to say
+            reasons += [f"{file.relative_to(directory)}: {problem}" for problem in problems()]
+    return reasons
+
+
+def _is_as_sealed(directory: Path, file: Path, sealed: Mapping[str, object]) -> bool:
+    name = str(file.relative_to(directory))
+    return name in sealed and not file_problem(directory, name, sealed[name])
+
+
+def _carried_problems(file: Path, config: ExperimentConfig, own: Tree) -> list[str]:
+    """Where what an adapter carries is not its promise and the point's settings, to the letter."""
     try:
-        carried = read_promise(directory / name)
+        carried, promise = read_metadata(file), read_promise(file)
     except ModelError as error:
-        return [*reasons, str(error)]
-    reasons += [f"{name}: {at}" for at in _differences("promise", carried, own)][:3]
-    policy = f"{Path(name).stem}.policy.json"
-    return reasons + [
-        f"{at}: {found}"
-        for at in sealed
-        if Path(at).name == policy
-        for found in _policy_problems(directory / at, expected, settings)
-    ]
+        return [str(error)]
+    found = _differences("promise", promise, json.loads(promise_text(own)))[:3]
+    # Not in that form it may be read in two ways, such as a name that is there twice.
+    if promise is not None and carried["promise"] != promise_text(promise):
+        found.append("promise: not in the form in which a run writes it")
+    if carried.get("settings") != point_settings(config):
+        found.append("carries other settings than the point's")
+    odd = sorted(set(carried) - {"promise", "settings"})
+    return found + [f"carries {name[:40]!r}, which no run writes" for name in odd]
 
 
-def _policy_problems(file: Path, expected: Expected, settings: str) -> list[str]:
+def _point_settings_problems(file: Path, config: ExperimentConfig) -> list[str]:
+    try:
+        same = point_settings(_settings(file)) == point_settings(config)
+    except _UNREADABLE as error:
+        return [str(error)[:200]]
+    return [] if same else ["other settings than the point's"]
+
+
+def _policy_problems(file: Path, expected: Expected, config: ExperimentConfig) -> list[str]:
     """Where what devices were promised is not what the settings give."""
-    config = expected.config
     try:
         policy = read_policy(policy_text(file), None)
-    except (ConfigError, PrivacyError) as error:
+        start = policy.from_time
+        own = policy_of(config, expected.users, policy.schema, policy.issuer, start, DAYS)
+    except (ConfigError, PrivacyError, ArithmeticError) as error:
         return [str(error)]
-    if config and (policy.settings, policy.users) != (settings, expected.users):
+    if (policy.settings, policy.users) != (own.settings, own.users):
         return ["a policy of other settings or another number of users than the point's"]
-    if config and policy.promises != promises(config, expected.users):
+    if replace(own, valid_from=policy.valid_from, valid_until=policy.valid_until) != policy:
         return ["promises devices other than what the settings give"]
     return []
 
@@ -130,16 +264,14 @@ def _differences(where: str, stated: object, own: object) -> list[str]:
 
 
 def _label_problems(results: Results) -> list[str]:
-    """What was measured without noise may carry one label only: no ledger covers it."""
+    """What was measured without noise must say so; `field_problems` reads what it says."""
     parts: dict[str, Stated] = {f"references.{k}": v for k, v in results.references.items()}
     for at, point in enumerate(results.points):
         beside = Stated(point.table("references"))
         parts |= {f"points[{at}]": point}
         parts |= {f"points[{at}].references.{n}": Stated(beside.table(n)) for n in beside.stated}
     return [
-        f"{where}.metrics_status = {str(part.get('metrics_status'))[:60]!r} claimed, and no ledger "
-        f"entry covers these figures: expected {NOT_RELEASED!r}"
+        f"{where}: metrics_status is missing: expected {NOT_RELEASED!r}"
         for where, part in parts.items()
-        if any(name in part.stated for name in _MEASURED)
-        and part.get("metrics_status") != NOT_RELEASED
+        if any(name in part.stated for name in _MEASURED) and "metrics_status" not in part.stated
     ]

@@ -18,25 +18,30 @@ _TOLERANCE = 1e-3
 
 def meaning_reasons(record: Ledger | DeviceLedgers, claim: Claim, expected: Expected) -> list[str]:
     """Every figure beside epsilon: what exceeds it, of groups, of units whose rounds are known."""
-    if expected.config is None or not math.isfinite(claim.number("epsilon")):
+    if expected.config is None:
         return []
+    if math.isinf(record.epsilon()):
+        told = claim.get("meaning") is not None
+        return ["meaning claimed, and an epsilon of infinity has none"] if told else []
     try:
         own = meaning_of(record, expected.config, expected.users).stated()
-    except ConfigError as error:
-        return [f"meaning: cannot be recomputed ({error})"]
-    return list(_other("meaning", claim.get("meaning"), own))
+    except (ArithmeticError, ConfigError, ValueError) as error:  # of some numbers nothing can
+        return [f"meaning: cannot be recomputed ({str(error)[:200]})"]
+    return list(differing("meaning", claim.get("meaning"), own))
 
 
-def _other(where: str, stated: object, own: object) -> Iterator[str]:
-    """Where two values differ by more than the tolerance."""
+def differing(
+    where: str, stated: object, own: object, source: str = "the ledger gives"
+) -> Iterator[str]:
+    """Where two JSON values differ by more than the tolerance."""
     if isinstance(own, Mapping) and isinstance(stated, Mapping) and set(own) == set(stated):
         for name in own:
-            yield from _other(f"{where}.{name}", stated[name], own[name])
+            yield from differing(f"{where}.{name}", stated[name], own[name], source)
     elif isinstance(own, list) and isinstance(stated, list) and len(own) == len(stated):
         for index, (one, other) in enumerate(zip(stated, own, strict=True)):
-            yield from _other(f"{where}[{index}]", one, other)
+            yield from differing(f"{where}[{index}]", one, other, source)
     elif not _same(stated, own):
-        yield f"{where} = {str(stated)[:60]} claimed, the ledger gives {str(own)[:60]}"
+        yield f"{where} = {str(stated)[:60]} claimed, {source} {str(own)[:60]}"
 
 
 def _same(stated: object, own: object) -> bool:

@@ -14,13 +14,10 @@ from shared.config import ExperimentConfig, at_epsilon, settings_hash
 from shared.errors import ConfigError, LedgerError
 from shared.privacy.ledger.chain import Chain
 from shared.privacy.ledger.device_ledgers import device_files
-from shared.run_files import DEVICES, RunFolder, point_name, run_files
-from simulations.results import Point, Results, Tree
+from shared.run_files import DEVICES, RunFolder, run_files
+from simulations.results import Point, Results
 from simulations.verify.point import plain_file, point_words
 
-# `verify_point` checks the points, the ledgers' policy the settings.
-_CHECKED = {"points", "config"}
-_READ = {"epsilon", "epsilon_target", "epsilon_rdp", "epsilon_prv", "meaning"}  # of a guarantee
 _Point = tuple[float, int]  # target epsilon and seed
 
 
@@ -38,14 +35,15 @@ class PlanCheck:
         Everything that disagrees.
     in_progress : tuple of str
         Ledgers of points that an interrupted run has not finished: no problem.
-    unfinished : tuple of str
-        What the files of such points are called.
+    names, unfinished : tuple of str
+        What the files of all planned points are called, and those of such points.
     """
 
     complete: bool
     planned: int
     problems: tuple[str, ...]
     in_progress: tuple[str, ...]
+    names: tuple[str, ...]
     unfinished: tuple[str, ...]
 
 
@@ -59,7 +57,7 @@ def check_plan(directory: Path, results: Results) -> PlanCheck:
     results : Results
     """
     points, complete = results.points, results.complete
-    problems = [*_claim_problems(points), *_unchecked(results)]
+    problems = _claim_problems(points)
     if type(results.get("complete")) is not bool:
         problems.append(f"complete = {results.get('complete')!r}: expected true or false")
     if complete and not points:
@@ -76,14 +74,14 @@ def check_plan(directory: Path, results: Results) -> PlanCheck:
     unfinished = (
         {} if complete else {p: at for p, at in planned.items() if point_words(*p) not in stated}
     )
-    # A real run is of one point, and states what its files are called.
-    named = {str(results.get("name") or point_name(*p)): at for p, at in unfinished.items()}
+    named = {results.point_files(*p): at for p, at in unfinished.items()}
     left_over, in_progress = _unclaimed(directory, points, named)
     return PlanCheck(
         complete,
         len(planned),
         tuple(sorted(problems + left_over)),
         tuple(in_progress),
+        tuple(results.point_files(*point) for point in planned),
         tuple(named),
     )
 
@@ -121,37 +119,6 @@ def _claim_problems(points: list[Point]) -> list[str]:
     heads = Counter(str(at.get("head")) for at in ledgers)
     problems = [f"{name}: claimed {n} times" for name, n in files.items() if n > 1]
     return problems + [f"head {head}: claimed {n} times" for head, n in heads.items() if n > 1]
-
-
-def _unchecked(results: Results) -> list[str]:
-    """Epsilons in parts of results.json that are compared with nothing."""
-    rest = {name: value for name, value in results.stated.items() if name not in _CHECKED}
-    rest["points"] = [_unread(point.stated) for point in results.points]
-    return [
-        f"results.json: {where}: an epsilon that no ledger shows; it must not be there"
-        for where in _epsilons(rest, "")
-    ]
-
-
-def _unread(point: Tree) -> Tree:
-    """What no check of a guarantee reads of a point."""
-    rest = {name: value for name, value in point.items() if name not in _READ}
-    inner = point.get("example")
-    if isinstance(inner, dict):
-        rest["example"] = {name: value for name, value in inner.items() if name not in _READ}
-    return rest
-
-
-def _epsilons(tree: object, where: str) -> list[str]:
-    if isinstance(tree, list):
-        return [found for i, item in enumerate(tree) for found in _epsilons(item, f"{where}[{i}]")]
-    if not isinstance(tree, dict):
-        return []
-    found: list[str] = []
-    for name, value in tree.items():
-        inner = f"{where}.{name}" if where else name
-        found += [inner] if "epsilon" in name.lower() else _epsilons(value, inner)
-    return found
 
 
 def _unclaimed(

@@ -95,10 +95,10 @@ def verify_run(directory: Path, key: str | None = None) -> VerifyReport:
     """
     results = Results.read(RunFolder(directory).results)
     plan = check_plan(directory, results)
-    altered, unsealed = check_artefacts(directory, results, plan.unfinished)
+    given = [expected_terms(results, point) for point in results.points]
+    altered, unsealed = check_artefacts(directory, results, given, plan)
     rows: list[VerifyRow] = []
-    for point in results.points:
-        expected = expected_terms(results, point)
+    for point, expected in zip(results.points, given, strict=True):
         first, *more = verify_point(directory, point, expected)
         found = promise_reasons(directory, results, point, expected, [first, *more])
         rows += [replace(first, reasons=(*first.reasons, *found)), *more]

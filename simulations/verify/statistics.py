@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from server.release.metrics import ABOUT
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, ProtocolError
 from shared.privacy.accounting.steps import Step, steps_of
@@ -35,7 +36,7 @@ _MALFORMED = (
 
 
 def statistics_reasons(
-    record: Ledger | DeviceLedgers,
+    record: Ledger | DeviceLedgers | None,
     claim: Claim,
     config: ExperimentConfig | None,
     users: int,
@@ -44,8 +45,8 @@ def statistics_reasons(
 
     Parameters
     ----------
-    record : Ledger or DeviceLedgers
-        Devices noise neither: what they recorded must show none of it.
+    record : Ledger or DeviceLedgers or None
+        Devices noise neither: what they recorded must show none of it. None where they keep that.
     claim : Claim
         A guarantee of a point.
     config : ExperimentConfig or None
@@ -69,8 +70,8 @@ def _metrics_reasons(
 ) -> list[str]:
     recorded = [entry for entry in entries if entry.release == "metrics"]
     stated: Any = claim.get("released_metrics")
-    if stated is None and not recorded:
-        return []
+    if not recorded:
+        return [] if stated is None else ["released_metrics claimed, the ledger shows none"]
     try:
         releases = [dict(found) for found in dict(stated or {})["releases"]]
         rounds = [found.pop("round") for found in releases]
@@ -84,7 +85,12 @@ def _metrics_reasons(
         for found, entry in zip(releases, recorded, strict=True)
         if not _follows(found, entry, q)
     ]
-    return reasons or _selection_reasons(dict(stated or {}), selects)
+    reasons += [
+        f"released_metrics.{name} = {str(stated.get(name))[:60]!r} claimed: expected {said!r}"
+        for name, said in ABOUT.items()
+        if stated.get(name) != said
+    ]
+    return reasons or _selection_reasons(dict(stated), selects)
 
 
 def _selection_reasons(stated: Any, selects: bool) -> list[str]:

@@ -107,9 +107,10 @@ def settings_reasons(
     reasons += _correlation_reasons(claim, terms)
     if promised.trust == "distributed":
         reasons += _share_reasons(claim, config, expected.users, terms)
-    if not claim.number("rounds") <= config.federation.rounds:
-        most = config.federation.rounds
-        reasons.append(f"rounds = {claim.get('rounds')!r} claimed, the settings give {most}")
+    # A point is finished when all rounds are over, and not before.
+    if claim.number("rounds") != config.federation.rounds:
+        stated, given = str(claim.get("rounds"))[:40], config.federation.rounds
+        reasons.append(f"rounds = {stated} claimed, the settings give {given}")
     settings = settings_hash(config)
     if header is not None and settings != header.settings:
         reasons.append(

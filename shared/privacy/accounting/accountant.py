@@ -27,6 +27,7 @@ from shared.privacy.guarantee import Guarantee, Relation
 
 _LARGEST_GROUP = 10**6
 _LARGEST_PRV = 200.0  # beyond it an epsilon has no meaning as a guarantee either
+_MOST_PRV = 10**5
 
 
 def default_delta(users: int) -> float:
@@ -143,8 +144,8 @@ def epsilon_prv(
     float or None
         At most 0.02 above the exact value, plus what a relative change of 1/1000 in delta makes.
         None for a history with Skellam noise and for a group some of which are sampled, which this
-        accountant does not know; above 200, where it needs gigabytes; where its grid cannot resolve
-        a history.
+        accountant does not know; above 200, where it needs gigabytes; of more than 100,000
+        releases, where it takes minutes; where its grid cannot resolve a history.
 
     References
     ----------
@@ -238,6 +239,8 @@ def _prv(steps: tuple[Step, ...], delta: float) -> float | None:
     if not steps:
         return 0.0
     if _LARGEST_PRV < pld_epsilon(steps, delta, "zero_out") < math.inf:
+        return None
+    if sum(step.times for step in steps) > _MOST_PRV:
         return None
     from opacus.accountants import PRVAccountant  # slow to load
 

@@ -27,7 +27,7 @@ History: TypeAlias = DpEvent | Sequence[tuple[DpEvent, int]]
 
 # A ledger may come from anyone: beyond these the accountants would overflow or never end.
 _LARGEST_NOISE = 1e6
-_LARGEST_COUNT = 10**9
+_LARGEST_COUNT = 10**6  # of all releases together
 _SMALLEST_PROBABILITY = 1e-9
 _AS_GOOD_AS_ONE = 1 - 1e-6
 _LARGEST_VARIANCE = 1e30  # in squared steps of the grid
@@ -112,6 +112,7 @@ def steps_of(history: History, relation: Relation = "zero_out") -> Steps:
     pairs = [(history, 1)] if isinstance(history, DpEvent) else history
     for event, count in pairs:
         _count(event, count, counts)
+    _check_count(sum(counts.values()))
     steps = [step._replace(times=times) for step, times in counts.items()]
     gaussian = sorted(step for step in steps if isinstance(step, Step))
     discrete = sorted(step for step in steps if isinstance(step, SkellamStep))

@@ -154,9 +154,11 @@ def device_files(folder: Path) -> list[Path]:
         If the folder or one of them is a link or no plain file, or has a name that the seal
         could be misread by.
     """
-    if folder.is_symlink():
-        raise LedgerError(f"{folder}: is a link; the devices' ledgers must lie in the run's folder")
     try:
+        if folder.is_symlink():
+            raise LedgerError(
+                f"{folder}: is a link; the devices' ledgers must lie in the run's folder"
+            )
         found = [entry for entry in os.scandir(folder) if entry.name.endswith(".jsonl")]
     except OSError as error:
         raise LedgerError(f"{folder}: cannot be read: {error.strerror}") from None

@@ -49,6 +49,21 @@ def promise_text(promise: Tree) -> str:
     return canonical_json(promise)
 
 
+def read_metadata(file: Path) -> dict[str, str]:
+    """All that a safetensors file carries beside its tensors.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read.
+    """
+    try:
+        with safe_open(file, framework="np") as stream:
+            return dict(stream.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{file}: its promise cannot be read ({str(error)[:100]})") from None
+
+
 def read_promise(file: Path) -> Tree | None:
     """The promise that a released file carries; None if it carries none.
 
@@ -57,11 +72,10 @@ def read_promise(file: Path) -> Tree | None:
     ModelError
         If the file cannot be read, or its promise is no object.
     """
+    text = read_metadata(file).get("promise")
     try:
-        with safe_open(file, framework="np") as stream:
-            text = (stream.metadata() or {}).get("promise")
         found = None if text is None else read_json(text)
-    except (SafetensorError, OSError, ValueError) as error:
+    except ValueError as error:
         raise ModelError(f"{file}: its promise cannot be read ({str(error)[:100]})") from None
     if not (found is None or isinstance(found, dict)):
         raise ModelError(f"{file}: its promise is no JSON object; take the adapter of a run")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -97,9 +97,9 @@ def seal_problems(file: Path, tree: Tree, folder: Path) -> list[str]:
 
 def file_problem(folder: Path, name: str, was: object) -> str:
     """Why a file of a folder is not the plain one of that SHA-256; empty if it is."""
-    path, top = folder / name, folder.resolve()
+    path, top, plain = folder / name, folder.resolve(), PurePosixPath(name)
     try:
-        if path.resolve() != top / name:
+        if plain.is_absolute() or str(plain) != name or path.resolve() != top / name:
             return f"{name!r}: sealed, but a link or a name that leads out of the folder"
         if not path.is_file():
             return f"{name!r}: sealed, but missing"

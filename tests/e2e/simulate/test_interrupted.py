@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from shared.files import FolderLock
+from shared.run_files import run_files
 from tests.support import ROOT
 from tests.support.command import command, ended_after, finish, wait_for
 
@@ -139,3 +141,19 @@ def test_stopped_while_it_starts_leaves_nothing(by, code, word, sweep, tmp_path)
     assert process.returncode == code, err
     assert err.strip().splitlines() == [f"{word}; {CONTINUE}"]
     assert not (folder / "config.toml").exists()
+
+
+def test_what_was_exchanged_before_it_was_sealed_is_made_anew(run, tmp_path):
+    """After a crash between the end of a point and its seal nothing that lies there is believed."""
+    copy = shutil.copytree(run, tmp_path / "copy")
+    files = run_files(copy, "eps-2-seed-0")
+    honest = {file: load_file(file) for file in (files.adapter, files.popularity)}
+    for file, was in honest.items():
+        save_file({name: array + 1 for name, array in was.items()}, file)
+    files.sealed.unlink()
+    done = command("simulate", "--resume", copy, "--quiet")
+    assert done.code == 0, done.err
+    for file, was in honest.items():
+        now = load_file(file)
+        assert all((now[name] == array).all() for name, array in was.items())
+    assert command("verify", copy).code == 0

@@ -99,12 +99,24 @@ def test_what_devices_noise_is_on_their_own_ledgers_and_not_shown(deploy):
     found = results(folder)
     said = command("policy", "show", next(folder.glob("adapters/*"))).out
     assert "example-level epsilon 2 at delta 0.01 (zero_out, local trust; at most, on each" in said
-    for claimed in ({"epsilon": 0.1}, {"ledger": {}}, {"epsilon_target": 1.0}):
+    z, releases = found["points"][0]["noise_multiplier"], found["points"][0]["releases"]
+    twice = json.loads(json.dumps(releases).replace(str(z), str(2 * z)))
+    assert twice != releases
+    for claimed, said in (
+        ({"epsilon": 0.1}, "epsilon claimed"),
+        ({"ledger": {}}, "ledger claimed"),
+        ({"epsilon_target": 1.0}, "epsilon 1, seed 5: not in the settings' sweep"),
+        ({"noise_multiplier": 2 * z}, "noise_multiplier = "),
+        ({"releases": twice}, "releases.update.event."),
+        ({"noise_multiplier": 2 * z, "releases": twice}, "noise_multiplier = "),
+        ({"meaning": {"exceeds": 0.0, "group": 1, "groups": {}, "seen": []}}, "meaning claimed"),
+        ({"released_metrics": {"releases": []}}, "released_metrics claimed"),
+    ):
         altered = {**found, "points": [found["points"][0] | claimed]}
         write_sealed(folder / "results.json", altered, sealed_files(found))
         done = command("verify", folder)
-        assert done.code == 3
-        assert f"{next(iter(claimed))} " in done.out
+        assert done.code == 3, claimed
+        assert said in done.out
 
 
 def test_an_interrupted_real_run_is_in_progress_and_resumes(deploy):

@@ -2,15 +2,27 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from safetensors.numpy import load_file
 
+from shared.config import dump_toml, from_dict
+from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.promise import SECURE, read_promise
 from shared.privacy.ledger.spent import end_of
+from shared.privacy.policy.signed import load_policy, signed
 from simulations.verify.run import verify_run
-from tests.e2e.verify.test_forgeries import adapter, byte, load, only, reseal, retold
+from tests.e2e.verify.test_forgeries import (
+    adapter,
+    byte,
+    load,
+    only,
+    other_histogram,
+    reseal,
+    retold,
+)
 from tests.support import ROOT
 
 
@@ -57,9 +69,51 @@ def never_planned(run):
     found = load(run)
     gone = found["points"].pop(1)
     found["config"]["sweep"]["epsilons"] = [2.0]
+    (run / "config.toml").write_text(dump_toml(from_dict(found["config"])))
     (run / gone["ledger"]["file"]).unlink()
     for file in run.glob("*/eps-inf-*"):
         file.unlink()
+    reseal(run, found)
+
+
+def other_machine(run):
+    found = load(run)
+    found["environment"] |= {"python": "4", "platform": "epsilon 0.1"}
+    reseal(run, found | {"starling": "9"})
+
+
+def other_costs(run):
+    found = load(run)
+    found["points"][0]["communication_bytes"]["up"] = found["points"][0]["seconds"] = 1
+    reseal(run, found)
+
+
+def report_says_otherwise(run):
+    (run / "report.html").write_text("epsilon 0.1")
+    byte(run / "curve.png")
+    reseal(run, load(run))
+
+
+def other_counts(run):
+    other_histogram(run)
+    reseal(run, load(run))
+
+
+def commented(run):
+    for file in (run / "config.toml", only(run, "points/eps-2-*.toml")):
+        file.write_text(f"# epsilon 0.1\n{file.read_text()}")
+    reseal(run, load(run))
+
+
+def more_users(run):
+    """A cohort that is a share of them, and so is q, whoever many there are."""
+    found, policy = load(run), only(run, "points/*.policy.json")
+    found["data"]["users"] = 60
+    for kind in ("cohort", "communication_bytes"):
+        found["points"][0].pop(kind)
+    found["points"][0]["cohort"] = 60.0
+    told = load_policy(policy, None)
+    policy.write_text(signed(replace(told, users=60), load_or_create_signing_key()))
     reseal(run, found)
 
 
@@ -67,8 +121,19 @@ def working_file(run):
     byte(only(run, "points/*.checkpoint"))
 
 
+BESIDE = (
+    "report-2.html",
+    ".report.html",
+    "points/eps-0.01-seed-0.safetensors",
+    "devices/REPORT.html",
+    "points/deeper/report.html",
+)
+
+
 def file_beside(run):
-    (run / "report-2.html").write_text("epsilon 0.1")
+    for name in BESIDE:
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("epsilon 0.1")
 
 
 PLANTED = {
@@ -78,6 +143,12 @@ PLANTED = {
     "the noise was seeded": called_secure,
     "everything was made anew": made_anew,
     "a point was never planned": never_planned,
+    "the machine is another": other_machine,
+    "the costs are others": other_costs,
+    "the report says otherwise": report_says_otherwise,
+    "the histogram's counts are others": other_counts,
+    "a comment in the settings": commented,
+    "the users are others": more_users,
     "a working file": working_file,
     "a file beside the run's": file_beside,
 }
@@ -94,10 +165,13 @@ def test_the_list_and_what_is_planted_are_one():
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_what_is_on_the_list_passes(name, run, tmp_path):
-    copy = shutil.copytree(run, tmp_path / "copy")
+def test_what_is_on_the_list_passes(name, run, deployed, tmp_path):
+    whole = deployed if PLANTED[name] is more_users else run
+    copy = shutil.copytree(whole, tmp_path / "copy")
     PLANTED[name](copy)
     report = verify_run(copy)
     assert report.exit_code == 0, (report.problems, [row.reasons for row in report.rows])
-    told = any("report-2.html: not sealed" in line for line in report.unsealed)
-    assert told == (name == "a file beside the run's")
+    told = sorted(
+        line.partition(": not sealed, and no file of the run")[0] for line in report.unsealed
+    )
+    assert told == (sorted(BESIDE) if name == "a file beside the run's" else [])

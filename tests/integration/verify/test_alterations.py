@@ -222,13 +222,13 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "completion in words": (results_say(complete="no"), "complete = 'no': expected true or false"),
     "epsilon in a summary": (
         results_say(summary=[{"epsilon_target": 1.0}]),
-        "summary[0].epsilon_target: an epsilon that no ledger",
+        "'summary[].epsilon_target': no field of a run's",
     ),
     "epsilon elsewhere": (
         results_say(references={"best": [{"epsilon": 0.1}]}),
-        "references.best[0].epsilon: an epsilon that no ledger shows",
+        "'references.best[].epsilon': no field of a run's",
     ),
-    "epsilon on top": (results_say(epsilon_total=0.1), "epsilon_total: an epsilon that no ledger"),
+    "epsilon on top": (results_say(epsilon_total=0.1), "'epsilon_total': no field of a run's"),
     "settings dropped": (settings_dropped, "does not give this point's settings"),
 }
 

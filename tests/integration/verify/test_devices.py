@@ -236,7 +236,11 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
         "update: claimed 1 times at most",
     ),
     "epsilon by RDP": (claim(epsilon_rdp="low"), "epsilon_rdp = low claimed"),
-    "another epsilon": (claim(epsilon_user=0.1), "points[0].epsilon_user: an epsilon that no"),
+    "folder of a long name": (
+        claim(ledger={"file": f"devices/{'a' * 300}"}),
+        "cannot be read: File name too long",
+    ),
+    "another epsilon": (claim(epsilon_user=0.1), "'points[].epsilon_user': no field"),
     "a second claim": (claim(example={"epsilon": 0.1}), "the settings give no such guarantee"),
     "a second claim, a list": (claim(example=[0.1]), "the settings give no such guarantee"),
     "another file": (claim(ledger={"file": "devices/../x"}), "not a name like"),

@@ -69,7 +69,7 @@ ATTACKS_ON_BOTH: dict[str, tuple[Attack, str]] = {
     "example: rounds": (claim("example", rounds=99), "rounds = 99 claimed, the settings give 4"),
     "example: another epsilon": (
         claim("example", epsilon_user=1.0),
-        "example.epsilon_user: an epsilon",
+        "'points[].example.epsilon_user': no field",
     ),
     "epsilon": (claim(epsilon=0.5), "epsilon = 0.5 claimed"),
     "unit": (claim(unit="example"), "unit = 'example' claimed, the settings give 'user'"),

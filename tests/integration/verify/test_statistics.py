@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 
+from server.release.metrics import ABOUT
 from shared.config import FederationConfig, PrivacyConfig, at_epsilon
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.evaluation import estimate_metrics
@@ -47,7 +48,7 @@ def figures(sums: list[float], noise: float) -> dict[str, Any]:
 
 def released(point: dict[str, Any], sums: dict[int, list[float]], noise: float) -> None:
     releases = [{"round": number} | figures(of, noise) for number, of in sums.items()]
-    point["released_metrics"] = {"releases": releases, "selected_round": 3}
+    point["released_metrics"] = {**ABOUT, "releases": releases, "selected_round": 3}
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,10 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "users too large": (
         metrics(lambda told: told["releases"][0].update(users=10**400)),
         "round 3: its figures do not follow",
+    ),
+    "another label": (
+        metrics(lambda told: told.update(status="exact")),
+        "status = 'exact' claimed",
     ),
     "selected round": (metrics(lambda told: told.update(selected_round=4)), "releases give 3"),
     "selected round hidden": (metrics(lambda told: told.pop("selected_round")), "releases give 3"),

@@ -1,5 +1,6 @@
 """`starling verify`: agrees with an honest run and with nothing else."""
 
+import json
 import math
 import os
 import re
@@ -16,6 +17,7 @@ from shared.config import SweepConfig
 from shared.errors import DataError
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from simulations.commands.verify import verify
+from simulations.verify import meaning as meaning_module
 from simulations.verify import point as verify_module
 from simulations.verify.run import verify_run
 from tests.support.privacy.ledgers import EXPERIMENT, load, results_of, rewrite, save, write_point
@@ -70,6 +72,39 @@ def test_disagreeing_accountants_are_reported(run: Path, monkeypatch: pytest.Mon
     reason = verify_run(run).rows[0].reason
     assert "exceeds RDP" in reason
     assert "PRV 1" in reason
+
+
+def test_what_no_accountant_can_count_is_no_traceback(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one release of z = 0.01 with q = 1e-9: in a pair nothing is left of its grid."""
+
+    def fails(*_: object) -> None:
+        raise ValueError("zero-size array")
+
+    monkeypatch.setattr(meaning_module, "meaning_of", fails)
+    assert "meaning: cannot be recomputed (zero-size array)" in verify_run(run).rows[0].reason
+    monkeypatch.setattr(verify_module, "epsilon_prv", fails)
+    assert "cannot count its ledger (zero-size array)" in verify_run(run).rows[0].reason
+
+
+@pytest.mark.parametrize("nested", ["[" * 100 + "]" * 100, '{"a":' * 600 + "1" + "}" * 600])
+def test_what_is_nested_deeper_than_results_are_is_bad_input(run: Path, nested: str) -> None:
+    text = json.dumps({**load(run), "metrics_status": "HERE"}).replace('"HERE"', nested)
+    (run / "results.json").write_text(text)
+    with pytest.raises(DataError, match="nested too deeply"):
+        verify_run(run)
+
+
+def test_json_is_json_whatever_is_claimed(run: Path) -> None:
+    results = load(run)
+    results["points"][0]["epsilon"] = "HERE"
+    for claimed in ("-Infinity", "NaN", "-1", "0"):
+        text = json.dumps(results).replace('"HERE"', claimed)
+        (run / "results.json").write_text(text)
+        page = invoke(str(run), "--json").output
+        rows = json.loads(page, parse_constant=lambda name: pytest.fail(name))["rows"]
+        assert rows[0]["claimed"] is None
 
 
 # A crash makes the ledger over-count: the same round twice is one round that cost twice.

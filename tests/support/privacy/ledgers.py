@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from shared.config import (
     SweepConfig,
     TrainConfig,
     at_epsilon,
+    dump_toml,
+    from_dict,
     settings_hash,
     to_dict,
 )
@@ -26,6 +29,7 @@ from shared.privacy.accounting.accountant import Side, calibrate
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.guarantee import USER_CENTRAL
+from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.ledger.budget import DeviceBudget
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, LedgerHeader
@@ -34,6 +38,8 @@ from shared.privacy.ledger.seal import digests, write_sealed
 from shared.privacy.ledger.spent import Record, end_of, meaning_of
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
+from shared.privacy.policy.issue import policy_of
+from shared.privacy.policy.signed import signed
 from shared.request import point_settings
 from shared.run_files import DEVICES, RunFolder, point_name, run_files
 from tests.support.privacy.guarantees import differing, promised
@@ -143,7 +149,12 @@ def write_adapter(
     tensor = {"weight": np.full(4, config.seed, dtype=np.float32)}
     told = {"settings": point_settings(config), "promise": promise_text(promise)}
     files.adapter.write_bytes(save_tensors(tensor, metadata=told))
-    files.popularity.write_bytes(save_tensors({"counts": np.arange(3.0)}))
+    if math.isfinite(config.privacy.epsilon) or records[0].header.guarantee.trust == "local":
+        files.popularity.write_bytes(save_tensors({"counts": np.arange(3.0)}))
+    files.settings.write_text(dump_toml(config))
+    key = load_or_create_signing_key()
+    policy = policy_of(config, USERS, "0" * 64, public_hex(key), datetime.now(UTC), 1)
+    files.policy.write_text(signed(policy, key))
     return {"noise": noise, "adapter": str(files.adapter.relative_to(folder))}
 
 
@@ -247,6 +258,12 @@ def results_of(points: list[Results], config: ExperimentConfig = EXPERIMENT) -> 
 def save(folder: Path, results: Results, key: Ed25519PrivateKey | None = None) -> None:
     """Sealed by the operator, whatever it claims: only what verify compares remains to catch it."""
     run = RunFolder(folder)
+    if not run.settings.exists():
+        run.settings.write_text(dump_toml(from_dict(results["config"])))
+    for shown in (run.curve, run.report):
+        shown.unlink(missing_ok=True)
+        if results.get("complete") is not False:
+            shown.write_bytes(b"")
     done = tuple(f"{Path(str(point.get('adapter'))).stem}." for point in results["points"])
     files = [at for at in run.handed_on() if at.parent == folder or at.name.startswith(done)]
     write_sealed(run.results, results, digests(folder, files), key)

@@ -1,0 +1,89 @@
+"""Every field of `results.json` must be one that a run writes: any other stands unchecked.
+
+What is written is `shared.leaves`' table. Where a row of it ends in a star, `_INSIDE` says what the
+star may hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from server.release.metrics import ABOUT
+from shared.leaves import Section, sections
+from shared.metrics import NOT_RELEASED
+from simulations.results import POPULARITY_FROM, Results
+
+_METRIC = r"(?:(?:full_)?(?:hr@10|ndcg@10|mrr)(?:_se)?|users)"
+_RANKED = rf"(?:(?:metrics|validation)\.{_METRIC}|metrics_status)"
+_ENVIRONMENT = (
+    "torch|flwr|transformers|peft|opacus|dp_accounting|numpy|python|platform|cpus|workers|threads"
+    "|device|dtype|batching|checkpointing|backbone_sha256"
+)
+# Checked elsewhere to the letter: settings, events, meaning, correlation, what a release says.
+_INSIDE = re.compile(
+    rf"config\..*|environment\.(?:{_ENVIRONMENT})|seal\.(?:files\..*|public_key|signature)"
+    r"|points\[\]\.(?:releases\.\w+\.(?:times|event\..*)|meaning\..*|correlation\.\w+"
+    r"|ledger\.(?:file|entries|head)|communication_bytes\.(?:up|down)|epsilon_(?:rdp|prv)"
+    rf"|released_metrics\.(?:{'|'.join(ABOUT)}|selected_round|releases\[\]\..*)"
+    r"|history\[\]\.(?:participants|failures|signal_norm|noise_norm|hr@10|ndcg@10)"
+    rf"|{_RANKED}|references\.popularity_private\.(?:{_RANKED}|computed_from))"
+    rf"|references\.\w+\.(?:{_RANKED}|epochs|seconds)"
+)
+_EXAMPLE = "points[].example."
+# Where a run writes words; everywhere else are numbers, yes or no, nothing, or "inf".
+_WORDS = re.compile(
+    r"starling|name|data\.(?:spec|name)|environment\..*|config\..*|seal\..*"
+    r"|points\[\]\.(?:(?:unit|relation|trust|adversary|adapter|noise|ledger\.(?:file|head))"
+    rf"|releases\..*|released_metrics\.(?:{'|'.join(ABOUT)})|.*metrics_status|.*computed_from)"
+    r"|references\.\w+\.metrics_status"
+)
+_LABELS = {"metrics_status": NOT_RELEASED, "computed_from": POPULARITY_FROM}
+
+
+def field_problems(results: Results) -> list[str]:
+    """Fields that no run writes, words where figures belong, and labels other than the one."""
+    table, known, found = sections()["results"], dict[str, bool](), []
+    for path, value in _leaves(results.stated, ""):
+        if path not in known:
+            known[path] = _is_written(path, value, table)
+        if not known[path]:
+            found.append(f"{path[:99]!r}: no field of a run's results; it must not be there")
+        elif isinstance(value, str) and value != "inf" and not _WORDS.fullmatch(_outer(path)):
+            found.append(f"{path} = {value[:60]!r} claimed: expected no words")
+        elif (given := _LABELS.get(path.rpartition(".")[2], value)) != value:
+            found.append(
+                f"{path} = {str(value)[:60]!r} claimed, and no ledger entry covers these figures: "
+                f"expected {given!r}"
+            )
+    return [f"results.json: {problem}" for problem in dict.fromkeys(found)]
+
+
+def _outer(path: str) -> str:
+    """What is stated of the examples' guarantee has the same names as of the other."""
+    return path.replace(_EXAMPLE, "points[].", 1)
+
+
+def _is_written(path: str, value: object, table: Section) -> bool:
+    if value in ({}, []):  # whether anything could be in it
+        inside = (f"{path}.", f"{path}[")
+        return any(leaf.name.startswith(inside) for leaf in table.leaves) or any(
+            _INSIDE.fullmatch(_outer(name)) for name in (path, f"{path}.x", f"{path}[]")
+        )
+    leaf = table.find(_outer(path))
+    return leaf is not None and ("*" not in leaf.name or bool(_INSIDE.fullmatch(_outer(path))))
+
+
+def _leaves(tree: object, at: str) -> Iterator[tuple[str, object]]:
+    """Everything that is no object or list, or an empty one, by its path."""
+    if isinstance(tree, dict) and tree:
+        for name, value in tree.items():
+            # Only files' names have these letters: elsewhere a name would pass for a path.
+            plain = at == "seal.files" or not re.search(r"[.\[\]]", name)
+            inner = f"{at}.{name}" if at else name
+            yield from _leaves(value, inner) if plain else [(f"{at}.{name!r}", value)]
+    elif isinstance(tree, list) and tree:
+        for value in tree:
+            yield from _leaves(value, f"{at}[]")
+    else:
+        yield at, tree
