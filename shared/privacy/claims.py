@@ -31,10 +31,6 @@ PRINTED = {
     "after … round(s): what was spent is on each device's own ledger": (
         "shared.privacy.plan.terms.server_terms"
     ),
-    "warning: epsilon is infinite: this policy promises no privacy, and every device "
-    'declines but those whose owner wrote epsilon = "inf" into caps.toml': (
-        "shared.privacy.policy.caps.load_caps"
-    ),
     "What is hidden: user | example | both": ("shared.privacy.plan.terms.server_terms"),
     "Who adds noise: central | distributed | local": ("shared.privacy.plan.terms.server_terms"),
     "Of the budget, for metrics from devices; 0: none.": (
@@ -170,11 +166,11 @@ Written from `shared/privacy/claims.py`, not by hand: `python -m shared.privacy.
 docs/claims.md`.
 
 Every sentence about privacy that a report, a ledger, a policy, an adapter or a command prints, and
-those that the privacy page rests on; what `starling verify` says of what disagrees is on that page.
-*Behind it* is the function that computes the sentence or the figures in it, or the test that shows
-it. Figures here are those of an example: {PEOPLE} people, δ = 1e-4; at user level ε = 2 over 40
-rounds with a sampling probability of .1, or ε = 8 over 16 rounds of everybody; at example level
-ε = 8 over 16 rounds, {WINDOWS} windows a person.
+those that the privacy page rests on. What `starling verify` and `policy check` find in a file is
+said on the privacy page and in docs/policy.md. *Behind it* is the function that computes the
+sentence or the figures in it, or the test that shows it. Figures here are those of an example:
+{PEOPLE} people, δ = 1e-4; at user level ε = 2 over 40 rounds with a sampling probability of .1, or
+ε = 8 over 16 rounds of everybody; at example level ε = 8 over 16 rounds, {WINDOWS} windows each.
 """
 
 
@@ -294,6 +290,7 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
         "What no budget covers",
         [
             Said(sentences.evaluators(), (REPORT,), "shared.leaves.sections"),
+            Said(sentences.measured(), ("starling evaluate",), "shared.leaves.sections"),
             Said(sentences.seeded(), (REPORT,), "shared.privacy.mechanisms.source.NoiseSource"),
             Said(sentences.several(), (REPORT,), "-"),
             Said(sentences.population(), (REPORT,), "-"),

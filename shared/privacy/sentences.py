@@ -192,6 +192,14 @@ def evaluators() -> str:
     )
 
 
+def measured() -> str:
+    """Beneath figures that an adapter's promise does not cover."""
+    return (
+        "These figures are computed from the people's data without noise: they are the "
+        "evaluator's, and the promise below does not cover them."
+    )
+
+
 def seeded() -> str:
     """What simulated noise is worth."""
     return (

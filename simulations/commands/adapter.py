@@ -23,8 +23,9 @@ from shared.data.population import Population, smallest
 from shared.data.salted import SaltedDigest
 from shared.data.split import Phase
 from shared.errors import ConfigError
-from shared.metrics import ranking_metrics
+from shared.metrics import NOT_RELEASED, ranking_metrics
 from shared.model.adapter import install
+from shared.privacy import sentences
 from shared.privacy.ledger.promise import in_words, read_promise
 from shared.run_files import RunFolder, run_files
 from simulations.commands.options import takes
@@ -64,17 +65,19 @@ def evaluate_adapter(
     )
     if as_json:
         told = {"note": own.note} if own.note else {}
-        page = {"data": population.name, "phase": phase, "metrics": metrics, "promise": promise}
+        page: dict[str, object] = {"data": population.name, "phase": phase, "metrics": metrics}
+        page |= {"metrics_status": NOT_RELEASED, "promise": promise}
         typer.echo(json.dumps(page | told))
         return
     title = f"{population.name}, {phase}, {metrics['users']:.0f} users"
-    figures = (Column(name, justify="right") for name in ("value", "+- (users)"))
+    figures = (Column(name, justify="right") for name in ("value", "95% +- over users"))
     table = Table("metric", *figures, title=title)
     for name, value in metrics.items():
         if name != "users" and not name.endswith("_se"):
             error = metrics.get(f"{name}_se")
             table.add_row(name, f"{value:.4f}", "-" if error is None else f"{1.96 * error:.4f}")
     Console().print(table)
+    typer.echo(sentences.measured())
     typer.echo(in_words(promise))
     if own.note:
         Console().print(own.note, highlight=False)

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml
+from client.device.agreement import in_clear
+from shared.config import ExperimentConfig, at_epsilon, dump_toml, from_dict, load_toml
 from shared.config.presets import override, preset_file
 from shared.errors import ConfigError
 from shared.files import write_atomically
@@ -58,16 +59,24 @@ def make(asked: Asked) -> None:
     operator = load_or_create_signing_key()
     start = datetime.now(UTC)
     made = policy_of(point, population, schema, public_hex(operator), start, asked.days)
+    settings = out.with_suffix(".toml")
     try:
         write_atomically(out, signed(made, operator) + "\n")
+        if adapter is None and not settings.exists():
+            write_atomically(settings, dump_toml(point))
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
     typer.echo(in_words(made, out))
+    if adapter is None:
+        typer.echo(f"settings, for policy check --config: {settings}")
     for why in Caps().objections(made):
         typer.echo(
             f"warning: {why}: every device declines but those whose owner allows it in caps.toml",
             err=True,
         )
+    asked_for = [release.kind for promise in made.promises for release in promise.releases]
+    for why in {in_clear(kind, made.promises) for kind in asked_for} - {""}:
+        typer.echo(f"warning: every real device declines: {why}", err=True)
 
 
 def _as_given(asked: Asked, adapter: Path) -> tuple[ExperimentConfig, str, int]:

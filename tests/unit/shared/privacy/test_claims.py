@@ -175,6 +175,17 @@ def test_sentences_about_privacy_stand_nowhere_else():
     assert found == []
 
 
+def test_no_row_is_of_a_sentence_that_is_gone():
+    printed = {
+        text
+        for name, module in house.modules().items()
+        if name.startswith(PRINTING)
+        for text in statements(ast.parse(module.text))
+    }
+    printed |= set(of_template(TEMPLATE.read_text("utf-8")))
+    assert [text for text in claims.PRINTED if text not in printed] == []
+
+
 def test_a_planted_sentence_is_found():
     tree = ast.parse(
         '"""Doc."""\nprint(f"Your data are protected by {x} from every attack there is")'
