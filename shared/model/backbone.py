@@ -166,8 +166,8 @@ def load(source: BackboneSource, layers: int = 0) -> nn.Module:
             **pinned,
             **extra,
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        first = str(error).splitlines()[0]
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"backbone {source.location}: cannot be loaded: {first}") from None
     if missing := sorted(report["missing_keys"]):  # the library would draw them at random
         raise ModelError(

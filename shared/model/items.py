@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from shared.errors import ModelError
 from shared.model.backbone import BackboneSource, load
 from shared.model.text import load_tokenizer
 
@@ -81,7 +82,13 @@ def _encode(texts: Sequence[str], source: BackboneSource, batch: int) -> Vectors
                 max_length=MAX_TOKENS,
                 return_tensors="pt",
             )
-            hidden = model(**tokens).last_hidden_state  # [batch, tokens, hidden]
+            try:
+                hidden = model(**tokens).last_hidden_state  # [batch, tokens, hidden]
+            except IndexError:
+                raise ModelError(
+                    f"backbone {source.location}: its tokenizer knows tokens, or positions, that "
+                    "its weights lack; give both of one model"
+                ) from None
             mask = tokens["attention_mask"][..., None].to(hidden.dtype)
             mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
             if pooled is None:

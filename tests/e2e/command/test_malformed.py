@@ -240,7 +240,7 @@ def clocked(*path):
     return read
 
 
-def settings(*path):
+def setting(*path):
     def read(at, value):
         section = "".join(f"[{name}]\n" for name in path[:-1])
         text = f"{section}{path[-1]} = {value}\n".encode()
@@ -337,7 +337,7 @@ def test_a_file_of_toml(reader, content, bench):
     ids=".".join,
 )
 def test_a_setting(path, value, bench):
-    one_line(settings(*path)(bench, value), 2)
+    one_line(setting(*path)(bench, value), 2)
 
 
 def test_an_adapter_of_a_type_that_is_none_of_numpys(bench):
@@ -380,3 +380,26 @@ def test_a_strangers_words_are_no_commands_to_the_terminal(bench):
     shown = told.file.getvalue()
     assert "\x1b" not in shown
     assert shown.count("user?[H?all agrees, central") == 2
+
+
+BACKBONES = {
+    "10**400": ("config.json", "hidden_size", int(HUGE)),
+    "fewer layers than none": ("config.json", "num_hidden_layers", -1),
+    "another hidden size": ("config.json", "hidden_size", 8),
+    "fewer words": ("config.json", "vocab_size", 3),
+    "a tokenizer of another model": ("tokenizer_config.json", None, None),
+}
+
+
+@pytest.mark.parametrize("case", BACKBONES)
+def test_a_backbone_whose_parts_do_not_go_together(case, bench, tiny_bert, settings, monkeypatch):
+    monkeypatch.setenv("STARLING_CACHE", str(bench.folder / "cache"))  # nothing was encoded yet
+    name, key, value = BACKBONES[case]
+    folder = shutil.copytree(tiny_bert, bench.folder / "bert")
+    told = (
+        {**json.loads((folder / name).read_text()), key: value} if key else {"model_type": "bert"}
+    )
+    (folder / name).write_text(json.dumps(told))
+    out = bench.folder / "out"
+    words = ("--config", settings, "--backbone", folder, "--out", out, "--quiet")
+    one_line(command("simulate", *words), 2)
