@@ -271,7 +271,7 @@ def test_a_row_that_would_serve_two_sums_is_refused_and_without_that_found(
             serve(files)
     resumed = federation_module._resumed
     # The fault: the lost round is done again, as a simulation does it.
-    monkeypatch.setattr(federation_module, "_resumed", lambda *a: resumed(a[0], a[1], True))
+    monkeypatch.setattr(federation_module, "_resumed", lambda *a: resumed(*a[:-1], True))
     with pytest.raises(LedgerError, match="must not be used for another sum"):
         serve(files)
     monkeypatch.setattr(Releases, "_before_row", lambda self, number: None)
