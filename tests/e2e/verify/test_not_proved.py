@@ -175,3 +175,18 @@ def test_what_is_on_the_list_passes(name, run, deployed, tmp_path):
         line.partition(": not sealed, and no file of the run")[0] for line in report.unsealed
     )
     assert told == (sorted(BESIDE) if name == "a file beside the run's" else [])
+
+
+WORKING = ("data.json", "*.checkpoint", "*.outcome.json", "*.sealed.json", "*.initial.safetensors")
+
+
+def test_what_is_taken_out_before_a_run_is_handed_on_is_not_missed(run):
+    """The working files that docs/privacy.md names."""
+    page = (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")
+    taken = [file for name in WORKING for file in (run / "points").glob(name)]
+    assert len(taken) >= len(WORKING)
+    assert all(name in page for name in WORKING)
+    for file in taken:
+        file.unlink()
+    report = verify_run(run)
+    assert (report.exit_code, report.problems) == (0, ())
