@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -43,6 +44,24 @@ def write_atomically(file: Path, content: bytes | str) -> None:
         raise OSError(error.errno, error.strerror, str(file)) from None  # a write names no file
     part.replace(file)
     sync_folder(file.parent)  # the new name itself
+
+
+def write_once(file: Path, content: bytes | str) -> bool:
+    """As `write_atomically`, where there is no such name; whether it did.
+
+    Of several that write at the same moment one does: a rename would replace what another just
+    wrote.
+    """
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    write_atomically(draft, content)
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    sync_folder(file.parent)
+    return True
 
 
 def make_folder(folder: Path) -> None:

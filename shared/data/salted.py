@@ -16,7 +16,7 @@ from pathlib import Path
 
 from shared.data.population import Population
 from shared.errors import ConfigError
-from shared.files import read_record, write_atomically
+from shared.files import read_record, write_once
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SaltedDigest:
 
     def write(self, file: Path) -> None:
         """Replace a file with it."""
-        write_atomically(file, json.dumps(vars(self)))
+        write_once(file, json.dumps(vars(self)))
 
     def keep(self, file: Path) -> None:
         """Write it, unless the run has one: then it is this one, or was checked."""

@@ -158,7 +158,7 @@ class CohortEngine(Ranker):
         for batch in self._batches(users, part, request.round_number, config):
             members, inputs, targets = self._here(batch)
             gradient = self._of_all(part, inputs[:, 0], targets[:, 0])
-            delta = -rate * (gradient + len(members) * decay * part.start)
+            delta = -rate * (gradient + learns(targets).sum() * decay * part.start)
             vector = delta.cpu().numpy()
             norm = float(np.linalg.norm(vector.astype(np.float64)))
             yield members, Update(vector, float(len(members)), norm, part.schema.digest)

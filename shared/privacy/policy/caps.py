@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from shared.canonical import check_plain
 from shared.errors import ConfigError
-from shared.files import sync_folder, write_atomically
+from shared.files import write_once
 from shared.privacy.guarantee import Trust, Unit
 from shared.privacy.policy.order import TRUSTS_LESS
 from shared.privacy.policy.signed import Policy
@@ -174,16 +173,7 @@ def write_safe_caps(file: Path) -> bool:
     """
     if os.path.lexists(file):
         return False
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
-        write_atomically(draft, SAFE)
-        try:
-            os.link(draft, file)  # fails where a rename would replace what the owner just wrote
-        except FileExistsError:
-            return False
-        finally:
-            draft.unlink()
-        sync_folder(file.parent)
+        return write_once(file, SAFE)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
-    return True

@@ -106,6 +106,7 @@ def write_point(
         "delta": delta,
         "unit": "user",
         "relation": "zero_out",
+        "group_size": 1,
         "trust": "central",
         "adversary": USER_CENTRAL,
         "noise_multiplier": noise,
