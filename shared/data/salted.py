@@ -16,7 +16,7 @@ from pathlib import Path
 
 from shared.data.population import Population
 from shared.errors import ConfigError
-from shared.files import read_record, write_once
+from shared.files import read_record, write_atomically, write_once
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,11 @@ class SaltedDigest:
 
     def write(self, file: Path) -> None:
         """Replace a file with it."""
-        write_once(file, json.dumps(vars(self)))
+        write_atomically(file, json.dumps(vars(self)))
 
     def keep(self, file: Path) -> None:
         """Write it, unless the run has one: then it is this one, or was checked."""
-        if not file.exists():
-            self.write(file)
+        write_once(file, json.dumps(vars(self)))
 
     def matches(self, population: Population) -> bool:
         """Whether these are the data that it was made of."""
