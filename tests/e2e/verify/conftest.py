@@ -1,5 +1,7 @@
 """Real deployments of six devices in this process, and what they left."""
 
+import shutil
+
 import pytest
 
 import client.device.agreement
@@ -58,3 +60,10 @@ def deploy(tiny_bert, tmp_path_factory, own_folders, flower):
 def deployed(deploy):
     """Not to be altered: copy it."""
     return deploy()
+
+
+@pytest.fixture
+def folders(run, deployed, tmp_path):
+    """A copy of a run's folder, by kind."""
+    whole = {"simulated": run, "deployed": deployed}
+    return lambda kind: shutil.copytree(whole[kind], tmp_path / "copy")

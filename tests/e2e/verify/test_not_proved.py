@@ -14,7 +14,8 @@ from shared.privacy.ledger.promise import SECURE, read_promise
 from shared.privacy.ledger.spent import end_of
 from shared.privacy.policy.signed import load_policy, signed
 from simulations.verify.run import verify_run
-from tests.e2e.verify.test_forgeries import (
+from tests.support import ROOT
+from tests.support.privacy.forging import (
     adapter,
     byte,
     load,
@@ -23,7 +24,6 @@ from tests.e2e.verify.test_forgeries import (
     reseal,
     retold,
 )
-from tests.support import ROOT
 
 
 def other_data(run):
