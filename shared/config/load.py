@@ -21,6 +21,12 @@ _ADAPTER = TypeAdapter(ExperimentConfig)
 # sweep and the reference points are other runs.
 _BOUND = ("data", "world", "model", "train", "federation", "privacy", "seed")
 
+GONE = ("data.digest", "privacy.relation")  # in the settings of runs and adapters of before
+_GONE = (
+    "it is of an earlier version, whose runs and adapters this one does not read: start a new run "
+    "in another folder"
+)
+
 
 def to_dict(config: ExperimentConfig) -> dict[str, Any]:
     """Nested plain values; settings that are None are left out, as TOML has no null."""
@@ -59,7 +65,7 @@ def from_dict(tree: dict[str, Any], source: str = "configuration") -> Experiment
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "unexpected_keyword_argument":
-            known = "see docs/configuration.md"
+            known = _GONE if key in GONE else "see docs/configuration.md"
             raise ConfigError(f"{source}: unknown setting {key}; {known}") from None
         raise ConfigError(f"{source}: {key} = {first['input']!r}: {first['msg']}") from None
     check_together(config, source)

@@ -119,11 +119,13 @@ def verify_run(directory: Path, key: str | None = None) -> VerifyReport:
 
 def _signer(by: str | None, named: str | None) -> tuple[str, bool, bool]:
     """Who sealed it in words, whether the reader may rely on that, and whether it is another."""
-    if by is not None and by == named:
+    if by is None:
+        return "not sealed: nobody vouches for it", False, named is not None
+    if by == named:
         return f"sealed by {by}, the key that was named", True, False
     if named is not None:
         return f"sealed by {by}, not by the key that was named, {named}", False, True
-    if by is not None and by == trusted_public_key():
+    if by == trusted_public_key():
         return f"sealed by {by}, this machine's own key", True, False
     return (
         f"sealed by {by}, whom nobody vouches for: whoever can write to the folder could have "

@@ -9,6 +9,7 @@ import pytest
 
 from shared.aggregation import RULES
 from shared.config import ExperimentConfig, at_epsilon, dump_toml, from_dict, to_dict
+from shared.config.load import GONE
 from shared.config.presets import override
 from shared.config.rules import REFUSALS, factors_of, sums_uploads
 from shared.errors import ConfigError
@@ -109,3 +110,10 @@ def test_what_the_settings_say_of_a_rule_is_what_it_does(name):
     """The clip asks the settings: the rules stand above it."""
     config = from_dict({"federation": {"aggregation": name}})
     assert sums_uploads(config) is RULES[name].linear
+
+
+@pytest.mark.parametrize("key", GONE)
+def test_a_setting_of_an_earlier_version_says_so(key):
+    section, name = key.split(".")
+    with pytest.raises(ConfigError, match=f"unknown setting {key}; it is of an earlier version"):
+        from_dict({section: {name: "0" * 64}}, source="run/config.toml")
