@@ -1,6 +1,7 @@
 """A device in the relay's own process, for nodes that are configured with a log and a user.
 
-Node configuration: `data` (a known name or a path), `user` (an identifier in that log) or
+Node configuration: `data` (a known name or a path), `columns` (what its files call their columns, if
+not as documented), `user` (an identifier in that log) or
 `partition-id` (an index), `state` (a folder of its own, where what it agreed to, what it spent, its
 own tensors and its owner's `caps.toml` last) and `operator` (the public key whose policies it
 heeds). The model is built once per process and kept, and not before the device's agreement was
@@ -17,6 +18,7 @@ from client.device.agreement import LEDGER, Agreement, operator_key
 from client.device.device import Device
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.log import InteractionLog
+from shared.data.readers.columns import parse_columns
 from shared.data.sources import open_log
 from shared.errors import ConfigError, ModelError
 from shared.model.backbone import resolve
@@ -36,8 +38,8 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
         raise ConfigError(
             'node configuration: data is missing; e.g. data="movielens-100k" user="1"'
         )
-    spec = str(node_config["data"])
-    log = _log(spec)
+    spec, columns = str(node_config["data"]), str(node_config.get("columns", ""))
+    log = _log(spec, columns)
     if "user" in node_config:
         user = log.user_index(str(node_config["user"]))
     elif "partition-id" in node_config:
@@ -51,7 +53,7 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
     return Device(
         log.history(user),
         log.keys[user],
-        partial(_built, spec, config.model),
+        partial(_built, (spec, columns), config.model),
         state / LEDGER,
         agreement=Agreement(state, operator, evaluator=node_config.get("evaluator") is True),
         personal=state / "personal.sqlite",
@@ -71,24 +73,24 @@ def _state(node_config: Mapping[str, object]) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _log(spec: str) -> InteractionLog:
-    return open_log(spec)
+def _log(spec: str, columns: str) -> InteractionLog:
+    return open_log(spec, parse_columns(columns) if columns else None)
 
 
-def _built(spec: str, model: ModelConfig) -> Recommender:
+def _built(data: tuple[str, str], model: ModelConfig) -> Recommender:
     """The model, or one kind of error: which kind would tell what lies on this disk."""
     try:
-        return _recommender(spec, model)
+        return _recommender(data, model)
     except Exception as error:
         raise ModelError(f"model.backbone = {model.backbone}: no model here: {error}") from None
 
 
 @lru_cache(maxsize=2)
-def _recommender(spec: str, model: ModelConfig) -> Recommender:
+def _recommender(data: tuple[str, str], model: ModelConfig) -> Recommender:
     source = resolve(model.backbone)
     if model.backbone_sha256 not in (None, source.digest):
         raise ModelError(
             f"model.backbone = {model.backbone}: the weights here are {source.digest[:12]}, the "
             f"server's {str(model.backbone_sha256)[:12]}; install the same"
         )
-    return build_recommender(source, item_vectors(_log(spec).catalogue.texts, source), model)
+    return build_recommender(source, item_vectors(_log(*data).catalogue.texts, source), model)

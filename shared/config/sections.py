@@ -35,6 +35,8 @@ class DataConfig:
 
     # `world`, a known name (`starling data ls`), or a path to a folder or table
     spec: str = "world"
+    # what a log's files call their columns, as `user=userId,item=movieId,timestamp=ts,text=title`
+    columns: str | None = None
     # only N users of the log, chosen by their identifiers' hashes (or the world's size)
     users: Count | None = None
     world_seed: Natural = 0  # which synthetic world

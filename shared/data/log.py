@@ -4,16 +4,52 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from shared.data.catalogue import Catalogue
+from shared.data.identifiers import TwoSpellingsError, alike, normalised, spellings
 from shared.data.population import check_user, keys_of, user_of
+from shared.data.split import MIN_EVALUATED
 from shared.errors import DataError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was done to a log's files to read them.
+
+    Attributes
+    ----------
+    digits : int
+        Decimal digits of the times, >= 0: a time is its timestamp / 10^digits.
+    normalised : int
+        Spellings of identifiers that differ from the form in which they were taken.
+    """
+
+    digits: int = 0
+    normalised: int = 0
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Where times do not tell the order, and that of the rows does.
+
+    Attributes
+    ----------
+    interactions : int
+        Those that share their user's time with another one.
+    test_targets : int
+        Users whose test target has the time of the interaction before it.
+    """
+
+    interactions: int
+    test_targets: int
 
 
 class InteractionLog:
@@ -25,9 +61,9 @@ class InteractionLog:
 
     Parameters
     ----------
-    frame : DataFrame
-        Columns `user` and `item` (str) and `timestamp` (finite numbers), one row per interaction.
-        Other columns are ignored.
+    frame : mapping of str to sequence
+        `user` and `item` (str) and `timestamp` (whole numbers), one entry per interaction; a
+        DataFrame is one. Others are ignored.
     catalogue : Catalogue
         Holds every item of the frame.
     name : str
@@ -35,35 +71,53 @@ class InteractionLog:
     users : sequence of str, optional
         All users in order, among them possibly some without interactions. By default those of the
         frame in order of first appearance.
+    reading : Reading, optional
+        What was done to files to get here.
+
+    Attributes
+    ----------
+    dropped : int
+        Interactions with an item that the user had met before.
 
     Raises
     ------
     DataError
-        For an unknown item, a user missing from `users`, no users at all, or a timestamp that is
-        not finite. `readers.columns.read_log` gives file and row as well.
+        For an unknown item, a user missing from `users` or in two spellings, no users at all, or a
+        timestamp that is no whole number in 64 bits. Readers give file and row as well.
     """
 
     def __init__(
         self,
-        frame: pd.DataFrame,
+        frame: Mapping[str, Any],
         catalogue: Catalogue,
         name: str = "log",
         users: Sequence[str] | None = None,
+        reading: Reading = Reading(),  # noqa: B008 (frozen)
     ) -> None:
         self.name = name
         self.catalogue = catalogue
-        found = frame["user"].astype(str)
-        self._user_ids: tuple[str, ...] = tuple(users if users is not None else found.unique())
+        self.reading = reading
+        found = [str(user) for user in frame["user"]]
+        forms = _forms([*(users or ()), *found], name)
+        found = [forms[user] for user in found]
+        self._user_ids: tuple[str, ...] = tuple(
+            dict.fromkeys(found) if users is None else (forms[user] for user in users)
+        )
         if not self._user_ids:
             raise DataError(f"{name}: no users; give at least one interaction")
         self._users = {user_id: index for index, user_id in enumerate(self._user_ids)}
         if len(self._users) != len(self._user_ids):
             raise DataError(f"{name}: the list of users names a user twice; keep one")
         user = _positions(found, self._users, f"{name}: user {{!r}} is not in the list of users")
-        self._fill(user, _item_positions(frame, catalogue, name), _times(frame, name))
+        item = _positions(
+            map(str, frame["item"]),
+            {item_id: index for index, item_id in enumerate(catalogue.item_ids)},
+            f"{name}: item {{!r}} is not in the catalogue; add it to the items file",
+        )
+        self._fill(user, item, _times(frame["timestamp"], name))
 
     def _fill(
-        self, user: NDArray[np.int64], item: NDArray[np.int64], time: NDArray[np.generic]
+        self, user: NDArray[np.int64], item: NDArray[np.int64], time: NDArray[np.int64]
     ) -> None:
         order = np.lexsort((time, user))  # stable: ties keep the order of the rows
         pair = user[order] * len(self.catalogue) + item[order]
@@ -83,17 +137,41 @@ class InteractionLog:
         return len(self._items)
 
     @property
-    def span(self) -> tuple[float, float] | None:
-        """Earliest and latest timestamp in the log's own unit; None without interactions."""
-        return (float(self._times.min()), float(self._times.max())) if len(self._times) else None
+    def span(self) -> tuple[Decimal, Decimal] | None:
+        """Earliest and latest time in the log's own unit, exactly; None without interactions.
+
+        That of dates is seconds since 1970.
+        """
+        if not len(self._times):
+            return None
+        first, last = int(self._times.min()), int(self._times.max())
+        return Decimal(first).scaleb(-self.reading.digits), Decimal(last).scaleb(
+            -self.reading.digits
+        )
+
+    @cached_property
+    def ties(self) -> Ties:
+        """Where the order of the rows decides, because times are equal."""
+        owner = np.repeat(np.arange(len(self)), np.diff(self._offsets))
+        same = (np.diff(self._times) == 0) & (np.diff(owner) == 0)
+        tied = np.append(same, False) | np.append(False, same)
+        ends = self._offsets[1:][np.diff(self._offsets) >= MIN_EVALUATED]
+        return Ties(int(tied.sum()), int(same[ends - 2].sum()))
+
+    @cached_property
+    def alike(self) -> int:
+        """Users and items whose identifiers differ from another's by case or zeros only."""
+        return alike(self._user_ids) + alike(self.catalogue.item_ids)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) over catalogue, user ids and histories."""
+        """SHA-256 (hex) over catalogue, user ids and histories, whatever order users come in."""
+        users = sorted(range(len(self)), key=self._user_ids.__getitem__)
         content = hashlib.sha256(self.catalogue.digest.encode())
-        content.update(json.dumps(self._user_ids).encode())
-        content.update(self._offsets.astype("<i8").tobytes())
-        content.update(self._items.astype("<i8").tobytes())
+        content.update(json.dumps([self._user_ids[user] for user in users]).encode())
+        content.update(np.diff(self._offsets)[users].astype("<i8").tobytes())
+        for user in users:
+            content.update(self.history(user).astype("<i8").tobytes())
         return content.hexdigest()
 
     def __len__(self) -> int:
@@ -110,8 +188,8 @@ class InteractionLog:
         check_user(user, len(self), self.name)
         return self._items[self._offsets[user] : self._offsets[user + 1]]
 
-    def timestamps(self, user: int) -> NDArray[np.generic]:
-        """When each item of `history(user)` happened, [n], in the log's own unit."""
+    def timestamps(self, user: int) -> NDArray[np.int64]:
+        """When each item of `history(user)` happened, int64 [n], in 10^-digits of its unit."""
         check_user(user, len(self), self.name)
         return self._times[self._offsets[user] : self._offsets[user + 1]]
 
@@ -129,7 +207,7 @@ class InteractionLog:
             If the log does not know the user.
         """
         try:
-            return self._users[user_id]
+            return self._users[normalised(user_id)]
         except KeyError:
             raise DataError(
                 f"{self.name}: user {user_id!r} is not among the {len(self)} users of the log"
@@ -155,28 +233,29 @@ class InteractionLog:
         return user_of(self._by_key, key, self.name)
 
 
-def _positions(values: pd.Series, table: dict[str, int], message: str) -> NDArray[np.int64]:
-    positions = values.map(table)
-    unknown = positions.isna()
-    if unknown.any():
-        raise DataError(message.format(values[unknown].iloc[0]))
-    return np.asarray(positions, dtype=np.int64)
+def _forms(users: list[str], name: str) -> dict[str, str]:
+    try:
+        return spellings(users).forms
+    except TwoSpellingsError as error:
+        raise DataError(
+            f"{name}: users {ascii(error.first)} and {ascii(error.second)} cannot be told apart; "
+            "write one way, or give one of them another identifier"
+        ) from None
 
 
-def _item_positions(frame: pd.DataFrame, catalogue: Catalogue, name: str) -> NDArray[np.int64]:
-    table = {item_id: index for index, item_id in enumerate(catalogue.item_ids)}
-    return _positions(
-        frame["item"].astype(str),
-        table,
-        f"{name}: item {{!r}} is not in the catalogue; add it to the items file",
-    )
+def _positions(values: Iterable[str], table: dict[str, int], message: str) -> NDArray[np.int64]:
+    positions = []
+    for value in values:
+        if (position := table.get(value)) is None:
+            raise DataError(message.format(value))
+        positions.append(position)
+    return np.array(positions, dtype=np.int64)
 
 
-def _times(frame: pd.DataFrame, name: str) -> NDArray[np.generic]:
-    times = frame["timestamp"].to_numpy()
-    # pandas gives an object column for an empty frame.
+def _times(values: Sequence[int] | NDArray[np.int64], name: str) -> NDArray[np.int64]:
+    times = np.asarray(values)
     if len(times) == 0:
         return np.empty(0, dtype=np.int64)
-    if times.dtype.kind not in "iuf" or not np.isfinite(times).all():
-        raise DataError(f"{name}: timestamps must be finite numbers; see docs/data.md")
-    return times
+    if times.dtype.kind not in "iu" or int(times.max()) >= 1 << 63:
+        raise DataError(f"{name}: timestamps must be whole numbers in 64 bits; see docs/data.md")
+    return times.astype(np.int64)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.data.catalogue import Catalogue
+from shared.data.identifiers import normalised
 from shared.errors import DataError
 
 
@@ -69,15 +70,16 @@ class Population(Protocol):
 def person_key(user_id: str) -> int:
     """The key of a person, in [0, 2^62): from SHA-256 of their identifier behind a fixed prefix.
 
-    The same in every log and on the person's own device. It is no secret: whoever guesses the
-    identifier can compute it.
+    The same in every log and on the person's own device, however the identifier is spelled
+    (`shared.data.identifiers.normalised`). It is no secret: whoever guesses it can compute it.
 
     Examples
     --------
     >>> person_key("1")
     1122988569776331332
     """
-    digest = hashlib.sha256(b"starling person\0" + user_id.encode(errors="surrogatepass")).digest()
+    name = normalised(user_id)
+    digest = hashlib.sha256(b"starling person\0" + name.encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "little") >> 2
 
 

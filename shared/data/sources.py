@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import platformdirs
 
 from shared.data.fetch import MOVIELENS_100K, Archive, fetch_archive
 from shared.data.log import InteractionLog
-from shared.data.readers.columns import read_log
+from shared.data.readers.columns import documented, read_log
 from shared.data.readers.movielens import read_movielens_100k, read_movielens_latest
 from shared.data.readers.sequences import read_sequences
 from shared.data.readers.two_shops import ITEMS, ROWS, read_two_shops
@@ -27,14 +27,14 @@ class _Source:
     """A data set known by name."""
 
     folder: str  # its published folder
-    files: tuple[str, ...]  # what it is recognised by
+    files: tuple[str, ...]  # what it is recognised by, the interactions first
     read: Callable[[Path, str], InteractionLog]
     archive: Archive | None  # None: it cannot be fetched
     reason: str = "its publisher offers another form"  # why it cannot
 
     def recognise(self, folder: Path) -> bool:
         """Whether a folder holds this set, or another one of its form."""
-        return all((folder / name).is_file() for name in self.files)
+        return all((folder / name).exists() for name in self.files)
 
 
 _SEQUENCES = ("test.txt", "item_list.txt")
@@ -50,7 +50,7 @@ _SOURCES = {
     ),
     "movielens-1m": _Source("ml-1m", _SEQUENCES, read_sequences, None),
     "amazon-software": _Source("amazon-software", _SEQUENCES, read_sequences, None),
-    "amazon-arts-office": _Source("amazon-arts-office", (*ITEMS, *ROWS), read_two_shops, None),
+    "amazon-arts-office": _Source("amazon-arts-office", (*ROWS, *ITEMS), read_two_shops, None),
 }
 
 
@@ -74,13 +74,13 @@ class KnownSource:
 def known_sources() -> tuple[KnownSource, ...]:
     """All known names, each with the first folder that holds it."""
     return tuple(
-        KnownSource(name, _locate(source), source.archive is not None)
+        KnownSource(name, _locate(source, strict=False), source.archive is not None)
         for name, source in _SOURCES.items()
     )
 
 
-def open_log(spec: str) -> InteractionLog:
-    """The log that a `--data` argument means.
+def open_log(spec: str, columns: Mapping[str, str] | None = None) -> InteractionLog:
+    """The log that a `--data` argument means; says on stderr if it changed an identifier.
 
     Parameters
     ----------
@@ -89,27 +89,104 @@ def open_log(spec: str) -> InteractionLog:
         fetched from its publisher into that cache (saying so on stderr), unless
         `$STARLING_OFFLINE` is 1; or a path to a folder or file in the documented columns, or to a
         folder as published.
+    columns : mapping of str to str, optional
+        By role, what files in the documented form call a column instead.
 
     Raises
     ------
     DataError
-        If the name is unknown, its data is nowhere and cannot be fetched, or the data breaks a
-        rule.
+        If the name is unknown, its data is nowhere and cannot be fetched, the folder holds a second
+        log beside the one that is meant, or the data breaks a rule.
     """
+    log = _open(spec, columns)
+    if log.reading.normalised:
+        sys.stderr.write(
+            f"data {spec}: {log.reading.normalised} identifiers were taken in another form than "
+            "written (Unicode NFC, no blanks around them; docs/data.md)\n"
+        )
+    return log
+
+
+def _open(spec: str, columns: Mapping[str, str] | None) -> InteractionLog:
     if spec in _SOURCES:
         source = _SOURCES[spec]
         _check_environment()
-        return source.read(_locate(source) or _fetch_absent(spec, source), spec)
-    path = Path(spec)
-    if not spec or not path.exists():
+        folder = _locate(source) or _fetch_absent(spec, source)
+        _check_twin(spec, folder)
+    else:
+        folder = Path(spec)
+        if not spec or not (folder.exists() or folder.is_symlink()):
+            raise DataError(
+                f"data {spec!r}: neither a known name (world, {', '.join(_SOURCES)}) nor a path to "
+                "a folder or a .csv or .parquet file"
+            )
+    form = _form(folder)
+    if form is None:
+        _check_foreign(folder)
+        return read_log(folder, columns)
+    if columns:
         raise DataError(
-            f"data {spec!r}: neither a known name (world, {', '.join(_SOURCES)}) nor a path to a"
-            " folder or a .csv or .parquet file"
+            f"data {spec!r}: read in its published form, which has columns of its own; leave "
+            "--columns out, or point --data at a file in the documented form"
         )
-    for source in _SOURCES.values():
-        if source.recognise(path):
-            return source.read(path, spec)
-    return read_log(path)
+    return form.read(folder, spec)
+
+
+def _form(folder: Path) -> _Source | None:
+    """In which published form a folder holds a log; None: in the documented one, or none.
+
+    Raises
+    ------
+    DataError
+        If there is a second log in it: to choose one would bring back who was taken out of the
+        other.
+    """
+    if not folder.is_dir():
+        return None
+    forms = {source.files: source for source in _SOURCES.values() if source.recognise(folder)}
+    own = documented(folder)
+    logs = [*own[:1], *(files[0] for files in forms)]
+    if own and own[0].startswith("interactions"):
+        partial = (source.files[0] for source in _SOURCES.values())
+        logs += [name for name in dict.fromkeys(partial) if (folder / name).exists()]
+    logs = list(dict.fromkeys(logs))
+    if len(logs) > 1:
+        way = f"point --data at {folder / logs[0]}" if own else "keep each in a folder of its own"
+        raise DataError(
+            f"{folder}: holds two logs, {logs[0]} and {logs[1]}; remove one, or {way}"
+        )
+    return next(iter(forms.values()), None)
+
+
+def _check_twin(spec: str, found: Path) -> None:
+    """A folder here of the same name as a known set is another log, and may be the one meant."""
+    here = Path(spec)
+    if here.is_dir() and not here.samefile(found) and (documented(here) or _form(here)):
+        raise DataError(
+            f"data {spec!r}: a known name (at {found}) and a folder here; write ./{spec} for the "
+            "folder, or rename it"
+        )
+
+
+_FOREIGN = (
+    ("*.inter", "a folder of RecBole"),
+    ("*.json*", "reviews or events in JSON"),
+    ("ratings.dat", "MovieLens-1M in its publisher's files"),
+    ("*.ascii", "a matrix of ratings"),
+    ("train.txt", "lists of item numbers, as LightGCN and KGAT publish them"),
+)
+
+
+def _check_foreign(folder: Path) -> None:
+    """A form that others publish and nobody here reads is named."""
+    if not folder.is_dir() or documented(folder):
+        return
+    for pattern, what in _FOREIGN:
+        if (found := next(iter(sorted(folder.glob(pattern))), None)) is not None:
+            raise DataError(
+                f"{folder}: looks like {what} ({found.name}), which is not read; write "
+                "interactions.csv and items.csv in the documented columns (docs/data.md)"
+            )
 
 
 def fetch(name: str) -> Path:
@@ -157,10 +234,17 @@ def _absent(name: str, source: _Source) -> str:
     return f"data {name!r}: not on this machine; run 'starling data fetch {name}' or {by_hand}"
 
 
-def _locate(source: _Source) -> Path | None:
+def _locate(source: _Source, strict: bool = True) -> Path | None:
     for place in _places():
-        if source.recognise(place / source.folder):
-            return place / source.folder
+        folder = place / source.folder
+        if source.recognise(folder):
+            return folder
+        missing = [name for name in source.files if not (folder / name).exists()]
+        if strict and place != _cache() and len(missing) < len(source.files):
+            raise DataError(
+                f"{folder}: lacks {missing[0]}; put it back, or remove the folder so that the data "
+                "are looked up elsewhere"
+            )
     return None
 
 

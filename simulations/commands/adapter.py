@@ -34,6 +34,9 @@ from simulations.engine.ranking import personal_file
 from simulations.world.sources import open_population
 
 _Data = Annotated[str, typer.Option(help="world, a known name, or a path.")]
+_Columns = Annotated[
+    str | None, typer.Option(help="What its files call them: user=userId,item=movieId.")
+]
 _Adapter = Annotated[Path, typer.Option(help="DIR/adapters/NAME.safetensors of a run.")]
 _Users = Annotated[
     int | None, typer.Option(min=1, help="Only N of the users; default: as trained.")
@@ -43,18 +46,26 @@ _Seed = Annotated[
 ]
 
 
-def evaluate_adapter(
-    data: _Data,
-    adapter: _Adapter,
-    phase: Annotated[str, typer.Option(help="test | validation")] = "test",
-    users: _Users = None,
-    world_seed: _Seed = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
+@dataclass(frozen=True)
+class Evaluated:
+    """The options of `starling evaluate`."""
+
+    data: _Data
+    adapter: _Adapter
+    phase: Annotated[str, typer.Option(help="test | validation")] = "test"
+    users: _Users = None
+    columns: _Columns = None
+    world_seed: _Seed = None
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
+
+
+@takes(Evaluated)
+def evaluate_adapter(given: Evaluated) -> None:
     """Rank held-out items with a trained adapter."""
+    adapter, phase = given.adapter, given.phase
     if phase not in ("test", "validation"):
         raise ConfigError(f"--phase {phase}: expected test or validation")
-    population = _population(adapter, data, users, world_seed)
+    population = _population(given)
     trained = open_adapter(adapter, population)
     engine = CohortEngine(population, trained.recommender, EngineConfig())
     asked = smallest(population.keys, trained.config.data.evaluated_users)
@@ -63,7 +74,7 @@ def evaluate_adapter(
     metrics = ranking_metrics(
         *engine.evaluate(asked, trained.adapter, cast(Phase, phase), config, own.personal)
     )
-    if as_json:
+    if given.as_json:
         told = {"note": own.note} if own.note else {}
         page: dict[str, object] = {"data": population.name, "phase": phase, "metrics": metrics}
         page |= {"metrics_status": NOT_RELEASED, "promise": promise}
@@ -93,6 +104,7 @@ class Asked:
     k: Annotated[int, typer.Option("-k", help="How many items.")] = 10
     explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False
     users: _Users = None
+    columns: _Columns = None
     world_seed: _Seed = None
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
 
@@ -100,7 +112,7 @@ class Asked:
 @takes(Asked)
 def recommend_items(asked: Asked) -> None:
     """Recommend items to one user, and say why."""
-    population = _population(asked.adapter, asked.data, asked.users, asked.world_seed)
+    population = _population(asked)
     trained = open_adapter(asked.adapter, population)
     index = population.user_index(asked.user)
     own = own_tensors(asked.adapter, trained, population)
@@ -123,16 +135,19 @@ def recommend_items(asked: Asked) -> None:
         Console().print(own.note, highlight=False)
 
 
-def _population(adapter: Path, data: str, users: int | None, world_seed: int | None) -> Population:
+def _population(asked: Evaluated | Asked) -> Population:
     """The users that the adapter was trained on, where the same data is named again."""
-    trained = read_adapter(adapter)[1]
-    same = trained.data.spec == data
+    trained = read_adapter(asked.adapter)[1]
+    data, same = trained.data, trained.data.spec == asked.data
     # Another log is another experiment: nothing of the trained one's digests holds for it.
     chosen = DataConfig(
-        spec=data,
-        users=trained.data.users if same and users is None else users,
-        world_seed=(trained.data.world_seed if same else 0) if world_seed is None else world_seed,
-        world_items=trained.data.world_items,
+        spec=asked.data,
+        columns=data.columns if same and asked.columns is None else asked.columns,
+        users=data.users if same and asked.users is None else asked.users,
+        world_seed=(data.world_seed if same else 0)
+        if asked.world_seed is None
+        else asked.world_seed,
+        world_items=data.world_items,
     )
     return open_population(chosen, trained.world)
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from shared.config import DataConfig, ExperimentConfig
 from shared.config.presets import chosen_settings
 from shared.data.sources import KnownSource, fetch, known_sources
+from simulations.commands.options import takes
 from simulations.world.files import write_world
 from simulations.world.people import SCENARIOS
 from simulations.world.population_summary import Summary, WorldSummary, summarise
@@ -50,23 +51,31 @@ def _status(source: KnownSource) -> str:
     return "absent: set STARLING_DATA to the folder that holds it"
 
 
-@data.command()
-def inspect(
-    spec: Annotated[str, typer.Argument(help="world, a known name, or a path.")],
-    users: Annotated[int | None, typer.Option(min=1, help="Only N of the users.")] = None,
-    world_seed: Annotated[int | None, typer.Option(min=0, help="Of the synthetic world.")] = None,
-    config: _Config = None,
-    preset: _Preset = None,
-    as_json: _AsJson = False,
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Inspected:
+    """The options of `starling data inspect`."""
+
+    spec: Annotated[str, typer.Argument(help="world, a known name, or a path.")]
+    users: Annotated[int | None, typer.Option(min=1, help="Only N of the users.")] = None
+    columns: Annotated[
+        str | None, typer.Option(help="What its files call them: user=userId,item=movieId.")
+    ] = None
+    world_seed: Annotated[int | None, typer.Option(min=0, help="Of the synthetic world.")] = None
+    config: _Config = None
+    preset: _Preset = None
+    as_json: _AsJson = False
+
+
+@data.command("inspect")
+@takes(Inspected)
+def inspect(given: Inspected) -> None:
     """Counts, lengths, sparsity, popularity skew, what was dropped, a few item texts."""
-    settings = chosen_settings(config, preset)
-    if spec == WORLD:
-        population = open_population(_of_world(settings, users, None, world_seed), settings.world)
-    else:
-        population = open_population(DataConfig(spec=spec, users=users))
-    summary = summarise(population)
-    if as_json:
+    settings = chosen_settings(given.config, given.preset)
+    named = DataConfig(spec=given.spec, users=given.users, columns=given.columns)
+    if given.spec == WORLD and given.columns is None:
+        named = _of_world(settings, given.users, None, given.world_seed)
+    summary = summarise(open_population(named, settings.world))
+    if given.as_json:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
         return
     _show(("of", "value"), _readable(summary))
@@ -100,6 +109,7 @@ def _readable(summary: Summary) -> list[tuple[str, str]]:
         ("repeats dropped", _dropped(summary.duplicates_dropped)),
         ("test targets", f"{summary.test_targets_unseen:,} that nobody trains on"),
         ("time", _span(summary)),
+        *_doubts(summary),
     ]
     if summary.world is not None:
         rows += _happening(summary.world)
@@ -129,14 +139,31 @@ def _dropped(count: int | None) -> str:
     return "counted for whole logs only" if count is None else f"{count:,}"
 
 
+def _doubts(summary: Summary) -> list[tuple[str, str]]:
+    """What the owner of a log may want to look at, where there is anything."""
+    rows = []
+    if summary.equal_times:
+        told = f"{summary.equal_times:,} interactions have their user's time in common with another"
+        decided = f"so are {summary.test_targets_by_row:,} test targets"
+        rows.append(("equal times", f"{told}; ordered as the rows are, {decided}"))
+    if summary.ids_normalised:
+        told = f"{summary.ids_normalised:,} (Unicode NFC, no blanks around them)"
+        rows.append(("ids normalised", told))
+    if summary.ids_alike:
+        told = f"{summary.ids_alike:,} differ from another by case or leading zeros only; kept apart"
+        rows.append(("ids alike", told))
+    return rows
+
+
 def _span(summary: Summary) -> str:
     first, last = summary.first_timestamp, summary.last_timestamp
     if first is None or last is None:
         return "no times, order only"
-    if first > 1e8 and last < 1e10:  # 1973 to 2286: seconds since 1970, as good as certain
-        day = (datetime.fromtimestamp(time, tz=UTC).date().isoformat() for time in (first, last))
-        return " to ".join(day)
-    return f"{first:.15g} to {last:.15g}"
+    # 1973 to 2286: seconds since 1970, as good as certain
+    if float(first) > 1e8 and float(last) < 1e10:
+        times = (datetime.fromtimestamp(float(time), tz=UTC) for time in (first, last))
+        return " to ".join(time.date().isoformat() for time in times)
+    return f"{first} to {last}"
 
 
 @data.command("fetch")

@@ -30,6 +30,9 @@ class Asked:
     config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None
     preset: Annotated[str | None, typer.Option(help="Committed settings by name.")] = None
     data: Annotated[str | None, typer.Option(help="world, a known name, or a path.")] = None
+    columns: Annotated[
+        str | None, typer.Option(help="What its files call them: user=userId,item=movieId.")
+    ] = None
     epsilon: Annotated[float | None, typer.Option(help="Budget of the point.")] = None
     users: Annotated[
         int | None, typer.Option(min=1, help="People that it rests on; so many must be connected.")
@@ -102,7 +105,7 @@ def _opened(asked: Asked) -> tuple[ExperimentConfig, str, int]:
         raise ConfigError("--epsilon: missing; the budget of the point, such as --epsilon 8")
     from simulations.engine.simulation import Simulation  # torch enters here
 
-    flags = {"data.spec": asked.data, "data.users": asked.users}
+    flags = {"data.spec": asked.data, "data.columns": asked.columns, "data.users": asked.users}
     given = {name: value for name, value in flags.items() if value is not None}
     tree = load_toml(asked.config or preset_file(asked.preset or "default"))
     simulation = Simulation(override(tree, given))

@@ -21,6 +21,7 @@ from simulations.commands.options import numbers, takes, words
 # that ends in a dot), what it says of itself.
 _OPTIONS: tuple[tuple[str, type, str, str], ...] = (
     ("data", str, "data.spec", "world, a known name, or a path."),
+    ("columns", str, "data.", "What its files call them: user=userId,item=movieId."),
     ("config", Path, "", "Settings, a TOML file."),
     ("preset", str, "", "Committed settings by name, such as default or local."),
     ("engine", str, "engine.", "cohort | sequential | ray"),

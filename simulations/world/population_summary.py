@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
@@ -64,8 +65,19 @@ class Summary:
         Of interactions over items: 0 if all are equally popular, near 1 if one takes all.
     duplicates_dropped : int or None
         Rows in which a user met an item again; None unless this is a whole log.
-    first_timestamp, last_timestamp : float or None
-        In the log's own unit; None unless this is a whole log or the world, whose year it is.
+    first_timestamp, last_timestamp : int, float, str or None
+        In the log's own unit, dates in seconds since 1970, exactly: text where no float is exact.
+        None unless this is a whole log or the world, whose year it is.
+    equal_times : int or None
+        Interactions that share their user's time with another one: the order of the rows decides
+        which was first. None unless this is a whole log.
+    test_targets_by_row : int or None
+        Users whose test target is decided so. None unless this is a whole log.
+    ids_normalised : int or None
+        Spellings of identifiers that were taken in another form. None unless this is a whole log.
+    ids_alike : int or None
+        Users and items whose identifiers differ from another's by case or leading zeros only; they
+        are kept apart. None unless this is a whole log.
     test_targets_unseen : int
         Users whose test target is in nobody's training history: only its text tells of it.
     world : WorldSummary or None
@@ -89,8 +101,12 @@ class Summary:
     top_tenth_share: float
     gini: float
     duplicates_dropped: int | None
-    first_timestamp: float | None
-    last_timestamp: float | None
+    first_timestamp: int | float | str | None
+    last_timestamp: int | float | str | None
+    equal_times: int | None
+    test_targets_by_row: int | None
+    ids_normalised: int | None
+    ids_alike: int | None
     test_targets_unseen: int
     world: WorldSummary | None
     texts: tuple[str, ...]
@@ -113,7 +129,8 @@ def summarise(population: Population, texts: int = 5) -> Summary:
     deep = None
     if isinstance(population, World) and population.settings != WorldConfig():
         deep = summarise_world(population)
-    span = (0.0, float(YEAR)) if isinstance(population, World) else log.span if log else None
+    year = (Decimal(0), Decimal(YEAR)) if isinstance(population, World) else None
+    span = log.span if log else year
     shown = np.linspace(0, items - 1, min(texts, items)).astype(int)
     return Summary(
         name=population.name,
@@ -131,12 +148,23 @@ def summarise(population: Population, texts: int = 5) -> Summary:
         top_tenth_share=_top_share(popularity, max(1, items // 10)),
         gini=gini(popularity),
         duplicates_dropped=None if log is None else log.dropped,
-        first_timestamp=span[0] if span else None,
-        last_timestamp=span[1] if span else None,
+        first_timestamp=_exactly(span[0]) if span else None,
+        last_timestamp=_exactly(span[1]) if span else None,
+        equal_times=log.ties.interactions if log else None,
+        test_targets_by_row=log.ties.test_targets if log else None,
+        ids_normalised=log.reading.normalised if log else None,
+        ids_alike=log.alike if log else None,
         test_targets_unseen=int(targets[~trained].sum()),
         world=deep,
         texts=tuple(population.catalogue.texts[index] for index in shown),
     )
+
+
+def _exactly(time: Decimal) -> int | float | str:
+    """As JSON holds it without loss."""
+    if time == time.to_integral_value():
+        return int(time)
+    return float(time) if Decimal(repr(float(time))) == time else format(time, "f")
 
 
 def _top_share(popularity: np.ndarray, top: int) -> float:

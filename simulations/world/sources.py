@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from shared.config import DataConfig, WorldConfig
 from shared.data.population import ChosenUsers, Population
+from shared.data.readers.columns import parse_columns
 from shared.data.sources import open_log
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from simulations.world.world import World
 
 WORLD = "world"
@@ -29,10 +30,17 @@ def open_population(data: DataConfig, world: WorldConfig | None = None) -> Popul
     ------
     DataError
         If the data is nowhere, breaks a rule, or has fewer users.
+    ConfigError
+        If `columns` are of another form, or given for the world.
     """
+    columns = None if data.columns is None else parse_columns(data.columns)
     if data.spec == WORLD:
+        if columns:
+            raise ConfigError(
+                f"data.columns = {data.columns!r}: the world has no files; leave it out"
+            )
         return open_world(data, world)
-    log = open_log(data.spec)
+    log = open_log(data.spec, columns)
     return log if data.users is None else ChosenUsers(log, data.users)
 
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
-from shared.data.catalogue import Catalogue
 from shared.data.log import InteractionLog
-from shared.data.readers.tables import ROW, read_table
+from shared.data.readers import schema
+from shared.data.readers.content import read_text
+from shared.data.readers.tables import Column, Table, read_table, split_lines
 from shared.errors import DataError
 
 _FLAGS = 5  # fields of u.item before the genre flags: id, title, dates, address
@@ -26,15 +25,24 @@ def read_movielens_100k(folder: Path, name: str = "movielens-100k") -> Interacti
     """All ratings as interactions; users in the order of their numbers.
 
     An item's text is its title and genres, as in "Toy Story (1995). Animation, Children's, Comedy".
+    Files that are UTF-8 are read as such: somebody saved them anew.
 
     Raises
     ------
     DataError
         If a file is missing or a row is not as published.
     """
-    path = folder / "u.data"
-    frame = pd.DataFrame(_split(path, "\t", 4), columns=["user", "item", "rating", "timestamp"])
-    return _ratings(path, frame, _catalogue(folder), name, "item")
+    table = _split(folder / "u.data", "\t", ("user", "item", "rating", "timestamp"))
+    genres = _split(folder / "u.genre", "|", ("genre", "number"))
+    names = [str(genre) for genre in genres.columns["genre"].values]
+    fields = ("item", "title", *map(str, range(2, _FLAGS)), *(f"genre {one}" for one in names))
+    films = _split(folder / "u.item", "|", fields)
+    flags = [films.columns[f"genre {one}"].values for one in names]
+    texts = [
+        f"{title}. {', '.join(one for one, flag in zip(names, row, strict=True) if flag == '1')}"
+        for title, row in zip(schema.texts(films, "title"), zip(*flags, strict=True), strict=True)
+    ]
+    return _ratings(table, schema.items([(films, texts)]), name)
 
 
 def read_movielens_latest(folder: Path, name: str = "movielens-latest-small") -> InteractionLog:
@@ -45,53 +53,41 @@ def read_movielens_latest(folder: Path, name: str = "movielens-latest-small") ->
     DataError
         If a file is missing or a row is not as published.
     """
-    films = read_table(folder / "movies.csv", ("movieId", "title", "genres"))
-    genres = films["genres"].str.replace("|", ", ").replace("(no genres listed)", "")
-    texts = (films["title"].str.strip() + ". " + genres).str.removesuffix(". ")
-    catalogue = Catalogue(tuple(films["movieId"]), tuple(texts))
-    path = folder / "ratings.csv"
-    rows = read_table(path, ("userId", "movieId", "timestamp"))
-    frame = rows.rename(columns={"userId": "user", "movieId": "item"})
-    return _ratings(path, frame, catalogue, name, "film")
+    columns = {"item": "movieId", "title": "title", "genres": "genres"}
+    films = read_table(folder / "movies.csv", columns)
+    titles, genres = schema.texts(films, "title"), schema.optional_texts(films, "genres")
+    texts = [
+        f"{title.strip()}. {listed.replace('|', ', ')}".removesuffix("(no genres listed)")
+        for title, listed in zip(titles, genres, strict=True)
+    ]
+    catalogue = schema.items([(films, [text.removesuffix(". ") for text in texts])])
+    wanted = {"user": "userId", "item": "movieId", "timestamp": "timestamp"}
+    return _ratings(read_table(folder / "ratings.csv", wanted), catalogue, name)
 
 
-def _ratings(
-    path: Path, frame: pd.DataFrame, catalogue: Catalogue, name: str, kind: str
-) -> InteractionLog:
-    numbers = pd.to_numeric(frame["timestamp"], errors="coerce")
-    bad = numbers.isna() | ~frame["item"].isin(catalogue.item_ids) | ~frame["user"].str.isdigit()
-    if bad.any():
-        first = int(bad.argmax())
-        row = frame[ROW][first] if ROW in frame else first + 1
-        raise DataError(f"{path}, row {row}: not a rating of a listed {kind}")
-    frame["timestamp"] = numbers.astype("int64")
-    users = sorted(frame["user"].unique(), key=int)
-    return InteractionLog(frame, catalogue, name=name, users=users)
+def _ratings(table: Table, catalogue: schema.Items, name: str) -> InteractionLog:
+    users = schema.identifiers(table, "user").values
+    for position, user in enumerate(users):
+        if not (user.isascii() and user.isdigit()):
+            raise table.refusal(position, f"{table.name('user')} {user!r} is not a user's number")
+    numbers: list[str | None] = [*sorted(dict.fromkeys(users), key=lambda user: (int(user), user))]
+    everyone = Table(table.path, range(len(numbers)), {"user": Column(numbers)})
+    return schema.log([table], catalogue, name, everyone)
 
 
-def _catalogue(folder: Path) -> Catalogue:
-    genres = [genre for genre, _ in _split(folder / "u.genre", "|", 2)]
-    items = _split(folder / "u.item", "|", _FLAGS + len(genres))
-    return Catalogue(
-        item_ids=tuple(item[0] for item in items),
-        texts=tuple(f"{item[1]}. {_genres(item[_FLAGS:], genres)}" for item in items),
+def _split(path: Path, separator: str, names: tuple[str, ...]) -> Table:
+    rows = [
+        (number, line.split(separator))
+        for number, line in split_lines(read_text(path, otherwise="latin-1"))
+    ]
+    for number, row in rows:
+        if len(row) != len(names):
+            raise DataError(f"{path}, row {number}: {len(row)} fields, expected {len(names)}")
+    if not rows:
+        raise DataError(f"{path}: the file is empty; put back the published one")
+    columns = zip(*(row for _, row in rows), strict=True)
+    return Table(
+        path,
+        [number for number, _ in rows],
+        {name: Column(list(values)) for name, values in zip(names, columns, strict=True)},
     )
-
-
-def _genres(flags: list[str], genres: list[str]) -> str:
-    return ", ".join(genre for flag, genre in zip(flags, genres, strict=True) if flag == "1")
-
-
-def _split(path: Path, separator: str, fields: int) -> list[list[str]]:
-    try:
-        lines = path.read_text(encoding="latin-1").split("\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if line:  # u.genre ends in an empty line
-            row = line.split(separator)
-            if len(row) != fields:
-                raise DataError(f"{path}, row {number}: {len(row)} fields, expected {fields}")
-            rows.append(row)
-    return rows

@@ -9,12 +9,14 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
-from shared.data.catalogue import Catalogue
 from shared.data.log import InteractionLog
-from shared.data.readers.tables import csv_rows
+from shared.data.readers import schema
+from shared.data.readers.tables import Column, Table, csv_rows
 from shared.errors import DataError
+
+_COLUMNS = ["org_id", "remap_id", "title", "category"]
 
 
 def read_sequences(folder: Path, name: str) -> InteractionLog:
@@ -27,25 +29,48 @@ def read_sequences(folder: Path, name: str) -> InteractionLog:
     """
     catalogue = _catalogue(folder / "item_list.txt")
     path = folder / "test.txt"
-    users: list[str] = []
-    rows: list[tuple[str, str, int]] = []
-    for line, fields in csv_rows(path, delimiter=" "):
-        user, *items = [field for field in fields if field]
-        users.append(user)
-        for place, item in enumerate(items):
-            if item not in catalogue:
-                raise DataError(f"{path}, row {line}: item {item!r} is not in item_list.txt")
-            rows.append((user, item, place))
-    frame = pd.DataFrame(rows, columns=["user", "item", "timestamp"])
-    return InteractionLog(frame, catalogue, name=name, users=users)
+    rows = [(line, [one for one in row if one]) for line, row in csv_rows(path, delimiter=" ")]
+    rows = [(line, row) for line, row in rows if row]
+    if not rows:
+        raise DataError(f"{path}: the file is empty; expected lines of a user and their items")
+    users = Table(path, [line for line, _ in rows], {"user": Column([row[0] for _, row in rows])})
+    met = [(line, row[0], item, place) for line, row in rows for place, item in enumerate(row[1:])]
+    columns = {
+        "user": Column([user for _, user, _, _ in met]),
+        "item": Column([item for _, _, item, _ in met]),
+        "timestamp": Column(np.array([place for *_, place in met], dtype=np.int64), "whole"),
+    }
+    table = Table(path, [line for line, *_ in met], columns)
+    return schema.log([table] if met else [], catalogue, name, users)
 
 
-def _catalogue(path: Path) -> Catalogue:
-    items: dict[str, str] = {}
-    for line, fields in list(csv_rows(path, delimiter=" "))[1:]:
-        if len(fields) != 4:
-            raise DataError(f"{path}, row {line}: {len(fields)} fields, expected 4")
-        _, item, title, category = (" ".join(html.unescape(field).split()) for field in fields)
-        genres = category.replace("|", ", ")
-        items[item] = f"{title}. {genres}" if genres else title
-    return Catalogue(tuple(items), tuple(items.values()))
+def _catalogue(path: Path) -> schema.Items:
+    rows = csv_rows(path, delimiter=" ")
+    header = rows[0][1] if rows else []
+    if header != _COLUMNS:
+        raise DataError(
+            f"{path}, row 1: columns {' '.join(header)[:80]!r}, expected {' '.join(_COLUMNS)!r}; "
+            "the folder was taken for sequences as movielens-1m is published (test.txt, "
+            "item_list.txt). Of another form, write interactions.csv and items.csv (docs/data.md)"
+        )
+    for line, fields in rows[1:]:
+        if len(fields) != len(_COLUMNS):
+            raise DataError(
+                f"{path}, row {line}: {len(fields)} fields, the header names {len(_COLUMNS)}"
+            )
+    plain = [[" ".join(html.unescape(field).split()) for field in row] for _, row in rows[1:]]
+    table = Table(
+        path,
+        [line for line, _ in rows[1:]],
+        {
+            "item": Column([item for _, item, _, _ in plain]),
+            "title": Column([title for _, _, title, _ in plain]),
+        },
+        {"item": "remap_id"},
+    )
+    genres = [category.replace("|", ", ") for *_, category in plain]
+    texts = [
+        f"{title}. {listed}" if listed else title
+        for title, listed in zip(schema.texts(table, "title"), genres, strict=True)
+    ]
+    return schema.items([(table, texts)])

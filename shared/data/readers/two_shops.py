@@ -8,14 +8,13 @@ category. Order is known, times are not: an interaction's timestamp is its place
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
-from shared.data.catalogue import Catalogue
 from shared.data.log import InteractionLog
-from shared.data.readers.tables import ROW, csv_rows, read_table
+from shared.data.readers import schema
+from shared.data.readers.tables import Column, Table, csv_rows, read_table
 from shared.errors import DataError
 
 ITEMS = ("item_listA_F.csv", "item_listO_AA_F.csv")  # Arts, then Office
@@ -34,49 +33,54 @@ def read_two_shops(folder: Path, name: str = "amazon-arts-office") -> Interactio
     DataError
         If a file is missing or a row is not as described.
     """
-    catalogue = _catalogue(folder)
-    users: list[str] = []
-    rows: list[tuple[str, str, int]] = []
-    for file in ROWS:
-        for user, items, last in _pairs(folder / file, catalogue):
-            users.append(user)
-            rows += [(user, item, place) for place, item in enumerate(items)]
-            rows += [(user, item, len(items)) for item in last]
-    frame = pd.DataFrame(rows, columns=["user", "item", "timestamp"])
-    return InteractionLog(frame, catalogue, name=name, users=users)
+    catalogue = schema.items([_listed(folder / file) for file in ITEMS])
+    seen: set[str] = set()
+    tables = [table for file in ROWS if len(table := _met(folder / file, seen))]
+    return schema.log(tables, catalogue, name)
 
 
-def _pairs(path: Path, catalogue: Catalogue) -> Iterator[tuple[str, list[str], list[str]]]:
-    """User, shared items and the two last items, from every two rows."""
+def _met(path: Path, seen: set[str]) -> Table:
+    """What users met, from every two rows; nobody may be among those seen before."""
     lines = csv_rows(path, delimiter="\t")
-    for line, first in lines:
-        second = next(lines, (line, []))[1]
-        user, items = _row(path, line, first, catalogue)
-        other, again = _row(path, line + 1, second, catalogue)
-        if (user, items[:-1]) != (other, again[:-1]):
-            raise DataError(f"{path}, row {line + 1}: does not share the history of the row above")
-        yield user, items[:-1], [items[-1], again[-1]]
+    rows: list[int] = []
+    users: list[str] = []
+    items: list[str] = []
+    places: list[int] = []
+    for (line, first), (next_line, second) in zip(
+        lines[::2], [*lines[1::2], (0, [])][: len(lines[::2])], strict=True
+    ):
+        user, met = _row(path, line, first)
+        other, again = _row(path, next_line or line + 1, second)
+        if (user, met[:-1]) != (other, again[:-1]):
+            raise DataError(f"{path}, row {next_line}: does not share the history of the row above")
+        if user in seen:
+            raise DataError(f"{path}, row {line}: user {user!r} is listed twice; keep one")
+        seen.add(user)
+        users += [user] * (len(met) + 1)
+        items += [*met, again[-1]]
+        rows += [line] * len(met) + [next_line]
+        places += [*range(len(met)), len(met) - 1]
+    columns = {
+        "user": Column(list(users)),
+        "item": Column(list(items)),
+        "timestamp": Column(np.array(places, dtype=np.int64), "whole"),
+    }
+    return Table(path, rows, columns)
 
 
-def _row(path: Path, line: int, fields: list[str], catalogue: Catalogue) -> tuple[str, list[str]]:
+def _row(path: Path, line: int, fields: list[str]) -> tuple[str, list[str]]:
     filled = [field for field in fields if field]
-    if len(filled) < 3 or not filled[1].isdigit() or len(filled) != int(filled[1]) + 3:
+    number = filled[1] if len(filled) > 2 else ""
+    if not (number.isascii() and number.isdigit()) or len(filled) != int(number) + 3:
         raise DataError(f"{path}, row {line}: expected a user, a number n and n + 1 items")
-    items = [field.partition("|")[0] for field in filled[2:]]
-    for item in items:
-        if item not in catalogue:
-            raise DataError(f"{path}, row {line}: item {item!r} is in neither item list")
-    return filled[0], items
+    return filled[0], [field.partition("|")[0] for field in filled[2:]]
 
 
-def _catalogue(folder: Path) -> Catalogue:
-    """Both shops' items, as `title. category`."""
-    texts: dict[str, str] = {}
-    for file in ITEMS:
-        table = read_table(folder / file, ("idAfter", "item_title", "item_attribute"))
-        columns = (table[name] for name in ("idAfter", "item_title", "item_attribute", ROW))
-        for item, title, category, row in zip(*columns, strict=True):
-            if item in texts:
-                raise DataError(f"{folder / file}, row {row}: item {item!r} is listed twice")
-            texts[item] = ". ".join(part.strip() for part in (title, category) if part.strip())
-    return Catalogue(tuple(texts), tuple(texts.values()))
+def _listed(path: Path) -> tuple[Table, list[str]]:
+    """One shop's items, as `title. category`."""
+    wanted = {"item": "idAfter", "title": "item_title", "category": "item_attribute"}
+    table = read_table(path, wanted)
+    parts = zip(
+        schema.optional_texts(table, "title"), schema.optional_texts(table, "category"), strict=True
+    )
+    return table, [". ".join(part.strip() for part in pair if part.strip()) for pair in parts]
