@@ -152,9 +152,7 @@ def _form(folder: Path) -> _Source | None:
     logs = list(dict.fromkeys(logs))
     if len(logs) > 1:
         way = f"point --data at {folder / logs[0]}" if own else "keep each in a folder of its own"
-        raise DataError(
-            f"{folder}: holds two logs, {logs[0]} and {logs[1]}; remove one, or {way}"
-        )
+        raise DataError(f"{folder}: holds two logs, {logs[0]} and {logs[1]}; remove one, or {way}")
     return next(iter(forms.values()), None)
 
 

@@ -150,7 +150,9 @@ def _doubts(summary: Summary) -> list[tuple[str, str]]:
         told = f"{summary.ids_normalised:,} (Unicode NFC, no blanks around them)"
         rows.append(("ids normalised", told))
     if summary.ids_alike:
-        told = f"{summary.ids_alike:,} differ from another by case or leading zeros only; kept apart"
+        told = (
+            f"{summary.ids_alike:,} differ from another by case or leading zeros only; kept apart"
+        )
         rows.append(("ids alike", told))
     return rows
 

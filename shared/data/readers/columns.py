@@ -107,7 +107,9 @@ def find(folder: Path, stem: str) -> Path:
     others = [stem + suffix for suffix in _OTHER if (folder / (stem + suffix)).exists()]
     if not found:
         names = " or ".join(stem + suffix for suffix in _SHOWN)
-        seen = f"; {others[0]} is no such file: {unknown_kind(folder / others[0])}" if others else ""
+        seen = (
+            f"; {others[0]} is no such file: {unknown_kind(folder / others[0])}" if others else ""
+        )
         raise DataError(f"{folder}: no {names}; both interactions and items are needed{seen}")
     if len(found) + len(others) > 1:
         raise DataError(f"{folder}: both {' and '.join((*found, *others)[:2])}; keep one")

@@ -107,7 +107,9 @@ def _content(path: Path) -> bytes:
     try:
         return unpack(content)
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{path}: not a whole {path.suffix} file ({error}); pack it again") from None
+        raise DataError(
+            f"{path}: not a whole {path.suffix} file ({error}); pack it again"
+        ) from None
 
 
 def _line(content: bytes, place: int) -> int:

@@ -55,7 +55,7 @@ def read_movielens_latest(folder: Path, name: str = "movielens-latest-small") ->
     """
     columns = {"item": "movieId", "title": "title", "genres": "genres"}
     films = read_table(folder / "movies.csv", columns)
-    titles, genres = schema.texts(films, "title"), schema.optional_texts(films, "genres")
+    titles, genres = schema.texts(films, "title"), schema.texts(films, "genres", optional=True)
     texts = [
         f"{title.strip()}. {listed.replace('|', ', ')}".removesuffix("(no genres listed)")
         for title, listed in zip(titles, genres, strict=True)

@@ -102,33 +102,36 @@ def identifiers(table: Table, role: str) -> Identifiers:
     return Identifiers([found.forms[value] for value in values], found)
 
 
-def texts(table: Table, role: str = "text") -> list[str]:
-    """The texts in a column, as they are written.
+def texts(table: Table, role: str = "text", optional: bool = False) -> list[str]:
+    """The texts in a column, as they are written; where optional, nothing (`nan`, too) is blank.
 
     Raises
     ------
     DataError
-        For a column of another kind, a text that is missing or blank, and UTF-8 that was read as
-        latin-1 and saved again.
+        For a column of another kind, a text that is missing or stands for nothing (`nan`), and
+        UTF-8 that was read as latin-1 and saved again.
     """
-    values = _filled(table, role, ("text",))
+    name = table.name(role)
+    if optional:
+        _check_kind(table, role, ("text",))
+        values = [
+            "" if value is None or value in _NOTHING else str(value)
+            for value in table.columns[role].values
+        ]
+    else:
+        values = _filled(table, role, ("text",))
     for position, value in enumerate(values):
         if value in _NOTHING:
             raise table.refusal(
-                position, f"{table.name(role)} {value!r} stands for a missing value; describe it"
+                position, f"{name} {value!r} stands for a missing value; describe it"
             )
         if not value.isascii() and (meant := _meant(value)) is not None:
             raise table.refusal(
                 position,
-                f"{table.name(role)} {value[:60]!r} is UTF-8 that was read as latin-1 (meant: "
+                f"{name} {value[:60]!r} is UTF-8 that was read as latin-1 (meant: "
                 f"{meant[:60]!r}); save the file anew from its source, as UTF-8",
             )
     return values
-
-
-def optional_texts(table: Table, role: str) -> list[str]:
-    """Texts that may be missing: then they are empty."""
-    return ["" if value is None else str(value) for value in table.columns[role].values]
 
 
 def _meant(text: str) -> str | None:
@@ -176,10 +179,15 @@ def items(parts: Sequence[tuple[Table, list[str]]]) -> Items:
         for position, (item, text) in enumerate(zip(column.values, described, strict=True)):
             if item in listed:
                 raise table.refusal(position, f"item {item!r} is listed twice; keep one")
+            if not text.strip():
+                raise table.refusal(position, f"item {item!r} has no text; describe every item")
             listed[item] = text
     last = parts[-1][0]
     try:
+        spellings(listed)  # of several files together
         catalogue = Catalogue(tuple(listed), tuple(listed.values()))
+    except TwoSpellingsError as error:
+        raise DataError(f"{last.path.parent}: items {error} cannot be told apart") from None
     except DataError as error:
         raise last.refusal(len(last) - 1, str(error)) from None
     return Items(catalogue, tuple(found), " or ".join(table.path.name for table, _ in parts))

@@ -10,6 +10,7 @@ import difflib
 import io
 import json
 import re
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -209,7 +210,8 @@ def _column(path: Path, header: list[str], role: str, name: str) -> int:
     near = _nearest(header, role, name)
     if near is None:
         raise DataError(f"{start}; rename one, or say which with --columns {role}=NAME")
-    raise DataError(f"{start}; {near!r} is near: rename it, or say --columns {role}={near}")
+    say = shlex.quote(f"{role}={near}")
+    raise DataError(f"{start}; {near!r} is near: rename it, or say --columns {say}")
 
 
 def _nearest(header: list[str], role: str, name: str) -> str | None:

@@ -81,6 +81,8 @@ def _listed(path: Path) -> tuple[Table, list[str]]:
     wanted = {"item": "idAfter", "title": "item_title", "category": "item_attribute"}
     table = read_table(path, wanted)
     parts = zip(
-        schema.optional_texts(table, "title"), schema.optional_texts(table, "category"), strict=True
+        schema.texts(table, "title", optional=True),
+        schema.texts(table, "category", optional=True),
+        strict=True,
     )
     return table, [". ".join(part.strip() for part in pair if part.strip()) for pair in parts]

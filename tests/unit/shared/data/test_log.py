@@ -61,9 +61,10 @@ def test_a_log_of_nothing_but_listed_users_is_possible() -> None:
         ([("u", "z", 1)], None, "item 'z' is not in the catalogue"),
         ([("u", "a", 1)], ["v"], "user 'u' is not in the list"),
         ([("u", "a", 1)], ["u", "u"], "names a user twice"),
-        ([("u", "a", float("nan"))], None, "timestamps must be finite"),
-        ([("u", "a", float("inf"))], None, "timestamps must be finite"),
-        ([("u", "a", "soon")], None, "timestamps must be finite"),
+        ([("u", "a", float("nan"))], None, "timestamps must be whole"),
+        ([("u", "a", float("inf"))], None, "timestamps must be whole"),
+        ([("u", "a", 1.5)], None, "timestamps must be whole"),
+        ([("u", "a", "soon")], None, "timestamps must be whole"),
         ([], None, "no users"),
     ],
 )

@@ -233,7 +233,7 @@ def test_broken_published_files_name_file_and_row(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"u\.data, row 2: 3 fields, expected 4"):
         open_log(str(tmp_path / "ml"))
     path.write_text("9\t1\t3\t7\n9\t77\t3\t8\n")
-    with pytest.raises(DataError, match=r"u\.data, row 2: not a rating of a listed item"):
+    with pytest.raises(DataError, match=r"u\.data, row 2: item '77' is not in u.item"):
         open_log(str(tmp_path / "ml"))
     (tmp_path / "ml" / "u.genre").unlink()
     with pytest.raises(DataError, match=r"u\.genre: cannot be read"):
@@ -249,9 +249,13 @@ def test_latest_files_are_checked(tmp_path: Path) -> None:
     assert log.catalogue.texts == ("Duel, The (1971). Action, Comedy", "Rain")
     assert [log.user_id(user) for user in range(2)] == ["9", "10"]
     assert [log.history(user).tolist() for user in range(2)] == [[1, 0], [1]]
-    for row in ("9,8,4,8", "9,7,4,late", "x,7,4,8"):
+    for row, rule in (
+        ("9,8,4,8", "item '8' is not in movies.csv"),
+        ("9,7,4,late", "timestamp 'late' is neither"),
+        ("x,7,4,8", "userId 'x' is not a user's number"),
+    ):
         path.write_text(f"userId,movieId,rating,timestamp\n9,7,4,8\n{row}\n")
-        with pytest.raises(DataError, match=r"ratings\.csv, row 3: not a rating of a listed film"):
+        with pytest.raises(DataError, match=rf"ratings\.csv, row 3: {rule}"):
             open_log(str(tmp_path))
 
 
@@ -272,7 +276,7 @@ def test_two_shops_are_read_in_order_and_checked(tmp_path: Path) -> None:
     assert [log.user_id(user) for user in range(2)] == ["0", "7"]
     assert [log.history(user).tolist() for user in range(2)] == [[0, 2, 3, 1], [1, 3, 0]]
     for train, message in (
-        (f"{shared}3|2|2\t\n{shared}9|2|2\t\n", "row 2: item '9' is in neither"),
+        (f"{shared}3|2|2\t\n{shared}9|2|2\t\n", "row 2: item '9' is not in item_listA_F.csv or"),
         (f"{shared}3|2|2\t\n0\t2\t0|0|0\t3|1|1\t1|2|2\n", "row 2: does not share the history"),
         (f"{shared}3|2|2\t\n", "row 2: expected a user, a number n"),
         ("0\t9\t1|0|0\n", "row 1: expected a user, a number n and n \\+ 1 items"),
@@ -293,7 +297,7 @@ def test_sequences_are_read_in_order_and_checked(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"test\.txt, row 2: item '2' is not in item_list"):
         open_log(str(tmp_path))
     (tmp_path / "item_list.txt").write_text(items + "Z 2\n")
-    with pytest.raises(DataError, match=r"item_list\.txt, row 4: 2 fields, expected 4"):
+    with pytest.raises(DataError, match=r"item_list\.txt, row 4: 2 fields, the header names 4"):
         open_log(str(tmp_path))
 
 

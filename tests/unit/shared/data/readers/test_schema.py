@@ -45,7 +45,7 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
 
 
 def test_dates_are_read_in_csv_and_parquet(tmp_path: Path) -> None:
-    dates = ["2024-03-01T12:00:00+02:00", "2024-03-01T09:59:59Z", "2024-03-01 10:00:01"]
+    dates = ["2024-03-01T12:00:00+02:00", "2024-03-01T09:59:59Z", "2024-03-01 10:00:01+00"]
     rows = "".join(f"u,{item},{date}\n" for item, date in zip("abc", dates, strict=True))
     log = read_log(write(tmp_path, "user,item,timestamp\n" + rows))
     assert log.history(0).tolist() == [1, 0, 2]
@@ -62,7 +62,7 @@ REFUSED = {
     "header only": (HEADER, ITEMS, r"interactions\.csv: no rows"),
     "missing column": ("user,item\nu,a\n", ITEMS, r"interactions\.csv, row 1: no column 'time"),
     "column twice": ("user,item,timestamp,item\nu,a,1,b\n", ITEMS, "row 1: more than one .*'item'"),
-    "missing timestamp": (GOOD + "u,c,\n", ITEMS, r"interactions\.csv, row 4: timestamp ''"),
+    "missing timestamp": (GOOD + "u,c,\n", ITEMS, r"interactions\.csv, row 4: timestamp is empty"),
     "nan timestamp": (GOOD + "u,c,nan\n", ITEMS, "row 4: timestamp 'nan'"),
     "infinite timestamp": (GOOD + "u,c,inf\n", ITEMS, "row 4: timestamp 'inf'"),
     "timestamp too large": (GOOD + "u,c,1e999\n", ITEMS, "row 4: timestamp '1e999'"),
@@ -125,7 +125,7 @@ def test_broken_parquet_is_refused(tmp_path: Path) -> None:
         read_log(broken)
     table = pd.DataFrame({"user": ["u", "u"], "item": ["a", "b"], "timestamp": [1, None]})
     table.to_parquet(broken)
-    with pytest.raises(DataError, match=r"log\.parquet, row 2: timestamp 'nan'"):
+    with pytest.raises(DataError, match=r"log\.parquet, row 2: timestamp is empty"):
         read_log(broken)
     table.drop(columns="item").to_parquet(broken)
     with pytest.raises(DataError, match="no column 'item'"):
