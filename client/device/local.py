@@ -1,11 +1,10 @@
 """A device in the relay's own process, for nodes that are configured with a log and a user.
 
-Node configuration: `data` (a known name or a path), `columns` (what its files call their columns, if
-not as documented), `user` (an identifier in that log) or
-`partition-id` (an index), `state` (a folder of its own, where what it agreed to, what it spent, its
-own tensors and its owner's `caps.toml` last) and `operator` (the public key whose policies it
-heeds). The model is built once per process and kept, and not before the device's agreement was
-asked.
+Node configuration: `data` (a known name or a path), `columns` (what its files call their columns,
+where they are not the documented ones), `user` (an identifier in that log) or `partition-id` (an
+index), `state` (a folder of its own, where what it agreed to, what it spent, its own tensors and
+its owner's `caps.toml` last) and `operator` (the public key whose policies it heeds). The
+model is built once per process and kept, and not before the device's agreement was asked.
 """
 
 from __future__ import annotations

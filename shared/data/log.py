@@ -92,7 +92,7 @@ class InteractionLog:
         catalogue: Catalogue,
         name: str = "log",
         users: Sequence[str] | None = None,
-        reading: Reading = Reading(),  # noqa: B008 (frozen)
+        reading: Reading = Reading(),
     ) -> None:
         self.name = name
         self.catalogue = catalogue
@@ -238,7 +238,7 @@ def _forms(users: list[str], name: str) -> dict[str, str]:
         return spellings(users).forms
     except TwoSpellingsError as error:
         raise DataError(
-            f"{name}: users {ascii(error.first)} and {ascii(error.second)} cannot be told apart; "
+            f"{name}: users {error.first!a} and {error.second!a} cannot be told apart; "
             "write one way, or give one of them another identifier"
         ) from None
 

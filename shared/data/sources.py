@@ -13,8 +13,10 @@ import platformdirs
 from shared.data.fetch import MOVIELENS_100K, Archive, fetch_archive
 from shared.data.log import InteractionLog
 from shared.data.readers.columns import documented, read_log
+from shared.data.readers.content import PACKED
 from shared.data.readers.movielens import read_movielens_100k, read_movielens_latest
 from shared.data.readers.sequences import read_sequences
+from shared.data.readers.tables import suffix_of
 from shared.data.readers.two_shops import ITEMS, ROWS, read_two_shops
 from shared.errors import DataError
 
@@ -52,6 +54,9 @@ _SOURCES = {
     "amazon-software": _Source("amazon-software", _SEQUENCES, read_sequences, None),
     "amazon-arts-office": _Source("amazon-arts-office", (*ROWS, *ITEMS), read_two_shops, None),
 }
+
+
+_FILES = frozenset(name for source in _SOURCES.values() for name in source.files)
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,8 @@ def _open(spec: str, columns: Mapping[str, str] | None) -> InteractionLog:
                 f"data {spec!r}: neither a known name (world, {', '.join(_SOURCES)}) nor a path to "
                 "a folder or a .csv or .parquet file"
             )
+    if folder.name in _FILES and suffix_of(folder) is None:
+        raise DataError(f"{folder}: one of the files of a published log; give its folder")
     form = _form(folder)
     if form is None:
         _check_foreign(folder)
@@ -143,17 +150,22 @@ def _form(folder: Path) -> _Source | None:
     """
     if not folder.is_dir():
         return None
-    forms = {source.files: source for source in _SOURCES.values() if source.recognise(folder)}
+    forms = [source for source in _SOURCES.values() if source.recognise(folder)]
     own = documented(folder)
-    logs = [*own[:1], *(files[0] for files in forms)]
-    if own and own[0].startswith("interactions"):
-        partial = (source.files[0] for source in _SOURCES.values())
-        logs += [name for name in dict.fromkeys(partial) if (folder / name).exists()]
-    logs = list(dict.fromkeys(logs))
+    rows = bool(own) and own[0].startswith("interactions")
+    if not (forms or rows):
+        return None
+    published = [source.files[0] for source in _SOURCES.values()]
+    packed = [name + suffix for name in published for suffix in (*PACKED, ".zst", ".zip")]
+    found = [name for name in (*published, *packed) if (folder / name).exists()]
+    logs = list(dict.fromkeys((*own[:1], *found)))
     if len(logs) > 1:
-        way = f"point --data at {folder / logs[0]}" if own else "keep each in a folder of its own"
-        raise DataError(f"{folder}: holds two logs, {logs[0]} and {logs[1]}; remove one, or {way}")
-    return next(iter(forms.values()), None)
+        way = f"point --data at {folder / logs[0]}" if rows else "keep each in a folder of its own"
+        raise DataError(
+            f"{folder}: holds two logs or parts of them, {logs[0]} and {logs[1]}; remove one, or "
+            f"{way}"
+        )
+    return next(iter(forms), None)
 
 
 def _check_twin(spec: str, found: Path) -> None:
@@ -169,6 +181,8 @@ def _check_twin(spec: str, found: Path) -> None:
 _FOREIGN = (
     ("*.inter", "a folder of RecBole"),
     ("*.json*", "reviews or events in JSON"),
+    ("part-*", "a table in parts"),
+    ("*=*", "a data set in partitions"),
     ("ratings.dat", "MovieLens-1M in its publisher's files"),
     ("*.ascii", "a matrix of ratings"),
     ("train.txt", "lists of item numbers, as LightGCN and KGAT publish them"),

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from shared.config import WorldConfig
 from shared.data.catalogue import Catalogue
+from shared.data.identifiers import normalised
 from shared.data.population import check_user
 from shared.errors import DataError
 from simulations.world.laws import Laws, attraction
@@ -140,8 +141,9 @@ class World:
         DataError
             If it is no user of this world.
         """
-        digits = user_id[1:]
-        if user_id[:1] == "u" and digits.isdecimal() and int(digits) < self._users:
+        name = normalised(user_id)
+        digits = name[1:20]
+        if digits.isdecimal() and name == f"u{int(digits)}" and int(digits) < self._users:
             return int(digits)
         raise DataError(f"world: no user {user_id!r}; users are u0 to u{self._users - 1}")
 

@@ -82,9 +82,7 @@ def two_shops(folder: Path, rows: Rows, items: Items) -> Path:
     pairs = []
     for user, history in met.items():
         for last in history[-2:]:
-            cells = [
-                f"{item}|{place}|{place}" for place, item in enumerate([*history[:-2], last])
-            ]
+            cells = [f"{item}|{place}|{place}" for place, item in enumerate([*history[:-2], last])]
             pairs.append("\t".join((user, str(len(cells) - 1), *cells, "")))
     (folder / "train_F2.txt").write_text("\n".join(pairs) + "\n", encoding="utf-8")
     for name in ("test_F2.txt", "valid_F2.txt"):

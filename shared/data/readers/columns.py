@@ -69,7 +69,8 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Interactio
         For anything the rules of `docs/data.md` refuse, naming file, row and rule.
     """
     columns = columns or {}
-    interactions = find(path, "interactions") if path.is_dir() else path
+    folder = path.is_dir() and suffix_of(path) is None
+    interactions = find(path, "interactions") if folder else path
     if not interactions.exists():
         raise DataError(f"{path}: no such file or folder; see 'starling data ls' for known names")
     if suffix_of(interactions) is None:
@@ -107,9 +108,7 @@ def find(folder: Path, stem: str) -> Path:
     others = [stem + suffix for suffix in _OTHER if (folder / (stem + suffix)).exists()]
     if not found:
         names = " or ".join(stem + suffix for suffix in _SHOWN)
-        seen = (
-            f"; {others[0]} is no such file: {unknown_kind(folder / others[0])}" if others else ""
-        )
+        seen = f" ({others[0]}: {unknown_kind(folder / others[0])})" if others else ""
         raise DataError(f"{folder}: no {names}; both interactions and items are needed{seen}")
     if len(found) + len(others) > 1:
         raise DataError(f"{folder}: both {' and '.join((*found, *others)[:2])}; keep one")

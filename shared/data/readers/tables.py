@@ -262,7 +262,7 @@ def _read_parquet(path: Path, wanted: Mapping[str, str], either: Collection[str]
     return Table(path, range(1, table.num_rows + 1), columns, dict(wanted))
 
 
-def _check_int96(path: Path, file: Any, table: Any) -> None:  # noqa: ANN401 (pyarrow has no types)
+def _check_int96(path: Path, file: Any, table: Any) -> None:
     """Instants of 96 bits are read in nanoseconds, which end in 2262; then they wrap around."""
     from pyarrow import parquet
 
@@ -290,7 +290,7 @@ def _pandas_index(metadata: Mapping[bytes, bytes]) -> set[str]:
     return {str(one.get("name")) for one in described if isinstance(one, dict)}
 
 
-def _plain(array: Any) -> Column:  # noqa: ANN401 (pyarrow has no types)
+def _plain(array: Any) -> Column:
     """A Parquet column as text or as whole numbers; of another kind, by its name alone."""
     from pyarrow import int64, types
 

@@ -87,9 +87,9 @@ def parse_times(texts: Sequence[str]) -> Times:
         64 bits at the digits which the column needs.
     """
     joined = "".join(texts)
-    if joined.isascii() and joined.isdigit() and 0 < min(map(len, texts)):
-        if max(map(len, texts)) <= 18:
-            return Times(np.array(list(map(int, texts)), dtype=np.int64))
+    lengths = {len(text) for text in texts}
+    if joined.isascii() and joined.isdigit() and min(lengths) > 0 and max(lengths) <= 18:
+        return Times(np.array(list(map(int, texts)), dtype=np.int64))
     kinds, found = [], []
     for position, text in enumerate(texts):
         kind, value = _one(position, text)

@@ -68,7 +68,7 @@ USERS = {
     "1\u200b": "cannot be told apart",
     "\ufeff1": "cannot be told apart",
     "\u20601": "cannot be told apart",
-    "１": "cannot be told apart",
+    "\uff11": "cannot be told apart",
     "1.0": "cannot be told apart",
     "1.00": "cannot be told apart",
 }
