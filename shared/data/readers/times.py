@@ -90,7 +90,8 @@ def parse_times(texts: Sequence[str]) -> Times:
     lengths = {len(text) for text in texts}
     if joined.isascii() and joined.isdigit() and min(lengths) > 0 and max(lengths) <= 18:
         return Times(np.array(list(map(int, texts)), dtype=np.int64))
-    kinds, found = [], []
+    kinds: list[str] = []
+    found: list[Exact] = []
     for position, text in enumerate(texts):
         kind, value = _one(position, text)
         if kinds and kind != kinds[0]:

@@ -1,0 +1,133 @@
+"""A folder that holds two logs is refused, naming both: to choose would bring people back."""
+
+import gzip
+import itertools
+from pathlib import Path
+
+import pytest
+
+from shared.data.sources import open_log
+from shared.errors import DataError
+from tests.support.writing import FORMS, ITEMS, ROWS
+
+LOGS = {
+    "csv": "interactions.csv",
+    "parquet": "interactions.parquet",
+    "movielens-100k": "u.data",
+    "movielens-latest": "ratings.csv",
+    "sequences": "test.txt",
+    "two shops": "train_F2.txt",
+}
+
+
+@pytest.mark.parametrize("pair", [*itertools.combinations(FORMS, 2)], ids=" and ".join)
+def test_two_forms(tmp_path: Path, pair: tuple[str, str]) -> None:
+    for form in pair:
+        FORMS[form](tmp_path, ROWS, ITEMS)
+    with pytest.raises(DataError) as raised:
+        open_log(str(tmp_path))
+    assert all(LOGS[form] in str(raised.value) for form in pair)
+    assert "\n" not in str(raised.value)
+    assert "remove one, or" in str(raised.value) or "keep one" in str(raised.value)
+    if "csv" in pair and "parquet" not in pair:  # its own file says which one is meant
+        assert len(open_log(str(tmp_path / "interactions.csv"))) == 2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_packed_twin(tmp_path: Path, form: str) -> None:
+    FORMS[form](tmp_path, ROWS[:2], ITEMS)
+    log = LOGS[form].replace(".parquet", ".csv")
+    (tmp_path / f"{log}.gz").write_bytes(gzip.compress(b"anything"))
+    with pytest.raises(DataError, match=rf"{log}\.gz"):
+        open_log(str(tmp_path))
+
+
+@pytest.mark.parametrize("other", ["items.csv.gz", "items.tsv", "items.csv.zst", "items.json"])
+def test_two_items_files(tmp_path: Path, other: str) -> None:
+    FORMS["csv"](tmp_path, ROWS, ITEMS)
+    (tmp_path / other).write_bytes(b"anything")
+    with pytest.raises(DataError, match=rf"both items\.csv and {other}; keep one"):
+        open_log(str(tmp_path))
+
+
+def test_part_of_another_log(tmp_path: Path) -> None:
+    FORMS["csv"](tmp_path, ROWS, ITEMS)
+    (tmp_path / "u.data").write_text("1\t10\t3\t100\n")
+    with pytest.raises(DataError, match=r"interactions\.csv and u\.data"):
+        open_log(str(tmp_path))
+    (tmp_path / "own").mkdir()
+    FORMS["movielens-latest"](tmp_path / "own", ROWS, ITEMS)
+    (tmp_path / "own" / "items.csv").write_text("item,text\n")
+    with pytest.raises(DataError, match=r"items\.csv and ratings\.csv; remove one, or keep each"):
+        open_log(str(tmp_path / "own"))
+
+
+def test_a_known_name_and_its_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STARLING_DATA", str(tmp_path))
+    (published := tmp_path / "ml-100k").mkdir()
+    FORMS["movielens-100k"](published, ROWS, ITEMS)
+    assert len(open_log("movielens-100k")) == 2
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (twin := tmp_path / "here" / "movielens-100k").mkdir()
+    assert len(open_log("movielens-100k")) == 2  # an empty folder is no log
+    FORMS["csv"](twin, ROWS[:2], ITEMS)
+    with pytest.raises(
+        DataError, match=r"a known name \(at .*\) and a folder here; write \./movie"
+    ):
+        open_log("movielens-100k")
+    assert len(open_log("./movielens-100k")) == 1
+    monkeypatch.chdir(tmp_path)
+    FORMS["csv"](published, ROWS, ITEMS)
+    with pytest.raises(
+        DataError, match=r"holds two logs or parts of them, interactions\.csv and u"
+    ):
+        open_log("movielens-100k")
+    for name in ("interactions.csv", "items.csv", "u.item"):
+        (published / name).unlink()
+    # What is left of it was somebody's choice: another place is not looked at instead.
+    with pytest.raises(DataError, match=r"ml-100k: lacks u\.item; put it back"):
+        open_log("movielens-100k")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("ml.inter", "looks like a folder of RecBole"),
+        ("reviews.json", "looks like reviews or events in JSON"),
+        ("reviews.jsonl.gz", "looks like reviews or events in JSON"),
+        ("ratings.dat", "looks like MovieLens-1M in its publisher's files"),
+        ("train.txt", "looks like lists of item numbers"),
+        ("part-0000.parquet", "looks like a table in parts"),
+        (
+            "interactions.tsv",
+            r"no interactions\.csv or interactions\.parquet.*interactions\.tsv: unkn",
+        ),
+        ("u.data", r"no interactions\.csv"),
+    ],
+)
+def test_what_a_folder_looks_like_is_said(tmp_path: Path, name: str, what: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match=what):
+        open_log(str(tmp_path))
+
+
+def test_lists_of_numbers_are_told_from_sequences_with_titles(tmp_path: Path) -> None:
+    (tmp_path / "item_list.txt").write_text("org_id remap_id\nx 0\ny 1\n")
+    (tmp_path / "test.txt").write_text("0 0 1\n")
+    rule = r"item_list\.txt, row 1: columns 'org_id remap_id', expected 'org_id remap_id title cat"
+    with pytest.raises(
+        DataError, match=rule + r".*taken for sequences as movielens-1m is published"
+    ):
+        open_log(str(tmp_path))
+    with pytest.raises(DataError, match="one of the files of a published log; give its folder"):
+        open_log(str(tmp_path / "test.txt"))
+
+
+@pytest.mark.parametrize("form", ["sequences", "two shops"])
+def test_a_user_is_listed_once(tmp_path: Path, form: str) -> None:
+    FORMS[form](tmp_path, ROWS, ITEMS)
+    path = tmp_path / LOGS[form]
+    path.write_text(path.read_text() * 2)
+    with pytest.raises(DataError, match=r"row \d: user '[12]' is listed twice"):
+        open_log(str(tmp_path))
