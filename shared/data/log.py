@@ -235,12 +235,15 @@ class InteractionLog:
 
 def _forms(users: list[str], name: str) -> dict[str, str]:
     try:
-        return spellings(users).forms
+        forms = spellings(users).forms
     except TwoSpellingsError as error:
         raise DataError(
             f"{name}: users {error.first!a} and {error.second!a} cannot be told apart; "
             "write one way, or give one of them another identifier"
         ) from None
+    if "" in forms.values():
+        raise DataError(f"{name}: a user is blank; give everybody an identifier")
+    return forms
 
 
 def _positions(values: Iterable[str], table: dict[str, int], message: str) -> NDArray[np.int64]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from shared.data.log import InteractionLog
 from shared.data.readers import schema
 from shared.data.readers.content import read_text
-from shared.data.readers.tables import Column, Table, read_table, split_lines
+from shared.data.readers.table import Column, Table
+from shared.data.readers.tables import read_table, split_lines
 from shared.errors import DataError
 
 _FLAGS = 5  # fields of u.item before the genre flags: id, title, dates, address

@@ -20,7 +20,7 @@ from shared.data.identifiers import (
     spellings,
 )
 from shared.data.log import InteractionLog, Reading
-from shared.data.readers.tables import Table
+from shared.data.readers.table import Table
 from shared.data.readers.times import BadTimeError, Times, parse_times
 from shared.errors import DataError
 

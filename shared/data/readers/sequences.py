@@ -13,7 +13,8 @@ import numpy as np
 
 from shared.data.log import InteractionLog
 from shared.data.readers import schema
-from shared.data.readers.tables import Column, Table, csv_rows
+from shared.data.readers.table import Column, Table
+from shared.data.readers.tables import csv_rows
 from shared.errors import DataError
 
 _COLUMNS = ["org_id", "remap_id", "title", "category"]

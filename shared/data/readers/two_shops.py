@@ -14,7 +14,8 @@ import numpy as np
 
 from shared.data.log import InteractionLog
 from shared.data.readers import schema
-from shared.data.readers.tables import Column, Table, csv_rows, read_table
+from shared.data.readers.table import Column, Table
+from shared.data.readers.tables import csv_rows, read_table
 from shared.errors import DataError
 
 ITEMS = ("item_listA_F.csv", "item_listO_AA_F.csv")  # Arts, then Office
