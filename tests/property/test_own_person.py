@@ -21,7 +21,7 @@ from server.exchange import Exchange
 from shared.aggregation import rule_of
 from shared.config import EngineConfig, FederationConfig, PrivacyConfig
 from shared.data.catalogue import Catalogue
-from shared.data.identifiers import appearance
+from shared.data.identifiers import appearance, normalised
 from shared.data.log import InteractionLog
 from shared.data.population import ChosenUsers, history_of
 from shared.errors import ConfigError
@@ -210,7 +210,7 @@ def test_who_has_nothing_contributes_nothing(federation, case, ask, decay):
             assert abs(found["a"]["bits"]) == (0.5 if config.privacy.adaptive_clipping else 0.0)
 
 
-ids = st.text(min_size=1, max_size=4).filter(appearance)  # in nobody's log a user is blank
+ids = st.text(min_size=1, max_size=4).map(normalised).filter(appearance)  # as a log has them
 items = st.lists(st.integers(0, ITEMS - 1), max_size=ITEMS - 5, unique=True)
 logs = st.dictionaries(ids, items, min_size=2, max_size=4).filter(
     lambda histories: len({appearance(user) for user in histories}) == len(histories)

@@ -57,6 +57,27 @@ LOGS = {
     "an item twice": {"items": "a,Alpha\nb,Beta\na,Again\n"},
     "an item without text": {"items": "a,Alpha\nb,\n"},
     "one item": {"rows": "u1,a,1\n", "items": "a,Alpha\n"},
+    "a word for a time": {"rows": "u1,a,now\nu1,b,today\n"},
+    "a time that a float has rounded": {"rows": "u1,a,1.700000000123457e+18\n"},
+    "a time beyond 64 bits": {"rows": "u1,a,18446744073709551615\n"},
+    "dates with and without a zone": {"rows": "u1,a,2024-03-01T10:00Z\nu1,b,2024-03-01T10:00\n"},
+    "one user in two spellings": {"rows": "u1,a,1\nu1 ,b,2\n"},
+    "a user 7 and a user 7.0": {"rows": "7,a,1\n7.0,b,2\n"},
+    "a user who is nan": {"rows": "u1,a,1\nnan,b,2\n"},
+    "users that went through floats": {"rows": "1.0,a,1\n2.0,b,2\n"},
+    "an item in two spellings": {"items": "item,text\na,A\nb,B\na\u200b,Again\n".encode()},
+    "a text that was read as latin-1": {"items": "item,text\na,MisÃ©rables\nb,B\n".encode()},
+    "UTF-16": {"rows": "user,item,timestamp\nu1,a,1\n".encode("utf-16")},
+    "two byte order marks": {"rows": b"\xef\xbb\xbf" * 2 + b"user,item,timestamp\nu1,a,1\n"},
+    "a NUL byte": {"rows": b"user,item,timestamp\nu1,a,1\0\n"},
+    "semicolons": {"rows": b"user;item;timestamp\nu1;a;1\n"},
+    "columns of other names": {"rows": b"userId,item,timestamp\nu1,a,1\n"},
+}
+
+BESIDE = {
+    "ratings of MovieLens": "ratings.csv",
+    "a packed twin": "interactions.csv.gz",
+    "other items": "items.tsv",
 }
 
 
@@ -89,6 +110,22 @@ def folder_as_settings(lab):
 def both_formats(lab):
     folder = lab.log()
     (folder / "interactions.parquet").write_bytes(b"PAR1")
+    return lab.simulate("--data", folder)
+
+
+def _beside(name):
+    def act(lab):
+        folder = lab.log()
+        (folder / name).write_text("x")
+        return lab.simulate("--data", folder)
+
+    return act
+
+
+def lists_of_numbers(lab):
+    folder = lab.log(rows=None, items=None)
+    (folder / "item_list.txt").write_text("org_id remap_id\nx 0\n")
+    (folder / "test.txt").write_text("0 0\n")
     return lab.simulate("--data", folder)
 
 
@@ -187,6 +224,14 @@ FILES = (
     *(Case("file", f"simulate --data: {name}", _log(parts)) for name, parts in LOGS.items()),
     Case("file", "simulate --data: a folder named interactions.csv", folder_as_table),
     Case("file", "simulate --data: CSV and Parquet beside each other", both_formats),
+    *(Case("file", f"simulate --data: {n} beside a log", _beside(f)) for n, f in BESIDE.items()),
+    Case("file", "simulate --data: lists of item numbers", lists_of_numbers),
+    Case("file", "simulate --columns: no pairs", lambda lab: lab.simulate("--columns", "userId")),
+    Case(
+        "file",
+        "simulate --columns: that nothing has",
+        lambda lab: lab.simulate("--data", lab.log(), "--columns", "user=who"),
+    ),
     Case("file", "simulate --data: a .parquet file that is none", no_parquet),
     Case("file", "simulate --data: a .txt file", unknown_kind),
     Case("file", "data inspect: a row twice (dropped and counted)", repeated_rows, 0),

@@ -52,6 +52,10 @@ def test_inspect_counts(tmp_path: Path) -> None:
         "duplicates_dropped": 1,
         "first_timestamp": 50,
         "last_timestamp": 300,
+        "equal_times": 0,
+        "test_targets_by_row": 0,
+        "ids_normalised": 0,
+        "ids_alike": 0,
         "test_targets_unseen": 1,  # item c
         "world": None,
     }
@@ -70,6 +74,28 @@ def test_inspect_world_and_dates(tmp_path: Path) -> None:
     rows = "user,item,timestamp\nu,a,874724710\nu,b,893286638\n"
     (tmp_path / "interactions.csv").write_text(rows)
     assert "time: 1997-09-20 to 1998-04-22" in invoke("inspect", str(tmp_path)).splitlines()
+
+
+def test_inspect_tells_doubts_and_exact_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "items.csv").write_text("item,text\na,Alpha\nb,Beta\nc,Gamma\nA,Delta\n")
+    nano = "1700000000.123456789"
+    rows = f"u ,a,{nano}\nu ,b,{nano}\nu ,c,5.5\nv,a,1\nv,b,2\nv,c,2\nv,A,2.0\n"
+    (tmp_path / "interactions.csv").write_text("user,name,when\n" + rows)
+    columns = "item=name,timestamp=when"
+    summary = json.loads(invoke("inspect", str(tmp_path), "--columns", columns, "--json"))
+    assert summary["first_timestamp"] == 1
+    assert summary["last_timestamp"] == nano  # no float is exact
+    assert (summary["equal_times"], summary["test_targets_by_row"]) == (5, 2)
+    assert (summary["ids_normalised"], summary["ids_alike"]) == (1, 2)
+    assert summary["users"] == 2
+    assert "1 identifiers were taken in another form" in capsys.readouterr().err
+    lines = invoke("inspect", str(tmp_path), "--columns", columns).splitlines()
+    assert "equal times: 5 interactions have their user's time in common with another; " in (
+        "\n".join(lines)
+    )
+    assert f"time: 1 to {nano}" in lines
 
 
 def test_ls_names_every_source() -> None:
