@@ -6,7 +6,7 @@
 Checks training, clipping and the batched cohort on the device against the CPU, bf16 and recomputed
 blocks against plain float32, then measures client updates a second and peak memory: for the shape
 of MiniLM (its weights where they are installed) and for a Qwen2 of half a billion parameters with
-random weights. Needs torch, transformers, peft, numpy, pandas and pydantic; neither Flower, Opacus
+random weights. Needs torch, transformers, peft, numpy and pydantic; neither Flower, Opacus
 and the accountants nor a model hub. What cannot run here is listed as skipped. Without CUDA it runs
 tiny shapes on the CPU. Exit code 1 if a check fails.
 """

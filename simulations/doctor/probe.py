@@ -23,7 +23,7 @@ Answers = dict[str, Any]
 IMPORTS = {
     "model": ("torch", "numpy", "safetensors", "transformers", "peft", "opacus"),
     "rest": (
-        "flwr", "pandas", "scipy", "dp_accounting", "cryptography", "pydantic", "platformdirs",
+        "flwr", "scipy", "dp_accounting", "cryptography", "pydantic", "platformdirs",
         "tomli_w", "filelock", "typer", "rich", "jinja2", "matplotlib", "pyarrow",
     ),
 }  # fmt: skip

@@ -51,14 +51,14 @@ def _stub(lab, name, content):
     return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
 
 
-def no_pandas(lab):
-    lacking = "raise ModuleNotFoundError(\"No module named 'pandas'\", name='pandas')"
-    return _process("data", "ls", PYTHONPATH=_stub(lab, "pandas", lacking))
+def no_platformdirs(lab):
+    lacking = "raise ModuleNotFoundError(\"No module named 'platformdirs'\", name='platformdirs')"
+    return _process("data", "ls", PYTHONPATH=_stub(lab, "platformdirs", lacking))
 
 
-def broken_pandas(lab):
+def broken_platformdirs(lab):
     broken = "raise ImportError('numpy.core.multiarray failed to import')"
-    return _process("data", "ls", PYTHONPATH=_stub(lab, "pandas", broken))
+    return _process("data", "ls", PYTHONPATH=_stub(lab, "platformdirs", broken))
 
 
 def hidden_gpu(lab):
@@ -247,8 +247,8 @@ ENVIRONMENTS = (
     Case("environment", "HOME is a file", user_home_is_a_file),
     Case("environment", "no HOME, and the user has no entry in /etc/passwd", nobody_home),
     Case("environment", "STARLING_CACHE cannot be written (done without)", cache_below_a_file, 0),
-    Case("environment", "a package is missing", no_pandas),
-    Case("environment", "a package is broken", broken_pandas),
+    Case("environment", "a package is missing", no_platformdirs),
+    Case("environment", "a package is broken", broken_platformdirs),
     Case("environment", "one processor", one_processor, 0),
     Case("environment", "STARLING_DATA=/none", _variable("STARLING_DATA", "/none", *INSPECT)),
     Case("environment", "STARLING_OFFLINE=yes", _variable("STARLING_OFFLINE", "yes", *INSPECT)),

@@ -77,7 +77,7 @@ def test_inspect_world_and_dates(tmp_path: Path) -> None:
 
 
 def test_inspect_tells_doubts_and_exact_times(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "items.csv").write_text("item,text\na,Alpha\nb,Beta\nc,Gamma\nA,Delta\n")
     nano = "1700000000.123456789"
@@ -90,8 +90,9 @@ def test_inspect_tells_doubts_and_exact_times(
     assert (summary["equal_times"], summary["test_targets_by_row"]) == (5, 2)
     assert (summary["ids_normalised"], summary["ids_alike"]) == (1, 2)
     assert summary["users"] == 2
-    assert "1 identifiers were taken in another form" in capsys.readouterr().err
-    lines = invoke("inspect", str(tmp_path), "--columns", columns).splitlines()
+    told = CliRunner().invoke(data, ["inspect", str(tmp_path), "--columns", columns])
+    assert "1 identifiers were taken in another form" in told.stderr
+    lines = told.stdout.splitlines()
     assert "equal times: 5 interactions have their user's time in common with another; " in (
         "\n".join(lines)
     )
