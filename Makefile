@@ -61,7 +61,7 @@ bench: .bench-venv/.ready
 	$(BENCH) -u benchmarks/precision.py --rounds $(BENCH_ROUNDS) || failed=1; \
 	$(BENCH) -u benchmarks/tables.py; exit $$failed
 
-# Where nothing can be installed: needs torch, transformers, peft, numpy, pandas and pydantic alone.
+# Where nothing can be installed: needs torch, transformers, peft, numpy and pydantic alone.
 bench-gpu:
 	$(BENCH_GPU_PYTHON) benchmarks/bench_gpu.py --repeats $(BENCH_REPEATS) --out $(RESULTS)
 

@@ -2,6 +2,5 @@
 
 `sources.open_log` finds and reads a log, `readers` hold the rules for files, `log` and
 `catalogue` what was read, `split` what is held out, `windows` what is trained on. `population` is
-what engines ask for, so that users may also be generated. Names are imported from their modules:
-whoever needs windows only does not load pandas.
+what engines ask for, so that users may also be generated. Names are imported from their modules.
 """

@@ -185,6 +185,8 @@ _FOREIGN = (
     ("*=*", "a data set in partitions"),
     ("ratings.dat", "MovieLens-1M in its publisher's files"),
     ("*.ascii", "a matrix of ratings"),
+    ("*.gz", "packed files"),
+    ("*.zip", "packed files"),
     ("train.txt", "lists of item numbers, as LightGCN and KGAT publish them"),
 )
 

@@ -143,9 +143,9 @@ def _doubts(summary: Summary) -> list[tuple[str, str]]:
     """What the owner of a log may want to look at, where there is anything."""
     rows = []
     if summary.equal_times:
-        told = f"{summary.equal_times:,} interactions have their user's time in common with another"
-        decided = f"so are {summary.test_targets_by_row:,} test targets"
-        rows.append(("equal times", f"{told}; ordered as the rows are, {decided}"))
+        told = f"{summary.equal_times:,} interactions share their user's time with another"
+        decided = f"{summary.test_targets_by_row:,} test targets among them"
+        rows.append(("equal times", f"{told}; the order of the rows decides, {decided}"))
     if summary.ids_normalised:
         told = f"{summary.ids_normalised:,} (Unicode NFC, no blanks around them)"
         rows.append(("ids normalised", told))

@@ -93,11 +93,12 @@ def identifiers(table: Table, role: str) -> Identifiers:
     for written, form in found.forms.items():
         if not form:
             raise table.refusal(values.index(written), f"{name} is empty; fill it in")
-    if all(float_spelling(form) for form in found.forms.values()):
+    floats = [written for written, form in found.forms.items() if float_spelling(form)]
+    if floats and all(float_spelling(form) or form.isdigit() for form in found.forms.values()):
         raise table.refusal(
-            0,
-            f"{name} {values[0]!r} is a whole number written as a float, as every {name} here; "
-            f"write {values[0].strip().partition('.')[0]!r}",
+            values.index(floats[0]),
+            f"{name} {floats[0]!r} is a whole number written as a float, where all are numbers; "
+            f"write {floats[0].strip().partition('.')[0]!r}",
         )
     return Identifiers([found.forms[value] for value in values], found)
 

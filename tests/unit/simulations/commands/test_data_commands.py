@@ -93,7 +93,7 @@ def test_inspect_tells_doubts_and_exact_times(
     told = CliRunner().invoke(data, ["inspect", str(tmp_path), "--columns", columns])
     assert "1 identifiers were taken in another form" in told.stderr
     lines = told.stdout.splitlines()
-    assert "equal times: 5 interactions have their user's time in common with another; " in (
+    assert "equal times: 5 interactions share their user's time with another; " in (
         "\n".join(lines)
     )
     assert f"time: 1 to {nano}" in lines

@@ -138,7 +138,10 @@ def test_items_that_are_not_listed_and_look_like_one(tmp_path: Path, form: str) 
 def test_whole_columns_of_floats(tmp_path: Path, form: str) -> None:
     rows = [(f"{user}.0", item, time) for user, item, time in ROWS]
     found = refusal(FORMS[form](tmp_path, rows, ITEMS))
-    assert re.search(r"'(\d)\.0' is a whole number written as a float, as .*; write '\1'$", found)
+    assert re.search(r"'(\d)\.0' is a whole number written as a float, .*; write '\1'$", found)
+    (other := tmp_path / "some").mkdir()
+    rows = [(f"{user}.0" if user == "2" else user, item, time) for user, item, time in ROWS]
+    assert "'2.0' is a whole number written as a float" in refusal(FORMS[form](other, rows, ITEMS))
 
 
 @pytest.mark.parametrize("form", set(FORMS) - {"parquet"})
