@@ -98,7 +98,7 @@ def place_of(path: Path, header: list[str], role: str, name: str) -> int:
         raise DataError(f"{path}, row 1: more than one column {name!r}; keep one")
     found = ", ".join(one if one.isidentifier() else repr(one) for one in header[:20])
     start = f"{path}, row 1: no column {name!r} (columns: {found})"
-    if all(re.fullmatch(r"[-+.0-9: ]*", one) for one in header):
+    if any(re.fullmatch(r"[-+.:0-9]+", one) for one in header):
         raise DataError(f"{start}; the first line must name the columns")
     near = _nearest(header, role, name)
     if near is None:
