@@ -36,6 +36,8 @@ def read_parquet(path: Path, wanted: Mapping[str, str], either: Collection[str])
                 place_of(path, header, role, name)
             table = file.read(columns=list(wanted.values()))
             _check_int96(path, file, table)
+    except DataError:
+        raise
     except (OSError, ValueError, ArithmeticError, NotImplementedError) as error:
         # pyarrow's errors for damaged files derive from these
         raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None

@@ -275,11 +275,12 @@ def _filled(table: Table, role: str, kinds: tuple[str, ...]) -> list[str]:
 def _check_kind(table: Table, role: str, kinds: tuple[str, ...]) -> None:
     kind = table.columns[role].kind
     if kind not in kinds:
-        wanted = {"text": "text", "whole": "whole numbers", "number": "numbers", "instant": "times"}
+        wanted = "text" if kinds == ("text",) else "text or whole numbers"
+        wanted = "numbers, dates or text" if kinds == _TIMES else wanted
         raise table.refusal(
             0,
             f"{table.name(role)} holds values of type {_KINDS.get(kind, kind)}, expected "
-            f"{' or '.join(wanted[one] for one in kinds)}; convert the column",
+            f"{wanted}; convert the column",
         )
 
 

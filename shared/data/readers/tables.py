@@ -17,7 +17,7 @@ from shared.errors import DataError
 
 PARQUET = ".parquet"
 SUFFIXES = (".csv", PARQUET, *(".csv" + suffix for suffix in PACKED))
-_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", " ": "blanks"}
 
 
 def suffix_of(path: Path) -> str | None:

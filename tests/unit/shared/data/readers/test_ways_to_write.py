@@ -208,12 +208,13 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "semicolons": (in_csv(written().replace(",", ";")), "looks separated by ';', expected commas"),
     "tabs": (in_csv(written().replace(",", "\t")), "looks separated by tabs, expected commas"),
     "pipes": (in_csv(written().replace(",", "|")), "looks separated by '[|]', expected commas"),
+    "blanks": (in_csv(written().replace(",", " ")), "looks separated by blanks, expected commas"),
     "other names": (other_names, "no column 'user' .*'userId' is near.*--columns user=userId"),
     "no names": (in_csv("".join(LINES[1:])), "the first line must name the columns"),
     "Parquet, large floats": (in_parquet(pa.array(FLOATS)), "row 1: .*written as a float"),
     "Parquet, float32": (
         in_parquet(pa.array(TICKS, pa.float32())),
-        "timestamp holds values of type float, expected text or whole",
+        "timestamp holds values of type float, expected numbers, dates or text",
     ),
     "Parquet, infinite": (in_parquet(pa.array([*FLOATS[:6], np.inf])), "written as a float|'inf'"),
     "Parquet, uint64 too large": (
@@ -263,6 +264,7 @@ def test_no_log(tmp_path: Path, way: str) -> None:
     with pytest.raises(DataError, match=rule) as raised:
         open_log(str(write(tmp_path)))
     assert "\n" not in str(raised.value)
+    assert str(raised.value).count(str(tmp_path)) == 1
 
 
 TYPES = {
