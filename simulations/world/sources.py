@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from shared.config import DataConfig, WorldConfig
 from shared.data.population import ChosenUsers, Population
-from shared.data.readers.columns import parse_columns
+from shared.data.readers.columns import documented, parse_columns
 from shared.data.sources import open_log
 from shared.errors import ConfigError, DataError
 from simulations.world.world import World
@@ -39,6 +42,8 @@ def open_population(data: DataConfig, world: WorldConfig | None = None) -> Popul
             raise ConfigError(
                 f"data.columns = {data.columns!r}: the world has no files; leave it out"
             )
+        if documented(Path(WORLD)):
+            sys.stderr.write("data world: the synthetic one; write ./world for the folder here\n")
         return open_world(data, world)
     log = open_log(data.spec, columns)
     return log if data.users is None else ChosenUsers(log, data.users)

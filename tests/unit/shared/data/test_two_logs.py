@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.config import DataConfig
 from shared.data.sources import open_log
 from shared.errors import DataError
+from simulations.world.sources import open_population
 from tests.support.writing import FORMS, ITEMS, ROWS
 
 LOGS = {
@@ -88,6 +90,18 @@ def test_a_known_name_and_its_places(tmp_path: Path, monkeypatch: pytest.MonkeyP
     # What is left of it was somebody's choice: another place is not looked at instead.
     with pytest.raises(DataError, match=r"ml-100k: lacks u\.item; put it back"):
         open_log("movielens-100k")
+
+
+def test_a_folder_called_world_is_not_the_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(open_population(DataConfig(users=3))) == 3
+    assert capsys.readouterr().err == ""
+    (tmp_path / "world").mkdir()
+    FORMS["csv"](tmp_path / "world", ROWS, ITEMS)
+    assert len(open_population(DataConfig(users=3))) == 3
+    assert "write ./world for the folder here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
