@@ -139,4 +139,6 @@ def _settings(
 
 
 def _default_name(experiment: ExperimentConfig) -> str:
-    return Path(experiment.data.spec).stem or "run"
+    """Of the data's file or folder, wherever `.`, `..` or a link leads; never a way elsewhere."""
+    path = Path(experiment.data.spec).resolve()
+    return path.stem if path.stem.strip(".") else "run"

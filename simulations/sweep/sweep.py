@@ -19,8 +19,15 @@ from shared.run_files import RunFolder, point_name, run_files
 from simulations.engine.references import REFERENCES, planned_updates
 from simulations.report import draw_curve, write_report
 from simulations.results import Point, Reference, Results
+from simulations.sweep.before import refuse_data, warnings
 from simulations.sweep.environment import opening
-from simulations.sweep.folder import make_folders, refuse_another, save_settings
+from simulations.sweep.folder import (
+    leaving_nothing,
+    make_folders,
+    plain_folder,
+    refuse_another,
+    save_settings,
+)
 from simulations.sweep.jobs import Advance, Job, work
 from simulations.sweep.machines import Machines
 from simulations.sweep.point import run_point
@@ -45,7 +52,10 @@ def run_sweep(
     ConfigError
         If the folder holds another experiment, or one and `resume` is false, or another process
         works in it, or a setting does not fit the data. Nothing was made then.
+    DataError
+        If the data cannot be read, or nobody in it can be evaluated. Nothing was made then.
     """
+    directory = plain_folder(directory)
     run = RunFolder(directory)
     refuse_another(config, run, resume)
     with FolderLock(directory) as lock:
@@ -53,15 +63,17 @@ def run_sweep(
             lock.take()
         data = SaltedDigest.read(run.data) if run.settings.exists() else None
         with Machines(config, data=data) as simulation:
+            refuse_data(simulation)
             settings = _points(simulation)
             load_or_create_signing_key()  # a key that cannot be had is an error now, not in an hour
             if config.engine.engine == "ray":
                 simulation.ray()  # nor is a machine that is too small for it
             pool = simulation.workers()
-            make_folders(run)
-            lock.take()
-            refuse_another(config, run, resume)  # of two that start at once, one is second
-            save_settings(simulation.config, simulation.data, run)
+            with leaving_nothing(run, lock):
+                make_folders(run)
+                lock.take()
+                refuse_another(config, run, resume)  # of two that start at once, one is second
+                save_settings(simulation.config, simulation.data, run)
             if pool and any(devices_add_noise(point) for point in settings):
                 pool.keep_in(directory)
             return _sweep(simulation, settings, run, quiet)
@@ -78,6 +90,8 @@ def _sweep(
     pool = simulation.workers()
     at_once, stop = (pool.size, pool.stop) if pool else (1, _nothing)
     with SweepProgress(sum(job.updates for job in jobs), quiet=quiet) as progress:
+        for warning in warnings(simulation, settings):
+            progress.message(f"warning: {warning}")
         if pool:
             pool.tell = progress.message
         with closing(work(jobs, at_once, progress, stop)) as finished:
