@@ -10,6 +10,7 @@ from typing import Any
 from shared.data.split import MIN_EVALUATED, is_evaluated
 
 FEW = 30  # people: an interval over fewer is no more than a hint
+DRAWN = "negatives_drawn"  # in `data` of results.json
 CUTOFF = 10  # of HR@10 and NDCG@10: with fewer negatives every ranking is a hit
 
 
@@ -70,7 +71,7 @@ class Protocol:
         return {
             "evaluated_users": self.evaluated,
             "negatives": self.negatives_wanted,
-            "negatives_drawn": {
+            DRAWN: {
                 "least": self.negatives_least,
                 "median": self.negatives_median,
                 "certain": self.certain,
@@ -108,7 +109,7 @@ def negatives_in_words(data: Mapping[str, object]) -> str:
     >>> negatives_in_words({"negatives": 99})
     'among at most 99 sampled negatives'
     """
-    wanted, drawn = data.get("negatives"), data.get("negatives_drawn")
+    wanted, drawn = data.get("negatives"), data.get(DRAWN)
     if not wanted:
         return "among sampled negatives"
     if not isinstance(drawn, Mapping):
@@ -127,7 +128,7 @@ def protocol_warnings(data: Mapping[str, Any]) -> list[str]:
     data : mapping
         As `Protocol.stated`; what is missing is not warned of.
     """
-    found, drawn = [], data.get("negatives_drawn")
+    found, drawn = [], data.get(DRAWN)
     wanted, evaluated = data.get("negatives"), data.get("evaluated_users")
     if drawn and evaluated:
         if drawn["least"] < wanted:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from server.cohort.sampling import PoissonSampler
 from shared.config import ExperimentConfig
 from shared.data.protocol import protocol_warnings
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from shared.privacy.plan.plan import server_plan
 from simulations.engine.simulation import Simulation
+from simulations.flower.grid import nodes_of
 
 
 def refuse_data(simulation: Simulation) -> None:
@@ -27,6 +29,28 @@ def refuse_data(simulation: Simulation) -> None:
         )
     if why := simulation.protocol.why_nobody:
         raise DataError(f"{name}: {why}; give more data, or more --users")
+
+
+def refuse_empty_rounds(simulation: Simulation, points: Sequence[ExperimentConfig]) -> None:
+    """Refuse points that nobody would train: who is drawn follows from the seed.
+
+    Raises
+    ------
+    ConfigError
+        If all rounds of one would be empty.
+    """
+    nodes = nodes_of(simulation.population)
+    for point in points:
+        rounds, expected = point.federation.rounds, point.federation.expected_cohort(len(nodes))
+        if point.privacy.mechanism != "gaussian":  # by turns, as many as are expected
+            continue
+        sampler = PoissonSampler(expected, len(nodes), point.seed)
+        if not any(sampler.draw(number, nodes) for number in range(1, rounds + 1)):
+            raise ConfigError(
+                f"federation.cohort (--cohort): with {expected:g} expected of {len(nodes)} people "
+                f"nobody is drawn in any of {rounds} round(s) under seed {point.seed}; expect "
+                "more, or give more --rounds"
+            )
 
 
 def warnings(simulation: Simulation, points: Sequence[ExperimentConfig]) -> list[str]:

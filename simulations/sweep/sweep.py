@@ -19,7 +19,7 @@ from shared.run_files import RunFolder, point_name, run_files
 from simulations.engine.references import REFERENCES, planned_updates
 from simulations.report import draw_curve, write_report
 from simulations.results import Point, Reference, Results
-from simulations.sweep.before import refuse_data, warnings
+from simulations.sweep.before import refuse_data, refuse_empty_rounds, warnings
 from simulations.sweep.environment import opening
 from simulations.sweep.folder import (
     leaving_nothing,
@@ -203,6 +203,7 @@ def _points(simulation: Machines) -> list[ExperimentConfig]:
         server_plan(point, users)
         device_plan(point, users)
         simulation.engine(point.model)
+    refuse_empty_rounds(simulation, points)
     if config.sweep.references:
         simulation.engine(config.model)
     return points
