@@ -133,9 +133,9 @@ def protocol_warnings(data: Mapping[str, Any]) -> list[str]:
     if drawn and evaluated:
         if drawn["least"] < wanted:
             found.append(
-                f"held-out items are ranked {negatives_in_words(data)}: no more items are left that "
-                "a person never met. Fewer make every figure higher: compare with none that was "
-                f"measured among {wanted}."
+                f"held-out items are ranked {negatives_in_words(data)}: no more items are left "
+                "that a person never met. Fewer make every figure higher: compare with none that "
+                f"was measured among {wanted}."
             )
         if drawn["certain"]:
             found.append(

@@ -87,7 +87,7 @@ def _readable(summary: Summary) -> list[tuple[str, str]]:
     rows = [
         ("name", summary.name),
         ("users", f"{summary.users:,}"),
-        ("evaluated", f"{summary.users_evaluated:,} ({_left_out(summary.protocol)})"),
+        ("evaluated", f"{summary.users_evaluated:,} ({_who(summary.protocol)})"),
         ("ranked", _ranked(summary.protocol)),
         ("without interactions", f"{summary.users_without_interactions:,}"),
         ("items", f"{summary.items:,} ({summary.items_never_met:,} never met)"),
@@ -109,9 +109,9 @@ def _readable(summary: Summary) -> list[tuple[str, str]]:
     return rows + [("item text", text) for text in summary.texts]
 
 
-def _left_out(found: Protocol) -> str:
-    met_all = f", {found.met_all:,} met every item" if found.met_all else ""
-    return f"{found.short:,} have fewer than 3 interactions{met_all}"
+def _who(found: Protocol) -> str:
+    met_all = f"; {found.met_all:,} others met every item" if found.met_all else ""
+    return f"with 3 interactions or more{met_all}"
 
 
 def _ranked(found: Protocol) -> str:
