@@ -86,7 +86,7 @@ def other_digest(path):
 SHORT = """
 [federation]
 rounds = 1
-cohort = 0.5
+cohort = 1.0
 [model]
 max_length = 4
 [sweep]
@@ -97,7 +97,8 @@ references = []
 
 def changed_data(lab):
     """The log grew between the two starts."""
-    folder, run = lab.log(), lab.folder / "run"
+    rows = "u1,a,1\nu1,b,2\nu1,c,3\nu2,d,4\n"
+    folder, run = lab.log(rows), lab.folder / "run"
     begun = lab.simulate("--config", lab.file("own.toml", SHORT), "--data", folder, "--out", run)
     assert begun.code == 0, begun.err
     with (folder / "interactions.csv").open("a") as stream:
