@@ -89,7 +89,8 @@ class Protocol:
             f"met all {self.items} items, so that nothing competes": self.met_all,
         }
         told = [f"{count} {reason}" for reason, count in reasons.items() if count]
-        return f"nobody can be evaluated: of {self.users} people {' and '.join(told)}"
+        people = "1 person" if self.users == 1 else f"{self.users} people"
+        return f"nobody can be evaluated: of {people} {' and '.join(told)}"
 
 
 def negatives_in_words(data: Mapping[str, object]) -> str:

@@ -24,7 +24,6 @@ from simulations.sweep.environment import opening
 from simulations.sweep.folder import (
     leaving_nothing,
     make_folders,
-    plain_folder,
     refuse_another,
     save_settings,
 )
@@ -55,7 +54,6 @@ def run_sweep(
     DataError
         If the data cannot be read, or nobody in it can be evaluated. Nothing was made then.
     """
-    directory = plain_folder(directory)
     run = RunFolder(directory)
     refuse_another(config, run, resume)
     with FolderLock(directory) as lock:

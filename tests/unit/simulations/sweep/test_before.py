@@ -92,7 +92,7 @@ def test_a_folder_that_leads_back_leaves_none_on_the_way(tiny_bert, tmp_path, gi
     log = write_log(tmp_path / "log", LONG, 40)
     config = point_config(tiny_bert, data={"spec": str(log)}, federation=ROUND, sweep=OPEN)
     with pytest.raises(ConfigError, match="holds other files"):
-        run_sweep(config, tmp_path / given, quiet=True)
+        simulate._run(config, tmp_path / given, resume=False, quiet=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log"]
 
 
