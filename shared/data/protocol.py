@@ -134,13 +134,13 @@ def protocol_warnings(data: Mapping[str, Any]) -> list[str]:
     if drawn and evaluated:
         if drawn["least"] < wanted:
             found.append(
-                f"held-out items are ranked {negatives_in_words(data)}: no more items are left "
+                f"Held-out items are ranked {negatives_in_words(data)}: no more items are left "
                 "that a person never met. Fewer make every figure higher: compare with none that "
                 f"was measured among {wanted}."
             )
         if drawn["certain"]:
             found.append(
-                f"for {drawn['certain']} of {evaluated} people HR@10 is 1 whatever ranks: fewer "
+                f"For {drawn['certain']} of {evaluated} people HR@10 is 1 whatever ranks: fewer "
                 f"than {CUTOFF} negatives compete with their item."
             )
     if evaluated and evaluated < FEW:

@@ -36,7 +36,7 @@ def test_what_is_stated_was_drawn(lengths, items, wanted, stated):
     assert found.evaluated + found.short + found.met_all == found.users == len(lengths)
     told = " ".join(protocol_warnings(found.stated()))
     assert (f"among as few as {least} sampled" in told) is (0 < least < wanted)
-    assert (f"for {certain} of {evaluated} people HR@10 is 1" in told) is (certain > 0)
+    assert (f"For {certain} of {evaluated} people HR@10 is 1" in told) is (certain > 0)
     assert ("evaluated: figures over so few" in told) is (0 < evaluated < FEW)
     assert bool(found.why_nobody) is (evaluated == 0)
 

@@ -9,10 +9,12 @@ from shared.config import from_dict
 from shared.errors import ConfigError, DataError
 from shared.run_files import RunFolder
 from simulations.commands import simulate
+from simulations.report import outcome
 from simulations.report.outcome import ranked
 from simulations.results import Results
 from simulations.sweep import sweep
 from simulations.sweep.sweep import run_sweep
+from tests.support.command import command
 from tests.support.federations import point_config
 
 NONE = {"references": []}
@@ -153,10 +155,26 @@ def test_what_was_carried_out_is_told_at_the_start_in_the_outcome_and_in_the_rep
     stored = json.loads((tmp_path / "out" / "results.json").read_text())
     assert stored["data"]["negatives_drawn"] == drawn
     few = "among as few as 2 sampled negatives (median 4; 99 asked for)"
-    certain = "for 12 of 12 people HR@10 is 1 whatever ranks"
+    certain = "For 12 of 12 people HR@10 is 1 whatever ranks"
     page = RunFolder(tmp_path / "out").report.read_text()
     for text in (capsys.readouterr().err, " ".join(ranked(results)), page):
         assert few in text
         assert certain in text
     assert "among 99 sampled negatives" not in page
     assert Results.read(tmp_path / "out" / "results.json").points[0].metrics["hr@10"] == 1.0
+    assert "1.000 [" not in str(outcome_cells(results))
+    done = evaluated(log, tmp_path / "out")
+    assert done["negatives_drawn"] == drawn
+    assert few in done["warnings"][0]
+    assert certain in done["warnings"][1]
+
+
+def outcome_cells(results):
+    return [list(column.cells) for column in outcome._table(results).columns]
+
+
+def evaluated(log, run):
+    file = run / "adapters" / "eps-inf-seed-0.safetensors"
+    done = command("evaluate", "--data", log, "--adapter", file, "--json")
+    assert done.code == 0, done.err
+    return json.loads(done.out)
