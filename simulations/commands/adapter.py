@@ -82,8 +82,8 @@ def evaluate_adapter(
             table.add_row(name, f"{value:.4f}", "-" if error is None else f"{1.96 * error:.4f}")
     Console().print(table)
     typer.echo(f"HR, NDCG and MRR are {negatives_in_words(protocol)}; full: among all items.")
-    for told in protocol_warnings(protocol):
-        typer.echo(f"warning: {told}", err=True)
+    for warning in protocol_warnings(protocol):
+        typer.echo(f"warning: {warning}", err=True)
     typer.echo(sentences.measured())
     typer.echo(in_words(promise))
     if own.note:

@@ -17,9 +17,9 @@ from shared.privacy.ledger.seal import digests, sealed_files
 from shared.privacy.plan.plan import device_plan, server_plan
 from shared.run_files import RunFolder, point_name, run_files
 from simulations.engine.references import REFERENCES, planned_updates
+from simulations.flower.before import refuse_data, refuse_empty_rounds, warnings
 from simulations.report import draw_curve, write_report
 from simulations.results import Point, Reference, Results
-from simulations.sweep.before import refuse_data, refuse_empty_rounds, warnings
 from simulations.sweep.environment import opening
 from simulations.sweep.folder import (
     leaving_nothing,

@@ -39,6 +39,8 @@ SETTINGS = {
     "fewer item dimensions than none": "[model]\nprojection_rank = -1\n",
 }
 
+_ALL = "".join(f"u{user},{item},1\n" for user in (1, 2) for item in "abcd")
+
 LOGS = {
     "an item that the items file lacks": {"rows": "u1,a,1\nu1,z,2\n"},
     "a missing timestamp": {"rows": "u1,a,1\nu1,b,\n"},
@@ -57,6 +59,9 @@ LOGS = {
     "an item twice": {"items": "a,Alpha\nb,Beta\na,Again\n"},
     "an item without text": {"items": "a,Alpha\nb,\n"},
     "one item": {"rows": "u1,a,1\n", "items": "a,Alpha\n"},
+    "one person": {},
+    "nobody with three interactions": {"rows": "u1,a,1\nu1,b,2\nu2,c,3\n"},
+    "people who met every item": {"rows": _ALL},
 }
 
 

@@ -21,6 +21,11 @@ def foreign_out(lab):
     return lab.simulate("--out", lab.folder)
 
 
+def out_that_leads_back(lab):
+    lab.file("thesis.tex", "years of work")
+    return lab.simulate("--out", lab.folder / "new" / "..")
+
+
 def file_as_out(lab):
     return lab.simulate("--out", lab.file("out"))
 
@@ -157,6 +162,7 @@ VERIFY = {
 STATES = (
     Case("state", "simulate --out: a folder that holds a run", out_again),
     Case("state", "simulate --out: a folder with other files", foreign_out),
+    Case("state", "simulate --out: a way back to such a folder", out_that_leads_back),
     Case("state", "simulate --out: a file", file_as_out),
     Case("state", "simulate --out: a folder below a file", below_a_file),
     Case("state", "simulate --resume: a folder without a run", no_run),
