@@ -39,8 +39,6 @@ SETTINGS = {
     "fewer item dimensions than none": "[model]\nprojection_rank = -1\n",
 }
 
-_ALL = "".join(f"u{user},{item},1\n" for user in (1, 2) for item in "abcd")
-
 LOGS = {
     "an item that the items file lacks": {"rows": "u1,a,1\nu1,z,2\n"},
     "a missing timestamp": {"rows": "u1,a,1\nu1,b,\n"},
@@ -59,10 +57,19 @@ LOGS = {
     "an item twice": {"items": "a,Alpha\nb,Beta\na,Again\n"},
     "an item without text": {"items": "a,Alpha\nb,\n"},
     "one item": {"rows": "u1,a,1\n", "items": "a,Alpha\n"},
-    "one person": {},
-    "nobody with three interactions": {"rows": "u1,a,1\nu1,b,2\nu2,c,3\n"},
-    "people who met every item": {"rows": _ALL},
 }
+
+
+# People, and their interactions, of whom no run could show anything.
+PEOPLE = {
+    "one person": (1, "u1,a,1\nu1,b,2\nu1,c,3\n"),
+    "nobody with three interactions": (2, "u1,a,1\nu1,b,2\nu2,c,3\n"),
+    "people who met every item": (2, "".join(f"{u},{i},1\n" for u in "uv" for i in "abcd")),
+}
+
+
+def _people(users, rows):
+    return lambda lab: lab.simulate("--data", lab.log(rows), "--users", users, "--cohort", 1)
 
 
 def _settings(text):
@@ -190,6 +197,7 @@ FILES = (
     Case("file", "simulate --config: not there", lambda lab: lab.simulate("--config", "none.toml")),
     Case("file", "simulate --config: a folder", folder_as_settings),
     *(Case("file", f"simulate --data: {name}", _log(parts)) for name, parts in LOGS.items()),
+    *(Case("file", f"simulate --data: {name}", _people(*of)) for name, of in PEOPLE.items()),
     Case("file", "simulate --data: a folder named interactions.csv", folder_as_table),
     Case("file", "simulate --data: CSV and Parquet beside each other", both_formats),
     Case("file", "simulate --data: a .parquet file that is none", no_parquet),
