@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from server.cohort.sampling import PoissonSampler
@@ -42,10 +43,12 @@ def refuse_empty_rounds(simulation: Simulation, points: Sequence[ExperimentConfi
     nodes = nodes_of(simulation.population)
     for point in points:
         rounds, expected = point.federation.rounds, point.federation.expected_cohort(len(nodes))
-        if point.privacy.mechanism != "gaussian":  # by turns, as many as are expected
-            continue
-        sampler = PoissonSampler(expected, len(nodes), point.seed)
-        if not any(sampler.draw(number, nodes) for number in range(1, rounds + 1)):
+        if point.privacy.mechanism != "gaussian" and math.isfinite(point.privacy.epsilon):
+            drawn = rounds * expected >= 1  # by turns
+        else:
+            sampler = PoissonSampler(expected, len(nodes), point.seed)
+            drawn = any(sampler.draw(number, nodes) for number in range(1, rounds + 1))
+        if not drawn:
             raise ConfigError(
                 f"federation.cohort (--cohort): with {expected:g} expected of {len(nodes)} people "
                 f"nobody is drawn in any of {rounds} round(s) under seed {point.seed}; expect "

@@ -1,14 +1,19 @@
 """What a sweep can know before any training is refused or told then, and leaves nothing behind."""
 
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from shared.config import from_dict
+from shared.data.protocol import Protocol
 from shared.errors import ConfigError, DataError
+from shared.privacy.plan.plan import server_plan
 from shared.run_files import RunFolder
 from simulations.commands import simulate
+from simulations.flower.before import warnings
 from simulations.report import outcome
 from simulations.report.outcome import ranked
 from simulations.results import Results
@@ -64,6 +69,12 @@ LITTLE = {"cohort": 0.001}
         (
             LONG,
             40,
+            {"federation": LITTLE, "privacy": {"mechanism": "dp_ftrl"}},
+            "nobody is drawn in any of 1 round",
+        ),
+        (
+            LONG,
+            40,
             {"federation": LITTLE, "privacy": {"unit": "example", "trust": "local"}},
             "nobody is drawn in any of 1 round",
         ),
@@ -87,6 +98,28 @@ def test_refused_before_anything_is_made(
 
 def trained(*arguments):
     raise AssertionError("a point was trained")
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "sections", "told"),
+    [
+        (0.01, {}, True),
+        (8.0, {}, False),
+        (math.inf, {}, False),
+        (0.01, {"privacy": {"mechanism": "dp_ftrl"}}, False),  # how much cancels is not counted
+        (0.01, {"privacy": {"unit": "example"}, "train": {"local_steps": 1}}, False),
+    ],
+)
+def test_noise_that_drowns_a_whole_cohort_is_told(tiny_bert, epsilon, sections, told):
+    people = SimpleNamespace(users=range(40), protocol=Protocol.of([5] * 40, 300, 99))
+    config = point_config(tiny_bert, epsilon, **sections)
+    found = warnings(people, [config, config])
+    assert [text.partition(" is ")[0] for text in found] == (
+        ["epsilon 0.01: the noise on every trained number"] if told else []
+    )
+    if told:
+        noise = server_plan(config, 40).noise_multiplier
+        assert f"is {noise / 15:.3g} times all that a cohort of 15 could" in found[0]
 
 
 @pytest.mark.parametrize("given", ["new/..", "new/../log/../new/.."])
