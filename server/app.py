@@ -13,6 +13,7 @@ of `[tool.flwr.app.config]`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from logging import INFO
@@ -25,6 +26,7 @@ from flwr.supercore import log
 
 from server.federation import run_federation
 from shared.config import from_dict, load_toml
+from shared.data.protocol import negatives_in_words
 from shared.errors import ConfigError
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import RunFiles, run_files
@@ -69,7 +71,7 @@ def serve(grid: Grid, run: Mapping[str, Any]) -> None:
     )
     log(INFO, "%s", _spent(files, config.federation.rounds))
     if simulated:
-        log(INFO, "%s", _ranked(outcome))
+        log(INFO, "%s", _ranked(outcome, negatives_in_words({"negatives": config.data.negatives})))
 
 
 def report_round(entry: dict[str, float]) -> None:
@@ -105,13 +107,17 @@ def _spent(files: RunFiles, rounds: int) -> str:
         return f"after {rounds} round(s): what was spent is on each device's own ledger"
     ledger = Ledger.open(files.ledger)
     header = ledger.header.guarantee
+    loss, where = ledger.epsilon(), f"adapter {files.adapter}, ledger {files.ledger}"
+    if math.isinf(loss):
+        return f"after {rounds} round(s): nothing is protected, there was no noise; {where}"
     return (
-        f"after {rounds} round(s): {header.unit}-level epsilon {ledger.epsilon():.3g} at delta "
-        f"{header.delta:g} ({header.trust} trust); adapter {files.adapter}, ledger {files.ledger}"
+        f"after {rounds} round(s): {header.unit}-level epsilon {loss:.3g} at delta "
+        f"{header.delta:g} ({header.trust} trust); {where}"
     )
 
 
-def _ranked(outcome: Mapping[str, Any]) -> str:
+def _ranked(outcome: Mapping[str, Any], among: str) -> str:
     metrics = outcome["metrics"]
     ranked = ", ".join(f"{name} {metrics[name.lower()]:.3f}" for name in ("HR@10", "NDCG@10"))
-    return f"test {ranked} over {metrics['users']:.0f} people (evaluator only, not released)"
+    people = f"over {metrics['users']:.0f} people, {among}"
+    return f"test {ranked} {people} (evaluator only, not released)"

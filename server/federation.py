@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from server.checkpoint import ServerState, load
@@ -28,7 +29,7 @@ from server.run_policy import agreed_users, run_policy
 from shared.aggregation import AggregationRule, Carried, rule_of
 from shared.config import ExperimentConfig, settings_hash
 from shared.errors import ConfigError, EngineError, LedgerError
-from shared.files import write_atomically
+from shared.files import make_folder, write_atomically
 from shared.metrics import NOT_RELEASED
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.units import devices_share_noise, histogram_in_clear
@@ -127,7 +128,7 @@ def _opened(
         refuse_another(files)
     made = None if isinstance(policy, int) else policy
     users = len(nodes) if simulated else agreed_users(policy, files.policy, len(nodes))
-    arrays = load_file(files.initial)
+    arrays = _initial(files)
     schema = AdapterSchema.of_arrays(arrays)
     releases = _releases(config, users, files, simulated)
     text = run_policy(config, users, schema.digest, files.policy, made)
@@ -145,6 +146,18 @@ def _opened(
     metrics = PrivateMetrics(asking, state, releases, seed)
     checkpoint = files.checkpoint
     return Run(grid, asking, schema, state, sampler, releases, metrics, checkpoint, on_round)
+
+
+def _initial(files: RunFiles) -> Arrays:
+    """The initial adapter; where the released one is going to lie is there too: an error now."""
+    try:
+        make_folder(files.adapter.parent)
+        arrays: Arrays = load_file(files.initial)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        named = getattr(error, "filename", None) or files.initial
+        raise ConfigError(f"{named}: cannot be read, or written ({reason})") from None
+    return arrays
 
 
 def _released(run: Run) -> Vector:

@@ -134,6 +134,11 @@ class FolderLock:
     def __enter__(self) -> Self:
         return self
 
+    @property
+    def held(self) -> bool:
+        """Whether this object holds it."""
+        return self._lock.is_locked
+
     def take(self, *, wait: bool = False) -> bool:
         """Take the lock; nothing happens if this object holds it already.
 

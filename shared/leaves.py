@@ -137,6 +137,9 @@ data.items | public | how many items there are
 data.negatives | public | a setting
 data.interactions | evaluator only | an exact count over people
 data.evaluated_users | evaluator only | an exact count over people
+data.negatives_drawn.least | evaluator only | follows from one person's number of interactions
+data.negatives_drawn.median | evaluator only | follows from people's numbers of interactions
+data.negatives_drawn.certain | evaluator only | an exact count over people
 points[].epsilon_target | public | of the promise
 points[].unit | public | of the promise
 points[].relation | public | of the promise

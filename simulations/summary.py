@@ -102,7 +102,8 @@ def _interval(name: str, points: Sequence[Point]) -> Interval:
     if values.size > 1:
         std = spread = float(values.std(ddof=1))
         quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, df=values.size - 1))
-        half = quantile * spread / math.sqrt(values.size)
+        # Seeds that all give one value say nothing of how far another would be.
+        half = quantile * spread / math.sqrt(values.size) if len({*values}) > 1 else None
     elif f"{name}_se" in points[0].metrics:
         half = NORMAL_QUANTILE * float(points[0].metrics[f"{name}_se"])
     if half is None:

@@ -203,12 +203,12 @@ class Device:
 
     @torch.no_grad()
     def _ranked(self, request: Request) -> Ranks:
-        """Ranks of the held-out item; none for a user too short to be evaluated.
+        """Ranks of the held-out item; none for a user who is not evaluated.
 
         With the device's own tensors as that round left them, where the rule has such.
         """
         config = request.config
-        case = held_out(self.history, request.phase)
+        case = held_out(self.history, request.phase, len(self.recommender.items))
         if case is None:
             return Ranks([], [])
         adapter = self._adapter(request)

@@ -143,7 +143,7 @@ class FederationConfig:
         ConfigError
             If more are expected than there are.
         """
-        return _expected("federation.cohort", self.cohort, users)
+        return _expected("federation.cohort (--cohort)", self.cohort, users)
 
     def expected_popularity_cohort(self, users: int) -> float:
         """Expected users in the popularity histogram; as `expected_cohort`."""

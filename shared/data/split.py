@@ -1,7 +1,7 @@
 """Leave-one-out by time: the last interaction tests, the one before validates, the rest train.
 
 A user with fewer than three interactions only trains: nothing of theirs is held out, and no case
-of theirs is evaluated.
+of theirs is evaluated. Nor is one of a user who met every item: nothing competes with theirs.
 """
 
 from __future__ import annotations
@@ -49,12 +49,20 @@ def training_history(history: NDArray[np.int64]) -> NDArray[np.int64]:
     return history[:-2] if len(history) >= MIN_EVALUATED else history
 
 
-def held_out(history: NDArray[np.int64], phase: Phase) -> Case | None:
-    """What a phase asks, of everything before it; None under three interactions.
+def is_evaluated(interactions: int, items: int) -> bool:
+    """Whether a user of so many interactions is asked about a held-out item of a catalogue.
+
+    Only with a history that is long enough, and an item they never met: no history holds one twice.
+    """
+    return MIN_EVALUATED <= interactions < items
+
+
+def held_out(history: NDArray[np.int64], phase: Phase, items: int) -> Case | None:
+    """What a phase asks, of everything before it; None of a user who is not evaluated.
 
     The last interaction tests, the one before it validates.
     """
-    if len(history) < MIN_EVALUATED:
+    if not is_evaluated(len(history), items):
         return None
     place = -2 if phase == "validation" else -1
     return Case(history[:place], int(history[place]))

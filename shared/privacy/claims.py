@@ -25,7 +25,10 @@ REPORT, README, PRIVACY = "report.html", "README.md", "docs/privacy.md"
 
 # Lines with figures and labels that stand elsewhere in the source, and what their figures are.
 PRINTED = {
-    "after … round(s): …-level epsilon … at delta … (… trust); adapter …, ledger …": (
+    "after … round(s): …-level epsilon … at delta … (… trust); …": (
+        "shared.privacy.ledger.ledger.Ledger"
+    ),
+    "after … round(s): nothing is protected, there was no noise; …": (
         "shared.privacy.ledger.ledger.Ledger"
     ),
     "after … round(s): what was spent is on each device's own ledger": (
@@ -125,8 +128,8 @@ PRINTED = {
     " only never leaves the device.": ("shared.leaves.sections"),
     "These figures came from devices with noise, were paid for from the budget and stand "
     "in the ledger: they may be told to others. Each device ranked the item that its "
-    "person chose last but one, which nothing was trained on, and its hit and gain were "
-    "summed with noise. The 95% intervals count that noise and, where not everybody was "
+    "person chose last but one, which nothing was trained on, {{ ranked }}, and its hit and gain "
+    "were summed with noise. The 95% intervals count that noise and, where not everybody was "
     "asked, the sample.": ("shared.privacy.contribution.evaluation.estimate_metrics"),
     "ε is computed from the ledger by three accountants. PLD is the claim; RDP is a "
     "looser bound on the same mechanism; PRV is an independent implementation that should"

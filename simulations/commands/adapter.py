@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -19,10 +20,11 @@ from client.training.personal import PersonalTensors
 from shared.aggregation import rule_of
 from shared.config import DataConfig, EngineConfig
 from shared.data.catalogue import Catalogue
-from shared.data.population import Population, smallest
+from shared.data.population import Population, history_of, smallest
+from shared.data.protocol import Protocol, negatives_in_words, protocol_warnings
 from shared.data.salted import SaltedDigest
 from shared.data.split import Phase
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.metrics import NOT_RELEASED, ranking_metrics
 from shared.model.adapter import install
 from shared.privacy import sentences
@@ -67,8 +69,9 @@ def evaluate_adapter(given: Evaluated) -> None:
         raise ConfigError(f"--phase {phase}: expected test or validation")
     population = _population(given)
     trained = open_adapter(adapter, population)
-    engine = CohortEngine(population, trained.recommender, EngineConfig())
     asked = smallest(population.keys, trained.config.data.evaluated_users)
+    protocol = _protocol(population, asked, trained.config.data.negatives)
+    engine = CohortEngine(population, trained.recommender, EngineConfig())
     own = own_tensors(adapter, trained, population)
     config, promise = trained.config, read_promise(adapter)
     metrics = ranking_metrics(
@@ -78,6 +81,7 @@ def evaluate_adapter(given: Evaluated) -> None:
         told = {"note": own.note} if own.note else {}
         page: dict[str, object] = {"data": population.name, "phase": phase, "metrics": metrics}
         page |= {"metrics_status": NOT_RELEASED, "promise": promise}
+        page |= {**protocol, "warnings": protocol_warnings(protocol)}
         typer.echo(json.dumps(page | told))
         return
     title = f"{population.name}, {phase}, {metrics['users']:.0f} users"
@@ -88,10 +92,22 @@ def evaluate_adapter(given: Evaluated) -> None:
             error = metrics.get(f"{name}_se")
             table.add_row(name, f"{value:.4f}", "-" if error is None else f"{1.96 * error:.4f}")
     Console().print(table)
+    typer.echo(f"HR, NDCG and MRR are {negatives_in_words(protocol)}; full: among all items.")
+    for warning in protocol_warnings(protocol):
+        typer.echo(f"warning: {warning}", err=True)
     typer.echo(sentences.measured())
     typer.echo(in_words(promise))
     if own.note:
         Console().print(own.note, highlight=False)
+
+
+def _protocol(population: Population, asked: Sequence[int], wanted: int) -> dict[str, Any]:
+    """What can be asked of those people, as it is stated; refused where nobody can be."""
+    lengths = [len(history_of(population, user)) for user in asked]
+    found = Protocol.of(lengths, len(population.catalogue), wanted)
+    if found.why_nobody:
+        raise DataError(f"{population.name}: {found.why_nobody}")
+    return found.stated()
 
 
 @dataclass(frozen=True)

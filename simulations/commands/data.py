@@ -15,6 +15,7 @@ from rich.table import Table
 
 from shared.config import DataConfig, ExperimentConfig
 from shared.config.presets import chosen_settings
+from shared.data.protocol import Protocol, negatives_in_words, protocol_warnings
 from shared.data.sources import KnownSource, fetch, known_sources
 from simulations.commands.options import takes
 from simulations.world.files import write_world
@@ -74,7 +75,8 @@ def inspect(given: Inspected) -> None:
     named = DataConfig(spec=given.spec, users=given.users, columns=given.columns)
     if given.spec == WORLD and given.columns is None:
         named = _of_world(settings, given.users, None, given.world_seed)
-    summary = summarise(open_population(named, settings.world))
+    population = open_population(named, settings.world)
+    summary = summarise(population, negatives=settings.data.negatives)
     if given.as_json:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
         return
@@ -95,7 +97,8 @@ def _readable(summary: Summary) -> list[tuple[str, str]]:
     rows = [
         ("name", summary.name),
         ("users", f"{summary.users:,}"),
-        ("evaluated", f"{summary.users_evaluated:,} (with 3 interactions or more)"),
+        ("evaluated", f"{summary.users_evaluated:,} ({_who(summary.protocol)})"),
+        ("ranked", _ranked(summary.protocol)),
         ("without interactions", f"{summary.users_without_interactions:,}"),
         ("items", f"{summary.items:,} ({summary.items_never_met:,} never met)"),
         ("interactions", f"{summary.interactions:,}"),
@@ -113,7 +116,21 @@ def _readable(summary: Summary) -> list[tuple[str, str]]:
     ]
     if summary.world is not None:
         rows += _happening(summary.world)
+    rows += [("note", text) for text in _notes(summary.protocol)]
     return rows + [("item text", text) for text in summary.texts]
+
+
+def _who(found: Protocol) -> str:
+    met_all = f"; {found.met_all:,} others met every item" if found.met_all else ""
+    return f"with 3 interactions or more{met_all}"
+
+
+def _ranked(found: Protocol) -> str:
+    return "nobody's" if not found.evaluated else negatives_in_words(found.stated())
+
+
+def _notes(found: Protocol) -> list[str]:
+    return [found.why_nobody] if found.why_nobody else protocol_warnings(found.stated())
 
 
 def _happening(world: WorldSummary) -> list[tuple[str, str]]:

@@ -111,8 +111,10 @@ def _tell_what_never_comes(experiment: ExperimentConfig) -> None:
 
 def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: bool) -> None:
     from simulations.report.outcome import print_outcome
+    from simulations.sweep.folder import plain_folder
     from simulations.sweep.sweep import run_sweep  # torch and Flower enter here
 
+    directory = plain_folder(directory)
     logging.getLogger("flwr").setLevel(logging.WARNING)  # progress tells what its log would
     print_outcome(run_sweep(experiment, directory, resume=resume, quiet=quiet), directory)
 
@@ -140,4 +142,6 @@ def _settings(
 
 
 def _default_name(experiment: ExperimentConfig) -> str:
-    return Path(experiment.data.spec).stem or "run"
+    """Of the data's file or folder, wherever `.`, `..` or a link leads; never a way elsewhere."""
+    path = Path(experiment.data.spec).resolve()
+    return path.stem if path.stem.strip(".") else "run"

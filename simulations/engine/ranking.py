@@ -111,7 +111,7 @@ class Ranker:
         Parameters
         ----------
         users : sequence of int, length [n]
-            All with at least three interactions.
+            All of whom are evaluated, see `shared.data.split.is_evaluated`.
         adapters : Tensor float32 [n, dim]
         """
 
@@ -149,7 +149,8 @@ class Ranker:
 
     def _cases(self, users: Sequence[int], phase: Phase) -> list[tuple[int, Indices, Any]]:
         histories = [(user, history_of(self.population, user)) for user in users]
-        cases = [(user, history, held_out(history, phase)) for user, history in histories]
+        items = len(self.population.catalogue)
+        cases = [(user, history, held_out(history, phase, items)) for user, history in histories]
         return [(user, history, case) for user, history, case in cases if case is not None]
 
     def personal(

@@ -18,7 +18,7 @@ from client.training.batches import user_windows
 from client.training.train import token_losses
 from shared.config import ExperimentConfig
 from shared.data.population import history_of
-from shared.data.split import MIN_EVALUATED, Phase, training_history
+from shared.data.split import Phase, is_evaluated, training_history
 from shared.metrics import ranking_metrics
 from shared.model.adapter import Part, current
 from shared.request import Request
@@ -82,8 +82,9 @@ def local_only(simulation: Simulation, config: ExperimentConfig, advance: Advanc
     )
     config = dataclasses.replace(config, train=alone)
     initial, part = current(engine.recommender, engine.schema), engine.alone(config)
-    lengths = {user: len(history_of(engine.population, user)) for user in simulation.evaluated}
-    able = [user for user, length in lengths.items() if length >= MIN_EVALUATED]
+    population, items = engine.population, len(engine.population.catalogue)
+    lengths = {user: len(history_of(population, user)) for user in simulation.evaluated}
+    able = [user for user, length in lengths.items() if is_evaluated(length, items)]
     ranks: dict[Phase, tuple[list[int], list[int]]] = {"validation": ([], []), "test": ([], [])}
     done = 0
     where = torch.from_numpy(engine.schema.places(part.schema))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from shared.config import ExperimentConfig, ModelConfig
-from shared.data.population import Population, smallest
+from shared.data.population import Population, history_of, smallest
+from shared.data.protocol import Protocol
 from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError
 from shared.model.backbone import resolve
@@ -82,6 +84,12 @@ class Simulation:
     def evaluated(self) -> list[int]:
         """Those that metrics and references are about, by key: `data.evaluated_users` of all."""
         return smallest(self.population.keys, self.config.data.evaluated_users)
+
+    @cached_property
+    def protocol(self) -> Protocol:
+        """Who of those is evaluated, and among how many negatives."""
+        lengths = [len(history_of(self.population, user)) for user in self.evaluated]
+        return Protocol.of(lengths, len(self.population.catalogue), self.config.data.negatives)
 
     @property
     def backbone_digest(self) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from logging import WARNING
 from pathlib import Path
 
 from flwr.app import Context
+from flwr.supercore import log
 from flwr.superlink.grid import InMemoryGrid
 
 from server.prepare import prepare
@@ -20,6 +22,7 @@ from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, EngineError
 from shared.run_files import RunFolder, directory_of
 from simulations.engine.simulation import Simulation
+from simulations.flower.before import refuse_data, refuse_empty_rounds, warnings
 from simulations.flower.grid import nodes_of
 from simulations.flower.people_grid import PeopleGrid
 
@@ -41,8 +44,9 @@ def prepared(grid: InMemoryGrid, context: Context) -> tuple[PeopleGrid, dict[str
 
     Raises
     ------
-    ConfigError
-        If a setting is out of range, or the nodes are not as many as the people.
+    ConfigError, DataError
+        If a setting is out of range, the nodes are not as many as the people, or nothing could be
+        shown of these. Nothing was made then.
     EngineError
         If no node registers.
     """
@@ -54,6 +58,10 @@ def prepared(grid: InMemoryGrid, context: Context) -> tuple[PeopleGrid, dict[str
     kept = SaltedDigest.read(file) if file.exists() else None
     simulation = Simulation(experiment(settings, len(nodes)), data=kept)
     point = at_epsilon(simulation.config, epsilon, seed)
+    refuse_data(simulation)
+    refuse_empty_rounds(simulation, [point])
+    for warning in warnings(simulation, [point]):
+        log(WARNING, "%s", warning)
     run_config = prepare(simulation.engine(point.model).recommender, point, directory)
     simulation.data.keep(file)
     return PeopleGrid(grid, nodes, nodes_of(simulation.population)), run_config

@@ -12,6 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from shared.data.protocol import negatives_in_words, protocol_warnings
 from shared.files import write_atomically
 from simulations.report.figures import (
     FADED,
@@ -88,8 +89,8 @@ def positions(epsilons: Sequence[float]) -> dict[float, float]:
 
 def _rankings(results: Results) -> list[tuple[str, str]]:
     """Metric prefix and description of each ranking that was measured."""
-    negatives, items = results.data.get("negatives"), results.data.get("items")
-    rows = [("", f"among {negatives} sampled negatives" if negatives else "sampled negatives")]
+    items = results.data.get("items")
+    rows = [("", negatives_in_words(results.data).partition(" (")[0])]  # the caption has the rest
     if any("full_hr@10" in point.metrics for point in results.points):
         rows.append(("full_", f"among all {number(items)} items" if items else "among all items"))
     return rows
@@ -230,6 +231,7 @@ def _caption(results: Results) -> str:
         lines.append("Bars where one seed was run: mean over users ± 1.96 standard errors.")
     if any(name in REFERENCES for name in results.references):
         lines.append("Horizontal lines: reference points, without noise and without a budget.")
+    lines += protocol_warnings(results.data)
     lines.append("Measured for the evaluator on private data; not covered by ε, not for release.")
     if not results.complete:
         lines.append("INCOMPLETE RUN: not every planned point is drawn.")

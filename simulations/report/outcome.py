@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from shared.data.protocol import negatives_in_words, protocol_warnings
 from shared.run_files import RunFolder
 from simulations.report.released import released_lines
 from simulations.report.tables import example_epsilons, level
@@ -20,6 +21,8 @@ def print_outcome(results: Results, directory: Path, console: Console | None = N
     """The curve as a table, what its epsilons protect, and where everything lies."""
     console, run = console or Console(), RunFolder(directory)
     console.print(_table(results))
+    for line in ranked(results):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     for line in promises(results):
         console.print(line, highlight=False, soft_wrap=True)
     console.print("Metrics are the evaluator's, not released.", highlight=False, soft_wrap=True)
@@ -32,6 +35,12 @@ def print_outcome(results: Results, directory: Path, console: Console | None = N
         console.print(f"  {file}", highlight=False, soft_wrap=True, markup=False)
     check = f"Check it: starling verify {directory}"
     console.print(check, highlight=False, soft_wrap=True, markup=False)
+
+
+def ranked(results: Results) -> list[str]:
+    """Among what items were ranked, and what that takes from the figures."""
+    words = f"HR and NDCG are {negatives_in_words(results.data)}; full: among all items."
+    return [words, *(f"Warning: {told}" for told in protocol_warnings(results.data))]
 
 
 def promises(results: Results) -> list[str]:

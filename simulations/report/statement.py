@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+from shared.data.protocol import protocol_warnings
 from shared.privacy import sentences
 from shared.privacy.accounting.meaning import Meaning
 from simulations.report.tables import (
@@ -107,6 +108,7 @@ def warnings(results: Results) -> list[str]:
         found.append(sentences.only_windows())
     if not results.complete:
         found.append(f"This run is incomplete.{_missing(results)}")
+    found += protocol_warnings(results.data)
     for row in accuracy_rows(results):
         if row["below_popularity"]:
             found.append(

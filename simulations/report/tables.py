@@ -183,7 +183,7 @@ def privacy_rows(results: Results) -> list[Row]:
                 "pld": f"{epsilon:.3f}" if private else "∞",
                 "rdp": number(claim.get("epsilon_rdp")),
                 "prv": number(claim.get("epsilon_prv")),
-                "delta": number(claim.get("delta")),
+                "delta": number(claim.get("delta")) if private else MISSING,
                 "unit": number(claim.get("unit")) if private else MISSING,
                 "trust": number(claim.get("trust")) if private else MISSING,
                 "exceeds": MISSING if told is None else number(told.exceeds, 3),

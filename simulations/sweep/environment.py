@@ -9,8 +9,6 @@ import platform
 import torch
 
 from shared.config import to_dict
-from shared.data.population import history_of
-from shared.data.split import MIN_EVALUATED
 from shared.run_files import RESULTS_SCHEMA
 from simulations.results import Results, Tree
 from simulations.sweep.machines import Machines
@@ -42,10 +40,7 @@ def _data(simulation: Machines) -> Tree:
         "users": len(population),
         "items": len(population.catalogue),
         "interactions": population.interactions,
-        "evaluated_users": sum(
-            len(history_of(population, user)) >= MIN_EVALUATED for user in simulation.evaluated
-        ),
-        "negatives": config.negatives,
+        **simulation.protocol.stated(),
     }
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from shared.canonical import finite
 from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_dict
 from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, DataError
-from shared.files import LOCK, write_atomically
+from shared.files import LOCK, FolderLock, write_atomically
 from shared.run_files import RunFolder
 from simulations.results import Results, Tree
 
@@ -38,6 +39,28 @@ def refuse_another(config: ExperimentConfig, run: RunFolder, resume: bool) -> No
             "the old ones, or choose another --out"
         )
     _refuse_edited(run, finite(now))
+
+
+def plain_folder(directory: Path) -> Path:
+    """The folder that a path with `..` in it leads to: made as it stands, it would leave others."""
+    return directory.resolve() if ".." in directory.parts else directory
+
+
+@contextmanager
+def leaving_nothing(run: RunFolder, lock: FolderLock) -> Iterator[None]:
+    """Remove the folders that were made inside, if the run is refused there after all."""
+    folders = (run.points, run.adapters, run.path, *run.path.parents)
+    missing = [folder for folder in folders if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        if run.path in missing and lock.held:
+            for file in (run.data, run.path / LOCK):
+                file.unlink(missing_ok=True)
+        for folder in missing:
+            with suppress(OSError):  # what holds anything is somebody's
+                folder.rmdir()
+        raise
 
 
 def make_folders(run: RunFolder) -> None:

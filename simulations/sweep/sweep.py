@@ -17,10 +17,16 @@ from shared.privacy.ledger.seal import digests, sealed_files
 from shared.privacy.plan.plan import device_plan, server_plan
 from shared.run_files import RunFolder, point_name, run_files
 from simulations.engine.references import REFERENCES, planned_updates
+from simulations.flower.before import refuse_data, refuse_empty_rounds, warnings
 from simulations.report import draw_curve, write_report
 from simulations.results import Point, Reference, Results
 from simulations.sweep.environment import opening
-from simulations.sweep.folder import make_folders, refuse_another, save_settings
+from simulations.sweep.folder import (
+    leaving_nothing,
+    make_folders,
+    refuse_another,
+    save_settings,
+)
 from simulations.sweep.jobs import Advance, Job, work
 from simulations.sweep.machines import Machines
 from simulations.sweep.point import run_point
@@ -45,6 +51,8 @@ def run_sweep(
     ConfigError
         If the folder holds another experiment, or one and `resume` is false, or another process
         works in it, or a setting does not fit the data. Nothing was made then.
+    DataError
+        If the data cannot be read, or nobody in it can be evaluated. Nothing was made then.
     """
     run = RunFolder(directory)
     refuse_another(config, run, resume)
@@ -53,15 +61,17 @@ def run_sweep(
             lock.take()
         data = SaltedDigest.read(run.data) if run.settings.exists() else None
         with Machines(config, data=data) as simulation:
+            refuse_data(simulation)
             settings = _points(simulation)
             load_or_create_signing_key()  # a key that cannot be had is an error now, not in an hour
             if config.engine.engine == "ray":
                 simulation.ray()  # nor is a machine that is too small for it
             pool = simulation.workers()
-            make_folders(run)
-            lock.take()
-            refuse_another(config, run, resume)  # of two that start at once, one is second
-            save_settings(simulation.config, simulation.data, run)
+            with leaving_nothing(run, lock):
+                make_folders(run)
+                lock.take()
+                refuse_another(config, run, resume)  # of two that start at once, one is second
+                save_settings(simulation.config, simulation.data, run)
             if pool and any(devices_add_noise(point) for point in settings):
                 pool.keep_in(directory)
             return _sweep(simulation, settings, run, quiet)
@@ -78,6 +88,8 @@ def _sweep(
     pool = simulation.workers()
     at_once, stop = (pool.size, pool.stop) if pool else (1, _nothing)
     with SweepProgress(sum(job.updates for job in jobs), quiet=quiet) as progress:
+        for warning in warnings(simulation, settings):
+            progress.message(f"warning: {warning}")
         if pool:
             pool.tell = progress.message
         with closing(work(jobs, at_once, progress, stop)) as finished:
@@ -189,6 +201,7 @@ def _points(simulation: Machines) -> list[ExperimentConfig]:
         server_plan(point, users)
         device_plan(point, users)
         simulation.engine(point.model)
+    refuse_empty_rounds(simulation, points)
     if config.sweep.references:
         simulation.engine(config.model)
     return points

@@ -27,7 +27,7 @@ from shared.privacy.policy.signed import policy_text, read_policy
 from shared.request import point_settings
 from shared.run_files import DEVICES_NAME, RunFiles, RunFolder, run_files
 from simulations.results import Point, Results, Stated
-from simulations.verify.fields import field_problems
+from simulations.verify.fields import field_problems, protocol_problems
 from simulations.verify.plan import PlanCheck
 from simulations.verify.point import VerifyRow
 from simulations.verify.terms import Expected
@@ -139,7 +139,12 @@ def check_artefacts(
         for name in (str(at.relative_to(directory)) for at in run.everything())
         if not (name in own.working or name in sealed or name in late or _is_ledger(name))
     ]
-    return [*problems, *_label_problems(results), *field_problems(results)], notes
+    return [
+        *problems,
+        *_label_problems(results),
+        *field_problems(results),
+        *protocol_problems(results),
+    ], notes
 
 
 def _is_ledger(name: str) -> bool:

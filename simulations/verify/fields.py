@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterator
 
 from server.release.metrics import ABOUT
+from shared.data.protocol import CUTOFF, DRAWN
+from shared.data.split import MIN_EVALUATED
 from shared.leaves import Section, sections
 from shared.metrics import NOT_RELEASED
-from simulations.results import POPULARITY_FROM, Results
+from simulations.results import POPULARITY_FROM, Results, Stated
 
 _METRIC = r"(?:(?:full_)?(?:hr@10|ndcg@10|mrr)(?:_se)?|users)"
 _RANKED = rf"(?:(?:metrics|validation)\.{_METRIC}|metrics_status)"
@@ -57,6 +59,28 @@ def field_problems(results: Results) -> list[str]:
                 f"expected {given!r}"
             )
     return [f"results.json: {problem}" for problem in dict.fromkeys(found)]
+
+
+def protocol_problems(results: Results) -> list[str]:
+    """Where what is stated of the negatives contradicts settings, items and people.
+
+    How many interactions people have is not looked up: the data is not a reader's.
+    """
+    data, drawn = Stated(results.data), Stated(Stated(results.data).table(DRAWN))
+    if not results.simulated or not drawn.stated:
+        return []
+    wanted = Stated(Stated(results.config).table("data")).number("negatives")
+    least, median, certain = (drawn.number(name) for name in ("least", "median", "certain"))
+    evaluated, most = data.number("evaluated_users"), data.number("items") - MIN_EVALUATED
+    holds = (
+        data.number("negatives") == wanted
+        and 1 <= least <= median <= min(wanted, most)
+        and 0 <= certain <= evaluated <= data.number("users")
+        and (certain > 0) == (least < CUTOFF)
+        and (2 * certain >= evaluated or median >= CUTOFF)
+    )
+    told = f"{data.get('negatives')}, {dict(drawn.stated)}"[:99]
+    return [] if holds else [f"results.json: data: negatives {told} contradict settings and items"]
 
 
 def _outer(path: str) -> str:

@@ -47,7 +47,7 @@ class VerifyRow:
     record : Ledger or DeviceLedgers or None
         What the figures were recomputed from; None if it cannot be read.
     delta : float or None
-        As the ledger's header has it.
+        As the ledger's header has it; None where nothing is promised.
     """
 
     point: str
@@ -135,7 +135,7 @@ def _verify_guarantee(
     if isinstance(record, DeviceLedgers) and record.devices > expected.users > 0:
         reasons.append(f"{record.devices} devices' ledgers, but there are {expected.users} users")
     promise = _promise(record, loss)
-    delta = record.header.guarantee.delta
+    delta = None if math.isinf(loss) else record.header.guarantee.delta
     return VerifyRow(name, promise, claimed, loss, rdp, prv, tuple(reasons), record, delta)
 
 

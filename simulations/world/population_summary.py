@@ -10,7 +10,8 @@ import numpy as np
 from shared.config import WorldConfig
 from shared.data.log import InteractionLog
 from shared.data.population import Population
-from shared.data.split import MIN_EVALUATED, training_history
+from shared.data.protocol import Protocol
+from shared.data.split import is_evaluated, training_history
 from shared.metrics import gini
 from simulations.world.people import YEAR
 from simulations.world.world import World
@@ -52,7 +53,9 @@ class Summary:
     name : str
     users, items, interactions : int
     users_evaluated : int
-        Users with at least three interactions; the others only train.
+        Users who are asked about a held-out item; the others only train.
+    protocol : Protocol
+        Who they are, and among how many negatives.
     users_without_interactions : int
     items_never_met : int
     density : float
@@ -91,6 +94,7 @@ class Summary:
     items: int
     interactions: int
     users_evaluated: int
+    protocol: Protocol
     users_without_interactions: int
     items_never_met: int
     density: float
@@ -112,8 +116,17 @@ class Summary:
     texts: tuple[str, ...]
 
 
-def summarise(population: Population, texts: int = 5) -> Summary:
-    """Go through all histories once; `texts` is how many item texts to show, >= 1."""
+def summarise(population: Population, texts: int = 5, negatives: int = 99) -> Summary:
+    """Go through all histories once.
+
+    Parameters
+    ----------
+    population : Population
+    texts : int
+        How many item texts to show, >= 1.
+    negatives : int
+        How many an evaluation asks for, >= 10.
+    """
     items = len(population.catalogue)
     lengths = np.empty(len(population), dtype=np.int64)
     popularity = np.zeros(items, dtype=np.int64)
@@ -123,7 +136,7 @@ def summarise(population: Population, texts: int = 5) -> Summary:
         lengths[user] = len(history)
         popularity[history] += 1  # a history never holds an item twice
         trained[training_history(history)] = True
-        if len(history) >= MIN_EVALUATED:
+        if is_evaluated(len(history), items):
             targets[history[-1]] += 1
     log = population if isinstance(population, InteractionLog) else None
     deep = None
@@ -131,13 +144,15 @@ def summarise(population: Population, texts: int = 5) -> Summary:
         deep = summarise_world(population)
     year = (Decimal(0), Decimal(YEAR)) if isinstance(population, World) else None
     span = log.span if log else year
+    protocol = Protocol.of(lengths.tolist(), items, negatives)
     shown = np.linspace(0, items - 1, min(texts, items)).astype(int)
     return Summary(
         name=population.name,
         users=len(population),
         items=items,
         interactions=int(lengths.sum()),
-        users_evaluated=int((lengths >= MIN_EVALUATED).sum()),
+        users_evaluated=protocol.evaluated,
+        protocol=protocol,
         users_without_interactions=int((lengths == 0).sum()),
         items_never_met=int((popularity == 0).sum()),
         density=float(lengths.sum() / (len(lengths) * items)),

@@ -97,7 +97,7 @@ def test_a_device_refuses_a_norm_outside_the_range(norm):
 @given(scored=scores, history=histories)
 def test_a_device_contributes_within_the_sensitivity_whatever_it_scored(scored, history):
     past = np.array(history, dtype=np.int64)
-    case = held_out(past, "validation")
+    case = held_out(past, "validation", 30)
     found = [] if case is None else [target_ranks(scored, past, case, 9, 3)[0]]
     assert_bounded(metric_contributions(found))
 

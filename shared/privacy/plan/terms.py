@@ -45,6 +45,8 @@ from shared.privacy.guarantee import (
 from shared.privacy.plan.correlation import Correlation, correlation
 from shared.privacy.plan.shared_noise import histogram_sum, update_sum
 
+LEAST_EPSILON = 1e-3  # ten times what the accountants may be off by
+
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -141,10 +143,16 @@ class _Row(ABC):
     def guarantee(self) -> Guarantee:
         privacy, units = self.config.privacy, self.units
         delta = default_delta(units) if privacy.delta is None else privacy.delta
-        if delta > 1 / units:
+        if self.budget < LEAST_EPSILON:
             raise ConfigError(
-                f"privacy.delta = {delta:g}: at most 1/{units} = {1 / units:.2g}, one over the "
-                f"{self.unit}s; above that, publishing one {self.unit} outright would be allowed"
+                f"epsilon = {self.budget:g}: expected at least {LEAST_EPSILON:g}, or inf: losses "
+                "are accounted to 0.0001, and less could not be told from none at all"
+            )
+        if delta >= 1 / units:
+            raise ConfigError(
+                f"privacy.delta (--delta) = {delta:g}: expected below 1/{units} = {1 / units:.2g}, "
+                f"one over the {self.unit}s; from there on, publishing one {self.unit} outright "
+                "would be allowed"
             )
         return Guarantee(
             unit=self.unit,
@@ -291,7 +299,7 @@ def server_terms(config: ExperimentConfig, users: int) -> Terms | None:
     Raises
     ------
     ConfigError
-        If delta is too large for so many users.
+        If delta is too large for so many users, or epsilon too small to be accounted.
     """
     rows = (_NotPrivate, _UserCentral, _UserScheduled, _UserDistributed, _ExampleCentral)
     return next((row(config, users).terms() for row in rows if row.applies(config)), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def in_words(made: Policy, file: Path) -> str:
         lines.append(
             f"{told.unit}-level epsilon {told.budget:g} at delta {told.delta:g}, "
             f"{told.trust} trust, {told.relation}, groups of {told.group}, against {told.adversary}"
+            if math.isfinite(told.budget)
+            else f"no guarantee: {told.unit}-level epsilon inf, {told.trust} trust"
         )
         lines += [
             f"  {release.kind}: at most {release.times} times, {release.mechanism}, noise "

@@ -258,4 +258,6 @@ def test_refuses_settings_with_a_delta_above_one_over_the_users(run: Path) -> No
     results = load(run)
     results["config"]["privacy"]["delta"] = 0.0011
     save(run, results)
-    assert "privacy.delta = 0.0011: at most 1/1000" in verify_run(run).rows[0].reason
+    assert (
+        "privacy.delta (--delta) = 0.0011: expected below 1/1000" in verify_run(run).rows[0].reason
+    )

@@ -32,6 +32,7 @@ def test_agrees_with_an_honest_run(run: Path) -> None:
     assert row.epsilon_rdp > row.epsilon
     assert row.epsilon_prv == pytest.approx(row.epsilon, abs=0.03)
     assert report.rows[1].epsilon == math.inf
+    assert (row.delta, report.rows[1].delta) == (1e-4, None)  # where nothing is promised: none
     assert public_hex(load_or_create_signing_key()) in report.signer
 
 

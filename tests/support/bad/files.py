@@ -81,6 +81,18 @@ BESIDE = {
 }
 
 
+# People, and their interactions, of whom no run could show anything.
+PEOPLE = {
+    "one person": (1, "u1,a,1\nu1,b,2\nu1,c,3\n"),
+    "nobody with three interactions": (2, "u1,a,1\nu1,b,2\nu2,c,3\n"),
+    "people who met every item": (2, "".join(f"{u},{i},1\n" for u in "uv" for i in "abcd")),
+}
+
+
+def _people(users, rows):
+    return lambda lab: lab.simulate("--data", lab.log(rows), "--users", users, "--cohort", 1)
+
+
 def _settings(text):
     def act(lab):
         return lab.simulate("--config", lab.file("own.toml", text), "--users", 40, "--cohort", 12)
@@ -222,6 +234,7 @@ FILES = (
     Case("file", "simulate --config: not there", lambda lab: lab.simulate("--config", "none.toml")),
     Case("file", "simulate --config: a folder", folder_as_settings),
     *(Case("file", f"simulate --data: {name}", _log(parts)) for name, parts in LOGS.items()),
+    *(Case("file", f"simulate --data: {name}", _people(*of)) for name, of in PEOPLE.items()),
     Case("file", "simulate --data: a folder named interactions.csv", folder_as_table),
     Case("file", "simulate --data: CSV and Parquet beside each other", both_formats),
     *(Case("file", f"simulate --data: {n} beside a log", _beside(f)) for n, f in BESIDE.items()),

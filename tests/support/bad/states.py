@@ -21,6 +21,11 @@ def foreign_out(lab):
     return lab.simulate("--out", lab.folder)
 
 
+def out_that_leads_back(lab):
+    lab.file("thesis.tex", "years of work")
+    return lab.simulate("--out", lab.folder / "new" / "..")
+
+
 def file_as_out(lab):
     return lab.simulate("--out", lab.file("out"))
 
@@ -86,7 +91,7 @@ def other_digest(path):
 SHORT = """
 [federation]
 rounds = 1
-cohort = 0.5
+cohort = 1.0
 [model]
 max_length = 4
 [sweep]
@@ -97,7 +102,8 @@ references = []
 
 def changed_data(lab):
     """The log grew between the two starts."""
-    folder, run = lab.log(), lab.folder / "run"
+    rows = "u1,a,1\nu1,b,2\nu1,c,3\nu2,d,4\n"
+    folder, run = lab.log(rows), lab.folder / "run"
     begun = lab.simulate("--config", lab.file("own.toml", SHORT), "--data", folder, "--out", run)
     assert begun.code == 0, begun.err
     with (folder / "interactions.csv").open("a") as stream:
@@ -156,6 +162,7 @@ VERIFY = {
 STATES = (
     Case("state", "simulate --out: a folder that holds a run", out_again),
     Case("state", "simulate --out: a folder with other files", foreign_out),
+    Case("state", "simulate --out: a way back to such a folder", out_that_leads_back),
     Case("state", "simulate --out: a file", file_as_out),
     Case("state", "simulate --out: a folder below a file", below_a_file),
     Case("state", "simulate --resume: a folder without a run", no_run),

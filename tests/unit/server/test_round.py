@@ -109,6 +109,28 @@ def run(folder, grid, config, **arguments):
     return flat(load_file(found.adapter)), outcome, found
 
 
+@pytest.mark.parametrize("simulated", [True, False])
+def test_where_the_adapter_cannot_be_written_nobody_is_asked(tmp_path, simulated):
+    found, grid = files(tmp_path), Canned()
+    found.adapter.parent.rmdir()
+    found.adapter.parent.touch()
+    with pytest.raises(ConfigError, match="adapters: cannot be read, or written"):
+        run_federation(grid, settings(math.inf), found, simulated=simulated)
+    assert grid.cohorts == []
+    found.adapter.parent.unlink()  # what is merely missing is made
+    run_federation(grid, settings(math.inf), found, simulated=True)
+    assert found.adapter.exists()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no tensors"])
+def test_an_initial_adapter_that_cannot_be_read_is_named(tmp_path, content):
+    found, grid = files(tmp_path), Canned()
+    found.initial.unlink() if content is None else found.initial.write_bytes(content)
+    with pytest.raises(ConfigError, match="safetensors: cannot be read"):
+        run_federation(grid, settings(math.inf), found, simulated=False)
+    assert grid.cohorts == []
+
+
 def test_without_noise_the_step_is_the_sum_over_the_expected_cohort(tmp_path):
     """Equal weights; divided by 4, however many took part."""
     grid = Canned()

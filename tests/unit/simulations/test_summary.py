@@ -42,6 +42,15 @@ def test_the_interval_over_seeds_is_students():
     assert metric.std == pytest.approx(np.std(values, ddof=1))
 
 
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_there_is_no_interval_of_no_width(seeds):
+    """All users were hit, or all seeds gave the same: nothing says how far another would be."""
+    alike = {"full_hr@10": 1.0}
+    (entry,) = summarise([point(8, 0.1 * seed, seed, **alike) for seed in range(seeds)])
+    assert (entry.metrics["full_hr@10"].low, entry.metrics["full_hr@10"].high) == (None, None)
+    assert entry.metrics["hr@10"].low is not None
+
+
 def test_the_interval_of_one_seed_is_over_users_and_missing_without_a_standard_error():
     (entry,) = summarise([point(8, 0.5, **{"ndcg@10": 0.3})])
     hit = entry.metrics["hr@10"]

@@ -26,7 +26,7 @@ def test_ranks_equal_the_loop_over_competitors_with_ties_and_what_is_not_a_numbe
     for user in range(200):
         scores = rng.choice(values, ITEMS)  # few values: ties are everywhere
         history = rng.permutation(ITEMS)[: rng.integers(3, ITEMS)].astype(np.int64)
-        case = held_out(history, phase)
+        case = held_out(history, phase, ITEMS)
         found = target_ranks(scores, history, case, NEGATIVES, user)
         assert found == slow_ranks(scores, history, case, user)
         seen.add(found)
@@ -36,11 +36,11 @@ def test_ranks_equal_the_loop_over_competitors_with_ties_and_what_is_not_a_numbe
 def test_what_the_context_holds_does_not_compete_in_the_full_ranking():
     history = np.array([3, 1, 4, 0], dtype=np.int64)
     scores = np.array([0.5, 9.0, 0.1, 9.0, 9.0, 0.7], dtype=np.float32)
-    assert target_ranks(scores, history, held_out(history, "test"), 2, key=0) == (1, 1)
+    assert target_ranks(scores, history, held_out(history, "test", 6), 2, key=0) == (1, 1)
 
 
 def test_a_score_for_everything_alike_ranks_the_target_last():
     history = np.array([0, 1, 2], dtype=np.int64)
     scores = np.zeros(ITEMS, dtype=np.float32)
-    ranks = target_ranks(scores, history, held_out(history, "test"), NEGATIVES, key=0)
+    ranks = target_ranks(scores, history, held_out(history, "test", ITEMS), NEGATIVES, key=0)
     assert ranks == (NEGATIVES, ITEMS - 3)

@@ -11,14 +11,21 @@ from shared.data import split
 def test_short_histories_only_train(length: int) -> None:
     history = np.arange(length)
     assert split.training_history(history).tolist() == history.tolist()
-    assert split.held_out(history, "validation") is None
-    assert split.held_out(history, "test") is None
+    assert split.held_out(history, "validation", 60) is None
+    assert split.held_out(history, "test", 60) is None
+
+
+def test_nothing_is_asked_of_who_met_every_item() -> None:
+    history = np.arange(6)
+    for phase in ("validation", "test"):
+        assert split.held_out(history, phase, 6) is None
+        assert split.held_out(history, phase, 7) is not None
 
 
 @pytest.mark.parametrize("length", [3, 4, 50])
 def test_the_last_two_are_held_out(length: int) -> None:
     history = np.arange(length)[::-1].copy()
-    validation, test = split.held_out(history, "validation"), split.held_out(history, "test")
+    validation, test = (split.held_out(history, phase, 60) for phase in ("validation", "test"))
     assert validation is not None
     assert test is not None
     assert test.target == history[-1]

@@ -46,7 +46,7 @@ def measure(simulation, scores_of, config, phase="test"):
     ranks = []
     for user in simulation.users:
         history = simulation.population.history(user)
-        case = held_out(history, phase)
+        case = held_out(history, phase, ITEMS)
         if case is not None:
             scores = scores_of(user, case.context)
             ranks.append(target_ranks(scores, history, case, config.data.negatives, user))

@@ -8,8 +8,9 @@ import pytest
 
 import server.app
 from shared.config import at_epsilon
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.run_files import directory_of
+from simulations.flower import run
 from simulations.flower.run import experiment
 from tests.support import ROOT
 
@@ -51,10 +52,22 @@ def test_mistakes_are_named(settings, message):
         experiment(DEFAULTS | settings, nodes=2)
 
 
+def test_people_of_whom_nothing_can_be_shown_are_refused_before_anything_is_made(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "items.csv").write_text("item,text\na,A\nb,B\nc,C\n")
+    (tmp_path / "interactions.csv").write_text("user,item,timestamp\nu,a,1\nu,b,2\nv,a,1\n")
+    monkeypatch.setattr(run, "_registered", lambda grid: [7, 8])
+    given = {**DEFAULTS, "data": str(tmp_path), "directory": str(tmp_path / "run")}
+    with pytest.raises(DataError, match="nobody can be evaluated: of 2 people 2 have fewer"):
+        run.prepared(object(), SimpleNamespace(run_config=given, run_id=1))
+    assert not (tmp_path / "run").exists()
+
+
 def test_every_run_has_a_folder_of_its_own_unless_named(monkeypatch, tmp_path):
     monkeypatch.setenv("STARLING_HOME", str(tmp_path))
     runs = [directory_of({"directory": ""}, number) for number in (1, 2)]
-    assert [run.parent for run in runs] == [tmp_path / "runs"] * 2
+    assert [folder.parent for folder in runs] == [tmp_path / "runs"] * 2
     assert runs[0] != runs[1]
     assert directory_of({"directory": "/some/where"}, 1) == Path("/some/where")
 

@@ -31,6 +31,7 @@ def test_rows_come_by_epsilon_then_seed_whatever_the_order_of_points(results):
     ]
     assert rows[-1]["target"] == "∞"
     assert rows[-1]["pld"] == "∞"
+    assert (rows[-1]["delta"], rows[-1]["unit"]) == (tables.MISSING, tables.MISSING)
 
 
 def test_costs_are_relative_to_no_privacy_and_to_popularity(results):

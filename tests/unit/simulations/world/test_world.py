@@ -118,7 +118,7 @@ def hit_rates(world: World) -> tuple[float, float]:
         popularity[split.training_history(history)] += 1
     hits = np.zeros(2)
     for user, history in enumerate(histories):
-        case = split.held_out(history, "test")
+        case = split.held_out(history, "test", len(world.catalogue))
         assert case is not None
         negatives = split.sample_negatives(history, len(world.catalogue), 99, 0, user)
         for row, score in enumerate((popularity, world.true_probabilities(user, case.context))):

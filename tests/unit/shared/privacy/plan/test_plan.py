@@ -14,7 +14,7 @@ from shared.privacy.accounting.accountant import default_delta, epsilon
 from shared.privacy.contribution.units import examples_per_user, histogram_limit, update_limit
 from shared.privacy.guarantee import EXAMPLE_CENTRAL, EXAMPLE_LOCAL, USER_CENTRAL
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
-from shared.privacy.plan.terms import Terms, device_terms, server_terms
+from shared.privacy.plan.terms import LEAST_EPSILON, Terms, device_terms, server_terms
 
 USERS, WINDOWS, ROUNDS = 200, 5, 12
 
@@ -100,10 +100,19 @@ def test_delta_is_by_the_units_that_are_protected():
 
 
 @pytest.mark.parametrize(("unit", "most"), [("user", USERS), ("example", USERS * WINDOWS)])
-def test_a_delta_above_one_over_the_units_is_refused(unit, most):
-    assert server_terms(point(unit, delta=1 / most), USERS) is not None
-    with pytest.raises(ConfigError, match=f"at most 1/{most} .*one over the {unit}s"):
-        server_terms(point(unit, delta=1.01 / most), USERS)
+def test_a_delta_of_one_over_the_units_or_more_is_refused(unit, most):
+    assert server_terms(point(unit, delta=0.99 / most), USERS) is not None
+    for delta in (1 / most, 1.01 / most):
+        with pytest.raises(ConfigError, match=f"below 1/{most} .*one over the {unit}s"):
+            server_terms(point(unit, delta=delta), USERS)
+
+
+def test_an_epsilon_that_accountants_cannot_tell_from_none_is_refused():
+    assert server_terms(point(epsilon=LEAST_EPSILON), USERS) is not None
+    for unit, trust in (("user", "central"), ("example", "local"), ("user", "distributed")):
+        terms = device_terms if trust == "local" else server_terms
+        with pytest.raises(ConfigError, match=r"epsilon = 0\.00099: expected at least"):
+            terms(point(unit, trust, epsilon=0.00099), USERS)
 
 
 def test_one_update_is_all_steps_of_a_device():
