@@ -250,8 +250,10 @@ def _explain(error: BaseException, debug: bool) -> int:
     if "home directory" in str(error):  # platformdirs: a user without a name or a HOME
         return _tell("error: no home folder; set HOME, or STARLING_HOME and STARLING_CACHE", 2)
     if _is_out_of_memory(error):
+        go_on = _noted(error, CONTINUE)  # with the settings that it was begun with
         less = "give fewer --users or a smaller --micro-batch"
-        return _tell(f"error: not enough memory; {less}{_noted(error, CONTINUE)}", 2)
+        less = f"free some{go_on}; or start anew with a smaller --micro-batch" if go_on else less
+        return _tell(f"error: not enough memory; {less}", 2)
     told = f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
     return _tell(f"error: {told}{_noted(error, CONTINUE)}", 1)
 

@@ -81,6 +81,14 @@ class Stated:
         value = self.get(name)
         return value if isinstance(value, Mapping) else {}
 
+    @property
+    def environments(self) -> list[Tree]:
+        """Of a point or a reference: what computed it, one entry for each change."""
+        found = self.get("environments")
+        return (
+            [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+        )
+
     def write(self, file: Path, files: Digests) -> None:
         """Replace the file by this under the operator's seal, which vouches for `files` too."""
         write_sealed(file, self.stated, files)

@@ -227,8 +227,7 @@ class WorkerPool:
             share = self.session.share
             raise EngineError(
                 f"no worker started within {_PATIENCE:.0f} s: the cluster has no room for one of "
-                f"{share.cpus} core(s) and {share.gpus:g} GPU; free or add nodes, then continue "
-                "with --resume"
+                f"{share.cpus} core(s) and {share.gpus:g} GPU; free or add nodes"
             )
 
     def _serve(self, place: int, actor: Any) -> None:
@@ -284,8 +283,8 @@ class WorkerPool:
                 question,
                 EngineError(
                     f"{_ATTEMPTS} workers ended while they answered the same question "
-                    f"({question.method}): {reason(error)}; give a smaller --micro-batch or "
-                    "fewer --workers, then continue with --resume"
+                    f"({question.method}): {reason(error)}; give fewer --workers, "
+                    "or start anew with a smaller --micro-batch"
                 ),
             )
         else:
