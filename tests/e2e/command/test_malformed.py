@@ -7,7 +7,6 @@ from io import StringIO
 
 import pytest
 import torch
-from rich.console import Console
 from safetensors import safe_open
 from safetensors.numpy import save, save_file
 from safetensors.torch import save_file as torch_save
@@ -20,6 +19,7 @@ from shared.privacy.policy.signed import FORMAT
 from shared.request import Request
 from shared.run_files import run_files
 from simulations.commands.verify import print_deltas, print_report
+from simulations.console import Console
 from simulations.verify.run import verify_run
 from tests.support.bad.lab import ADAPTER
 from tests.support.command import command
