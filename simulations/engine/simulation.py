@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.population import Population, smallest
 from shared.data.salted import SaltedDigest
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError, ModelError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
@@ -110,11 +110,14 @@ def _where_it_is(named: str, started: str) -> Iterator[None]:
 
     A whole project that was moved elsewhere has it where the run is continued.
     """
-    if not (started and not Path(named).is_absolute() and (Path(started) / named).exists()):
-        yield
-        return
-    with chdir(started):
-        yield
+    there = started and not Path(named).is_absolute() and (Path(started) / named).exists()
+    try:
+        with chdir(started) if there else nullcontext():
+            yield
+    except (DataError, ModelError) as error:
+        if not started or there or Path(named).exists():
+            raise
+        raise type(error)(f"{error}; the run was started in {started}") from None
 
 
 def _same(name: str, stated: str | None, found: str) -> str:

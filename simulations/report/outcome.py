@@ -10,6 +10,7 @@ from shared.printable import shell_word
 from shared.run_files import RunFolder
 from simulations.console import Console
 from simulations.report.released import released_lines
+from simulations.report.statement import several_versions
 from simulations.report.tables import example_epsilons, level
 from simulations.results import Claim, Results
 from simulations.summary import Interval, summarise
@@ -24,7 +25,7 @@ def print_outcome(results: Results, directory: Path, console: Console | None = N
     for line in promises(results):
         console.print(line, soft_wrap=True)
     console.print("Metrics are the evaluator's, not released.", soft_wrap=True)
-    for line in released_lines(results):
+    for line in [*several_versions(results), *released_lines(results)]:
         console.print(line, soft_wrap=True)
     if run.personal.is_dir():
         own = "not noised; whoever publishes it publishes what devices keep for themselves"

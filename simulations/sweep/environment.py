@@ -16,10 +16,10 @@ from shared.data.population import history_of
 from shared.data.split import MIN_EVALUATED
 from shared.files import read_record, write_atomically
 from shared.run_files import RESULTS_SCHEMA
-from simulations.results import Results, Tree
+from simulations.results import VERSIONS, Results, Tree
 from simulations.sweep.machines import Machines
 
-_PACKAGES = ("torch", "flwr", "transformers", "peft", "opacus", "dp-accounting", "numpy")
+_PACKAGES = [name for name in VERSIONS if name not in ("python", "platform")]
 
 
 def opening(simulation: Machines) -> Results:
@@ -55,10 +55,8 @@ def _data(simulation: Machines) -> Tree:
 
 def environment(simulation: Machines) -> Tree:
     """What computes: versions, the machine, and how it is used."""
-    names = ("starling", *_PACKAGES)
-    versions = {name.replace("-", "_"): importlib.metadata.version(name) for name in names}
     return {
-        **versions,
+        **{name: importlib.metadata.version(name.replace("_", "-")) for name in _PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "cpus": os.cpu_count(),
@@ -102,7 +100,7 @@ def worked_in(file: Path, now: Tree) -> list[Tree]:
 def another_version(before: Sequence[Tree], now: Tree) -> str:
     """In which versions a run was begun that is continued in others; empty if in none."""
     told = []
-    for name in ("starling", "python", *(each.replace("-", "_") for each in _PACKAGES), "platform"):
+    for name in VERSIONS:
         then = sorted({str(each[name]) for each in before if name in each} - {str(now[name])})
         told += [f"{name} {', '.join(then)} (here {now[name]})"] if then else []
     if not told:

@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from server.release.metrics import ABOUT
 from shared.leaves import Section, sections
 from shared.metrics import NOT_RELEASED
-from simulations.results import POPULARITY_FROM, Results
+from simulations.results import POPULARITY_FROM, VERSIONS, Results
 
 _METRIC = r"(?:(?:full_)?(?:hr@10|ndcg@10|mrr)(?:_se)?|users)"
 _RANKED = rf"(?:(?:metrics|validation)\.{_METRIC}|metrics_status)"
 _ENVIRONMENT = (
-    "starling|torch|flwr|transformers|peft|opacus|dp_accounting|numpy|python|platform|cpus|workers|threads"
-    "|device|dtype|batching|checkpointing|backbone_sha256"
+    f"{'|'.join(VERSIONS)}|cpus|workers|threads|device|dtype|batching|checkpointing|backbone_sha256"
 )
 _PART = r"(?:points\[\]|references\.\w+)"
 # Checked elsewhere to the letter: settings, events, meaning, correlation, what a release says.
 _INSIDE = re.compile(
-    rf"config\..*|(?:{_PART}\.environments\[\]|environment)\.(?:{_ENVIRONMENT})|seal\.(?:files\..*|public_key|signature)"
+    rf"config\..*|seal\.(?:files\..*|public_key|signature)"
+    rf"|(?:{_PART}\.environments\[\]|environment)\.(?:{_ENVIRONMENT})"
     r"|points\[\]\.(?:releases\.\w+\.(?:times|event\..*)|meaning\..*|correlation\.\w+"
     r"|ledger\.(?:file|entries|head)|communication_bytes\.(?:up|down)|epsilon_(?:rdp|prv)"
     rf"|released_metrics\.(?:{'|'.join(ABOUT)}|selected_round|releases\[\]\..*)"
@@ -34,7 +34,8 @@ _INSIDE = re.compile(
 _EXAMPLE = "points[].example."
 # Where a run writes words; everywhere else are numbers, yes or no, nothing, or "inf".
 _WORDS = re.compile(
-    rf"starling|name|data\.(?:spec|name)|(?:{_PART}\.environments\[\]|environment)\..*|config\..*|seal\..*"
+    rf"starling|name|data\.(?:spec|name)|(?:{_PART}\.environments\[\]|environment)\..*"
+    r"|config\..*|seal\..*"
     r"|points\[\]\.(?:(?:unit|relation|trust|adversary|adapter|noise|ledger\.(?:file|head))"
     rf"|releases\..*|released_metrics\.(?:{'|'.join(ABOUT)})|.*metrics_status|.*computed_from)"
     r"|references\.\w+\.metrics_status"

@@ -21,7 +21,6 @@ from tests.support import ROOT
 from tests.support.command import command, ended_after, finish, wait_for
 
 BENCHMARK = ROOT / "benchmarks" / "interrupt.py"
-CONTINUE = "continue with --resume where the command offers it"
 SEED = 20  # of the instants
 KILLS = 3
 ROUND = 0.05  # seconds, at most
@@ -119,7 +118,8 @@ def test_stopped_by_hand_while_another_process_is_refused(sweep, whole, tmp_path
         first.send_signal(signal.SIGCONT)
         _, err = first.communicate()
     assert first.returncode == 130, err
-    assert err.strip().splitlines() == [f"interrupted; {CONTINUE}"]
+    told = f"interrupted; continue: starling simulate --resume {folder}"
+    assert err.strip().splitlines() == [told]
     with FolderLock(folder) as lock:
         lock.take()  # the lock has gone with the process that held it
 
@@ -139,7 +139,7 @@ def test_stopped_while_it_starts_leaves_nothing(by, code, word, sweep, tmp_path)
         process.send_signal(by)
         _, err = process.communicate()
     assert process.returncode == code, err
-    assert err.strip().splitlines() == [f"{word}; {CONTINUE}"]
+    assert err.strip().splitlines() == [f"{word}; nothing was made yet"]
     assert not (folder / "config.toml").exists()
 
 

@@ -112,7 +112,9 @@ def test_an_altered_run_is_found_out(attack, run, tmp_path):
 def test_resuming_does_not_vouch_for_an_altered_ledger(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
     ATTACKS["tail cut"](copy)
-    assert command("simulate", "--resume", copy).code == 0
+    results_before = (copy / "results.json").read_bytes()
+    assert command("simulate", "--resume", copy).code == 3
+    assert (copy / "results.json").read_bytes() == results_before
     assert command("verify", copy).code == 3
 
 
