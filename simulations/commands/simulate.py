@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -119,6 +120,9 @@ def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: boo
     print_outcome(run_sweep(experiment, directory, resume=resume, quiet=quiet), directory)
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, told as a mistake in --out
+
+
 @contextmanager
 def _saying_how_to_go_on(run: RunFolder, resume: bool) -> Iterator[None]:
     """Note on whatever stops a run the command that continues it, where there is one.
@@ -132,7 +136,7 @@ def _saying_how_to_go_on(run: RunFolder, resume: bool) -> Iterator[None]:
         from_outside = (
             not isinstance(error, StarlingError)
             or isinstance(error, EngineError)
-            or isinstance(error.__context__, OSError)  # a full disk, told as one of settings
+            or getattr(error.__context__, "errno", None) in _FULL
         )
         if not (ours and run.settings.is_file()):
             error.add_note("nothing was made yet")

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from shared.files import FolderLock
 from shared.run_files import run_files
 from tests.support import ROOT
-from tests.support.command import command, ended_after, finish, wait_for
+from tests.support.command import command, ended_after, finish, unfinish, wait_for
 
 BENCHMARK = ROOT / "benchmarks" / "interrupt.py"
 SEED = 20  # of the instants
@@ -145,7 +145,7 @@ def test_stopped_while_it_starts_leaves_nothing(by, code, word, sweep, tmp_path)
 
 def test_what_was_exchanged_before_it_was_sealed_is_made_anew(run, tmp_path):
     """After a crash between the end of a point and its seal nothing that lies there is believed."""
-    copy = shutil.copytree(run, tmp_path / "copy")
+    copy = unfinish(shutil.copytree(run, tmp_path / "copy"))
     files = run_files(copy, "eps-2-seed-0")
     honest = {file: load_file(file) for file in (files.adapter, files.popularity)}
     for file, was in honest.items():

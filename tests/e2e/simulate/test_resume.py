@@ -7,12 +7,14 @@ import importlib.metadata
 import json
 import re
 import shutil
+from contextlib import nullcontext
 
 import pytest
 
 from shared.run_files import RunFolder, run_files
 from simulations.sweep import point as point_module
 from simulations.sweep import sweep as sweep_module
+from tests.support.bad.environments import without_override
 from tests.support.command import command, results, write_settings
 
 POINTS = ("eps-2-seed-0", "eps-inf-seed-0")
@@ -78,7 +80,10 @@ def test_no_command_writes_to_a_finished_run(state, words, run, tmp_path):
     before = content(copy)
     code, said = STATES[state]
     typed, fixed = words
-    done = command(*(str(word).format(run=copy) for word in typed))
+    with without_override() if state is read_only else nullcontext():
+        done = command(*(str(word).format(run=copy) for word in typed))
+    for path in [copy, *copy.rglob("*")]:
+        path.chmod(0o700)
     assert content(copy) == before
     assert done.code == (code if fixed is None else fixed), done.err
     assert len(done.err.splitlines()) == 1
@@ -86,8 +91,6 @@ def test_no_command_writes_to_a_finished_run(state, words, run, tmp_path):
         assert said in done.err
         assert ("Check it: starling verify" in done.out) is (code == 0)
         assert "updates" not in done.err
-    for path in [copy, *copy.rglob("*")]:
-        path.chmod(0o700)
 
 
 def test_a_run_without_its_working_files_is_shown_too(run, tmp_path):
