@@ -32,7 +32,7 @@ from simulations.workers.factory import WorkerFactory, check_folder, kill, reaso
 from simulations.workers.ray_session import RaySession, join, start_here
 
 _LOOK = 0.5  # seconds between looks whether anything has changed
-_PATIENCE = 180.0  # seconds that a pool without any worker waits for one
+_PATIENCE = 600.0  # seconds that a pool without any worker waits: imports may take minutes
 _ATTEMPTS = 3  # workers that one question, or one start, may end
 
 
