@@ -3,14 +3,18 @@
 One table, state x command: which files are as they were, what is said, and with which exit code.
 """
 
+import errno
 import importlib.metadata
 import json
 import re
+import shlex
 import shutil
 from contextlib import nullcontext
 
+import click
 import pytest
 
+from shared.errors import ConfigError, DataError, EngineError, LedgerError
 from shared.run_files import RunFolder, run_files
 from simulations.sweep import point as point_module
 from simulations.sweep import sweep as sweep_module
@@ -125,6 +129,16 @@ class Stop(KeyboardInterrupt):
     """Stands for Ctrl-C."""
 
 
+def _told_as_setting():
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    except OSError:
+        try:
+            raise ConfigError("run: cannot be written") from None
+        except ConfigError as error:
+            return error
+
+
 @pytest.fixture
 def interrupted(tiny_bert, tmp_path, monkeypatch):
     """A run of four rounds, stopped in the third of its second point; with other versions."""
@@ -176,6 +190,56 @@ def test_an_interruption_says_the_exact_command_and_what_remains_is_counted(inte
     assert "versions" not in again.out
     found = results(folder)
     assert [at["environments"] for at in found["points"]] == [[found["environment"]]] * 2
+
+
+CRASHES = {
+    "by hand": (Stop(), 130, "interrupted", True),
+    "a full disk": (OSError(errno.ENOSPC, "No space left on device", "f"), 2, "No space", True),
+    "no memory": (MemoryError(), 2, "not enough memory", True),
+    "a worker": (EngineError("a worker was lost"), 1, "a worker was lost", True),
+    "a mistake of ours": (RuntimeError("unheard of"), 1, "unexpected", True),
+    "a full disk, told as a setting": (_told_as_setting(), 2, "cannot be written", True),
+    "data": (DataError("an item is missing"), 2, "an item is missing", False),
+    "an altered ledger": (LedgerError("it was cut"), 3, "it was cut", False),
+}
+
+
+@pytest.mark.parametrize(
+    ("crash", "begun"),
+    [*((name, True) for name in CRASHES), ("by hand", False), ("a worker", False)],
+)
+def test_what_stops_a_run_says_how_to_go_on_where_that_is_true(
+    crash, begun, tiny_bert, tmp_path, monkeypatch
+):
+    error, code, words, continues = CRASHES[crash]
+
+    def fail(*_):
+        raise error
+
+    error.__dict__.pop("__notes__", None)  # of the case before
+    monkeypatch.setattr(sweep_module, "_sweep" if begun else "_points", fail)
+    monkeypatch.chdir(tmp_path)
+    name = "it's [red] 100%"
+    done = command(
+        "simulate", "--users", 30, "--cohort", 0.5, "--backbone", tiny_bert, "--out", name
+    )
+    assert (done.code, words in done.error) == (code, True), done.err
+    said = f"continue: starling simulate --resume {shlex.quote(name)}"
+    assert (said in done.error) is (begun and continues)
+    assert ("nothing was made yet" in done.error) is (not begun and isinstance(error, Stop))
+    assert "--resume" not in done.error.replace(said, "")
+
+
+@pytest.mark.parametrize(
+    "words", [("data", "ls"), ("verify", "."), ("account", "--noise", 1), ("policy", "key")]
+)
+def test_what_has_nothing_to_continue_does_not_speak_of_it(words, monkeypatch):
+    def stop(*_):
+        raise Stop
+
+    monkeypatch.setattr(click.Command, "invoke", stop)
+    done = command(*words)
+    assert (done.code, done.error) == (130, "interrupted")
 
 
 def test_every_part_says_what_computed_it_and_another_version_is_told(interrupted, monkeypatch):
