@@ -12,6 +12,8 @@ import os
 import runpy
 import signal
 import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -31,11 +33,33 @@ _HERE = Path(__file__).resolve().parent
 ROOMS = ("server", "simulations", "client")
 PACKAGES = ("apps", "shared", *ROOMS)
 
-CONTINUE = "continue with --resume where the command offers it"
+# Notes that an error may carry (PEP 678): how to go on from it.
+NOTHING_YET, CONTINUE = "nothing was made yet", "continue: "
 
 
 class _Terminated(KeyboardInterrupt):
     """SIGTERM: an interruption by the system, which ends like one by hand."""
+
+
+class _Hidden(ImportError):
+    """Somebody else's module stands where one of ours is looked for."""
+
+
+class _OnlyOurs:
+    """Finds no module; refuses another one of a room's name before any line of it runs."""
+
+    @classmethod
+    def find_spec(cls, name: str, *_: object) -> ModuleSpec | None:
+        """Called before other finders."""
+        if name not in PACKAGES:
+            return None
+        others = (at.find_spec(name, None) for at in sys.meta_path if at is not cls)
+        found = next(filter(None, others), None)
+        if found is not None and _HERE not in Path(found.origin or "").resolve().parents:
+            folders = list(found.submodule_search_locations or [])
+            place = found.origin or next(iter(folders), "")
+            raise _Hidden(f"{place}: another package of that name hides ours; see starling doctor")
+        return None
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -78,26 +102,41 @@ def _run(arguments: list[str], heard: list[BaseException]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
-    except KeyboardInterrupt as stopped:
-        return _stopped(stopped)
     except BrokenPipeError:
         return _drop_output(0)  # the reader, such as `head`, has seen enough
-    except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):  # as rich ends it
-            return _drop_output(0)
-        return stop.code if isinstance(stop.code, int) else 0
-    except Exception as error:
-        return _stopped(heard[-1]) if heard else _explain(error, debug=debug)
+    except BaseException as error:  # packages in other languages raise more than exceptions
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+            return _drop_output(0)  # as rich ends it
+        if heard or isinstance(error, KeyboardInterrupt):
+            return _stopped(heard[-1] if heard else error, error)
+        return _explain(error, debug=debug)
 
 
-def _stopped(by: BaseException) -> int:
-    if isinstance(by, _Terminated):
-        return _tell(f"terminated; {CONTINUE}", 143)
-    return _tell(f"interrupted; {CONTINUE}", 130)
+def _stopped(by: BaseException, error: BaseException) -> int:
+    word, status = ("terminated", 143) if isinstance(by, _Terminated) else ("interrupted", 130)
+    return _tell(f"{word}{_noted(error, CONTINUE, NOTHING_YET)}", status)
+
+
+def _noted(error: BaseException, *kinds: str) -> str:
+    """What whoever was at work says of going on, to follow a sentence; empty if nothing."""
+    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(kinds)]
+    return f"; {notes[0]}" if notes else ""
+
+
+@contextlib.contextmanager
+def _before_it_begins() -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(NOTHING_YET)
+        raise
 
 
 def _dispatch(arguments: list[str]) -> int:
-    cli = command_line()
+    if _OnlyOurs not in sys.meta_path:
+        sys.meta_path.insert(0, _OnlyOurs)
+    with _before_it_begins():
+        cli = command_line()
     with cli.make_context("starling", arguments) as context:
         status = cli.invoke(context)
     return status if isinstance(status, int) else 0
@@ -132,7 +171,8 @@ def command_line() -> Any:
             if cmd_name not in self.table():
                 return None
             where, text = self.table()[cmd_name]
-            return _loaded(where, cmd_name) if where else Rooms(cmd_name, help=text)
+            with _before_it_begins():
+                return _loaded(where, cmd_name) if where else Rooms(cmd_name, help=text)
 
         def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
             """List commands without importing their rooms."""
@@ -176,12 +216,16 @@ def _doctor() -> ModuleType:
     return module
 
 
-def _explain(error: Exception, debug: bool) -> int:
+def _explain(error: BaseException, debug: bool) -> int:
     """One line for what was raised, by kind."""
     if debug:
         import traceback
 
         traceback.print_exc()
+    if isinstance(error, _Hidden):
+        return _tell(f"error: {error}", 2)
+    if isinstance(error, SystemExit):  # nothing of ours ends this way
+        return _tell(f"error: {_ended(error)}; starling doctor says what is wrong", 2)
     if isinstance(error, ModuleNotFoundError):
         return _tell(_missing(error), 2)
     if isinstance(error, ImportError):
@@ -189,7 +233,7 @@ def _explain(error: Exception, debug: bool) -> int:
     if isinstance(error, OSError) and error.strerror:
         if error.filename is None:  # no file: what was printed could not be written
             return _drop_output(_tell(f"error: standard output: {error.strerror}", 2))
-        return _tell(f"error: {error.filename}: {error.strerror}", 2)
+        return _tell(f"error: {error.filename}: {error.strerror}{_noted(error, CONTINUE)}", 2)
     import click
 
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -202,13 +246,24 @@ def _explain(error: Exception, debug: bool) -> int:
     from shared.errors import StarlingError
 
     if isinstance(error, StarlingError):
-        return _tell(f"error: {error}", error.exit_code)
+        return _tell(f"error: {error}{_noted(error, CONTINUE)}", error.exit_code)
     if "home directory" in str(error):  # platformdirs: a user without a name or a HOME
         return _tell("error: no home folder; set HOME, or STARLING_HOME and STARLING_CACHE", 2)
     if _is_out_of_memory(error):
-        return _tell("error: not enough memory; give fewer --users or a smaller --micro-batch", 2)
-    kind = type(error).__name__
-    return _tell(f"error: {kind}: {error} (unexpected; --debug shows where)", 1)
+        go_on = _noted(error, CONTINUE)  # with the settings that it was begun with
+        less = "give fewer --users or a smaller --micro-batch"
+        less = f"free some{go_on}; or start anew with a smaller --micro-batch" if go_on else less
+        return _tell(f"error: not enough memory; {less}", 2)
+    told = f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
+    return _tell(f"error: {told}{_noted(error, CONTINUE)}", 1)
+
+
+def _ended(stop: SystemExit) -> str:
+    """Which file ended the program, and with what."""
+    import traceback
+
+    frames = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(stop.__traceback__)]
+    return f"{frames[-1]}: ended the program ({stop.code!r}), and there is no result"
 
 
 def _missing(error: ModuleNotFoundError) -> str:
@@ -217,7 +272,7 @@ def _missing(error: ModuleNotFoundError) -> str:
     return f"error: {error}; install it (make setup, in the checkout), or see starling doctor"
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     words = str(error)
     return isinstance(error, MemoryError) or "out of memory" in words or "allocate memory" in words
 
@@ -228,8 +283,9 @@ def _where(error: Any) -> str:
 
 
 def _tell(line: str, status: int) -> int:
+    printable = runpy.run_path(str(_HERE / "shared" / "printable.py"))["printable"]
     with contextlib.suppress(OSError, AttributeError, ValueError):  # standard error may be closed
-        sys.stderr.write(" ".join(line.split()) + "\n")
+        sys.stderr.write(printable(" ".join(line.split())) + "\n")
         sys.stderr.flush()
     return status
 

@@ -19,6 +19,7 @@ from client.device.agreement import (
 from client.device.rehearsal import Answer, Rehearsal, no_state
 from shared.config import ExperimentConfig, from_dict, load_toml, settings_hash
 from shared.errors import ConfigError, PrivacyError
+from shared.printable import printable
 from shared.privacy.ledger.budget import records
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.caps import load_caps
@@ -82,7 +83,7 @@ def spent(state: Annotated[Path, typer.Argument(help="A device's state folder.")
         typer.echo(in_words(made, state / AGREED))
     else:
         word = f"no {AGREED} is here" if kept else "this device has agreed to nothing yet"
-        typer.echo(f"{state}: {word}")
+        typer.echo(f"{printable(state)}: {word}")
     counted = {promise.guarantee.trust: promise for promise in (made.promises if made else ())}
     for file in kept:
         ledger = Ledger.recover(file, repair=False)

@@ -7,6 +7,8 @@ import json
 import math
 from typing import Any
 
+from shared.printable import printable
+
 
 def canonical_json(tree: Any) -> str:
     """One text for one value: sorted keys, no spaces, ASCII; infinity as the string "inf".
@@ -61,10 +63,21 @@ def check_plain(tree: Any, depth: int = 50) -> None:
     if isinstance(tree, dict | list):
         if not depth:
             raise ValueError(_DEEP)
-        for each in tree.values() if isinstance(tree, dict) else tree:
+        for each in [*tree, *tree.values()] if isinstance(tree, dict) else tree:
             check_plain(each, depth - 1)
     elif isinstance(tree, int) and abs(tree) >= LARGEST:
         raise ValueError("holds a whole number beyond 2^53, which no setting or count has")
+    elif isinstance(tree, str) and not _is_text(tree):
+        raise ValueError(f"holds {printable(tree)}, which is no UTF-8 text; rename it")
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written; half a surrogate pair stands for a byte of a file's name."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _finite(text: str) -> float:

@@ -129,7 +129,7 @@ starling | public | the version
 complete | public | whether all planned points are there
 name | public | of a real run
 seal.** | public | digests of the files on this page, the operator's key and signature
-environment.** | public | versions and the machine
+environment.** | public | versions and the machine, of the process that wrote the file last
 data.spec | public | a name
 data.name | public | a name
 data.users | public | how many people there are
@@ -189,8 +189,10 @@ points[].validation.* | evaluator only | exact
 points[].metrics_status | public | says so
 points[].history[].round | public | a number
 points[].history[].* | evaluator only | actual cohorts, failures, exact norms and metrics of a round
+points[].environments[].* | public | versions and the machine, of every process that worked on it
 points[].seconds | evaluator only | how long it took depends on who was drawn
 points[].references.** | evaluator only | the released histogram's exact metrics
+references.*.environments[].* | public | as of a point
 references.*.seconds | evaluator only | depends on people's data
 references.*.** | evaluator only | exact, and trained without noise
 config.** | public | the settings
@@ -205,7 +207,7 @@ adapters/*.safetensors | covered: update | see above
 devices/** | evaluator only | ledgers of simulated devices: who took part in which round
 personal/*.sqlite | local only | virtual devices' own tensors
 points/data.json | local only | a digest of people's data and the salt without which it tells
-  nothing
+  nothing; the folder in which the run was started
 points/*.initial.safetensors | public | drawn at random, before anybody's data
 points/*.toml | public | the settings
 points/*.policy.json | public | see above
@@ -214,6 +216,7 @@ points/*.asked.jsonl | trusted server | who was asked in which round, where nois
   often; kept
 points/*.noise.key | local only | whoever has it can subtract correlated noise
 points/*.checkpoint | local only | see below
+points/*.environments.json | local only | what computed the point so far: results.json says it
 points/*.outcome.json | local only | what results.json says of a point, before it is sealed
 points/*.sealed.json | local only | the same, sealed
 points/reference-*.json | local only | what results.json says of a reference

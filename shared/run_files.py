@@ -142,12 +142,17 @@ class RunFiles:
     def working(self) -> tuple[Path, ...]:
         """What the run itself goes on from, and hands to nobody."""
         kept = (self.initial, self.checkpoint, self.outcome, self.sealed, self.personal)
-        return *kept, self.asked, self.noise_key
+        return *kept, self.asked, self.noise_key, self.environments
 
     @property
     def asked(self) -> Path:
         """Who was asked in which round, where noise counts on how often: beside the checkpoint."""
         return self.checkpoint.with_suffix(".asked.jsonl")
+
+    @property
+    def environments(self) -> Path:
+        """What computed it so far, of a sweep: one entry for each change."""
+        return self.checkpoint.with_suffix(".environments.json")
 
     @property
     def noise_key(self) -> Path:

@@ -27,6 +27,12 @@ from shared.run_files import RESULTS_SCHEMA, point_name
 Tree = Mapping[str, object]
 Metrics = Mapping[str, float]
 
+VERSIONS = (
+    *("starling", "python", "torch", "flwr", "transformers", "peft", "opacus", "dp_accounting"),
+    *("numpy", "platform"),
+)
+"""What an environment names that a result may depend on, whatever the machine's size."""
+
 POPULARITY_FROM = "the histogram as it was released, nothing else"
 """What a released histogram's own ranking is computed from."""
 
@@ -80,6 +86,14 @@ class Stated:
         """An object; empty for anything else."""
         value = self.get(name)
         return value if isinstance(value, Mapping) else {}
+
+    @property
+    def environments(self) -> list[Tree]:
+        """Of a point or a reference: what computed it, one entry for each change."""
+        found = self.get("environments")
+        return (
+            [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+        )
 
     def write(self, file: Path, files: Digests) -> None:
         """Replace the file by this under the operator's seal, which vouches for `files` too."""
@@ -278,6 +292,14 @@ class Results(Stated):
     def simulated(self) -> bool:
         """Whether it is a sweep's; a real run is of one point, and states its name."""
         return "name" not in self.stated
+
+    @property
+    def several_versions(self) -> str:
+        """Of what more than one version computed parts, such as `torch 2.4, 2.5`; or nothing."""
+        parts = [*self.points, *self.references.values()]
+        known = [at for part in parts for at in part.environments]
+        found = {n: sorted({str(at[n]) for at in known if n in at}) for n in VERSIONS}
+        return "; ".join(f"{n} {', '.join(all_)}" for n, all_ in found.items() if len(all_) > 1)
 
     def point_files(self, epsilon: float, seed: object) -> str:
         """What the files of a point are called."""

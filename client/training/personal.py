@@ -33,7 +33,7 @@ from shared.model.adapter import AdapterSchema
 Values = npt.NDArray[np.float32]
 
 _VERSION = 1
-_PATIENCE = 60.0  # seconds that a process waits for another's transaction
+_PATIENCE = 600.0  # seconds that a process waits for another's transaction
 _TYPE = np.dtype("<f4")
 _MANY = 500  # people of one query
 _TABLE = """

@@ -2,7 +2,8 @@
 
 An unsalted hash of a private log is an oracle: whoever knows all of it but one interaction tries
 every item, and one fits. So no hash of data enters settings, adapters, requests or reports. This
-one lies in a run's working folder, which nobody is given.
+one lies in a run's working folder, which nobody is given; beside it the folder in which the run was
+started, from which relative paths in its settings lead.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,22 +31,27 @@ class SaltedDigest:
         The key: 32 random bytes, in hexadecimal digits.
     digest : str
         64 hexadecimal digits.
+    started : str
+        The folder in which the run was started; empty if it is not known.
     """
 
     salt: str
     digest: str
+    started: str = ""
 
     @classmethod
     def of(cls, population: Population) -> SaltedDigest:
-        """Of a population, under a new salt."""
-        salt = secrets.token_hex(32)
-        return cls(salt, _hmac(salt, population))
+        """Of a population, under a new salt, opened in this folder."""
+        salt, started = secrets.token_hex(32), ""
+        with suppress(FileNotFoundError):  # a folder that was removed meanwhile
+            started = str(Path.cwd())
+        return cls(salt, _hmac(salt, population), started)
 
     @classmethod
     def read(cls, file: Path) -> SaltedDigest:
         """What `write` left; a `ConfigError` if it is missing or damaged."""
         kept = read_record(file, ("salt", "digest"))
-        return cls(str(kept["salt"]), str(kept["digest"]))
+        return cls(str(kept["salt"]), str(kept["digest"]), str(kept.get("started", "")))
 
     def write(self, file: Path) -> None:
         """Replace a file with it."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from shared.canonical import finite
@@ -21,6 +20,7 @@ from shared.privacy.accounting.calculator import Known, Rounds, participations, 
 from shared.privacy.guarantee import check_relation
 from simulations.commands import options
 from simulations.commands.options import takes
+from simulations.console import Console
 
 LARGE_DELTA = 1e-3  # a run among a thousand people or more refuses it
 
@@ -167,7 +167,7 @@ def _show(answer: dict[str, Any], console: Console) -> None:
     if answer["users"] is None and answer["delta"] > LARGE_DELTA:
         lines.append(sentences.large_delta(answer["delta"]))
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _of_deltas(answer: dict[str, Any]) -> Table:

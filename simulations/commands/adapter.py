@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 from torch import Tensor
 
@@ -31,6 +29,7 @@ from shared.privacy import sentences
 from shared.privacy.ledger.promise import in_words, read_promise
 from shared.run_files import RunFolder, run_files
 from simulations.commands.options import takes
+from simulations.console import Console
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.ranking import personal_file
 from simulations.world.sources import open_population
@@ -98,7 +97,7 @@ def evaluate_adapter(given: Evaluated) -> None:
     typer.echo(sentences.measured())
     typer.echo(in_words(promise))
     if own.note:
-        Console().print(own.note, highlight=False)
+        Console().print(own.note)
 
 
 def _protocol(population: Population, asked: Sequence[int], wanted: int) -> dict[str, Any]:
@@ -145,10 +144,10 @@ def recommend_items(asked: Asked) -> None:
         return
     Console().print(_table(found, population, asked.user, asked.explain))
     if asked.explain:
-        Console().print(_note(trained), highlight=False)
+        Console().print(_note(trained))
     typer.echo(in_words(promise))
     if own.note:
-        Console().print(own.note, highlight=False)
+        Console().print(own.note)
 
 
 def _population(asked: Evaluated | Asked) -> Population:
@@ -170,12 +169,12 @@ def _population(asked: Evaluated | Asked) -> Population:
 
 def _table(found: list[Recommendation], population: Population, user: str, explain: bool) -> Table:
     catalogue = population.catalogue
-    title = f"For user {escape(user)} of {escape(population.name)}"
+    title = f"For user {user} of {population.name}"
     why = ("why",) if explain else ()
     table = Table("item", Column("score", justify="right"), *why, title=title)
     for one in found:
-        row = [escape(catalogue.texts[one.item]), f"{one.score:.2f}"]
-        table.add_row(*row, *([escape(_why(one, catalogue))] if explain else []))
+        row = [catalogue.texts[one.item], f"{one.score:.2f}"]
+        table.add_row(*row, *([_why(one, catalogue)] if explain else []))
     return table
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from shared.config import DataConfig, ExperimentConfig
 from shared.config.presets import chosen_settings
 from shared.data.protocol import Protocol, negatives_in_words, protocol_warnings
 from shared.data.sources import KnownSource, fetch, known_sources
+from shared.printable import printable
 from simulations.commands.options import takes
+from simulations.console import Console
 from simulations.world.files import write_world
 from simulations.world.people import SCENARIOS
 from simulations.world.population_summary import Summary, WorldSummary, summarise
@@ -188,7 +188,7 @@ def _span(summary: Summary) -> str:
 @data.command("fetch")
 def fetch_command(name: Annotated[str, typer.Argument(help="A known name.")]) -> None:
     """Download a known data set from its publisher, verify its checksum, unpack it."""
-    typer.echo(str(fetch(name)))
+    typer.echo(printable(fetch(name)))
 
 
 @data.command()
@@ -203,7 +203,7 @@ def world(
     """Write a synthetic world in the documented columns."""
     settings = chosen_settings(config, preset)
     made = open_world(_of_world(settings, users, items, seed), settings.world)
-    typer.echo(str(write_world(made, out)))
+    typer.echo(printable(write_world(made, out)))
 
 
 def _show(header: tuple[str, str], rows: list[tuple[str, str]]) -> None:
@@ -211,9 +211,9 @@ def _show(header: tuple[str, str], rows: list[tuple[str, str]]) -> None:
     console = Console()
     if not console.is_terminal:
         for name, value in rows:
-            typer.echo(f"{name}: {value}")
+            typer.echo(f"{name}: {printable(value)}")
         return
     table = Table(*header)
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*row)
     console.print(table)

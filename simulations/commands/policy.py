@@ -14,6 +14,7 @@ from shared.config import ExperimentConfig, at_epsilon, dump_toml, from_dict, lo
 from shared.config.presets import override, preset_file
 from shared.errors import ConfigError
 from shared.files import write_atomically
+from shared.printable import printable
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.policy.caps import Caps
 from shared.privacy.policy.issue import DAYS, policy_of
@@ -71,7 +72,7 @@ def make(asked: Asked) -> None:
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
     typer.echo(in_words(made, out))
     if adapter is None:
-        typer.echo(f"settings, for policy check --config: {settings}")
+        typer.echo(f"settings, for policy check --config: {printable(settings)}")
     for why in Caps().objections(made):
         typer.echo(
             f"warning: {why}: every device declines but those whose owner allows it in caps.toml",

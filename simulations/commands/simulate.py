@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,8 @@ import typer
 
 from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml
 from shared.config.presets import override, preset_file
-from shared.errors import ConfigError
+from shared.errors import ConfigError, EngineError, StarlingError
+from shared.printable import shell_word
 from shared.run_files import RunFolder
 from simulations.commands.options import numbers, takes, words
 
@@ -93,7 +96,8 @@ def simulate(given: Any) -> None:
     experiment = override(tree, flags)
     _tell_what_never_comes(experiment)
     directory = resume or out or Path("runs") / _default_name(experiment)
-    _run(experiment, directory, resume is not None, given.quiet)
+    with _saying_how_to_go_on(RunFolder(directory), resume is not None):
+        _run(experiment, directory, resume is not None, given.quiet)
 
 
 def _tell_what_never_comes(experiment: ExperimentConfig) -> None:
@@ -117,6 +121,31 @@ def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: boo
     directory = plain_folder(directory)
     logging.getLogger("flwr").setLevel(logging.WARNING)  # progress tells what its log would
     print_outcome(run_sweep(experiment, directory, resume=resume, quiet=quiet), directory)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, told as a mistake in --out
+
+
+@contextmanager
+def _saying_how_to_go_on(run: RunFolder, resume: bool) -> Iterator[None]:
+    """Note on whatever stops a run the command that continues it, where there is one.
+
+    A mistake in settings or data, and a guarantee that does not hold, stop it again.
+    """
+    ours = resume or not run.settings.exists()
+    try:
+        yield
+    except BaseException as error:
+        from_outside = (
+            not isinstance(error, StarlingError)
+            or isinstance(error, EngineError)
+            or getattr(error.__context__, "errno", None) in _FULL
+        )
+        if not (ours and run.settings.is_file()):
+            error.add_note("nothing was made yet")
+        elif from_outside:
+            error.add_note(f"continue: starling simulate --resume {shell_word(run.path)}")
+        raise
 
 
 def _settings(

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from client.device.agreement import operator_key
 from shared.canonical import finite
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.spent import Record
 from simulations.commands import options
+from simulations.console import Console
 from simulations.verify.point import VerifyRow
 from simulations.verify.run import VerifyReport, verify_run
 
@@ -116,11 +115,11 @@ def print_report(report: VerifyReport, console: Console) -> None:
     for row in report.rows:
         spent = (row.delta, row.claimed, row.epsilon, row.epsilon_rdp, row.epsilon_prv)
         cells = ["-" if value is None else f"{value:.4g}" for value in spent]
-        table.add_row(*_named_by(row), *cells, _verdict(row))
+        table.add_row(row.point, row.promise, *cells, _verdict(row))
     console.print(table)
 
     def line(text: str) -> None:
-        console.print(_printable(text), markup=False, highlight=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
 
     line(WHY_THEY_DIFFER)
     for row in report.rows:
@@ -142,16 +141,6 @@ def print_report(report: VerifyReport, console: Console) -> None:
     line(f"The run is {report.signer}.")
     line("Each point is a release of its own; whoever sees several of them adds up their losses.")
     line(_verdict_line(report))
-
-
-def _printable(text: str) -> str:
-    """File names and claims are whoever's who wrote the folder: they must not forge lines."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def _named_by(row: VerifyRow) -> tuple[Text, Text]:
-    """The cells that say which guarantee of which point."""
-    return Text(_printable(row.point)), Text(_printable(row.promise))
 
 
 def _verdict(row: VerifyRow) -> str:
@@ -180,7 +169,7 @@ def print_deltas(report: VerifyReport, deltas: Sequence[float], console: Console
         table.add_column(column, justify="right")
     for row in report.rows:
         for delta in deltas:
-            cells = (*_named_by(row), f"{delta:g}", *_cells(row, delta))
+            cells = (row.point, row.promise, f"{delta:g}", *_cells(row, delta))
             table.add_row(*cells[: 2 + len(figures)])
     console.print(table)
 

@@ -14,7 +14,7 @@ from .installation import installation_checks
 from .machine import machine_checks
 from .packages import package_checks
 from .probe import Answers, ask
-from .show import Check, can_run, show
+from .show import Check, can_run, printable, show
 
 _HELP = """Usage: starling doctor [OPTIONS]
 
@@ -41,7 +41,9 @@ def main(arguments: list[str]) -> int:
     """
     unknown = [word for word in arguments if word not in ("--json", "-h", "--help")]
     if unknown:
-        sys.stderr.write(f"error: No such option: {unknown[0]} (see starling doctor --help)\n")
+        sys.stderr.write(
+            f"error: No such option: {printable(unknown[0])} (see starling doctor --help)\n"
+        )
         return 2
     if set(arguments) & {"-h", "--help"}:
         sys.stdout.write(_HELP)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 Status = Literal["ok", "missing", "wrong"]
@@ -47,8 +49,18 @@ def readable(size: float) -> str:
     return f"{size / 1e3:.3g} kB"
 
 
+def printable(text: str) -> str:
+    """See `shared.printable`, read where it stands: our packages may not be found."""
+    file = Path(__file__).resolve().parents[2] / "shared" / "printable.py"
+    return str(runpy.run_path(str(file))["printable"](text))
+
+
 def show(checks: Sequence[Check]) -> None:
     """Print the findings and, last, whether a simulation can run."""
+    checks = [
+        replace(at, found=printable(at.found), todo=printable(at.todo), name=printable(at.name))
+        for at in checks
+    ]
     if not (sys.stdout is not None and sys.stdout.isatty() and _table(checks)):
         _lines(checks)
     _say(_verdict(checks))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager, nullcontext
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ from shared.config import ExperimentConfig, ModelConfig
 from shared.data.population import Population, history_of, smallest
 from shared.data.protocol import Protocol
 from shared.data.salted import SaltedDigest
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError, ModelError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
@@ -50,14 +52,17 @@ class Simulation:
         data: SaltedDigest | None = None,
     ) -> None:
         self.config = config
-        self.population: Population = open_population(config.data, config.world)
+        started = data.started if data else ""
+        with _where_it_is(config.data.spec, started):
+            self.population: Population = open_population(config.data, config.world)
         if data is not None:
             data.check(self.population)
         self.data = data or SaltedDigest.of(self.population)
         if config.engine.threads:
             torch.set_num_threads(config.engine.threads)
         keep_freed_memory()
-        self._source = resolve(config.model.backbone)
+        with _where_it_is(config.model.backbone, started):
+            self._source = resolve(config.model.backbone)
         self.config = self._identified(config)
         if vectors is None:
             vectors = item_vectors(self.population.catalogue.texts, self._source)
@@ -105,6 +110,22 @@ class Simulation:
             place(recommender, self.config.engine)
             self._engines[model] = CohortEngine(self.population, recommender, self.config.engine)
         return self._engines[model]
+
+
+@contextmanager
+def _where_it_is(named: str, started: str) -> Iterator[None]:
+    """The folder in which a run was started, while what lies there by a relative path is opened.
+
+    A whole project that was moved elsewhere has it where the run is continued.
+    """
+    there = started and not Path(named).is_absolute() and (Path(started) / named).exists()
+    try:
+        with chdir(started) if there else nullcontext():
+            yield
+    except (DataError, ModelError) as error:
+        if not started or there or Path(named).exists():
+            raise
+        raise type(error)(f"{error}; the run was started in {started}") from None
 
 
 def _same(name: str, stated: str | None, found: str) -> str:

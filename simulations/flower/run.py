@@ -28,8 +28,9 @@ from simulations.flower.people_grid import PeopleGrid
 
 Settings = Mapping[str, str | int | float | bool]
 
-_SETTLED = 0.5  # seconds without a new node: registering one takes less than a millisecond
-_PATIENCE = 60  # seconds until the first
+_SETTLED = 1.0  # seconds without a new node: registering one takes less than a millisecond
+_LOOK = 0.05  # seconds until the next look
+_PATIENCE = 600  # seconds until the first, against waiting for ever: a busy machine takes minutes
 
 
 def prepared(grid: InMemoryGrid, context: Context) -> tuple[PeopleGrid, dict[str, str | bool]]:
@@ -94,12 +95,15 @@ def experiment(settings: Settings, nodes: int) -> ExperimentConfig:
 
 def _registered(grid: InMemoryGrid) -> list[int]:
     """All nodes, by partition: Flower registers them while the ServerApp already runs."""
-    started, before = time.monotonic(), 0
+    started = changed = time.monotonic()
+    before = 0
     while True:
         nodes = [node.node_id for node in grid.state.get_node_info()]  # in order of registration
-        if nodes and len(nodes) == before:
+        now = time.monotonic()
+        if len(nodes) != before:
+            before, changed = len(nodes), now
+        elif nodes and now - changed > _SETTLED:
             return nodes
-        if time.monotonic() - started > _PATIENCE and not nodes:
+        elif not nodes and now - started > _PATIENCE:
             raise EngineError(f"no virtual node registered within {_PATIENCE} s")
-        before = len(nodes)
-        time.sleep(_SETTLED)
+        time.sleep(_LOOK)

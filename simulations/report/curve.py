@@ -20,6 +20,7 @@ from simulations.report.figures import (
     MODEL,
     REFERENCES,
     STYLE,
+    any_letters,
     reference_style,
     spread,
 )
@@ -42,7 +43,7 @@ def draw_curve(results: Results, path: Path) -> None:
     """
     figure, _ = curve_figure(results)
     picture = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), any_letters():
         figure.savefig(picture, format="png", dpi=150)
     write_atomically(path, picture.getvalue())
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +91,14 @@ def _end(block: Sequence[float], least: float) -> float:
     return block[0] / block[1] + least * (block[1] - 1) / 2
 
 
+@contextmanager
+def any_letters() -> Iterator[None]:
+    """Of a data set's name the font may lack letters: a picture has boxes then, and no warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
 def inline_svg(figure: Figure, name: str, description: str, tips: Mapping[str, str]) -> Markup:
     """The figure as an `<svg>` element.
 
@@ -109,7 +119,7 @@ def inline_svg(figure: Figure, name: str, description: str, tips: Mapping[str, s
     """
     buffer = io.BytesIO()
     # The salt makes ids, and so the page, the same for the same results.
-    with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
+    with mpl.rc_context(STYLE | {"svg.hashsalt": name}), any_letters():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
     for parent in list(root.iter()):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from shared.data.protocol import negatives_in_words, protocol_warnings
+from shared.printable import shell_word
 from shared.run_files import RunFolder
+from simulations.console import Console
 from simulations.report.released import released_lines
+from simulations.report.statement import several_versions
 from simulations.report.tables import example_epsilons, level
 from simulations.results import Claim, Results
 from simulations.summary import Interval, summarise
@@ -22,19 +24,19 @@ def print_outcome(results: Results, directory: Path, console: Console | None = N
     console, run = console or Console(), RunFolder(directory)
     console.print(_table(results))
     for line in ranked(results):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     for line in promises(results):
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print("Metrics are the evaluator's, not released.", highlight=False, soft_wrap=True)
-    for line in released_lines(results):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
+    console.print("Metrics are the evaluator's, not released.", soft_wrap=True)
+    for line in [*several_versions(results), *released_lines(results)]:
+        console.print(line, soft_wrap=True)
     if run.personal.is_dir():
         own = "not noised; whoever publishes it publishes what devices keep for themselves"
-        console.print(f"  {run.personal}  {own}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"  {run.personal}  {own}", soft_wrap=True)
     for file in (run.report, run.curve, run.results):
-        console.print(f"  {file}", highlight=False, soft_wrap=True, markup=False)
-    check = f"Check it: starling verify {directory}"
-    console.print(check, highlight=False, soft_wrap=True, markup=False)
+        console.print(f"  {file}", soft_wrap=True)
+    check = f"Check it: starling verify {shell_word(directory)}"
+    console.print(check, soft_wrap=True)
 
 
 def ranked(results: Results) -> list[str]:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from shared.data.protocol import DRAWN, negatives_in_words
 from shared.files import write_atomically
+from shared.printable import printable
 from shared.privacy.sentences import FALSE_ALARM
 from shared.run_files import RunFolder
 from simulations.report import released, statement, tables
@@ -47,10 +48,16 @@ def render(results: Results) -> str:
         loader=PackageLoader("simulations.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return environment.get_template("page.html").render(_view(results))
+
+
+def _shown(value: Any) -> Any:
+    """Text that turns the page's direction, or breaks its markup, is shown instead of obeyed."""
+    return printable(value) if type(value) is str else value
 
 
 def _view(results: Results) -> dict[str, Any]:

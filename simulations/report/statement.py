@@ -108,7 +108,7 @@ def warnings(results: Results) -> list[str]:
         found.append(sentences.only_windows())
     if not results.complete:
         found.append(f"This run is incomplete.{_missing(results)}")
-    found += protocol_warnings(results.data)
+    found += [*protocol_warnings(results.data), *several_versions(results)]
     for row in accuracy_rows(results):
         if row["below_popularity"]:
             found.append(
@@ -130,6 +130,12 @@ def warnings(results: Results) -> list[str]:
     if results.points and "popularity" not in results.references:
         found.append("Popularity was not measured: nothing here shows that the model beats it.")
     return found
+
+
+def several_versions(results: Results) -> list[str]:
+    """Whether a run that was interrupted was finished by another version; empty if not."""
+    several = results.several_versions
+    return [f"Parts of it were computed with different versions: {several}."] if several else []
 
 
 def _of(row: Row) -> str:

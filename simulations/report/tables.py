@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from shared.printable import printable
 from shared.privacy.accounting.meaning import Meaning, most_found
 from shared.privacy.sentences import FALSE_ALARM, at_most
 from simulations.report.figures import reference_style
@@ -64,7 +65,7 @@ def distinct(claims: Iterable[Claim], key: str) -> list[str]:
 def scope(results: Results) -> str:
     """One sentence: data, and for whom the budget holds."""
     data = results.data
-    parts = [f"Data {data.get('name') or data.get('spec') or 'not named'}"]
+    parts = [f"Data {printable(data.get('name') or data.get('spec') or 'not named')}"]
     if data.get("users"):
         parts.append(f"{number(data['users'])} users")
     promises = list(dict.fromkeys(_promise(claim) for claim in results.private_claims))

@@ -11,6 +11,7 @@ from shared.config import ExperimentConfig, dump_toml, from_dict, load_toml, to_
 from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, DataError
 from shared.files import LOCK, FolderLock, write_atomically
+from shared.printable import shell_word
 from shared.run_files import RunFolder
 from simulations.results import Results, Tree
 
@@ -28,7 +29,7 @@ def refuse_another(config: ExperimentConfig, run: RunFolder, resume: bool) -> No
         return
     if not resume:
         raise ConfigError(
-            f"{run.path}: holds a run already; continue it with --resume {run.path}, "
+            f"{run.path}: holds a run already; continue it with --resume {shell_word(run.path)}, "
             "or choose another --out"
         )
     saved = from_dict(load_toml(run.settings), str(run.settings))

@@ -45,9 +45,10 @@ class Part:
         self._done = 0
 
     def advance(self, updates: int, note: str) -> None:
-        """Count finished updates."""
-        self._done += updates
-        self._progress.advance(updates, note, self._label)
+        """Count finished updates; those beyond what was planned, as cohorts are drawn, as none."""
+        counted = min(updates, self._job.updates - self._done)
+        self._done += counted
+        self._progress.advance(counted, note, self._label)
 
     def finish(self) -> None:
         """Count what was planned and not needed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flwr.serverapp import ServerApp
@@ -23,6 +23,7 @@ from shared.run_files import RunFiles, RunFolder, point_name, run_files
 from simulations.engine.references import popularity_private
 from simulations.flower.grid import nodes_of, run_app
 from simulations.results import POPULARITY_FROM, Point, Tree
+from simulations.sweep.environment import environment, worked_in
 from simulations.sweep.machines import Machines, open_grid
 from simulations.sweep.participation import check_participation
 
@@ -54,13 +55,16 @@ def run_point(
     files = run_files(directory, name)
     # Sealed once: a later resumption must not vouch for a ledger that was altered since.
     if not files.sealed.exists():
-        _federate(simulation, config, directory, on_round, app)
+        run_config = prepare(simulation.engine(config.model).recommender, config, directory)
+        environments = worked_in(files.environments, environment(simulation))
+        _federate(simulation, config, run_config, on_round, app)
         outcome = Point.outcome(files.outcome)
         found = dict(outcome.stated)
         if files.popularity.exists():
             found["references"] = {"popularity_private": _popularity(simulation, config, files)}
         with simulation.sealing:
             found.update(_spent_by_all(config, nodes_of(simulation.population), files, outcome))
+        found["environments"] = environments
         found["adapter"] = str(files.adapter.relative_to(directory))
         Point(found).write(files.sealed, digests(directory, files.released))
     return Point.read(files.sealed)
@@ -69,13 +73,12 @@ def run_point(
 def _federate(
     simulation: Machines,
     config: ExperimentConfig,
-    directory: Path,
+    run_config: Mapping[str, str | bool],
     on_round: Listener,
     app: ServerApp,
 ) -> None:
     """Run the ServerApp; one that completed before checks its ledger and evaluates again."""
-    run_config = prepare(simulation.engine(config.model).recommender, config, directory)
-    simulation.data.keep(RunFolder(directory).data)
+    simulation.data.keep(RunFolder(Path(str(run_config["directory"]))).data)
     token = listener.set(on_round)
     try:
         with open_grid(simulation, config.model, run_config) as grid:

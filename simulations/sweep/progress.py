@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,6 +21,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from simulations.console import Console
 
 LINE_INTERVAL = 10.0  # seconds between plain lines
 
@@ -37,7 +38,7 @@ class SweepProgress:
         Local trainings of all points and references together, >= 0.
     quiet : bool
         Print nothing but `message`.
-    console : rich.console.Console, optional
+    console : Console, optional
         Where to write; standard error by default. On a terminal a live bar is drawn, elsewhere a
         plain line at most every `LINE_INTERVAL` seconds, and one at the start and the end.
     clock : callable
@@ -149,7 +150,7 @@ class SweepProgress:
 
     def _line(self, text: str) -> None:
         self._last_line = self._clock()
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
 
 class _RateColumn(ProgressColumn):

@@ -6,9 +6,10 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from server.checkpoint import load
 from shared.config import ExperimentConfig, at_epsilon
 from shared.data.salted import SaltedDigest
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.files import FolderLock
 from shared.metrics import NOT_RELEASED
 from shared.privacy.contribution.units import devices_add_noise
@@ -19,8 +20,9 @@ from shared.run_files import RunFolder, point_name, run_files
 from simulations.engine.references import REFERENCES, planned_updates
 from simulations.flower.before import refuse_data, refuse_empty_rounds, warnings
 from simulations.report import draw_curve, write_report
-from simulations.results import Point, Reference, Results
-from simulations.sweep.environment import opening
+from simulations.results import Point, Reference, Results, Tree
+from simulations.sweep.environment import another_version, environment, opening
+from simulations.sweep.finished import finished
 from simulations.sweep.folder import (
     leaving_nothing,
     make_folders,
@@ -40,6 +42,8 @@ def run_sweep(
 ) -> Results:
     """Run a whole experiment into a folder; what was completed there before is kept.
 
+    A run that is complete is read and returned: nothing of it is opened, computed or written.
+
     Parameters
     ----------
     config : ExperimentConfig
@@ -53,12 +57,18 @@ def run_sweep(
         works in it, or a setting does not fit the data. Nothing was made then.
     DataError
         If the data cannot be read, or nobody in it can be evaluated. Nothing was made then.
+    LedgerError
+        If something in the folder disagrees with what was sealed there.
     """
     run = RunFolder(directory)
     refuse_another(config, run, resume)
+    if resume and (whole := _whole(run)):
+        return whole
     with FolderLock(directory) as lock:
         if resume:
             lock.take()
+            if whole := _whole(run):  # by the process that held the lock
+                return whole
         data = SaltedDigest.read(run.data) if run.settings.exists() else None
         with Machines(config, data=data) as simulation:
             refuse_data(simulation)
@@ -77,19 +87,33 @@ def run_sweep(
             return _sweep(simulation, settings, run, quiet)
 
 
+def _whole(run: RunFolder) -> Results | None:
+    found = finished(run)
+    if found is None:
+        return None
+    results, signer = found
+    told = f"{run.path}: complete, nothing is computed or written again; the run is {signer}"
+    SweepProgress(0, quiet=True).message(told)
+    return results
+
+
 def _sweep(
     simulation: Machines, settings: list[ExperimentConfig], run: RunFolder, quiet: bool
 ) -> Results:
     """Everything that is written, in a folder that is ours."""
+    before = _environments(run)
     record = _Record(simulation, settings, run)
     record.write()  # never less than an interrupted run had written
     jobs = [_reference_job(name, simulation, run) for name in record.references]
     jobs += [_point_job(point, simulation, run) for point in settings]
+    jobs = [job for job in jobs if job.name not in record.found]
     pool = simulation.workers()
     at_once, stop = (pool.size, pool.stop) if pool else (1, _nothing)
-    with SweepProgress(sum(job.updates for job in jobs), quiet=quiet) as progress:
-        for warning in warnings(simulation, settings):
-            progress.message(f"warning: {warning}")
+    with SweepProgress(sum(job.updates for job in jobs), quiet=quiet or not jobs) as progress:
+        told = another_version(before, environment(simulation))
+        for line in [*(f"warning: {each}" for each in warnings(simulation, settings)), told]:
+            if line:
+                progress.message(line)
         if pool:
             pool.tell = progress.message
         with closing(work(jobs, at_once, progress, stop)) as finished:
@@ -101,6 +125,16 @@ def _sweep(
     write_report(results, run.path)
     record.write(complete=True)
     return results
+
+
+def _environments(run: RunFolder) -> list[Tree]:
+    """In which an interrupted run was worked on, as far as it says so."""
+    try:
+        results = Results.read(run.results)
+    except DataError:
+        return []
+    parts = [*results.points, *results.references.values()]
+    return [results.table("environment"), *(each for part in parts for each in part.environments)]
 
 
 class _Record:
@@ -145,10 +179,10 @@ def _reference_job(name: str, simulation: Machines, run: RunFolder) -> Job[Found
 
 
 def _point_job(point: ExperimentConfig, simulation: Machines, run: RunFolder) -> Job[Found]:
-    epsilon, seed = point.privacy.epsilon, point.seed
-    planned = round(
-        point.federation.rounds * point.federation.expected_cohort(len(simulation.users))
-    )
+    epsilon, seed, rounds = point.privacy.epsilon, point.seed, point.federation.rounds
+    reached = load(run_files(run.path, point_name(epsilon, seed)).checkpoint)
+    left = rounds - (reached.round_number if reached else 0)
+    planned = round(left * point.federation.expected_cohort(len(simulation.users)))
 
     def act(advance: Advance) -> Point:
         return run_point(simulation, point, run.path, lambda entry: _tell(entry, advance))
@@ -173,9 +207,12 @@ def _reference(
         else:
             found = pool.ask(pool.rank(), "reference", name, simulation.config).result()
             advance(planned, "")
-        found["seconds"] = time.monotonic() - started
-        found["metrics_status"] = NOT_RELEASED
-        Reference(found).write(file, {})
+        about = {
+            "seconds": time.monotonic() - started,
+            "metrics_status": NOT_RELEASED,
+            "environments": [environment(simulation)],
+        }
+        Reference({**found, **about}).write(file, {})
     return Reference.read(file)
 
 

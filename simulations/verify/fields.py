@@ -14,17 +14,18 @@ from shared.data.protocol import CUTOFF, DRAWN
 from shared.data.split import MIN_EVALUATED
 from shared.leaves import Section, sections
 from shared.metrics import NOT_RELEASED
-from simulations.results import POPULARITY_FROM, Results, Stated
+from simulations.results import POPULARITY_FROM, VERSIONS, Results, Stated
 
 _METRIC = r"(?:(?:full_)?(?:hr@10|ndcg@10|mrr)(?:_se)?|users)"
 _RANKED = rf"(?:(?:metrics|validation)\.{_METRIC}|metrics_status)"
 _ENVIRONMENT = (
-    "torch|flwr|transformers|peft|opacus|dp_accounting|numpy|python|platform|cpus|workers|threads"
-    "|device|dtype|batching|checkpointing|backbone_sha256"
+    f"{'|'.join(VERSIONS)}|cpus|workers|threads|device|dtype|batching|checkpointing|backbone_sha256"
 )
+_PART = r"(?:points\[\]|references\.\w+)"
 # Checked elsewhere to the letter: settings, events, meaning, correlation, what a release says.
 _INSIDE = re.compile(
-    rf"config\..*|environment\.(?:{_ENVIRONMENT})|seal\.(?:files\..*|public_key|signature)"
+    rf"config\..*|seal\.(?:files\..*|public_key|signature)"
+    rf"|(?:{_PART}\.environments\[\]|environment)\.(?:{_ENVIRONMENT})"
     r"|points\[\]\.(?:releases\.\w+\.(?:times|event\..*)|meaning\..*|correlation\.\w+"
     r"|ledger\.(?:file|entries|head)|communication_bytes\.(?:up|down)|epsilon_(?:rdp|prv)"
     rf"|released_metrics\.(?:{'|'.join(ABOUT)}|selected_round|releases\[\]\..*)"
@@ -35,7 +36,8 @@ _INSIDE = re.compile(
 _EXAMPLE = "points[].example."
 # Where a run writes words; everywhere else are numbers, yes or no, nothing, or "inf".
 _WORDS = re.compile(
-    r"starling|name|data\.(?:spec|name)|environment\..*|config\..*|seal\..*"
+    rf"starling|name|data\.(?:spec|name)|(?:{_PART}\.environments\[\]|environment)\..*"
+    r"|config\..*|seal\..*"
     r"|points\[\]\.(?:(?:unit|relation|trust|adversary|adapter|noise|ledger\.(?:file|head))"
     rf"|releases\..*|released_metrics\.(?:{'|'.join(ABOUT)})|.*metrics_status|.*computed_from)"
     r"|references\.\w+\.metrics_status"

@@ -32,7 +32,7 @@ from simulations.workers.factory import WorkerFactory, check_folder, kill, reaso
 from simulations.workers.ray_session import RaySession, join, start_here
 
 _LOOK = 0.5  # seconds between looks whether anything has changed
-_PATIENCE = 180.0  # seconds that a pool without any worker waits for one
+_PATIENCE = 600.0  # seconds that a pool without any worker waits: imports may take minutes
 _ATTEMPTS = 3  # workers that one question, or one start, may end
 
 
@@ -227,8 +227,7 @@ class WorkerPool:
             share = self.session.share
             raise EngineError(
                 f"no worker started within {_PATIENCE:.0f} s: the cluster has no room for one of "
-                f"{share.cpus} core(s) and {share.gpus:g} GPU; free or add nodes, then continue "
-                "with --resume"
+                f"{share.cpus} core(s) and {share.gpus:g} GPU; free or add nodes"
             )
 
     def _serve(self, place: int, actor: Any) -> None:
@@ -284,8 +283,8 @@ class WorkerPool:
                 question,
                 EngineError(
                     f"{_ATTEMPTS} workers ended while they answered the same question "
-                    f"({question.method}): {reason(error)}; give a smaller --micro-batch or "
-                    "fewer --workers, then continue with --resume"
+                    f"({question.method}): {reason(error)}; give fewer --workers, "
+                    "or start anew with a smaller --micro-batch"
                 ),
             )
         else:

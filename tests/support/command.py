@@ -93,6 +93,13 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
+def unfinish(folder: Path) -> Path:
+    """A finished run as a crash before its last file leaves it; what is resumed is read again."""
+    file = folder / "results.json"
+    file.write_text(json.dumps(results(folder) | {"complete": False}, indent=1))
+    return folder
+
+
 def wait_for(found, process: subprocess.Popen) -> None:
     """Wait until something is found or the process has ended; how long is pytest's to limit."""
     while not found():

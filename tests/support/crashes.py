@@ -57,7 +57,7 @@ def live(kind, file, pipe):
         budget = DeviceBudget(file, PLANS[kind], POLICY, None)
         for number in range(len(budget.ledger) + 1, ROUNDS + 1):
             spend(budget, number, tell)
-    time.sleep(60)
+    signal.pause()  # nothing is left to do: it waits to be killed, however long that takes
 
 
 def release(releases, number, tell):

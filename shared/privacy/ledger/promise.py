@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from shared.canonical import canonical_json, read_json
 from shared.errors import ModelError
+from shared.printable import printable
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.ledger.spent import Record
 
@@ -95,7 +96,7 @@ def in_words(promise: Tree | None) -> str:
     noise, settings = promise.get("noise"), str(promise.get("settings"))[:16]
     line = f"promise: {'; '.join(said) or 'none'}; noise {noise}; settings {settings}"
     line += "; not verified here: starling verify does"
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
+    return printable(line)
 
 
 def _guarantee_words(told: Tree) -> str:

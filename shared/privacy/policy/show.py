@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from shared.canonical import policy_digest
+from shared.printable import printable
 from shared.privacy.policy.signed import Policy, PromisedRelease, policy_text
 
 
@@ -33,11 +34,7 @@ def in_words(made: Policy, file: Path) -> str:
             f"multiplier {release.noise_multiplier:.4g}, clipping norm {_clip(release)}"
             for release in promise.releases
         ]
-    return "\n".join(map(_printable, lines))
-
-
-def _printable(line: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
+    return "\n".join(map(printable, lines))
 
 
 def _now(made: Policy) -> str:

@@ -57,7 +57,8 @@ def test_the_laboratory_sees_a_traceback_and_a_second_line(lab):
         answer(broken(lambda lab: lab.run("--debug", "simulate", "--preset", "nope")), lab)
     with pytest.raises(AssertionError, match="client updates to go"):  # two lines: not quiet
         answer(
-            Case("state", "loud", lambda lab: lab.run("simulate", "--resume", lab.copy()), 0), lab
+            Case("state", "loud", lambda lab: lab.run("simulate", "--resume", lab.unfinished()), 0),
+            lab,
         )
 
 

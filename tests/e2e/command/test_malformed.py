@@ -7,7 +7,6 @@ from io import StringIO
 
 import pytest
 import torch
-from rich.console import Console
 from safetensors import safe_open
 from safetensors.numpy import save, save_file
 from safetensors.torch import save_file as torch_save
@@ -20,9 +19,10 @@ from shared.privacy.policy.signed import FORMAT
 from shared.request import Request
 from shared.run_files import run_files
 from simulations.commands.verify import print_deltas, print_report
+from simulations.console import Console
 from simulations.verify.run import verify_run
 from tests.support.bad.lab import ADAPTER
-from tests.support.command import command
+from tests.support.command import command, unfinish
 from tests.support.persons import owners
 from tests.support.privacy.policies import operator
 
@@ -116,7 +116,7 @@ class Bench:
 
     def resumed(self, name, content):
         """A run that is not finished, one of its files replaced."""
-        run = shutil.copytree(self.run, self.folder / "run")
+        run = unfinish(shutil.copytree(self.run, self.folder / "run"))
         for kind in ("sealed", "outcome"):
             (run / "points" / f"eps-2-seed-0.{kind}.json").unlink()
         (run / name).write_bytes(content)
@@ -379,7 +379,7 @@ def test_a_strangers_words_are_no_commands_to_the_terminal(bench):
     print_deltas(report, [1e-6], told)
     shown = told.file.getvalue()
     assert "\x1b" not in shown
-    assert shown.count("user?[H?all agrees, central") == 2
+    assert shown.count(r"user\x1b[H\nall agrees, central") == 2
 
 
 BACKBONES = {

@@ -11,7 +11,7 @@ import pytest
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.spent import end_of
 from simulations.world.world import World
-from tests.support.command import REFERENCES, command, results, script
+from tests.support.command import REFERENCES, command, results, script, unfinish
 from tests.support.privacy.guarantees import differing
 
 
@@ -112,7 +112,9 @@ def test_an_altered_run_is_found_out(attack, run, tmp_path):
 def test_resuming_does_not_vouch_for_an_altered_ledger(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
     ATTACKS["tail cut"](copy)
-    assert command("simulate", "--resume", copy).code == 0
+    results_before = (copy / "results.json").read_bytes()
+    assert command("simulate", "--resume", copy).code == 3
+    assert (copy / "results.json").read_bytes() == results_before
     assert command("verify", copy).code == 3
 
 
@@ -136,7 +138,7 @@ def worse_reference(folder):
 
 @pytest.mark.parametrize("attack", [replaced_adapter, better_point, worse_reference])
 def test_resuming_vouches_for_nothing_that_was_altered(attack, run, tmp_path):
-    copy = shutil.copytree(run, tmp_path / "copy")
+    copy = unfinish(shutil.copytree(run, tmp_path / "copy"))
     attack(copy)
     done = command("simulate", "--resume", copy)
     assert done.code == 3, done.out

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
-from rich.console import Console
 
 from shared.config import DataConfig, at_epsilon, settings_hash
 from shared.privacy.guarantee import USER_CENTRAL
@@ -22,6 +21,7 @@ from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.plan.plan import device_plan
 from simulations.commands.verify import print_deltas
+from simulations.console import Console
 from simulations.verify.run import verify_run
 from tests.support.privacy import ledgers
 from tests.support.privacy.attacks import Attack, claim, device, interrupt, said, without

@@ -61,6 +61,19 @@ def broken_platformdirs(lab):
     return _process("data", "ls", PYTHONPATH=_stub(lab, "platformdirs", broken))
 
 
+def another_server(lab):
+    return _process("policy", "key", PYTHONPATH=_stub(lab, "server", "raise SystemExit('usage')"))
+
+
+def a_package_that_ends(lab):
+    return _process("data", "ls", PYTHONPATH=_stub(lab, "platformdirs", "raise SystemExit(0)"))
+
+
+def no_text_as_data(lab):
+    folder = lab.log()
+    return lab.simulate("--data", folder.rename(lab.folder / "caf\udce9"))
+
+
 def hidden_gpu(lab):
     lab.patch.setattr("torch.cuda.is_available", lambda: False)
     return lab.simulate("--device", "cuda")
@@ -249,6 +262,9 @@ ENVIRONMENTS = (
     Case("environment", "STARLING_CACHE cannot be written (done without)", cache_below_a_file, 0),
     Case("environment", "a package is missing", no_platformdirs),
     Case("environment", "a package is broken", broken_platformdirs),
+    Case("environment", "a package ends the program when it is imported", a_package_that_ends),
+    Case("environment", "another `server` on PYTHONPATH ends the program", another_server),
+    Case("environment", "--data whose name is no UTF-8", no_text_as_data),
     Case("environment", "one processor", one_processor, 0),
     Case("environment", "STARLING_DATA=/none", _variable("STARLING_DATA", "/none", *INSPECT)),
     Case("environment", "STARLING_OFFLINE=yes", _variable("STARLING_OFFLINE", "yes", *INSPECT)),

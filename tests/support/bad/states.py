@@ -5,11 +5,13 @@ import json
 from shared.files import FolderLock
 from tests.support.bad.files import cut
 from tests.support.bad.lab import Case
+from tests.support.command import unfinish
 
 SEALED = "points/eps-2-seed-0.sealed.json"
 CHECKPOINT = "points/eps-2-seed-0.checkpoint"
 LEDGER = "ledger-eps-2-seed-0.jsonl"
 DATA = "points/data.json"
+REPORT = "report.html"
 
 
 def out_again(lab):
@@ -47,7 +49,7 @@ def other_settings(lab):
 
 
 def busy(lab):
-    run = lab.copy()
+    run = unfinish(lab.copy())
     with FolderLock(run) as lock:
         lock.take()
         return lab.resume(run)
@@ -56,6 +58,8 @@ def busy(lab):
 def _damaged(name, damage, resume=True, unfinished=False):
     def act(lab):
         run = lab.unfinished() if unfinished else lab.copy()
+        if resume and name != REPORT:
+            unfinish(run)
         damage(run / name)
         return lab.resume(run) if resume else lab.run("verify", run)
 
@@ -108,7 +112,7 @@ def changed_data(lab):
     assert begun.code == 0, begun.err
     with (folder / "interactions.csv").open("a") as stream:
         stream.write("u1,d,9\n")
-    return lab.resume(run)
+    return lab.resume(unfinish(run))
 
 
 def changed_weights(lab):
@@ -124,7 +128,7 @@ def changed_weights(lab):
     save_file(arrays | {name: arrays[name] + 1}, backbone / "model.safetensors", {"format": "pt"})
     for file in (run / "config.toml", run / "results.json"):
         file.write_text(file.read_text().replace(str(lab.backbone), str(backbone)))
-    return lab.resume(run)
+    return lab.resume(unfinish(run))
 
 
 RESUME = {
@@ -141,6 +145,7 @@ RESUME = {
     "the checkpoint empty": _damaged(CHECKPOINT, lambda p: p.write_bytes(b""), unfinished=True),
 }
 LEDGERS = {
+    "a file of a finished run removed": _damaged(REPORT, lambda p: p.unlink()),
     "the ledger edited": _damaged(LEDGER, _text('"round":1', '"round":9'), unfinished=True),
     "the ledger's last line removed": _damaged(LEDGER, drop_last_line, unfinished=True),
     "the ledger removed": _damaged(LEDGER, lambda p: p.unlink(), unfinished=True),

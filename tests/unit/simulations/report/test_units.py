@@ -4,8 +4,8 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from simulations.console import Console
 from tests.support.reports import curve_figure, print_outcome, promises, render, tables
 from tests.unit.simulations.report.test_page import check
 

@@ -2,8 +2,7 @@
 
 import io
 
-from rich.console import Console
-
+from simulations.console import Console
 from simulations.sweep.progress import SweepProgress
 
 

@@ -1,5 +1,6 @@
 """Shards and their order, and what becomes of a question whose worker is lost. Without Ray."""
 
+import itertools
 import threading
 import time
 from concurrent.futures import Future
@@ -221,7 +222,7 @@ def test_a_question_that_ends_every_worker_is_given_up(monkeypatch):
     pool, ray = opened(monkeypatch, Fatal)
     with pool:
         pool.start()
-        with pytest.raises(EngineError, match=r"3 workers ended.*--resume"):
+        with pytest.raises(EngineError, match=r"3 workers ended.*fewer --workers"):
             pool.ask(0, "train", "a").result(PATIENCE)
     assert len(ray.made) >= 3
 
@@ -273,7 +274,9 @@ def test_a_cluster_without_room_is_not_waited_for_forever(monkeypatch):
 
 def test_those_who_found_room_begin_without_the_others(monkeypatch):
     pool, _ = opened(monkeypatch, Good, size=2)
-    monkeypatch.setattr(workers_pool, "_PATIENCE", 0.2)
+    hours = itertools.count(step=3600.0)  # once one works, each look is an hour later
+    clock = SimpleNamespace(monotonic=lambda: next(hours) if pool._working else 0.0)
+    monkeypatch.setattr(workers_pool, "time", clock)
     monkeypatch.setattr(pool._threads[1], "start", lambda: None)  # finds no room
     with pool:
         pool.start()
@@ -329,10 +332,11 @@ def test_a_question_cancelled_while_it_is_refused_stops_nothing(monkeypatch):
 
 
 def test_questions_of_an_earlier_one_go_first(monkeypatch):
-    gate, order = threading.Event(), []
+    begun, gate, order = threading.Event(), threading.Event(), []
 
     class Noting(Good):
         def train(self, what):
+            begun.set()
             gate.wait(PATIENCE)
             order.append(what)
 
@@ -341,7 +345,7 @@ def test_questions_of_an_earlier_one_go_first(monkeypatch):
         pool.start()
         first, second = pool.rank(), pool.rank()
         answers = [pool.ask(first, "train", "held")]
-        time.sleep(0.05)  # it is under way: what follows queues up
+        assert begun.wait(PATIENCE)  # it is under way: what follows queues up
         answers += [pool.ask(second, "train", what) for what in ("c", "d")]
         answers += [pool.ask(first, "train", what) for what in ("a", "b")]
         gate.set()
