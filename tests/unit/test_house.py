@@ -38,7 +38,7 @@ ORDER = {
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
-        "doctor results world < summary < engine exploration report verify < workers < flower "
+        "doctor results show world < summary < engine exploration report verify < workers < flower "
         "< sweep < audit < commands"
     ),
 }
