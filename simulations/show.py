@@ -5,7 +5,10 @@ No figure is ever cut, and no cell is read as markup: names come from whoever wr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from unicodedata import category
 
 from rich import box
 from rich.cells import cell_len
@@ -13,10 +16,11 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+_ELSE = {"Zs": " "}  # spaces of other widths, in published texts
 _LEAST_TEXT = 24  # cells below which a column of text is no longer narrowed
 
 
-def figures(*names: str) -> tuple[Column, ...]:
+def figures(*names: str) -> tuple[str | Column, ...]:
     """Columns of figures: to the right, and never broken."""
     return tuple(Column(name, justify="right", no_wrap=True) for name in names)
 
@@ -52,12 +56,38 @@ def show_table(
         return
     names = [str(head.header) for head in heads]
     for line in [title] * bool(title) + [_line(names, row) for row in whole]:
-        console.print(Text(line), soft_wrap=True)
+        show_line(line, console)
+
+
+def show_line(text: str, console: Console | None = None) -> None:
+    """Print one line as it stands: never wrapped into several, nor read as markup."""
+    (console or Console()).print(Text(printable(text)), soft_wrap=True)
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on a terminal what takes its time, until it is done; nothing elsewhere.
+
+    Parameters
+    ----------
+    what : str
+        Such as `asking the accountants`.
+    """
+    there = sys.stderr is not None and sys.stderr.isatty()
+    if there:
+        sys.stderr.write(f"{what} ...")
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if there:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
 
 def printable(text: str) -> str:
     """File names and claims are whoever's who wrote them: they must not forge lines."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+    return "".join(c if c.isprintable() else _ELSE.get(category(c), "?") for c in text)
 
 
 def _plain(cell: str | Text) -> Text:

@@ -35,7 +35,7 @@ from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined, PrivacyError
 from shared.files import FolderLock, make_folder, write_atomically
 from shared.privacy.accounting.accountant import epsilon
-from shared.privacy.contribution.bound import update_clip
+from shared.privacy.contribution.units import update_clip
 from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR, Guarantee
 from shared.privacy.ledger.budget import record_of, records
 from shared.privacy.ledger.ledger import Ledger, LedgerEntry, LedgerHeader

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from client.device.agreement import operator_key
-from shared.canonical import finite
-from shared.privacy.ledger.device_ledgers import DeviceLedgers
-from shared.privacy.ledger.spent import Record
+from shared.canonical import document
 from simulations.commands import options
-from simulations.verify.point import VerifyRow
-from simulations.verify.run import VerifyReport, verify_run
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from shared.privacy.ledger.spent import Record
+    from simulations.verify.point import VerifyRow
+    from simulations.verify.run import VerifyReport
+
+_FIGURES = ("delta", "claimed", "PLD", "RDP", "PRV")
 OF_DEVICES = ("least of a device", "most of a device")
 
 
@@ -47,14 +46,18 @@ def verify(
     nobody vouches for the key, or devices keep the ledgers.
     """
     chosen = [] if deltas is None else options.deltas(deltas)
-    report = verify_run(directory, None if key is None else _named(key))
+    from simulations.show import waiting
+
+    with waiting("reading ledgers and asking the accountants"):
+        from simulations.verify.run import verify_run
+
+        report = verify_run(directory, None if key is None else _named(key))
     if as_json:
-        typer.echo(json.dumps(finite(plain(report, chosen)), indent=1, allow_nan=False))
+        typer.echo(document(plain(report, chosen)))
     else:
-        console = Console()
-        print_report(report, console)
+        print_report(report)
         if chosen:
-            print_deltas(report, chosen, console)
+            print_deltas(report, chosen)
     raise typer.Exit(report.exit_code)
 
 
@@ -63,6 +66,8 @@ def _named(key: str) -> str:
     file = Path(key)
     if _is_file(file):  # of whatever lies there no more than a key's length matters
         key = file.read_bytes()[:200].decode("ascii", "replace").strip()
+    from client.device.agreement import operator_key
+
     return operator_key("--key", key)
 
 
@@ -85,7 +90,7 @@ def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:
             "epsilon_rdp": row.epsilon_rdp,
             "epsilon_prv": row.epsilon_prv,
             "at_deltas": {f"{d:g}": row.record.epsilon(d) for d in deltas if row.record},
-            "verdict": _verdict(row),
+            "verdict": _verdict(row, report),
             "reasons": row.reasons,
         }
         for row in report.rows
@@ -105,22 +110,20 @@ def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:
     }
 
 
-def print_report(report: VerifyReport, console: Console) -> None:
+def print_report(report: VerifyReport, console: Console | None = None) -> None:
     """A table of the points, then everything that disagrees, then who vouches for it."""
-    table = Table(title="Privacy spent, recomputed from the ledgers", padding=0)
-    table.add_column("point")
-    table.add_column("unit, trust")
-    for column in ("delta", "claimed", "PLD", "RDP", "PRV"):
-        table.add_column(column, justify="right")
-    table.add_column("")
+    from simulations.show import figures, show_line, show_table
+
+    rows = []
     for row in report.rows:
         spent = (row.delta, row.claimed, row.epsilon, row.epsilon_rdp, row.epsilon_prv)
         cells = ["-" if value is None else f"{value:.4g}" for value in spent]
-        table.add_row(*_named_by(row), *cells, _verdict(row))
-    console.print(table)
+        rows.append((row.point, row.promise, *cells, _verdict(row, report)))
+    columns = ("point", "unit, trust", *figures(*_FIGURES), "verdict")
+    show_table(columns, rows, "Privacy spent, recomputed from the ledgers", console)
 
     def line(text: str) -> None:
-        console.print(_printable(text), markup=False, highlight=False, soft_wrap=True)
+        show_line(text, console)
 
     line(WHY_THEY_DIFFER)
     for row in report.rows:
@@ -144,18 +147,13 @@ def print_report(report: VerifyReport, console: Console) -> None:
     line(_verdict_line(report))
 
 
-def _printable(text: str) -> str:
-    """File names and claims are whoever's who wrote the folder: they must not forge lines."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def _named_by(row: VerifyRow) -> tuple[Text, Text]:
-    """The cells that say which guarantee of which point."""
-    return Text(_printable(row.point)), Text(_printable(row.promise))
-
-
-def _verdict(row: VerifyRow) -> str:
-    return "MISMATCH" if not row.ok else "agrees" if row.shown else "not here"
+def _verdict(row: VerifyRow, report: VerifyReport) -> str:
+    """Of one point; where the run as a whole is wrong, no point of it is as good as shown."""
+    if not row.ok:
+        return "MISMATCH"
+    if report.problems:
+        return "see below"
+    return "agrees" if row.shown else "not here"
 
 
 def _verdict_line(report: VerifyReport) -> str:
@@ -166,23 +164,25 @@ def _verdict_line(report: VerifyReport) -> str:
     return "Claims, ledgers and files agree."
 
 
-def print_deltas(report: VerifyReport, deltas: Sequence[float], console: Console) -> None:
+def print_deltas(
+    report: VerifyReport, deltas: Sequence[float], console: Console | None = None
+) -> None:
     """One row for each guarantee and delta; of devices, what the least and the most spent.
 
     A guarantee holds at every delta at once: these are points of one and the same curve.
     """
-    table = Table(title="The same ledgers at other deltas, by the accountant that counts")
-    for column in ("point", "unit, trust"):
-        table.add_column(column)
-    devices = any(isinstance(row.record, DeviceLedgers) for row in report.rows)
-    figures = ("delta", "epsilon", *(OF_DEVICES if devices else ()))
-    for column in figures:
-        table.add_column(column, justify="right")
-    for row in report.rows:
-        for delta in deltas:
-            cells = (*_named_by(row), f"{delta:g}", *_cells(row, delta))
-            table.add_row(*cells[: 2 + len(figures)])
-    console.print(table)
+    from simulations.show import figures, show_table
+
+    cells = [
+        (row.point, row.promise, f"{delta:g}", *_cells(row, delta))
+        for row in report.rows
+        for delta in deltas
+    ]
+    devices = any(found[-1] != "-" for found in cells)
+    columns = ("point", "unit, trust", *figures("delta", "epsilon", *OF_DEVICES))
+    kept = len(columns) - (0 if devices else len(OF_DEVICES))
+    title = "The same ledgers at other deltas, by the accountant that counts"
+    show_table(columns[:kept], [found[:kept] for found in cells], title, console)
 
 
 def _cells(row: VerifyRow, delta: float) -> tuple[str, str, str]:
@@ -193,6 +193,8 @@ def _cells(row: VerifyRow, delta: float) -> tuple[str, str, str]:
 
 
 def _of_devices(record: Record, delta: float) -> tuple[str, str]:
+    from shared.privacy.ledger.device_ledgers import DeviceLedgers
+
     if not isinstance(record, DeviceLedgers):
         return "-", "-"
     return f"{record.least(delta):.4g}", f"{record.epsilon(delta):.4g}"

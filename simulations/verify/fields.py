@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from server.release.metrics import ABOUT
 from shared.leaves import Section, sections
 from shared.metrics import NOT_RELEASED
+from shared.privacy.contribution.evaluation import ABOUT
 from simulations.results import POPULARITY_FROM, Results
 
 _METRIC = r"(?:(?:full_)?(?:hr@10|ndcg@10|mrr)(?:_se)?|users)"

@@ -40,7 +40,7 @@ def test_off_a_terminal_every_row_is_one_line():
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_cells_are_neither_markup_nor_new_lines(terminal):
-    cells = ("[red]a[/red] [/b] :smile:\nusers: 1", Text("[bold]x\x1b", style="red"))
+    cells = ("[red]a[/red] [/b] :smile:\u00a0users: 1", Text("[bold]x\x1b", style="red"))
     text = shown(("of", "value"), [cells], 80, terminal, title="[i]t[/i]")
     assert "[red]a[/red] [/b] :smile: users: 1" in text
     assert "[bold]x?" in text
