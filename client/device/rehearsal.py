@@ -59,7 +59,8 @@ def _at_its_word(policy: Policy) -> tuple[Promise, ...]:
 
 def no_state(folder: Path) -> ConfigError:
     """What to say of a path that is no device's state folder."""
-    return ConfigError(f"{folder}: there is no such folder; give a device's state folder")
+    there = "is a file" if folder.exists() else "there is no such folder"
+    return ConfigError(f"{folder}: {there}; give a device's state folder")
 
 
 class Rehearsal:
@@ -88,6 +89,7 @@ class Rehearsal:
         settings: ExperimentConfig | None,
     ) -> None:
         self._folder = folder
+        self._state: Path | None = None
         self._text = text
         self._policy = policy
         self._given = settings is not None
@@ -105,10 +107,11 @@ class Rehearsal:
             If one cannot be read.
         """
         wanted = [(caps, CAPS)] if caps else []
+        ledgers: list[str] = []
         if state is not None:
             if not state.is_dir():
                 raise no_state(state)
-            ledgers = [
+            ledgers += [
                 each.name for kind in (LEDGER, PARTICIPATION) for each in records(state / kind)
             ]
             names = (CAPS, AGREED, CLOCK, *ledgers)
@@ -121,7 +124,17 @@ class Rehearsal:
                 raise ConfigError(f"{source}: cannot be read ({error.strerror})") from None
             if name == CAPS:
                 load_caps(source)  # a mistake is one of the owner's file, not of the copy
+            if name in ledgers:
+                Ledger.recover(source, repair=False)
+            if name == CLOCK:
+                Days(source.parent).time()
         write_safe_caps(self._folder / CAPS)  # as the device would
+
+        self._state = state
+
+    def _of_the_owner(self, words: str) -> str:
+        """What the copy is called is nobody's business, and its files are gone by then."""
+        return words.replace(str(self._folder), str(self._state or "the state folder"))
 
     @property
     def caps(self) -> Caps:
@@ -129,7 +142,7 @@ class Rehearsal:
         return load_caps(self._folder / CAPS)
 
     def answers(self, rounds: int, a_day: int | None) -> Iterator[Answer]:
-        """Answers to all requests of the run's next rounds, up to the first refusal.
+        """Answers to all requests of the run's next rounds, up to a refusal, which has all reasons.
 
         None where nothing more can be asked.
 
@@ -150,7 +163,9 @@ class Rehearsal:
                 with self._gate.admitted(request, policy.schema):
                     pass
             except Declined as why:
-                yield Answer(False, str(why))
+                found = dict.fromkeys([str(why), *self._gate.refusals(request, policy.schema)])
+                for each in found:
+                    yield Answer(False, self._of_the_owner(each))
                 return
             name = {"histogram": "histogram", "metrics": f"metrics of round {number}"}.get(
                 kind, f"round {number}"

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shared.canonical import document, read_json
 from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml
 from shared.config.presets import override, preset_file
 from shared.errors import ConfigError
@@ -57,6 +58,7 @@ _OPTIONS: tuple[tuple[str, type, str, str], ...] = (
     ("out", Path, "", "A new folder for everything made."),
     ("resume", Path, "", "Continue the run in this folder."),
     ("quiet", bool, "", "No progress."),
+    ("json", bool, "", "One JSON document, in place of the table."),
 )
 _LISTS: dict[str, Callable[[str], Any]] = {
     "epsilon": lambda text: numbers("--epsilon", text, float),
@@ -92,7 +94,7 @@ def simulate(given: Any) -> None:
     experiment = override(tree, flags)
     _tell_what_never_comes(experiment)
     directory = resume or out or Path("runs") / _default_name(experiment)
-    _run(experiment, directory, resume is not None, given.quiet)
+    _run(experiment, directory, resume is not None, given)
 
 
 def _tell_what_never_comes(experiment: ExperimentConfig) -> None:
@@ -108,12 +110,17 @@ def _tell_what_never_comes(experiment: ExperimentConfig) -> None:
             )
 
 
-def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: bool) -> None:
+def _run(experiment: ExperimentConfig, directory: Path, resume: bool, given: Any) -> None:
     from simulations.report.outcome import print_outcome
     from simulations.sweep.sweep import run_sweep  # torch and Flower enter here
 
     logging.getLogger("flwr").setLevel(logging.WARNING)  # progress tells what its log would
-    print_outcome(run_sweep(experiment, directory, resume=resume, quiet=quiet), directory)
+    results = run_sweep(experiment, directory, resume=resume, quiet=given.quiet)
+    if given.json:
+        stated = read_json(RunFolder(directory).results.read_bytes())
+        typer.echo(document({"folder": str(directory), "results": stated}))
+    else:
+        print_outcome(results, directory)
 
 
 def _settings(

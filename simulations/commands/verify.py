@@ -49,9 +49,10 @@ def verify(
     from simulations.show import waiting
 
     with waiting("reading ledgers and asking the accountants"):
+        from client.device.covered import typed_key
         from simulations.verify.run import verify_run
 
-        report = verify_run(directory, None if key is None else _named(key))
+        report = verify_run(directory, None if key is None else typed_key("--key", key))
     if as_json:
         typer.echo(document(plain(report, chosen)))
     else:
@@ -59,23 +60,6 @@ def verify(
         if chosen:
             print_deltas(report, chosen)
     raise typer.Exit(report.exit_code)
-
-
-def _named(key: str) -> str:
-    """The key itself, or what a file says that `starling policy key` was written to."""
-    file = Path(key)
-    if _is_file(file):  # of whatever lies there no more than a key's length matters
-        key = file.read_bytes()[:200].decode("ascii", "replace").strip()
-    from client.device.agreement import operator_key
-
-    return operator_key("--key", key)
-
-
-def _is_file(file: Path) -> bool:
-    try:
-        return file.is_file()
-    except (OSError, ValueError):  # too long for a name, or none
-        return False
 
 
 def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:

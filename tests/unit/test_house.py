@@ -308,6 +308,7 @@ WIDE_COMMANDS = {
     "client.commands.check",
     "simulations.commands.account.account",
     "simulations.commands.adapter.recommend_items",
+    "simulations.commands.data.world",
     "simulations.commands.policy.make",
     "simulations.commands.simulate.simulate",
 }

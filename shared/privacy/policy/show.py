@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from shared.canonical import policy_digest
 from shared.privacy.policy.signed import Policy, PromisedRelease, policy_text
@@ -31,6 +33,11 @@ def in_words(made: Policy, file: Path) -> str:
             for release in promise.releases
         ]
     return "\n".join(map(_printable, lines))
+
+
+def plain(made: Policy) -> dict[str, Any]:
+    """The same as JSON has it."""
+    return {**dataclasses.asdict(made), "now": _now(made).strip(" ()") or "holds"}
 
 
 def _printable(line: str) -> str:
