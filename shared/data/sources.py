@@ -16,7 +16,7 @@ from shared.data.readers.columns import read_log
 from shared.data.readers.movielens import read_movielens_100k, read_movielens_latest
 from shared.data.readers.sequences import read_sequences
 from shared.data.readers.two_shops import ITEMS, ROWS, read_two_shops
-from shared.errors import DataError
+from shared.errors import DataError, nearest
 
 VARIABLE = "STARLING_DATA"
 OFFLINE = "STARLING_OFFLINE"  # 1: nothing is fetched unless `fetch` is called
@@ -104,7 +104,7 @@ def open_log(spec: str) -> InteractionLog:
     if not spec or not path.exists():
         raise DataError(
             f"data {spec!r}: neither a known name (world, {', '.join(_SOURCES)}) nor a path to a"
-            " folder or a .csv or .parquet file"
+            f" folder or a .csv or .parquet file{nearest(spec, ['world', *_SOURCES])}"
         )
     for source in _SOURCES.values():
         if source.recognise(path):
@@ -121,7 +121,8 @@ def fetch(name: str) -> Path:
         If the name is unknown, nobody publishes that form of it, or the transfer fails.
     """
     if name not in _SOURCES:
-        raise DataError(f"data {name!r}: not a known name; choose from {', '.join(_SOURCES)}")
+        known = f"choose from {', '.join(_SOURCES)}{nearest(name, _SOURCES)}"
+        raise DataError(f"data {name!r}: not a known name; {known}")
     source = _SOURCES[name]
     if source.archive is None:
         raise DataError(_absent(name, source))

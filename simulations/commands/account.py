@@ -14,7 +14,7 @@ import typer
 
 from shared.canonical import document
 from shared.errors import ConfigError
-from shared.privacy.guarantee import check_relation
+from shared.privacy.guarantee import Relation, check_relation
 from simulations.commands import options
 from simulations.commands.options import takes
 
@@ -39,7 +39,9 @@ class Question:
     delta: Annotated[float | None, typer.Option(help="In (0, 1); default: from --users.")] = None
     users: Annotated[int | None, typer.Option(help="How many there are.")] = None
     deltas: Annotated[str | None, typer.Option(help="Show these too, such as 1e-4,1e-6.")] = None
-    relation: Annotated[str, typer.Option(help="zero_out | replace_one")] = "zero_out"
+    relation: Annotated[Relation, typer.Option(help="Which two data sets are compared.")] = (
+        "zero_out"
+    )
     group: Annotated[int, typer.Option(help="Units protected together, as a household.")] = 1
     took_part: Annotated[
         str | None, typer.Option(help="In how many rounds individuals were, such as 3,17.")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shared.canonical import document
-from simulations.commands.options import takes
+from simulations.commands.options import sources, takes
 
 if TYPE_CHECKING:
     from client.serving.adapters import Trained
     from client.serving.recommend import Recommendation
     from shared.data.catalogue import Catalogue
 
-_Data = Annotated[str, typer.Option(help="world, a known name, or a path.")]
+_Data = Annotated[str, typer.Option(help="world, a known name, or a path.", autocompletion=sources)]
 _Adapter = Annotated[Path, typer.Option(help="DIR/adapters/NAME.safetensors of a run.")]
 _Users = Annotated[
     int | None, typer.Option(min=1, help="Only N of the users; default: as trained.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.canonical import document
+from simulations.commands import options
 
 if TYPE_CHECKING:
     from shared.config import DataConfig, ExperimentConfig
@@ -19,16 +20,19 @@ if TYPE_CHECKING:
 data = typer.Typer(no_args_is_help=True, help="List, inspect, fetch and make interaction logs.")
 
 _Config = Annotated[Path | None, typer.Option(help="Settings, for the world: a TOML file.")]
-_Preset = Annotated[str | None, typer.Option(help="Committed settings by name, for the world.")]
+_Preset = Annotated[
+    str | None,
+    typer.Option(help="Committed settings by name, for the world.", autocompletion=options.presets),
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 @data.command("ls")
 def list_sources(as_json: _AsJson = False) -> None:
     """Known names, and where each was found."""
+    from shared.data.names import WORLD
     from shared.data.sources import known_sources
     from simulations.show import show_table
-    from simulations.world.sources import WORLD
 
     rows = [(WORLD, None, "built in"), *((s.name, s.folder, _status(s)) for s in known_sources())]
     if as_json:
@@ -51,7 +55,9 @@ def _status(source: KnownSource) -> str:
 
 @data.command()
 def inspect(
-    spec: Annotated[str, typer.Argument(help="world, a known name, or a path.")],
+    spec: Annotated[
+        str, typer.Argument(help="world, a known name, or a path.", autocompletion=options.sources)
+    ],
     users: Annotated[int | None, typer.Option(min=1, help="Only N of the users.")] = None,
     world_seed: Annotated[int | None, typer.Option(min=0, help="Of the synthetic world.")] = None,
     config: _Config = None,
@@ -74,8 +80,9 @@ def _summary(
 ) -> Summary:
     from shared.config import DataConfig
     from shared.config.presets import chosen_settings
+    from shared.data.names import WORLD
     from simulations.world.population_summary import summarise
-    from simulations.world.sources import WORLD, open_population
+    from simulations.world.sources import open_population
 
     settings = chosen_settings(*named)
     if spec == WORLD:
@@ -89,7 +96,7 @@ def _of_world(
     settings: ExperimentConfig, users: int | None, items: int | None, seed: int | None
 ) -> DataConfig:
     """The settings' data section with what the command line says in its place."""
-    from simulations.world.sources import WORLD
+    from shared.data.names import WORLD
 
     given = {"users": users, "world_items": items, "world_seed": seed}
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -158,7 +165,8 @@ def _span(summary: Summary) -> str:
 
 @data.command("fetch")
 def fetch_command(
-    name: Annotated[str, typer.Argument(help="A known name.")], as_json: _AsJson = False
+    name: Annotated[str, typer.Argument(help="A known name.", autocompletion=options.sources)],
+    as_json: _AsJson = False,
 ) -> None:
     """Download a known data set from its publisher, verify its checksum, unpack it."""
     from shared.data.sources import fetch

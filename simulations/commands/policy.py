@@ -12,7 +12,7 @@ import typer
 from shared.canonical import document
 from shared.errors import ConfigError
 from shared.files import write_atomically
-from simulations.commands.options import takes
+from simulations.commands.options import presets, sources, takes
 
 if TYPE_CHECKING:
     from shared.config import ExperimentConfig
@@ -24,8 +24,12 @@ class Asked:
 
     out: Annotated[Path, typer.Option(help="The file to write.")]
     config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None
-    preset: Annotated[str | None, typer.Option(help="Committed settings by name.")] = None
-    data: Annotated[str | None, typer.Option(help="world, a known name, or a path.")] = None
+    preset: Annotated[
+        str | None, typer.Option(help="Committed settings by name.", autocompletion=presets)
+    ] = None
+    data: Annotated[
+        str | None, typer.Option(help="world, a known name, or a path.", autocompletion=sources)
+    ] = None
     epsilon: Annotated[float | None, typer.Option(help="Budget of the point.")] = None
     users: Annotated[
         int | None, typer.Option(min=1, help="People that it rests on; so many must be connected.")

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -16,6 +16,7 @@ from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml
 from shared.config.presets import override, preset_file
 from shared.errors import ConfigError
 from shared.run_files import RunFolder
+from simulations.commands.flags import PRESET, flag
 from simulations.commands.options import numbers, takes, words
 
 # Of `starling simulate`: name, type, the setting that it replaces if any (of its own name, where
@@ -24,10 +25,10 @@ _OPTIONS: tuple[tuple[str, type, str, str], ...] = (
     ("data", str, "data.spec", "world, a known name, or a path."),
     ("config", Path, "", "Settings, a TOML file."),
     ("preset", str, "", "Committed settings by name, such as default or local."),
-    ("engine", str, "engine.", "cohort | sequential | ray"),
-    ("unit", str, "privacy.", "What is hidden: user | example | both"),
-    ("trust", str, "privacy.", "Who adds noise: central | distributed | local"),
-    ("mechanism", str, "privacy.", "Noise over the rounds: gaussian | dp_ftrl"),
+    ("engine", str, "engine.", "How clients are trained."),
+    ("unit", str, "privacy.", "What is hidden."),
+    ("trust", str, "privacy.", "Who adds noise."),
+    ("mechanism", str, "privacy.", "Noise over the rounds."),
     ("epsilon", str, "sweep.epsilons", "Budgets, such as 1,2,4,8,inf."),
     ("delta", float, "privacy.", "Of the guarantee, in (0, 1)."),
     ("clipping_norm", float, "privacy.", "Of a person's update; its first value where it adapts."),
@@ -37,22 +38,16 @@ _OPTIONS: tuple[tuple[str, type, str, str], ...] = (
     ("rounds", int, "federation.", "Rounds of every point."),
     ("cohort", float, "federation.", "Expected users a round; up to 1 is a share of all."),
     ("users", int, "data.", "Only N of the users."),
-    (
-        "aggregation",
-        str,
-        "federation.",
-        "fedit | ffa | alternating | fedsvd | fedsb | fedsa | flexlora | principal; "
-        "what each does is in docs/aggregation.md.",
-    ),
+    ("aggregation", str, "federation.", "The rule, see docs/aggregation.md."),
     ("seeds", str, "sweep.", "Such as 0,1,2."),
-    ("references", str, "sweep.", "Such as popularity,zero_shot; none for none."),
+    ("references", str, "sweep.", "With commas; none for none."),
     ("backbone", str, "model.", "minilm, a folder, or id@revision."),
     ("layers", int, "model.", "Keep the first N layers; 0: all."),
-    ("device", str, "engine.", "auto | cpu | cuda | mps"),
-    ("dtype", str, "engine.", "float32 | bf16, of the backbone."),
+    ("device", str, "engine.", "Where the model runs."),
+    ("dtype", str, "engine.", "Of the backbone."),
     ("micro_batch", int, "engine.", "Clients trained at once."),
     ("workers", int, "engine.", "Worker processes; cohort: from 2 on, ray: 0 chooses."),
-    ("ray_address", str, "engine.address", "Workers on a running Ray cluster: auto | host:port"),
+    ("ray_address", str, "engine.address", "Workers on a running Ray cluster: auto or host:port."),
     ("cpus_per_client", int, "engine.", "Cores of each of them."),
     ("gpus_per_client", float, "engine.", "Share of a GPU of each, such as 0.25."),
     ("out", Path, "", "A new folder for everything made."),
@@ -60,6 +55,12 @@ _OPTIONS: tuple[tuple[str, type, str, str], ...] = (
     ("quiet", bool, "", "No progress."),
     ("json", bool, "", "One JSON document, in place of the table."),
 )
+
+
+def _setting(name: str, to: str) -> str:
+    return to + name if to.endswith(".") else to
+
+
 _LISTS: dict[str, Callable[[str], Any]] = {
     "epsilon": lambda text: numbers("--epsilon", text, float),
     "seeds": lambda text: numbers("--seeds", text, int),
@@ -67,12 +68,7 @@ _LISTS: dict[str, Callable[[str], Any]] = {
 }
 _Flags = dataclasses.make_dataclass(
     "_Flags",
-    [
-        (name, Annotated[kind, typer.Option(help=text)], False)
-        if kind is bool
-        else (name, Annotated[kind | None, typer.Option(help=text)], None)
-        for name, kind, _, text in _OPTIONS
-    ],
+    [flag(name, kind, _setting(name, to), text) for name, kind, to, text in _OPTIONS],
 )
 
 
@@ -89,8 +85,7 @@ def simulate(given: Any) -> None:
     for name, _, setting, _ in _OPTIONS:
         value = getattr(given, name)
         if setting and value is not None:
-            key = setting + name if setting.endswith(".") else setting
-            flags[key] = _LISTS[name](value) if name in _LISTS else value
+            flags[_setting(name, setting)] = _LISTS[name](value) if name in _LISTS else value
     experiment = override(tree, flags)
     _tell_what_never_comes(experiment)
     directory = resume or out or Path("runs") / _default_name(experiment)
@@ -137,7 +132,7 @@ def _settings(
     else:
         # Noise on every device is far more noise: what is trained under it is another model.
         # Correlated noise needs its own schedule.
-        usual = "local" if trust == "local" else "default"
+        usual = "local" if trust == "local" else PRESET
         usual = mechanism if mechanism == "dp_ftrl" else usual
         file = config or preset_file(preset or usual)
     tree = load_toml(file)

@@ -6,6 +6,7 @@ the packages themselves is asked of processes of their own, see `probe`.
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ Options:
   --json      One JSON document.
   -h, --help  Show this message and exit.
 """
+_OPTIONS = ("--json", "-h", "--help")
 _GROUPS: tuple[Callable[[Answers], Iterator[Check]], ...] = (
     package_checks,
     machine_checks,
@@ -39,9 +41,13 @@ def main(arguments: list[str]) -> int:
     int
         Exit code: 0 if the main job, a simulation, can run; else 2.
     """
-    unknown = [word for word in arguments if word not in ("--json", "-h", "--help")]
+    unknown = [word for word in arguments if word not in _OPTIONS]
     if unknown:
-        sys.stderr.write(f"error: No such option: {unknown[0]} (see starling doctor --help)\n")
+        near = difflib.get_close_matches(unknown[0], _OPTIONS, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        sys.stderr.write(
+            f"error: No such option: {unknown[0]}{meant} (see starling doctor --help)\n"
+        )
         return 2
     if set(arguments) & {"-h", "--help"}:
         sys.stdout.write(_HELP)

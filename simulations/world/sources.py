@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from shared.config import DataConfig, WorldConfig
+from shared.data.names import WORLD
 from shared.data.population import ChosenUsers, Population
 from shared.data.sources import open_log
 from shared.errors import DataError
 from simulations.world.world import World
 
-WORLD = "world"
 WORLD_USERS = 600  # unless told otherwise
 WORLD_LARGEST = 10**10  # users; more would not fit into a lifetime
 

@@ -112,7 +112,8 @@ def test_the_command_tells_the_units_apart(both: Path) -> None:
     lines = result.output.splitlines()
     of_user = "point epsilon 2, seed 0; unit, trust user, central; delta 0.0001; claimed 2; "
     of_example = "point epsilon 2, seed 0, per example; unit, trust example, local; "
-    assert [sum(line.startswith(each) for line in lines) for each in (of_user, of_example)] == [1, 1]
+    for start in (of_user, of_example):
+        assert sum(line.startswith(start) for line in lines) == 1, start
 
 
 def test_what_costs_nothing_of_many_windows_is_no_problem(tmp_path: Path, home: Path) -> None:
