@@ -111,9 +111,9 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _complete(instruction: str) -> int:
     """Answer a shell that asks how a word may go on: no command runs, and no model is loaded."""
-    from typer import completion
+    from typer import _completion_classes, completion
 
-    completion.completion_init()
+    _completion_classes.completion_init()
     return completion.shell_complete(command_line(), {}, "starling", COMPLETE, instruction)
 
 

@@ -52,19 +52,20 @@ def main(arguments: list[str]) -> int:
     if set(arguments) & {"-h", "--help"}:
         sys.stdout.write(_HELP)
         return 0
-    checks = examine()
     if "--json" in arguments:
+        checks = list(examine())
         document = {"ok": can_run(checks), "checks": [vars(check) for check in checks]}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        show(checks)
+        checks = show(examine())
     return 0 if can_run(checks) else 2
 
 
-def examine() -> list[Check]:
-    """Every check; one that fails itself is told like any other finding."""
+def examine() -> Iterator[Check]:
+    """Every check as it is made; one that fails itself is told like any other finding."""
     answers = ask()
-    return [check for group in _GROUPS for check in _guarded(group, answers)]
+    for group in _GROUPS:
+        yield from _guarded(group, answers)
 
 
 def _guarded(group: Callable[[Answers], Iterator[Check]], answers: Answers) -> Iterator[Check]:
