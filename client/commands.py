@@ -44,11 +44,10 @@ def check(
 
     from client.device.covered import typed_key
     from client.device.rehearsal import Answer, Rehearsal
-    from shared.privacy.policy.signed import policy_text, read_policy
+    from shared.privacy.policy.signed import load_policy, policy_text
 
     key = typed_key("--operator", operator)
-    text = policy_text(file)
-    made = read_policy(text, None)
+    made, text = load_policy(file, None), policy_text(file)
     settings = None if config is None else _settings_of(made, config)
     with tempfile.TemporaryDirectory() as folder:
         device = Rehearsal(Path(folder), text, made, key, settings)
@@ -91,14 +90,14 @@ def spent(
     import dataclasses
 
     from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement
-    from client.device.rehearsal import no_state
+    from client.device.rehearsal import is_run, no_state
     from shared.privacy.ledger.budget import records
     from shared.privacy.ledger.ledger import Ledger
     from shared.privacy.policy.caps import load_caps
     from shared.privacy.policy.show import in_words, plain
     from shared.privacy.policy.signed import Promise, load_policy
 
-    if not state.is_dir():
+    if not state.is_dir() or is_run(state):
         raise no_state(state)
     owners = load_caps(state / CAPS)
     made = load_policy(state / AGREED, None) if (state / AGREED).exists() else None

@@ -12,6 +12,8 @@ from shared.privacy.contribution.units import update_clip
 from shared.privacy.policy.signed import Policy, read_policy, utc
 from shared.request import Request
 
+_KEY = r"[0-9a-f]{64}"
+
 
 def check_request(
     request: Request, operator: str | None, time: datetime, schema: str | None
@@ -79,7 +81,7 @@ def operator_key(where: str, given: object) -> str:
         For anything else, naming where it was given.
     """
     key = str(given).lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", key):
+    if not re.fullmatch(_KEY, key):
         raise ConfigError(
             f"{where}: operator = {str(given)[:80]!r}: expected the operator's public key, 64 hex "
             "digits, as the operator published it (starling policy key)"
@@ -91,9 +93,16 @@ def typed_key(flag: str, given: str) -> str:
     """The same as it is typed: itself, or a file that holds what `starling policy key` printed."""
     file = Path(given)
     try:
-        there = file.is_file()
+        kind = "folder" if file.is_dir() else "file" if file.is_file() else ""
     except (OSError, ValueError):  # too long for a name, or none
-        there = False
-    if there:  # of whatever lies there no more than a key's length matters
-        given = file.read_bytes()[:200].decode("ascii", "replace").strip()
-    return operator_key(flag, given)
+        kind = ""
+    key = given
+    if kind == "file":  # of whatever lies there no more than a key's length matters
+        key = file.read_bytes()[:200].decode("ascii", "replace").strip()
+    if not re.fullmatch(_KEY, key.lower()):
+        there = f"a {kind} that holds no such key" if kind else "neither a key nor a file with one"
+        raise ConfigError(
+            f"{flag} {given[:80]}: {there}; expected the operator's public key, 64 hex digits, as "
+            "starling policy key prints it"
+        )
+    return key.lower()

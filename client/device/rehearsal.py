@@ -26,6 +26,7 @@ from shared.privacy.policy.caps import Caps, load_caps, write_safe_caps
 from shared.privacy.policy.issue import promises
 from shared.privacy.policy.signed import Policy, Promise
 from shared.request import Request
+from shared.run_files import RunFolder
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,15 @@ def _at_its_word(policy: Policy) -> tuple[Promise, ...]:
     return policy.promises
 
 
+def is_run(folder: Path) -> bool:
+    """Whether it is a run's folder, which holds nothing of a device."""
+    return RunFolder(folder).results.is_file() or RunFolder(folder).settings.is_file()
+
+
 def no_state(folder: Path) -> ConfigError:
     """What to say of a path that is no device's state folder."""
     there = "is a file" if folder.exists() else "there is no such folder"
+    there = "is a run's folder" if is_run(folder) else there
     return ConfigError(f"{folder}: {there}; give a device's state folder")
 
 
@@ -109,7 +116,7 @@ class Rehearsal:
         wanted = [(caps, CAPS)] if caps else []
         ledgers: list[str] = []
         if state is not None:
-            if not state.is_dir():
+            if not state.is_dir() or is_run(state):
                 raise no_state(state)
             ledgers += [
                 each.name for kind in (LEDGER, PARTICIPATION) for each in records(state / kind)

@@ -15,7 +15,7 @@ from shared.canonical import document, read_json
 from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml
 from shared.config.presets import override, preset_file
 from shared.errors import ConfigError
-from shared.run_files import RunFolder
+from shared.run_files import RunFolder, no_run
 from simulations.commands.flags import PRESET, flag
 from simulations.commands.options import numbers, takes, words
 
@@ -128,7 +128,7 @@ def _settings(
     if resume is not None:
         file = RunFolder(resume).settings
         if not file.is_file():
-            raise ConfigError(f"--resume {resume}: holds no run (no {file.name})")
+            raise ConfigError(f"--resume {resume}: {no_run(resume, file.name)}")
     else:
         # Noise on every device is far more noise: what is trained under it is another model.
         # Correlated noise needs its own schedule.
@@ -136,6 +136,8 @@ def _settings(
         usual = mechanism if mechanism == "dp_ftrl" else usual
         file = config or preset_file(preset or usual)
     tree = load_toml(file)
+    if not tree:
+        raise ConfigError(f"{file}: holds no setting; --preset {PRESET} is what a run begins from")
     from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything
     return tree
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.canonical import document
+from shared.errors import DataError
+from shared.run_files import RunFolder, no_run
 from simulations.commands import options
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def verify(
         from client.device.covered import typed_key
         from simulations.verify.run import verify_run
 
+        if not directory.is_dir() or not RunFolder(directory).results.exists():
+            raise DataError(f"{directory}: {no_run(directory, RunFolder(directory).results.name)}")
         report = verify_run(directory, None if key is None else typed_key("--key", key))
     if as_json:
         typer.echo(document(plain(report, chosen)))
