@@ -24,7 +24,7 @@ from shared.privacy.ledger.budget import record_of, records
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.caps import Caps, load_caps, write_safe_caps
 from shared.privacy.policy.issue import promises
-from shared.privacy.policy.signed import Policy, Promise
+from shared.privacy.policy.signed import Policy, Promise, load_policy
 from shared.request import Request
 from shared.run_files import RunFolder
 
@@ -133,6 +133,8 @@ class Rehearsal:
                 load_caps(source)  # a mistake is one of the owner's file, not of the copy
             if name in ledgers:
                 Ledger.recover(source, repair=False)
+            if name == AGREED:
+                load_policy(source, None)
             if name == CLOCK:
                 Days(source.parent).time()
         write_safe_caps(self._folder / CAPS)  # as the device would
