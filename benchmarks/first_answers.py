@@ -49,10 +49,12 @@ def _seconds(words: list[str], checkout: Path) -> tuple[float, float]:
     process = subprocess.Popen(
         words, cwd=checkout, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    assert process.stdout is not None
-    process.stdout.read(1)
+    told = process.stdout
+    if told is None:
+        raise OSError("a process without standard output")
+    told.read(1)
     first = time.perf_counter() - start
-    process.stdout.read()
+    told.read()
     process.wait()
     return first, time.perf_counter() - start
 

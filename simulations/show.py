@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 _ELSE = {"Zs": " "}  # spaces of other widths, in published texts
-_LEAST_TEXT = 24  # cells below which a column of text is no longer narrowed
+_LEAST_TEXT = 10  # cells below which a column of text is no longer narrowed
 
 
 def figures(*names: str) -> tuple[str | Column, ...]:
@@ -104,7 +104,9 @@ def _line(names: list[str], row: list[Text]) -> str:
 
 
 def _drawn(heads: list[Column], cells: list[list[Text] | None], title: str) -> Table:
-    table = Table(*heads, title=Text(title) if title else None, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.padding = (0, 1, 0, 0)
+    table.title = Text(title) if title else None
     for head in table.columns:
         head.overflow = "fold"
     for row in cells:
@@ -123,4 +125,4 @@ def _width(heads: list[Column], rows: list[list[Text]]) -> int:
         widest = max(cell_len(text) for text in column)
         words = max(cell_len(word) for text in column for word in [*text.split(), ""])
         needed += widest if head.no_wrap else min(widest, max(words, _LEAST_TEXT))
-    return needed + 3 * len(heads)
+    return needed + 2 * len(heads)

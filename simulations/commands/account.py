@@ -200,6 +200,8 @@ def _show(answer: dict[str, Any]) -> None:
         people = [[_cell(value) for value in row.values()] for row in answer["individuals"]]
         show_table(("who", *figures("rounds", "epsilon")), people, title)
     lines = [_found(answer), *sentences.accounted()]
+    if "prv" not in costs:
+        lines.append("PRV was not asked: --prv does, and takes some seconds.")
     if answer["users"] is None and answer["delta"] > LARGE_DELTA:
         lines.append(sentences.large_delta(answer["delta"]))
     for line in lines:

@@ -32,6 +32,18 @@ def test_no_figure_is_cut_and_nothing_is_wider_than_a_terminal(width, terminal):
     assert not drawn or max(map(len, text.splitlines())) <= width
 
 
+def test_the_widest_table_fits_80_columns():
+    """Of `verify`: all figures in one row, words below each other."""
+    columns = ("point", "unit, trust", *figures("delta", "claimed", "PLD", "RDP", "PRV"), "verdict")
+    row = ("epsilon 8, seed 10", "example, distributed", "1e-05", "7.999", "7.999", "10.38", "8.01")
+    text = shown(columns, [(*row, "see below")], 80, terminal=True, title="Privacy spent")
+    assert "\u2500" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert any(
+        {"1e-05", "7.999", "10.38", "8.01"} <= set(line.split()) for line in text.splitlines()
+    )
+
+
 def test_off_a_terminal_every_row_is_one_line():
     assert shown(("of", "value"), [("users", "943")], 20, terminal=False) == "users: 943\n"
     line = "point eps8_seed0; unit, trust user, central; delta 0.0001; epsilon 7.99991"
