@@ -290,6 +290,8 @@ def _usage(error: Any) -> str:
         from shared.errors import nearest, nearest_of
     except ImportError:  # hidden by another package: the doctor tells
         return words
+    if context is None:
+        return words
     if unknown := getattr(error, "option_name", None):
         flags = [each for option in context.command.get_params(context) for each in option.opts]
         # Without the dashes, which all of them share.

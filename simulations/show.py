@@ -75,7 +75,7 @@ def waiting(what: str) -> Iterator[None]:
     """
     there = sys.stderr is not None and sys.stderr.isatty()
     if there:
-        sys.stderr.write(f"{what} ...")
+        sys.stderr.write(f"{printable(what)[:60]} ...")
         sys.stderr.flush()
     try:
         yield

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shared.config import WorldConfig
-from shared.data.log import InteractionLog
 from shared.data.population import Population
 from shared.data.split import MIN_EVALUATED, training_history
 from shared.metrics import gini
 from simulations.world.people import YEAR
 from simulations.world.world import World
+
+if TYPE_CHECKING:
+    from shared.data.log import InteractionLog
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def summarise(population: Population, texts: int = 5) -> Summary:
         trained[training_history(history)] = True
         if len(history) >= MIN_EVALUATED:
             targets[history[-1]] += 1
-    log = population if isinstance(population, InteractionLog) else None
+    log = None if isinstance(population, World) else _whole_log(population)
     deep = None
     if isinstance(population, World) and population.settings != WorldConfig():
         deep = summarise_world(population)
@@ -137,6 +140,13 @@ def summarise(population: Population, texts: int = 5) -> Summary:
         world=deep,
         texts=tuple(population.catalogue.texts[index] for index in shown),
     )
+
+
+def _whole_log(population: Population) -> InteractionLog | None:
+    """A log, of which no people were chosen."""
+    from shared.data.log import InteractionLog  # pandas enters here: the world does without
+
+    return population if isinstance(population, InteractionLog) else None
 
 
 def _top_share(popularity: np.ndarray, top: int) -> float:

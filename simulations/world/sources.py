@@ -5,7 +5,6 @@ from __future__ import annotations
 from shared.config import DataConfig, WorldConfig
 from shared.data.names import WORLD
 from shared.data.population import ChosenUsers, Population
-from shared.data.sources import open_log
 from shared.errors import DataError
 from simulations.world.world import World
 
@@ -32,6 +31,8 @@ def open_population(data: DataConfig, world: WorldConfig | None = None) -> Popul
     """
     if data.spec == WORLD:
         return open_world(data, world)
+    from shared.data.sources import open_log  # pandas enters here, which the world does without
+
     log = open_log(data.spec)
     return log if data.users is None else ChosenUsers(log, data.users)
 

@@ -35,8 +35,12 @@ FORBIDDEN = {
         MODEL | NETWORK | {"pandas", "pyarrow", "matplotlib"},
     ),
     "data": (
-        ("data ls", "data inspect world --users 5"),
+        ("data ls", "data world --out w --users 5"),
         MODEL | NETWORK | {"dp_accounting", "matplotlib"},
+    ),
+    "a world": (
+        ("data inspect world --users 5", "data inspect world --users 5 --json"),
+        MODEL | NETWORK | NUMBERS - {"numpy"},
     ),
     "no numbers": (
         ("policy key", "simulate --preset nope", "--show-completion bash"),
