@@ -285,6 +285,8 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _usage(error: Any) -> str:
     """What was typed wrong, and what is nearest to it of all that could stand there."""
+    from click.exceptions import NoSuchOption
+
     words, context = str(error.format_message()), error.ctx
     try:
         from shared.errors import nearest, nearest_of
@@ -292,7 +294,8 @@ def _usage(error: Any) -> str:
         return words
     if context is None:
         return words
-    if unknown := getattr(error, "option_name", None):
+    if isinstance(error, NoSuchOption):
+        unknown = error.option_name
         flags = [each for option in context.command.get_params(context) for each in option.opts]
         # Without the dashes, which all of them share.
         bare = {each.removeprefix("--"): each for each in flags if each.startswith("--")}

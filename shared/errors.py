@@ -94,7 +94,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     '; did you mean federation.rounds?'
     """
     by_lower = {each.lower(): each for each in known}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.75)
     return f"; did you mean {by_lower[found[0]]}?" if found else ""
 
 

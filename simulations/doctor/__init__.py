@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     """
     unknown = [word for word in arguments if word not in _OPTIONS]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], _OPTIONS, n=1)
+        near = difflib.get_close_matches(unknown[0], _OPTIONS, n=1, cutoff=0.75)
         meant = f"; did you mean {near[0]}?" if near else ""
         sys.stderr.write(
             f"error: No such option: {unknown[0]}{meant} (see starling doctor --help)\n"
