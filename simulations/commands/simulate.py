@@ -136,7 +136,7 @@ def _settings(
         usual = mechanism if mechanism == "dp_ftrl" else usual
         file = config or preset_file(preset or usual)
     tree = load_toml(file)
-    if not tree:
+    if not tree and resume is None:  # what a run was begun with is compared, not judged
         raise ConfigError(f"{file}: holds no setting; --preset {PRESET} is what a run begins from")
     from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything
     return tree
