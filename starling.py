@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import runpy
 import signal
 import sys
@@ -32,6 +33,9 @@ for _name, _value in (
 _HERE = Path(__file__).resolve().parent
 ROOMS = ("server", "simulations", "client")
 PACKAGES = ("apps", "shared", *ROOMS)
+
+SHELLS = ("bash", "zsh", "fish")
+COMPLETE = "_STARLING_COMPLETE"  # set by the shell's script that asks for completions
 
 # Notes that an error may carry (PEP 678): how to go on from it.
 NOTHING_YET, CONTINUE = "nothing was made yet", "continue: "
@@ -98,6 +102,8 @@ def _run(arguments: list[str], heard: list[BaseException]) -> int:
     debug = "--debug" in arguments  # wherever it stands
     words = [word for word in arguments if word != "--debug"]
     try:
+        if COMPLETE in os.environ:
+            return _complete(os.environ[COMPLETE])
         status = _doctor().main(words[1:]) if words[:1] == ["doctor"] else _dispatch(words)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -142,9 +148,18 @@ def _dispatch(arguments: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _complete(instruction: str) -> int:
+    """Answer a shell that asks how a word may go on: no command runs, and no model is loaded."""
+    from typer import _completion_classes, completion
+
+    _completion_classes.completion_init()
+    return completion.shell_complete(command_line(), {}, "starling", COMPLETE, instruction)
+
+
 def command_line() -> Any:
     """The click group of all commands; a room's code is imported when its command runs."""
     import click
+    from click.shell_completion import CompletionItem
 
     # Read where they stand: another package of a room's name hides the room, not its commands.
     tables = [runpy.run_path(str(_HERE / room / "__init__.py"))["COMMANDS"] for room in ROOMS]
@@ -172,7 +187,15 @@ def command_line() -> Any:
                 return None
             where, text = self.table()[cmd_name]
             with _before_it_begins():
+                if where.endswith("doctor:main"):
+                    return click.Command(cmd_name, help=text, params=[_json_flag()])
                 return _loaded(where, cmd_name) if where else Rooms(cmd_name, help=text)
+
+        def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+            """Names of commands, from the table alone; options."""
+            found = [(name, text) for name, (_, text) in self.table().items()]
+            commands = [CompletionItem(n, help=t) for n, t in found if n.startswith(incomplete)]
+            return commands + click.Command.shell_complete(self, ctx, incomplete)
 
         def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
             """List commands without importing their rooms."""
@@ -185,7 +208,45 @@ def command_line() -> Any:
     def cli(debug: bool) -> None:
         """Federated, privacy-preserving recommendation with a frozen language model."""
 
+    for name, does in (("install", "Install completion for"), ("show", "Print completion for")):
+        option = click.Option(
+            [f"--{name}-completion"],
+            is_flag=False,
+            flag_value="",
+            metavar="[SHELL]",
+            is_eager=True,
+            expose_value=False,
+            callback=_completion,
+            help=f"{does} bash, zsh or fish; by default the one that runs.",
+        )
+        cli.params.append(option)
     return cli
+
+
+def _completion(context: Any, option: Any, shell: str | None) -> None:
+    """Typer's script for a shell, printed or written where the shell reads it."""
+    if shell is None or context.resilient_parsing:
+        return
+    import click
+    from typer import _completion_shared as completion
+
+    shell = shell or completion._get_shell_name() or "unknown"
+    if shell not in SHELLS:
+        raise click.UsageError(f"shell {shell}: name one of {', '.join(SHELLS)}", context)
+    if option.name == "show_completion":
+        named = {"prog_name": "starling", "complete_var": COMPLETE}
+        click.echo(completion.get_completion_script(shell=shell, **named))
+    else:
+        _, file = completion.install(shell, "starling", COMPLETE)
+        click.echo(f"completion for {shell}: {file}; it works in the next shell")
+    context.exit()
+
+
+def _json_flag() -> Any:
+    """Of the doctor, for completions alone: it parses its own words."""
+    import click
+
+    return click.Option(["--json"], is_flag=True, help="One JSON document.")
 
 
 def _loaded(where: str, name: str) -> Any:
@@ -193,7 +254,7 @@ def _loaded(where: str, name: str) -> Any:
     import typer
 
     module, _, attribute = where.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
+    found: Any = getattr(importlib.import_module(module), attribute)
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False)
         found.command(name)(function)
@@ -240,7 +301,7 @@ def _explain(error: BaseException, debug: bool) -> int:
         error.show()
         return error.exit_code
     if isinstance(error, click.ClickException):
-        return _tell(f"error: {error.format_message()}{_where(error)}", error.exit_code)
+        return _tell(f"error: {_usage(error)}{_where(error)}", error.exit_code)
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     from shared.errors import StarlingError
@@ -275,6 +336,32 @@ def _missing(error: ModuleNotFoundError) -> str:
 def _is_out_of_memory(error: BaseException) -> bool:
     words = str(error)
     return isinstance(error, MemoryError) or "out of memory" in words or "allocate memory" in words
+
+
+def _usage(error: Any) -> str:
+    """What was typed wrong, and what is nearest to it of all that could stand there."""
+    from click.exceptions import NoSuchOption
+
+    words, context = str(error.format_message()), error.ctx
+    try:
+        from shared.errors import nearest, nearest_of
+    except ImportError:  # hidden by another package: the doctor tells
+        return words
+    if context is None:
+        return words
+    if isinstance(error, NoSuchOption):
+        unknown = error.option_name
+        flags = [each for option in context.command.get_params(context) for each in option.opts]
+        # Without the dashes, which all of them share.
+        bare = {each.removeprefix("--"): each for each in flags if each.startswith("--")}
+        near = nearest(unknown.lstrip("-"), bare).replace("mean ", "mean --")
+        return f"No such option: {unknown}{near}"
+    if found := re.match(r"No such command '(.*?)'\.", words):
+        near = nearest(found[1], context.command.list_commands(context))
+        return f"No such command: {found[1]}{near}"
+    if found := re.search(r"'([^']*)' is not one of (.*)", words):
+        return words.rstrip(".") + nearest_of(found[2], found[1])
+    return words
 
 
 def _where(error: Any) -> str:

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from client.device.agreement import (
-    AGREED,
-    CAPS,
-    LEDGER,
-    PARTICIPATION,
-    Agreement,
-    operator_key,
-)
-from client.device.rehearsal import Answer, Rehearsal, no_state
-from shared.config import ExperimentConfig, from_dict, load_toml, settings_hash
+from shared.canonical import document
 from shared.errors import ConfigError, PrivacyError
 from shared.printable import printable
-from shared.privacy.ledger.budget import records
-from shared.privacy.ledger.ledger import Ledger
-from shared.privacy.policy.caps import load_caps
-from shared.privacy.policy.show import in_words
-from shared.privacy.policy.signed import Policy, Promise, load_policy, policy_text, read_policy
+
+if TYPE_CHECKING:
+    from shared.config import ExperimentConfig
+    from shared.privacy.ledger.ledger import Ledger
+    from shared.privacy.policy.signed import Policy
+
+_AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 def check(
     file: Annotated[Path, typer.Argument(help="A signed policy.")],
-    operator: Annotated[str, typer.Option(help="The key that the device's owner trusts, in hex.")],
+    operator: Annotated[
+        str, typer.Option(help="The key that the device's owner trusts: hex, or a file.")
+    ],
     caps: Annotated[Path | None, typer.Option(help="The owner's caps.toml.")] = None,
     state: Annotated[
         Path | None, typer.Option(help="A device's state folder: asked as it is now, not changed.")
@@ -43,27 +37,44 @@ def check(
     a_day: Annotated[
         int | None, typer.Option(min=1, help="So many requests a day; default: all today.")
     ] = None,
+    as_json: _AsJson = False,
 ) -> None:
     """Answer as a device would, and exit with 0 if it takes part, 3 if it declines."""
-    key = operator_key("--operator", operator)
-    text = policy_text(file)
-    made = read_policy(text, None)
+    import dataclasses
+    import tempfile
+
+    from client.device.covered import typed_key
+    from client.device.rehearsal import Answer, Rehearsal
+    from shared.privacy.policy.signed import load_policy, policy_text
+
+    key = typed_key("--operator", operator)
+    made, text = load_policy(file, None), policy_text(file)
     settings = None if config is None else _settings_of(made, config)
     with tempfile.TemporaryDirectory() as folder:
         device = Rehearsal(Path(folder), text, made, key, settings)
         device.copy(state, caps)
-        typer.echo(f"owner's caps: {device.caps.in_words()}")
-        answer = Answer(True, "nothing more can be asked of this device in this run")
-        answers = [answer, *device.answers(rounds, a_day)]
-    for answer in answers[1:] or answers:
-        typer.echo(answer.words)
-    if settings is None:
-        typer.echo("(taken at its word: that the settings give these promises needs --config)")
-    if not answer.accepted:
+        owners = device.caps
+        answers = list(device.answers(rounds, a_day))
+    if not answers:
+        answers = [Answer(True, "nothing more can be asked of this device in this run")]
+    takes_part = answers[-1].accepted
+    if as_json:
+        told = [dataclasses.asdict(answer) for answer in answers]
+        page: dict[str, Any] = {"takes_part": takes_part, "caps": dataclasses.asdict(owners)}
+        typer.echo(document({**page, "answers": told, "recomputed": settings is not None}))
+    else:
+        typer.echo(f"owner's caps: {owners.in_words()}")
+        for answer in answers:
+            typer.echo(answer.words)
+        if settings is None:
+            typer.echo("(taken at its word: that the settings give these promises needs --config)")
+    if not takes_part:
         raise typer.Exit(PrivacyError.exit_code)
 
 
 def _settings_of(made: Policy, config: Path) -> ExperimentConfig:
+    from shared.config import from_dict, load_toml, settings_hash
+
     point = from_dict(load_toml(config), source=str(config))
     if settings_hash(point) != made.settings:
         raise ConfigError(
@@ -72,30 +83,60 @@ def _settings_of(made: Policy, config: Path) -> ExperimentConfig:
     return point
 
 
-def spent(state: Annotated[Path, typer.Argument(help="A device's state folder.")]) -> None:
+def spent(
+    state: Annotated[Path, typer.Argument(help="A device's state folder.")],
+    as_json: _AsJson = False,
+) -> None:
     """Say what a device agreed to, what its owner allows, and what taking part has cost."""
-    if not state.is_dir():
+    import dataclasses
+
+    from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement
+    from client.device.rehearsal import is_run, no_state
+    from shared.privacy.ledger.budget import records
+    from shared.privacy.ledger.ledger import Ledger
+    from shared.privacy.policy.caps import load_caps
+    from shared.privacy.policy.show import in_words, plain
+    from shared.privacy.policy.signed import Promise, load_policy
+
+    if not state.is_dir() or is_run(state):
         raise no_state(state)
-    typer.echo(f"owner's caps: {load_caps(state / CAPS).in_words()}")
+    owners = load_caps(state / CAPS)
     made = load_policy(state / AGREED, None) if (state / AGREED).exists() else None
-    kept = [each for name in (PARTICIPATION, LEDGER) for each in records(state / name)]
-    if made:
-        typer.echo(in_words(made, state / AGREED))
-    else:
-        word = f"no {AGREED} is here" if kept else "this device has agreed to nothing yet"
-        typer.echo(f"{printable(state)}: {word}")
+    files = [each for name in (PARTICIPATION, LEDGER) for each in records(state / name)]
+    kept = [Ledger.recover(file, repair=False) for file in files]
     counted = {promise.guarantee.trust: promise for promise in (made.promises if made else ())}
-    for file in kept:
-        ledger = Ledger.recover(file, repair=False)
-        header = ledger.header.guarantee
-        counted.setdefault(header.trust, Promise(header, ()))  # where no agreement says it
-        typer.echo(
-            f"{file.name}: {len(ledger)} entries, {header.unit}-level epsilon "
-            f"{ledger.epsilon():.4g} at delta {header.delta:g} ({header.trust} trust); "
-            f"against {header.adversary}"
-        )
+    for ledger in kept:  # where no agreement says it
+        counted.setdefault(ledger.header.guarantee.trust, Promise(ledger.header.guarantee, ()))
     gate = Agreement(state, made.issuer if made else "")
-    for promise in counted.values():
-        epsilon, delta = gate.spent(promise)
-        unit = promise.guarantee.unit
+    together = [(each.guarantee.unit, *gate.spent(each)) for each in counted.values()]
+    if as_json:
+        page = {"caps": dataclasses.asdict(owners), "agreed": plain(made) if made else None}
+        of_each = [_record(each) for each in kept]
+        sums = [dict(zip(("unit", "epsilon", "delta"), each, strict=True)) for each in together]
+        typer.echo(document({**page, "records": of_each, "together": sums}))
+        return
+    typer.echo(f"owner's caps: {owners.in_words()}")
+    word = f"no {AGREED} is here" if kept else "this device has agreed to nothing yet"
+    typer.echo(in_words(made, state / AGREED) if made else f"{printable(state)}: {word}")
+    for told in map(_record, kept):
+        typer.echo(
+            f"{told['file']}: {told['entries']} entries, {told['unit']}-level epsilon "
+            f"{told['epsilon']:.4g} at delta {told['delta']:g} ({told['trust']} trust); "
+            f"against {told['adversary']}"
+        )
+    for unit, epsilon, delta in together:
         typer.echo(f"all together: {unit}-level epsilon {epsilon:.4g} at delta {delta:g}")
+
+
+def _record(ledger: Ledger) -> dict[str, Any]:
+    """What one record holds, and what that cost."""
+    header = ledger.header.guarantee
+    return {
+        "file": ledger.name,
+        "entries": len(ledger),
+        "unit": header.unit,
+        "epsilon": ledger.epsilon(),
+        "delta": header.delta,
+        "trust": header.trust,
+        "adversary": header.adversary,
+    }

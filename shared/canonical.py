@@ -36,6 +36,26 @@ def finite(tree: Any) -> Any:
     return "inf" if isinstance(tree, float) and tree == math.inf else tree
 
 
+def document(tree: Any) -> str:
+    """What a command prints under `--json`: one strict document, indented.
+
+    Infinity is the string "inf"; a figure that is none (NaN) is null.
+
+    Parameters
+    ----------
+    tree : as for `canonical_json`, in the order in which it is read
+    """
+    return json.dumps(_figures(finite(tree)), indent=2, allow_nan=False)
+
+
+def _figures(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _figures(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_figures(value) for value in tree]
+    return None if isinstance(tree, float) and math.isnan(tree) else tree
+
+
 def read_json(text: str | bytes) -> Any:
     """The value of a JSON text that may come from anyone.
 

@@ -14,6 +14,13 @@
 A message is one line: what was wrong (name and value), where, what is accepted, what to do.
 """
 
+import difflib
+import re
+from collections.abc import Iterable
+
+NO_BUDGET = "0 means that nothing may be learned; give more than 0, or inf for no privacy"
+"""What to say of an epsilon of 0."""
+
 
 class StarlingError(Exception):
     """Base of all errors that are reported in one line, without a traceback."""
@@ -76,6 +83,25 @@ class BudgetExceeded(PrivacyError):
 
 class LedgerError(PrivacyError):
     """A ledger was altered, or what a run claims disagrees with its ledger."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a message about a word that nobody knows; empty if nothing is near.
+
+    Examples
+    --------
+    >>> nearest("federation.round", ["federation.rounds", "federation.ranks"])
+    '; did you mean federation.rounds?'
+    """
+    by_lower = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.75)
+    return f"; did you mean {by_lower[found[0]]}?" if found else ""
+
+
+def nearest_of(told: str, value: object) -> str:
+    """The same where a message lists what is accepted: `Input should be 'a', 'b' or 'c'`."""
+    listed = re.findall(r"'([^']*)'", told) if isinstance(value, str) else []
+    return nearest(str(value), listed)
 
 
 def last_line(text: str) -> str:

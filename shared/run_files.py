@@ -39,6 +39,24 @@ def directory_of(run_config: Mapping[str, object], run_id: int) -> Path:
     return Path(home) / "runs" / f"flower-{run_id}"
 
 
+def no_run(given: Path, file: str) -> str:
+    """What to say of a path that is no run's folder: what it is, and which folder is meant.
+
+    Parameters
+    ----------
+    given : Path
+        As it was typed.
+    file : str
+        Of a run's folder, which is not in this one.
+    """
+    if not given.exists():
+        there = "there is no such folder"
+    else:
+        there = f"holds no run (no {file})" if given.is_dir() else "is a file"
+    meant = next((each for each in given.parents if (each / file).is_file()), None)
+    return f"{there}; give the run's folder{'' if meant is None else f': {meant}'}"
+
+
 class RunFolder:
     """What lies in a run's folder beside the files of its points.
 

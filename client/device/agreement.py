@@ -21,21 +21,19 @@ device takes part is agreed for a run, what it costs is counted over all of them
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 from dp_accounting import DpEvent
 
 from client.device.clock import Days
+from client.device.covered import mismatches, policy_of
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined, PrivacyError
 from shared.files import FolderLock, make_folder, write_atomically
 from shared.privacy.accounting.accountant import epsilon
-from shared.privacy.contribution.bound import update_clip
 from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR, Guarantee
 from shared.privacy.ledger.budget import record_of, records
 from shared.privacy.ledger.ledger import Ledger, LedgerEntry, LedgerHeader
@@ -48,7 +46,6 @@ from shared.privacy.policy.signed import (
     PromisedRelease,
     policy_text,
     read_policy,
-    utc,
 )
 from shared.request import Request
 
@@ -154,25 +151,48 @@ class Agreement:
 
     def _accepted(self, request: Request, schema: str | None) -> Policy:
         """Steps 1 to 3, and what of step 4 needs no ledger."""
+        for why, word in self._objections(request, schema):
+            raise self._declined(request, why, word)
+        return self._derived_policy(request)
+
+    def _objections(self, request: Request, schema: str | None) -> Iterator[tuple[str, str]]:
+        """What speaks against a request, each with the server's word; later ones as if it held."""
+        time, back = self._days.time(), self._days.went_back()
         try:
-            policy = check_request(request, self._operator, self._days.time(), schema)
+            policy = policy_of(request, self._operator)
         except (ConfigError, PrivacyError) as error:
-            why = f"{error}{self._days.went_back()}"
-            raise self._declined(request, why, "policy") from None
-        # What counts and is recorded is what the device itself derives.
-        own = replace(policy, promises=self._own(request))
-        if restates(policy, own.promises):
-            why = "the policy's promises are not what its settings give"
-            raise self._declined(request, why, "policy")
+            yield f"{error}{back}", "policy"
+            policy = policy_of(request, None)
+        for why in mismatches(request, policy, time, schema):
+            yield f"{why}{back}", "policy"
+        promised = self._own(request)
+        if restates(policy, promised):
+            yield "the policy's promises are not what its settings give", "policy"
         agreed = self._agreed()
         if agreed is not None and request.policy != agreed:
-            self._compare(request, policy, read_policy(agreed, None))
-        objections = self._caps().objections(policy)
-        if objections:
-            raise self._declined(request, objections[0])
-        if bare := in_clear(request.release, own.promises):
-            raise self._declined(request, bare, "policy")
-        return own
+            for why in _departures(policy, read_policy(agreed, None)):
+                yield why, "policy"
+        for why in self._caps().objections(policy):
+            yield why, "owner"
+        if bare := in_clear(request.release, promised):
+            yield bare, "policy"
+
+    def refusals(self, request: Request, schema: str) -> list[str]:
+        """All that speaks against taking part, where `admitted` stops at the first; no record.
+
+        Whose policy it is may be among the reasons: the others are about what it says. Of what the
+        records say there is the first only.
+        """
+        found = [str(self._declined(request, why)) for why, _ in self._objections(request, schema)]
+        try:
+            self._check_spending(request, self._derived_policy(request))
+        except Declined as error:
+            found.append(str(error))
+        return found
+
+    def _derived_policy(self, request: Request) -> Policy:
+        """What counts and is recorded is what the device itself derives."""
+        return replace(read_policy(request.policy, None), promises=self._own(request))
 
     def _own(self, request: Request) -> tuple[Promise, ...]:
         """What the settings of a request promise; a search, so the last one found is kept."""
@@ -180,15 +200,6 @@ class Agreement:
         if about not in self._derived:
             self._derived = {about: self._derive(request.config, request.users)}
         return self._derived[about]
-
-    def _compare(self, request: Request, policy: Policy, agreed: Policy) -> None:
-        weaker = weaknesses(policy, agreed)
-        if weaker:
-            why = f"the policy is weaker than the one agreed: {weaker[0]}"
-            raise self._declined(request, why, "policy")
-        if _recorded(policy) != _recorded(agreed):
-            # Spent under one unit or placement, it would be missing in the record of another.
-            raise self._declined(request, _OTHER_RECORD, "policy")
 
     def _agreed(self) -> str | None:
         file = self._state / AGREED
@@ -330,67 +341,15 @@ def _cost(events: Sequence[DpEvent], told: Guarantee) -> float:
     return epsilon([(event, 1) for event in events], *told.counted)
 
 
+def _departures(policy: Policy, agreed: Policy) -> Iterator[str]:
+    """What a policy takes back of the one agreed last."""
+    for weaker in weaknesses(policy, agreed):
+        yield f"the policy is weaker than the one agreed: {weaker}"
+    if _recorded(policy) != _recorded(agreed):
+        # Spent under one unit or placement, it would be missing in the record of another.
+        yield _OTHER_RECORD
+
+
 def _recorded(policy: Policy) -> set[tuple[str | int, ...]]:
     kept = [promise.guarantee for promise in policy.promises]
     return {(one.unit, one.trust, one.relation, one.group) for one in kept}
-
-
-def check_request(
-    request: Request, operator: str | None, time: datetime, schema: str | None
-) -> Policy:
-    """Steps 1 and 2: the policy of a request, if it is one, holds now, and covers the request.
-
-    Parameters
-    ----------
-    request : Request
-    operator : str or None
-        See `shared.privacy.policy.signed.read_policy`.
-    time : datetime
-        Now, with its zone.
-    schema : str or None
-        Digest of the adapter here; None before a model is built.
-
-    Raises
-    ------
-    ConfigError, PrivacyError
-        In words.
-    ProtocolError
-        For a clipping norm out of the range in which it may adapt.
-    """
-    if not request.policy:
-        raise PrivacyError("the request brings no policy")
-    policy = read_policy(request.policy, operator)
-    if not policy.from_time <= time < policy.until_time:
-        raise PrivacyError(
-            f"the policy holds from {policy.valid_from} until {policy.valid_until}, and it is "
-            f"{utc(time)}"
-        )
-    if policy.settings != request.settings:
-        raise PrivacyError("the settings asked for are not those of the policy")
-    if policy.users != request.users:
-        raise PrivacyError(f"users = {request.users}: the policy rests on {policy.users}")
-    if schema not in (None, policy.schema):
-        raise PrivacyError("the policy is about another adapter than this device's")
-    first = 1 if request.release == "update" else 0
-    if not first <= request.round_number <= policy.rounds:
-        raise PrivacyError(f"the policy has rounds {first} to {policy.rounds}")
-    if request.release == "update":
-        update_clip(request.config, request.clip)
-    return policy
-
-
-def operator_key(where: str, given: object) -> str:
-    """The operator's public key as an owner gave it, 64 hexadecimal digits.
-
-    Raises
-    ------
-    ConfigError
-        For anything else, naming where it was given.
-    """
-    key = str(given).lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", key):
-        raise ConfigError(
-            f"{where}: operator = {key!r}: expected the operator's public key, 64 hex digits, as "
-            "the operator published it (starling policy key)"
-        )
-    return key

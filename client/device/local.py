@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 
-from client.device.agreement import LEDGER, Agreement, operator_key
+from client.device.agreement import LEDGER, Agreement
+from client.device.covered import operator_key
 from client.device.device import Device
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.log import InteractionLog

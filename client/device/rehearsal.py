@@ -24,8 +24,9 @@ from shared.privacy.ledger.budget import record_of, records
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.caps import Caps, load_caps, write_safe_caps
 from shared.privacy.policy.issue import promises
-from shared.privacy.policy.signed import Policy, Promise
+from shared.privacy.policy.signed import Policy, Promise, load_policy
 from shared.request import Request
+from shared.run_files import RunFolder
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,16 @@ def _at_its_word(policy: Policy) -> tuple[Promise, ...]:
     return policy.promises
 
 
+def is_run(folder: Path) -> bool:
+    """Whether it is a run's folder, which holds nothing of a device."""
+    return RunFolder(folder).results.is_file() or RunFolder(folder).settings.is_file()
+
+
 def no_state(folder: Path) -> ConfigError:
     """What to say of a path that is no device's state folder."""
-    return ConfigError(f"{folder}: there is no such folder; give a device's state folder")
+    there = "is a file" if folder.exists() else "there is no such folder"
+    there = "is a run's folder" if is_run(folder) else there
+    return ConfigError(f"{folder}: {there}; give a device's state folder")
 
 
 class Rehearsal:
@@ -88,6 +96,7 @@ class Rehearsal:
         settings: ExperimentConfig | None,
     ) -> None:
         self._folder = folder
+        self._state: Path | None = None
         self._text = text
         self._policy = policy
         self._given = settings is not None
@@ -105,10 +114,11 @@ class Rehearsal:
             If one cannot be read.
         """
         wanted = [(caps, CAPS)] if caps else []
+        ledgers: list[str] = []
         if state is not None:
-            if not state.is_dir():
+            if not state.is_dir() or is_run(state):
                 raise no_state(state)
-            ledgers = [
+            ledgers += [
                 each.name for kind in (LEDGER, PARTICIPATION) for each in records(state / kind)
             ]
             names = (CAPS, AGREED, CLOCK, *ledgers)
@@ -121,7 +131,19 @@ class Rehearsal:
                 raise ConfigError(f"{source}: cannot be read ({error.strerror})") from None
             if name == CAPS:
                 load_caps(source)  # a mistake is one of the owner's file, not of the copy
+            if name in ledgers:
+                Ledger.recover(source, repair=False)
+            if name == AGREED:
+                load_policy(source, None)
+            if name == CLOCK:
+                Days(source.parent).time()
         write_safe_caps(self._folder / CAPS)  # as the device would
+
+        self._state = state
+
+    def _of_the_owner(self, words: str) -> str:
+        """What the copy is called is nobody's business, and its files are gone by then."""
+        return words.replace(str(self._folder), str(self._state or "the state folder"))
 
     @property
     def caps(self) -> Caps:
@@ -129,7 +151,7 @@ class Rehearsal:
         return load_caps(self._folder / CAPS)
 
     def answers(self, rounds: int, a_day: int | None) -> Iterator[Answer]:
-        """Answers to all requests of the run's next rounds, up to the first refusal.
+        """Answers to all requests of the run's next rounds, up to a refusal, which has all reasons.
 
         None where nothing more can be asked.
 
@@ -150,7 +172,9 @@ class Rehearsal:
                 with self._gate.admitted(request, policy.schema):
                     pass
             except Declined as why:
-                yield Answer(False, str(why))
+                found = dict.fromkeys([str(why), *self._gate.refusals(request, policy.schema)])
+                for each in found:
+                    yield Answer(False, self._of_the_owner(each))
                 return
             name = {"histogram": "histogram", "metrics": f"metrics of round {number}"}.get(
                 kind, f"round {number}"

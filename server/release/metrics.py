@@ -21,6 +21,7 @@ from server.cohort.sampling import PoissonSampler, node_ids
 from server.messages import ask
 from server.release.releases import Releasing
 from shared.privacy.contribution.evaluation import (
+    ABOUT,
     DIM,
     METRICS_CLIP,
     METRICS_SCHEMA,
@@ -35,13 +36,6 @@ from shared.update import Arrays
 Vector = npt.NDArray[np.float64]
 KIND = "metrics"  # the ledger's word
 _STREAM = 0x6D657472  # of the samples: they must not be those of the rounds
-
-# What is said of all released metrics.
-ABOUT = {
-    "status": "released: with the noise of the ledger's metrics entries",
-    "of": "each person's held-out validation item, never the test's",
-    "confidence": 0.95,
-}
 
 
 class PrivateMetrics:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from shared.canonical import canonical_json, check_plain
 from shared.config.rules import check_together, shape_model
 from shared.config.sections import ExperimentConfig
-from shared.errors import ConfigError
+from shared.errors import NO_BUDGET, ConfigError, nearest, nearest_of
 
 _ADAPTER = TypeAdapter(ExperimentConfig)
 # What the model is trained on, how, and under which guarantee. The engine changes speed only; the
@@ -65,11 +65,39 @@ def from_dict(tree: dict[str, Any], source: str = "configuration") -> Experiment
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "unexpected_keyword_argument":
-            known = _GONE if key in GONE else "see docs/configuration.md"
+            known = _GONE if key in GONE else f"see docs/configuration.md{_near(key)}"
             raise ConfigError(f"{source}: unknown setting {key}; {known}") from None
-        raise ConfigError(f"{source}: {key} = {first['input']!r}: {first['msg']}") from None
+        why = _why(key, first["input"], first["msg"])
+        raise ConfigError(f"{source}: {key} = {first['input']!r}: {why}") from None
     check_together(config, source)
     return config
+
+
+def settings_names() -> list[str]:
+    """All settings, as `section.name`; sections, and what stands outside any, by their own name."""
+    found = []
+    for section in dataclasses.fields(ExperimentConfig):
+        found.append(section.name)
+        if dataclasses.is_dataclass(section.default):
+            inside = dataclasses.fields(section.default)
+            found += [f"{section.name}.{field.name}" for field in inside]
+    return found
+
+
+def _near(key: str) -> str:
+    """The setting that was meant: its name misspelt, or under another section."""
+    names = settings_names()
+    last = key.rpartition(".")[2]
+    moved = next((name for name in names if name.endswith(f".{last}")), None)
+    return f"; did you mean {moved}?" if moved else nearest(key, names)
+
+
+def _why(key: str, value: Any, told: str) -> str:
+    """What is accepted, in the words of whoever types it."""
+    budget = key.rpartition(".")[2] in ("epsilon", "example_epsilon") or "epsilons" in key
+    if budget and value == 0:
+        return NO_BUDGET
+    return told + nearest_of(told, value)
 
 
 def at_epsilon(config: ExperimentConfig, epsilon: float, seed: int) -> ExperimentConfig:

@@ -18,7 +18,7 @@ from shared.data.readers.movielens import read_movielens_100k, read_movielens_la
 from shared.data.readers.sequences import read_sequences
 from shared.data.readers.tables import suffix_of
 from shared.data.readers.two_shops import ITEMS, ROWS, read_two_shops
-from shared.errors import DataError
+from shared.errors import DataError, nearest
 
 VARIABLE = "STARLING_DATA"
 OFFLINE = "STARLING_OFFLINE"  # 1: nothing is fetched unless `fetch` is called
@@ -123,7 +123,7 @@ def _open(spec: str, columns: Mapping[str, str] | None) -> InteractionLog:
         if not spec or not (folder.exists() or folder.is_symlink()):
             raise DataError(
                 f"data {spec!r}: neither a known name (world, {', '.join(_SOURCES)}) nor a path to "
-                "a folder or a .csv or .parquet file"
+                f"a folder or a .csv or .parquet file{nearest(spec, ['world', *_SOURCES])}"
             )
     if folder.name in _FILES and suffix_of(folder) is None:
         raise DataError(f"{folder}: one of the files of a published log; give its folder")
@@ -212,7 +212,8 @@ def fetch(name: str) -> Path:
         If the name is unknown, nobody publishes that form of it, or the transfer fails.
     """
     if name not in _SOURCES:
-        raise DataError(f"data {name!r}: not a known name; choose from {', '.join(_SOURCES)}")
+        known = f"choose from {', '.join(_SOURCES)}{nearest(name, _SOURCES)}"
+        raise DataError(f"data {name!r}: not a known name; {known}")
     source = _SOURCES[name]
     if source.archive is None:
         raise DataError(_absent(name, source))

@@ -34,8 +34,6 @@ PRINTED = {
     "after … round(s): what was spent is on each device's own ledger": (
         "shared.privacy.plan.terms.server_terms"
     ),
-    "What is hidden: user | example | both": ("shared.privacy.plan.terms.server_terms"),
-    "Who adds noise: central | distributed | local": ("shared.privacy.plan.terms.server_terms"),
     "Of the budget, for metrics from devices; 0: none.": (
         "shared.privacy.accounting.accountant.calibrate"
     ),

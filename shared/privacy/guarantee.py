@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, nearest
 
 Unit = Literal["user", "example"]
 """Whose presence is hidden: everything one person ever contributed, or one window of it."""
@@ -117,7 +117,11 @@ def check_relation(relation: str) -> Relation:
     for known in get_args(Relation):
         if relation == known:
             return cast(Relation, known)
-    raise ConfigError(f"relation = {relation!r}: expected one of {', '.join(get_args(Relation))}")
+    known_ones = get_args(Relation)
+    raise ConfigError(
+        f"relation = {relation!r}: expected one of {', '.join(known_ones)}"
+        f"{nearest(relation, known_ones)}"
+    )
 
 
 _TRUSTED = (

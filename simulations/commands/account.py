@@ -1,26 +1,25 @@
 """`starling account`: what a plan of rounds costs, before anything is run.
 
-Mounted by itself: an answer needs neither torch nor Flower.
+An answer needs neither Flower nor, unless Opacus is asked too, torch; the accountants themselves
+are imported when there is something to ask them.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Annotated, Any
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Column, Table
 
-from shared.canonical import finite
+from shared.canonical import document
 from shared.errors import ConfigError
-from shared.privacy import sentences
-from shared.privacy.accounting.accountant import default_delta, epsilon_prv, epsilon_rdp
-from shared.privacy.accounting.calculator import Known, Rounds, participations, solve
-from shared.privacy.guarantee import check_relation
+from shared.privacy.guarantee import Relation, check_relation
 from simulations.commands import options
 from simulations.commands.options import takes
-from simulations.console import Console
+
+if TYPE_CHECKING:
+    from shared.privacy.accounting.calculator import Known, Rounds
 
 LARGE_DELTA = 1e-3  # a run among a thousand people or more refuses it
 
@@ -40,12 +39,14 @@ class Question:
     delta: Annotated[float | None, typer.Option(help="In (0, 1); default: from --users.")] = None
     users: Annotated[int | None, typer.Option(help="How many there are.")] = None
     deltas: Annotated[str | None, typer.Option(help="Show these too, such as 1e-4,1e-6.")] = None
-    relation: Annotated[str, typer.Option(help="zero_out | replace_one")] = "zero_out"
+    relation: Annotated[Relation, typer.Option(help="Which two data sets are compared.")] = (
+        "zero_out"
+    )
     group: Annotated[int, typer.Option(help="Units protected together, as a household.")] = 1
     took_part: Annotated[
         str | None, typer.Option(help="In how many rounds individuals were, such as 3,17.")
     ] = None
-    prv: Annotated[bool, typer.Option(help="Ask Opacus's accountant too; loads torch.")] = True
+    prv: Annotated[bool, typer.Option(help="Ask Opacus's accountant too; loads torch.")] = False
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
 
 
@@ -55,6 +56,20 @@ def account(asked: Question) -> None:
 
     Nothing is read or written: these are the accountants that calibrate a run and check it.
     """
+    from simulations.show import waiting
+
+    with waiting("asking the accountants"):
+        answer = _answer(asked)
+    if asked.as_json:
+        typer.echo(document(answer))
+    else:
+        _show(answer)
+
+
+def _answer(asked: Question) -> dict[str, Any]:
+    """What is known and what was found, by name."""
+    from shared.privacy.accounting.calculator import Known
+
     users = asked.users
     if users is not None and users < 1:
         raise ConfigError(f"users = {users}: expected at least 1")
@@ -66,7 +81,7 @@ def account(asked: Question) -> None:
         asked.noise, asked.rounds, asked.sampling, check_relation(asked.relation), asked.group
     )
     free, found = _solved(known, asked.epsilon, chosen)
-    answer = {
+    return {
         "solved": free,
         "noise_multiplier": found.noise_multiplier,
         "rounds": found.rounds,
@@ -78,10 +93,6 @@ def account(asked: Question) -> None:
         "epsilons": [_costs(found, at, asked.prv) for at in shown],
         "individuals": _individuals(found, chosen, users, asked.took_part),
     }
-    if asked.as_json:
-        typer.echo(json.dumps(finite(answer), indent=2, allow_nan=False))
-    else:
-        _show(answer, Console())
 
 
 def _delta(delta: float | None, users: int | None) -> float:
@@ -91,6 +102,8 @@ def _delta(delta: float | None, users: int | None) -> float:
         return delta
     if users is None:
         raise ConfigError("--delta or --users: give one; delta should be well below 1 / users")
+    from shared.privacy.accounting.accountant import default_delta
+
     return default_delta(users)
 
 
@@ -117,6 +130,8 @@ def _solved(known: Known, epsilon: float | None, delta: float) -> tuple[str, Rou
             "--epsilon, --noise, --rounds, --sampling: give all but the one to be found; "
             f"left out: {left}"
         )
+    from shared.privacy.accounting.calculator import Rounds, solve
+
     if epsilon is None:
         return "epsilon", Rounds(**vars(known))
     return missing[0], solve(known, epsilon, delta)
@@ -124,6 +139,8 @@ def _solved(known: Known, epsilon: float | None, delta: float) -> tuple[str, Rou
 
 def _costs(found: Rounds, delta: float, ask_prv: bool) -> dict[str, float | None]:
     """Epsilon at one delta by each accountant, and against someone who sees who takes part."""
+    from shared.privacy.accounting.accountant import epsilon_prv, epsilon_rdp
+
     history, how = found.history(), (delta, found.relation, found.group)
     return {
         "delta": delta,
@@ -138,6 +155,8 @@ def _individuals(
     found: Rounds, delta: float, users: int | None, took_part: str | None
 ) -> list[dict[str, float | str]]:
     """What individuals spend against someone who sees who takes part: by how often they did."""
+    from shared.privacy.accounting.calculator import participations
+
     if took_part is not None:
         counts = [int(count) for count in options.numbers("--took-part", took_part, int)]
         named = [(f"in {count} rounds", count) for count in sorted(counts)]
@@ -155,39 +174,47 @@ def _individuals(
     ]
 
 
-def _show(answer: dict[str, Any], console: Console) -> None:
-    plan = _table("Plan", "noise multiplier", "rounds", "sampling", "relation", "group")
-    names = ("noise_multiplier", "rounds", "sampling_probability", "relation", "group")
-    plan.add_row(*(_cell(answer[name]) for name in names))
-    console.print(plan)
-    console.print(_of_deltas(answer))
+_NAMES = {
+    "noise_multiplier": "noise multiplier",
+    "rounds": "rounds",
+    "sampling_probability": "sampling",
+    "relation": "relation",
+    "group": "group",
+}
+_SOLVED = {"noise": "noise_multiplier", "sampling": "sampling_probability", "rounds": "rounds"}
+
+
+def _show(answer: dict[str, Any]) -> None:
+    from shared.privacy import sentences
+    from simulations.show import figures, show_table
+
+    show_table(figures(*_NAMES.values()), [[_cell(answer[name]) for name in _NAMES]], "Plan")
+    costs = {"delta": "delta", "pld": "PLD", "rdp": "RDP", "prv": "PRV"}
+    costs["in_every_round"] = "seen in every round"
+    if all(row["prv"] is None for row in answer["epsilons"]):
+        del costs["prv"]
+    rows = [[_cell(row[name]) for name in costs] for row in answer["epsilons"]]
+    show_table(figures(*costs.values()), rows, "Epsilon")
     if answer["individuals"]:
-        console.print(_of_individuals(answer))
-    lines = [f"Found: --{answer['solved']}.", *sentences.accounted()]
+        title = f"Individuals, seen taking part, at delta {answer['delta']:g}"
+        people = [[_cell(value) for value in row.values()] for row in answer["individuals"]]
+        show_table(("who", *figures("rounds", "epsilon")), people, title)
+    lines = [_found(answer), *sentences.accounted()]
+    if "prv" not in costs:
+        lines.append("PRV was not asked: --prv does, and takes some seconds.")
     if answer["users"] is None and answer["delta"] > LARGE_DELTA:
         lines.append(sentences.large_delta(answer["delta"]))
     for line in lines:
-        console.print(line, soft_wrap=True)
+        typer.echo(line)
 
 
-def _of_deltas(answer: dict[str, Any]) -> Table:
-    table = _table("Epsilon", "delta", "PLD", "RDP", "PRV", "seen in every round")
-    for row in answer["epsilons"]:
-        table.add_row(f"{row['delta']:g}", *(_cell(value) for value in list(row.values())[1:]))
-    return table
-
-
-def _of_individuals(answer: dict[str, Any]) -> Table:
-    title = f"Individuals, seen taking part, at delta {answer['delta']:g}"
-    table = _table(title, "who", "rounds", "epsilon")
-    table.columns[0].justify = "left"
-    for row in answer["individuals"]:
-        table.add_row(row["who"], str(row["rounds"]), _cell(row["epsilon"]))
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    return Table(*(Column(column, justify="right") for column in columns), title=title)
+def _found(answer: dict[str, Any]) -> str:
+    """The figure that was left out, as it is typed: rounded so that the target still holds."""
+    solved, delta = answer["solved"], answer["delta"]
+    spent = next(row["pld"] for row in answer["epsilons"] if row["delta"] == delta)
+    value = spent if solved == "epsilon" else answer[_SOLVED[solved]]
+    safe = Context(prec=6, rounding=ROUND_FLOOR if solved == "sampling" else ROUND_CEILING)
+    return f"Found: --{solved} {float(safe.create_decimal(value)):g}, at delta {delta:g}."
 
 
 def _cell(value: float | str | None) -> str:

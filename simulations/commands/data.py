@@ -3,45 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from shared.config import DataConfig, ExperimentConfig
-from shared.config.presets import chosen_settings
+from shared.canonical import document
 from shared.data.protocol import Protocol, negatives_in_words, protocol_warnings
-from shared.data.sources import KnownSource, fetch, known_sources
 from shared.printable import printable
-from simulations.commands.options import takes
-from simulations.console import Console
-from simulations.world.files import write_world
-from simulations.world.people import SCENARIOS
-from simulations.world.population_summary import Summary, WorldSummary, summarise
-from simulations.world.sources import WORLD, open_population, open_world
+from simulations.commands import options
+
+if TYPE_CHECKING:
+    from shared.config import DataConfig, ExperimentConfig
+    from shared.data.sources import KnownSource
+    from simulations.world.population_summary import Summary, WorldSummary
 
 data = typer.Typer(no_args_is_help=True, help="List, inspect, fetch and make interaction logs.")
 
 _Config = Annotated[Path | None, typer.Option(help="Settings, for the world: a TOML file.")]
-_Preset = Annotated[str | None, typer.Option(help="Committed settings by name, for the world.")]
+_Preset = Annotated[
+    str | None,
+    typer.Option(help="Committed settings by name, for the world.", autocompletion=options.presets),
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 @data.command("ls")
 def list_sources(as_json: _AsJson = False) -> None:
     """Known names, and where each was found."""
+    from shared.data.names import WORLD
+    from shared.data.sources import known_sources
+    from simulations.show import show_table
+
     rows = [(WORLD, None, "built in"), *((s.name, s.folder, _status(s)) for s in known_sources())]
     if as_json:
-        document = [
+        listed = [
             {"name": name, "folder": str(folder) if folder else None, "status": status}
             for name, folder, status in rows
         ]
-        typer.echo(json.dumps(document, indent=2))
+        typer.echo(document(listed))
         return
-    _show(("name", "where"), [(name, status) for name, _, status in rows])
+    show_table(("name", "where"), [(name, status) for name, _, status in rows])
 
 
 def _status(source: KnownSource) -> str:
@@ -56,7 +59,9 @@ def _status(source: KnownSource) -> str:
 class Inspected:
     """The options of `starling data inspect`."""
 
-    spec: Annotated[str, typer.Argument(help="world, a known name, or a path.")]
+    spec: Annotated[
+        str, typer.Argument(help="world, a known name, or a path.", autocompletion=options.sources)
+    ]
     users: Annotated[int | None, typer.Option(min=1, help="Only N of the users.")] = None
     columns: Annotated[
         str | None, typer.Option(help="What its files call them: user=userId,item=movieId.")
@@ -68,25 +73,40 @@ class Inspected:
 
 
 @data.command("inspect")
-@takes(Inspected)
+@options.takes(Inspected)
 def inspect(given: Inspected) -> None:
     """Counts, lengths, sparsity, popularity skew, what was dropped, a few item texts."""
+    from simulations.show import show_table, waiting
+
+    with waiting(f"reading {given.spec}"):
+        summary = _summary(given)
+    if given.as_json:
+        typer.echo(document(dataclasses.asdict(summary)))
+        return
+    show_table(("of", "value"), _readable(summary))
+
+
+def _summary(given: Inspected) -> Summary:
+    from shared.config import DataConfig
+    from shared.config.presets import chosen_settings
+    from shared.data.names import WORLD
+    from simulations.world.population_summary import summarise
+    from simulations.world.sources import open_population
+
     settings = chosen_settings(given.config, given.preset)
     named = DataConfig(spec=given.spec, users=given.users, columns=given.columns)
     if given.spec == WORLD and given.columns is None:
         named = _of_world(settings, given.users, None, given.world_seed)
     population = open_population(named, settings.world)
-    summary = summarise(population, negatives=settings.data.negatives)
-    if given.as_json:
-        typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
-        return
-    _show(("of", "value"), _readable(summary))
+    return summarise(population, negatives=settings.data.negatives)
 
 
 def _of_world(
     settings: ExperimentConfig, users: int | None, items: int | None, seed: int | None
 ) -> DataConfig:
     """The settings' data section with what the command line says in its place."""
+    from shared.data.names import WORLD
+
     given = {"users": users, "world_items": items, "world_seed": seed}
     chosen = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(settings.data, spec=WORLD, **chosen)  # type: ignore[arg-type]  # of one type by name
@@ -134,6 +154,8 @@ def _notes(found: Protocol) -> list[str]:
 
 
 def _happening(world: WorldSummary) -> list[tuple[str, str]]:
+    from simulations.world.people import SCENARIOS
+
     shares = zip(SCENARIOS, world.scenario_shares, strict=False)
     rows = [
         ("arriving", f"{world.items_arriving:,} items in the course of the year"),
@@ -186,9 +208,17 @@ def _span(summary: Summary) -> str:
 
 
 @data.command("fetch")
-def fetch_command(name: Annotated[str, typer.Argument(help="A known name.")]) -> None:
+def fetch_command(
+    name: Annotated[str, typer.Argument(help="A known name.", autocompletion=options.sources)],
+    as_json: _AsJson = False,
+) -> None:
     """Download a known data set from its publisher, verify its checksum, unpack it."""
-    typer.echo(printable(fetch(name)))
+    from shared.data.sources import fetch
+    from simulations.show import waiting
+
+    with waiting(f"fetching {name}"):
+        folder = fetch(name)
+    typer.echo(document({"name": name, "folder": str(folder)}) if as_json else printable(folder))
 
 
 @data.command()
@@ -199,21 +229,16 @@ def world(
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     config: _Config = None,
     preset: _Preset = None,
+    as_json: _AsJson = False,
 ) -> None:
     """Write a synthetic world in the documented columns."""
+    from shared.config.presets import chosen_settings
+    from simulations.world.files import write_world
+    from simulations.world.sources import open_world
+
     settings = chosen_settings(config, preset)
     made = open_world(_of_world(settings, users, items, seed), settings.world)
-    typer.echo(printable(write_world(made, out)))
-
-
-def _show(header: tuple[str, str], rows: list[tuple[str, str]]) -> None:
-    """A table on a terminal; elsewhere one `name: value` line per row, never wrapped."""
-    console = Console()
-    if not console.is_terminal:
-        for name, value in rows:
-            typer.echo(f"{name}: {printable(value)}")
-        return
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    folder = write_world(made, out)
+    typer.echo(
+        document({"folder": str(folder), "users": len(made)}) if as_json else printable(folder)
+    )

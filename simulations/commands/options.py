@@ -37,6 +37,30 @@ def takes(options: type) -> Callable[[Command], Callable[..., None]]:
     return command_of
 
 
+def presets(incomplete: str) -> list[str]:
+    """Completions of `--preset`."""
+    from shared.config.presets import preset_names
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+def sources(incomplete: str) -> list[str]:
+    """Completions of `--data`: known names; a path is completed by the shell where none fits."""
+    from shared.data.names import NAMES
+
+    return [name for name in NAMES if name.startswith(incomplete)]
+
+
+def choices(*accepted: str) -> Callable[[str], list[str]]:
+    """Completions of an option that takes one of these, or several with commas."""
+
+    def completions(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [before + comma + each for each in accepted if each.startswith(last)]
+
+    return completions
+
+
 def words(text: str) -> list[str]:
     """The words; `none` stands for none."""
     return [] if text == "none" else [part.strip() for part in text.split(",")]

@@ -5,22 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from client.device.agreement import in_clear
-from shared.config import ExperimentConfig, at_epsilon, dump_toml, from_dict, load_toml
-from shared.config.presets import override, preset_file
+from shared.canonical import document
 from shared.errors import ConfigError
 from shared.files import write_atomically
 from shared.printable import printable
-from shared.privacy.keys import load_or_create_signing_key, public_hex
-from shared.privacy.policy.caps import Caps
-from shared.privacy.policy.issue import DAYS, policy_of
-from shared.privacy.policy.show import in_words
-from shared.privacy.policy.signed import signed
-from simulations.commands.options import takes
+from simulations.commands.options import presets, sources, takes
+
+if TYPE_CHECKING:
+    from shared.config import ExperimentConfig
 
 
 @dataclass(frozen=True)
@@ -29,8 +25,12 @@ class Asked:
 
     out: Annotated[Path, typer.Option(help="The file to write.")]
     config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None
-    preset: Annotated[str | None, typer.Option(help="Committed settings by name.")] = None
-    data: Annotated[str | None, typer.Option(help="world, a known name, or a path.")] = None
+    preset: Annotated[
+        str | None, typer.Option(help="Committed settings by name.", autocompletion=presets)
+    ] = None
+    data: Annotated[
+        str | None, typer.Option(help="world, a known name, or a path.", autocompletion=sources)
+    ] = None
     columns: Annotated[
         str | None, typer.Option(help="What its files call them: user=userId,item=movieId.")
     ] = None
@@ -46,12 +46,23 @@ class Asked:
             "point's own file, as it stands."
         ),
     ] = None
-    days: Annotated[float, typer.Option(help="How long it holds, from now.")] = DAYS
+    days: Annotated[
+        float | None, typer.Option(help="How long it holds, from now; default: as a server's own.")
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
 
 
 @takes(Asked)
 def make(asked: Asked) -> None:
     """Sign the policy of one point, before its run."""
+    from client.device.agreement import in_clear
+    from shared.config import at_epsilon, dump_toml
+    from shared.privacy.keys import load_or_create_signing_key, public_hex
+    from shared.privacy.policy.caps import Caps
+    from shared.privacy.policy.issue import DAYS, policy_of
+    from shared.privacy.policy.show import in_words, plain
+    from shared.privacy.policy.signed import signed
+
     out, adapter, epsilon, seed = asked.out, asked.adapter, asked.epsilon, asked.seed
     if out.exists():
         raise ConfigError(f"--out {out}: is there already, and a run may rest on it; give another")
@@ -60,9 +71,10 @@ def make(asked: Asked) -> None:
         point = point if epsilon is None else at_epsilon(point, epsilon, seed)
     else:
         point, schema, population = _opened(asked)
+    days = DAYS if asked.days is None else asked.days
     operator = load_or_create_signing_key()
     start = datetime.now(UTC)
-    made = policy_of(point, population, schema, public_hex(operator), start, asked.days)
+    made = policy_of(point, population, schema, public_hex(operator), start, days)
     settings = out.with_suffix(".toml")
     try:
         write_atomically(out, signed(made, operator) + "\n")
@@ -70,8 +82,12 @@ def make(asked: Asked) -> None:
             write_atomically(settings, dump_toml(point))
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
-    typer.echo(in_words(made, out))
-    if adapter is None:
+    if asked.as_json:
+        kept = None if adapter is not None else str(settings)
+        typer.echo(document({"file": str(out), "settings_file": kept, **plain(made)}))
+    else:
+        typer.echo(in_words(made, out))
+    if adapter is None and not asked.as_json:
         typer.echo(f"settings, for policy check --config: {printable(settings)}")
     for why in Caps().objections(made):
         typer.echo(
@@ -86,6 +102,7 @@ def make(asked: Asked) -> None:
 def _as_given(asked: Asked, adapter: Path) -> tuple[ExperimentConfig, str, int]:
     from safetensors.numpy import load_file
 
+    from shared.config import from_dict, load_toml
     from shared.model.adapter import AdapterSchema  # torch enters here
 
     if asked.config is None or asked.users is None:
@@ -100,6 +117,9 @@ def _as_given(asked: Asked, adapter: Path) -> tuple[ExperimentConfig, str, int]:
 
 def _opened(asked: Asked) -> tuple[ExperimentConfig, str, int]:
     """A point as `starling simulate` fills it in: digests of data and weights, the adapter."""
+    from shared.config import at_epsilon, load_toml
+    from shared.config.presets import override, preset_file
+
     if asked.config is not None and asked.preset is not None:
         raise ConfigError("--config and --preset: give one of them")
     if asked.epsilon is None:

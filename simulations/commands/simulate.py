@@ -9,15 +9,17 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from shared.canonical import document, read_json
 from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml
 from shared.config.presets import override, preset_file
 from shared.errors import ConfigError, EngineError, StarlingError
 from shared.printable import shell_word
-from shared.run_files import RunFolder
+from shared.run_files import RunFolder, no_run
+from simulations.commands.flags import PRESET, flag
 from simulations.commands.options import numbers, takes, words
 
 # Of `starling simulate`: name, type, the setting that it replaces if any (of its own name, where
@@ -27,10 +29,10 @@ _OPTIONS: tuple[tuple[str, type, str, str], ...] = (
     ("columns", str, "data.", "What its files call them: user=userId,item=movieId."),
     ("config", Path, "", "Settings, a TOML file."),
     ("preset", str, "", "Committed settings by name, such as default or local."),
-    ("engine", str, "engine.", "cohort | sequential | ray"),
-    ("unit", str, "privacy.", "What is hidden: user | example | both"),
-    ("trust", str, "privacy.", "Who adds noise: central | distributed | local"),
-    ("mechanism", str, "privacy.", "Noise over the rounds: gaussian | dp_ftrl"),
+    ("engine", str, "engine.", "How clients are trained."),
+    ("unit", str, "privacy.", "What is hidden."),
+    ("trust", str, "privacy.", "Who adds noise."),
+    ("mechanism", str, "privacy.", "Noise over the rounds."),
     ("epsilon", str, "sweep.epsilons", "Budgets, such as 1,2,4,8,inf."),
     ("delta", float, "privacy.", "Of the guarantee, in (0, 1)."),
     ("clipping_norm", float, "privacy.", "Of a person's update; its first value where it adapts."),
@@ -40,28 +42,29 @@ _OPTIONS: tuple[tuple[str, type, str, str], ...] = (
     ("rounds", int, "federation.", "Rounds of every point."),
     ("cohort", float, "federation.", "Expected users a round; up to 1 is a share of all."),
     ("users", int, "data.", "Only N of the users."),
-    (
-        "aggregation",
-        str,
-        "federation.",
-        "fedit | ffa | alternating | fedsvd | fedsb | fedsa | flexlora | principal; "
-        "what each does is in docs/aggregation.md.",
-    ),
+    ("aggregation", str, "federation.", "The rule, see docs/aggregation.md."),
     ("seeds", str, "sweep.", "Such as 0,1,2."),
-    ("references", str, "sweep.", "Such as popularity,zero_shot; none for none."),
+    ("references", str, "sweep.", "With commas; none for none."),
     ("backbone", str, "model.", "minilm, a folder, or id@revision."),
     ("layers", int, "model.", "Keep the first N layers; 0: all."),
-    ("device", str, "engine.", "auto | cpu | cuda | mps"),
-    ("dtype", str, "engine.", "float32 | bf16, of the backbone."),
+    ("device", str, "engine.", "Where the model runs."),
+    ("dtype", str, "engine.", "Of the backbone."),
     ("micro_batch", int, "engine.", "Clients trained at once."),
     ("workers", int, "engine.", "Worker processes; cohort: from 2 on, ray: 0 chooses."),
-    ("ray_address", str, "engine.address", "Workers on a running Ray cluster: auto | host:port"),
+    ("ray_address", str, "engine.address", "Workers on a running Ray cluster: auto or host:port."),
     ("cpus_per_client", int, "engine.", "Cores of each of them."),
     ("gpus_per_client", float, "engine.", "Share of a GPU of each, such as 0.25."),
     ("out", Path, "", "A new folder for everything made."),
     ("resume", Path, "", "Continue the run in this folder."),
     ("quiet", bool, "", "No progress."),
+    ("json", bool, "", "One JSON document, in place of the table."),
 )
+
+
+def _setting(name: str, to: str) -> str:
+    return to + name if to.endswith(".") else to
+
+
 _LISTS: dict[str, Callable[[str], Any]] = {
     "epsilon": lambda text: numbers("--epsilon", text, float),
     "seeds": lambda text: numbers("--seeds", text, int),
@@ -69,12 +72,7 @@ _LISTS: dict[str, Callable[[str], Any]] = {
 }
 _Flags = dataclasses.make_dataclass(
     "_Flags",
-    [
-        (name, Annotated[kind, typer.Option(help=text)], False)
-        if kind is bool
-        else (name, Annotated[kind | None, typer.Option(help=text)], None)
-        for name, kind, _, text in _OPTIONS
-    ],
+    [flag(name, kind, _setting(name, to), text) for name, kind, to, text in _OPTIONS],
 )
 
 
@@ -91,13 +89,12 @@ def simulate(given: Any) -> None:
     for name, _, setting, _ in _OPTIONS:
         value = getattr(given, name)
         if setting and value is not None:
-            key = setting + name if setting.endswith(".") else setting
-            flags[key] = _LISTS[name](value) if name in _LISTS else value
+            flags[_setting(name, setting)] = _LISTS[name](value) if name in _LISTS else value
     experiment = override(tree, flags)
     _tell_what_never_comes(experiment)
     directory = resume or out or Path("runs") / _default_name(experiment)
     with _saying_how_to_go_on(RunFolder(directory), resume is not None):
-        _run(experiment, directory, resume is not None, given.quiet)
+        _run(experiment, directory, resume is not None, given)
 
 
 def _tell_what_never_comes(experiment: ExperimentConfig) -> None:
@@ -113,14 +110,19 @@ def _tell_what_never_comes(experiment: ExperimentConfig) -> None:
             )
 
 
-def _run(experiment: ExperimentConfig, directory: Path, resume: bool, quiet: bool) -> None:
+def _run(experiment: ExperimentConfig, directory: Path, resume: bool, given: Any) -> None:
     from simulations.report.outcome import print_outcome
     from simulations.sweep.folder import plain_folder
     from simulations.sweep.sweep import run_sweep  # torch and Flower enter here
 
     directory = plain_folder(directory)
     logging.getLogger("flwr").setLevel(logging.WARNING)  # progress tells what its log would
-    print_outcome(run_sweep(experiment, directory, resume=resume, quiet=quiet), directory)
+    results = run_sweep(experiment, directory, resume=resume, quiet=given.quiet)
+    if given.json:
+        stated = read_json(RunFolder(directory).results.read_bytes())
+        typer.echo(document({"folder": str(directory), "results": stated}))
+    else:
+        print_outcome(results, directory)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, told as a mistake in --out
@@ -158,14 +160,16 @@ def _settings(
     if resume is not None:
         file = RunFolder(resume).settings
         if not file.is_file():
-            raise ConfigError(f"--resume {resume}: holds no run (no {file.name})")
+            raise ConfigError(f"--resume {resume}: {no_run(resume, file.name)}")
     else:
         # Noise on every device is far more noise: what is trained under it is another model.
         # Correlated noise needs its own schedule.
-        usual = "local" if trust == "local" else "default"
+        usual = "local" if trust == "local" else PRESET
         usual = mechanism if mechanism == "dp_ftrl" else usual
         file = config or preset_file(preset or usual)
     tree = load_toml(file)
+    if not tree and resume is None:  # what a run was begun with is compared, not judged
+        raise ConfigError(f"{file}: holds no setting; --preset {PRESET} is what a run begins from")
     from_dict(tree, source=str(file))  # its own mistakes, before flags replace anything
     return tree
 

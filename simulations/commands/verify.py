@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from client.device.agreement import operator_key
-from shared.canonical import finite
-from shared.privacy.ledger.device_ledgers import DeviceLedgers
-from shared.privacy.ledger.spent import Record
+from shared.canonical import document
+from shared.errors import DataError
+from shared.run_files import RunFolder, no_run
 from simulations.commands import options
-from simulations.console import Console
-from simulations.verify.point import VerifyRow
-from simulations.verify.run import VerifyReport, verify_run
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from shared.privacy.ledger.spent import Record
+    from simulations.verify.point import VerifyRow
+    from simulations.verify.run import VerifyReport
+
+_FIGURES = ("delta", "claimed", "PLD", "RDP", "PRV")
 OF_DEVICES = ("least of a device", "most of a device")
 
 
@@ -46,30 +48,22 @@ def verify(
     nobody vouches for the key, or devices keep the ledgers.
     """
     chosen = [] if deltas is None else options.deltas(deltas)
-    report = verify_run(directory, None if key is None else _named(key))
+    from simulations.show import waiting
+
+    with waiting("reading ledgers and asking the accountants"):
+        from client.device.covered import typed_key
+        from simulations.verify.run import verify_run
+
+        if not directory.is_dir() or not RunFolder(directory).results.exists():
+            raise DataError(f"{directory}: {no_run(directory, RunFolder(directory).results.name)}")
+        report = verify_run(directory, None if key is None else typed_key("--key", key))
     if as_json:
-        typer.echo(json.dumps(finite(plain(report, chosen)), indent=1, allow_nan=False))
+        typer.echo(document(plain(report, chosen)))
     else:
-        console = Console()
-        print_report(report, console)
+        print_report(report)
         if chosen:
-            print_deltas(report, chosen, console)
+            print_deltas(report, chosen)
     raise typer.Exit(report.exit_code)
-
-
-def _named(key: str) -> str:
-    """The key itself, or what a file says that `starling policy key` was written to."""
-    file = Path(key)
-    if _is_file(file):  # of whatever lies there no more than a key's length matters
-        key = file.read_bytes()[:200].decode("ascii", "replace").strip()
-    return operator_key("--key", key)
-
-
-def _is_file(file: Path) -> bool:
-    try:
-        return file.is_file()
-    except (OSError, ValueError):  # too long for a name, or none
-        return False
 
 
 def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:
@@ -84,7 +78,7 @@ def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:
             "epsilon_rdp": row.epsilon_rdp,
             "epsilon_prv": row.epsilon_prv,
             "at_deltas": {f"{d:g}": row.record.epsilon(d) for d in deltas if row.record},
-            "verdict": _verdict(row),
+            "verdict": _verdict(row, report),
             "reasons": row.reasons,
         }
         for row in report.rows
@@ -104,22 +98,20 @@ def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:
     }
 
 
-def print_report(report: VerifyReport, console: Console) -> None:
+def print_report(report: VerifyReport, console: Console | None = None) -> None:
     """A table of the points, then everything that disagrees, then who vouches for it."""
-    table = Table(title="Privacy spent, recomputed from the ledgers", padding=0)
-    table.add_column("point")
-    table.add_column("unit, trust")
-    for column in ("delta", "claimed", "PLD", "RDP", "PRV"):
-        table.add_column(column, justify="right")
-    table.add_column("")
+    from simulations.show import figures, show_line, show_table
+
+    rows = []
     for row in report.rows:
         spent = (row.delta, row.claimed, row.epsilon, row.epsilon_rdp, row.epsilon_prv)
         cells = ["-" if value is None else f"{value:.4g}" for value in spent]
-        table.add_row(row.point, row.promise, *cells, _verdict(row))
-    console.print(table)
+        rows.append((row.point, row.promise, *cells, _verdict(row, report)))
+    columns = ("point", "unit, trust", *figures(*_FIGURES), "verdict")
+    show_table(columns, rows, "Privacy spent, recomputed from the ledgers", console)
 
     def line(text: str) -> None:
-        console.print(text, soft_wrap=True)
+        show_line(text, console)
 
     line(WHY_THEY_DIFFER)
     for row in report.rows:
@@ -143,8 +135,13 @@ def print_report(report: VerifyReport, console: Console) -> None:
     line(_verdict_line(report))
 
 
-def _verdict(row: VerifyRow) -> str:
-    return "MISMATCH" if not row.ok else "agrees" if row.shown else "not here"
+def _verdict(row: VerifyRow, report: VerifyReport) -> str:
+    """Of one point; where the run as a whole is wrong, no point of it is as good as shown."""
+    if not row.ok:
+        return "MISMATCH"
+    if report.problems:
+        return "see below"
+    return "agrees" if row.shown else "not here"
 
 
 def _verdict_line(report: VerifyReport) -> str:
@@ -155,23 +152,25 @@ def _verdict_line(report: VerifyReport) -> str:
     return "Claims, ledgers and files agree."
 
 
-def print_deltas(report: VerifyReport, deltas: Sequence[float], console: Console) -> None:
+def print_deltas(
+    report: VerifyReport, deltas: Sequence[float], console: Console | None = None
+) -> None:
     """One row for each guarantee and delta; of devices, what the least and the most spent.
 
     A guarantee holds at every delta at once: these are points of one and the same curve.
     """
-    table = Table(title="The same ledgers at other deltas, by the accountant that counts")
-    for column in ("point", "unit, trust"):
-        table.add_column(column)
-    devices = any(isinstance(row.record, DeviceLedgers) for row in report.rows)
-    figures = ("delta", "epsilon", *(OF_DEVICES if devices else ()))
-    for column in figures:
-        table.add_column(column, justify="right")
-    for row in report.rows:
-        for delta in deltas:
-            cells = (row.point, row.promise, f"{delta:g}", *_cells(row, delta))
-            table.add_row(*cells[: 2 + len(figures)])
-    console.print(table)
+    from simulations.show import figures, show_table
+
+    cells = [
+        (row.point, row.promise, f"{delta:g}", *_cells(row, delta))
+        for row in report.rows
+        for delta in deltas
+    ]
+    devices = any(found[-1] != "-" for found in cells)
+    columns = ("point", "unit, trust", *figures("delta", "epsilon", *OF_DEVICES))
+    kept = len(columns) - (0 if devices else len(OF_DEVICES))
+    title = "The same ledgers at other deltas, by the accountant that counts"
+    show_table(columns[:kept], [found[:kept] for found in cells], title, console)
 
 
 def _cells(row: VerifyRow, delta: float) -> tuple[str, str, str]:
@@ -182,6 +181,8 @@ def _cells(row: VerifyRow, delta: float) -> tuple[str, str, str]:
 
 
 def _of_devices(record: Record, delta: float) -> tuple[str, str]:
+    from shared.privacy.ledger.device_ledgers import DeviceLedgers
+
     if not isinstance(record, DeviceLedgers):
         return "-", "-"
     return f"{record.least(delta):.4g}", f"{record.epsilon(delta):.4g}"

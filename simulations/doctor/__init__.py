@@ -6,6 +6,7 @@ the packages themselves is asked of processes of their own, see `probe`.
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ Options:
   --json      One JSON document.
   -h, --help  Show this message and exit.
 """
+_OPTIONS = ("--json", "-h", "--help")
 _GROUPS: tuple[Callable[[Answers], Iterator[Check]], ...] = (
     package_checks,
     machine_checks,
@@ -39,28 +41,30 @@ def main(arguments: list[str]) -> int:
     int
         Exit code: 0 if the main job, a simulation, can run; else 2.
     """
-    unknown = [word for word in arguments if word not in ("--json", "-h", "--help")]
+    unknown = [word for word in arguments if word not in _OPTIONS]
     if unknown:
-        sys.stderr.write(
-            f"error: No such option: {printable(unknown[0])} (see starling doctor --help)\n"
-        )
+        near = difflib.get_close_matches(unknown[0], _OPTIONS, n=1, cutoff=0.75)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        option = printable(unknown[0])
+        sys.stderr.write(f"error: No such option: {option}{meant} (see starling doctor --help)\n")
         return 2
     if set(arguments) & {"-h", "--help"}:
         sys.stdout.write(_HELP)
         return 0
-    checks = examine()
     if "--json" in arguments:
+        checks = list(examine())
         document = {"ok": can_run(checks), "checks": [vars(check) for check in checks]}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        show(checks)
+        checks = show(examine())
     return 0 if can_run(checks) else 2
 
 
-def examine() -> list[Check]:
-    """Every check; one that fails itself is told like any other finding."""
+def examine() -> Iterator[Check]:
+    """Every check as it is made; one that fails itself is told like any other finding."""
     answers = ask()
-    return [check for group in _GROUPS for check in _guarded(group, answers)]
+    for group in _GROUPS:
+        yield from _guarded(group, answers)
 
 
 def _guarded(group: Callable[[Answers], Iterator[Check]], answers: Answers) -> Iterator[Check]:

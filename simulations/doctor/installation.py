@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import os
 import tempfile
@@ -135,7 +136,8 @@ def variables(environment: Mapping[str, str]) -> Iterator[Check]:
 
 def _variable(name: str, value: str) -> Check:
     if name not in _OURS:
-        advice = f"known are {', '.join(_OURS)}"
+        near = difflib.get_close_matches(name, _OURS, n=1)
+        advice = f"known are {', '.join(_OURS)}" + (f"; did you mean {near[0]}?" if near else "")
         return Check(name, "wrong", "unknown: nothing reads it", advice, needed=False)
     if name == "STARLING_OFFLINE" and value not in ("0", "1"):
         return Check(name, "wrong", value, "set it to 1 or 0")

@@ -23,7 +23,7 @@ def package_checks(answers: Answers) -> Iterator[Check]:
     """Python, then one finding for each package, then whether they agree with each other."""
     wanted, python = requirements()
     yield _python(python)
-    imports = answers["imports"]
+    imports = answers["imports"]  # takes seconds: what needs none of it is told before
     for line, extra in wanted:
         yield package(line, extra, imports, version_of(_name(line)))
     if not any(_name(line) == "ray" for line, _ in wanted):

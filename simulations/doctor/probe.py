@@ -29,8 +29,33 @@ IMPORTS = {
 }  # fmt: skip
 
 
+class _Asked(Answers):
+    """Answers that are waited for when the first of them is needed."""
+
+    def __init__(self, started: list[subprocess.Popen[str]]) -> None:
+        super().__init__()
+        self._started = started
+
+    def __missing__(self, question: str) -> Any:
+        if not self._started:
+            raise KeyError(question)
+        there = sys.stderr is not None and sys.stderr.isatty()
+        if there:
+            sys.stderr.write("importing every package once ...")
+            sys.stderr.flush()
+        self["imports"] = {}
+        for group, process in zip(IMPORTS, self._started, strict=True):
+            found = _collect(process, group)
+            self["imports"] |= found.pop("imports")
+            self.update(found)
+        self._started = []
+        if there:
+            sys.stderr.write("\r\x1b[K")
+        return self[question]
+
+
 def ask() -> Answers:
-    """The answers to all questions.
+    """The answers to all questions: asked at once, waited for when the first is read.
 
     Returns
     -------
@@ -47,12 +72,7 @@ def ask() -> Answers:
         )
         for group in IMPORTS
     ]
-    answers: Answers = {"imports": {}}
-    for group, process in zip(IMPORTS, started, strict=True):
-        found = _collect(process, group)
-        answers["imports"] |= found.pop("imports")
-        answers |= found
-    return answers
+    return _Asked(started)
 
 
 def _collect(process: subprocess.Popen[str], group: str) -> Answers:

@@ -1,16 +1,17 @@
-"""A finding of the doctor; findings as a table on a terminal, elsewhere as one line each."""
+"""A finding of the doctor, and findings as one line each."""
 
 from __future__ import annotations
 
 import runpy
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Status = Literal["ok", "missing", "wrong"]
-_STYLES = {"ok": "green", "missing": "yellow", "wrong": "red"}
 
 
 @dataclass(frozen=True)
@@ -55,50 +56,36 @@ def printable(text: str) -> str:
     return str(runpy.run_path(str(file))["printable"](text))
 
 
-def show(checks: Sequence[Check]) -> None:
-    """Print the findings and, last, whether a simulation can run."""
-    checks = [
-        replace(at, found=printable(at.found), todo=printable(at.todo), name=printable(at.name))
-        for at in checks
-    ]
-    if not (sys.stdout is not None and sys.stdout.isatty() and _table(checks)):
-        _lines(checks)
-    _say(_verdict(checks))
+def show(checks: Iterable[Check]) -> list[Check]:
+    """Print every finding when it is there and, last, whether a simulation can run.
+
+    Nothing but the standard library is used: a table that needs a package would be missing where
+    it is needed most.
+    """
+    shown = []
+    for check in checks:
+        advice = f" -> {check.todo}" if check.todo else ""
+        _say(printable(f"{_word(check):<8} {check.name}: {check.found}{advice}"))
+        shown.append(check)
+    _say(_verdict(shown))
+    return shown
 
 
 def _say(line: str) -> None:
-    if sys.stdout is not None:  # closed by whoever started us
-        sys.stdout.write(f"{line}\n")
-
-
-def _lines(checks: Sequence[Check]) -> None:
-    for check in checks:
-        advice = f" -> {check.todo}" if check.todo else ""
-        _say(f"{_word(check):<8} {check.name}: {check.found}{advice}")
+    if sys.stdout is None:  # closed by whoever started us
+        return
+    if sys.stdout.isatty():  # words stay whole, and long paths
+        width = shutil.get_terminal_size().columns
+        wrap = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+        wrap.subsequent_indent = " " * 9
+        line = wrap.fill(line)
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _word(check: Check) -> str:
     """A thing that is missing and not needed is no reason to worry."""
     return check.status if check.needed or check.status == "ok" else f"({check.status})"
-
-
-def _table(checks: Sequence[Check]) -> bool:
-    """Draw a table; False where rich is missing or broken."""
-    try:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-    except Exception:  # a broken package may raise anything: plain lines follow
-        return False
-    table = Table()
-    for column in ("", "what", "found", "what to do"):
-        table.add_column(column)
-    for check in checks:
-        style = _STYLES[check.status] if check.needed else "dim"
-        word = Text(_word(check), style=style)
-        table.add_row(word, Text(check.name), Text(check.found), Text(check.todo))
-    Console().print(table)
-    return True
 
 
 def _verdict(checks: Sequence[Check]) -> str:

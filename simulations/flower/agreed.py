@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from client.device.agreement import check_request
+from client.device.covered import check_request
 from shared.errors import ConfigError, PrivacyError, ProtocolError
 from shared.request import Request
 

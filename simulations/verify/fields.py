@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from server.release.metrics import ABOUT
 from shared.data.protocol import CUTOFF, DRAWN
 from shared.data.split import MIN_EVALUATED
 from shared.leaves import Section, sections
 from shared.metrics import NOT_RELEASED
+from shared.privacy.contribution.evaluation import ABOUT
 from simulations.results import POPULARITY_FROM, VERSIONS, Results, Stated
 
 _METRIC = r"(?:(?:full_)?(?:hr@10|ndcg@10|mrr)(?:_se)?|users)"

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from server.release.metrics import ABOUT
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, ProtocolError
 from shared.privacy.accounting.steps import Step, steps_of
 from shared.privacy.contribution.adaptive_clip import QuantileRule
-from shared.privacy.contribution.evaluation import estimate_metrics, selected_round
+from shared.privacy.contribution.evaluation import ABOUT, estimate_metrics, selected_round
 from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, LedgerEntry

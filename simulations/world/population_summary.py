@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shared.config import WorldConfig
-from shared.data.log import InteractionLog
 from shared.data.population import Population
 from shared.data.protocol import Protocol
 from shared.data.split import is_evaluated, training_history
 from shared.metrics import gini
 from simulations.world.people import YEAR
 from simulations.world.world import World
+
+if TYPE_CHECKING:
+    from shared.data.log import InteractionLog
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def summarise(population: Population, texts: int = 5, negatives: int = 99) -> Su
         trained[training_history(history)] = True
         if is_evaluated(len(history), items):
             targets[history[-1]] += 1
-    log = population if isinstance(population, InteractionLog) else None
+    log = None if isinstance(population, World) else _whole_log(population)
     deep = None
     if isinstance(population, World) and population.settings != WorldConfig():
         deep = summarise_world(population)
@@ -180,6 +183,13 @@ def _exactly(time: Decimal) -> int | float | str:
     if time == time.to_integral_value():
         return int(time)
     return float(time) if Decimal(repr(float(time))) == time else format(time, "f")
+
+
+def _whole_log(population: Population) -> InteractionLog | None:
+    """A log, of which no people were chosen."""
+    from shared.data.log import InteractionLog
+
+    return population if isinstance(population, InteractionLog) else None
 
 
 def _top_share(popularity: np.ndarray, top: int) -> float:

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from shared.config import DataConfig, WorldConfig
+from shared.data.names import WORLD
 from shared.data.population import ChosenUsers, Population
 from shared.data.readers.columns import documented, parse_columns
 from shared.data.sources import open_log
 from shared.errors import ConfigError, DataError
 from simulations.world.world import World
 
-WORLD = "world"
 WORLD_USERS = 600  # unless told otherwise
 WORLD_LARGEST = 10**10  # users; more would not fit into a lifetime
 

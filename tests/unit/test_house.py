@@ -38,7 +38,7 @@ ORDER = {
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
-        "console doctor results world < summary < engine exploration report verify < workers "
+        "console < doctor results show world < summary < engine exploration report verify < workers "
         "< flower < sweep < audit < commands"
     ),
 }
@@ -308,6 +308,7 @@ WIDE_COMMANDS = {
     "client.commands.check",
     "simulations.commands.account.account",
     "simulations.commands.adapter.recommend_items",
+    "simulations.commands.data.world",
     "simulations.commands.policy.make",
     "simulations.commands.simulate.simulate",
 }

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import ExperimentConfig, from_dict, load_toml
-from shared.errors import ConfigError
+from shared.errors import ConfigError, nearest
+
+_FOLDER = Path(__file__).parent
+
+
+def preset_names() -> list[str]:
+    """All committed settings."""
+    return sorted(file.stem for file in _FOLDER.glob("*.toml"))
 
 
 def preset_file(name: str) -> Path:
@@ -18,11 +25,11 @@ def preset_file(name: str) -> Path:
     ConfigError
         If there are none, listing those there are.
     """
-    folder = Path(__file__).parent
-    names = sorted(file.stem for file in folder.glob("*.toml"))
+    names = preset_names()
     if name not in names:
-        raise ConfigError(f"--preset {name}: unknown; there are {', '.join(names)}")
-    return folder / f"{name}.toml"
+        known = f"there are {', '.join(names)}{nearest(name, names)}"
+        raise ConfigError(f"--preset {name}: unknown; {known}")
+    return _FOLDER / f"{name}.toml"
 
 
 def chosen_settings(config: Path | None, preset: str | None) -> ExperimentConfig:

@@ -9,7 +9,7 @@ from typing import Any
 from dp_accounting import DpEvent
 from scipy.stats import binom
 
-from shared.errors import ConfigError
+from shared.errors import NO_BUDGET, ConfigError
 from shared.privacy.accounting.accountant import default_delta, epsilon
 from shared.privacy.accounting.search import MOST_ROUNDS, largest_sampling, least_noise, most_rounds
 from shared.privacy.accounting.steps import Step
@@ -122,6 +122,8 @@ def solve(known: Known, target: float, delta: float) -> Rounds:
     missing = [name for name in searches if getattr(known, name) is None]
     if len(missing) != 1:
         raise ConfigError("noise, rounds and sampling: give all but one of them")
+    if target == 0:
+        raise ConfigError(f"epsilon = 0: {NO_BUDGET}")
     if not 0 < target < float("inf"):
         raise ConfigError(f"epsilon = {target}: expected a finite number > 0")
     if known.relation == "replace_one" and known.sampling_probability is None:

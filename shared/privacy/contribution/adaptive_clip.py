@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from shared.errors import ConfigError, ProtocolError
 from shared.privacy.contribution.clipping import L2Clip
+
+if TYPE_CHECKING:
+    import torch
 
 # Centred bits are 1/2 long whichever way they point: with 0 and 1 one person would count twice.
 BIT_CLIP = L2Clip(0.5)
@@ -48,6 +50,8 @@ def quantile_bits(clip: L2Clip, updates: torch.Tensor) -> torch.Tensor:
         float64, [...], every value 1/2, -1/2 or 0. A norm that is not finite is not within the
         clip.
     """
+    import torch
+
     norms = clip.norms(updates)
     within = norms <= clip.norm  # false for NaN
     bits = torch.where(within, BIT_CLIP.norm, -BIT_CLIP.norm).to(torch.float64)

@@ -8,36 +8,11 @@ import numpy as np
 import torch
 
 from shared.config import ExperimentConfig
-from shared.config.rules import sums_uploads
 from shared.errors import ProtocolError
 from shared.privacy.contribution.adaptive_clip import clip_and_bits
-from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.contribution.evaluation import METRICS_SCHEMA, metric_contributions
-from shared.privacy.contribution.units import quantile_rule, releases_metrics
+from shared.privacy.contribution.units import quantile_rule, releases_metrics, update_clip
 from shared.update import Update
-
-
-def update_clip(config: ExperimentConfig, adapted: float = 0.0) -> L2Clip | None:
-    """The clip of a whole user's update; None where none is promised to a user.
-
-    Also where the rule sums something else than what is uploaded: the server clips that.
-
-    Parameters
-    ----------
-    config : ExperimentConfig
-    adapted : float
-        The round's norm, as the request says it: counts only where the settings let it adapt.
-
-    Raises
-    ------
-    ProtocolError
-        If it adapts, and this norm is out of range.
-    """
-    if rule := quantile_rule(config):
-        return L2Clip(rule.check(adapted))
-    privacy = config.privacy
-    clips = np.isfinite(privacy.epsilon) and privacy.unit != "example" and sums_uploads(config)
-    return L2Clip(privacy.clipping_norm) if clips else None
 
 
 def bounded(

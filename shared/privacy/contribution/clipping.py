@@ -1,13 +1,18 @@
-"""The one clip: bounds what a unit can add to a sum, and knows the sensitivity that follows."""
+"""The one clip: bounds what a unit can add to a sum, and knows the sensitivity that follows.
+
+torch is imported where something is clipped: plans, ledgers and policies ask for sensitivities.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from shared.errors import ConfigError, ProtocolError
 from shared.privacy.guarantee import Relation, check_relation
+
+if TYPE_CHECKING:
+    import torch
 
 # Inside this range no coordinate that matters for the norm is a float32 denormal, so the rounding
 # argument in `L2Clip` holds for every vector that fits in memory.
@@ -88,6 +93,8 @@ class L2Clip:
         ProtocolError
             For another type or a number without a dimension.
         """
+        import torch
+
         if updates.dtype not in (torch.float32, torch.float64) or updates.ndim == 0:
             raise ProtocolError(
                 f"update of type {updates.dtype} and shape {tuple(updates.shape)}: "
@@ -116,6 +123,8 @@ class L2Clip:
         ProtocolError
             For another type or a number without a dimension.
         """
+        import torch
+
         norms = self.norms(updates)  # [...]
         precision = torch.finfo(updates.dtype)
         target = self.norm * (1 - 2 * precision.eps)

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from shared.errors import ProtocolError
 from shared.metrics import discounted_gains, hits
@@ -32,6 +31,13 @@ DIM = 3
 
 # Three coordinates of at most 1/2 each: nothing that a device computes is ever cut.
 METRICS_CLIP = L2Clip(math.sqrt(0.75))
+
+# What is said of all released metrics.
+ABOUT = {
+    "status": "released: with the noise of the ledger's metrics entries",
+    "of": "each person's held-out validation item, never the test's",
+    "confidence": 0.95,
+}
 
 _HALF = 0.5
 _FEWEST = 1e-3  # people: below it a ratio has no meaning, and its square no digits
@@ -54,6 +60,8 @@ def metric_contributions(ranks: Sequence[int]) -> npt.NDArray[np.float32]:
     """
     if not len(ranks):
         return np.zeros((0, DIM), dtype=np.float32)
+    import torch  # where something is clipped, not where plans ask for the sensitivity
+
     rows = np.stack([hits(ranks), discounted_gains(ranks), np.ones(len(ranks))], axis=1)
     rows -= _HALF
     clipped: npt.NDArray[np.float32] = METRICS_CLIP(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from shared.data.split import training_history
 from shared.data.windows import Windows
@@ -21,6 +20,8 @@ def histogram_schema(items: int) -> str:
 
 def bounded_histogram(share: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A share of the popularity histogram, float32 [items], cut to L2 norm 1."""
+    import torch  # where something is clipped, not where plans ask for the sensitivity
+
     clipped: npt.NDArray[np.float32] = HISTOGRAM_CLIP(torch.from_numpy(share)).numpy()
     return clipped
 

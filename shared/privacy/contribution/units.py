@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from shared.config import ExperimentConfig
+from shared.config.rules import sums_uploads
 from shared.privacy.contribution.adaptive_clip import QuantileRule
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.contribution.histogram import HISTOGRAM_CLIP
@@ -65,6 +66,29 @@ def quantile_rule(config: ExperimentConfig) -> QuantileRule | None:
     if not (math.isfinite(privacy.epsilon) and privacy.adaptive_clipping):
         return None
     return QuantileRule(privacy.adaptive_clipping, privacy.clipping_rate, privacy.clipping_norm)
+
+
+def update_clip(config: ExperimentConfig, adapted: float = 0.0) -> L2Clip | None:
+    """The clip of a whole user's update; None where none is promised to a user.
+
+    Also where the rule sums something else than what is uploaded: the server clips that.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    adapted : float
+        The round's norm, as the request says it: counts only where the settings let it adapt.
+
+    Raises
+    ------
+    ProtocolError
+        If it adapts, and this norm is out of range.
+    """
+    if rule := quantile_rule(config):
+        return L2Clip(rule.check(adapted))
+    privacy = config.privacy
+    clips = math.isfinite(privacy.epsilon) and privacy.unit != "example" and sums_uploads(config)
+    return L2Clip(privacy.clipping_norm) if clips else None
 
 
 def releases_metrics(config: ExperimentConfig) -> bool:

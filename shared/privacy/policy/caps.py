@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from shared.canonical import check_plain
-from shared.errors import ConfigError
+from shared.errors import ConfigError, nearest, nearest_of
 from shared.files import write_once
 from shared.privacy.guarantee import Trust, Unit
 from shared.privacy.policy.order import TRUSTS_LESS
@@ -158,8 +158,12 @@ def load_caps(file: Path) -> Caps:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "unexpected_keyword_argument":
             known = ", ".join(Caps.__dataclass_fields__)
-            raise ConfigError(f"{file}: unknown cap {key}; there are {known}") from None
+            near = nearest(key, Caps.__dataclass_fields__)
+            raise ConfigError(f"{file}: unknown cap {key}; there are {known}{near}") from None
         why = first["msg"].removeprefix("Value error, ")
+        if key == "epsilon" and first["input"] == 0:
+            why = "0 allows nothing; pause = true says so, and inf sets no limit"
+        why += nearest_of(why, first["input"])
         raise ConfigError(f"{file}: {key} = {first['input']!r}: {why}") from None
 
 

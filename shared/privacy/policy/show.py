@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from shared.canonical import policy_digest
 from shared.printable import printable
@@ -35,6 +37,11 @@ def in_words(made: Policy, file: Path) -> str:
             for release in promise.releases
         ]
     return "\n".join(map(printable, lines))
+
+
+def plain(made: Policy) -> dict[str, Any]:
+    """The same as JSON has it."""
+    return {**dataclasses.asdict(made), "now": _now(made).strip(" ()") or "holds"}
 
 
 def _now(made: Policy) -> str:

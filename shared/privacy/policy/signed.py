@@ -208,7 +208,11 @@ def read_policy(text: str, operator: str | None) -> Policy:
 
 def load_policy(file: Path, operator: str | None) -> Policy:
     """The policy in a file; errors as for `policy_text` and `read_policy`."""
-    return read_policy(policy_text(file), operator)
+    try:
+        return read_policy(policy_text(file), operator)
+    except (ConfigError, PrivacyError) as error:
+        named = str(error).startswith(str(file))
+        raise error if named else type(error)(f"{file}: {error}") from None
 
 
 def policy_text(file: Path) -> str:
@@ -221,6 +225,8 @@ def policy_text(file: Path) -> str:
     """
     try:
         return file.read_text(encoding="utf-8").strip()
+    except IsADirectoryError:
+        raise ConfigError(f"{file}: is a folder; give a signed policy, a file") from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

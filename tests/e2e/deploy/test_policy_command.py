@@ -167,7 +167,35 @@ def test_what_is_no_state_folder_is_told(asks, exists, point, operator, tmp_path
         done = checked(point[0], operator, "--state", state)
     else:
         done = command("policy", "spent", state)
-    assert (done.code, "there is no such folder" in done.error) == (2, True)
+    said = "is a file" if exists else "there is no such folder"
+    assert (done.code, said in done.error) == (2, True), done.err
+
+
+def test_every_reason_is_told_and_not_the_first_alone(plain, tmp_path):
+    """Another's policy, over two caps, of a paused owner, whose record lies in a copy by then."""
+    caps = tmp_path / "caps.toml"
+    caps.write_text("pause = true\nepsilon = 0.1\ndelta = 1e-5\n")
+    asked = checked(plain[0], public_hex(OTHER), "--caps", caps)
+    assert asked.code == 3
+    reasons = (
+        "not signed by the operator's key",
+        "its owner has paused it",
+        "delta = 0.001 is over its owner's cap of 1e-05",
+        "over its owner's cap of 0.1",
+    )
+    lines = [line for line in asked.out.splitlines() if line.startswith("declined round 1: ")]
+    assert [sum(reason in line for line in lines) for reason in reasons] == [1, 1, 1, 1], asked.out
+    told = json.loads(checked(plain[0], public_hex(OTHER), "--caps", caps, "--json").out)
+    assert [each["words"] for each in told["answers"]] == lines
+    assert told["takes_part"] is False
+
+
+@pytest.mark.parametrize("name", [PARTICIPATION, "clock.json", AGREED, "caps.toml"])
+def test_a_damaged_record_is_named_where_its_owner_has_it(name, taken, plain, operator):
+    (taken / name).write_bytes(b'{"damaged')
+    asked = checked(plain[0], operator, "--state", taken)
+    assert str(taken / name) in asked.error, asked.err
+    assert asked.code in (2, 3)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -49,15 +50,32 @@ def test_it_finds_what_is_left_out(free):
 
 
 def test_people_read_a_table():
-    done = command("account", "--epsilon", 8, "--rounds", 40, "--sampling", 0.1, "--users", 943)
+    plan = ("--epsilon", 8, "--rounds", 40, "--sampling", 0.1, "--users", 943)
+    done = command("account", *plan, "--prv")
     assert done.code == 0, done.err
     for word in ("noise multiplier", "PRV", "seen in every round", "most often", "never learn"):
         assert word in done.out
-    (row,) = (line for line in done.out.splitlines() if "0.0001 " in line and "│" in line)
-    _, pld, rdp, prv, seen = (float(cell) for cell in row.strip("│ ").split("│"))
+    (row,) = (line for line in done.out.splitlines() if line.startswith("delta 0.0001; "))
+    _, pld, rdp, prv, seen = (float(cell.rpartition(" ")[2]) for cell in row.split("; "))
     assert math.isclose(pld, 8, rel_tol=1e-3)
     assert abs(pld - prv) < 0.03
     assert pld < rdp < seen
+
+
+@pytest.mark.parametrize("free", ["epsilon", "noise", "rounds", "sampling"])
+def test_what_was_found_can_be_typed_and_keeps_the_target(free):
+    """The figure that was left out is named with its value, rounded to the safe side."""
+    plan = {"epsilon": 2.1, "noise": 1.5, "rounds": 40, "sampling": 0.1}
+    del plan[free]
+    words = [word for name, value in plan.items() for word in (f"--{name}", value)]
+    done = command("account", *words, "--delta", 1e-5)
+    found = re.search(rf"^Found: --{free} (\S+), at delta 1e-05\.$", done.out, re.MULTILINE)
+    assert found, done.out
+    again = {"epsilon": 2.1, **plan, free: found[1]}
+    epsilon = again.pop("epsilon")
+    words = [word for name, value in again.items() for word in (f"--{name}", value)]
+    spent = asked(*words, "--delta", 1e-5)["epsilons"][0]["pld"]
+    assert 0.99 * float(epsilon) < spent <= float(epsilon)
 
 
 def test_a_group_costs_more_than_one():
@@ -70,7 +88,7 @@ def test_a_run_is_shown_at_other_deltas(run):
     done = command("verify", run, "--deltas", "1e-2,1e-5")
     assert done.code == 0, done.err
     rows = [line for line in done.out.splitlines() if "epsilon 2, seed 0" in line][1:]
-    spent = [float(line.split("│")[4]) for line in rows]
+    spent = [float(line.rpartition("epsilon ")[2]) for line in rows]
     assert len(spent) == 2
     assert spent[0] < 2.0 < spent[1]  # delta is 1e-3 for 40 people: the first is above it
     assert "of a device" not in done.out  # no device keeps a ledger

@@ -1,14 +1,18 @@
 """A real deployment is sealed and verified like a simulation."""
 
+import io
 import json
 import shutil
 
 import pytest
+from rich.console import Console
 
 from server.results import refuse_another
 from shared.errors import ConfigError
 from shared.privacy.ledger.seal import sealed_files, write_sealed
 from shared.run_files import run_files
+from simulations.commands.verify import print_report
+from simulations.verify.run import verify_run
 from tests.support.command import command, results
 
 
@@ -29,16 +33,26 @@ def test_nothing_of_who_answered_is_in_its_results(deployed):
     assert point["noise"] == "from the operating system's generator"
 
 
-def test_the_table_fits_a_terminal_and_says_delta_and_why_figures_differ(
-    deployed, run, monkeypatch
-):
-    monkeypatch.setenv("COLUMNS", "80")
+def test_the_table_fits_a_terminal_and_says_delta_and_why_figures_differ(deployed, run):
     for folder in (deployed, run):
-        done = command("verify", folder)
-        table = [line for line in done.out.splitlines() if set(line) & set("│┃━─")]
-        assert max(map(len, table)) <= 80
-        assert "delta" in done.out
-        assert "RDP bounds the same loss by its moments alone" in done.out
+        screen = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+        print_report(verify_run(folder), screen)
+        lines = screen.file.getvalue().splitlines()
+        end = next(number for number, line in enumerate(lines) if line.startswith("PLD counts"))
+        assert any("─" in line for line in lines[:end])
+        assert max(map(len, lines[:end])) <= 80
+        assert any("delta" in line and "verdict" in line for line in lines[:end])
+        assert "RDP bounds the same loss by its moments alone" in lines[end]
+
+
+def test_no_row_agrees_where_a_file_of_the_run_is_wrong(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / "report.html").write_text("<p>another</p>")
+    done = command("verify", copy)
+    assert done.code == 3
+    rows = [line for line in done.out.splitlines() if line.startswith("point ")]
+    assert rows
+    assert all(line.endswith("; verdict see below") for line in rows), done.out
 
 
 def test_json_holds_what_is_printed(deployed):

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 
-from server.release.metrics import ABOUT
 from shared.config import FederationConfig, PrivacyConfig, at_epsilon
 from shared.privacy.accounting.events import event_to_json
-from shared.privacy.contribution.evaluation import estimate_metrics
+from shared.privacy.contribution.evaluation import ABOUT, estimate_metrics
 from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.ledger.ledger import Ledger
 from simulations.verify.run import verify_run

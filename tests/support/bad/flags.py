@@ -5,6 +5,9 @@ from tests.support.bad.lab import Case
 SIMULATE = (
     ("flag", "--preset nope"),
     ("flag", "--nope"),
+    ("flag", "--roundz 3"),
+    ("flag", "--preset defualt"),
+    ("flag", "--aggregation fedid"),
     ("flag", "--rounds many"),
     ("flag", "--rounds"),
     ("flag", "--config settings.toml --preset demo"),
@@ -90,7 +93,25 @@ OTHERS = (
     ("value", "verify run --deltas 0"),
     ("value", "verify run --deltas 1e-4,small"),
     ("flag", "verify"),
+    ("file", "verify run/results.json"),
+    ("file", "verify run/points"),
+    ("file", "verify new"),
+    ("file", "verify run --key run/results.json"),
+    ("flag", "doctor --jsn"),
     ("flag", "doctor --nope"),
+    ("flag", "simulat"),
+    ("flag", "data inspct"),
+    ("flag", "policy check --operator KEY"),
+    ("value", "policy check run/points/eps-2-seed-0.policy.json --operator KEY"),
+    ("file", "policy check run/results.json --operator run/results.json"),
+    ("file", "policy show run"),
+    ("file", "policy show run/results.json"),
+    ("file", "policy spent new"),
+    ("file", "policy spent run"),
+    ("file", "policy spent run/results.json"),
+    ("file", "evaluate --data world --adapter run"),
+    ("file", "simulate --resume run/results.json"),
+    ("value", "policy make --preset demo --epsilon 0 --out new"),
 )
 
 ACCOUNT = (
@@ -143,7 +164,12 @@ def _simulate(text):
 def _run(text):
     def act(lab):
         places = {"new": lab.folder / "new", "run": lab.finished}
-        return lab.run(*(places.get(word, word) for word in words(text)))
+
+        def placed(word):
+            first, slash, rest = word.partition("/")
+            return f"{places[first]}{slash}{rest}" if first in places else word
+
+        return lab.run(*map(placed, words(text)))
 
     return act
 

@@ -120,7 +120,7 @@ class Lab:
             (f"{self.folder}/", ""),
             (str(self.folder), "."),
             (str(self.settings), "settings.toml"),
-            (f"{self.finished}/", "run/"),
+            (str(self.finished), "run"),
             (str(self.backbone), "tiny-bert"),
         ):
             line = line.replace(path, name)
