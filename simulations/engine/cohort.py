@@ -29,7 +29,7 @@ from shared.data.population import Population, history_of
 from shared.errors import ConfigError, ProtocolError
 from shared.model.adapter import Part, current
 from shared.model.recommender import Recommender
-from shared.privacy.contribution.bound import bounded, metrics_update
+from shared.privacy.contribution.bound import bounded, metrics_update, update_clip
 from shared.privacy.contribution.histogram import histogram_schema, user_histogram
 from shared.privacy.contribution.units import by_example, devices_share_noise
 from shared.request import Answer, Ranks, Request
@@ -144,7 +144,8 @@ class CohortEngine(Ranker):
         """Whether the sum of deltas is one gradient: one step from one start, no clip."""
         own = rule_of(config).personal(self.schema.names)
         one_step = config.train.local_steps == 1 and not own
-        return one_step and not np.isfinite(config.privacy.epsilon)
+        private = np.isfinite(config.privacy.epsilon)
+        return one_step and not private and update_clip(config) is None
 
     def _train_together(
         self, request: Request, users: Sequence[int]

@@ -1,0 +1,302 @@
+"""Whether a model ranks better than what it is compared with: one rule for a point and a seed mean.
+
+A difference is a model's metric minus a reference's, person by person over the same people. Its 95%
+interval follows Bonett and Price (2012): two people are added, one for and one against the model,
+without whom a few lucky hits among many ties, or very few people, would pass for evidence. Over
+several seeds the variance between them is added to that over people, with Satterthwaite's degrees
+of freedom. "Above" and "below" are said where the whole interval is; anything else is "not shown".
+Each comparison stands alone: nothing corrects for their number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from shared.config import ExperimentConfig
+from shared.metrics import discounted_gains, hits, standard_error
+from simulations.results import Point, Reference, Results, Stated, Tree
+
+METRICS = {
+    "hr@10": "HR@10",
+    "ndcg@10": "NDCG@10",
+    "full_hr@10": "full HR@10",
+    "full_ndcg@10": "full NDCG@10",
+}
+SAME_MODEL = "same_model"
+BASELINES = {
+    "popularity": "popularity",
+    "zero_shot": "zero-shot",
+    "local_only": "local only",
+    "popularity_private": "its own histogram",
+    "start": "its own start",
+}
+"""What a model that was worth training is above: of `results.references`, then of the point."""
+
+ABOVE, BELOW, NOT_SHOWN = "above", "below", "not shown"
+_CONFIDENCE = 0.95
+
+Pairs = dict[str, dict[str, Tree]]  # by reference, then metric: `difference`, `se`, ...
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A model's metric minus a reference's, with its 95% interval.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        In [-1, 1].
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def over(cls, pairs: Sequence[tuple[float, float]], users: float) -> Difference:
+        """Of one model or several seeds.
+
+        Parameters
+        ----------
+        pairs : sequence of (float, float)
+            Of each seed the mean difference over people and its standard error.
+        users : float
+            How many people, at least 2.
+        """
+        means = np.array([mean for mean, _ in pairs])
+        errors = np.array([error for _, error in pairs])
+        squares = users * ((users - 1) * errors**2 + means**2)  # summed over people
+        centres = users * means / (users + 2)
+        of_people = (squares + 2) / (users + 2) - centres**2
+        # The error of a mean over seeds is at most the mean of their errors.
+        people = float(np.sqrt(of_people / (users + 2)).mean() ** 2)
+        seeds = float(means.var(ddof=1) / means.size) if means.size > 1 else 0.0
+        variance = people + seeds
+        freedom = variance**2 / (people**2 / (users - 1) + _over(seeds**2, means.size - 1))
+        half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
+        centre = float(centres.mean())
+        return cls(float(means.mean()), max(centre - half, -1.0), min(centre + half, 1.0))
+
+    @property
+    def verdict(self) -> str:
+        """`above`, `below` or `not shown`."""
+        return ABOVE if self.low > 0 else BELOW if self.high < 0 else NOT_SHOWN
+
+    def stated(self) -> dict[str, object]:
+        """As `results.json` holds it."""
+        return {
+            "difference": self.mean,
+            "low": self.low,
+            "high": self.high,
+            "verdict": self.verdict,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All points of one target epsilon beside what they are compared with.
+
+    Attributes
+    ----------
+    epsilon : float
+    seeds : list
+    with_ : dict of dict of Difference
+        By reference and metric, over seeds.
+    below_alone : list of (object, str, str)
+        Seed, reference and metric where one seed alone is below and the mean is not.
+    """
+
+    epsilon: float
+    seeds: list[object]
+    with_: dict[str, dict[str, Difference]]
+    below_alone: list[tuple[object, str, str]]
+
+    def stated(self) -> dict[str, object]:
+        """As `results.json` holds it."""
+        return {
+            "epsilon_target": self.epsilon if math.isfinite(self.epsilon) else "inf",
+            "seeds": self.seeds,
+            "with": _each(self.with_),
+        }
+
+
+def pairs_of(one: Stated, others: Mapping[str, Stated]) -> Pairs:
+    """What is stated of a part of a run beside references over the same people, by their ranks."""
+    found: Pairs = {}
+    for name, other in others.items():
+        mine, theirs = _per_person(one), _per_person(other)
+        users = min((len(values) for values in [*mine.values(), *theirs.values()]), default=0)
+        if users < 2 or any(mine[metric].size != theirs[metric].size for metric in mine):
+            continue
+        found[name] = {}
+        for metric, values in mine.items():
+            apart = values - theirs[metric]
+            pair = float(apart.mean()), standard_error(apart)
+            own = Difference.over([pair], users).stated()
+            found[name][metric] = {**own, "se": pair[1]}
+    return found
+
+
+def with_comparisons(
+    points: Sequence[Point], references: Mapping[str, Reference]
+) -> tuple[list[Point], dict[str, Reference]]:
+    """Finished parts of a run, with what they say of each other under `compared`."""
+    known = {name: found for name, found in references.items() if name in BASELINES}
+    same = {name: found for name, found in references.items() if name == SAME_MODEL}
+    done = [
+        Point({**point.stated, "compared": pairs_of(point, known | own_references(point) | beside)})
+        for point in points
+        for beside in [same if point.private else {}]
+    ]
+    told = {
+        name: Reference({**found.stated, "compared": pairs_of(found, known)})
+        for name, found in same.items()
+    }
+    return done, {name: told.get(name, found) for name, found in references.items()}
+
+
+def own_references(point: Point) -> dict[str, Reference]:
+    """What a point states beside itself: its histogram and its start."""
+    beside = Stated(point.table("references"))
+    return {name: Reference(beside.table(name)) for name in beside.stated if name in BASELINES}
+
+
+def seed_means(points: Sequence[Point]) -> list[Compared]:
+    """One comparison per target epsilon, ascending, from what the points state of themselves."""
+    groups: dict[float, list[Point]] = {}
+    for point in points:
+        groups.setdefault(point.target, []).append(point)
+    return [_mean(target, groups[target]) for target in sorted(groups)]
+
+
+def of_reference(reference: Reference | None) -> dict[str, dict[str, Difference]]:
+    """What a reference states of itself beside others; empty for none."""
+    return {} if reference is None else _differences([reference])
+
+
+def without_noise(results: Results) -> dict[str, dict[str, Difference]]:
+    """Gains of the model that the noised points train, without noise: what shares are of.
+
+    Of the reference `same_model`, or of the points at infinity where their settings are the same.
+    """
+    if SAME_MODEL in results.references:
+        return of_reference(results.references[SAME_MODEL])
+    if settings_apart(results.config):
+        return {}
+    entries = [entry for entry in seed_means(results.points) if math.isinf(entry.epsilon)]
+    return entries[0].with_ if entries else {}
+
+
+def share(gain: Difference | None, whole: Difference | None) -> float | None:
+    """Part of a gain that is left; None unless the whole is shown to be one."""
+    if gain is None or whole is None or whole.verdict != ABOVE:
+        return None
+    return gain.mean / whole.mean
+
+
+def settings_apart(config: Tree) -> dict[str, tuple[object, object]]:
+    """By name, settings of the noised points and of those at infinity, where they differ."""
+    settings = Stated(config)
+    found = {}
+    for section, replaced in settings.table("private").items():
+        usual = settings.table(section)
+        for name, value in cast("Tree", replaced).items():
+            if usual.get(name) != value:
+                found[f"{section}.{name}"] = (value, usual.get(name))
+    return found
+
+
+def planned_references(config: ExperimentConfig, apart: bool) -> list[str]:
+    """References that a run computes: `same_model` only where there is a point without one."""
+    noised = any(math.isfinite(epsilon) for epsilon in config.sweep.epsilons)
+    return [str(n) for n in config.sweep.references if n != SAME_MODEL or (noised and apart)]
+
+
+def remarks(results: Results) -> list[str]:
+    """One line per target epsilon: what it is not shown to be above, and by which metric."""
+    return [_remark(entry) for entry in seed_means(results.points)]
+
+
+def _remark(entry: Compared) -> str:
+    name = f"{entry.epsilon:g}" if math.isfinite(entry.epsilon) else "inf"
+    known = {ref: told for ref, told in entry.with_.items() if ref in BASELINES}
+    if not known:
+        return f"epsilon {name}: compared with nothing, so nothing shows that training helped"
+    parts = [
+        f"{word} {BASELINES[ref]} ({_metrics(told, verdict)})"
+        for verdict, word in ((BELOW, "below"), (NOT_SHOWN, "not shown above"))
+        for ref, told in known.items()
+        if any(each.verdict == verdict for each in told.values())
+    ]
+    alone = [(seed, ref, metric) for seed, ref, metric in entry.below_alone if ref in BASELINES]
+    for seed in dict.fromkeys(seed for seed, _, _ in alone):
+        refs = dict.fromkeys(BASELINES[ref] for which, ref, _ in alone if which == seed)
+        parts.append(f"seed {seed} alone below {', '.join(refs)} in some")
+    if parts:
+        return f"epsilon {name}: {'; '.join(parts)}"
+    return f"epsilon {name}: above {', '.join(BASELINES[ref] for ref in known)}, in all metrics"
+
+
+def _metrics(told: Mapping[str, Difference], verdict: str) -> str:
+    names = [METRICS[metric] for metric, each in told.items() if each.verdict == verdict]
+    return "all metrics" if len(names) == len(METRICS) else ", ".join(names)
+
+
+def _per_person(part: Stated) -> dict[str, npt.NDArray[np.float64]]:
+    """Each metric's value for every person, in the order of people; empty without ranks."""
+    ranks = part.table("ranks")
+    if not ranks:
+        return {}
+    found = {}
+    for prefix, name in (("", "sampled"), ("full_", "full")):
+        found[f"{prefix}hr@10"] = hits(cast("list[int]", ranks[name]))
+        found[f"{prefix}ndcg@10"] = discounted_gains(cast("list[int]", ranks[name]))
+    return found
+
+
+def _mean(target: float, points: Sequence[Point]) -> Compared:
+    told = _differences(points)
+    alone = [
+        (point.get("seed"), ref, metric)
+        for point in points
+        for ref, each in _differences([point]).items()
+        for metric, own in each.items()
+        if own.verdict == BELOW and ref in told and told[ref][metric].verdict != BELOW
+    ]
+    return Compared(target, [point.get("seed") for point in points], told, alone)
+
+
+def _differences(parts: Sequence[Point | Reference]) -> dict[str, dict[str, Difference]]:
+    """By reference and metric, over parts that all state them."""
+    compared = [Stated(part.table("compared")) for part in parts]
+    found: dict[str, dict[str, Difference]] = {}
+    for name in compared[0].stated:
+        tables = [Stated(each.table(name)) for each in compared]
+        found[name] = {}
+        for metric in METRICS:
+            told = [Stated(table.table(metric)) for table in tables]
+            pairs = [(each.number("difference"), each.number("se")) for each in told]
+            users = min(Stated(part.table("metrics")).number("users") for part in parts)
+            if users >= 2 and not any(math.isnan(number) for pair in pairs for number in pair):
+                found[name][metric] = Difference.over(pairs, users)
+    return {name: told for name, told in found.items() if set(told) == set(METRICS)}
+
+
+def _each(told: Mapping[str, Mapping[str, Difference]]) -> dict[str, object]:
+    return {
+        name: {metric: one.stated() for metric, one in each.items()} for name, each in told.items()
+    }
+
+
+def _over(number: float, by: int) -> float:
+    return number / by if by else 0.0
