@@ -151,23 +151,28 @@ def with_comparisons(
     points: Sequence[Point], references: Mapping[str, Reference]
 ) -> tuple[list[Point], dict[str, Reference]]:
     """Finished parts of a run, with what they say of each other under `compared`."""
-    known = {name: found for name, found in references.items() if name in BASELINES}
-    same = {name: found for name, found in references.items() if name == SAME_MODEL}
     done = [
-        Point({**point.stated, "compared": pairs_of(point, known | own_references(point) | beside)})
+        Point({**point.stated, "compared": pairs_of(point, beside(point, references))})
         for point in points
-        for beside in [same if point.private else {}]
     ]
-    told = {
-        name: Reference({**found.stated, "compared": pairs_of(found, known)})
-        for name, found in same.items()
-    }
-    return done, {name: told.get(name, found) for name, found in references.items()}
+    told = dict(references)
+    if SAME_MODEL in told:
+        same = told[SAME_MODEL]
+        pairs = pairs_of(same, beside(same, references))
+        told[SAME_MODEL] = Reference({**same.stated, "compared": pairs})
+    return done, told
 
 
-def own_references(point: Point) -> dict[str, Reference]:
-    """What a point states beside itself: its histogram and its start."""
-    beside = Stated(point.table("references"))
+def beside(part: Point | Reference, references: Mapping[str, Reference]) -> dict[str, Reference]:
+    """What a point, or the reference `same_model`, is compared with, as far as it is stated."""
+    same = isinstance(part, Point) and part.number("epsilon_target") < math.inf
+    names = [name for name in references if name in BASELINES or (same and name == SAME_MODEL)]
+    return {name: references[name] for name in names} | own_references(part)
+
+
+def own_references(part: Stated) -> dict[str, Reference]:
+    """What a trained model states beside itself: its histogram and its start."""
+    beside = Stated(part.table("references"))
     return {name: Reference(beside.table(name)) for name in beside.stated if name in BASELINES}
 
 
@@ -287,7 +292,7 @@ def _differences(parts: Sequence[Point | Reference]) -> dict[str, dict[str, Diff
             told = [Stated(table.table(metric)) for table in tables]
             pairs = [(each.number("difference"), each.number("se")) for each in told]
             users = min(Stated(part.table("metrics")).number("users") for part in parts)
-            if users >= 2 and not any(math.isnan(number) for pair in pairs for number in pair):
+            if users >= 2 and all(abs(mean) <= 1 and 0 <= error <= 1 for mean, error in pairs):
                 found[name][metric] = Difference.over(pairs, users)
     return {name: told for name, told in found.items() if set(told) == set(METRICS)}
 

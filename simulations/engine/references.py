@@ -83,7 +83,10 @@ def own_start(
         See `server.release.popularity.first_iterate`.
     """
     engine = simulation.engine(config.model)
-    return _evaluate(engine, simulation, torch.from_numpy(adapter).float(), config)
+    start = torch.from_numpy(adapter).float()
+    sampled, full = engine.evaluate(simulation.evaluated, start, "test", config)
+    ranks = {"sampled": sampled, "full": full}
+    return {"metrics": ranking_metrics(sampled, full), "ranks": ranks}
 
 
 def zero_shot(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:

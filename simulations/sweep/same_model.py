@@ -30,6 +30,7 @@ def reference_of(point: Point, config: ExperimentConfig) -> Tree:
     clip = update_clip(config)
     return {
         **{name: point.get(name) for name in _OF_THE_POINT},
+        "references": {"start": point.table("references")["start"]},
         "clipping_norm": None if clip is None else clip.norm,
         "metrics_status": NOT_RELEASED,
         "seconds": point.get("seconds"),
