@@ -1,11 +1,9 @@
 """Whether a model ranks better than what it is compared with: one rule for a point and a seed mean.
 
-A difference is a model's metric minus a reference's, person by person over the same people. Its 95%
-interval follows Bonett and Price (2012): two people are added, one for and one against the model,
-without whom a few lucky hits among many ties, or very few people, would pass for evidence. Over
-several seeds the variance between them is added to that over people, with Satterthwaite's degrees
-of freedom. "Above" and "below" are said where the whole interval is; anything else is "not shown".
-Each comparison stands alone: nothing corrects for their number.
+A difference is a model's metric minus a reference's, person by person over the same people, with
+the 95% interval of `simulations.summary.interval`. "Above" and "below" are said where the whole
+interval is; anything else is "not shown". Each comparison stands alone: nothing corrects for their
+number.
 """
 
 from __future__ import annotations
@@ -17,11 +15,11 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from shared.config import ExperimentConfig
 from shared.metrics import discounted_gains, hits, standard_error
 from simulations.results import Point, Reference, Results, Stated, Tree
+from simulations.summary import interval
 
 METRICS = {
     "hr@10": "HR@10",
@@ -40,8 +38,6 @@ BASELINES = {
 """What a model that was worth training is above: of `results.references`, then of the point."""
 
 ABOVE, BELOW, NOT_SHOWN = "above", "below", "not shown"
-_CONFIDENCE = 0.95
-
 Pairs = dict[str, dict[str, Tree]]  # by reference, then metric: `difference`, `se`, ...
 
 
@@ -70,19 +66,8 @@ class Difference:
         users : float
             How many people, at least 2.
         """
-        means = np.array([mean for mean, _ in pairs])
-        errors = np.array([error for _, error in pairs])
-        squares = users * ((users - 1) * errors**2 + means**2)  # summed over people
-        centres = users * means / (users + 2)
-        of_people = (squares + 2) / (users + 2) - centres**2
-        # The error of a mean over seeds is at most the mean of their errors.
-        people = float(np.sqrt(of_people / (users + 2)).mean() ** 2)
-        seeds = float(means.var(ddof=1) / means.size) if means.size > 1 else 0.0
-        variance = people + seeds
-        freedom = variance**2 / (people**2 / (users - 1) + _over(seeds**2, means.size - 1))
-        half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
-        centre = float(centres.mean())
-        return cls(float(means.mean()), max(centre - half, -1.0), min(centre + half, 1.0))
+        means, errors = [mean for mean, _ in pairs], [error for _, error in pairs]
+        return cls(float(np.mean(means)), *interval(means, errors, users, least=-1.0))
 
     @property
     def verdict(self) -> str:
@@ -202,9 +187,9 @@ def without_noise(results: Results) -> dict[str, dict[str, Difference]]:
     return entries[0].with_ if entries else {}
 
 
-def share(gain: Difference | None, whole: Difference | None) -> float | None:
-    """Part of a gain that is left; None unless the whole is shown to be one."""
-    if gain is None or whole is None or whole.verdict != ABOVE:
+def share(gain: Difference, whole: Difference | None) -> float | None:
+    """Which part of a whole gain it is; None unless both are shown to be above zero."""
+    if whole is None or {gain.verdict, whole.verdict} != {ABOVE}:
         return None
     return gain.mean / whole.mean
 
@@ -227,9 +212,67 @@ def planned_references(config: ExperimentConfig, apart: bool) -> list[str]:
     return [str(n) for n in config.sweep.references if n != SAME_MODEL or (noised and apart)]
 
 
-def remarks(results: Results) -> list[str]:
-    """One line per target epsilon: what it is not shown to be above, and by which metric."""
-    return [_remark(entry) for entry in seed_means(results.points)]
+def what_differs(results: Results, *, settings: bool = True) -> list[str]:
+    """Sentences on what, besides noise, sets the points without noise apart from those with it.
+
+    Without `settings` only trained numbers and rounds are named.
+    """
+    noised = [point for point in results.points if point.private]
+    open_ = [point for point in results.points if not point.private]
+    apart, told = settings_apart(results.config), []
+    if noised and open_ and apart:
+        words = []
+        for name, word in {"trained_parameters": "trained numbers", "rounds": "rounds"}.items():
+            one, two = open_[0].number(name), noised[0].number(name)
+            words += [f"{one:,.0f} {word} instead of {two:,.0f}"] * (abs(one - two) > 0)
+        words += [
+            f"{name} {usual} instead of {own}"
+            for name, (own, usual) in apart.items()
+            if settings and name != "federation.rounds"
+        ]
+        more = "" if settings else f"{', and' if words else ''} other settings"
+        told.append(
+            "The points without noise (inf) are not the noised points' model: "
+            f"{', '.join(words)}{more}."
+        )
+    elif noised and open_:
+        told.append(
+            "The points without noise (inf) have the noised points' settings; no update is clipped."
+        )
+    if SAME_MODEL in results.references:
+        same = results.references[SAME_MODEL]
+        norm = same.number("clipping_norm")
+        clip = "no update clipped" if math.isnan(norm) else f"updates clipped at {norm:g} as there"
+        told.append(
+            "The reference same model has the noised points' settings without noise (seed "
+            f"{same.get('seed')} alone, {clip}, exact histogram)."
+        )
+    return told
+
+
+def rule(results: Results) -> str:
+    """When a difference is called one, in a sentence."""
+    several = any(len(entry.seeds) > 1 for entry in seed_means(results.points))
+    seeds = "and seeds together" if several else "alone: another seed may differ"
+    return (
+        "Above, below: the whole 95% interval of the difference, person by person over the same "
+        f"people, lies there (over people {seeds}). Comparisons are not corrected for their number."
+    )
+
+
+def remarks(results: Results, *, failing: bool = False) -> list[str]:
+    """One line per target epsilon: what it is not shown to be above, and by which metric.
+
+    With `failing` only of those where there is any.
+    """
+    entries = seed_means(results.points)
+    return [_remark(entry) for entry in entries if not (failing and _holds(entry))]
+
+
+def _holds(entry: Compared) -> bool:
+    known = [told for ref, told in entry.with_.items() if ref in BASELINES]
+    every = all(each.verdict == ABOVE for told in known for each in told.values())
+    return bool(known) and every and not entry.below_alone
 
 
 def _remark(entry: Compared) -> str:
@@ -237,16 +280,15 @@ def _remark(entry: Compared) -> str:
     known = {ref: told for ref, told in entry.with_.items() if ref in BASELINES}
     if not known:
         return f"epsilon {name}: compared with nothing, so nothing shows that training helped"
-    parts = [
-        f"{word} {BASELINES[ref]} ({_metrics(told, verdict)})"
-        for verdict, word in ((BELOW, "below"), (NOT_SHOWN, "not shown above"))
-        for ref, told in known.items()
-        if any(each.verdict == verdict for each in told.values())
-    ]
-    alone = [(seed, ref, metric) for seed, ref, metric in entry.below_alone if ref in BASELINES]
-    for seed in dict.fromkeys(seed for seed, _, _ in alone):
-        refs = dict.fromkeys(BASELINES[ref] for which, ref, _ in alone if which == seed)
-        parts.append(f"seed {seed} alone below {', '.join(refs)} in some")
+    parts = []
+    for verdict, word in ((BELOW, "below"), (NOT_SHOWN, "not shown above")):
+        where = {BASELINES[ref]: _metrics(told, verdict) for ref, told in known.items()}
+        for metrics in dict.fromkeys(filter(None, where.values())):
+            refs = ", ".join(ref for ref, found in where.items() if found == metrics)
+            parts.append(f"{word} {refs} ({metrics})")
+    for seed, ref in dict.fromkeys((seed, ref) for seed, ref, _ in entry.below_alone):
+        metrics = ", ".join(METRICS[m] for *at, m in entry.below_alone if at == [seed, ref])
+        parts.append(f"seed {seed} alone below {BASELINES[ref]} ({metrics})")
     if parts:
         return f"epsilon {name}: {'; '.join(parts)}"
     return f"epsilon {name}: above {', '.join(BASELINES[ref] for ref in known)}, in all metrics"
@@ -276,7 +318,8 @@ def _mean(target: float, points: Sequence[Point]) -> Compared:
         for point in points
         for ref, each in _differences([point]).items()
         for metric, own in each.items()
-        if own.verdict == BELOW and ref in told and told[ref][metric].verdict != BELOW
+        if ref in BASELINES and own.verdict == BELOW
+        if ref in told and told[ref][metric].verdict != BELOW
     ]
     return Compared(target, [point.get("seed") for point in points], told, alone)
 
@@ -301,7 +344,3 @@ def _each(told: Mapping[str, Mapping[str, Difference]]) -> dict[str, object]:
     return {
         name: {metric: one.stated() for metric, one in each.items()} for name, each in told.items()
     }
-
-
-def _over(number: float, by: int) -> float:
-    return number / by if by else 0.0

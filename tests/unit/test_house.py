@@ -38,8 +38,8 @@ ORDER = {
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
-        "doctor results show world < compare summary < engine exploration report verify < workers "
-        "< flower < sweep < audit < commands"
+        "doctor results show world < summary < compare < engine exploration report verify "
+        "< workers < flower < sweep < audit < commands"
     ),
 }
 # Parts -> what they never import, late or for types either.
