@@ -169,6 +169,11 @@ def seed_means(points: Sequence[Point]) -> list[Compared]:
     return [_mean(target, groups[target]) for target in sorted(groups)]
 
 
+def stated_means(points: Sequence[Point]) -> list[dict[str, object]]:
+    """The same as `results.json` holds it, of those that are compared with anything."""
+    return [entry.stated() for entry in seed_means(points) if entry.with_]
+
+
 def of_reference(reference: Reference | None) -> dict[str, dict[str, Difference]]:
     """What a reference states of itself beside others; empty for none."""
     return {} if reference is None else _differences([reference])

@@ -21,8 +21,8 @@ from shared.run_files import RunFolder, point_name, run_files
 from simulations.compare import (
     SAME_MODEL,
     planned_references,
-    seed_means,
     settings_apart,
+    stated_means,
     with_comparisons,
 )
 from simulations.engine.references import REFERENCES, planned_updates
@@ -126,7 +126,7 @@ class _Record:
             [part for part in done if isinstance(part, Point)],
             {name: part for name, part in named.items() if isinstance(part, Reference)},
         )
-        means = [entry.stated() for entry in seed_means(points)]
+        means = stated_means(points)
         return self._opening.having(points, references, complete=complete, compared=means)
 
     def write(self, *, complete: bool = False) -> None:

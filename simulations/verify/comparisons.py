@@ -10,21 +10,17 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.errors import ConfigError, DataError
+from shared.errors import DataError
 from simulations.compare import (
     METRICS,
     SAME_MODEL,
     Difference,
     beside,
-    planned_references,
-    seed_means,
-    settings_apart,
+    stated_means,
 )
 from simulations.results import Point, Reference, Results, Stated
 
 _SAME = 1e-9
-# What settings from anyone may raise.
-_UNREADABLE = (ArithmeticError, ConfigError, DataError, KeyError, TypeError, ValueError)
 
 
 def comparison_problems(results: Results) -> list[str]:
@@ -39,29 +35,13 @@ def comparison_problems(results: Results) -> list[str]:
         for where, part in parts.items()
         for problem in _problems(f"{where}.compared", part, beside(part, results.references))
     ]
-    found += _missing(results)
     try:
-        means = [entry.stated() for entry in seed_means(results.points)]
-    except _UNREADABLE:
+        means = stated_means(results.points)
+    except DataError:
         return found  # a target that is none: among the problems of its point
-    if not found and not _same(results.get("compared", []), means if results.simulated else []):
+    if not found and not _same(results.get("compared", []), means):
         found.append("compared: does not follow from what the points state")
     return found
-
-
-def _missing(results: Results) -> list[str]:
-    """References that were asked for and are not stated: what a model is below must be there."""
-    if not (results.complete and results.simulated):
-        return []
-    try:
-        planned = planned_references(results.experiment(), bool(settings_apart(results.config)))
-    except _UNREADABLE:
-        return []  # among the problems of the plan
-    return [
-        f"references.{name}: planned, but missing from a run that is called complete"
-        for name in planned
-        if name not in results.references
-    ]
 
 
 def _problems(
