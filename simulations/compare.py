@@ -268,10 +268,15 @@ def rule(results: Results) -> str:
 def remarks(results: Results, *, failing: bool = False) -> list[str]:
     """One line per target epsilon: what it is not shown to be above, and by which metric.
 
-    With `failing` only of those where there is any.
+    And one of the same model without noise, which what noise leaves of a gain is a share of. With
+    `failing` only of points, and of those where there is any.
     """
     entries = seed_means(results.points)
-    return [_remark(entry) for entry in entries if not (failing and _holds(entry))]
+    lines = [_remark(entry) for entry in entries if not (failing and _holds(entry))]
+    if not failing and (told := of_reference(results.references.get(SAME_MODEL))):
+        words = _words(told) or [_all_above(told)]
+        lines.append(f"same model without noise: {'; '.join(words)}")
+    return lines
 
 
 def _holds(entry: Compared) -> bool:
@@ -282,21 +287,28 @@ def _holds(entry: Compared) -> bool:
 
 def _remark(entry: Compared) -> str:
     name = f"{entry.epsilon:g}" if math.isfinite(entry.epsilon) else "inf"
-    known = {ref: told for ref, told in entry.with_.items() if ref in BASELINES}
-    if not known:
+    if not any(ref in BASELINES for ref in entry.with_):
         return f"epsilon {name}: compared with nothing, so nothing shows that training helped"
-    parts = []
-    for verdict, word in ((BELOW, "below"), (NOT_SHOWN, "not shown above")):
-        where = {BASELINES[ref]: _metrics(told, verdict) for ref, told in known.items()}
-        for metrics in dict.fromkeys(filter(None, where.values())):
-            refs = ", ".join(ref for ref, found in where.items() if found == metrics)
-            parts.append(f"{word} {refs} ({metrics})")
+    parts = _words(entry.with_)
     for seed, ref in dict.fromkeys((seed, ref) for seed, ref, _ in entry.below_alone):
         metrics = ", ".join(METRICS[m] for *at, m in entry.below_alone if at == [seed, ref])
         parts.append(f"seed {seed} alone below {BASELINES[ref]} ({metrics})")
-    if parts:
-        return f"epsilon {name}: {'; '.join(parts)}"
-    return f"epsilon {name}: above {', '.join(BASELINES[ref] for ref in known)}, in all metrics"
+    return f"epsilon {name}: {'; '.join(parts or [_all_above(entry.with_)])}"
+
+
+def _words(with_: Mapping[str, Mapping[str, Difference]]) -> list[str]:
+    """What it is below, and what not shown to be above; empty if above everything."""
+    parts = []
+    for verdict, word in ((BELOW, "below"), (NOT_SHOWN, "not shown above")):
+        where = {ref: _metrics(told, verdict) for ref, told in with_.items() if ref in BASELINES}
+        for metrics in dict.fromkeys(filter(None, where.values())):
+            refs = ", ".join(BASELINES[ref] for ref, found in where.items() if found == metrics)
+            parts.append(f"{word} {refs} ({metrics})")
+    return parts
+
+
+def _all_above(with_: Mapping[str, object]) -> str:
+    return f"above {', '.join(BASELINES[ref] for ref in with_ if ref in BASELINES)}, in all metrics"
 
 
 def _metrics(told: Mapping[str, Difference], verdict: str) -> str:
