@@ -37,6 +37,7 @@ def test_names_are_no_markup(compared):
 def test_what_a_point_is_not_above_is_said(compared):
     text = printed(compared)
     assert "epsilon 8: above popularity, zero-shot, local only, in all metrics" in text
+    assert "same model without noise: above popularity, zero-shot, local only, in all" in text
     for point in compared["points"]:
         shift = {1.0: -0.3, 8.0: -0.1}.get(point["epsilon_target"], 0.0)
         point["metrics"]["hr@10"] += shift
