@@ -20,17 +20,17 @@ from server.checkpoint import save as save_state
 from server.cohort.participation import LeastRecent, LimitedSampler, Participations
 from server.cohort.sampling import PoissonSampler, Sampler, node_ids
 from server.release.metrics import PrivateMetrics
-from server.release.popularity import start_from_popularity
+from server.release.popularity import first_iterate, histogram_noise, start_from_popularity
 from server.release.releases import AlreadyPrivate, Releases, Releasing
 from server.release.traffic import expected_bytes
 from server.results import promise, refuse_another, write_results
-from server.round import RoundEntry, Run, evaluated, measure_privately, run_round
+from server.round import RoundEntry, Run, evaluated, measure_privately, ranked, run_round
 from server.run_policy import agreed_users, run_policy
-from shared.aggregation import AggregationRule, Carried, rule_of
+from shared.aggregation import AggregationRule, rule_of
 from shared.config import ExperimentConfig, settings_hash
 from shared.errors import ConfigError, EngineError, LedgerError
 from shared.files import make_folder, write_atomically
-from shared.metrics import NOT_RELEASED
+from shared.metrics import NOT_RELEASED, ranking_metrics
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.units import devices_share_noise, histogram_in_clear
 from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR
@@ -101,7 +101,9 @@ def run_federation(
         outcome["released_metrics"] = released
     if simulated:
         outcome["validation"] = evaluated(run, adapter, "validation")
-        outcome["metrics"] = evaluated(run, adapter, "test")
+        sampled, full = ranked(run, adapter, "test")
+        outcome["metrics"] = ranking_metrics(sampled, full)
+        outcome["ranks"] = {"sampled": sampled, "full": full}  # for comparisons over people
         outcome["history"] = state.history  # cohort sizes and exact norms: the evaluator's too
         outcome["metrics_status"] = NOT_RELEASED
         outcome["seconds"] = time.monotonic() - started  # which cohorts' sizes show in
@@ -136,8 +138,7 @@ def _opened(
     sampler = _sampler(config, users, files, releases.last_round, simulated)
     state = _resumed(files, releases, config.federation.rounds, simulated)
     if state is None:
-        initial = Carried(schema.join(arrays), {}, {})
-        state = ServerState(adapter=rule_of(config).refactor(schema, initial).adapter)
+        state = ServerState(adapter=first_iterate(config, users, arrays, np.zeros(0)))
         if config.federation.popularity_start and not releases.is_spent("histogram"):
             expected = config.federation.expected_popularity_cohort(users)
             asked = PoissonSampler(expected, users, seed).draw(0, nodes)
@@ -193,10 +194,7 @@ def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: 
             )
         seed = config.seed if simulated else None
         return Releases(plan, settings_hash(config), files.ledger, seed, files.noise_key)
-    device = device_plan(config, users)
-    per_device = (device.histogram_noise_multiplier if device else None) or 0.0
-    asked = config.federation.expected_popularity_cohort(users)
-    return AlreadyPrivate(per_device * math.sqrt(asked))  # independent noise of so many devices
+    return AlreadyPrivate(histogram_noise(config, users))
 
 
 def _sampler(

@@ -109,9 +109,8 @@ class Replies:
             yield update
 
     def ranks(self) -> tuple[list[int], list[int]]:
-        """Sampled and full ranks of all users that could be evaluated."""
-        sampled: list[int] = []
-        full: list[int] = []
+        """Sampled and full ranks of all users that could be evaluated, in the order of nodes."""
+        found: list[tuple[list[int], tuple[list[int], list[int]]]] = []
         for content, members in self._contents():
             try:
                 pairs = _read_ranks(content, len(members))
@@ -119,8 +118,9 @@ class Replies:
                 self.failures.append(_refused("ranks", error))
                 continue
             self.answered |= set(members)
-            sampled += pairs[0]
-            full += pairs[1]
+            found.append((members, pairs))
+        found.sort(key=lambda each: each[0])  # replies come in any order, each one's people in this
+        sampled, full = ([rank for _, of in found for rank in of[which]] for which in (0, 1))
         return sampled, full
 
     def check_some_counted(self, what: str) -> None:

@@ -313,6 +313,12 @@ def evaluated(run: Run, adapter: Vector, phase: Phase) -> dict[str, float]:
 
     Empty where no real node gives any: whether one does must not end a run.
     """
+    sampled, full = ranked(run, adapter, phase)
+    return ranking_metrics(sampled, full) if run.simulated or full else {}
+
+
+def ranked(run: Run, adapter: Vector, phase: Phase) -> tuple[list[int], list[int]]:
+    """Everyone's sampled and full rank that those metrics are of, in the order of nodes."""
     chosen = smallest(node_ids(run.grid), run.config.data.evaluated_users)
     request = replace(
         run.asking,
@@ -322,5 +328,4 @@ def evaluated(run: Run, adapter: Vector, phase: Phase) -> dict[str, float]:
         schema=run.schema.digest,
         phase=phase,
     )
-    sampled, full = ask(run.grid, request, chosen).ranks()
-    return ranking_metrics(sampled, full) if run.simulated or full else {}
+    return ask(run.grid, request, chosen).ranks()

@@ -191,8 +191,11 @@ points[].history[].round | public | a number
 points[].history[].* | evaluator only | actual cohorts, failures, exact norms and metrics of a round
 points[].environments[].* | public | versions and the machine, of every process that worked on it
 points[].seconds | evaluator only | how long it took depends on who was drawn
-points[].references.** | evaluator only | the released histogram's exact metrics
 references.*.environments[].* | public | as of a point
+points[].references.** | evaluator only | exact metrics of the released histogram alone, and of the
+  model before its first round
+points[].compared.** | evaluator only | exact differences from references, over people
+compared[].** | evaluator only | the same over seeds
 references.*.seconds | evaluator only | depends on people's data
 references.*.** | evaluator only | exact, and trained without noise
 config.** | public | the settings
@@ -217,9 +220,13 @@ points/*.asked.jsonl | trusted server | who was asked in which round, where nois
 points/*.noise.key | local only | whoever has it can subtract correlated noise
 points/*.checkpoint | local only | see below
 points/*.environments.json | local only | what computed the point so far: results.json says it
-points/*.outcome.json | local only | what results.json says of a point, before it is sealed
+points/*.outcome.json | local only | what results.json says of a point, before it is sealed, and
+  where everyone's held-out item ranks
 points/*.sealed.json | local only | the same, sealed
-points/reference-*.json | local only | what results.json says of a reference
+points/reference-*.json | local only | what results.json says of a reference, and where everyone's
+  held-out item ranks
+points/reference-same_model/** | local only | files of the run that a reference is, while it is at
+  work
 .lock | public | empty
 
 # checkpoint | `points/NAME.checkpoint`: what a server keeps between rounds | stays

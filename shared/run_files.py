@@ -86,6 +86,10 @@ class RunFolder:
         """What a finished reference point found."""
         return self.points / f"reference-{name}.json"
 
+    def trial(self, name: str) -> RunFolder:
+        """Where a reference point that is trained as a run works until it is finished."""
+        return RunFolder(self.points / f"reference-{name}")
+
     def ledgers(self) -> list[Path]:
         """Whatever is called as the server's ledgers are, whoever put it there."""
         return list(self.path.glob("ledger-*.jsonl"))

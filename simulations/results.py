@@ -106,7 +106,7 @@ class Reference(Stated):
     @classmethod
     def read(cls, file: Path) -> Self:
         """One that was finished; errors as for `Point.read`."""
-        return cls(_own(file, ("metrics", "validation")))
+        return cls(_own(file, ("metrics", "validation", "ranks")))
 
     @property
     def metrics(self) -> Metrics:
@@ -190,7 +190,7 @@ class Point(Claim):
         LedgerError
             If it or a file that its seal names was altered since.
         """
-        return cls(_own(file, (*cls._FOUND, "epsilon", "ledger")))
+        return cls(_own(file, (*cls._FOUND, "epsilon", "ledger", "ranks")))
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -262,13 +262,13 @@ class Results(Stated):
         return cls(tree)
 
     def having(
-        self, points: Sequence[Stated], references: Mapping[str, Stated], *, complete: bool
+        self, points: Sequence[Stated], references: Mapping[str, Stated], **more: object
     ) -> Self:
-        """The same run with so much of it finished."""
+        """The same run with so much of it finished, and what else is said of that."""
         done = {
-            "complete": complete,
-            "points": [_unsealed(point) for point in points],
-            "references": {name: _unsealed(found) for name, found in references.items()},
+            **more,
+            "points": [_told(point) for point in points],
+            "references": {name: _told(found) for name, found in references.items()},
         }
         return type(self)({**self.stated, **done})
 
@@ -349,9 +349,13 @@ def _own(file: Path, required: tuple[str, ...]) -> Tree:
     return record
 
 
-def _unsealed(part: Stated) -> Tree:
-    """A part of results: the seal of the whole takes the place of its own."""
-    return {name: value for name, value in part.stated.items() if name != "seal"}
+def _told(part: Stated) -> Tree:
+    """A part of results: without single people's ranks, and the seal of the whole is its own."""
+    told = {name: value for name, value in part.stated.items() if name not in ("seal", "ranks")}
+    if "references" in told:
+        beside = Stated(part.table("references"))
+        told["references"] = {name: _told(Stated(beside.table(name))) for name in beside.stated}
+    return told
 
 
 def _whole(digits: str) -> int | float:

@@ -10,10 +10,9 @@ import numpy as np
 from scipy import stats
 
 from shared.canonical import finite
-from simulations.results import Point, Tree
+from simulations.results import Metrics, Point, Tree
 
 CONFIDENCE = 0.95
-NORMAL_QUANTILE = 1.96  # of the two-sided interval over users
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Entry:
         What was asked for, and the largest that was spent over the seeds.
     seeds : list
     interval : str
-        `"seeds"` or `"users"`: over what the intervals are.
+        Over what the intervals are: `"users"`, or `"users and seeds"`.
     metrics : dict of Interval
         By name.
     """
@@ -56,10 +55,8 @@ class Entry:
 def summarise(points: Sequence[Point]) -> list[Entry]:
     """One entry per target epsilon, ascending, infinity last.
 
-    With two seeds or more the interval is a 95% Student-t interval of the mean over seeds: how
-    much training and its noise vary, on the same users. With one seed it is the mean over users
-    +- 1.96 standard errors: how much the choice of users varies. Both are cut to [0, 1], where
-    every ranking metric lies.
+    Intervals are those of `interval`: over users, and with two seeds or more over users and seeds
+    together; none without standard errors over users.
     """
     groups: dict[float, list[Point]] = {}
     for point in points:
@@ -67,18 +64,44 @@ def summarise(points: Sequence[Point]) -> list[Entry]:
     return [_entry(target, groups[target]) for target in sorted(groups)]
 
 
-def rank_correlation(points: Sequence[Point], metric: str = "hr@10") -> float:
-    """Spearman's rho between target epsilon and a metric, over all points of all seeds.
+def interval(
+    means: Sequence[float], errors: Sequence[float], users: float, least: float = 0.0
+) -> tuple[float, float]:
+    """A 95% interval of a mean over people and seeds: what other people, and seeds, would change.
 
-    Infinity ranks last. NaN where there is no rank to correlate: fewer than two different
-    epsilons or values.
+    Two people are added, one at each end of what a person can have, as Bonett and Price (2012) do
+    for differences of proportions: without them a few lucky hits among many ties, or very few
+    people, would pass for evidence, and a metric of 0 or 1 for certain. The variance between seeds
+    is added to that over people. Student's t, with Satterthwaite's degrees of freedom.
+
+    Parameters
+    ----------
+    means, errors : sequence of float
+        Of each seed: the mean over people and its standard error.
+    users : float
+        How many people, at least 2.
+    least : float
+        What a person has at the least; at the most it is 1. 0 for a metric, -1 for a difference.
     """
-    epsilons = [point.target for point in points]
-    values = [float(point.metrics[metric]) for point in points]
-    if len(set(epsilons)) < 2 or len(set(values)) < 2:
-        return math.nan
-    # Ranks first: the difference of two infinities would be NaN.
-    return float(stats.spearmanr(stats.rankdata(epsilons), stats.rankdata(values)).statistic)
+    of, error = np.array(means), np.array(errors)
+    squares = users * ((users - 1) * error**2 + of**2)  # summed over people
+    centres = (users * of + least + 1) / (users + 2)
+    spread = ((squares + least**2 + 1) / (users + 2) - centres**2) / (users + 2)
+    # The error of a mean over seeds is at most the mean of their errors.
+    people = float(np.sqrt(spread).mean() ** 2)
+    seeds = float(of.var(ddof=1) / of.size) if of.size > 1 else 0.0
+    parts = people**2 / (users - 1) + (seeds**2 / (of.size - 1) if seeds else 0.0)
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, (people + seeds) ** 2 / parts))
+    half, centre = quantile * math.sqrt(people + seeds), float(centres.mean())
+    return max(centre - half, least), min(centre + half, 1.0)
+
+
+def interval_of(metrics: Metrics, name: str) -> tuple[float, float] | None:
+    """Of one metric of one model, over users; None without a standard error of several."""
+    error, users = metrics.get(f"{name}_se"), metrics.get("users", 0.0)
+    if name not in metrics or error is None or users < 2:
+        return None
+    return interval([metrics[name]], [error], users)
 
 
 def _entry(target: float, points: Sequence[Point]) -> Entry:
@@ -87,25 +110,17 @@ def _entry(target: float, points: Sequence[Point]) -> Entry:
         epsilon_target=target,
         epsilon=max(point.epsilon for point in points),
         seeds=[point.get("seed") for point in points],
-        interval="seeds" if len(points) > 1 else "users",
+        interval="users and seeds" if len(points) > 1 else "users",
         metrics={name: _interval(name, points) for name in names},
     )
 
 
 def _interval(name: str, points: Sequence[Point]) -> Interval:
-    values = np.array(
-        [point.metrics[name] for point in points if name in point.metrics], dtype=np.float64
-    )
-    mean = float(values.mean())
-    std: float | None = None
-    half: float | None = None
-    if values.size > 1:
-        std = spread = float(values.std(ddof=1))
-        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, df=values.size - 1))
-        # Seeds that all give one value say nothing of how far another would be.
-        half = quantile * spread / math.sqrt(values.size) if len({*values}) > 1 else None
-    elif f"{name}_se" in points[0].metrics:
-        half = NORMAL_QUANTILE * float(points[0].metrics[f"{name}_se"])
-    if half is None:
+    found = [point.metrics for point in points if name in point.metrics]
+    means = [float(metrics[name]) for metrics in found]
+    mean, std = float(np.mean(means)), float(np.std(means, ddof=1)) if len(means) > 1 else None
+    if any(interval_of(metrics, name) is None for metrics in found):
         return Interval(mean, None, None, std)
-    return Interval(mean, max(mean - half, 0.0), min(mean + half, 1.0), std)
+    users = min(metrics["users"] for metrics in found)
+    low, high = interval(means, [metrics[f"{name}_se"] for metrics in found], users)
+    return Interval(mean, low, high, std)

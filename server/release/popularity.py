@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from server.checkpoint import ServerState
 from server.messages import ask
 from server.release.releases import Releasing
 from server.secagg.opening import opened
+from shared.aggregation import Carried, rule_of
+from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.histogram import histogram_schema, popularity_bias
 from shared.privacy.contribution.units import histogram_limit
+from shared.privacy.plan.plan import device_plan, server_plan
 from shared.request import Request
+from shared.update import Arrays
+
+Vector = npt.NDArray[np.float64]
 
 BIAS = "item_bias.weight"
 
@@ -72,3 +80,37 @@ def start_from_popularity(
     noise = releases.noise_multiplier("histogram")
     state.adapter[where] = popularity_bias(state.popularity, noise, federation.popularity_strength)
     state.ledger = releases.position()
+
+
+def histogram_noise(config: ExperimentConfig, users: int) -> float:
+    """Noise multiplier of the sum of histograms, by whoever adds it; 0 without any."""
+    plan = server_plan(config, users)
+    if plan is not None:
+        return plan.histogram_noise_multiplier or 0.0
+    device = device_plan(config, users)
+    per_device = (device.histogram_noise_multiplier if device else None) or 0.0
+    asked = config.federation.expected_popularity_cohort(users)
+    return per_device * math.sqrt(asked)  # independent noise of so many devices
+
+
+def first_iterate(config: ExperimentConfig, users: int, initial: Arrays, counts: Vector) -> Vector:
+    """The adapter [dim] that the first round of a run begins from.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+        Of the point.
+    users : int
+        Size of the population.
+    initial : dict of str to float32 array
+        The initial adapter.
+    counts : float64 [items]
+        The histogram as it was released; empty where the run starts without one.
+    """
+    schema = AdapterSchema.of_arrays(initial)
+    adapter = rule_of(config).refactor(schema, Carried(schema.join(initial), {}, {})).adapter
+    if len(counts):
+        strength = config.federation.popularity_strength
+        noise = histogram_noise(config, users)
+        adapter[schema.slice_of(BIAS)] = popularity_bias(counts, noise, strength)
+    return adapter

@@ -182,6 +182,9 @@ class PrivacyConfig:
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     # L2 norm that one person's update is cut down to; where the clip adapts, its first value
     clipping_norm: Positive = 1.0
+    # without noise: cut users' updates down all the same, as the reference `same_model` does; where
+    # examples are the unit, or products are summed (flexlora), nothing is cut without noise
+    clip_without_noise: bool | None = None
     example_clipping_norm: Positive = 1.0  # of the gradient of one example, a window
     example_sampling: Part = 1.0  # q of an example in a local step
     example_epsilon: Epsilon | None = None  # unit both: its example-level budget; None: epsilon
@@ -259,13 +262,11 @@ class SweepConfig:
     # one model is trained for each, and each seed; `inf` is not private
     epsilons: tuple[Epsilon, ...] = (1.0, 2.0, 4.0, 8.0, math.inf)
     seeds: tuple[Natural, ...] = (0,)  # repetitions of every epsilon
-    # what the curve is compared with
-    references: tuple[Literal["popularity", "zero_shot", "local_only", "centralized"], ...] = (
-        "popularity",
-        "zero_shot",
-        "local_only",
-        "centralized",
-    )
+    # what the curve is compared with; `same_model` only where settings under [private] differ: the
+    # noised points' model and rounds without noise, of the first seed
+    references: tuple[
+        Literal["popularity", "zero_shot", "local_only", "centralized", "same_model"], ...
+    ] = ("popularity", "zero_shot", "local_only", "centralized", "same_model")
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -65,10 +65,9 @@ PRINTED = {
     "Above the dashed line the noise is larger than the signal": (
         "simulations.report.rounds.noise_figure"
     ),
-    "At ε … the model ranks worse than a list of the most popular items (… of its HR@10):"
-    " as it stands it should not be used.": ("simulations.report.tables.accuracy_rows"),
-    "At ε … the model ranks worse than it did untrained (zero-shot): its budget was spent"
-    " for nothing.": ("simulations.report.tables.accuracy_rows"),
+    "HR@10 above, ± 95% (share of the same model's without noise)": (
+        "simulations.compare.without_noise"
+    ),
     "The point at ε …, seed …… spent …: more than its target.": (
         "simulations.report.tables.privacy_rows"
     ),
@@ -111,19 +110,23 @@ PRINTED = {
     "The accuracy figures are computed from people's data without noise. They are not "
     'covered by the budget and are not for release (recorded as: {{ statuses | join("; ")'
     " }}).": ("shared.leaves.sections"),
-    "Rank correlation (Spearman) of ε and HR@10 over all points and seeds: {{ correlation"
-    " }}. A positive value means that more budget bought more accuracy.": (
-        "simulations.report.page.write_report"
-    ),
     "{{ budget }}. Means with 95% intervals. HR@10: how often the item that a person "
-    "chose next is among the first ten. NDCG@10: the same, weighing higher places more.": (
-        "simulations.report.page.write_report"
+    "chose next is among the first ten, ranked {{ ranked }}; “all items”: of the whole "
+    "catalogue. NDCG@10: the same, weighing higher places more. Among so few others every "
+    "figure is higher than among all.": ("simulations.report.page.write_report"),
+    "An interval over users tells how much another sample of people would vary, for the "
+    "one model trained; one over users and seeds counts besides how much training and its"
+    " noise vary. Whether two rows differ stands in the next table, not in whether their "
+    "intervals overlap. Of the reference points, popularity, centralized and same model "
+    "read people's data without noise and are not private; zero-shot learns from nobody; "
+    "local only never leaves the device. Each reference was computed once, of one seed.": (
+        "shared.leaves.sections"
     ),
-    "An interval over seeds tells how much training and its noise vary, on the same "
-    "people. An interval over users tells how much another sample of people would vary, "
-    "for the one model trained. Of the reference points, popularity and centralized read "
-    "people's data without noise and are not private; zero-shot learns from nobody; local"
-    " only never leaves the device.": ("shared.leaves.sections"),
+    "The model's metric minus the reference's, with its 95% interval, and the share of "
+    "the same difference that the noised points' model has without noise. A share is "
+    "given where both are above; more than 100% is chance, or another seed. “Its own start”"
+    " is the model with its own histogram before the first round; “its own histogram” the "
+    "released list alone.": ("simulations.compare.without_noise"),
     "These figures came from devices with noise, were paid for from the budget and stand "
     "in the ledger: they may be told to others. Each device ranked the item that its "
     "person chose last but one, which nothing was trained on, {{ ranked }}, and its hit and gain "
@@ -154,10 +157,11 @@ PRINTED = {
     "claims less than its ledger shows, or if a file was put in place of the one that was"
     " sealed.": ("simulations.verify.run.verify_run"),
     "Signal is the length of the users' summed contribution before noise, noise the "
-    "length of what was added to it. Where noise is many times the signal, only averaging"
-    " over rounds lets anything be learned. Medians over rounds, for the evaluator only.": (
-        "shared.leaves.sections"
-    ),
+    "length of what was added to it. Both are lengths over all trained numbers, so the "
+    "ratio grows with how many there are and says nothing of the direction: noise may be "
+    "several times the signal and something still be learned, by averaging over rounds. "
+    "Each is the median over rounds, the ratio that of the medians; for the evaluator "
+    "only.": ("shared.leaves.sections"),
 }
 
 INTRODUCTION = f"""\

@@ -14,9 +14,8 @@ from shared.run_files import RunFolder, no_run
 from simulations.commands import options
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from shared.privacy.ledger.spent import Record
+    from simulations.console import Console
     from simulations.verify.point import VerifyRow
     from simulations.verify.run import VerifyReport
 

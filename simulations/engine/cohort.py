@@ -31,7 +31,7 @@ from shared.model.adapter import Part, current
 from shared.model.recommender import Recommender
 from shared.privacy.contribution.bound import bounded, metrics_update
 from shared.privacy.contribution.histogram import histogram_schema, user_histogram
-from shared.privacy.contribution.units import by_example, devices_share_noise
+from shared.privacy.contribution.units import by_example, devices_share_noise, update_clip
 from shared.request import Answer, Ranks, Request
 from shared.update import Update, summed
 from simulations.engine.batching import Batch, Person, ahead, batches, together
@@ -144,7 +144,8 @@ class CohortEngine(Ranker):
         """Whether the sum of deltas is one gradient: one step from one start, no clip."""
         own = rule_of(config).personal(self.schema.names)
         one_step = config.train.local_steps == 1 and not own
-        return one_step and not np.isfinite(config.privacy.epsilon)
+        private = np.isfinite(config.privacy.epsilon)
+        return one_step and not private and update_clip(config) is None
 
     def _train_together(
         self, request: Request, users: Sequence[int]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,8 @@ _SCORES = 4  # copies of the scores [length, items] of a window: forward, softma
 _MEMORY_BUDGET = 512 * 2**20  # bytes for the scores of windows that are trained on at once
 
 Advance = Callable[[int, str], None]  # client updates done, a remark
-Findings = dict[str, dict[str, float] | float | str]  # what `results.json` states of a reference
+Findings = dict[str, Any]  # what `results.json` states of a reference, and everyone's `ranks`
+_Ranks = tuple[list[int], list[int]]
 
 
 def popularity(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:
@@ -67,6 +69,26 @@ def popularity_private(
     return _both(engine, simulation, score, config)
 
 
+def own_start(
+    simulation: Simulation, config: ExperimentConfig, adapter: npt.NDArray[np.float64]
+) -> Findings:
+    """Rank by a point's model as its first round found it: with its histogram, untrained.
+
+    Parameters
+    ----------
+    simulation : Simulation
+    config : ExperimentConfig
+        Of the point.
+    adapter : float64 [dim]
+        See `server.release.popularity.first_iterate`.
+    """
+    engine = simulation.engine(config.model)
+    start = torch.from_numpy(adapter).float()
+    sampled, full = engine.evaluate(simulation.evaluated, start, "test", config)
+    ranks = {"sampled": sampled, "full": full}
+    return {"metrics": ranking_metrics(sampled, full), "ranks": ranks}
+
+
 def zero_shot(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:
     """The frozen model with its initial adapter: nothing was learned from anyone."""
     engine = simulation.engine(config.model)
@@ -85,7 +107,7 @@ def local_only(simulation: Simulation, config: ExperimentConfig, advance: Advanc
     population, items = engine.population, len(engine.population.catalogue)
     lengths = {user: len(history_of(population, user)) for user in simulation.evaluated}
     able = [user for user, length in lengths.items() if is_evaluated(length, items)]
-    ranks: dict[Phase, tuple[list[int], list[int]]] = {"validation": ([], []), "test": ([], [])}
+    ranks: dict[Phase, dict[int, tuple[int, int]]] = {"validation": {}, "test": {}}
     done = 0
     where = torch.from_numpy(engine.schema.places(part.schema))
     request = Request(
@@ -94,16 +116,12 @@ def local_only(simulation: Simulation, config: ExperimentConfig, advance: Advanc
     for members, deltas in engine.deltas(request, able, part=part):
         adapters = initial.repeat(len(members), 1)
         adapters[:, where] += deltas
-        for phase, (sampled, full) in ranks.items():
+        for phase, of in ranks.items():
             found = engine.evaluate_each(members, adapters, phase, config)
-            sampled += found[0]
-            full += found[1]
+            of.update(zip(members, zip(*found, strict=True), strict=True))
         done += len(members)
         advance(len(members) * settings.local_steps, f"{done} users")
-    return {
-        "metrics": ranking_metrics(*ranks["test"]),
-        "validation": ranking_metrics(*ranks["validation"]),
-    }
+    return _found(*(_ordered(ranks[phase]) for phase in ("test", "validation")))
 
 
 def centralized(simulation: Simulation, config: ExperimentConfig, advance: Advance) -> Findings:
@@ -174,8 +192,7 @@ def _evaluate(
     engine: CohortEngine, simulation: Simulation, adapter: Tensor, config: ExperimentConfig
 ) -> Findings:
     test = engine.evaluate(simulation.evaluated, adapter, "test", config)
-    validation = engine.evaluate(simulation.evaluated, adapter, "validation", config)
-    return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
+    return _found(test, engine.evaluate(simulation.evaluated, adapter, "validation", config))
 
 
 def _both(
@@ -185,8 +202,22 @@ def _both(
     config: ExperimentConfig,
 ) -> Findings:
     test = engine.ranks(simulation.evaluated, score, "test", config)
-    validation = engine.ranks(simulation.evaluated, score, "validation", config)
-    return {"metrics": ranking_metrics(*test), "validation": ranking_metrics(*validation)}
+    return _found(test, engine.ranks(simulation.evaluated, score, "validation", config))
+
+
+def _ordered(of: dict[int, tuple[int, int]]) -> _Ranks:
+    """Sampled and full ranks by user, in the order of users."""
+    sampled, full = ([of[user][which] for user in sorted(of)] for which in (0, 1))
+    return sampled, full
+
+
+def _found(test: _Ranks, validation: _Ranks) -> Findings:
+    """Metrics, and where everyone's test item ranks, in the order of users: for comparisons."""
+    return {
+        "metrics": ranking_metrics(*test),
+        "validation": ranking_metrics(*validation),
+        "ranks": {"sampled": test[0], "full": test[1]},
+    }
 
 
 REFERENCES = {

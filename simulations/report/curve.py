@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from shared.data.protocol import negatives_in_words, protocol_warnings
 from shared.files import write_atomically
+from simulations.compare import what_differs
 from simulations.report.figures import (
     FADED,
     INK,
@@ -56,7 +57,9 @@ def curve_figure(results: Results) -> tuple[Figure, dict[str, str]]:
     """
     rows = _rankings(results)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.0, 1.4 + 3.4 * len(rows)))
+        caption = _caption(results)
+        below = 0.95 + 0.16 * len(caption.splitlines())  # inches, with the axes' labels
+        figure = Figure(figsize=(11.0, below + 3.25 * len(rows)))
         panels = figure.subplots(len(rows), 2, squeeze=False)
         tips: dict[str, str] = {}
         for (prefix, against), pair in zip(rows, panels, strict=True):
@@ -72,9 +75,9 @@ def curve_figure(results: Results) -> tuple[Figure, dict[str, str]]:
             wspace=0.46,
             hspace=0.3,
             top=1 - 0.35 / height,
-            bottom=1.5 / height,
+            bottom=below / height,
         )
-        figure.text(0.045, 0.12 / height, _caption(results), va="bottom", fontsize=8.5, color=INK)
+        figure.text(0.045, 0.12 / height, caption, va="bottom", fontsize=8.5, color=INK)
     return figure, tips
 
 
@@ -131,9 +134,7 @@ def _means(
     path = [(place[entry.epsilon_target], entry.metrics[metric].mean) for entry in entries]
     private = [xy for xy, entry in zip(path, entries, strict=True) if _is_private(entry)]
     axes.plot([x for x, _ in private], [y for _, y in private], color=MODEL, zorder=3)
-    if private and len(path) > len(private):  # dotted: there is no scale between here and infinity
-        step = [private[-1], path[-1]]
-        axes.plot([x for x, _ in step], [y for _, y in step], color=MODEL, ls=":", zorder=3)
+    # No line leads to infinity, which has no place on this scale and may be of another model.
     highest = 0.0
     for (x, mean), entry in zip(path, entries, strict=True):
         low, high = entry.metrics[metric].low, entry.metrics[metric].high
@@ -141,9 +142,9 @@ def _means(
             axes.errorbar(
                 [x], [mean], yerr=[[mean - low], [high - mean]], color=MODEL, capsize=4, zorder=4
             )
-        fill = MODEL if _is_private(entry) else "white"
+        shape, fill = ("o", MODEL) if _is_private(entry) else ("s", "white")
         (marker,) = axes.plot(
-            [x], [mean], "o", ms=8, mec=MODEL, mfc=fill, mew=1.8, zorder=5, clip_on=False
+            [x], [mean], shape, ms=8, mec=MODEL, mfc=fill, mew=1.8, zorder=5, clip_on=False
         )
         gid = f"tip-{len(tips)}"
         marker.set_gid(gid)
@@ -225,13 +226,18 @@ def _caption(results: Results) -> str:
     lines = [scope(results)]
     for target, inner in sorted(example_epsilons(results).items()):
         lines.append(f"At user-level ε {number(target)}, example-level ε is {number(inner)}.")
-    entries = summarise(results.points)
-    if any(entry.interval == "seeds" for entry in entries):
-        lines.append("Bars: 95% Student-t interval of the mean over seeds; small dots: each seed.")
-    if any(entry.interval == "users" for entry in entries):
-        lines.append("Bars where one seed was run: mean over users ± 1.96 standard errors.")
+    kinds = list(dict.fromkeys(entry.interval for entry in summarise(results.points)))
+    if kinds:
+        lines.append(f"Bars: 95% interval of the mean over {' or '.join(kinds)}.")
+    if any(kind.endswith("seeds") for kind in kinds):
+        lines.append("Small dots: each seed.")
+    lines.append("Vertical axes begin at 0 and end above the highest mark, not at 1.")
     if any(name in REFERENCES for name in results.references):
         lines.append("Horizontal lines: reference points, without noise and without a budget.")
+        lines.append("Their own intervals are not drawn; the report's tables hold them.")
+    lines += what_differs(results, settings=False)
+    if any(not point.private for point in results.points):
+        lines.append("∞ has no place on the axis: the square stands apart, beyond the dotted line.")
     lines += protocol_warnings(results.data)
     lines.append("Measured for the evaluator on private data; not covered by ε, not for release.")
     if not results.complete:

@@ -58,6 +58,7 @@ REFERENCES = {
     "zero_shot": ReferenceStyle("zero-shot", "#666666", ":"),
     "local_only": ReferenceStyle("local only", "#A6548A", "-."),
     "centralized": ReferenceStyle("centralized", "#00795C", (0, (8, 3))),
+    "same_model": ReferenceStyle("same model", "#0072B2", (0, (4, 1, 1, 1, 1, 1))),
 }
 
 

@@ -4,39 +4,37 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
+from rich.table import Column
 
 from shared.data.protocol import negatives_in_words, protocol_warnings
 from shared.printable import shell_word
 from shared.run_files import RunFolder
+from simulations.compare import METRICS, remarks, rule, what_differs
 from simulations.console import Console
+from simulations.report.figures import reference_style
+from simulations.report.gains import gain_lines
 from simulations.report.released import released_lines
 from simulations.report.statement import several_versions
 from simulations.report.tables import example_epsilons, level
 from simulations.results import Claim, Results
+from simulations.show import figures, show_line, show_table
 from simulations.summary import Interval, summarise
-
-_METRICS = ("hr@10", "ndcg@10", "full_hr@10", "full_ndcg@10")
 
 
 def print_outcome(results: Results, directory: Path, console: Console | None = None) -> None:
     """The curve as a table, what its epsilons protect, and where everything lies."""
     console, run = console or Console(), RunFolder(directory)
-    console.print(_table(results))
-    for line in ranked(results):
-        console.print(line, soft_wrap=True)
-    for line in promises(results):
-        console.print(line, soft_wrap=True)
-    console.print("Metrics are the evaluator's, not released.", soft_wrap=True)
-    for line in [*several_versions(results), *released_lines(results)]:
-        console.print(line, soft_wrap=True)
+    _show_metrics(results, console)
+    _show_gains(results, console)
+    lines = [*ranked(results), *what_differs(results), *remarks(results), rule(results)]
+    lines += [*promises(results), "Metrics are the evaluator's, not released."]
+    lines += [*several_versions(results), *released_lines(results)]
     if run.personal.is_dir():
         own = "not noised; whoever publishes it publishes what devices keep for themselves"
-        console.print(f"  {run.personal}  {own}", soft_wrap=True)
-    for file in (run.report, run.curve, run.results):
-        console.print(f"  {file}", soft_wrap=True)
-    check = f"Check it: starling verify {shell_word(directory)}"
-    console.print(check, soft_wrap=True)
+        lines.append(f"  {run.personal}  {own}")
+    lines += [f"  {file}" for file in (run.report, run.curve, run.results)]
+    for line in [*lines, f"Check it: starling verify {shell_word(directory)}"]:
+        show_line(line, console)
 
 
 def ranked(results: Results) -> list[str]:
@@ -65,25 +63,35 @@ def _together(claim: Claim) -> str:
     return f" of groups of {size}" if size != 1 else ""
 
 
-def _table(results: Results) -> Table:
+def _show_metrics(results: Results, console: Console) -> None:
     data, beside = results.data, example_epsilons(results)
-    table = Table(title=f"{data['name']}: {data['users']} users, {data['items']} items, test")
-    table.add_column(_budget_heading(results))
-    if beside:
-        table.add_column("epsilon, example", justify="right")
-    for name in ("HR@10", "NDCG@10", "full HR@10", "full NDCG@10"):
-        table.add_column(name, justify="right")
-    gap = [""] if beside else []
+    inner = ("epsilon, example",) if beside else ()
+    gap, rows = [""] * len(inner), list[list[str] | None]()
     for name, reference in results.references.items():
-        metrics = reference.metrics
-        table.add_row(name.replace("_", " "), *gap, *(f"{metrics[key]:.3f}" for key in _METRICS))
-    table.add_section()
-    for entry in summarise(results.points):
+        cells = (f"{reference.metrics[key]:.3f}" for key in METRICS)
+        rows.append([reference_style(name).label, *gap, *cells])
+    rows += [None] if rows else []
+    entries = summarise(results.points)
+    for entry in entries:
         target = entry.epsilon_target
-        inner = [f"{beside[target]:.3g}" if target in beside else "-"] if beside else []
-        cells = (_interval(entry.metrics[key]) for key in _METRICS)
-        table.add_row(f"{target:g}", *inner, *cells)
-    return table
+        found = [f"{beside[target]:.3g}" if target in beside else "-"] if beside else []
+        cells = (_interval(entry.metrics[key]) for key in METRICS)
+        rows.append([f"{target:g}", *found, *cells])
+    columns: list[str | Column] = [_budget_heading(results), *figures(*inner, *METRICS.values())]
+    kinds = " and ".join(dict.fromkeys(entry.interval for entry in entries))
+    title = f"{data['name']}: {data['users']} users, {data['items']} items, test"
+    show_table(columns, rows, f"{title}; ± 95% over {kinds}" if kinds else title, console)
+
+
+def _show_gains(results: Results, console: Console) -> None:
+    """HR@10 above what needs no training, and which part of that the same model has without noise.
+
+    The lines below say of all metrics which differences are shown.
+    """
+    names, rows = gain_lines(results)
+    if names:
+        title = "HR@10 above, ± 95% (share of the same model's without noise)"
+        show_table(("epsilon", *figures(*names)), rows, title, console)
 
 
 def _budget_heading(results: Results) -> str:
@@ -93,6 +101,7 @@ def _budget_heading(results: Results) -> str:
 
 
 def _interval(metric: Interval) -> str:
+    """The mean and the longer side of its interval."""
     if metric.low is None or metric.high is None:
         return f"{metric.mean:.3f}"
-    return f"{metric.mean:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
+    return f"{metric.mean:.3f} ±{max(metric.high - metric.mean, metric.mean - metric.low):.3f}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from shared.files import write_atomically
 from shared.printable import printable
 from shared.privacy.sentences import FALSE_ALARM
 from shared.run_files import RunFolder
+from simulations.compare import remarks, rule, what_differs
 from simulations.report import released, statement, tables
 from simulations.report.curve import curve_figure
 from simulations.report.figures import inline_svg
+from simulations.report.gains import gain_rows
 from simulations.report.rounds import noise_figure
 from simulations.results import Results
-from simulations.summary import rank_correlation
 
 
 def write_report(results: Results, directory: Path) -> Path:
@@ -74,10 +74,13 @@ def _view(results: Results) -> dict[str, Any]:
         "unprotected": statement.unprotected(results),
         "budget": f"ε: {tables.axis_label(results)}",
         "curve": _curve(results),
-        "correlation": _correlation(results),
         "metric_labels": tables.METRIC_LABELS,
         "accuracy": tables.accuracy_rows(results),
         "references": tables.reference_rows(results),
+        "gains": gain_rows(results),
+        "remarks": remarks(results),
+        "rule": rule(results),
+        "differs": what_differs(results),
         "released": released.released_rows(results),
         "popularity": released.popularity_rows(results),
         "privacy": tables.privacy_rows(results),
@@ -105,13 +108,3 @@ def _noise(results: Results) -> Markup | None:
     if figure is None:
         return None
     return inline_svg(figure, "noise", "Noise norm over signal norm by round.", {})
-
-
-def _correlation(results: Results) -> str | None:
-    """Spearman's rho of epsilon and HR@10, where it can be computed."""
-    points = results.points
-    if not all("hr@10" in point.metrics for point in points):
-        return None
-    rho = rank_correlation(points)
-    epsilons = {point.target for point in points}
-    return None if math.isnan(rho) or len(epsilons) < 2 else f"{rho:+.2f}"

@@ -12,9 +12,9 @@ from typing import cast
 from shared.data.protocol import protocol_warnings
 from shared.privacy import sentences
 from shared.privacy.accounting.meaning import Meaning
+from simulations.compare import remarks
 from simulations.report.tables import (
     Row,
-    accuracy_rows,
     distinct,
     level,
     levels,
@@ -109,18 +109,7 @@ def warnings(results: Results) -> list[str]:
     if not results.complete:
         found.append(f"This run is incomplete.{_missing(results)}")
     found += [*protocol_warnings(results.data), *several_versions(results)]
-    for row in accuracy_rows(results):
-        if row["below_popularity"]:
-            found.append(
-                f"At ε {row['epsilon']} the model ranks worse than a list of the most popular "
-                f"items ({row['relative_popularity']} of its HR@10): as it stands it should not be "
-                "used."
-            )
-        if row["below_zero_shot"]:
-            found.append(
-                f"At ε {row['epsilon']} the model ranks worse than it did untrained (zero-shot): "
-                "its budget was spent for nothing."
-            )
+    found += [f"At {remark}." for remark in remarks(results, failing=True)]
     for row in privacy_rows(results):
         if row["over"]:
             found.append(
@@ -128,7 +117,7 @@ def warnings(results: Results) -> list[str]:
                 "more than its target."
             )
     if results.points and "popularity" not in results.references:
-        found.append("Popularity was not measured: nothing here shows that the model beats it.")
+        found.append("Popularity was not measured: nothing here shows that the model is above it.")
     return found
 
 

@@ -13,7 +13,7 @@ from shared.privacy.accounting.meaning import Meaning, most_found
 from shared.privacy.sentences import FALSE_ALARM, at_most
 from simulations.report.figures import reference_style
 from simulations.results import Claim, Point, Results, Tree
-from simulations.summary import Entry, Interval, summarise
+from simulations.summary import Interval, interval_of, summarise
 
 Row = dict[str, Any]
 
@@ -115,35 +115,17 @@ def example_epsilons(results: Results) -> dict[float, float]:
 
 
 def accuracy_rows(results: Results) -> list[Row]:
-    """One row per target epsilon: metrics with intervals, and relative cost.
-
-    `relative_inf` and `relative_popularity` are ratios of mean HR@10; `below_popularity` marks a
-    private row that a plain popularity list beats, `below_zero_shot` one that the untrained model
-    beats, which spends no budget at all.
-    """
-    entries = summarise(results.points)
-    unprotected = next((e for e in entries if math.isinf(e.epsilon_target)), None)
-    popularity = _reference_value(results, "popularity", "hr@10")
-    zero_shot = _reference_value(results, "zero_shot", "hr@10")
-    ceiling = None if unprotected is None else _mean(unprotected, "hr@10")
-    rows: list[Row] = []
-    for entry in entries:
-        hit = _mean(entry, "hr@10")
-        private = math.isfinite(entry.epsilon_target)
-        rows.append(
-            {
-                "epsilon": number(entry.epsilon_target),
-                "private": private,
-                "seeds": len(entry.seeds),
-                "interval": f"over {entry.interval}",
-                "metrics": {name: _cell(entry.metrics.get(name)) for name in METRIC_LABELS},
-                "relative_inf": _ratio(hit, ceiling) if private else MISSING,
-                "relative_popularity": _ratio(hit, popularity),
-                "below_popularity": private and _less(hit, popularity),
-                "below_zero_shot": private and _less(hit, zero_shot),
-            }
-        )
-    return rows
+    """One row per target epsilon: metrics with intervals, and over what these are."""
+    return [
+        {
+            "epsilon": number(entry.epsilon_target),
+            "private": math.isfinite(entry.epsilon_target),
+            "seeds": len(entry.seeds),
+            "interval": f"over {entry.interval}",
+            "metrics": {name: _cell(entry.metrics.get(name)) for name in METRIC_LABELS},
+        }
+        for entry in summarise(results.points)
+    ]
 
 
 def reference_rows(results: Results) -> list[Row]:
@@ -151,21 +133,15 @@ def reference_rows(results: Results) -> list[Row]:
     rows = []
     for name, reference in results.references.items():
         values = reference.metrics
-        cells = {}
-        has_interval = False
-        for metric in METRIC_LABELS:
-            error = values.get(f"{metric}_se")
-            mean = values.get(metric)
-            low = high = None
-            if mean is not None and error is not None:
-                has_interval = True
-                low, high = mean - 1.96 * error, mean + 1.96 * error
-            cells[metric] = cell(mean, low, high)
+        found = {metric: interval_of(values, metric) for metric in METRIC_LABELS}
         rows.append(
             {
                 "name": reference_style(name).label,
-                "metrics": cells,
-                "interval": "over users" if has_interval else MISSING,
+                "metrics": {
+                    metric: cell(values.get(metric), *(ends or (None, None)))
+                    for metric, ends in found.items()
+                },
+                "interval": "over users" if any(found.values()) else MISSING,
             }
         )
     return rows
@@ -181,7 +157,7 @@ def privacy_rows(results: Results) -> list[Row]:
             {
                 "target": number(target),
                 "seed": number(claim.get("seed")),
-                "pld": f"{epsilon:.3f}" if private else "∞",
+                "pld": at_most(epsilon, 4) if private else "∞",
                 "rdp": number(claim.get("epsilon_rdp")),
                 "prv": number(claim.get("epsilon_prv")),
                 "delta": number(claim.get("delta")) if private else MISSING,
@@ -314,20 +290,3 @@ def _cell(found: Interval | None) -> dict[str, str]:
 
 def _claims(results: Results) -> Iterator[Claim]:
     return (claim for point in ordered(results) for claim in point.claims)
-
-
-def _mean(entry: Entry, metric: str) -> float | None:
-    return entry.metrics[metric].mean if metric in entry.metrics else None
-
-
-def _reference_value(results: Results, name: str, metric: str) -> float | None:
-    reference = results.references.get(name)
-    return reference.metrics.get(metric) if reference else None
-
-
-def _ratio(value: float | None, base: float | None) -> str:
-    return MISSING if value is None or not base else f"{100 * value / base:.0f}%"
-
-
-def _less(value: float | None, base: float | None) -> bool:
-    return value is not None and base is not None and value < base

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from flwr.serverapp import ServerApp
 from safetensors.numpy import load_file
 
 from server.app import Listener, listener
 from server.app import app as server_app
+from server.checkpoint import load
 from server.prepare import prepare
+from server.release.popularity import first_iterate
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
 from shared.metrics import NOT_RELEASED
@@ -20,7 +23,7 @@ from shared.privacy.ledger.seal import digests
 from shared.privacy.ledger.spent import spent
 from shared.privacy.plan.terms import device_terms
 from shared.run_files import RunFiles, RunFolder, point_name, run_files
-from simulations.engine.references import popularity_private
+from simulations.engine.references import own_start, popularity_private
 from simulations.flower.grid import nodes_of, run_app
 from simulations.results import POPULARITY_FROM, Point, Tree
 from simulations.sweep.environment import environment, worked_in
@@ -60,8 +63,7 @@ def run_point(
         _federate(simulation, config, run_config, on_round, app)
         outcome = Point.outcome(files.outcome)
         found = dict(outcome.stated)
-        if files.popularity.exists():
-            found["references"] = {"popularity_private": _popularity(simulation, config, files)}
+        found["references"] = _beside(simulation, config, files)
         with simulation.sealing:
             found.update(_spent_by_all(config, nodes_of(simulation.population), files, outcome))
         found["environments"] = environments
@@ -87,13 +89,18 @@ def _federate(
         listener.reset(token)
 
 
-def _popularity(simulation: Machines, config: ExperimentConfig, files: RunFiles) -> Tree:
-    """How well the released histogram ranks alone."""
-    found = popularity_private(simulation, config, load_file(files.popularity)["counts"])
-    return found | {
-        "computed_from": POPULARITY_FROM,
-        "metrics_status": NOT_RELEASED,
-    }
+def _beside(simulation: Machines, config: ExperimentConfig, files: RunFiles) -> Tree:
+    """How well the model ranked before its first round, and the released histogram does alone."""
+    state = load(files.checkpoint)
+    counts = np.zeros(0) if state is None else state.popularity
+    initial, users = load_file(files.initial), len(simulation.population)
+    start = own_start(simulation, config, first_iterate(config, users, initial, counts))
+    found = {"start": start | {"metrics_status": NOT_RELEASED}}
+    if files.popularity.exists():
+        alone = popularity_private(simulation, config, load_file(files.popularity)["counts"])
+        about = {"computed_from": POPULARITY_FROM, "metrics_status": NOT_RELEASED}
+        found["popularity_private"] = alone | about
+    return found
 
 
 def _spent_by_all(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 from server.checkpoint import load
-from shared.config import ExperimentConfig, at_epsilon
+from shared.config import ExperimentConfig, at_epsilon, to_dict
 from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, DataError
 from shared.files import FolderLock
@@ -17,6 +19,13 @@ from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.seal import digests, sealed_files
 from shared.privacy.plan.plan import device_plan, server_plan
 from shared.run_files import RunFolder, point_name, run_files
+from simulations.compare import (
+    SAME_MODEL,
+    planned_references,
+    settings_apart,
+    stated_means,
+    with_comparisons,
+)
 from simulations.engine.references import REFERENCES, planned_updates
 from simulations.flower.before import refuse_data, refuse_empty_rounds, warnings
 from simulations.report import draw_curve, write_report
@@ -33,6 +42,7 @@ from simulations.sweep.jobs import Advance, Job, work
 from simulations.sweep.machines import Machines
 from simulations.sweep.point import run_point
 from simulations.sweep.progress import SweepProgress
+from simulations.sweep.same_model import reference_of, same_model
 
 Found = Point | Reference
 
@@ -144,7 +154,8 @@ class _Record:
         self, simulation: Machines, settings: list[ExperimentConfig], run: RunFolder
     ) -> None:
         self._opening, self._run = opening(simulation), run
-        self.references = simulation.config.sweep.references
+        config = simulation.config
+        self.references = planned_references(config, bool(settings_apart(to_dict(config))))
         self._points = [point_name(point.privacy.epsilon, point.seed) for point in settings]
         files = {name: run.reference(name) for name in self.references}
         sealed = {name: run_files(run.path, name).sealed for name in self._points}
@@ -156,8 +167,13 @@ class _Record:
     def results(self, *, complete: bool = False) -> Results:
         """What a run claims that was completed so far."""
         done = [self.found[name] for name in self._points if name in self.found]
-        named = {str(name): self.found[name] for name in self.references if name in self.found}
-        return self._opening.having(done, named, complete=complete)
+        named = {name: self.found[name] for name in self.references if name in self.found}
+        points, references = with_comparisons(
+            [part for part in done if isinstance(part, Point)],
+            {name: part for name, part in named.items() if isinstance(part, Reference)},
+        )
+        means = stated_means(points)
+        return self._opening.having(points, references, complete=complete, compared=means)
 
     def write(self, *, complete: bool = False) -> None:
         """Seal what a run claims so far, with every file of what was completed."""
@@ -170,6 +186,8 @@ class _Record:
 
 
 def _reference_job(name: str, simulation: Machines, run: RunFolder) -> Job[Found]:
+    if name == SAME_MODEL:
+        return _same_model_job(simulation, run)
     planned = planned_updates(name, simulation.config, len(simulation.evaluated))
 
     def act(advance: Advance) -> Reference:
@@ -178,17 +196,39 @@ def _reference_job(name: str, simulation: Machines, run: RunFolder) -> Job[Found
     return Job(name, name.replace("_", " "), planned, act)
 
 
+def _same_model_job(simulation: Machines, run: RunFolder) -> Job[Found]:
+    """The noised points' settings without noise: what noise alone costs is measured from there."""
+    point, file = same_model(simulation.config), run.reference(SAME_MODEL)
+
+    def act(advance: Advance) -> Reference:
+        if not file.exists():
+            made = run.trial(SAME_MODEL)
+            make_folders(made)
+            found = run_point(simulation, point, made.path, lambda entry: _tell(entry, advance))
+            Reference(reference_of(found, point)).write(file, {})
+            shutil.rmtree(made.path)
+        return Reference.read(file)
+
+    left = _updates_left(point, simulation, run.trial(SAME_MODEL))
+    return Job(SAME_MODEL, "same model, no noise", left, act)
+
+
+def _updates_left(point: ExperimentConfig, simulation: Machines, run: RunFolder) -> int:
+    """Local trainings from where a point was left."""
+    federation, name = point.federation, point_name(point.privacy.epsilon, point.seed)
+    reached = load(run_files(run.path, name).checkpoint)
+    left = federation.rounds - (reached.round_number if reached else 0)
+    return round(left * federation.expected_cohort(len(simulation.users)))
+
+
 def _point_job(point: ExperimentConfig, simulation: Machines, run: RunFolder) -> Job[Found]:
-    epsilon, seed, rounds = point.privacy.epsilon, point.seed, point.federation.rounds
-    reached = load(run_files(run.path, point_name(epsilon, seed)).checkpoint)
-    left = rounds - (reached.round_number if reached else 0)
-    planned = round(left * point.federation.expected_cohort(len(simulation.users)))
+    epsilon, seed = point.privacy.epsilon, point.seed
 
     def act(advance: Advance) -> Point:
         return run_point(simulation, point, run.path, lambda entry: _tell(entry, advance))
 
     label = f"epsilon {epsilon:g}, seed {seed}"
-    return Job(point_name(epsilon, seed), label, planned, act)
+    return Job(point_name(epsilon, seed), label, _updates_left(point, simulation, run), act)
 
 
 def _nothing() -> None:
@@ -229,6 +269,7 @@ def _points(simulation: Machines) -> list[ExperimentConfig]:
     for name, values in (("epsilons", config.sweep.epsilons), ("seeds", config.sweep.seeds)):
         if not values or len(set(values)) < len(values):
             raise ConfigError(f"sweep.{name} = {list(values)}: give at least one, and each once")
+    _refuse_alike(config.sweep.epsilons)
     points = [
         at_epsilon(config, epsilon, seed)
         for seed in config.sweep.seeds
@@ -242,3 +283,15 @@ def _points(simulation: Machines) -> list[ExperimentConfig]:
     if config.sweep.references:
         simulation.engine(config.model)
     return points
+
+
+def _refuse_alike(epsilons: Sequence[float]) -> None:
+    """Two budgets that tables, curve and report would call the same are no two points."""
+    shown: dict[str, float] = {}
+    for epsilon in epsilons:
+        first = shown.setdefault(f"{epsilon:.4g}", epsilon)
+        if first != epsilon:
+            raise ConfigError(
+                f"sweep.epsilons = {first!r} and {epsilon!r}: the same in the four digits that are "
+                "shown; leave one out"
+            )

@@ -26,7 +26,9 @@ from shared.privacy.policy.issue import DAYS, policy_of
 from shared.privacy.policy.signed import policy_text, read_policy
 from shared.request import point_settings
 from shared.run_files import DEVICES_NAME, RunFiles, RunFolder, run_files
+from simulations.compare import SAME_MODEL
 from simulations.results import Point, Results, Stated
+from simulations.verify.comparisons import comparison_problems
 from simulations.verify.fields import field_problems, protocol_problems
 from simulations.verify.plan import PlanCheck
 from simulations.verify.point import VerifyRow
@@ -79,6 +81,7 @@ class Artefacts:
         working = {at for name in plan.names for at in run_files(directory, name).working}
         working |= {run.results, run.data, run.path / LOCK}
         working |= {run.reference(name) for name in results.references}
+        working |= {at for at in run.trial(SAME_MODEL).everything() if not results.complete}
         return cls(
             *(
                 {str(at.relative_to(directory)) for at in paths}
@@ -139,12 +142,8 @@ def check_artefacts(
         for name in (str(at.relative_to(directory)) for at in run.everything())
         if not (name in own.working or name in sealed or name in late or _is_ledger(name))
     ]
-    return [
-        *problems,
-        *_label_problems(results),
-        *field_problems(results),
-        *protocol_problems(results),
-    ], notes
+    problems += [*_label_problems(results), *field_problems(results)]
+    return [*problems, *protocol_problems(results), *comparison_problems(results)], notes
 
 
 def _is_ledger(name: str) -> bool:

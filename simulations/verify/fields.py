@@ -18,6 +18,7 @@ from simulations.results import POPULARITY_FROM, VERSIONS, Results, Stated
 
 _METRIC = r"(?:(?:full_)?(?:hr@10|ndcg@10|mrr)(?:_se)?|users)"
 _RANKED = rf"(?:(?:metrics|validation)\.{_METRIC}|metrics_status)"
+_PAIR = r"(?:full_)?(?:hr|ndcg)@10\.(?:difference|se|low|high|verdict)"
 _ENVIRONMENT = (
     f"{'|'.join(VERSIONS)}|cpus|workers|threads|device|dtype|batching|checkpointing|backbone_sha256"
 )
@@ -30,8 +31,12 @@ _INSIDE = re.compile(
     r"|ledger\.(?:file|entries|head)|communication_bytes\.(?:up|down)|epsilon_(?:rdp|prv)"
     rf"|released_metrics\.(?:{'|'.join(ABOUT)}|selected_round|releases\[\]\..*)"
     r"|history\[\]\.(?:participants|failures|signal_norm|noise_norm|hr@10|ndcg@10)"
-    rf"|{_RANKED}|references\.popularity_private\.(?:{_RANKED}|computed_from))"
+    rf"|{_RANKED}|references\.(?:popularity_private|start)\.(?:{_RANKED}|computed_from)"
+    rf"|compared(?:\.\w+(?:\.{_PAIR})?)?)"
     rf"|references\.\w+\.(?:{_RANKED}|epochs|seconds)"
+    rf"|references\.same_model\.(?:seed|rounds|cohort|trained_parameters|clipping_norm"
+    rf"|references\.start\.{_RANKED}|compared(?:\.\w+(?:\.{_PAIR})?)?)"
+    rf"|compared\[\]\.(?:epsilon_target|seeds\[\]|with(?:\.\w+(?:\.{_PAIR})?)?)"
 )
 _EXAMPLE = "points[].example."
 # Where a run writes words; everywhere else are numbers, yes or no, nothing, or "inf".
@@ -40,7 +45,7 @@ _WORDS = re.compile(
     r"|config\..*|seal\..*"
     r"|points\[\]\.(?:(?:unit|relation|trust|adversary|adapter|noise|ledger\.(?:file|head))"
     rf"|releases\..*|released_metrics\.(?:{'|'.join(ABOUT)})|.*metrics_status|.*computed_from)"
-    r"|references\.\w+\.metrics_status"
+    r"|references\..*\.metrics_status|.*\.verdict"
 )
 _LABELS = {"metrics_status": NOT_RELEASED, "computed_from": POPULARITY_FROM}
 

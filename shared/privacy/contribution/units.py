@@ -87,7 +87,8 @@ def update_clip(config: ExperimentConfig, adapted: float = 0.0) -> L2Clip | None
     if rule := quantile_rule(config):
         return L2Clip(rule.check(adapted))
     privacy = config.privacy
-    clips = math.isfinite(privacy.epsilon) and privacy.unit != "example" and sums_uploads(config)
+    asked = math.isfinite(privacy.epsilon) or bool(privacy.clip_without_noise)
+    clips = asked and privacy.unit != "example" and sums_uploads(config)
     return L2Clip(privacy.clipping_norm) if clips else None
 
 

@@ -1,5 +1,6 @@
 """From one command to a curve, and what can be done with what it left."""
 
+import html
 import json
 import math
 import shutil
@@ -11,7 +12,7 @@ import pytest
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.spent import end_of
 from simulations.world.world import World
-from tests.support.command import REFERENCES, command, results, script, unfinish
+from tests.support.command import REFERENCES, command, results, script, unfinish, write_settings
 from tests.support.privacy.guarantees import differing
 
 
@@ -50,6 +51,58 @@ def test_a_run_leaves_everything_it_promises(run, finished):
         )
         assert (point["rounds"], point["seed"], point["delta"]) == (2, 0, 1e-3)
     assert "starling verify" in finished[1].out
+
+
+def test_a_run_says_what_it_is_not_above(run, finished):
+    """In results, outcome and report, of every point, over people and by both protocols."""
+    found, (_, done) = results(run), finished
+    report = (run / "report.html").read_text()
+    for point in found["points"]:
+        own = {"start"} | ({"popularity_private"} if point["epsilon"] != "inf" else set())
+        assert set(point["compared"]) == own | {"popularity", "zero_shot", "local_only"}
+        for name, told in point["compared"].items():
+            other = {**found["references"], **point["references"]}[name]["metrics"]
+            for metric in ("hr@10", "ndcg@10", "full_hr@10", "full_ndcg@10"):
+                gain = point["metrics"][metric] - other[metric]
+                assert told[metric]["difference"] == pytest.approx(gain)
+                assert told[metric]["low"] <= gain <= told[metric]["high"]
+    assert [entry["epsilon_target"] for entry in found["compared"]] == [2.0, "inf"]
+    for target in ("2", "inf"):  # forty people and a random backbone: nothing is shown
+        (line,) = [at for at in done.out.splitlines() if at.startswith(f"epsilon {target}: ")]
+        assert "not shown above" in line
+        assert "its own start" in line
+        assert line in html.unescape(report)
+    assert done.code == 0
+    assert '"sampled"' not in (run / "results.json").read_text()  # single people's ranks
+
+
+def test_the_same_model_without_noise_is_a_reference_of_its_own(tmp_path, tiny_bert):
+    """What the noised points train, not the larger model at infinity; its files do not stay."""
+    file = write_settings(tmp_path, references=("popularity", "same_model"))
+    more = "[private.model]\nlora_rank = 1\nitem_rank = 0\n[private.federation]\nrounds = 1\n"
+    file.write_text(file.read_text() + more + "cohort = 30\n")
+    done = command("simulate", "--config", file, "--backbone", tiny_bert, "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    found = results(tmp_path / "run")
+    noised, open_ = found["points"]
+    same = found["references"]["same_model"]
+    for name in ("trained_parameters", "rounds", "cohort", "seed"):
+        assert same[name] == noised[name], name
+    assert same["trained_parameters"] < open_["trained_parameters"]
+    assert same["clipping_norm"] == noised["clipping_norm"]
+    assert {"popularity", "start", "popularity_private", "same_model"} == set(noised["compared"])
+    assert "same_model" not in open_["compared"]
+    assert set(same["compared"]) == {"popularity", "start"}
+    assert "are not the noised points' model" in done.out
+    assert "model.lora_rank 2 instead of 1" in done.out
+    planned = 2 * 12 + 30 + 30  # at infinity, noised, and the same model
+    assert f"{planned} client updates to go" in done.err
+    assert not (tmp_path / "run" / "points" / "reference-same_model").exists()
+    assert command("verify", tmp_path / "run").code == 0
+    left_out = tmp_path / "left out"
+    asked = ("--references", "popularity", "--epsilon", "2", "--out", left_out)
+    done = command("simulate", "--config", file, "--backbone", tiny_bert, *asked)
+    assert set(results(left_out)["references"]) == {"popularity"}
 
 
 def test_a_run_agrees_with_its_ledgers(run):

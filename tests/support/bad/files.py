@@ -19,6 +19,7 @@ SETTINGS = {
     "not UTF-8": b"[data]\nspec = 'caf\xe9'\n",
     "no epsilon": "[sweep]\nepsilons = []\n",
     "an epsilon twice": "[sweep]\nepsilons = [1, 2, 1.0]\n",
+    "epsilons that are shown alike": "[sweep]\nepsilons = [8, 8.0000001]\n",
     "a seed twice": "[sweep]\nseeds = [1, 1]\n",
     "text for a number": "[federation]\nrounds = 'three'\n",
     "an infinite learning rate": "[train]\nlocal_lr = inf\n",

@@ -302,7 +302,42 @@ LIES = {
     "point dropped": (operator(lambda f: f["points"].pop(0)), "missing from a run that is called"),
     "no data": (operator(at("data", to=None)), "users = None: expected"),
 }
-LIES_OF_A_SIMULATION = {
+
+
+def _beside(*path, to):
+    """Another word of what the first point says of itself beside popularity."""
+    return operator(at("points", 0, "compared", "popularity", *path, to=to))
+
+
+_NOT_THOSE = "points[0].compared.popularity.hr@10: does not follow from the metrics of both"
+LIES_OF_COMPARISONS = {
+    "above by word alone": (_beside("hr@10", "verdict", to="surely above"), _NOT_THOSE),
+    "a larger gain": (_beside("hr@10", "difference", to=0.5), _NOT_THOSE),
+    "a surer gain": (_beside("hr@10", "se", to=1e-4), _NOT_THOSE),
+    "a tighter interval": (_beside("hr@10", "high", to=0.9), _NOT_THOSE),
+    "a gain of no number": (_beside("hr@10", "difference", to="inf"), _NOT_THOSE),
+    "what it is below left out": (
+        operator(lambda f: f["points"][0]["compared"].pop("popularity")),
+        "points[0].compared.popularity: missing",
+    ),
+    "its own start left out": (
+        operator(lambda f: f["points"][0]["compared"].pop("start")),
+        "points[0].compared.start: missing",
+    ),
+    "beside what is not there": (
+        operator(lambda f: f["references"].pop("popularity")),
+        "points[0].compared.popularity: nothing to compare with",
+    ),
+    "above over seeds": (
+        operator(at("compared", 0, "with", "popularity", "hr@10", "verdict", to="surely above")),
+        "compared: does not follow from what the points state",
+    ),
+    "no word over seeds": (
+        operator(lambda f: f.pop("compared")),
+        "compared: does not follow from what the points state",
+    ),
+}
+LIES_OF_A_SIMULATION = LIES_OF_COMPARISONS | {
     "settings of another run": (settings_replaced("config.toml"), "config.toml: other settings"),
     "settings of another point": (
         settings_replaced("points/eps-2*.toml"),

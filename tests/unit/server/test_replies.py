@@ -181,10 +181,13 @@ def evaluated(sampled, full, *nodes):
     return ranks_reply(request(message_type=MessageType.EVALUATE), sampled, full, nodes)
 
 
-def test_ranks_are_collected_in_the_order_of_the_replies():
-    found, checked = ranks(evaluated([4, 0], [9, 1], 2, 3), evaluated([], [], 5))
-    assert found == ([4, 0], [9, 1])
-    assert checked.answered == {2, 3, 5}
+@pytest.mark.parametrize("turned", [False, True])
+def test_ranks_are_collected_in_the_order_of_nodes_whatever_that_of_the_replies(turned):
+    """Two models are compared person by person: who is whose must not depend on who was faster."""
+    replies = [evaluated([4, 0], [9, 1], 2, 3), evaluated([7], [8], 4), evaluated([], [], 5)]
+    found, checked = ranks(*(reversed(replies) if turned else replies))
+    assert found == ([4, 0, 7], [9, 1, 8])
+    assert checked.answered == {2, 3, 4, 5}
 
 
 @pytest.mark.parametrize(

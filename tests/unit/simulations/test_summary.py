@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy import stats
 
 from shared.errors import DataError
 from simulations.results import Point, epsilon_of
-from simulations.summary import Interval, rank_correlation, summarise
+from simulations.summary import Interval, summarise
 
 
 def point(target, value, seed=0, spent=None, **metrics):
@@ -28,18 +29,8 @@ def test_one_entry_per_epsilon_in_order_with_infinity_last_and_ready_for_json():
     summary = [entry.plain() for entry in entries]
     assert [entry["epsilon_target"] for entry in summary] == [1.0, 8.0, "inf"]
     assert [entry["seeds"] for entry in summary] == [[0], [0, 1], [0]]
-    assert [entry["interval"] for entry in summary] == ["users", "seeds", "users"]
+    assert [entry["interval"] for entry in summary] == ["users", "users and seeds", "users"]
     json.dumps(summary, allow_nan=False)
-
-
-def test_the_interval_over_seeds_is_students():
-    values = [0.50, 0.52, 0.57]
-    (entry,) = summarise([point(8, value, seed) for seed, value in enumerate(values)])
-    low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
-    metric = entry.metrics["hr@10"]
-    assert metric.mean == pytest.approx(np.mean(values))
-    assert (metric.low, metric.high) == (pytest.approx(low), pytest.approx(high))
-    assert metric.std == pytest.approx(np.std(values, ddof=1))
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 5])
@@ -51,12 +42,44 @@ def test_there_is_no_interval_of_no_width(seeds):
     assert entry.metrics["hr@10"].low is not None
 
 
-def test_the_interval_of_one_seed_is_over_users_and_missing_without_a_standard_error():
-    (entry,) = summarise([point(8, 0.5, **{"ndcg@10": 0.3})])
+def test_the_interval_of_one_seed_is_that_of_its_people_and_two_more():
+    hits = np.array([1.0] * 30 + [0.0] * 70)
+    error = stats.sem(hits)
+    (entry,) = summarise([point(8, 0.3, **{"hr@10_se": error, "ndcg@10": 0.3})])
+    more = np.append(hits, [0.0, 1.0])
+    half = stats.t.ppf(0.975, 99) * more.std() / math.sqrt(102)
     hit = entry.metrics["hr@10"]
-    assert (hit.low, hit.high) == (pytest.approx(0.4804), pytest.approx(0.5196))
+    assert (hit.low, hit.high) == (
+        pytest.approx(more.mean() - half),
+        pytest.approx(more.mean() + half),
+    )
     assert entry.metrics["ndcg@10"] == Interval(mean=0.3, low=None, high=None, std=None)
     assert set(entry.metrics) == {"hr@10", "ndcg@10"}
+
+
+def test_seeds_that_agree_by_chance_leave_the_interval_over_people():
+    (one,), (two,) = (summarise([point(8, 0.5, seed) for seed in range(n)]) for n in (1, 2))
+    assert two.metrics["hr@10"] == replace(one.metrics["hr@10"], std=0.0)
+
+
+def test_seeds_that_differ_widen_it_by_their_variance():
+    values = [0.50, 0.56, 0.62]
+    (entry,) = summarise([point(8, value, seed) for seed, value in enumerate(values)])
+    metric = entry.metrics["hr@10"]
+    assert metric.mean == pytest.approx(0.56)
+    assert metric.std == pytest.approx(0.06)
+    alone = stats.t.interval(0.95, 2, loc=0.56, scale=0.06 / math.sqrt(3))
+    people = 0.01**2
+    assert metric.high - metric.low > 2 * 1.96 * math.sqrt(0.06**2 / 3 + people) - 0.01
+    assert metric.high - metric.low < 1.1 * (alone[1] - alone[0])
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_metric_that_everybody_has_alike_is_not_certain(value):
+    (entry,) = summarise([point(8, value, **{"hr@10_se": 0.0, "users": 20.0})])
+    found = entry.metrics["hr@10"]
+    assert found.low <= value <= found.high
+    assert found.high - found.low > 0.05
 
 
 def test_an_interval_never_leaves_the_range_of_the_metric():
@@ -69,24 +92,6 @@ def test_the_largest_epsilon_of_the_seeds_is_reported():
     assert summarise(points)[0].epsilon == 8.0
     points.append(point(8, 0.5, 2, spent="inf"))
     assert summarise(points)[0].plain()["epsilon"] == "inf"
-
-
-def test_rank_correlation_counts_infinity_as_the_largest_epsilon():
-    points = [point("inf", 0.9), point(1, 0.2), point(8, 0.5), point(2, 0.3)]
-    assert rank_correlation(points) == pytest.approx(1.0)
-    points[0] = point("inf", 0.1)
-    assert rank_correlation(points) < 0.0
-
-
-def test_rank_correlation_agrees_with_scipy_over_seeds():
-    points = [point(e, v, s) for e, v, s in [(1, 0.3, 0), (1, 0.4, 1), (8, 0.35, 0), (8, 0.6, 1)]]
-    expected = stats.spearmanr([1, 1, 8, 8], [0.3, 0.4, 0.35, 0.6]).statistic
-    assert rank_correlation(points) == pytest.approx(expected)
-
-
-def test_rank_correlation_of_one_epsilon_is_nan():
-    assert math.isnan(rank_correlation([point(8, 0.5), point(8, 0.6, 1)]))
-    assert math.isnan(rank_correlation([]))
 
 
 @pytest.mark.parametrize("value", [0, -1, "eight", None, math.nan])

@@ -4,6 +4,8 @@ import copy
 
 import pytest
 
+from simulations.compare import BASELINES, METRICS, Difference
+
 
 def _meaning(groups):
     return {
@@ -163,4 +165,45 @@ def by_example(results):
                 {name: inner[name] for name in ("unit", "trust", "adversary", "delta", "meaning")}
             )
     results["config"]["train"] = {"max_windows": 5}
+    return results
+
+
+def beside(part, reference, error=0.01):
+    """What a part states of itself beside a reference of its own people."""
+    one, other = part["metrics"], reference["metrics"]
+    pairs = {name: (one[name] - other[name], error) for name in METRICS}
+    return {
+        name: {**Difference.over([pair], one["users"]).stated(), "se": error}
+        for name, pair in pairs.items()
+    }
+
+
+@pytest.fixture
+def compared(results):
+    """The same with a reference `same_model`, and what each point states beside the others."""
+    references = results["references"]
+    references["same_model"] = {
+        "metrics": dict(results["points"][9]["metrics"]),
+        "seed": 0,
+        "clipping_norm": 0.5,
+    }
+    for reference in references.values():
+        reference["metrics"].setdefault("full_hr@10", 0.05)
+        reference["metrics"].setdefault("full_ndcg@10", 0.025)
+    results["config"]["private"] = {
+        "federation": {"rounds": 6, "cohort": 0.5},
+        "model": {"rank": 1},
+    }
+    results["config"]["model"] = {"rank": 4}
+    return restated(results)
+
+
+def restated(results):
+    """With all comparisons as they follow from the metrics."""
+    known = {k: v for k, v in results["references"].items() if k in BASELINES}
+    same = results["references"]["same_model"]
+    for point in results["points"]:
+        others = known if point["epsilon"] == "inf" else {**known, "same_model": same}
+        point["compared"] = {name: beside(point, other) for name, other in others.items()}
+    same["compared"] = {name: beside(same, other) for name, other in known.items()}
     return results

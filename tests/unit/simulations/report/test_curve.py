@@ -19,7 +19,8 @@ def words(figure):
 
 def markers(axes):
     """(x, y) of the large marks: one per epsilon."""
-    large = [line for line in axes.lines if line.get_marker() == "o" and line.get_markersize() == 8]
+    large = [at for at in axes.lines if at.get_markersize() == 8 and at.get_marker() in "os"]
+    assert {line.get_marker() for line in large if line.get_markerfacecolor() == "white"} <= {"s"}
     return [line.get_xydata()[0].tolist() for line in large]
 
 
@@ -49,13 +50,39 @@ def test_the_caption_names_unit_neighbours_delta_trust_and_the_bars(results):
         "neighbours: zero_out",
         "δ = 0.0001",
         "trust model: central",
-        "Student-t interval of the mean over seeds",
+        "Bars: 95% interval of the mean over users and seeds.",
+        "Small dots: each seed.",
+        "Vertical axes begin at 0 and end above the highest mark, not at 1.",
+        "∞ has no place on the axis",
         "not for release",
     ):
         assert part in caption
     assert "INCOMPLETE" not in caption
     caption = words(curve_figure(results | {"complete": False})[0])[-1]
     assert "INCOMPLETE RUN" in caption
+
+
+def test_no_line_leads_to_infinity_and_what_is_another_model_is_said(compared):
+    figure, _ = curve_figure(compared)
+    for axes in figure.axes:
+        assert axes.get_ylim()[0] == 0
+        (path,) = [line for line in axes.lines if len(line.get_xdata()) == 4]
+        assert max(path.get_xdata()) == pytest.approx(math.log10(8))
+    caption = " ".join(words(figure)[-1].split())
+    assert "are not the noised points' model: and other settings" not in caption
+    assert "The points without noise (inf) are not the noised points' model" in caption
+    assert "The reference same model has the noised points' settings without noise" in caption
+    first = [text.get_text() for text in figure.axes[0].texts]
+    assert "same model 0.508" in first
+
+
+def test_a_caption_of_any_length_stands_below_the_axes(compared):
+    compared["data"]["name"] = "a log of a long name " * 20
+    figure, _ = curve_figure(compared)
+    figure.draw_without_rendering()
+    labels = [axes.xaxis.label.get_window_extent() for axes in figure.axes[-2:]]
+    assert figure.texts[-1].get_window_extent().ymin >= 0
+    assert figure.texts[-1].get_window_extent().ymax <= min(label.ymin for label in labels)
 
 
 def test_every_measured_reference_is_a_labelled_line_in_its_panel(results):

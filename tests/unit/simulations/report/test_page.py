@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from shared.errors import DataError
-from tests.support.reports import render, write_report
+from tests.support.reports import gain_rows, render, write_report
+from tests.unit.simulations.report.conftest import restated
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 LOADING = {"src", "srcset", "data", "action", "poster", "background"}
@@ -106,8 +107,8 @@ def test_all_three_accountants_every_ledger_and_the_intervals_are_shown(results)
     for value in (f"{point['epsilon']:.3f}", "8.623", "8.064", point["ledger"]["head"]):
         assert value in text, value
     assert all(point["ledger"]["file"] in text for point in results["points"])
-    assert "0.520 0.493 to 0.547" in text  # mean over three seeds and its Student-t interval
-    assert "3; over seeds" in text
+    assert "0.520 0.486 to 0.554" in text  # mean over three seeds, and over people
+    assert "3; over users and seeds" in text
     assert "123 MB" in text
     assert "federation.cohort" in text
 
@@ -125,20 +126,54 @@ def test_the_page_says_among_what_was_ranked_no_more_and_no_less(results):
     assert "Warning. 1 person is evaluated" in check(render(results))
 
 
-def test_a_private_point_below_popularity_is_called_out(results):
-    text = check(render(results))
-    assert "At ε 1 the model ranks worse than a list of the most popular items (95%" in text
-    assert text.count("below popularity") == 1
-    for point in results["points"]:
-        point["metrics"]["hr@10"] += 0.2
-    assert "below popularity" not in check(render(results))
+def test_what_a_point_is_not_above_is_called_out(compared):
+    text = check(render(compared))
+    assert "Warning. At epsilon 1: not shown above popularity (HR@10" in text
+    assert "At epsilon 8" not in text
+    assert "epsilon 8: above popularity, zero-shot, local only, in all metrics" in text
+    for point in compared["points"]:
+        point["metrics"]["hr@10"] -= 0.2 if point["epsilon_target"] == 1.0 else 0.0
+    text = check(render(restated(compared)))
+    assert "Warning. At epsilon 1: below popularity, local only (HR@10); not shown above" in text
+    assert "-0.219 -0.243 to -0.19" in text
 
 
-def test_a_private_point_below_the_untrained_model_is_called_out(results):
-    assert "zero-shot)" not in check(render(results))
-    results["references"]["zero_shot"]["metrics"]["hr@10"] = 0.45
-    text = check(render(results))
-    assert text.count("ranks worse than it did untrained (zero-shot)") == 2  # epsilon 1 and 2
+def test_the_point_without_privacy_is_called_out_as_well(compared):
+    for point in compared["points"]:
+        point["metrics"]["hr@10"] -= 0.5 if point["epsilon_target"] == "inf" else 0.0
+    text = check(render(restated(compared)))
+    assert "Warning. At epsilon inf: below popularity, " in text
+
+
+def test_no_share_is_of_another_model(compared):
+    """The point at infinity is another model, and gains are shared with the same one alone."""
+    text = check(render(compared))
+    assert "kept of ε = ∞" not in text
+    gains = {
+        (row["reference"], row["epsilon"]): row["cells"]["hr@10"] for row in gain_rows(compared)
+    }
+    # popularity .419, the same model without noise .508, at epsilon 8 .520, without noise .71
+    assert gains["popularity", "8"]["share"] == f"{100 * 0.101 / 0.089:.0f}%"
+    assert gains["popularity", "∞"]["share"] == ""
+    assert gains["popularity", "1"]["share"] == ""  # nothing is shown to be gained
+    assert gains["no noise, same model", "1"]["verdict"] == "below"
+    del compared["references"]["same_model"]
+    assert all(not row["cells"]["hr@10"]["share"] for row in gain_rows(compared))
+    compared["config"]["private"] = {}  # then the point at infinity is the same model
+    shares = {
+        (r["reference"], r["epsilon"]): r["cells"]["hr@10"]["share"] for r in gain_rows(compared)
+    }
+    assert shares["popularity", "8"] == f"{100 * 0.101 / 0.291:.0f}%"
+
+
+def test_nothing_is_called_better_by_overlapping_intervals(compared):
+    """A point a little above popularity, within the interval of the difference."""
+    for point in compared["points"]:
+        point["metrics"]["hr@10"] = 0.425 + 0.001 * point["seed"]
+    text = check(render(restated(compared)))
+    assert text.count("not shown above popularity (HR@10") == 2 * 5  # warning and list, each point
+    assert "better" not in text
+    assert "beats" not in text
 
 
 def test_every_value_from_the_results_is_escaped(results):
@@ -169,7 +204,7 @@ def test_an_incomplete_run_says_so_and_names_what_is_missing(results):
 
 def test_a_point_that_spent_more_than_its_target_is_called_out(results):
     results["points"][0]["epsilon"] = 1.2
-    assert "The point at ε 1, seed 0 spent 1.200: more than its target." in check(render(results))
+    assert "The point at ε 1, seed 0 spent 1.2: more than its target." in check(render(results))
 
 
 def only(results, *targets, seeds=(0,)):
@@ -184,7 +219,6 @@ def test_one_private_point_without_references(results):
     text = check(render(only(results, 8.0)))
     assert "Popularity was not measured" in text
     assert "1; over users" in text
-    assert "Rank correlation" not in text
     assert "The points marked ∞" not in text
 
 

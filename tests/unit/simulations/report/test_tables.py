@@ -34,15 +34,6 @@ def test_rows_come_by_epsilon_then_seed_whatever_the_order_of_points(results):
     assert (rows[-1]["delta"], rows[-1]["unit"]) == (tables.MISSING, tables.MISSING)
 
 
-def test_costs_are_relative_to_no_privacy_and_to_popularity(results):
-    rows = tables.accuracy_rows(results)
-    assert [row["relative_inf"] for row in rows] == ["56%", "62%", "68%", "73%", tables.MISSING]
-    assert rows[3]["relative_popularity"] == "124%"
-    assert [row["below_popularity"] for row in rows] == [True, False, False, False, False]
-    results["references"] = {}
-    assert not any(row["below_popularity"] for row in tables.accuracy_rows(results))
-
-
 def test_noise_beside_signal_is_the_ratio_of_medians(results):
     row = tables.noise_rows(results)[0]
     # signal: 10, 5, 3.33, 2.5, 2, 1.67; noise: 136 in every round
