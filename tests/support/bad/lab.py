@@ -165,5 +165,5 @@ def answer(case: Case, lab: Lab) -> tuple[str, str]:
     assert len(lines) <= 1, done.err
     if done.code:
         assert len(lines) == 1, "a refusal says why"
-        assert lab.changes() == []
+        assert lab.changes() == [], case.tried
     return str(done.code), lab.plain(lines[0]) if lines else "(works)"
