@@ -77,7 +77,7 @@ class Lab:
         for path in [*run.glob("**/*eps-inf*"), run / "curve.png", run / "report.html"]:
             path.unlink()
         results = json.loads((run / "results.json").read_text())
-        results |= {"points": [], "complete": False}
+        results |= {"points": [], "compared": [], "complete": False}
         files = digests(run, [run / "config.toml"])
         # As the resumption writes it again: references are sealed, and no point is.
         write_sealed(run / "results.json", results, files)
