@@ -111,9 +111,8 @@ def ranking_metrics(sampled_ranks: ArrayLike, full_ranks: ArrayLike) -> dict[str
     -------
     dict of float
         `hr@10`, `ndcg@10` and `mrr` of the sampled ranks, the same with the prefix `full_` of the
-        full ranks, each followed by its standard error under the suffix `_se` (left out where all
-        users have one value, as one user does: nothing then says how another would differ), and
-        `users`.
+        full ranks, each followed by its standard error under the suffix `_se` (left out where one
+        user alone gives none), and `users`.
 
     Raises
     ------
@@ -135,7 +134,7 @@ def ranking_metrics(sampled_ranks: ArrayLike, full_ranks: ArrayLike) -> dict[str
         }
         for name, values in per_user.items():
             metrics[prefix + name] = float(values.mean())
-            if values.min() < values.max():
+            if values.size > 1:
                 metrics[f"{prefix}{name}_se"] = standard_error(values)
     return metrics | {"users": float(sampled.size)}
 

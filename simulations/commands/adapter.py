@@ -94,15 +94,18 @@ def _show_metrics(found: dict[str, Any]) -> None:
     from shared.data.protocol import negatives_in_words
     from shared.privacy import sentences
     from simulations.show import figures, show_table
+    from simulations.summary import interval_of
 
     metrics = found["metrics"]
     rows = []
     for name, value in metrics.items():
         if name != "users" and not name.endswith("_se"):
-            error = metrics.get(f"{name}_se")
-            rows.append((name, f"{value:.4f}", "-" if error is None else f"{1.96 * error:.4f}"))
-    title = f"{found['data']}, {found['phase']}, {metrics['users']:.0f} users"
-    show_table(("metric", *figures("value", "95% +- over users")), rows, title)
+            over = interval_of(metrics, name)
+            told = "-" if over is None else f"{over[0]:.4f} to {over[1]:.4f}"
+            rows.append((name, f"{value:.4f}", told))
+    count = metrics["users"]
+    title = f"{found['data']}, {found['phase']}, {count:.0f} user{'s' * (count != 1)}"
+    show_table(("metric", *figures("value", "95% over users")), rows, title)
     typer.echo(f"HR, NDCG and MRR are {negatives_in_words(found)}; full: among all items.")
     for warning in found["warnings"]:
         typer.echo(f"warning: {warning}", err=True)

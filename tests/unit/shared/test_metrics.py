@@ -77,15 +77,6 @@ def test_one_user_has_no_standard_error():
     assert not any(name.endswith("_se") for name in metrics.ranking_metrics([0], [1]))
 
 
-@pytest.mark.parametrize("rank", [0, 3, 12])
-def test_where_all_users_have_one_value_there_is_no_standard_error(rank):
-    """Zero would be read as certainty; of the others it says nothing."""
-    found = metrics.ranking_metrics([rank] * 7, [rank, rank + 1, *[rank] * 5])
-    errors = {name for name in found if name.endswith("_se")}
-    assert {"hr@10_se", "ndcg@10_se", "mrr_se", "full_hr@10_se"} & errors == set()
-    assert "full_mrr_se" in errors
-
-
 @pytest.mark.parametrize(
     ("sampled", "full", "message"),
     [
