@@ -17,6 +17,7 @@ from shared.data.identifiers import (
     TwoSpellingsError,
     float_spelling,
     likeness,
+    normalised,
     spellings,
 )
 from shared.data.log import InteractionLog, Reading
@@ -25,7 +26,9 @@ from shared.data.readers.times import BadTimeError, Times, parse_times
 from shared.errors import DataError
 
 # What programs write where nothing is known; taken as a name, it would join all who have none.
-_NOTHING = frozenset(("nan", "NaN", "NAN", "NaT", "None", "null", "NULL", "<NA>", "inf", "-inf"))
+_NOTHING = frozenset(
+    ("nan", "NaN", "NAN", "NaT", "None", "null", "NULL", "NA", "N/A", "#N/A", "<NA>", "inf", "-inf")
+)
 _KINDS = {"number": "floats or decimals", "whole": "whole numbers", "instant": "times"}
 _IDENTIFIERS = ("text", "whole")
 _TIMES = ("text", "whole", "number", "instant")
@@ -266,7 +269,7 @@ def _filled(table: Table, role: str, kinds: tuple[str, ...]) -> list[str]:
         return [str(value) for value in values.tolist()]
     filled = []
     for position, value in enumerate(values):
-        if value is None or not value.strip():
+        if value is None or not (value.strip() if value.isascii() else normalised(value)):
             raise table.refusal(position, f"{table.name(role)} is empty; fill it in")
         filled.append(value)
     return filled

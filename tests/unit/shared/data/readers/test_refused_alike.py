@@ -65,6 +65,7 @@ USERS = {
     "None": "'None' stands for a missing value",
     "<NA>": "'<NA>' stands for a missing value",
     "null": "'null' stands for a missing value",
+    "NA": "'NA' stands for a missing value",
     "1\u200b": "cannot be told apart",
     "\ufeff1": "cannot be told apart",
     "\u20601": "cannot be told apart",
