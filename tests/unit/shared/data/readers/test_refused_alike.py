@@ -164,3 +164,10 @@ def test_bytes_that_are_no_text(tmp_path: Path, form: str) -> None:
             assert rule in (found := refusal(tmp_path))
             assert str(path) in found
         path.write_bytes(content)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("text", ["\u200b", "\u3164 ", "\ufeff"])
+def test_a_text_that_cannot_be_seen_is_none(tmp_path: Path, form: str, text: str) -> None:
+    FORMS[form](tmp_path, ROWS, [*ITEMS[:2], ("12", text)])
+    assert "text is empty" in refusal(tmp_path)
