@@ -19,6 +19,7 @@ from shared.data.readers.sequences import read_sequences
 from shared.data.readers.tables import suffix_of
 from shared.data.readers.two_shops import ITEMS, ROWS, read_two_shops
 from shared.errors import DataError, nearest
+from shared.printable import printable
 
 VARIABLE = "STARLING_DATA"
 OFFLINE = "STARLING_OFFLINE"  # 1: nothing is fetched unless `fetch` is called
@@ -106,8 +107,8 @@ def open_log(spec: str, columns: Mapping[str, str] | None = None) -> Interaction
     log = _open(spec, columns)
     if log.reading.normalised:
         sys.stderr.write(
-            f"data {spec}: {log.reading.normalised} identifiers were taken in another form than "
-            "written (Unicode NFC, no blanks around them; docs/data.md)\n"
+            f"data {printable(spec)}: {log.reading.normalised} identifiers were taken in another "
+            "form than written (Unicode NFC, no blanks around them; docs/data.md)\n"
         )
     return log
 

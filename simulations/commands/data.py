@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.canonical import document
-from shared.data.protocol import Protocol, negatives_in_words, protocol_warnings
 from shared.printable import printable
 from simulations.commands import options
 
 if TYPE_CHECKING:
     from shared.config import DataConfig, ExperimentConfig
+    from shared.data.protocol import Protocol
     from shared.data.sources import KnownSource
     from simulations.world.population_summary import Summary, WorldSummary
 
@@ -146,10 +146,14 @@ def _who(found: Protocol) -> str:
 
 
 def _ranked(found: Protocol) -> str:
+    from shared.data.protocol import negatives_in_words
+
     return "nobody's" if not found.evaluated else negatives_in_words(found.stated())
 
 
 def _notes(found: Protocol) -> list[str]:
+    from shared.data.protocol import protocol_warnings
+
     return [found.why_nobody] if found.why_nobody else protocol_warnings(found.stated())
 
 

@@ -94,7 +94,7 @@ def _preset() -> dict[str, Any]:
 
 def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ",".join(map(_plain, value)) or "none"
+        return ", ".join(map(_plain, value)) or "none"
     if isinstance(value, float):
         return f"{value:g}"
     return "unset" if value is None or value == "" else str(value)

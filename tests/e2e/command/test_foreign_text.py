@@ -205,8 +205,8 @@ def test_no_other_console_prints():
             path.read_text(encoding="utf-8"),
         )
     }
-    # The doctor, which runs where nothing else does, prints `Text` that it has escaped.
-    assert found == {"simulations/console.py", "simulations/doctor/show.py"}
+    # `show` takes from rich how a table is drawn, and prints on the one console.
+    assert found == {"simulations/console.py", "simulations/show.py"}
     assert rich.console.Console in __import__("simulations.console").console.Console.__mro__
 
 

@@ -13,6 +13,8 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.promise import SECURE, read_promise
 from shared.privacy.ledger.spent import end_of
 from shared.privacy.policy.signed import load_policy, signed
+from simulations.compare import Difference, beside, stated_means
+from simulations.results import Point, Reference
 from simulations.verify.run import verify_run
 from tests.support import ROOT
 from tests.support.privacy.forging import (
@@ -35,7 +37,19 @@ def other_data(run):
 def better_model(run):
     found = load(run)
     found["points"][0]["metrics"]["hr@10"] = 0.99
-    reseal(run, found)
+    reseal(run, restated(found))
+
+
+def restated(found):
+    """With all comparisons as they follow from the metrics, and the errors that were stated."""
+    others = {name: Reference(each) for name, each in found["references"].items()}
+    for point in found["points"]:
+        for name, other in beside(Point(point), others).items():
+            for metric, told in point["compared"][name].items():
+                apart = point["metrics"][metric] - other.metrics[metric]
+                own = Difference.over([(apart, told["se"])], point["metrics"]["users"])
+                told |= {**own.stated(), "se": told["se"]}
+    return found | {"compared": stated_means([Point(point) for point in found["points"]])}
 
 
 def other_numbers(run):
@@ -73,7 +87,7 @@ def never_planned(run):
     (run / gone["ledger"]["file"]).unlink()
     for file in run.glob("*/eps-inf-*"):
         file.unlink()
-    reseal(run, found)
+    reseal(run, restated(found))
 
 
 def other_machine(run):

@@ -148,6 +148,6 @@ def test_an_error_of_the_server_is_the_same_error(ray, tmp_path):
     """The ServerApp runs in this thread: its errors need no translation."""
     tree = to_dict(ray.config)
     tree["privacy"]["delta"] = 0.5
-    with pytest.raises(StarlingError, match=r"privacy\.delta = 0\.5") as caught:
+    with pytest.raises(StarlingError, match=r"privacy\.delta \(--delta\) = 0\.5") as caught:
         run_point(ray, from_dict(tree), tmp_path, lambda entry: None)
     assert caught.value.exit_code == 2

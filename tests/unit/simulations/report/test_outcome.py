@@ -4,8 +4,8 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from simulations.console import Console
 from tests.support.reports import print_outcome
 from tests.unit.simulations.report.conftest import restated
 
@@ -31,7 +31,7 @@ def test_names_are_no_markup(compared):
     compared["data"]["name"] = "[red]a[/red] [/b] :smile:"
     text = printed(compared, folder="runs/[bold]x[/]")
     assert "[red]a[/red] [/b] :smile:: 943 users" in text
-    assert "starling verify runs/[bold]x[/]" in text
+    assert "starling verify 'runs/[bold]x[/]'" in text
 
 
 def test_what_a_point_is_not_above_is_said(compared):

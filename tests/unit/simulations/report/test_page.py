@@ -116,10 +116,10 @@ def test_all_three_accountants_every_ledger_and_the_intervals_are_shown(results)
 def test_the_page_says_among_what_was_ranked_no_more_and_no_less(results):
     assert "among at most 99 sampled negatives" in check(render(results))
     drawn = results["data"]["negatives_drawn"] = {"least": 99, "median": 99.0, "certain": 0}
-    assert "is ranked among 99 sampled negatives, and" in check(render(results))
+    assert "ranked among 99 sampled negatives; " in check(render(results))
     drawn |= {"least": 4, "median": 60.5, "certain": 17}
     text = check(render(results))
-    assert "is ranked among as few as 4 sampled negatives (median 60.5; 99 asked for)" in text
+    assert "ranked among as few as 4 sampled negatives (median 60.5; 99 asked for); " in text
     assert "Warning. For 17 of 943 people HR@10 is 1 whatever ranks" in text
     assert "among 99 sampled" not in text
     results["data"]["evaluated_users"] = 1

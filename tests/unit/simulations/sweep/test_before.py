@@ -14,7 +14,6 @@ from shared.privacy.plan.plan import server_plan
 from shared.run_files import RunFolder
 from simulations.commands import simulate
 from simulations.flower.before import warnings
-from simulations.report import outcome
 from simulations.report.outcome import ranked
 from simulations.results import Results
 from simulations.sweep import sweep
@@ -127,7 +126,7 @@ def test_a_folder_that_leads_back_leaves_none_on_the_way(tiny_bert, tmp_path, gi
     log = write_log(tmp_path / "log", LONG, 40)
     config = point_config(tiny_bert, data={"spec": str(log)}, federation=ROUND, sweep=OPEN)
     with pytest.raises(ConfigError, match="holds other files"):
-        simulate._run(config, tmp_path / given, resume=False, quiet=True)
+        simulate._run(config, tmp_path / given, False, SimpleNamespace(quiet=True, json=False))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log"]
 
 
@@ -195,15 +194,10 @@ def test_what_was_carried_out_is_told_at_the_start_in_the_outcome_and_in_the_rep
         assert certain in text
     assert "among 99 sampled negatives" not in page
     assert Results.read(tmp_path / "out" / "results.json").points[0].metrics["hr@10"] == 1.0
-    assert "1.000 [" not in str(outcome_cells(results))
     done = evaluated(log, tmp_path / "out")
     assert done["negatives_drawn"] == drawn
     assert few in done["warnings"][0]
     assert certain in done["warnings"][1]
-
-
-def outcome_cells(results):
-    return [list(column.cells) for column in outcome._table(results).columns]
 
 
 def evaluated(log, run):
