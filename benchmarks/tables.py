@@ -242,6 +242,55 @@ def _beside_fedit(found: Found | None) -> str:
     return f"{found['hr@10']:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
+def logs(found: Found) -> str:
+    """Every log: what its points reach, and what they are not shown to be above."""
+    machine, versions = found["machine"], found["versions"]
+    where = machine.get("gpu") or f"{machine['processor']}, {machine['cores']} cores"
+    names = {
+        "popularity": "popularity",
+        "zero_shot": "untrained",
+        "eps 8.0": "eps 8",
+        "eps inf": "inf",
+        "same_model": "same model, no noise",
+        "centralized": "centralised",
+    }
+    done = [row for row in found["rows"] if "metrics" in row]
+    rows = [
+        [
+            row["log"],
+            f"{row['data']['users']:,}",
+            *(_both(row["metrics"].get(name)) for name in names),
+            *(_not_above(row["verdicts"][point]) for point in ("eps 8.0", "eps inf")),
+        ]
+        for row in done
+    ]
+    head = f"log|people|{'|'.join(names.values())}|eps 8 is not shown above|inf is not shown above"
+    parts = [
+        f"`{found['command'].strip()}` on {where}; torch {versions['torch']}, Python "
+        f"{versions['python']}. HR@10 among the negatives / over all items.",
+        table(head, rows),
+    ]
+    parts += [f"`{row['command']}`: {row['refused']}" for row in found["rows"] if "refused" in row]
+    return "\n\n".join(parts)
+
+
+def _both(metrics: Found | None) -> str:
+    return f"{metrics['hr@10']:.3f} / {metrics['full_hr@10']:.3f}" if metrics else ""
+
+
+def _not_above(verdicts: dict[str, dict[str, str]]) -> str:
+    """References by name, those that a point is below in bold, with the metrics in question."""
+    short = {"hr@10": "HR", "ndcg@10": "NDCG", "full_hr@10": "HR all", "full_ndcg@10": "NDCG all"}
+    told = []
+    for name, each in verdicts.items():
+        for verdict, mark in (("below", "**"), ("not shown", "")):
+            of = [short[metric] for metric, found in each.items() if found == verdict]
+            if of:
+                label = name.replace("_", " ")
+                told.append(f"{mark}{label}{mark} ({', '.join(of)})")
+    return "; ".join(told)
+
+
 TABLES: dict[str, Callable[[Found], str]] = {
     "speed_cpu": speed,
     "speed_gpu": speed,
@@ -253,6 +302,7 @@ TABLES: dict[str, Callable[[Found], str]] = {
     "precision": precision,
     "workers": workers,
     "rules_ml100k": rules,
+    "logs": logs,
 }
 
 
