@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from client.device.clock import Days, now
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined
 from shared.privacy.accounting.steps import Step, steps_of
+from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.ledger.budget import record_of, records
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.caps import Caps, load_caps, write_safe_caps
@@ -37,7 +38,7 @@ class Answer:
     words: str
 
 
-def _at_its_word(policy: Policy) -> tuple[Promise, ...]:
+def _at_its_word(policy: Policy) -> Callable[[ExperimentConfig, int], tuple[Promise, ...]]:
     """What a policy says that it promises, where nothing of it can be recomputed.
 
     Raises
@@ -55,7 +56,7 @@ def _at_its_word(policy: Policy) -> tuple[Promise, ...]:
                     f"policy: event of {release.kind}: sampled, and whoever asks this device knows "
                     "that it takes part: no settings give that"
                 )
-    return policy.promises
+    return lambda config, users: policy.promises
 
 
 def is_run(folder: Path) -> bool:
@@ -102,7 +103,7 @@ class Rehearsal:
         self._given = settings is not None
         self._settings = settings or ExperimentConfig()
         self._start = self._time = now()
-        derive = promises if settings else lambda config, users: _at_its_word(policy)
+        derive = promises if settings else _at_its_word(policy)
         self._gate = Agreement(folder, operator, Days(folder, self._clock), derive)
 
     def copy(self, state: Path | None, caps: Path | None) -> None:
@@ -167,7 +168,9 @@ class Rehearsal:
             if a_day:
                 self._time = self._start + timedelta(days=count // a_day)
             words = (policy.users, policy.settings, self._text)
-            request = Request(kind, self._settings, *words, round_number=number)
+            rule = quantile_rule(self._settings)
+            clip = rule.start if rule else 0.0  # any other in its range is answered alike
+            request = Request(kind, self._settings, *words, round_number=number, clip=clip)
             try:
                 with self._gate.admitted(request, policy.schema):
                     pass

@@ -142,7 +142,8 @@ class _Row(ABC):
     @property
     def guarantee(self) -> Guarantee:
         privacy, units = self.config.privacy, self.units
-        delta = default_delta(units) if privacy.delta is None else privacy.delta
+        default = default_delta(units)  # refuses what is no number of them
+        delta = default if privacy.delta is None else privacy.delta
         if self.budget < LEAST_EPSILON:
             raise ConfigError(
                 f"epsilon = {self.budget:g}: expected at least {LEAST_EPSILON:g}, or inf: losses "
