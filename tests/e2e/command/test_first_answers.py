@@ -31,7 +31,7 @@ ACCOUNT = "account --noise 1 --rounds 3 --sampling 1 --users 40"
 # What answers are given without: it would be waited for.
 FORBIDDEN = {
     "accounts": (
-        (ACCOUNT, "policy spent empty", "policy show POLICY", "policy check POLICY --operator KEY"),
+        (ACCOUNT, "policy spent owned", "policy show POLICY", "policy check POLICY --operator KEY"),
         MODEL | NETWORK | {"pandas", "pyarrow", "matplotlib"},
     ),
     "data": (
@@ -82,7 +82,8 @@ def test_help_loads_nothing_that_is_waited_for(tmp_path):
 
 @pytest.mark.parametrize("kind", FORBIDDEN)
 def test_an_answer_loads_no_more_than_it_needs(kind, run, tmp_path):
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "owned").mkdir()
+    (tmp_path / "owned" / "caps.toml").write_text("")
     policy = str(run / "points" / "eps-2-seed-0.policy.json")
     lines, forbidden = FORBIDDEN[kind]
     asked = [line.replace("POLICY", policy).replace("KEY", "0" * 64) for line in lines]
@@ -285,6 +286,7 @@ def test_every_command_prints_one_document(run, settings, tiny_bert, tmp_path):
     policy = run / "points" / "eps-2-seed-0.policy.json"
     operator = strict(command("policy", "key", "--json").out)["operator"]
     (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "caps.toml").write_text("")
     use = ("--data", "world", "--adapter", adapter)
     point = policy.with_name("eps-2-seed-0.toml")
     initial = policy.with_name("eps-2-seed-0.initial.safetensors")

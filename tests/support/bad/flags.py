@@ -108,6 +108,7 @@ OTHERS = (
     ("file", "policy show run/results.json"),
     ("file", "policy spent new"),
     ("file", "policy spent run"),
+    ("file", "policy spent here"),
     ("file", "policy spent run/results.json"),
     ("file", "evaluate --data world --adapter run"),
     ("file", "simulate --resume run/results.json"),
@@ -163,7 +164,7 @@ def _simulate(text):
 
 def _run(text):
     def act(lab):
-        places = {"new": lab.folder / "new", "run": lab.finished}
+        places = {"new": lab.folder / "new", "run": lab.finished, "here": lab.folder}
 
         def placed(word):
             first, slash, rest = word.partition("/")
