@@ -103,6 +103,33 @@ def test_an_answer_on_a_narrow_screen_is_whole():
     assert narrow == command(*words.split()).out  # into a pipe no width counts
 
 
+def leaves(group, words=()):
+    """Every command that is typed, with its words."""
+    context = group.context_class(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        if hasattr(found, "list_commands"):
+            yield from leaves(found, (*words, name))
+        else:
+            yield (*words, name), found
+
+
+def test_no_option_of_any_command_is_taken_twice():
+    """Of two values the last would count, and nothing say that the first did not."""
+    tried = [
+        (*words, flag)
+        for words, leaf in leaves(starling.command_line())
+        for option in leaf.params
+        if not getattr(option, "is_flag", True)
+        for flag in option.opts
+    ]
+    assert len(tried) > 60
+    for *words, flag in tried:
+        done = command(*words, flag, "1", flag, "2")
+        assert done.code == 2, (words, flag)
+        assert done.error.startswith(f"error: {flag} is given twice"), (words, flag, done.error)
+
+
 # Words that are nearly right, and what is meant.
 MEANT = {
     "simulat": "simulate",
