@@ -211,10 +211,12 @@ def _keep_first_layers(model: nn.Module, layers: int) -> None:
         return
     place = _place_of_blocks(model)
     if place is None:
-        raise ModelError(f"layers = {layers}: cannot cut {type(model).__name__}; give 0 for all")
+        raise ModelError(
+            f"model.layers = {layers}: cannot cut {type(model).__name__}; give 0 for all"
+        )
     found = getattr(*place)
     if layers > len(found):
-        raise ModelError(f"layers = {layers}: this backbone has {len(found)}; give 0 for all")
+        raise ModelError(f"model.layers = {layers}: this backbone has {len(found)}; give 0 for all")
     setattr(*place, found[:layers])
 
 

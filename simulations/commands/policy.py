@@ -52,7 +52,7 @@ class Asked:
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
 
 
-@takes(Asked)
+@takes(Asked, {"data": "data.spec"})
 def make(asked: Asked) -> None:
     """Sign the policy of one point, before its run."""
     from client.device.agreement import in_clear

@@ -53,5 +53,5 @@ def open_world(data: DataConfig, world: WorldConfig | None = None) -> World:
     """The synthetic world of these settings, whatever `data.spec` says."""
     users = WORLD_USERS if data.users is None else data.users
     if users > WORLD_LARGEST:
-        raise DataError(f"users = {users}: the world holds at most {WORLD_LARGEST}")
+        raise DataError(f"data.users = {users}: the world holds at most {WORLD_LARGEST}")
     return World(users, data.world_items, data.world_seed, world or WorldConfig())
