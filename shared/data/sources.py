@@ -33,6 +33,7 @@ class _Source:
     read: Callable[[Path, str], InteractionLog]
     archive: Archive | None  # None: it cannot be fetched
     reason: str = "its publisher offers another form"  # why it cannot
+    beside: tuple[str, ...] = ()  # what is read as well
 
     def recognise(self, folder: Path) -> bool:
         """Whether a folder holds this set, or another one of its form."""
@@ -41,7 +42,13 @@ class _Source:
 
 _SEQUENCES = ("test.txt", "item_list.txt")
 _SOURCES = {
-    "movielens-100k": _Source("ml-100k", ("u.data", "u.item"), read_movielens_100k, MOVIELENS_100K),
+    "movielens-100k": _Source(
+        "ml-100k",
+        ("u.data", "u.item"),
+        read_movielens_100k,
+        MOVIELENS_100K,
+        beside=("u.genre",),
+    ),
     "movielens-latest-small": _Source(
         "ml-latest-small",
         ("ratings.csv", "movies.csv"),
@@ -163,7 +170,7 @@ def _form(folder: Path) -> _Source | None:
             f"{folder}: holds two logs or parts of them, {logs[0]} and {logs[1]}; remove one, or "
             f"{way}"
         )
-    for name in forms[0].files[1:] if forms else ():
+    for name in (*forms[0].files[1:], *forms[0].beside) if forms else ():
         if len(found := twins(folder, name)) > 1:
             raise DataError(f"{folder}: both {' and '.join(found[:2])}; keep one")
     return next(iter(forms), None)

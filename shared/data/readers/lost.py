@@ -48,7 +48,8 @@ def stands_for_nothing(text: str, identifier: bool = False) -> bool:
     """
     if len(text) > _LONGEST:
         return False
-    seen = appearance(text).casefold()
+    plain = text.isascii() and text.isprintable()
+    seen = (text.strip() if plain else appearance(text)).casefold()
     return seen in _NOTHING or (identifier and seen in _NOBODY)
 
 

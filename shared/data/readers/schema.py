@@ -91,7 +91,7 @@ def identifiers(table: Table, role: str) -> Identifiers:
         if (how := misread(value)) is not None:
             raise table.refusal(
                 values.index(value),
-                f"{name} {value[:60]!r} {how}; save the file anew from its source, as UTF-8",
+                f"{name} {_shown(value[:60])} {how}; save the file anew from its source, as UTF-8",
             )
     try:
         found = spellings(values)
