@@ -69,16 +69,18 @@ def number_spelling(identifier: str) -> str | None:
 
     Examples
     --------
-    >>> [number_spelling(one) for one in ("-12", "12.0", "12.5", "1.2E+18", "1e18", "x")]
+    >>> [number_spelling(one) for one in ("-12", "12.0", "12.5", "1.2E+18", "1e18", "12e05")]
     ['whole', 'float', 'fraction', 'exponent', 'code', None]
     """
     if identifier.isascii() and identifier.isdigit():
         return "whole"
     if (match := _NUMBER.fullmatch(identifier)) is None:
         return None
-    _, _, fraction, sign, exponent = match.groups()
+    _, whole, fraction, sign, exponent = match.groups()
+    if exponent is not None and not (sign or fraction):
+        return "code" if len(whole) == 1 else None
     if exponent is not None:
-        return "exponent" if sign or fraction else "code"
+        return "exponent"
     if fraction is None:
         return "whole"
     return "fraction" if fraction[1:].strip("0") else "float"
@@ -94,7 +96,7 @@ def whole_number(identifier: str) -> str:
     """
     if (match := _NUMBER.fullmatch(identifier)) is None:
         return identifier
-    if number_spelling(identifier) in ("fraction", "code"):
+    if number_spelling(identifier) in ("fraction", "code", None):
         return identifier
     sign, whole, fraction, below, exponent = match.groups()
     if exponent is None:

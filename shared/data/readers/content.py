@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import lzma
 import re
 import stat
@@ -50,9 +51,9 @@ def check_regular(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        if path.is_symlink():
+        if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink():
             raise DataError(
-                f"{path}: is a link to {path.readlink()}, where there is no such file; mend it"
+                f"{path}: is a link to {path.readlink()} that leads to no file; mend it"
             ) from None
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if stat.S_ISDIR(mode):

@@ -74,10 +74,10 @@ def _check_int96(path: Path, file: Any, table: Any) -> None:
 def _pandas_index(metadata: Mapping[bytes, bytes]) -> set[str]:
     """Names of the indices that pandas describes instead of storing."""
     try:
-        described = json.loads(metadata.get(b"pandas", b"{}")).get("index_columns", [])
-    except ValueError:
+        described = json.loads(metadata.get(b"pandas", b"{}"))["index_columns"]
+        return {str(one.get("name")) for one in described if isinstance(one, dict)}
+    except (ValueError, KeyError, TypeError, RecursionError):  # not as pandas writes it
         return set()
-    return {str(one.get("name")) for one in described if isinstance(one, dict)}
 
 
 def _column(path: Path, name: str, array: Any, field: Any) -> Column:

@@ -208,6 +208,7 @@ def test_one_name_among_floats_hides_none(tmp_path: Path, form: str) -> None:
         "negative": ({"1": "-1.0", "2": "guest"}, "'-1.0' is a whole number written as a float"),
         "exponents": ({"1": "1e+18", "2": "guest"}, "'1e+18' is a number written as a float"),
         "codes": ({"1": "1e3", "2": "3ff"}, ""),
+        "codes of digits": ({"1": "12E05", "2": "12405"}, ""),
         "versions": ({"1": "1.0", "2": "1.5"}, ""),
         "whole": ({"1": "-1", "2": "guest"}, ""),
     }.items():

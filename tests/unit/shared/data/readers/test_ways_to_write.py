@@ -347,9 +347,9 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "gz and zeros": (in_streams(".gz", lambda packed: bytes(len(packed))), "not a whole .gz"),
     "a link that leads nowhere": (
         dangling,
-        "interactions.csv: is a link to elsewhere.csv, where there is no such file",
+        "interactions.csv: is a link to elsewhere.csv that leads to no file",
     ),
-    "a link that leads to itself": (looping, "interactions.csv: is a link to elsewhere.csv, where"),
+    "a link that leads to itself": (looping, "interactions.csv: is a link to elsewhere.csv that"),
     "Parquet, an extension": (extension, "timestamp holds values of type pandas.period, expected"),
     "Parquet, a page altered": (checked_pages, "interactions.parquet: damaged, or not a Parquet"),
     "Parquet, text that is no UTF-8": (no_utf8, r"row 7: user is not UTF-8 \(byte 0xff\)"),
