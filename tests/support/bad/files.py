@@ -65,7 +65,11 @@ LOGS = {
     "one user in two spellings": {"rows": "u1,a,1\nu1 ,b,2\n"},
     "a user 7 and a user 7.0": {"rows": "7,a,1\n7.0,b,2\n"},
     "a user who is nan": {"rows": "u1,a,1\nnan,b,2\n"},
-    "users that went through floats": {"rows": "1.0,a,1\n2.0,b,2\n"},
+    "users that went through floats": {"rows": "1.0,a,1\n2.0,b,2\nguest,b,3\n"},
+    "users as a spreadsheet writes long numbers": {"rows": "1.23457E+18,a,1\n1.23457E+18,b,2\n"},
+    "a user who is Null, with a blank": {"rows": "u1,a,1\n Null,b,2\n"},
+    "a missing time that became a number": {"rows": "u1,a,1\nu1,b,-9223372036854775808\n"},
+    "a comment above the names": {"rows": b"# my log\nuser,item,timestamp\nu1,a,1\n"},
     "an item in two spellings": {"items": "item,text\na,A\nb,B\na\u200b,Again\n".encode()},
     "a text that was read as latin-1": {"items": "item,text\na,MisÃ©rables\nb,B\n".encode()},
     "UTF-16": {"rows": "user,item,timestamp\nu1,a,1\n".encode("utf-16")},
@@ -79,6 +83,7 @@ BESIDE = {
     "ratings of MovieLens": "ratings.csv",
     "a packed twin": "interactions.csv.gz",
     "other items": "items.tsv",
+    "interactions in capitals": "INTERACTIONS.csv",
 }
 
 
