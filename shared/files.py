@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from shared.errors import ConfigError
 
 LOCK = ".lock"
+RESTORE = "restore it from a copy, or start a new run with another --out"
 
 
 def write_atomically(file: Path, content: bytes | str) -> None:
@@ -101,17 +102,14 @@ def read_record(file: Path, required: Iterable[str]) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
-        raise ConfigError(f"{file}: damaged, not whole JSON; {_RESTORE}") from None
+        raise ConfigError(f"{file}: damaged, not whole JSON; {RESTORE}") from None
     if not isinstance(record, dict):
-        raise ConfigError(f"{file}: damaged, no JSON object; {_RESTORE}")
+        raise ConfigError(f"{file}: damaged, no JSON object; {RESTORE}")
     missing = [name for name in required if name not in record]
     if missing:
-        raise ConfigError(f"{file}: damaged, {missing[0]} is missing; {_RESTORE}")
+        raise ConfigError(f"{file}: damaged, {missing[0]} is missing; {RESTORE}")
     found: dict[str, Any] = record
     return found
-
-
-_RESTORE = "restore it from a copy, or start a new run with another --out"
 
 
 class FolderLock:
