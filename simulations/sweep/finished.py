@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+
 from shared.errors import ConfigError, LedgerError
-from shared.files import RESTORE, read_record
+from shared.files import RESTORE, NotAFileError, check_file, read_record
 from shared.privacy.ledger.seal import signature_problem
 from shared.run_files import RunFolder
 from simulations.results import Results
@@ -38,6 +41,8 @@ def finished(run: RunFolder) -> tuple[Results, str] | None:
                 f"{run.results}: missing, and {made[0].relative_to(run.path)} is there; {RESTORE}"
             )
         return None
+    for file in run.everything():
+        _refuse_pipe(file)
     read_record(run.results, ("complete", "points"))
     results = Results.read(run.results)
     if problem := signature_problem(run.results, results.stated):
@@ -51,6 +56,14 @@ def finished(run: RunFolder) -> tuple[Results, str] | None:
             f"{RESTORE}"
         )
     return results, report.signer
+
+
+def _refuse_pipe(file: Path) -> None:
+    with suppress(FileNotFoundError):  # a link to nothing
+        try:
+            check_file(file)
+        except NotAFileError as error:
+            raise ConfigError(f"{file}: {error}") from None
 
 
 def _first(report: VerifyReport) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import stat
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from shared.errors import DataError
+from shared.files import NotAFileError, check_file
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.decompress,
@@ -18,12 +18,6 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.decompress,
 }
 
-_KINDS = (
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 _MAGIC = (
     (b"PAR1", "a Parquet file; name it .parquet"),
     (b"\x1f\x8b", "packed by gzip; name it .csv.gz"),
@@ -46,15 +40,14 @@ def check_regular(path: Path) -> None:
         For a folder, a pipe, a socket or a device, and for what cannot be looked at.
     """
     try:
-        mode = path.stat().st_mode
+        check_file(path)
+    except NotAFileError as error:
+        raise DataError(f"{path}: {error}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    if stat.S_ISDIR(mode):
+    if path.is_dir():
         parts = "; join its parts into one file (docs/data.md)" if path.suffix == ".parquet" else ""
         raise DataError(f"{path}: is a folder, expected a file{parts}")
-    for kind, name in _KINDS:
-        if kind(mode):
-            raise DataError(f"{path}: is {name}; write its content into a file and give that")
 
 
 def read_text(path: Path, otherwise: str | None = None) -> str:
