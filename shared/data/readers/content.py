@@ -6,13 +6,13 @@ import bz2
 import errno
 import lzma
 import re
-import stat
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from shared.errors import DataError
+from shared.files import NotAFileError, check_file
 
 _STREAMS: dict[str, Callable[[], Any]] = {
     ".gz": lambda: zlib.decompressobj(wbits=31),
@@ -21,12 +21,6 @@ _STREAMS: dict[str, Callable[[], Any]] = {
 }
 PACKED = tuple(_STREAMS)
 
-_KINDS = (
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 _MAGIC = (  # none of which is the beginning of a text
     (rb"PAR1[^ -~\r\n]", "a Parquet file; name it .parquet"),
     (rb"\x1f\x8b", "packed by gzip; name it .csv.gz"),
@@ -49,19 +43,18 @@ def check_regular(path: Path) -> None:
         For a folder, a pipe, a socket or a device, and for what cannot be looked at.
     """
     try:
-        mode = path.stat().st_mode
+        check_file(path)
+    except NotAFileError as error:
+        raise DataError(f"{path}: {error}") from None
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink():
             raise DataError(
                 f"{path}: is a link to {path.readlink()} that leads to no file; mend it"
             ) from None
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    if stat.S_ISDIR(mode):
+    if path.is_dir():
         parts = "; join its parts into one file (docs/data.md)" if path.suffix == ".parquet" else ""
         raise DataError(f"{path}: is a folder, expected a file{parts}")
-    for kind, name in _KINDS:
-        if kind(mode):
-            raise DataError(f"{path}: is {name}; write its content into a file and give that")
 
 
 def read_text(path: Path, otherwise: str | None = None) -> str:

@@ -1,6 +1,7 @@
 """What may be wrong in the files that a person gives."""
 
 import json
+import os
 
 import numpy as np
 from safetensors import safe_open
@@ -125,6 +126,16 @@ def folder_as_settings(lab):
     return lab.simulate("--config", lab.folder)
 
 
+def pipe_as_settings(lab):
+    os.mkfifo(lab.folder / "own.toml")
+    return lab.simulate("--config", lab.folder / "own.toml")
+
+
+def pipe_as_adapter(lab):
+    os.mkfifo(lab.folder / "own.safetensors")
+    return lab.evaluate("--adapter", lab.folder / "own.safetensors")
+
+
 def both_formats(lab):
     folder = lab.log()
     (folder / "interactions.parquet").write_bytes(b"PAR1")
@@ -225,6 +236,7 @@ def text_adapter(lab):
 ADAPTERS = {
     "--adapter that is not there": lambda lab: lab.evaluate("--adapter", lab.folder / "none"),
     "--adapter that is a folder": lambda lab: lab.evaluate("--adapter", lab.folder),
+    "--adapter that is a named pipe": pipe_as_adapter,
     "--adapter that is empty": lambda lab: lab.evaluate("--adapter", lab.file("own")),
     "--adapter that is a text": text_adapter,
     "--adapter cut short": truncated_adapter,
@@ -239,6 +251,7 @@ FILES = (
     *(Case("file", f"simulate --config: {name}", _settings(t)) for name, t in SETTINGS.items()),
     Case("file", "simulate --config: not there", lambda lab: lab.simulate("--config", "none.toml")),
     Case("file", "simulate --config: a folder", folder_as_settings),
+    Case("file", "simulate --config: a named pipe", pipe_as_settings),
     *(Case("file", f"simulate --data: {name}", _log(parts)) for name, parts in LOGS.items()),
     *(Case("file", f"simulate --data: {name}", _people(*of)) for name, of in PEOPLE.items()),
     Case("file", "simulate --data: a folder named interactions.csv", folder_as_table),
