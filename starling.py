@@ -7,8 +7,8 @@ imported, an interruption included, ends in one line too.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
+import pkgutil
 import re
 import runpy
 import signal
@@ -207,7 +207,8 @@ def command_line() -> Any:
             where, text = self.table()[cmd_name]
             with _before_it_begins():
                 if where.endswith("doctor:main"):
-                    return click.Command(cmd_name, help=text, params=[_json_flag()])
+                    flag = click.Option(["--json"], is_flag=True, help="One JSON document.")
+                    return click.Command(cmd_name, help=text, params=[flag])  # for completions
                 return _loaded(where, cmd_name) if where else Rooms(cmd_name, help=text)
 
         def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -261,23 +262,33 @@ def _completion(context: Any, option: Any, shell: str | None) -> None:
     context.exit()
 
 
-def _json_flag() -> Any:
-    """Of the doctor, for completions alone: it parses its own words."""
-    import click
-
-    return click.Option(["--json"], is_flag=True, help="One JSON document.")
-
-
 def _loaded(where: str, name: str) -> Any:
     """The command that stands at `module:name`: a function, or a group of its own."""
     import typer
 
-    module, _, attribute = where.partition(":")
-    found: Any = getattr(importlib.import_module(module), attribute)
+    found: Any = pkgutil.resolve_name(where)
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False)
         found.command(name)(function)
-    return typer.main.get_command(found)
+    return _once(typer.main.get_command(found))
+
+
+def _once(command: Any) -> Any:
+    """Refuse an option that is given twice: of its values the last alone would count."""
+    import click
+
+    def parse_args(context: Any, words: list[str], parse: Any = command.parse_args) -> Any:
+        given = command.make_parser(context).parse_args(list(words))[2]
+        for option in [] if context.resilient_parsing else given:
+            if given.count(option) > 1 and not getattr(option, "is_flag", True):
+                told = f"{option.opts[0]} is given twice; give it once, a list with commas"
+                raise click.UsageError(told, context)
+        return parse(context, words)
+
+    for each in getattr(command, "commands", {}).values():
+        _once(each)
+    command.parse_args = parse_args
+    return command
 
 
 def _doctor() -> ModuleType:
@@ -353,8 +364,7 @@ def _missing(error: ModuleNotFoundError) -> str:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    words = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in words or "allocate memory" in words
+    return isinstance(error, MemoryError) or bool(re.search("(out of|allocate) memory", str(error)))
 
 
 def _usage(error: Any) -> str:

@@ -91,10 +91,15 @@ def numbers(
 
 
 def deltas(text: str) -> list[float]:
-    """Of a guarantee, each in (0, 1), the largest first."""
+    """Of a guarantee, each in [1e-14, 1), the largest first."""
+    from shared.privacy.accounting.accountant import LEAST_DELTA
+
     given = numbers("--deltas", text, float, "1e-4,1e-6")
     found = sorted((float(value) for value in given), reverse=True)
-    wrong = next((value for value in found if not 0 < value < 1), None)
+    wrong = next((value for value in found if not LEAST_DELTA <= value < 1), None)
     if wrong is not None:
-        raise ConfigError(f"--deltas {text}: {wrong:g}: expected numbers in (0, 1), such as 1e-5")
+        raise ConfigError(
+            f"--deltas {text}: {wrong:g}: expected numbers from {LEAST_DELTA:g} up, below 1, such "
+            "as 1e-5"
+        )
     return found

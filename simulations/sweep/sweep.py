@@ -283,11 +283,11 @@ def _points(simulation: Machines) -> list[ExperimentConfig]:
         for seed in config.sweep.seeds
         for epsilon in config.sweep.epsilons
     ]
+    refuse_empty_rounds(simulation, points)  # first: of nobody any budget is met without noise
     for point in points:  # planned now (cached): a budget that no noise meets costs no hours
         server_plan(point, users)
         device_plan(point, users)
         simulation.engine(point.model)
-    refuse_empty_rounds(simulation, points)
     if config.sweep.references:
         simulation.engine(config.model)
     return points

@@ -42,7 +42,9 @@ def test_other_things_that_are_no_files(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(DataError, match=r"parts.parquet: is a folder.*join its parts"):
         open_log("parts.parquet")
     (tmp_path / "dangling.csv").symlink_to("nowhere")
-    with pytest.raises(DataError, match="dangling.csv: is a link to nowhere that leads to no file"):
+    with pytest.raises(
+        DataError, match=r"dangling\.csv: is a link to nowhere that leads to no file"
+    ):
         open_log("dangling.csv")
 
 
