@@ -37,12 +37,28 @@ PACKAGES = ("apps", "shared", *ROOMS)
 SHELLS = ("bash", "zsh", "fish")
 COMPLETE = "_STARLING_COMPLETE"  # set by the shell's script that asks for completions
 
+# Whatever ends a program unless it listens, by hand or from a terminal, a system or a batch system
+# (SIGKILL cannot be heard).
+STOPS = {
+    "SIGINT": "interrupted",
+    "SIGTERM": "terminated",
+    "SIGHUP": "hung up",
+    "SIGQUIT": "quit",
+    "SIGXCPU": "out of processor time",
+    "SIGUSR1": "stopped (SIGUSR1)",
+    "SIGUSR2": "stopped (SIGUSR2)",
+}
+
 # Notes that an error may carry (PEP 678): how to go on from it.
 NOTHING_YET, CONTINUE = "nothing was made yet", "continue: "
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: an interruption by the system, which ends like one by hand."""
+class _Stopped(KeyboardInterrupt):
+    """A signal that asks a program to end: whoever sends it, it ends like Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.word, self.status = STOPS[signal.Signals(number).name], 128 + number
 
 
 class _Hidden(ImportError):
@@ -84,12 +100,15 @@ def _listen(heard: list[BaseException]) -> None:
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        heard.append(_Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+        if number == signal.SIGHUP:
+            signal.signal(number, signal.SIG_IGN)  # a terminal that closes, then its shell sends it
+        heard.append(_Stopped(number))
         raise heard[-1]
 
-    signal.signal(signal.SIGTERM, stop)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        signal.signal(signal.SIGINT, stop)
+    for number in (signal.Signals[name] for name in STOPS):
+        # Not where it is ignored, as by nohup or in the background.
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, stop)
 
 
 def _tolerate(stream: Any) -> None:
@@ -119,8 +138,8 @@ def _run(arguments: list[str], heard: list[BaseException]) -> int:
 
 
 def _stopped(by: BaseException, error: BaseException) -> int:
-    word, status = ("terminated", 143) if isinstance(by, _Terminated) else ("interrupted", 130)
-    return _tell(f"{word}{_noted(error, CONTINUE, NOTHING_YET)}", status)
+    by = by if isinstance(by, _Stopped) else _Stopped(signal.SIGINT)
+    return _tell(f"{by.word}{_noted(error, CONTINUE, NOTHING_YET)}", by.status)
 
 
 def _noted(error: BaseException, *kinds: str) -> str:

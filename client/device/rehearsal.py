@@ -8,7 +8,6 @@ metrics after the rounds that are measured.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from client.device.clock import FILE as CLOCK
 from client.device.clock import Days, now
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined
+from shared.files import read_file
 from shared.privacy.accounting.steps import Step, steps_of
 from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.ledger.budget import record_of, records
@@ -133,7 +133,7 @@ class Rehearsal:
         wanted += [(caps, CAPS)] if caps else []
         for source, name in wanted:
             try:
-                shutil.copyfile(source, self._folder / name)
+                (self._folder / name).write_bytes(read_file(source))
             except OSError as error:
                 raise ConfigError(f"{source}: cannot be read ({error.strerror})") from None
             if name == CAPS:

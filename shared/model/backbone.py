@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from shared.errors import ModelError
+from shared.files import check_file
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _LAYER_LISTS = ("encoder.layer", "layers", "h", "transformer.layer")
@@ -119,6 +120,7 @@ def _digest_folder(folder: Path) -> str:
 
 
 def _sha256(file: Path) -> str:
+    check_file(file)
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

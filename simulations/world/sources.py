@@ -8,7 +8,8 @@ from pathlib import Path
 from shared.config import DataConfig, WorldConfig
 from shared.data.names import WORLD
 from shared.data.population import ChosenUsers, Population
-from shared.data.readers.columns import documented, parse_columns
+from shared.data.readers.columns import parse_columns
+from shared.data.readers.folder import documented
 from shared.data.sources import open_log
 from shared.errors import ConfigError, DataError
 from simulations.world.world import World

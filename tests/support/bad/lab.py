@@ -129,7 +129,7 @@ class Lab:
 
 def _content(path):
     try:
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() else b""
     except OSError:  # a folder, or a file that may not be read
         return b""
 
