@@ -28,7 +28,7 @@ _SURE = re.compile(
     "|(?:[\xce-\xdb][\x80-\xbf]){2,}"
     f"|[\xe0-\xef](?![{_END}]{{2}})[\x80-\xbf]{{2}}|[\xf0-\xf4][\x80-\xbf]{{3}}"
 )
-_PAIR = re.compile("[\xc2-\xc5\xce-\xdb][\x80-\xbf]")
+_PAIR = re.compile("[\xc2-\xc5\xce-\xd1][\x80-\xbf]")
 _SEQUENCE = re.compile("[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
 
