@@ -61,7 +61,8 @@ class Lab:
         return self._use("recommend", (*user, *words))
 
     def _use(self, name, words):
-        data = [] if "--data" in words else ["--data", "world", "--users", 40]
+        data = [] if "--data" in words else ["--data", "world"]
+        data += [] if {"--data", "--users"} & set(words) else ["--users", 40]
         adapter = [] if "--adapter" in words else ["--adapter", self.finished / ADAPTER]
         return self.run(name, *data, *adapter, *words)
 
