@@ -180,7 +180,8 @@ def opened(folder: Path, columns: str | None) -> tuple[Population | None, str]:
 
 def test_columns_that_nothing_has_are_refused(tmp_path: Path) -> None:
     csv(tmp_path, ROWS, ITEMS)
-    with pytest.raises(DataError, match=r"row 1: no column 'who' \(columns: user, .* say --columns user=user"):
+    wanted = r"row 1: no column 'who' \(columns: user, .* say --columns user=user"
+    with pytest.raises(DataError, match=wanted):
         read_log(tmp_path, {"user": "who"})
     with pytest.raises(DataError, match=r"neither .* nor items.* has a column 'asin'"):
         read_log(tmp_path, {"item": "asin"})
