@@ -79,7 +79,7 @@ def misread(text: str) -> str | None:
             meant += text[end : match.start()] + (_meant(match[0]) or "\ufffd")
             end = match.end()
         return f"is UTF-8 that was read as latin-1 (meant: {(meant + text[end:])[:60]!r})"
-    if any("\x80" <= letter <= "\x9f" for letter in text):
+    if any("\x80" <= letter <= "\x9f" and letter != "\x85" for letter in text):  # ends a line
         return "is windows-1252 that was read as latin-1"
     return None
 
