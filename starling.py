@@ -287,8 +287,14 @@ def _completion(context: Any, option: Any, shell: str | None) -> None:
         named = {"prog_name": "starling", "complete_var": COMPLETE}
         click.echo(completion.get_completion_script(shell=shell, **named))
     else:
-        _, file = completion.install(shell, "starling", COMPLETE)
-        click.echo(f"completion for {shell}: {file}; it works in the next shell")
+        try:
+            _, file = completion.install(shell, "starling", COMPLETE)
+        except UnicodeEncodeError:  # typer writes the path into a file of UTF-8
+            told = (
+                f"{Path.home()}: no UTF-8 text; put what --show-completion prints where it is read"
+            )
+            raise click.UsageError(told, context) from None
+        click.echo(f"completion for {shell}: {_printable(file)}; it works in the next shell")
     context.exit()
 
 
@@ -420,11 +426,15 @@ def _where(error: Any) -> str:
 
 
 def _tell(line: str, status: int) -> int:
-    printable = runpy.run_path(str(_HERE / "shared" / "printable.py"))["printable"]
     with contextlib.suppress(OSError, AttributeError, ValueError):  # standard error may be closed
-        sys.stderr.write(printable(" ".join(line.split())) + "\n")
+        sys.stderr.write(_printable(" ".join(line.split())) + "\n")
         sys.stderr.flush()
     return status
+
+
+def _printable(text: object) -> str:
+    """See `shared.printable`, read where it stands: our packages may not be found."""
+    return str(runpy.run_path(str(_HERE / "shared" / "printable.py"))["printable"](text))
 
 
 def _drop_output(status: int) -> int:
