@@ -183,8 +183,10 @@ class Agreement:
         Whose policy it is may be among the reasons: the others are about what it says. Of what the
         records say there is the first only.
         """
-        found = [str(self._declined(request, why)) for why, _ in self._objections(request, schema)]
+        found = []
         try:
+            for why, _ in self._objections(request, schema):
+                found.append(str(self._declined(request, why)))
             self._check_spending(request, self._derived_policy(request))
         except Declined as error:
             found.append(str(error))
@@ -198,7 +200,10 @@ class Agreement:
         """What the settings of a request promise; a search, so the last one found is kept."""
         about = (request.settings, request.users)
         if about not in self._derived:
-            self._derived = {about: self._derive(request.config, request.users)}
+            try:
+                self._derived = {about: self._derive(request.config, request.users)}
+            except ConfigError as error:
+                raise self._declined(request, f"its settings: {error}", "policy") from None
         return self._derived[about]
 
     def _agreed(self) -> str | None:

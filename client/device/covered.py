@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from shared.errors import ConfigError, PrivacyError
+from shared.errors import ConfigError, PrivacyError, ProtocolError
 from shared.privacy.contribution.units import update_clip
 from shared.privacy.policy.signed import Policy, read_policy, utc
 from shared.request import Request
@@ -34,8 +34,6 @@ def check_request(
     ------
     ConfigError, PrivacyError
         In words.
-    ProtocolError
-        For a clipping norm out of the range in which it may adapt.
     """
     policy = policy_of(request, operator)
     for why in mismatches(request, policy, time, schema):
@@ -69,7 +67,10 @@ def mismatches(
     if not first <= request.round_number <= policy.rounds:
         yield f"the policy has rounds {first} to {policy.rounds}"
     if request.release == "update":
-        update_clip(request.config, request.clip)
+        try:
+            update_clip(request.config, request.clip)
+        except (ConfigError, ProtocolError) as error:
+            yield str(error)
 
 
 def operator_key(where: str, given: object) -> str:

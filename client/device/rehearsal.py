@@ -20,6 +20,7 @@ from client.device.clock import Days, now
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined
 from shared.privacy.accounting.steps import Step, steps_of
+from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.ledger.budget import record_of, records
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.caps import Caps, load_caps, write_safe_caps
@@ -59,8 +60,10 @@ def _at_its_word(policy: Policy) -> tuple[Promise, ...]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether it is a run's folder, which holds nothing of a device."""
-    return RunFolder(folder).results.is_file() or RunFolder(folder).settings.is_file()
+    """Whether it is a run's folder, and holds nothing of a device."""
+    own = any((folder / name).exists() for name in (CAPS, AGREED))
+    own = own or any(records(folder / name) for name in (LEDGER, PARTICIPATION))
+    return not own and RunFolder(folder).results.is_file()
 
 
 def no_state(folder: Path) -> ConfigError:
@@ -102,7 +105,10 @@ class Rehearsal:
         self._given = settings is not None
         self._settings = settings or ExperimentConfig()
         self._start = self._time = now()
-        derive = promises if settings else lambda config, users: _at_its_word(policy)
+        promised = () if settings else _at_its_word(policy)
+        derive = promises if settings else lambda config, users: promised
+        rule = quantile_rule(self._settings)
+        self._clip = rule.start if rule else 0.0
         self._gate = Agreement(folder, operator, Days(folder, self._clock), derive)
 
     def copy(self, state: Path | None, caps: Path | None) -> None:
@@ -167,7 +173,7 @@ class Rehearsal:
             if a_day:
                 self._time = self._start + timedelta(days=count // a_day)
             words = (policy.users, policy.settings, self._text)
-            request = Request(kind, self._settings, *words, round_number=number)
+            request = Request(kind, self._settings, *words, round_number=number, clip=self._clip)
             try:
                 with self._gate.admitted(request, policy.schema):
                     pass
