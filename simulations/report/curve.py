@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 from shared.data.protocol import negatives_in_words, protocol_warnings
 from shared.files import write_atomically
-from simulations.compare import what_differs
 from simulations.report.figures import (
     FADED,
     INK,
@@ -28,6 +27,7 @@ from simulations.report.figures import (
 from simulations.report.tables import axis_label, example_epsilons, number, scope
 from simulations.results import Point, Reference, Results
 from simulations.summary import Entry, summarise
+from simulations.unlike import what_differs
 
 METRICS = (("hr@10", "HR@10"), ("ndcg@10", "NDCG@10"))
 SEED_OFFSET = 0.025  # in powers of ten

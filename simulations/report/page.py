@@ -13,13 +13,14 @@ from shared.files import write_atomically
 from shared.printable import printable
 from shared.privacy.sentences import FALSE_ALARM
 from shared.run_files import RunFolder
-from simulations.compare import remarks, rule, what_differs
+from simulations.compare import remarks, rule
 from simulations.report import released, statement, tables
 from simulations.report.curve import curve_figure
 from simulations.report.figures import inline_svg
 from simulations.report.gains import gain_rows
 from simulations.report.rounds import noise_figure
 from simulations.results import Results
+from simulations.unlike import what_differs
 
 
 def write_report(results: Results, directory: Path) -> Path:
