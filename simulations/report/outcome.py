@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.table import Column
 
-from shared.data.protocol import negatives_in_words, protocol_warnings
+from shared.data.protocol import FULL, negatives_in_words, protocol_warnings
 from shared.printable import shell_word
 from shared.run_files import RunFolder
 from simulations.compare import METRICS, remarks, rule
@@ -40,7 +40,7 @@ def print_outcome(results: Results, directory: Path, console: Console | None = N
 
 def ranked(results: Results) -> list[str]:
     """Among what items were ranked, and what that takes from the figures."""
-    words = f"HR and NDCG are {negatives_in_words(results.data)}; full: among all items."
+    words = f"HR and NDCG are {negatives_in_words(results.data)}; full: {FULL}."
     return [words, *(f"Warning: {told}" for told in protocol_warnings(results.data))]
 
 
