@@ -131,7 +131,8 @@ def protocol_warnings(data: Mapping[str, Any]) -> list[str]:
         As `Protocol.stated`; what is missing is not warned of.
     """
     found, drawn = [], data.get(DRAWN)
-    wanted, evaluated = data.get("negatives"), data.get("evaluated_users")
+    wanted: Any = data.get("negatives")
+    evaluated = data.get("evaluated_users")
     if drawn and evaluated:
         if drawn["least"] < wanted:
             found.append(
