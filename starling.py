@@ -41,7 +41,6 @@ class _OnlyPythons:
 sys.meta_path.insert(0, _OnlyPythons)
 try:
     import contextlib
-    import importlib
     import pkgutil
     import re
     import runpy
