@@ -291,9 +291,7 @@ def _completion(context: Any, option: Any, shell: str | None) -> None:
         try:
             _, file = completion.install(shell, "starling", COMPLETE)
         except UnicodeEncodeError:  # typer writes the path into a file of UTF-8
-            told = (
-                f"{Path.home()}: no UTF-8 text; put what --show-completion prints where it is read"
-            )
+            told = f"{Path.home()}: no UTF-8 text; put there what --show-completion prints"
             raise click.UsageError(told, context) from None
         click.echo(f"completion for {shell}: {_printable(file)}; it works in the next shell")
     context.exit()

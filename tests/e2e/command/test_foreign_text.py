@@ -169,7 +169,6 @@ def test_no_command_obeys_the_path_it_is_given(kind, run, tmp_path, monkeypatch)
         (0, (*make, "--out", own / "new.json")),
         (2, ("simulate", "--resume", own / "none")),
         (None, ("--install-completion", "bash")),
-        (None, ("doctor",)),
     ):
         done = command(*words)
         told(done)
