@@ -1,23 +1,58 @@
 """The `starling` command: mounts each room's commands when they are asked for, not before.
 
-Nothing but the standard library is imported until `main` runs: what goes wrong while the rest is
-imported, an interruption included, ends in one line too.
+Nothing but the standard library is imported until `main` runs, and no other module of a name of its
+own: what goes wrong while the rest is imported, an interruption included, ends in one line too.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pkgutil
-import re
-import runpy
-import signal
 import sys
-from collections.abc import Iterator
-from importlib.machinery import ModuleSpec
-from pathlib import Path
-from types import FrameType, ModuleType
-from typing import Any
+
+
+class _Hidden(ImportError):
+    """Somebody else's module stands where one of ours, or of Python's own, is looked for."""
+
+
+class _OnlyPythons:
+    """Finds no module; refuses another one of a name of Python's own before any line of it runs."""
+
+    _OWN = os.__file__.removesuffix("os.py")
+
+    @classmethod
+    def find_spec(cls, name: str, *_: object) -> None:
+        """Called before other finders."""
+        if name not in sys.stdlib_module_names or name == "distutils":  # setuptools has that one
+            return
+        found = next(filter(None, (at.find_spec(name, None) for at in cls._others())), None)
+        place = (found.origin if found is not None and found.has_location else None) or cls._OWN
+        real = os.path.realpath(place).startswith(os.path.realpath(cls._OWN) + os.sep)
+        if not (real or place.startswith(cls._OWN) or f"{os.sep}lib-dynload{os.sep}" in place):
+            raise _Hidden(
+                f"{place}: hides Python's own module of that name; rename it, or take its folder "
+                "off PYTHONPATH"
+            )
+
+    @classmethod
+    def _others(cls) -> list[Any]:
+        return [at for at in sys.meta_path if at is not cls]
+
+
+sys.meta_path.insert(0, _OnlyPythons)
+try:
+    import contextlib
+    import pkgutil
+    import re
+    import runpy
+    import signal
+    from collections.abc import Iterator
+    from importlib.machinery import ModuleSpec
+    from pathlib import Path
+    from types import FrameType, ModuleType
+    from typing import Any
+except _Hidden as _hidden:
+    sys.stderr.write(f"error: {str(_hidden).encode('unicode_escape').decode()}\n")
+    sys.exit(2)
 
 # Nothing here phones home: set before Flower, Ray or the hub can be imported.
 for _name, _value in (
@@ -59,10 +94,6 @@ class _Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.word, self.status = STOPS[signal.Signals(number).name], 128 + number
-
-
-class _Hidden(ImportError):
-    """Somebody else's module stands where one of ours is looked for."""
 
 
 class _OnlyOurs:
@@ -257,8 +288,12 @@ def _completion(context: Any, option: Any, shell: str | None) -> None:
         named = {"prog_name": "starling", "complete_var": COMPLETE}
         click.echo(completion.get_completion_script(shell=shell, **named))
     else:
-        _, file = completion.install(shell, "starling", COMPLETE)
-        click.echo(f"completion for {shell}: {file}; it works in the next shell")
+        try:
+            _, file = completion.install(shell, "starling", COMPLETE)
+        except UnicodeEncodeError:  # typer writes the path into a file of UTF-8
+            told = f"{Path.home()}: no UTF-8 text; put there what --show-completion prints"
+            raise click.UsageError(told, context) from None
+        click.echo(f"completion for {shell}: {_printable(file)}; it works in the next shell")
     context.exit()
 
 
@@ -399,11 +434,15 @@ def _where(error: Any) -> str:
 
 
 def _tell(line: str, status: int) -> int:
-    printable = runpy.run_path(str(_HERE / "shared" / "printable.py"))["printable"]
     with contextlib.suppress(OSError, AttributeError, ValueError):  # standard error may be closed
-        sys.stderr.write(printable(" ".join(line.split())) + "\n")
+        sys.stderr.write(_printable(" ".join(line.split())) + "\n")
         sys.stderr.flush()
     return status
+
+
+def _printable(text: object) -> str:
+    """See `shared.printable`, read where it stands: our packages may not be found."""
+    return str(runpy.run_path(str(_HERE / "shared" / "printable.py"))["printable"](text))
 
 
 def _drop_output(status: int) -> int:

@@ -217,44 +217,6 @@ def planned_references(config: ExperimentConfig, apart: bool) -> list[str]:
     return [str(n) for n in config.sweep.references if n != SAME_MODEL or (noised and apart)]
 
 
-def what_differs(results: Results, *, settings: bool = True) -> list[str]:
-    """Sentences on what, besides noise, sets the points without noise apart from those with it.
-
-    Without `settings` only trained numbers and rounds are named.
-    """
-    noised = [point for point in results.points if point.private]
-    open_ = [point for point in results.points if not point.private]
-    apart, told = settings_apart(results.config), []
-    if noised and open_ and apart:
-        words = []
-        for name, word in {"trained_parameters": "trained numbers", "rounds": "rounds"}.items():
-            one, two = open_[0].number(name), noised[0].number(name)
-            words += [f"{one:,.0f} {word} instead of {two:,.0f}"] * (abs(one - two) > 0)
-        words += [
-            f"{name} {usual} instead of {own}"
-            for name, (own, usual) in apart.items()
-            if settings and name != "federation.rounds"
-        ]
-        more = "" if settings else f"{', and' if words else ''} other settings"
-        told.append(
-            "The points without noise (inf) are not the noised points' model: "
-            f"{', '.join(words)}{more}."
-        )
-    elif noised and open_:
-        told.append(
-            "The points without noise (inf) have the noised points' settings; no update is clipped."
-        )
-    if SAME_MODEL in results.references:
-        same = results.references[SAME_MODEL]
-        norm = same.number("clipping_norm")
-        clip = "no update clipped" if math.isnan(norm) else f"updates clipped at {norm:g} as there"
-        told.append(
-            "The reference same model has the noised points' settings without noise (seed "
-            f"{same.get('seed')} alone, {clip}, exact histogram)."
-        )
-    return told
-
-
 def rule(results: Results) -> str:
     """When a difference is called one, in a sentence."""
     several = any(len(entry.seeds) > 1 for entry in seed_means(results.points))

@@ -12,6 +12,7 @@ from shared.data.split import MIN_EVALUATED, is_evaluated
 FEW = 30  # people: an interval over fewer is no more than a hint
 DRAWN = "negatives_drawn"  # in `data` of results.json
 CUTOFF = 10  # of HR@10 and NDCG@10: with fewer negatives every ranking is a hit
+FULL = "among all items that a person has not met"  # what full metrics rank
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ def protocol_warnings(data: Mapping[str, Any]) -> list[str]:
         As `Protocol.stated`; what is missing is not warned of.
     """
     found, drawn = [], data.get(DRAWN)
-    wanted, evaluated = data.get("negatives"), data.get("evaluated_users")
+    wanted: Any = data.get("negatives")
+    evaluated = data.get("evaluated_users")
     if drawn and evaluated:
         if drawn["least"] < wanted:
             found.append(
@@ -139,9 +141,11 @@ def protocol_warnings(data: Mapping[str, Any]) -> list[str]:
                 f"was measured among {wanted}."
             )
         if drawn["certain"]:
+            left = f"those of them to whom fewer than {CUTOFF} items are left"
             found.append(
                 f"For {drawn['certain']} of {evaluated} people HR@10 is 1 whatever ranks: fewer "
-                f"than {CUTOFF} negatives compete with their item."
+                f"than {CUTOFF} negatives compete with their item. So is full HR@10 of test items "
+                f"for {left if wanted < CUTOFF else 'them'}."
             )
     if evaluated and evaluated < FEW:
         found.append(

@@ -111,9 +111,9 @@ PRINTED = {
     'covered by the budget and are not for release (recorded as: {{ statuses | join("; ")'
     " }}).": ("shared.leaves.sections"),
     "{{ budget }}. Means with 95% intervals. HR@10: how often the item that a person "
-    "chose next is among the first ten, ranked {{ ranked }}; “all items”: of the whole "
-    "catalogue. NDCG@10: the same, weighing higher places more. Among so few others every "
-    "figure is higher than among all.": ("simulations.report.page.write_report"),
+    "chose next is among the first ten, ranked {{ ranked }}; “all items”: {{ full }}. "
+    "NDCG@10: the same, weighing higher places more. Among sampled items no figure is "
+    "lower than among all of these.": ("simulations.report.page.write_report"),
     "An interval over users tells how much another sample of people would vary, for the "
     "one model trained; one over users and seeds counts besides how much training and its"
     " noise vary. Whether two rows differ stands in the next table, not in whether their "

@@ -91,7 +91,7 @@ def _evaluated(given: Evaluated) -> dict[str, Any]:
 
 
 def _show_metrics(found: dict[str, Any]) -> None:
-    from shared.data.protocol import negatives_in_words
+    from shared.data.protocol import FULL, negatives_in_words
     from shared.privacy import sentences
     from simulations.show import figures, show_table
     from simulations.summary import interval_of
@@ -106,7 +106,7 @@ def _show_metrics(found: dict[str, Any]) -> None:
     count = metrics["users"]
     title = f"{found['data']}, {found['phase']}, {count:.0f} user{'s' * (count != 1)}"
     show_table(("metric", *figures("value", "95% over users")), rows, title)
-    typer.echo(f"HR, NDCG and MRR are {negatives_in_words(found)}; full: among all items.")
+    typer.echo(f"HR, NDCG and MRR are {negatives_in_words(found)}; full: {FULL}.")
     for warning in found["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(sentences.measured())

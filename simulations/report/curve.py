@@ -12,9 +12,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shared.data.protocol import negatives_in_words, protocol_warnings
+from shared.data.protocol import FULL, negatives_in_words, protocol_warnings
 from shared.files import write_atomically
-from simulations.compare import what_differs
 from simulations.report.figures import (
     FADED,
     INK,
@@ -28,6 +27,7 @@ from simulations.report.figures import (
 from simulations.report.tables import axis_label, example_epsilons, number, scope
 from simulations.results import Point, Reference, Results
 from simulations.summary import Entry, summarise
+from simulations.unlike import what_differs
 
 METRICS = (("hr@10", "HR@10"), ("ndcg@10", "NDCG@10"))
 SEED_OFFSET = 0.025  # in powers of ten
@@ -93,10 +93,9 @@ def positions(epsilons: Sequence[float]) -> dict[float, float]:
 
 def _rankings(results: Results) -> list[tuple[str, str]]:
     """Metric prefix and description of each ranking that was measured."""
-    items = results.data.get("items")
     rows = [("", negatives_in_words(results.data).partition(" (")[0])]  # the caption has the rest
     if any("full_hr@10" in point.metrics for point in results.points):
-        rows.append(("full_", f"among all {number(items)} items" if items else "among all items"))
+        rows.append(("full_", FULL))
     return rows
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.table import Column
 
-from shared.data.protocol import negatives_in_words, protocol_warnings
+from shared.data.protocol import FULL, negatives_in_words, protocol_warnings
 from shared.printable import shell_word
 from shared.run_files import RunFolder
-from simulations.compare import METRICS, remarks, rule, what_differs
+from simulations.compare import METRICS, remarks, rule
 from simulations.console import Console
 from simulations.report.figures import reference_style
 from simulations.report.gains import gain_lines
@@ -19,6 +19,7 @@ from simulations.report.tables import example_epsilons, level
 from simulations.results import Claim, Results
 from simulations.show import figures, show_line, show_table
 from simulations.summary import Interval, summarise
+from simulations.unlike import what_differs
 
 
 def print_outcome(results: Results, directory: Path, console: Console | None = None) -> None:
@@ -39,7 +40,7 @@ def print_outcome(results: Results, directory: Path, console: Console | None = N
 
 def ranked(results: Results) -> list[str]:
     """Among what items were ranked, and what that takes from the figures."""
-    words = f"HR and NDCG are {negatives_in_words(results.data)}; full: among all items."
+    words = f"HR and NDCG are {negatives_in_words(results.data)}; full: {FULL}."
     return [words, *(f"Warning: {told}" for told in protocol_warnings(results.data))]
 
 

@@ -8,18 +8,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from shared.data.protocol import DRAWN, negatives_in_words
+from shared.data.protocol import DRAWN, FULL, negatives_in_words
 from shared.files import write_atomically
 from shared.printable import printable
 from shared.privacy.sentences import FALSE_ALARM
 from shared.run_files import RunFolder
-from simulations.compare import remarks, rule, what_differs
+from simulations.compare import remarks, rule
 from simulations.report import released, statement, tables
 from simulations.report.curve import curve_figure
 from simulations.report.figures import inline_svg
 from simulations.report.gains import gain_rows
 from simulations.report.rounds import noise_figure
 from simulations.results import Results
+from simulations.unlike import what_differs
 
 
 def write_report(results: Results, directory: Path) -> Path:
@@ -66,6 +67,7 @@ def _view(results: Results) -> dict[str, Any]:
         "data_name": data.get("name") or data.get("spec") or "data not named",
         "data": [(key, tables.number(value)) for key, value in data.items() if key != DRAWN],
         "ranked": negatives_in_words(data),
+        "full": FULL,
         "version": results.get("starling", "unknown"),
         "scope": tables.scope(results),
         "warnings": statement.warnings(results),

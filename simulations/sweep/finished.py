@@ -42,7 +42,8 @@ def finished(run: RunFolder) -> tuple[Results, str] | None:
             )
         return None
     for file in run.everything():
-        _refuse_pipe(file)
+        if file.suffix != ".part":  # which nobody reads
+            _refuse_pipe(file)
     read_record(run.results, ("complete", "points"))
     results = Results.read(run.results)
     if problem := signature_problem(run.results, results.stated):

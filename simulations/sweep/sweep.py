@@ -119,6 +119,8 @@ def _sweep(
     jobs = [_reference_job(name, simulation, run) for name in record.references]
     jobs += [_point_job(point, simulation, run) for point in settings]
     jobs = [job for job in jobs if job.name not in record.found]
+    if SAME_MODEL in record.found:  # interrupted between that and what follows
+        _remove_trial(run)
     pool = simulation.workers()
     at_once, stop = (pool.size, pool.stop) if pool else (1, _nothing)
     with SweepProgress(sum(job.updates for job in jobs), quiet=quiet or not jobs) as progress:
@@ -214,11 +216,16 @@ def _same_model_job(simulation: Machines, run: RunFolder) -> Job[Found]:
             make_folders(made)
             found = run_point(simulation, point, made.path, lambda entry: _tell(entry, advance))
             Reference(reference_of(found, point)).write(file, {})
-            shutil.rmtree(made.path)
+            _remove_trial(run)
         return Reference.read(file)
 
     left = _updates_left(point, simulation, run.trial(SAME_MODEL))
     return Job(SAME_MODEL, "same model, no noise", left, act)
+
+
+def _remove_trial(run: RunFolder) -> None:
+    """A model without noise, and everyone's ranks: kept for no longer than it is needed."""
+    shutil.rmtree(run.trial(SAME_MODEL).path, ignore_errors=True)
 
 
 def _updates_left(point: ExperimentConfig, simulation: Machines, run: RunFolder) -> int:

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from simulations import compare
+from simulations import compare, unlike
 from simulations.report import curve, gains, outcome, page, rounds
 from simulations.report import tables as rows
 from simulations.results import Results
@@ -15,7 +15,7 @@ def _of_json(make):
 write_report, render = _of_json(page.write_report), _of_json(page.render)
 draw_curve, curve_figure = _of_json(curve.draw_curve), _of_json(curve.curve_figure)
 gain_rows, gain_lines = _of_json(gains.gain_rows), _of_json(gains.gain_lines)
-remarks, what_differs = _of_json(compare.remarks), _of_json(compare.what_differs)
+remarks, what_differs = _of_json(compare.remarks), _of_json(unlike.what_differs)
 noise_figure = _of_json(rounds.noise_figure)
 print_outcome, promises = _of_json(outcome.print_outcome), _of_json(outcome.promises)
 _ROWS = ("accuracy_rows", "ledger_rows", "noise_rows", "privacy_rows")

@@ -25,7 +25,7 @@ ROOMS = {  # room -> the rooms that it may import
 # beside it and nothing above. Parts that move in later have their place already.
 ORDER = {
     "shared": (
-        "errors leaves printable < canonical < config files metrics run_files secagg < data update "
+        "errors leaves printable < canonical files < config metrics run_files secagg < data update "
         "< model privacy request < aggregation"
     ),
     "shared.privacy": (
@@ -38,8 +38,8 @@ ORDER = {
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
-        "console < doctor results show world < summary < compare < engine exploration report "
-        "verify < workers < flower < sweep < audit < commands"
+        "console < doctor results show world < summary < compare < unlike < engine exploration "
+        "report verify < workers < flower < sweep < audit < commands"
     ),
 }
 # Parts -> what they never import, late or for types either.

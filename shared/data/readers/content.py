@@ -30,6 +30,7 @@ _MAGIC = (  # none of which is the beginning of a text
     (rb"PK\x03\x04", "a zip archive or a workbook; save it as CSV"),
     (rb"SQLite format 3\0", "a database; export the table as CSV"),
 )
+_CONTROL = re.compile(rb"[\x80-\x9f]")  # letters in windows-1252 only
 _MARK = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
@@ -64,7 +65,7 @@ def read_text(path: Path, otherwise: str | None = None) -> str:
     ----------
     path : Path
     otherwise : str, optional
-        The encoding of a file that is not UTF-8; by default it is refused.
+        The encoding of a file that is not UTF-8, one of ISO 8859; by default it is refused.
 
     Raises
     ------
@@ -87,12 +88,15 @@ def read_text(path: Path, otherwise: str | None = None) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        byte = f"byte 0x{content[error.start]:02x}"
+        what = f"not UTF-8 ({byte})"
         if otherwise is not None:
-            return content.decode(otherwise)
-        row, byte = _line(content, error.start), content[error.start]
-        raise DataError(
-            f"{path}, row {row}: not UTF-8 (byte 0x{byte:02x}); save the file as UTF-8"
-        ) from None
+            if (control := _CONTROL.search(content)) is None:
+                return content.decode(otherwise)
+            row = _line(content, control.start())
+            what = f"neither UTF-8 ({byte}) nor {otherwise} (row {row}, byte 0x{control[0][0]:02x})"
+        row = _line(content, error.start)
+        raise DataError(f"{path}, row {row}: {what}; save the file as UTF-8") from None
 
 
 def _content(path: Path) -> bytes:

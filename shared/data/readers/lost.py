@@ -28,7 +28,7 @@ _SURE = re.compile(
     "|(?:[\xce-\xdb][\x80-\xbf]){2,}"
     f"|[\xe0-\xef](?![{_END}]{{2}})[\x80-\xbf]{{2}}|[\xf0-\xf4][\x80-\xbf]{{3}}"
 )
-_PAIR = re.compile("[\xc2-\xc5\xce-\xdb][\x80-\xbf]")
+_PAIR = re.compile("[\xc2-\xc5\xce-\xd1][\x80-\xbf]")
 _SEQUENCE = re.compile("[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
 
@@ -79,7 +79,7 @@ def misread(text: str) -> str | None:
             meant += text[end : match.start()] + (_meant(match[0]) or "\ufffd")
             end = match.end()
         return f"is UTF-8 that was read as latin-1 (meant: {(meant + text[end:])[:60]!r})"
-    if any("\x80" <= letter <= "\x9f" for letter in text):
+    if any("\x80" <= letter <= "\x9f" and letter != "\x85" for letter in text):  # ends a line
         return "is windows-1252 that was read as latin-1"
     return None
 

@@ -127,6 +127,8 @@ def place_of(path: Path, header: list[str], role: str, wanted: Mapping[str, str]
 
 
 def _nearest(header: list[str], role: str, name: str) -> str | None:
+    if role in header:
+        return role
     plain = {re.sub(r"[\W_]", "", one).lower(): one for one in reversed(header)}
     close = difflib.get_close_matches(name.lower().replace("_", ""), plain, n=1, cutoff=0.75)
     for known in (*close, *(f"{role}{end}" for end in ("id", "name")), *_NAMES.get(role, ())):

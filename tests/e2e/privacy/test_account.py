@@ -98,7 +98,10 @@ def test_a_run_is_shown_at_other_deltas(run):
 @pytest.mark.parametrize("more", [(), ("--delta", 1e-5)])
 def test_nobody_is_refused(users, more):
     done = command("account", *PLAN, "--no-prv", "--users", users, *more)
-    assert (done.code, f"users (--users) = {users}: expected at least 1" in done.error) == (2, True), done.err
+    assert (done.code, f"users (--users) = {users}: expected at least 1" in done.error) == (
+        2,
+        True,
+    ), done.err
 
 
 def test_a_delta_that_allows_to_publish_someone_is_refused_or_named():

@@ -153,6 +153,19 @@ def test_stopped_while_it_starts_leaves_nothing(by, code, word, sweep, tmp_path,
     assert not (folder / "config.toml").exists()
 
 
+def test_a_model_without_noise_that_an_interruption_left_goes(apart, tmp_path):
+    """Between the reference's record and the end of its run; with it everyone's ranks."""
+    copy = unfinish(shutil.copytree(apart[0], tmp_path / "copy"))
+    left = copy / "points" / "reference-same_model" / "adapters"
+    left.mkdir(parents=True)
+    shutil.copy(next(copy.glob("adapters/*")), left)
+    done = command("simulate", "--resume", copy, "--quiet")
+    assert done.code == 0, done.err
+    assert not left.parent.exists()
+    told = command("verify", copy)
+    assert (told.code, "no file of the run" in told.out) == (0, False)
+
+
 def test_what_was_exchanged_before_it_was_sealed_is_made_anew(run, tmp_path):
     """After a crash between the end of a point and its seal nothing that lies there is believed."""
     copy = unfinish(shutil.copytree(run, tmp_path / "copy"), "eps-2-seed-0")

@@ -12,7 +12,7 @@ import pytest
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.spent import end_of
 from simulations.world.world import World
-from tests.support.command import REFERENCES, command, results, script, unfinish, write_settings
+from tests.support.command import REFERENCES, command, results, script, unfinish
 from tests.support.privacy.guarantees import differing
 
 
@@ -76,14 +76,10 @@ def test_a_run_says_what_it_is_not_above(run, finished):
     assert '"sampled"' not in (run / "results.json").read_text()  # single people's ranks
 
 
-def test_the_same_model_without_noise_is_a_reference_of_its_own(tmp_path, tiny_bert):
+def test_the_same_model_without_noise_is_a_reference_of_its_own(apart, tmp_path, tiny_bert):
     """What the noised points train, not the larger model at infinity; its files do not stay."""
-    file = write_settings(tmp_path, references=("popularity", "same_model"))
-    more = "[private.model]\nlora_rank = 1\nitem_rank = 0\n[private.federation]\nrounds = 1\n"
-    file.write_text(file.read_text() + more + "cohort = 30\n")
-    done = command("simulate", "--config", file, "--backbone", tiny_bert, "--out", tmp_path / "run")
-    assert done.code == 0, done.err
-    found = results(tmp_path / "run")
+    run, file, done = apart
+    found = results(run)
     noised, open_ = found["points"]
     same = found["references"]["same_model"]
     for name in ("trained_parameters", "rounds", "cohort", "seed"):
@@ -97,8 +93,8 @@ def test_the_same_model_without_noise_is_a_reference_of_its_own(tmp_path, tiny_b
     assert "model.lora_rank 2 instead of 1" in done.out
     planned = 2 * 12 + 30 + 30  # at infinity, noised, and the same model
     assert f"{planned} client updates to go" in done.err
-    assert not (tmp_path / "run" / "points" / "reference-same_model").exists()
-    assert command("verify", tmp_path / "run").code == 0
+    assert not (run / "points" / "reference-same_model").exists()
+    assert command("verify", run).code == 0
     left_out = tmp_path / "left out"
     asked = ("--references", "popularity", "--epsilon", "2", "--out", left_out)
     done = command("simulate", "--config", file, "--backbone", tiny_bert, *asked)

@@ -3,8 +3,9 @@
 import pytest
 
 from client.device import agreement
+from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION
 from client.device.clock import now
-from client.device.rehearsal import Rehearsal
+from client.device.rehearsal import Rehearsal, is_run
 from shared.privacy.policy.signed import read_policy
 from tests.support.federations import point_config
 from tests.support.persons import Person, owners
@@ -47,6 +48,24 @@ def test_a_clip_that_adapts_is_asked_as_a_run_asks_for_it(tmp_path):
 def test_a_histogram_in_clear_is_declined_beforehand(tmp_path):
     config = point_config("b", federation={"rounds": 2, "popularity_start": True})
     assert rehearsed(tmp_path, config, 2) == ["declined round 0"]
+
+
+def test_where_the_clip_adapts_the_first_one_is_asked_for(tmp_path):
+    privacy = {"adaptive_clipping": 0.5}
+    federation = {"rounds": 2, "popularity_start": False}
+    config = point_config("b", federation=federation, privacy=privacy)
+    assert rehearsed(tmp_path, config, 2) == ["round 1", "round 2"]
+
+
+OF_A_DEVICE = (CAPS, AGREED, LEDGER, "ledger-2.jsonl", PARTICIPATION)
+
+
+@pytest.mark.parametrize("name", [*OF_A_DEVICE, "config.toml"])
+def test_a_state_folder_is_none_of_a_run_whatever_lies_beside(name, tmp_path):
+    (tmp_path / name).touch()
+    assert not is_run(tmp_path)
+    (tmp_path / "results.json").touch()
+    assert is_run(tmp_path) is (name == "config.toml")
 
 
 def test_under_correlated_noise_a_device_rests_as_it_would(tmp_path):

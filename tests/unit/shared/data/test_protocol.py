@@ -21,6 +21,7 @@ MANY = 40  # people, enough that nothing is said of their number
         pytest.param([3] * MANY + [295], 300, 99, (MANY + 1, 5, 99, 1), id="one met nearly all"),
         pytest.param([2, 1, 0, 3], 300, 99, (1, 99, 99, 0), id="one is long enough"),
         pytest.param([5] * MANY, 300, 4, (MANY, 4, 4, MANY), id="four are asked for"),
+        pytest.param([5] * 39 + [297], 300, 4, (MANY, 3, 4, MANY), id="of four three are left"),
         pytest.param([2] * MANY, 300, 99, (0, 0, 0, 0), id="nobody is long enough"),
         pytest.param([], 300, 99, (0, 0, 0, 0), id="nobody"),
     ],
@@ -37,6 +38,11 @@ def test_what_is_stated_was_drawn(lengths, items, wanted, stated):
     told = " ".join(protocol_warnings(found.stated()))
     assert (f"among as few as {least} sampled" in told) is (0 < least < wanted)
     assert (f"For {certain} of {evaluated} people HR@10 is 1" in told) is (certain > 0)
+    left = [items - n for n in lengths if 3 <= n < items]
+    full = sum(n < 10 for n in left)
+    assert ("So is full HR@10 of test items for them." in told) is (certain > 0 and wanted >= 10)
+    assert ("to whom fewer than 10 items are left" in told) is (wanted < 10)
+    assert wanted < 10 or full == certain
     assert ("evaluated: figures over so few" in told) is (0 < evaluated < FEW)
     assert bool(found.why_nobody) is (evaluated == 0)
 

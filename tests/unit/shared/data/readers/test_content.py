@@ -42,9 +42,7 @@ def test_other_things_that_are_no_files(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(DataError, match=r"parts.parquet: is a folder.*join its parts"):
         open_log("parts.parquet")
     (tmp_path / "dangling.csv").symlink_to("nowhere")
-    with pytest.raises(
-        DataError, match=r"dangling\.csv: is a link to nowhere that leads to no file"
-    ):
+    with pytest.raises(DataError, match=r"dangling\.csv: is a link to nowhere that leads to no f"):
         open_log("dangling.csv")
 
 
@@ -180,7 +178,9 @@ def opened(folder: Path, columns: str | None) -> tuple[Population | None, str]:
 
 def test_columns_that_nothing_has_are_refused(tmp_path: Path) -> None:
     csv(tmp_path, ROWS, ITEMS)
-    with pytest.raises(DataError, match=r"row 1: no column 'who' \(columns: user, item, timestamp"):
+    with pytest.raises(
+        DataError, match=r"row 1: no column 'who' \(columns: user, .* say --columns user=user"
+    ):
         read_log(tmp_path, {"user": "who"})
     with pytest.raises(DataError, match=r"neither .* nor items.* has a column 'asin'"):
         read_log(tmp_path, {"item": "asin"})

@@ -167,6 +167,8 @@ def test_bad_items(tmp_path: Path, form: str) -> None:
             continue  # written in latin-1, it is the UTF-8 that was meant
         if "stands for a missing" in rule and "text" in name and form == "two shops":
             continue  # there a title is optional
+        if name == "a text in windows-1252" and form == "movielens-100k":
+            rule = "u.item, row 3: neither UTF-8 (byte 0x92) nor latin-1 (row 3, byte 0x92)"
         if "," in str(items) and form in ("csv", "movielens-latest", "two shops"):
             items = [(item, f'"{text.removesuffix(". Drama")}"') for item, text in items]
         (folder := tmp_path / name).mkdir()
@@ -342,7 +344,7 @@ def test_a_number_of_any_length_is_a_user(tmp_path: Path, form: str) -> None:
 
 TRUE_TEXTS = (
     *("Café…", "CAFÉ…", "NESCAFÉ®", "Spaß“", "Nestlé™", "Qualité\u00a0: Ä", "«ÉTÉ» et «ÂGE»"),
-    *("日本 Café", "Ελλάδα", "Привет", "À", "Nº 5", "Nancy", "Null Island", "¡Olé!"),
+    *("日本 Café", "Ελλάδα", "Привет", "À", "Nº 5", "Ø½ d\u00d7²", "Nancy", "Null Island", "¡Olé!"),
 )
 
 
