@@ -1,23 +1,58 @@
 """The `starling` command: mounts each room's commands when they are asked for, not before.
 
-Nothing but the standard library is imported until `main` runs: what goes wrong while the rest is
-imported, an interruption included, ends in one line too.
+Nothing but the standard library is imported until `main` runs, and no other module of a name of its
+own: what goes wrong while the rest is imported, an interruption included, ends in one line too.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import os
-import re
-import runpy
-import signal
 import sys
-from collections.abc import Iterator
-from importlib.machinery import ModuleSpec
-from pathlib import Path
-from types import FrameType, ModuleType
-from typing import Any
+
+
+class _Hidden(ImportError):
+    """Somebody else's module stands where one of ours, or of Python's own, is looked for."""
+
+
+class _OnlyPythons:
+    """Finds no module; refuses another one of a name of Python's own before any line of it runs."""
+
+    _OWN = os.__file__.removesuffix("os.py")
+
+    @classmethod
+    def find_spec(cls, name: str, *_: object) -> None:
+        """Called before other finders."""
+        if name not in sys.stdlib_module_names or name == "distutils":  # setuptools has that one
+            return
+        found = next(filter(None, (at.find_spec(name, None) for at in cls._others())), None)
+        place = (found.origin if found is not None and found.has_location else None) or cls._OWN
+        real = os.path.realpath(place).startswith(os.path.realpath(cls._OWN) + os.sep)
+        if not (real or place.startswith(cls._OWN) or f"{os.sep}lib-dynload{os.sep}" in place):
+            raise _Hidden(
+                f"{place}: hides Python's own module of that name; rename it, or take its folder "
+                "off PYTHONPATH"
+            )
+
+    @classmethod
+    def _others(cls) -> list[Any]:
+        return [at for at in sys.meta_path if at is not cls]
+
+
+sys.meta_path.insert(0, _OnlyPythons)
+try:
+    import contextlib
+    import pkgutil
+    import re
+    import runpy
+    import signal
+    from collections.abc import Iterator
+    from importlib.machinery import ModuleSpec
+    from pathlib import Path
+    from types import FrameType, ModuleType
+    from typing import Any
+except _Hidden as _hidden:
+    sys.stderr.write(f"error: {str(_hidden).encode('unicode_escape').decode()}\n")
+    sys.exit(2)
 
 # Nothing here phones home: set before Flower, Ray or the hub can be imported.
 for _name, _value in (
@@ -37,16 +72,28 @@ PACKAGES = ("apps", "shared", *ROOMS)
 SHELLS = ("bash", "zsh", "fish")
 COMPLETE = "_STARLING_COMPLETE"  # set by the shell's script that asks for completions
 
+# Whatever ends a program unless it listens, by hand or from a terminal, a system or a batch system
+# (SIGKILL cannot be heard).
+STOPS = {
+    "SIGINT": "interrupted",
+    "SIGTERM": "terminated",
+    "SIGHUP": "hung up",
+    "SIGQUIT": "quit",
+    "SIGXCPU": "out of processor time",
+    "SIGUSR1": "stopped (SIGUSR1)",
+    "SIGUSR2": "stopped (SIGUSR2)",
+}
+
 # Notes that an error may carry (PEP 678): how to go on from it.
 NOTHING_YET, CONTINUE = "nothing was made yet", "continue: "
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: an interruption by the system, which ends like one by hand."""
+class _Stopped(KeyboardInterrupt):
+    """A signal that asks a program to end: whoever sends it, it ends like Ctrl-C."""
 
-
-class _Hidden(ImportError):
-    """Somebody else's module stands where one of ours is looked for."""
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.word, self.status = STOPS[signal.Signals(number).name], 128 + number
 
 
 class _OnlyOurs:
@@ -84,12 +131,15 @@ def _listen(heard: list[BaseException]) -> None:
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        heard.append(_Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+        if number == signal.SIGHUP:
+            signal.signal(number, signal.SIG_IGN)  # a terminal that closes, then its shell sends it
+        heard.append(_Stopped(number))
         raise heard[-1]
 
-    signal.signal(signal.SIGTERM, stop)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        signal.signal(signal.SIGINT, stop)
+    for number in (signal.Signals[name] for name in STOPS):
+        # Not where it is ignored, as by nohup or in the background.
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, stop)
 
 
 def _tolerate(stream: Any) -> None:
@@ -119,8 +169,8 @@ def _run(arguments: list[str], heard: list[BaseException]) -> int:
 
 
 def _stopped(by: BaseException, error: BaseException) -> int:
-    word, status = ("terminated", 143) if isinstance(by, _Terminated) else ("interrupted", 130)
-    return _tell(f"{word}{_noted(error, CONTINUE, NOTHING_YET)}", status)
+    by = by if isinstance(by, _Stopped) else _Stopped(signal.SIGINT)
+    return _tell(f"{by.word}{_noted(error, CONTINUE, NOTHING_YET)}", by.status)
 
 
 def _noted(error: BaseException, *kinds: str) -> str:
@@ -188,7 +238,8 @@ def command_line() -> Any:
             where, text = self.table()[cmd_name]
             with _before_it_begins():
                 if where.endswith("doctor:main"):
-                    return click.Command(cmd_name, help=text, params=[_json_flag()])
+                    flag = click.Option(["--json"], is_flag=True, help="One JSON document.")
+                    return click.Command(cmd_name, help=text, params=[flag])  # for completions
                 return _loaded(where, cmd_name) if where else Rooms(cmd_name, help=text)
 
         def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -237,28 +288,42 @@ def _completion(context: Any, option: Any, shell: str | None) -> None:
         named = {"prog_name": "starling", "complete_var": COMPLETE}
         click.echo(completion.get_completion_script(shell=shell, **named))
     else:
-        _, file = completion.install(shell, "starling", COMPLETE)
-        click.echo(f"completion for {shell}: {file}; it works in the next shell")
+        try:
+            _, file = completion.install(shell, "starling", COMPLETE)
+        except UnicodeEncodeError:  # typer writes the path into a file of UTF-8
+            told = f"{Path.home()}: no UTF-8 text; put there what --show-completion prints"
+            raise click.UsageError(told, context) from None
+        click.echo(f"completion for {shell}: {_printable(file)}; it works in the next shell")
     context.exit()
-
-
-def _json_flag() -> Any:
-    """Of the doctor, for completions alone: it parses its own words."""
-    import click
-
-    return click.Option(["--json"], is_flag=True, help="One JSON document.")
 
 
 def _loaded(where: str, name: str) -> Any:
     """The command that stands at `module:name`: a function, or a group of its own."""
     import typer
 
-    module, _, attribute = where.partition(":")
-    found: Any = getattr(importlib.import_module(module), attribute)
+    found: Any = pkgutil.resolve_name(where)
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False)
         found.command(name)(function)
-    return typer.main.get_command(found)
+    return _once(typer.main.get_command(found))
+
+
+def _once(command: Any) -> Any:
+    """Refuse an option that is given twice: of its values the last alone would count."""
+    import click
+
+    def parse_args(context: Any, words: list[str], parse: Any = command.parse_args) -> Any:
+        given = command.make_parser(context).parse_args(list(words))[2]
+        for option in [] if context.resilient_parsing else given:
+            if given.count(option) > 1 and not getattr(option, "is_flag", True):
+                told = f"{option.opts[0]} is given twice; give it once, a list with commas"
+                raise click.UsageError(told, context)
+        return parse(context, words)
+
+    for each in getattr(command, "commands", {}).values():
+        _once(each)
+    command.parse_args = parse_args
+    return command
 
 
 def _doctor() -> ModuleType:
@@ -334,8 +399,7 @@ def _missing(error: ModuleNotFoundError) -> str:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    words = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in words or "allocate memory" in words
+    return isinstance(error, MemoryError) or bool(re.search("(out of|allocate) memory", str(error)))
 
 
 def _usage(error: Any) -> str:
@@ -370,11 +434,15 @@ def _where(error: Any) -> str:
 
 
 def _tell(line: str, status: int) -> int:
-    printable = runpy.run_path(str(_HERE / "shared" / "printable.py"))["printable"]
     with contextlib.suppress(OSError, AttributeError, ValueError):  # standard error may be closed
-        sys.stderr.write(printable(" ".join(line.split())) + "\n")
+        sys.stderr.write(_printable(" ".join(line.split())) + "\n")
         sys.stderr.flush()
     return status
+
+
+def _printable(text: object) -> str:
+    """See `shared.printable`, read where it stands: our packages may not be found."""
+    return str(runpy.run_path(str(_HERE / "shared" / "printable.py"))["printable"](text))
 
 
 def _drop_output(status: int) -> int:

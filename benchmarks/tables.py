@@ -281,13 +281,18 @@ def _both(metrics: Found | None) -> str:
 def _not_above(verdicts: dict[str, dict[str, str]]) -> str:
     """References by name, those that a point is below in bold, with the metrics in question."""
     short = {"hr@10": "HR", "ndcg@10": "NDCG", "full_hr@10": "HR all", "full_ndcg@10": "NDCG all"}
+    names = {
+        "popularity": "popularity",
+        "zero_shot": "untrained",
+        "start": "own start",
+        "popularity_private": "own histogram",
+    }
     told = []
-    for name, each in verdicts.items():
+    for name, label in names.items():
         for verdict, mark in (("below", "**"), ("not shown", "")):
-            of = [short[metric] for metric, found in each.items() if found == verdict]
-            if of:
-                label = name.replace("_", " ")
-                told.append(f"{mark}{label}{mark} ({', '.join(of)})")
+            each = verdicts.get(name, {}).items()
+            of = [short[metric] for metric, found in each if found == verdict]
+            told += [f"{mark}{label}{mark} ({', '.join(of)})"] if of else []
     return "; ".join(told)
 
 

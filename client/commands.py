@@ -14,6 +14,7 @@ from shared.printable import printable
 if TYPE_CHECKING:
     from shared.config import ExperimentConfig
     from shared.privacy.ledger.ledger import Ledger
+    from shared.privacy.policy.caps import Caps
     from shared.privacy.policy.signed import Policy
 
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
@@ -53,23 +54,34 @@ def check(
     with tempfile.TemporaryDirectory() as folder:
         device = Rehearsal(Path(folder), text, made, key, settings)
         device.copy(state, caps)
-        owners = device.caps
+        owners, written = device.caps, device.caps_file
         answers = list(device.answers(rounds, a_day))
     if not answers:
         answers = [Answer(True, "nothing more can be asked of this device in this run")]
     takes_part = answers[-1].accepted
     if as_json:
         told = [dataclasses.asdict(answer) for answer in answers]
-        page: dict[str, Any] = {"takes_part": takes_part, "caps": dataclasses.asdict(owners)}
+        page: dict[str, Any] = {"takes_part": takes_part, **_limits(owners, written)}
         typer.echo(document({**page, "answers": told, "recomputed": settings is not None}))
     else:
-        typer.echo(f"owner's caps: {owners.in_words()}")
+        typer.echo(_allowed(owners, written))
         for answer in answers:
             typer.echo(answer.words)
         if settings is None:
             typer.echo("(taken at its word: that the settings give these promises needs --config)")
     if not takes_part:
         raise typer.Exit(PrivacyError.exit_code)
+
+
+def _allowed(owners: Caps, file: Path | None) -> str:
+    whose = "owner's caps" if file else "caps of a device whose owner wrote none"
+    return f"{whose}: {owners.in_words()}"
+
+
+def _limits(owners: Caps, file: Path | None) -> dict[str, Any]:
+    import dataclasses
+
+    return {"caps": dataclasses.asdict(owners), "caps_file": None if file is None else str(file)}
 
 
 def _settings_of(made: Policy, config: Path) -> ExperimentConfig:
@@ -88,20 +100,17 @@ def spent(
     as_json: _AsJson = False,
 ) -> None:
     """Say what a device agreed to, what its owner allows, and what taking part has cost."""
-    import dataclasses
-
     from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement
-    from client.device.rehearsal import is_run, no_state
+    from client.device.rehearsal import state_files
     from shared.privacy.ledger.budget import records
     from shared.privacy.ledger.ledger import Ledger
     from shared.privacy.policy.caps import load_caps
     from shared.privacy.policy.show import in_words, plain
     from shared.privacy.policy.signed import Promise, load_policy
 
-    if not state.is_dir() or is_run(state):
-        raise no_state(state)
-    owners = load_caps(state / CAPS)
-    made = load_policy(state / AGREED, None) if (state / AGREED).exists() else None
+    there = state_files(state)
+    owners, written = load_caps(state / CAPS), state / CAPS if CAPS in there else None
+    made = load_policy(state / AGREED, None) if AGREED in there else None
     files = [each for name in (PARTICIPATION, LEDGER) for each in records(state / name)]
     kept = [Ledger.recover(file, repair=False) for file in files]
     counted = {promise.guarantee.trust: promise for promise in (made.promises if made else ())}
@@ -110,12 +119,12 @@ def spent(
     gate = Agreement(state, made.issuer if made else "")
     together = [(each.guarantee.unit, *gate.spent(each)) for each in counted.values()]
     if as_json:
-        page = {"caps": dataclasses.asdict(owners), "agreed": plain(made) if made else None}
+        page = {**_limits(owners, written), "agreed": plain(made) if made else None}
         of_each = [_record(each) for each in kept]
         sums = [dict(zip(("unit", "epsilon", "delta"), each, strict=True)) for each in together]
         typer.echo(document({**page, "records": of_each, "together": sums}))
         return
-    typer.echo(f"owner's caps: {owners.in_words()}")
+    typer.echo(_allowed(owners, written))
     word = f"no {AGREED} is here" if kept else "this device has agreed to nothing yet"
     typer.echo(in_words(made, state / AGREED) if made else f"{printable(state)}: {word}")
     for told in map(_record, kept):

@@ -53,7 +53,8 @@ def serve(grid: Grid, run: Mapping[str, Any]) -> None:
     Parameters
     ----------
     grid : Grid
-        Of a simulation if it says so itself (`simulated`): a setting has no say in that.
+        Of a simulation if it says so itself (`simulated`): a setting has no say in that. One that
+        knows its people says among what they are ranked (`protocol`).
     run : mapping
         See this module.
 
@@ -71,7 +72,8 @@ def serve(grid: Grid, run: Mapping[str, Any]) -> None:
     )
     log(INFO, "%s", _spent(files, config.federation.rounds))
     if simulated:
-        log(INFO, "%s", _ranked(outcome, negatives_in_words({"negatives": config.data.negatives})))
+        known = getattr(grid, "protocol", None) or {"negatives": config.data.negatives}
+        log(INFO, "%s", _ranked(outcome, negatives_in_words(known)))
 
 
 def report_round(entry: dict[str, float]) -> None:

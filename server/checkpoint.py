@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
 from shared.errors import ConfigError
-from shared.files import write_atomically
+from shared.files import check_file, write_atomically
 
 Vector = npt.NDArray[np.float64]
 
@@ -91,6 +91,7 @@ def load(file: Path) -> ServerState | None:
     if not file.exists():
         return None
     try:
+        check_file(file)
         with safe_open(file, framework="np") as stream:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dict)
             plain = json.loads((stream.metadata() or {})["state"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +16,43 @@ from filelock import FileLock, Timeout
 from shared.errors import ConfigError
 
 LOCK = ".lock"
+RESTORE = "restore it from a copy, or start a new run with another --out"
+
+
+_SPECIAL = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class NotAFileError(OSError):
+    """A pipe would be waited for and is read only once; a device may have no end."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def check_file(file: Path) -> None:
+    """Refuse at once what is no file on disk and no folder: opening it may wait for ever.
+
+    Raises
+    ------
+    OSError
+        Naming it, for a pipe, a socket or a device, and for what cannot be looked at.
+    """
+    mode = file.stat().st_mode
+    for kind, name in _SPECIAL:
+        if kind(mode):
+            told = f"is {name}; write its content into a file and give that"
+            raise NotAFileError(errno.EINVAL, told, str(file))
+
+
+def read_file(file: Path) -> bytes:
+    """The bytes of a file; errors as for `check_file`, and those of reading it."""
+    check_file(file)
+    return file.read_bytes()
 
 
 def write_atomically(file: Path, content: bytes | str) -> None:
@@ -97,21 +136,18 @@ def read_record(file: Path, required: Iterable[str]) -> dict[str, Any]:
         `write_atomically` leaves no part of a file.
     """
     try:
-        record = json.loads(file.read_bytes())
+        record = json.loads(read_file(file))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
-        raise ConfigError(f"{file}: damaged, not whole JSON; {_RESTORE}") from None
+        raise ConfigError(f"{file}: damaged, not whole JSON; {RESTORE}") from None
     if not isinstance(record, dict):
-        raise ConfigError(f"{file}: damaged, no JSON object; {_RESTORE}")
+        raise ConfigError(f"{file}: damaged, no JSON object; {RESTORE}")
     missing = [name for name in required if name not in record]
     if missing:
-        raise ConfigError(f"{file}: damaged, {missing[0]} is missing; {_RESTORE}")
+        raise ConfigError(f"{file}: damaged, {missing[0]} is missing; {RESTORE}")
     found: dict[str, Any] = record
     return found
-
-
-_RESTORE = "restore it from a copy, or start a new run with another --out"
 
 
 class FolderLock:

@@ -274,7 +274,8 @@ Flower itself | trusted server | its SuperLink holds every message until it is f
 2 | public | a mistake in what was given or found
 3 | public | a guarantee does not hold
 4 | public | a guarantee is not shown
-130 | public | interrupted
+130 | public | interrupted by hand
+129, 131, 138, 140, 143, 152 | public | ended by a signal: 128 and its number
 """
 
 _INTRODUCTION = """\

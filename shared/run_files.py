@@ -101,6 +101,11 @@ class RunFolder:
         of_points = [at for kind in kinds for at in self.points.glob(kind)]
         return sorted([*whole, *self.adapters.glob("*"), *of_points])
 
+    def made(self) -> list[Path]:
+        """What there is of parts that were begun or finished: the settings are there before."""
+        parts = [*self.points.glob("*.sealed.json"), *self.points.glob("reference-*")]
+        return sorted({*parts, *self.ledgers(), *self.handed_on()} - {self.settings})
+
     def everything(self) -> list[Path]:
         """All files in it and in folders below, and links; hidden ones too."""
         return sorted(

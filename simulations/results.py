@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 
 from shared.config import ExperimentConfig, from_dict
 from shared.errors import DataError, LedgerError
-from shared.files import read_record
+from shared.files import read_file, read_record
 from shared.privacy.accounting.meaning import Meaning, Seen
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.keys import trusted_public_key
@@ -240,9 +240,7 @@ class Results(Stated):
             If the file is missing, unreadable or not results of this schema with points.
         """
         try:
-            tree = json.loads(
-                file.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_int=_whole
-            )
+            tree = json.loads(read_file(file).decode(), object_pairs_hook=_unique, parse_int=_whole)
             _check_depth(tree)
         except OSError as error:
             reason = f"cannot be read: {error.strerror}; give a run's folder"

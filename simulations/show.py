@@ -30,11 +30,13 @@ def show_table(
     rows: Sequence[Sequence[str | Text] | None],
     title: str = "",
     console: Console | None = None,
+    *,
+    pairs: bool = False,
 ) -> None:
     """Print a table on standard output.
 
     Into a pipe or a file, and on a terminal too narrow for it, every row is a line of its own that
-    is never wrapped: `first: second` of two columns, `name value; name value` of more.
+    is never wrapped: `name value; name value`.
 
     Parameters
     ----------
@@ -46,6 +48,8 @@ def show_table(
         Stands above; empty for none.
     console : Console, optional
         Standard output by default.
+    pairs : bool
+        Of two columns whose names say nothing that their cells do not: a line is `first: second`.
     """
     console = console or Console()
     heads = [Column(each) if isinstance(each, str) else each for each in columns]
@@ -55,7 +59,8 @@ def show_table(
         console.print(_drawn(heads, cells, title))
         return
     names = [str(head.header) for head in heads]
-    for line in [title] * bool(title) + [_line(names, row) for row in whole]:
+    told = [f"{row[0]}: {row[1]}" if pairs else _line(names, row) for row in whole]
+    for line in [title] * bool(title) + told:
         show_line(line, console)
 
 
@@ -92,10 +97,8 @@ def _plain(cell: str | Text) -> Text:
 
 
 def _line(names: list[str], row: list[Text]) -> str:
-    if len(names) == 2:
-        return f"{row[0]}: {row[1]}"
-    pairs = [f"{name} {cell}".strip() for name, cell in zip(names, row, strict=True) if cell.plain]
-    return "; ".join(pairs)
+    cells = zip(names, row, strict=True)
+    return "; ".join(f"{name} {cell}".strip() for name, cell in cells if cell.plain)
 
 
 def _drawn(heads: list[Column], cells: list[list[Text] | None], title: str) -> Table:

@@ -162,7 +162,8 @@ class Agreement:
             policy = policy_of(request, self._operator)
         except (ConfigError, PrivacyError) as error:
             yield f"{error}{back}", "policy"
-            policy = policy_of(request, None)
+            with self._declining(request):
+                policy = policy_of(request, None)
         for why in mismatches(request, policy, time, schema):
             yield f"{why}{back}", "policy"
         promised = self._own(request)
@@ -200,10 +201,8 @@ class Agreement:
         """What the settings of a request promise; a search, so the last one found is kept."""
         about = (request.settings, request.users)
         if about not in self._derived:
-            try:
+            with self._declining(request):
                 self._derived = {about: self._derive(request.config, request.users)}
-            except ConfigError as error:
-                raise self._declined(request, f"its settings: {error}", "policy") from None
         return self._derived[about]
 
     def _agreed(self) -> str | None:
@@ -253,7 +252,8 @@ class Agreement:
             )
         told = promise.guarantee.at(caps.delta)
         due = [one.cost for one in _due(promise, release, run)]
-        after = _cost([*recorded, *due], told)
+        with self._declining(request, "owner"):
+            after = _cost([*recorded, *due], told)
         if after > caps.epsilon:
             raise self._declined(
                 request,
@@ -308,6 +308,14 @@ class Agreement:
             ledger = self.record(promise, policy)
             for one in _due(promise, release, ledger.entries):
                 ledger.append(request.round_number, one.kind, one.cost)
+
+    @contextmanager
+    def _declining(self, request: Request, word: str = "policy") -> Iterator[None]:
+        """Of what was asked: out of the range in which anyone can say what it costs."""
+        try:
+            yield
+        except (ConfigError, PrivacyError) as error:
+            raise self._declined(request, str(error), word) from None
 
     @staticmethod
     def _declined(request: Request, why: str, word: str = "owner") -> Declined:

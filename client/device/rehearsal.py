@@ -8,8 +8,7 @@ metrics after the rounds that are measured.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from client.device.clock import FILE as CLOCK
 from client.device.clock import Days, now
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined
+from shared.files import read_file
 from shared.privacy.accounting.steps import Step, steps_of
 from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.ledger.budget import record_of, records
@@ -38,7 +38,7 @@ class Answer:
     words: str
 
 
-def _at_its_word(policy: Policy) -> tuple[Promise, ...]:
+def _at_its_word(policy: Policy) -> Callable[[ExperimentConfig, int], tuple[Promise, ...]]:
     """What a policy says that it promises, where nothing of it can be recomputed.
 
     Raises
@@ -56,21 +56,28 @@ def _at_its_word(policy: Policy) -> tuple[Promise, ...]:
                     f"policy: event of {release.kind}: sampled, and whoever asks this device knows "
                     "that it takes part: no settings give that"
                 )
-    return policy.promises
+    return lambda config, users: policy.promises
 
 
-def is_run(folder: Path) -> bool:
-    """Whether it is a run's folder, and holds nothing of a device."""
-    own = any((folder / name).exists() for name in (CAPS, AGREED))
-    own = own or any(records(folder / name) for name in (LEDGER, PARTICIPATION))
-    return not own and RunFolder(folder).results.is_file()
+def state_files(folder: Path) -> list[str]:
+    """Names of what a device keeps in its state folder, as far as it is there.
 
-
-def no_state(folder: Path) -> ConfigError:
-    """What to say of a path that is no device's state folder."""
-    there = "is a file" if folder.exists() else "there is no such folder"
-    there = "is a run's folder" if is_run(folder) else there
-    return ConfigError(f"{folder}: {there}; give a device's state folder")
+    Raises
+    ------
+    ConfigError
+        If nothing of it is: a device makes its folder itself, and none was at work in this one.
+    """
+    ledgers = [each.name for kind in (LEDGER, PARTICIPATION) for each in records(folder / kind)]
+    found = [name for name in (CAPS, AGREED, CLOCK) if os.path.lexists(folder / name)]
+    if found or ledgers:
+        return [*found, *ledgers]
+    if not folder.is_dir():
+        there = "is a file" if folder.exists() else "there is no such folder"
+    elif RunFolder(folder).results.is_file():
+        there = "is a run's folder"
+    else:
+        there = f"holds nothing of a device (no {CAPS}, {AGREED}, {CLOCK}, and no record)"
+    raise ConfigError(f"{folder}: {there}; give a device's state folder")
 
 
 class Rehearsal:
@@ -88,6 +95,11 @@ class Rehearsal:
         The key that the device's owner configured.
     settings : ExperimentConfig or None
         Of the point. Without them the policy is taken at its word for what they give.
+
+    Attributes
+    ----------
+    caps_file : Path or None
+        Where the owner wrote the caps; None where nobody did, and the safe ones hold.
     """
 
     def __init__(
@@ -100,15 +112,13 @@ class Rehearsal:
     ) -> None:
         self._folder = folder
         self._state: Path | None = None
+        self.caps_file: Path | None = None
         self._text = text
         self._policy = policy
         self._given = settings is not None
         self._settings = settings or ExperimentConfig()
         self._start = self._time = now()
-        promised = () if settings else _at_its_word(policy)
-        derive = promises if settings else lambda config, users: promised
-        rule = quantile_rule(self._settings)
-        self._clip = rule.start if rule else 0.0
+        derive = promises if settings else _at_its_word(policy)
         self._gate = Agreement(folder, operator, Days(folder, self._clock), derive)
 
     def copy(self, state: Path | None, caps: Path | None) -> None:
@@ -119,30 +129,22 @@ class Rehearsal:
         ConfigError
             If one cannot be read.
         """
-        wanted = [(caps, CAPS)] if caps else []
-        ledgers: list[str] = []
-        if state is not None:
-            if not state.is_dir() or is_run(state):
-                raise no_state(state)
-            ledgers += [
-                each.name for kind in (LEDGER, PARTICIPATION) for each in records(state / kind)
-            ]
-            names = (CAPS, AGREED, CLOCK, *ledgers)
-            kept = [(state / name, name) for name in names if os.path.lexists(state / name)]
-            wanted = kept + wanted
+        wanted = [] if state is None else [(state / name, name) for name in state_files(state)]
+        wanted += [(caps, CAPS)] if caps else []
         for source, name in wanted:
             try:
-                shutil.copyfile(source, self._folder / name)
+                (self._folder / name).write_bytes(read_file(source))
             except OSError as error:
                 raise ConfigError(f"{source}: cannot be read ({error.strerror})") from None
             if name == CAPS:
                 load_caps(source)  # a mistake is one of the owner's file, not of the copy
-            if name in ledgers:
-                Ledger.recover(source, repair=False)
-            if name == AGREED:
+                self.caps_file = source
+            elif name == AGREED:
                 load_policy(source, None)
-            if name == CLOCK:
+            elif name == CLOCK:
                 Days(source.parent).time()
+            else:
+                Ledger.recover(source, repair=False)
         write_safe_caps(self._folder / CAPS)  # as the device would
 
         self._state = state
@@ -173,7 +175,9 @@ class Rehearsal:
             if a_day:
                 self._time = self._start + timedelta(days=count // a_day)
             words = (policy.users, policy.settings, self._text)
-            request = Request(kind, self._settings, *words, round_number=number, clip=self._clip)
+            rule = quantile_rule(self._settings)
+            clip = rule.start if rule else 0.0  # any other in its range is answered alike
+            request = Request(kind, self._settings, *words, round_number=number, clip=clip)
             try:
                 with self._gate.admitted(request, policy.schema):
                     pass

@@ -14,6 +14,7 @@ from shared.canonical import read_json
 from shared.config import ExperimentConfig, from_dict
 from shared.data.population import Population
 from shared.errors import ModelError, ProtocolError
+from shared.files import NotAFileError, check_file
 from shared.model.adapter import AdapterSchema, install
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
@@ -49,11 +50,14 @@ def read_adapter(file: Path) -> tuple[dict[str, npt.NDArray[np.float32]], Experi
     if file.is_dir():
         raise ModelError(f"--adapter {file}: is a folder; give DIR/adapters/NAME.safetensors")
     try:
+        check_file(file)
         with safe_open(file, framework="np") as stream:
             arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no dict)
             settings = (stream.metadata() or {}).get("settings")
     except FileNotFoundError:
         raise ModelError(f"--adapter {file}: there is no such file") from None
+    except NotAFileError as error:
+        raise ModelError(f"--adapter {file}: {error}") from None
     except (SafetensorError, OSError, TypeError) as error:  # a type that numpy has not
         raise ModelError(f"--adapter {file}: not an adapter of a run ({error})") from None
     try:

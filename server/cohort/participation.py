@@ -20,7 +20,7 @@ import numpy as np
 
 from server.cohort.sampling import words
 from shared.errors import ConfigError, LedgerError, PrivacyError
-from shared.files import sync_folder, write_atomically
+from shared.files import read_file, sync_folder, write_atomically
 
 _SCHEDULE = 0x73636865  # keeps this stream apart from others seeded with the same seed
 _GENESIS = "0" * 64  # stands for the line before the first
@@ -242,7 +242,7 @@ def _read(file: Path) -> tuple[list[tuple[int, frozenset[int]]], str]:
     if not file.exists():
         return [], _GENESIS
     try:
-        *whole, torn = file.read_bytes().split(b"\n")
+        *whole, torn = read_file(file).split(b"\n")
         if torn:
             write_atomically(file, b"".join(line + b"\n" for line in whole))
     except OSError as error:

@@ -15,6 +15,7 @@ from shared.canonical import canonical_json, check_plain
 from shared.config.rules import check_together, shape_model
 from shared.config.sections import ExperimentConfig
 from shared.errors import NO_BUDGET, ConfigError, nearest, nearest_of
+from shared.files import read_file
 
 _ADAPTER = TypeAdapter(ExperimentConfig)
 # What the model is trained on, how, and under which guarantee. The engine changes speed only; the
@@ -131,7 +132,7 @@ def load_toml(path: Path) -> dict[str, Any]:
         If the file is missing, unreadable or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_file(path).decode())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # also no UTF-8, or 5000 digits

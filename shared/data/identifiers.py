@@ -3,8 +3,8 @@
 A person's key is made of their identifier, and the key is the unit of privacy: one person under two
 spellings would be protected twice by half. So an identifier is taken in one form: Unicode NFC,
 without white space and invisible characters at its ends. Two spellings of a log that differ in
-nothing that can be seen, or as `7` and `7.0` do, are refused, never merged. Case and leading zeros
-may well distinguish, as in `b1`, `B1` or `01`, `1`: those are kept apart, and counted.
+nothing that can be seen, or as `7`, `+7` and `7.0` do, are refused, never merged. Case and leading
+zeros may well distinguish, as in `b1`, `B1` or `01`, `1`: those are kept apart, and counted.
 """
 
 from __future__ import annotations
@@ -15,8 +15,19 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # blank, yet letters
-_FLOAT = re.compile(r"[0-9]+\.0+")  # what a whole number becomes in a column of floats
+# Default_Ignorable_Code_Point in DerivedCoreProperties.txt of Unicode 16, then what is drawn blank
+# although it is a letter or a symbol.
+_RANGES = (
+    *("\u00ad", "\u034f", "\u061c", "\u115f\u1160", "\u17b4\u17b5", "\u180b\u180f"),
+    *("\u200b\u200f", "\u202a\u202e", "\u2060\u206f", "\u3164", "\ufe00\ufe0f", "\ufeff"),
+    *("\uffa0", "\ufff0\ufff8", "\U0001bca0\U0001bca3", "\U0001d173\U0001d17a"),
+    "\U000e0000\U000e0fff",
+    *("\u2800", "\U00013441\U00013442", "\U00016fe4", "\U0001d159"),
+)
+_UNSEEN = frozenset(
+    chr(code) for ends in _RANGES for code in range(ord(ends[0]), ord(ends[-1]) + 1)
+)
+_NUMBER = re.compile(r"([+-]?)([0-9]+)(\.[0-9]*|,00?)?(?:[eE]([+-]?)([0-9]{1,3}))?")
 
 
 def normalised(identifier: str) -> str:
@@ -46,19 +57,62 @@ def _invisible(character: str) -> bool:
     )
 
 
-def float_spelling(identifier: str) -> bool:
-    """Whether it looks as a whole number does that went through a column of floats.
+def number_spelling(identifier: str) -> str | None:
+    """How a number is written; None of what is none.
+
+    Returns
+    -------
+    str or None
+        `whole` as in 12; `float` as in 12.0, a whole number that went through a column of floats;
+        `fraction` as in 12.5; `exponent` as in 1.2e+18, where digits are lost; `code` as in 1e18,
+        which is one of these or, among letters, part of a code.
 
     Examples
     --------
-    >>> float_spelling("12.0"), float_spelling("12")
-    (True, False)
+    >>> [number_spelling(one) for one in ("-12", "12.0", "12.5", "1.2E+18", "1e18", "12e05")]
+    ['whole', 'float', 'fraction', 'exponent', 'code', None]
     """
-    return _FLOAT.fullmatch(identifier) is not None
+    if identifier.isascii() and identifier.isdigit():
+        return "whole"
+    if (match := _NUMBER.fullmatch(identifier)) is None:
+        return None
+    _, whole, fraction, sign, exponent = match.groups()
+    if exponent is not None and not (sign or fraction):
+        return "code" if len(whole) == 1 else None
+    if exponent is not None:
+        return "exponent"
+    if fraction is None:
+        return "whole"
+    return "fraction" if fraction[1:].strip("0") else "float"
+
+
+def whole_number(identifier: str) -> str:
+    """The digits of a whole number that is written with a plus or as a float; else as it is.
+
+    Examples
+    --------
+    >>> whole_number("+7"), whole_number("-7.0"), whole_number("1.2e+03"), whole_number("7.5")
+    ('7', '-7', '1200', '7.5')
+    """
+    if (match := _NUMBER.fullmatch(identifier)) is None:
+        return identifier
+    if number_spelling(identifier) in ("fraction", "code", None):
+        return identifier
+    sign, whole, fraction, below, exponent = match.groups()
+    if exponent is None:
+        digits = whole
+    else:
+        after = (fraction or ".")[1:]
+        digits = f"{whole}{after}"
+        places = int(f"{below}{exponent}") - len(after)
+        if places < 0 and digits[places:].strip("0"):
+            return identifier
+        digits = (digits + "0" * places if places >= 0 else digits[:places]).lstrip("0") or "0"
+    return digits if sign == "+" or not digits.strip("0") else sign + digits
 
 
 def appearance(identifier: str) -> str:
-    """What of it can be seen; `7.0` appears as `7`.
+    """What of it can be seen; `7.0` and `+7` appear as `7`.
 
     Examples
     --------
@@ -71,10 +125,10 @@ def appearance(identifier: str) -> str:
     seen = (
         " " if character.isspace() else character
         for character in text
-        if character.isspace() or not (_invisible(character) or "\ufe00" <= character <= "\ufe0f")
+        if character.isspace() or not _invisible(character)
     )
-    shown = " ".join("".join(seen).split())
-    return shown.partition(".")[0] if float_spelling(shown) else shown
+    # Once more, since what stood between two letters may have kept them apart.
+    return whole_number(unicodedata.normalize("NFKC", " ".join("".join(seen).split())))
 
 
 def likeness(identifier: str) -> str:
@@ -125,7 +179,7 @@ def spellings(identifiers: Iterable[str]) -> Spellings:
     Raises
     ------
     TwoSpellingsError
-        If two spellings differ in nothing that can be seen, or as `7` and `7.0` do.
+        If two spellings differ in nothing that can be seen, or as `7`, `+7` and `7.0` do.
     """
     forms = {written: normalised(written) for written in dict.fromkeys(identifiers)}
     seen: dict[str, str] = {}

@@ -12,11 +12,10 @@ import platformdirs
 
 from shared.data.fetch import MOVIELENS_100K, Archive, fetch_archive
 from shared.data.log import InteractionLog
-from shared.data.readers.columns import documented, read_log
-from shared.data.readers.content import PACKED
+from shared.data.readers.columns import read_log
+from shared.data.readers.folder import documented, is_there, readable, suffix_of, twins
 from shared.data.readers.movielens import read_movielens_100k, read_movielens_latest
 from shared.data.readers.sequences import read_sequences
-from shared.data.readers.tables import suffix_of
 from shared.data.readers.two_shops import ITEMS, ROWS, read_two_shops
 from shared.errors import DataError, nearest
 from shared.printable import printable
@@ -34,15 +33,22 @@ class _Source:
     read: Callable[[Path, str], InteractionLog]
     archive: Archive | None  # None: it cannot be fetched
     reason: str = "its publisher offers another form"  # why it cannot
+    beside: tuple[str, ...] = ()  # what is read as well
 
     def recognise(self, folder: Path) -> bool:
         """Whether a folder holds this set, or another one of its form."""
-        return all((folder / name).exists() for name in self.files)
+        return all(is_there(folder / name) for name in self.files)
 
 
 _SEQUENCES = ("test.txt", "item_list.txt")
 _SOURCES = {
-    "movielens-100k": _Source("ml-100k", ("u.data", "u.item"), read_movielens_100k, MOVIELENS_100K),
+    "movielens-100k": _Source(
+        "ml-100k",
+        ("u.data", "u.item"),
+        read_movielens_100k,
+        MOVIELENS_100K,
+        beside=("u.genre",),
+    ),
     "movielens-latest-small": _Source(
         "ml-latest-small",
         ("ratings.csv", "movies.csv"),
@@ -126,7 +132,7 @@ def _open(spec: str, columns: Mapping[str, str] | None) -> InteractionLog:
                 f"data {spec!r}: neither a known name (world, {', '.join(_SOURCES)}) nor a path to "
                 f"a folder or a .csv or .parquet file{nearest(spec, ['world', *_SOURCES])}"
             )
-    if folder.name in _FILES and suffix_of(folder) is None:
+    if folder.name in _FILES and suffix_of(folder) is None and not folder.is_dir():
         raise DataError(f"{folder}: one of the files of a published log; give its folder")
     form = _form(folder)
     if form is None:
@@ -152,20 +158,21 @@ def _form(folder: Path) -> _Source | None:
     if not folder.is_dir():
         return None
     forms = [source for source in _SOURCES.values() if source.recognise(folder)]
-    own = documented(folder)
-    rows = bool(own) and own[0].startswith("interactions")
+    own = twins(folder, "interactions.csv") or twins(folder, "items.csv")
+    rows = bool(own) and readable(own[0], "interactions.csv")
     if not (forms or rows):
         return None
-    published = [source.files[0] for source in _SOURCES.values()]
-    packed = [name + suffix for name in published for suffix in (*PACKED, ".zst", ".zip")]
-    found = [name for name in (*published, *packed) if (folder / name).exists()]
-    logs = list(dict.fromkeys((*own[:1], *found)))
+    published = dict.fromkeys(source.files[0] for source in _SOURCES.values())
+    logs = [*own[:1], *(entry for name in published for entry in twins(folder, name))]
     if len(logs) > 1:
         way = f"point --data at {folder / logs[0]}" if rows else "keep each in a folder of its own"
         raise DataError(
             f"{folder}: holds two logs or parts of them, {logs[0]} and {logs[1]}; remove one, or "
             f"{way}"
         )
+    for name in (*forms[0].files[1:], *forms[0].beside) if forms else ():
+        if len(found := twins(folder, name)) > 1:
+            raise DataError(f"{folder}: both {' and '.join(found[:2])}; keep one")
     return next(iter(forms), None)
 
 
@@ -255,7 +262,7 @@ def _locate(source: _Source, strict: bool = True) -> Path | None:
         folder = place / source.folder
         if source.recognise(folder):
             return folder
-        missing = [name for name in source.files if not (folder / name).exists()]
+        missing = [name for name in source.files if not is_there(folder / name)]
         if strict and place != _cache() and len(missing) < len(source.files):
             raise DataError(
                 f"{folder}: lacks {missing[0]}; put it back, or remove the folder so that the data "

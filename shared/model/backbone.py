@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from shared.errors import ModelError
+from shared.files import check_file
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _LAYER_LISTS = ("encoder.layer", "layers", "h", "transformer.layer")
@@ -119,6 +120,7 @@ def _digest_folder(folder: Path) -> str:
 
 
 def _sha256(file: Path) -> str:
+    check_file(file)
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -211,10 +213,12 @@ def _keep_first_layers(model: nn.Module, layers: int) -> None:
         return
     place = _place_of_blocks(model)
     if place is None:
-        raise ModelError(f"layers = {layers}: cannot cut {type(model).__name__}; give 0 for all")
+        raise ModelError(
+            f"model.layers = {layers}: cannot cut {type(model).__name__}; give 0 for all"
+        )
     found = getattr(*place)
     if layers > len(found):
-        raise ModelError(f"layers = {layers}: this backbone has {len(found)}; give 0 for all")
+        raise ModelError(f"model.layers = {layers}: this backbone has {len(found)}; give 0 for all")
     setattr(*place, found[:layers])
 
 

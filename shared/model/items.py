@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from shared.errors import ModelError
+from shared.files import check_file
 from shared.model.backbone import BackboneSource, load
 from shared.model.text import load_tokenizer
 
@@ -101,6 +102,7 @@ def _encode(texts: Sequence[str], source: BackboneSource, batch: int) -> Vectors
 
 def _read(file: Path, items: int) -> Vectors | None:
     try:
+        check_file(file)
         with file.open("rb") as stream:
             vectors: Vectors = np.lib.format.read_array(stream, allow_pickle=False)
     except (OSError, ValueError, EOFError):

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from shared.errors import ConfigError
+from shared.files import read_file
 
 
 def key_path(home: Path | None = None) -> Path:
@@ -119,7 +120,7 @@ def _load(path: Path) -> Ed25519PrivateKey:
     if path.stat().st_mode & 0o077:
         raise ConfigError(f"{path}: signing key can be read by others; run chmod 600 on it")
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
+        key = load_pem_private_key(read_file(path), password=None)
     except (ValueError, TypeError):
         raise ConfigError(f"{path}: not an unencrypted PEM private key; move it away") from None
     if not isinstance(key, Ed25519PrivateKey):

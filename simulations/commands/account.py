@@ -76,7 +76,7 @@ def _answer(asked: Question) -> dict[str, Any]:
     chosen = _delta(asked.delta, users)
     more = [] if asked.deltas is None else options.deltas(asked.deltas)
     shown = sorted({chosen, *more}, reverse=True)
-    _not_above_one_in(users, shown[0])
+    _below_one_in(users, shown[0])
     known = Known(
         asked.noise, asked.rounds, asked.sampling, check_relation(asked.relation), asked.group
     )
@@ -96,22 +96,24 @@ def _answer(asked: Question) -> dict[str, Any]:
 
 
 def _delta(delta: float | None, users: int | None) -> float:
+    from shared.privacy.accounting.accountant import check_resolved, default_delta
+
     if delta is not None:
         if not 0 < delta < 1:
             raise ConfigError(f"--delta {delta:g}: expected a number in (0, 1), such as 1e-5")
+        check_resolved(delta)
         return delta
     if users is None:
         raise ConfigError("--delta or --users: give one; delta should be well below 1 / users")
-    from shared.privacy.accounting.accountant import default_delta
-
     return default_delta(users)
 
 
-def _not_above_one_in(users: int | None, delta: float) -> None:
-    if users is not None and delta > 1 / users:
+def _below_one_in(users: int | None, delta: float) -> None:
+    """As a plan has it."""
+    if users is not None and delta >= 1 / users:
         raise ConfigError(
-            f"delta = {delta:g} with --users {users}: at most 1/{users} = {1 / users:.2g}; "
-            "above that, publishing one of them outright would be allowed"
+            f"delta = {delta:g} with --users {users}: expected below 1/{users} = {1 / users:.2g}; "
+            "from there on, publishing one of them outright would be allowed"
         )
 
 

@@ -44,7 +44,7 @@ def list_sources(as_json: _AsJson = False) -> None:
         ]
         typer.echo(document(listed))
         return
-    show_table(("name", "where"), [(name, status) for name, _, status in rows])
+    show_table(("name", "where"), [(name, status) for name, _, status in rows], pairs=True)
 
 
 def _status(source: KnownSource) -> str:
@@ -83,7 +83,7 @@ def inspect(given: Inspected) -> None:
     if given.as_json:
         typer.echo(document(dataclasses.asdict(summary)))
         return
-    show_table(("of", "value"), _readable(summary))
+    show_table(("of", "value"), _readable(summary), pairs=True)
 
 
 def _summary(given: Inspected) -> Summary:

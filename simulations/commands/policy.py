@@ -11,7 +11,7 @@ import typer
 
 from shared.canonical import document
 from shared.errors import ConfigError
-from shared.files import write_atomically
+from shared.files import check_file, write_atomically
 from shared.printable import printable
 from simulations.commands.options import presets, sources, takes
 
@@ -52,7 +52,7 @@ class Asked:
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
 
 
-@takes(Asked)
+@takes(Asked, {"data": "data.spec"})
 def make(asked: Asked) -> None:
     """Sign the policy of one point, before its run."""
     from client.device.agreement import in_clear
@@ -108,6 +108,7 @@ def _as_given(asked: Asked, adapter: Path) -> tuple[ExperimentConfig, str, int]:
     if asked.config is None or asked.users is None:
         raise ConfigError("--adapter: give --config, the point's settings, and --users with it")
     try:
+        check_file(adapter)
         arrays = load_file(adapter)
     except Exception as error:  # safetensors: an exception of its own that is no OSError
         raise ConfigError(f"--adapter {adapter}: cannot be read ({error})") from None

@@ -68,7 +68,7 @@ def _setting(name: str, to: str) -> str:
 _LISTS: dict[str, Callable[[str], Any]] = {
     "epsilon": lambda text: numbers("--epsilon", text, float),
     "seeds": lambda text: numbers("--seeds", text, int),
-    "references": words,
+    "references": lambda text: words("--references", text),
 }
 _Flags = dataclasses.make_dataclass(
     "_Flags",
@@ -76,7 +76,7 @@ _Flags = dataclasses.make_dataclass(
 )
 
 
-@takes(_Flags)
+@takes(_Flags, {name: _setting(name, to) for name, _, to, _ in _OPTIONS if to})
 def simulate(given: Any) -> None:
     """Draw accuracy against privacy budget over virtual clients."""
     config, preset, resume, out = given.config, given.preset, given.resume, given.out

@@ -45,8 +45,9 @@ def main(arguments: list[str]) -> int:
     if unknown:
         near = difflib.get_close_matches(unknown[0], _OPTIONS, n=1, cutoff=0.75)
         meant = f"; did you mean {near[0]}?" if near else ""
-        option = printable(unknown[0])
-        sys.stderr.write(f"error: No such option: {option}{meant} (see starling doctor --help)\n")
+        word, option = printable(unknown[0]), unknown[0].startswith("-")
+        told = f"No such option: {word}" if option else f"Got unexpected extra argument ({word})"
+        sys.stderr.write(f"error: {told}{meant} (see starling doctor --help)\n")
         return 2
     if set(arguments) & {"-h", "--help"}:
         sys.stdout.write(_HELP)

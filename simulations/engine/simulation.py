@@ -93,8 +93,18 @@ class Simulation:
     @cached_property
     def protocol(self) -> Protocol:
         """Who of those is evaluated, and among how many negatives."""
-        lengths = [len(history_of(self.population, user)) for user in self.evaluated]
-        return Protocol.of(lengths, len(self.population.catalogue), self.config.data.negatives)
+        items, wanted = len(self.population.catalogue), self.config.data.negatives
+        return Protocol.of(self._lengths, items, wanted)
+
+    @property
+    def interactions(self) -> int:
+        """Of everybody; of people too many to go through what is expected of them."""
+        everybody = len(self._lengths) == len(self.population)
+        return sum(self._lengths) if everybody else self.population.interactions
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        return [len(history_of(self.population, user)) for user in self.evaluated]
 
     @property
     def backbone_digest(self) -> str:

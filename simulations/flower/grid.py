@@ -57,6 +57,7 @@ class VirtualGrid(Grid):
     """
 
     simulated = True  # read by the ServerApp: noise may be seeded, clients may be merged
+    protocol: Mapping[str, object] | None = None  # among what people are ranked, where it is known
 
     def __init__(self, engine: CohortEngine | ShardedEngine, state: Path | None = None) -> None:
         self.engine = engine

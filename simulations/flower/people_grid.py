@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -36,6 +36,7 @@ class PeopleGrid(Grid):
     """
 
     simulated = True  # read by the ServerApp: noise may be seeded
+    protocol: Mapping[str, object] | None = None  # among what people are ranked, where it is known
 
     def __init__(
         self,

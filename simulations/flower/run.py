@@ -65,7 +65,9 @@ def prepared(grid: InMemoryGrid, context: Context) -> tuple[PeopleGrid, dict[str
         log(WARNING, "%s", warning)
     run_config = prepare(simulation.engine(point.model).recommender, point, directory)
     simulation.data.keep(file)
-    return PeopleGrid(grid, nodes, nodes_of(simulation.population)), run_config
+    people = PeopleGrid(grid, nodes, nodes_of(simulation.population))
+    people.protocol = simulation.protocol.stated()
+    return people, run_config
 
 
 def experiment(settings: Settings, nodes: int) -> ExperimentConfig:

@@ -43,7 +43,7 @@ def _data(simulation: Machines) -> Tree:
         "name": population.name,
         "users": len(population),
         "items": len(population.catalogue),
-        "interactions": population.interactions,
+        "interactions": simulation.interactions,
         **simulation.protocol.stated(),
     }
 

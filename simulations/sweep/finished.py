@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from shared.errors import DataError, LedgerError
+from contextlib import suppress
+from pathlib import Path
+
+from shared.errors import ConfigError, LedgerError
+from shared.files import RESTORE, NotAFileError, check_file, read_record
+from shared.privacy.ledger.seal import signature_problem
 from shared.run_files import RunFolder
 from simulations.results import Results
 from simulations.verify.run import VerifyReport, verify_run
@@ -19,26 +24,47 @@ def finished(run: RunFolder) -> tuple[Results, str] | None:
     results : Results
     signer : str
         Who vouches for them, in words.
-        None instead of both where there are no results, or a part is missing in them.
+        None instead of both where nothing was made yet, or a part is missing in them.
 
     Raises
     ------
+    ConfigError
+        If they are damaged, or gone while something is there that was made: an interruption leaves
+        them whole, and before anything else is.
     LedgerError
-        If they are complete and `starling verify` would find something that disagrees.
+        If they were edited, or are complete and `starling verify` would find something that
+        disagrees.
     """
-    try:
-        results = Results.read(run.results)
-    except DataError:  # what an interrupted run left, or less: its parts are read one by one
+    if not run.results.exists():
+        if made := run.made():
+            raise ConfigError(
+                f"{run.results}: missing, and {made[0].relative_to(run.path)} is there; {RESTORE}"
+            )
         return None
+    for file in run.everything():
+        if file.suffix != ".part":  # which nobody reads
+            _refuse_pipe(file)
+    read_record(run.results, ("complete", "points"))
+    results = Results.read(run.results)
+    if problem := signature_problem(run.results, results.stated):
+        raise LedgerError(f"{run.path}: {problem}; {RESTORE}")
     if results.get("complete") is not True:
         return None
     report = verify_run(run.path)
     if not report.ok:
         raise LedgerError(
             f"{run.path}: the run is complete, nothing in it is made anew: {_first(report)}; "
-            "restore that from a copy, or start a new run with another --out"
+            f"{RESTORE}"
         )
     return results, report.signer
+
+
+def _refuse_pipe(file: Path) -> None:
+    with suppress(FileNotFoundError):  # a link to nothing
+        try:
+            check_file(file)
+        except NotAFileError as error:
+            raise ConfigError(f"{file}: {error}") from None
 
 
 def _first(report: VerifyReport) -> str:

@@ -94,7 +94,7 @@ def _writing(run: RunFolder) -> Iterator[None]:
 
 
 def _refuse_edited(run: RunFolder, now: Tree) -> None:
-    """What was made so far says under which settings; a damaged file is written anew."""
+    """What was made so far says under which settings; a damaged file is refused later."""
     try:
         then = _identity(Results.read(run.results).config)
     except (DataError, KeyError):

@@ -17,7 +17,7 @@ from shared.run_files import run_files
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.placement import choose_device
 from simulations.engine.simulation import Simulation
-from simulations.flower.grid import CohortGrid, SequentialGrid, nodes_of
+from simulations.flower.grid import CohortGrid, SequentialGrid, VirtualGrid, nodes_of
 
 if TYPE_CHECKING:
     from simulations.flower.ray import RayEngine
@@ -94,8 +94,13 @@ def open_grid(
     state = run_files(Path(str(run_config["directory"])), str(run_config["name"])).devices
     if name == "ray":
         with simulation.ray().grid(nodes_of(simulation.population), run_config) as grid:
+            grid.protocol = simulation.protocol.stated()
             yield grid
-    elif name == "sequential":
-        yield SequentialGrid(simulation.engine(model), state)
     else:
-        yield CohortGrid(simulation.trainer(model), state)
+        virtual: VirtualGrid = (
+            SequentialGrid(simulation.engine(model), state)
+            if name == "sequential"
+            else CohortGrid(simulation.trainer(model), state)
+        )
+        virtual.protocol = simulation.protocol.stated()
+        yield virtual

@@ -11,8 +11,8 @@ from pathlib import Path
 from server.checkpoint import load
 from shared.config import ExperimentConfig, at_epsilon, to_dict
 from shared.data.salted import SaltedDigest
-from shared.errors import ConfigError, DataError
-from shared.files import FolderLock
+from shared.errors import ConfigError, LedgerError
+from shared.files import RESTORE, FolderLock
 from shared.metrics import NOT_RELEASED
 from shared.privacy.contribution.units import devices_add_noise
 from shared.privacy.keys import load_or_create_signing_key
@@ -112,8 +112,10 @@ def _sweep(
     simulation: Machines, settings: list[ExperimentConfig], run: RunFolder, quiet: bool
 ) -> Results:
     """Everything that is written, in a folder that is ours."""
-    before = _environments(run)
+    before = Results.read(run.results) if run.results.exists() else None
     record = _Record(simulation, settings, run)
+    if before:
+        _refuse_lost(before, record, run)
     record.write()  # never less than an interrupted run had written
     jobs = [_reference_job(name, simulation, run) for name in record.references]
     jobs += [_point_job(point, simulation, run) for point in settings]
@@ -123,7 +125,7 @@ def _sweep(
     pool = simulation.workers()
     at_once, stop = (pool.size, pool.stop) if pool else (1, _nothing)
     with SweepProgress(sum(job.updates for job in jobs), quiet=quiet or not jobs) as progress:
-        told = another_version(before, environment(simulation))
+        told = another_version(_environments(before), environment(simulation))
         for line in [*(f"warning: {each}" for each in warnings(simulation, settings)), told]:
             if line:
                 progress.message(line)
@@ -140,14 +142,20 @@ def _sweep(
     return results
 
 
-def _environments(run: RunFolder) -> list[Tree]:
+def _environments(before: Results | None) -> list[Tree]:
     """In which an interrupted run was worked on, as far as it says so."""
-    try:
-        results = Results.read(run.results)
-    except DataError:
+    if before is None:
         return []
-    parts = [*results.points, *results.references.values()]
-    return [results.table("environment"), *(each for part in parts for each in part.environments)]
+    parts = [*before.points, *before.references.values()]
+    return [before.table("environment"), *(each for part in parts for each in part.environments)]
+
+
+def _refuse_lost(before: Results, record: _Record, run: RunFolder) -> None:
+    """What was finished and sealed is not made a second time."""
+    points = [before.point_files(point.target, point.get("seed")) for point in before.points]
+    for name in [*points, *before.references]:
+        if name not in record.found:
+            raise LedgerError(f"{run.points}: what {name} found is missing; {RESTORE}")
 
 
 class _Record:
@@ -283,11 +291,11 @@ def _points(simulation: Machines) -> list[ExperimentConfig]:
         for seed in config.sweep.seeds
         for epsilon in config.sweep.epsilons
     ]
+    refuse_empty_rounds(simulation, points)  # first: of nobody any budget is met without noise
     for point in points:  # planned now (cached): a budget that no noise meets costs no hours
         server_plan(point, users)
         device_plan(point, users)
         simulation.engine(point.model)
-    refuse_empty_rounds(simulation, points)
     if config.sweep.references:
         simulation.engine(config.model)
     return points

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from shared.config import ExperimentConfig, at_epsilon, settings_hash
 from shared.errors import ConfigError, LedgerError
+from shared.files import read_file
 from shared.privacy.ledger.chain import Chain
 from shared.privacy.ledger.device_ledgers import device_files
 from shared.run_files import DEVICES, RunFolder, run_files
@@ -193,7 +194,7 @@ def _so_far(directory: Path, name: str, config: ExperimentConfig) -> str:
 def _whole_lines(path: Path, settings: str) -> tuple[int, bool]:
     """Number of entries, and whether a cut-off line follows them."""
     try:
-        *whole, torn = path.read_bytes().split(b"\n")
+        *whole, torn = read_file(path).split(b"\n")
     except OSError as error:
         raise LedgerError(f"{path.name}: cannot be read: {error.strerror}") from None
     chain = Chain(path.name)

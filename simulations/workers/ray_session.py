@@ -156,7 +156,7 @@ def start_here(config: EngineConfig, device: torch.device, shared: int = 0) -> R
 
 
 def _start(share: Share, folder: Path, store: int) -> None:
-    with _one_line("Ray did not start"):
+    with _one_line("Ray did not start"), _apart():
         import ray
 
         ray.init(
@@ -252,6 +252,31 @@ def _one_line(what: str, kind: type[StarlingError] = EngineError) -> Iterator[No
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, mine)
+
+
+_starting = threading.Event()
+
+
+def _leave_group() -> None:
+    if _starting.is_set():
+        os.setpgrp()
+
+
+os.register_at_fork(after_in_child=_leave_group)
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Processes started meanwhile are in groups of their own.
+
+    A signal to the command's whole group (a terminal that closes, a batch system) ends the command,
+    which ends them: if they went first, Ray would end the command, in words of its own.
+    """
+    _starting.set()
+    try:
+        yield
+    finally:
+        _starting.clear()
 
 
 def _cores() -> int:

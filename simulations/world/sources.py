@@ -8,7 +8,8 @@ from pathlib import Path
 from shared.config import DataConfig, WorldConfig
 from shared.data.names import WORLD
 from shared.data.population import ChosenUsers, Population
-from shared.data.readers.columns import documented, parse_columns
+from shared.data.readers.columns import parse_columns
+from shared.data.readers.folder import documented
 from shared.data.sources import open_log
 from shared.errors import ConfigError, DataError
 from simulations.world.world import World
@@ -53,5 +54,5 @@ def open_world(data: DataConfig, world: WorldConfig | None = None) -> World:
     """The synthetic world of these settings, whatever `data.spec` says."""
     users = WORLD_USERS if data.users is None else data.users
     if users > WORLD_LARGEST:
-        raise DataError(f"users = {users}: the world holds at most {WORLD_LARGEST}")
+        raise DataError(f"data.users = {users}: the world holds at most {WORLD_LARGEST}")
     return World(users, data.world_items, data.world_seed, world or WorldConfig())

@@ -77,7 +77,7 @@ def test_a_search_that_stops_early_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         ({"target": 0.0}, "epsilon"),
         ({"target": float("inf")}, "epsilon"),
         ({"target": float("nan")}, "epsilon"),
-        ({"target": 1e-4}, "exceeded by a single round"),
+        ({"target": 2e-3}, "exceeded by a single round"),
         ({"noise_multiplier": 1e5}, "not reached"),
         ({"noise_multiplier": 0.0}, "noise"),
         ({"noise_multiplier": float("nan")}, "noise"),

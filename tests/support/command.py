@@ -93,10 +93,21 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-def unfinish(folder: Path) -> Path:
-    """A finished run as a crash before its last file leaves it; what is resumed is read again."""
-    file = folder / "results.json"
-    file.write_text(json.dumps(results(folder) | {"complete": False}, indent=1))
+def unfinish(folder: Path, *points: str) -> Path:
+    """A finished run as a crash before its last file leaves it, or before points were sealed."""
+    from shared.privacy.ledger.seal import digests, write_sealed
+    from shared.run_files import point_name, run_files
+
+    found = results(folder) | {"complete": False}
+    found["points"] = [
+        at
+        for at in found["points"]
+        if point_name(float(at["epsilon_target"]), at["seed"]) not in points
+    ]
+    for each in points:
+        run_files(folder, each).sealed.unlink()
+    # What else was finished is read again, and sealed again with it.
+    write_sealed(folder / "results.json", found, digests(folder, [folder / "config.toml"]))
     return folder
 
 

@@ -25,7 +25,7 @@ ROOMS = {  # room -> the rooms that it may import
 # beside it and nothing above. Parts that move in later have their place already.
 ORDER = {
     "shared": (
-        "errors leaves printable < canonical < config files metrics run_files secagg < data update "
+        "errors leaves printable < canonical files < config metrics run_files secagg < data update "
         "< model privacy request < aggregation"
     ),
     "shared.privacy": (

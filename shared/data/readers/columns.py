@@ -7,21 +7,19 @@ and not read here. A mistake is refused, never repaired: the message names file,
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from shared.data.log import InteractionLog
 from shared.data.readers import schema
-from shared.data.readers.tables import SUFFIXES, read_table, suffix_of, unknown_kind
+from shared.data.readers.content import check_regular
+from shared.data.readers.folder import find, suffix_of, twins, unknown_kind
+from shared.data.readers.table import MissingColumnError, Table
+from shared.data.readers.tables import read_table
 from shared.errors import ConfigError, DataError
 
 ROLES = ("user", "item", "timestamp", "text")
-_SHOWN = (".csv", ".parquet")  # of SUFFIXES, in messages
-# Forms that are not read, yet would be a second source beside one that is.
-_OTHER = (
-    *(".tsv", ".txt", ".json", ".jsonl", ".feather", ".xlsx", ".CSV", ".inter"),
-    *(".csv.zst", ".csv.zip", ".csv.lz4", ".zip", ".gz", ".json.gz", ".tsv.gz"),
-)
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -69,18 +67,19 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Interactio
         For anything the rules of `docs/data.md` refuse, naming file, row and rule.
     """
     columns = columns or {}
-    folder = path.is_dir() and suffix_of(path) is None
+    # A folder may have any name; one of parts may be named as a table.
+    folder = path.is_dir() and (suffix_of(path) is None or bool(twins(path, "interactions.csv")))
     interactions = find(path, "interactions") if folder else path
-    if not interactions.exists():
+    if not (interactions.exists() or interactions.is_symlink()):
         raise DataError(f"{path}: no such file or folder; see 'starling data ls' for known names")
     if suffix_of(interactions) is None:
         raise DataError(f"{path}: {unknown_kind(interactions)}")
+    check_regular(interactions)
     listed = find(interactions.parent, "items")
     wanted = {role: columns.get(role, role) for role in ROLES}
-    either = ("item",)  # one of the files may have the documented name although the other has not
     text = wanted.pop("text")
-    table = read_table(interactions, wanted, either)
-    described = read_table(listed, {"item": wanted["item"], "text": text}, either)
+    table = _read(interactions, wanted, columns)
+    described = _read(listed, {"item": wanted["item"], "text": text}, columns)
     if wanted["item"] not in (table.name("item"), described.name("item")):
         raise DataError(
             f"{path}: neither {interactions.name} nor {listed.name} has a column "
@@ -90,26 +89,24 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Interactio
     return schema.log([table], catalogue, str(path))
 
 
-def documented(folder: Path) -> list[str]:
-    """The names of files in the documented form that a folder holds."""
-    names = (stem + suffix for stem in ("interactions", "items") for suffix in SUFFIXES)
-    return [name for name in names if (folder / name).exists()]
+def _read(path: Path, wanted: Mapping[str, str], columns: Mapping[str, str]) -> Table:
+    """A file; one of the two may have the documented name of `item` although the other has not."""
+    try:
+        return read_table(path, wanted, either=("item",))
+    except MissingColumnError as error:
+        if error.near is None:
+            raise DataError(f"{error}, or say which with --columns {error.role}=NAME") from None
+        said = _said({**columns, error.role: error.near})
+        # One file's name for `item` is not the other's: to say another would lose the first.
+        if said is None or (error.role == "item" and "item" in columns):
+            raise
+        raise DataError(f"{error}, or say --columns {shlex.quote(said)}") from None
 
 
-def find(folder: Path, stem: str) -> Path:
-    """The one file of that name in the folder, in either format.
-
-    Raises
-    ------
-    DataError
-        If there is none, or more than one.
-    """
-    found = [stem + suffix for suffix in SUFFIXES if (folder / (stem + suffix)).exists()]
-    others = [stem + suffix for suffix in _OTHER if (folder / (stem + suffix)).exists()]
-    if not found:
-        names = " or ".join(stem + suffix for suffix in _SHOWN)
-        seen = f" ({others[0]}: {unknown_kind(folder / others[0])})" if others else ""
-        raise DataError(f"{folder}: no {names}; both interactions and items are needed{seen}")
-    if len(found) + len(others) > 1:
-        raise DataError(f"{folder}: both {' and '.join((*found, *others)[:2])}; keep one")
-    return folder / found[0]
+def _said(columns: Mapping[str, str]) -> str | None:
+    """What `parse_columns` takes for these; None if nothing is, as for a name with a comma."""
+    text = ",".join(f"{role}={name}" for role, name in columns.items())
+    try:
+        return text if text.isprintable() and parse_columns(text) == columns else None
+    except ConfigError:
+        return None

@@ -16,10 +16,10 @@ from shared.data.log import InteractionLog
 from shared.data.readers import schema
 from shared.data.readers.content import read_text
 from shared.data.readers.table import Column, Table
-from shared.data.readers.tables import read_table, split_lines
+from shared.data.readers.tables import read_table, separated_by, split_lines
 from shared.errors import DataError
 
-_FLAGS = 5  # fields of u.item before the genre flags: id, title, dates, address
+_BETWEEN = ("released", "on video", "address")  # fields of u.item that are not read
 
 
 def read_movielens_100k(folder: Path, name: str = "movielens-100k") -> InteractionLog:
@@ -34,16 +34,33 @@ def read_movielens_100k(folder: Path, name: str = "movielens-100k") -> Interacti
         If a file is missing or a row is not as published.
     """
     table = _split(folder / "u.data", "\t", ("user", "item", "rating", "timestamp"))
-    genres = _split(folder / "u.genre", "|", ("genre", "number"))
-    names = [str(genre) for genre in genres.columns["genre"].values]
-    fields = ("item", "title", *map(str, range(2, _FLAGS)), *(f"genre {one}" for one in names))
-    films = _split(folder / "u.item", "|", fields)
-    flags = [films.columns[f"genre {one}"].values for one in names]
+    names = _genres(_split(folder / "u.genre", "|", ("genre", "number")))
+    flags = tuple(f"flag {place}" for place in range(len(names)))
+    films = _split(folder / "u.item", "|", ("item", "title", *_BETWEEN, *flags))
+    listed: list[list[str]] = [[] for _ in range(len(films))]
+    for genre, role in zip(names, flags, strict=True):
+        for position, flag in enumerate(films.columns[role].values):
+            if flag not in ("0", "1"):
+                raise films.refusal(position, f"{genre!r} is {flag!r}, expected 0 or 1")
+            listed[position] += [genre] if flag == "1" else []
     texts = [
-        f"{title}. {', '.join(one for one, flag in zip(names, row, strict=True) if flag == '1')}"
-        for title, row in zip(schema.texts(films, "title"), zip(*flags, strict=True), strict=True)
+        f"{title}. {', '.join(genres)}" if genres else title
+        for title, genres in zip(schema.texts(films, "title"), listed, strict=True)
     ]
     return _ratings(table, schema.items([(films, texts)]), name)
+
+
+def _genres(table: Table) -> list[str]:
+    """The genres in the order of their numbers, which is that of their flags."""
+    names = schema.texts(table, "genre")
+    numbers = [str(number) for number in table.columns["number"].values]
+    places = {str(place): place for place in range(len(names))}
+    for position, number in enumerate(numbers):
+        if number not in places or number in numbers[:position]:
+            raise table.refusal(
+                position, f"number {number!r} is not one of 0 to {len(names) - 1}, each once"
+            )
+    return [name for _, name in sorted(zip(map(places.__getitem__, numbers), names, strict=True))]
 
 
 def read_movielens_latest(folder: Path, name: str = "movielens-latest-small") -> InteractionLog:
@@ -71,9 +88,15 @@ def _ratings(table: Table, catalogue: schema.Items, name: str) -> InteractionLog
     for position, user in enumerate(users):
         if not (user.isascii() and user.isdigit()):
             raise table.refusal(position, f"{table.name('user')} {user!r} is not a user's number")
-    numbers: list[str | None] = [*sorted(dict.fromkeys(users), key=lambda user: (int(user), user))]
-    everyone = Table(table.path, range(len(numbers)), {"user": Column(numbers)})
+    numbers = sorted(dict.fromkeys(users), key=_number)
+    everyone = Table(table.path, range(len(numbers)), {"user": Column(list(numbers))})
     return schema.log([table], catalogue, name, everyone)
+
+
+def _number(digits: str) -> tuple[int, str, str]:
+    """In whose order numbers of any length are."""
+    plain = digits.lstrip("0")
+    return len(plain), plain, digits
 
 
 def _split(path: Path, separator: str, names: tuple[str, ...]) -> Table:
@@ -83,7 +106,12 @@ def _split(path: Path, separator: str, names: tuple[str, ...]) -> Table:
     ]
     for number, row in rows:
         if len(row) != len(names):
-            raise DataError(f"{path}, row {number}: {len(row)} fields, expected {len(names)}")
+            found = separated_by(separator.join(row), len(names), ",;:|\t ".replace(separator, ""))
+            hint = f" (it looks separated by {found})" if len(row) == 1 and found else ""
+            raise DataError(
+                f"{path}, row {number}: {len(row)} field{'s' * (len(row) > 1)}, "
+                f"expected {len(names)}{hint}"
+            )
     if not rows:
         raise DataError(f"{path}: the file is empty; put back the published one")
     columns = zip(*(row for _, row in rows), strict=True)

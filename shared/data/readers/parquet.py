@@ -23,7 +23,7 @@ def read_parquet(path: Path, wanted: Mapping[str, str], either: Collection[str])
     except ImportError:
         raise DataError(f"{path}: reading Parquet needs pyarrow; pip install pyarrow") from None
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             header = list(file.schema_arrow.names)
             index = _pandas_index(file.schema_arrow.metadata or {})
             wanted = names_in(header, wanted, either)
@@ -33,17 +33,22 @@ def read_parquet(path: Path, wanted: Mapping[str, str], either: Collection[str])
                         f"{path}, row 1: {name!r} is the index of the table, which is not stored; "
                         "write it with reset_index()"
                     )
-                place_of(path, header, role, name)
+                place_of(path, header, role, wanted)
             table = file.read(columns=list(wanted.values()))
             _check_int96(path, file, table)
+            columns = {
+                role: _column(path, name, table.column(name), file.schema_arrow.field(name))
+                for role, name in wanted.items()
+            }
     except DataError:
         raise
     except (OSError, ValueError, ArithmeticError, NotImplementedError) as error:
         # pyarrow's errors for damaged files derive from these
-        raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
+        raise DataError(
+            f"{path}: damaged, or not a Parquet file ({str(error).splitlines()[0]})"
+        ) from None
     if not table.num_rows:
         raise DataError(f"{path}: no rows; give at least one")
-    columns = {role: _plain(table.column(name)) for role, name in wanted.items()}
     return Table(path, range(1, table.num_rows + 1), columns, dict(wanted))
 
 
@@ -69,10 +74,30 @@ def _check_int96(path: Path, file: Any, table: Any) -> None:
 def _pandas_index(metadata: Mapping[bytes, bytes]) -> set[str]:
     """Names of the indices that pandas describes instead of storing."""
     try:
-        described = json.loads(metadata.get(b"pandas", b"{}")).get("index_columns", [])
-    except ValueError:
+        described = json.loads(metadata.get(b"pandas", b"{}"))["index_columns"]
+        return {str(one.get("name")) for one in described if isinstance(one, dict)}
+    except (ValueError, KeyError, TypeError, RecursionError):  # not as pandas writes it
         return set()
-    return {str(one.get("name")) for one in described if isinstance(one, dict)}
+
+
+def _column(path: Path, name: str, array: Any, field: Any) -> Column:
+    # Whether an extension is known depends on what else was imported (that of pandas, on pandas);
+    # where it is not, the column is of the type in which it is stored.
+    extension = (field.metadata or {}).get(b"ARROW:extension:name")
+    if extension is not None:
+        return Column([None] * len(array), extension.decode("utf-8", "replace"))
+    try:
+        return _plain(array)
+    except UnicodeDecodeError:
+        for row, value in enumerate(array, start=1):
+            try:
+                value.as_py()
+            except UnicodeDecodeError as error:
+                byte = error.object[error.start]
+                raise DataError(
+                    f"{path}, row {row}: {name} is not UTF-8 (byte 0x{byte:02x}); write it as UTF-8"
+                ) from None
+        raise
 
 
 def _plain(array: Any) -> Column:
@@ -86,7 +111,8 @@ def _plain(array: Any) -> Column:
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return Column(array.to_pylist())
     if types.is_float64(kind) or types.is_decimal(kind):
-        return Column([_written(one) for one in array.to_pylist()], "number")
+        written = [_written(one) for one in array.to_pylist()]
+        return Column(written, "number" if types.is_float64(kind) else "decimal")
     if types.is_integer(kind):
         if types.is_uint64(kind) or array.null_count:
             return Column([_written(one) for one in array.to_pylist()], "whole")
@@ -96,7 +122,8 @@ def _plain(array: Any) -> Column:
     elif types.is_timestamp(kind):
         digits = _SECONDS[kind.unit]
     else:
-        return Column([None] * len(array), str(kind).partition("(")[0].partition("<")[0])
+        shown = getattr(kind, "extension_name", str(kind))
+        return Column([None] * len(array), shown.partition("(")[0].partition("<")[0])
     array = array.cast(pyarrow.int64())
     if array.null_count:
         return Column([_written(one) for one in array.to_pylist()], "instant")

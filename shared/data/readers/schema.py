@@ -6,7 +6,7 @@ same words in every form of file, and a log is either exactly what its owner wro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,23 +15,26 @@ from shared.data.catalogue import Catalogue
 from shared.data.identifiers import (
     Spellings,
     TwoSpellingsError,
-    float_spelling,
     likeness,
     normalised,
+    number_spelling,
     spellings,
+    whole_number,
 )
 from shared.data.log import InteractionLog, Reading
+from shared.data.readers.lost import misread, stands_for_nothing
 from shared.data.readers.table import Table
 from shared.data.readers.times import BadTimeError, Times, parse_times
 from shared.errors import DataError
 
-# What programs write where nothing is known; taken as a name, it would join all who have none.
-_NOTHING = frozenset(
-    ("nan", "NaN", "NAN", "NaT", "None", "null", "NULL", "NA", "N/A", "#N/A", "<NA>", "inf", "-inf")
-)
-_KINDS = {"number": "floats or decimals", "whole": "whole numbers", "instant": "times"}
+_KINDS = {
+    "number": "floats or decimals",
+    "decimal": "floats or decimals",
+    "whole": "whole numbers",
+    "instant": "times",
+}
 _IDENTIFIERS = ("text", "whole")
-_TIMES = ("text", "whole", "number", "instant")
+_TIMES = ("text", "whole", "number", "decimal", "instant")
 
 
 @dataclass(frozen=True)
@@ -73,37 +76,67 @@ def identifiers(table: Table, role: str) -> Identifiers:
     Raises
     ------
     DataError
-        For a column of another kind, an identifier that is missing, blank, or stands for nothing
-        (`nan`), whole numbers written as floats, and one identifier in two spellings.
+        For a column of another kind, an identifier that is missing, blank, stands for nothing
+        (`nan`) or was read in another encoding, whole numbers written as floats, and one identifier
+        in two spellings.
     """
     values = _filled(table, role, _IDENTIFIERS)
     name = table.name(role)
     for value in dict.fromkeys(values):
-        if value in _NOTHING:
+        if stands_for_nothing(value, identifier=True):
             raise table.refusal(
                 values.index(value),
-                f"{name} {value!r} stands for a missing value; name it or drop the row",
+                f"{name} {_shown(value)} stands for a missing value; name it or drop the row",
+            )
+        if (how := misread(value)) is not None:
+            raise table.refusal(
+                values.index(value),
+                f"{name} {_shown(value[:60])} {how}; save the file anew from its source, as UTF-8",
             )
     try:
         found = spellings(values)
     except TwoSpellingsError as error:
-        first = table.rows[values.index(error.first)]
-        raise table.refusal(
-            values.index(error.second),
-            f"{name} {_shown(error.second)} and {_shown(error.first)} (row {first}) cannot be told "
-            "apart; write it one way, or give one of them another identifier",
-        ) from None
+        raise _two_spellings(error, role, [table]) from None
     for written, form in found.forms.items():
         if not form:
             raise table.refusal(values.index(written), f"{name} is empty; fill it in")
-    floats = [written for written, form in found.forms.items() if float_spelling(form)]
-    if floats and all(float_spelling(form) or form.isdigit() for form in found.forms.values()):
-        raise table.refusal(
-            values.index(floats[0]),
-            f"{name} {floats[0]!r} is a whole number written as a float, where all are numbers; "
-            f"write {floats[0].strip().partition('.')[0]!r}",
-        )
+    for written, rule in _floats(found.forms):
+        raise table.refusal(values.index(written), f"{name} {written[:60]!r} {rule}")
     return Identifiers([found.forms[value] for value in values], found)
+
+
+def _floats(forms: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Identifiers that went through floats, each with what to say of it."""
+    kinds = {written: number_spelling(form) for written, form in forms.items()}
+    some = set(kinds.values())
+    for written, kind in kinds.items():
+        if kind == "exponent" or (kind == "code" and None not in some):
+            yield (
+                written,
+                "is a number written as a float, which others may share whose last digits are "
+                "lost; write whole numbers, from the source of the file",
+            )
+        elif kind == "float" and "fraction" not in some:  # among these it is a code, as 1.0 and 1.5
+            yield (
+                written,
+                "is a whole number written as a float, and no other has a fraction; "
+                f"write {whole_number(forms[written])[:60]!r}",
+            )
+
+
+def _two_spellings(error: TwoSpellingsError, role: str, tables: Sequence[Table]) -> DataError:
+    """The refusal of two spellings in one file, or in two of them."""
+    places = []
+    for one in (error.second, error.first):
+        texts = ((table, list(map(str, table.columns[role].values))) for table in tables)
+        places.append(next((table, values.index(one)) for table, values in texts if one in values))
+    (table, position), (other, first) = places
+    where = f"row {other.rows[first]}" + f" of {other.path.name}" * (other is not table)
+    return table.refusal(
+        position,
+        f"{table.name(role)} {_shown(error.second)} and {_shown(error.first)} ({where}) cannot be "
+        "told apart; write it one way, or give one of them another identifier",
+    )
 
 
 def texts(table: Table, role: str = "text", optional: bool = False) -> list[str]:
@@ -113,39 +146,34 @@ def texts(table: Table, role: str = "text", optional: bool = False) -> list[str]
     ------
     DataError
         For a column of another kind, a text that is missing or stands for nothing (`nan`), and
-        UTF-8 that was read as latin-1 and saved again.
+        one that was read in another encoding and saved again.
     """
     name = table.name(role)
     if optional:
         _check_kind(table, role, ("text",))
         values = [
-            "" if value is None or value in _NOTHING else str(value)
+            "" if value is None or _is_nothing(str(value)) else str(value)
             for value in table.columns[role].values
         ]
     else:
         values = _filled(table, role, ("text",))
     for position, value in enumerate(values):
-        if value in _NOTHING:
-            raise table.refusal(
-                position, f"{name} {value!r} stands for a missing value; describe it"
-            )
-        if not value.isascii() and (meant := _meant(value)) is not None:
+        if stands_for_nothing(value):
             raise table.refusal(
                 position,
-                f"{name} {value[:60]!r} is UTF-8 that was read as latin-1 (meant: "
-                f"{meant[:60]!r}); save the file anew from its source, as UTF-8",
+                f"{name} {_shown(value)} stands for a missing value; describe it (if that is its "
+                "title, write more of it, such as its kind)",
+            )
+        if (how := misread(value)) is not None:
+            raise table.refusal(
+                position,
+                f"{name} {value[:60]!r} {how}; save the file anew from its source, as UTF-8",
             )
     return values
 
 
-def _meant(text: str) -> str | None:
-    """What the text was before it was read as latin-1; None if it was not."""
-    for wrong in ("latin-1", "cp1252"):
-        try:
-            return text.encode(wrong).decode("utf-8")
-        except UnicodeError:
-            continue
-    return None
+def _is_nothing(text: str) -> bool:
+    return _is_blank(text) or stands_for_nothing(text)
 
 
 def times(table: Table, role: str = "timestamp") -> Times:
@@ -159,10 +187,11 @@ def times(table: Table, role: str = "timestamp") -> Times:
     """
     column = table.columns[role]
     _check_kind(table, role, _TIMES)
-    if isinstance(column.values, np.ndarray):
-        return Times(column.values, column.digits).fewest()
     try:
-        return parse_times(["" if value is None else value for value in column.values])
+        if isinstance(column.values, np.ndarray):
+            return Times(column.values, column.digits).checked().fewest()
+        written = ["" if value is None else value for value in column.values]
+        return parse_times(written, floats=column.kind != "decimal")
     except BadTimeError as error:
         raise table.refusal(error.position, f"{table.name(role)} {error}") from None
 
@@ -215,19 +244,27 @@ def log(
     Raises
     ------
     DataError
-        For anything the schema refuses, and for an item that the catalogue lacks.
+        For anything the schema refuses, one identifier in two spellings, in two of the files too,
+        and for an item that the catalogue lacks.
     """
     columns: dict[str, list[str]] = {"user": [], "item": []}
     found = list(catalogue.spellings)
+    written: dict[str, list[str]] = {"user": [], "item": []}
     when = []
     for table in tables:
         for role in ("user", "item"):
             column = identifiers(table, role)
             found.append(column.spellings)
             columns[role] += column.values
+            written[role].extend(column.spellings.forms)
             if role == "item":
                 _check_listed(table, column.values, catalogue)
         when.append(times(table))
+    for role, spelt in written.items():
+        try:
+            spellings(spelt)
+        except TwoSpellingsError as error:
+            raise _two_spellings(error, role, tables) from None
     listed = None if users is None else _users(users)
     digits = max((part.digits for part in when), default=0)
     ticks = [part.ticks * 10 ** (digits - part.digits) for part in when]
@@ -269,10 +306,16 @@ def _filled(table: Table, role: str, kinds: tuple[str, ...]) -> list[str]:
         return [str(value) for value in values.tolist()]
     filled = []
     for position, value in enumerate(values):
-        if value is None or not (value.strip() if value.isascii() else normalised(value)):
+        if value is None or _is_blank(value):
             raise table.refusal(position, f"{table.name(role)} is empty; fill it in")
+        if "\0" in value:
+            raise table.refusal(position, f"{table.name(role)} holds byte 0x00, which is no text")
         filled.append(value)
     return filled
+
+
+def _is_blank(text: str) -> bool:
+    return not (text.strip() if text.isascii() else normalised(text))
 
 
 def _check_kind(table: Table, role: str, kinds: tuple[str, ...]) -> None:

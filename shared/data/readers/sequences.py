@@ -14,7 +14,7 @@ import numpy as np
 from shared.data.log import InteractionLog
 from shared.data.readers import schema
 from shared.data.readers.table import Column, Table
-from shared.data.readers.tables import csv_rows
+from shared.data.readers.tables import csv_rows, separated_by
 from shared.errors import DataError
 
 _COLUMNS = ["org_id", "remap_id", "title", "category"]
@@ -32,6 +32,7 @@ def read_sequences(folder: Path, name: str) -> InteractionLog:
     path = folder / "test.txt"
     rows = [(line, [one for one in row if one]) for line, row in csv_rows(path, delimiter=" ")]
     rows = [(line, row) for line, row in rows if row]
+    _check_separator(path, rows)
     if not rows:
         raise DataError(f"{path}: the file is empty; expected lines of a user and their items")
     users = Table(path, [line for line, _ in rows], {"user": Column([row[0] for _, row in rows])})
@@ -43,6 +44,26 @@ def read_sequences(folder: Path, name: str) -> InteractionLog:
     }
     table = Table(path, [line for line, *_ in met], columns)
     return schema.log([table] if met else [], catalogue, name, users)
+
+
+def _check_separator(path: Path, rows: list[tuple[int, list[str]]]) -> None:
+    """Refuse lines that something else than blanks separates: whole lines would be people."""
+    for separator in "\t,;|:":
+        holding = [(line, row) for line, row in rows if separator in row[0]]
+        for line, row in holding:
+            user, _, rest = row[0].partition(separator)
+            # Of a person with items, an identifier may hold it, unless nothing else follows or
+            # everybody's does.
+            if (
+                (user and len(row) == 1 and rest)
+                or (not rest and len(row) > 1)
+                or (separator != ":" and len(holding) == len(rows))
+            ):
+                found = separated_by(separator, 0, separator)
+                raise DataError(
+                    f"{path}, row {line}: looks separated by {found}, expected blanks; write "
+                    "'user item item ...'"
+                )
 
 
 def _catalogue(path: Path) -> schema.Items:
@@ -66,12 +87,13 @@ def _catalogue(path: Path) -> schema.Items:
         {
             "item": Column([item for _, item, _, _ in plain]),
             "title": Column([title for _, _, title, _ in plain]),
+            "category": Column([category for *_, category in plain]),
         },
         {"item": "remap_id"},
     )
-    genres = [category.replace("|", ", ") for *_, category in plain]
+    genres = schema.texts(table, "category", optional=True)
     texts = [
-        f"{title}. {listed}" if listed else title
+        f"{title}. {listed.replace('|', ', ')}" if listed else title
         for title, listed in zip(schema.texts(table, "title"), genres, strict=True)
     ]
     return schema.items([(table, texts)])

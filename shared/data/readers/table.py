@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +30,8 @@ class Column:
     values : sequence of (str or None), or int64 [n]
         None where nothing is stored.
     kind : str
-        `text`, `whole`, `number`, `instant`, or what a Parquet file calls anything else.
+        `text`, `whole`, `number` (floats), `decimal`, `instant`, or what a Parquet file calls
+        anything else.
     digits : int
         Of int64 values of times: a value is values / 10^digits.
     """
@@ -84,30 +84,51 @@ def names_in(
     }
 
 
-def place_of(path: Path, header: list[str], role: str, name: str) -> int:
-    """Where a column stands in the header.
+class MissingColumnError(DataError):
+    """A wanted column is not in the header.
+
+    Attributes
+    ----------
+    role : str
+    near : str or None
+        The column that seems to be meant.
+    """
+
+    def __init__(self, message: str, role: str, near: str | None) -> None:
+        super().__init__(message)
+        self.role, self.near = role, near
+
+
+def place_of(path: Path, header: list[str], role: str, wanted: Mapping[str, str]) -> int:
+    """Where the wanted column of a role stands in the header.
 
     Raises
     ------
+    MissingColumnError
+        If it is not there, naming the one that seems to be meant.
     DataError
-        If it is not there, naming the one that seems to be meant, or is there more than once.
+        If it is there more than once, or if the header is none.
     """
+    name = wanted[role]
     if header.count(name) == 1:
         return header.index(name)
     if name in header:
         raise DataError(f"{path}, row 1: more than one column {name!r}; keep one")
     found = ", ".join(one if one.isidentifier() else repr(one) for one in header[:20])
     start = f"{path}, row 1: no column {name!r} (columns: {found})"
-    if any(re.fullmatch(r"[-+.:0-9]+", one) for one in header):
+    free = [one for one in header if one not in wanted.values()]
+    named = len(free) < len(header) or any(_nearest(free, *one) for one in wanted.items())
+    if not named and any(re.fullmatch(r"[-+.:0-9]+", one) for one in header):
         raise DataError(f"{start}; the first line must name the columns")
-    near = _nearest(header, role, name)
+    near = _nearest(free, role, name)
     if near is None:
-        raise DataError(f"{start}; rename one, or say which with --columns {role}=NAME")
-    say = shlex.quote(f"{role}={near}")
-    raise DataError(f"{start}; {near!r} is near: rename it, or say --columns {say}")
+        raise MissingColumnError(f"{start}; rename one {name!r}", role, None)
+    raise MissingColumnError(f"{start}; {near!r} is near: rename it {name!r}", role, near)
 
 
 def _nearest(header: list[str], role: str, name: str) -> str | None:
+    if role in header:
+        return role
     plain = {re.sub(r"[\W_]", "", one).lower(): one for one in reversed(header)}
     close = difflib.get_close_matches(name.lower().replace("_", ""), plain, n=1, cutoff=0.75)
     for known in (*close, *(f"{role}{end}" for end in ("id", "name")), *_NAMES.get(role, ())):

@@ -10,19 +10,15 @@ import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from shared.data.readers.content import PACKED, read_text
+from shared.data.identifiers import normalised
+from shared.data.readers.content import read_text
+from shared.data.readers.folder import PARQUET, suffix_of, unknown_kind
 from shared.data.readers.parquet import read_parquet
 from shared.data.readers.table import Column, Table, names_in, place_of
 from shared.errors import DataError
 
-PARQUET = ".parquet"
-SUFFIXES = (".csv", PARQUET, *(".csv" + suffix for suffix in PACKED))
-_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", " ": "blanks"}
-
-
-def suffix_of(path: Path) -> str | None:
-    """Which of `SUFFIXES` a file's name ends in; None for another."""
-    return next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
+_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", ",": "commas", ":": "':'", " ": "blanks"}
+_ABOVE = 6  # lines among which the names of the columns are looked for
 
 
 def read_table(path: Path, wanted: Mapping[str, str], either: Collection[str] = ()) -> Table:
@@ -51,27 +47,17 @@ def read_table(path: Path, wanted: Mapping[str, str], either: Collection[str] = 
     return (read_parquet if suffix == PARQUET else _read_csv)(path, wanted, either)
 
 
-def unknown_kind(path: Path) -> str:
-    """What to say of a file that no reader takes."""
-    packed = path.suffix in (".zst", ".zip", ".lz4", ".7z", ".tar", ".tgz", *PACKED)
-    hint = "; unpack it first" if packed else ""
-    return f"unknown kind of file; give one that ends in .csv or .parquet{hint}"
-
-
 def _read_csv(path: Path, wanted: Mapping[str, str], either: Collection[str]) -> Table:
     rows = csv_rows(path)
     if not rows:
         raise DataError(f"{path}: the file is empty; its first line must name the columns")
     (_, header), body = rows[0], rows[1:]
     wanted = names_in(header, wanted, either)
-    _check_separator(path, header, wanted)
-    places = [place_of(path, header, role, name) for role, name in wanted.items()]
+    _check_header(path, rows, wanted)
+    places = [place_of(path, header, role, wanted) for role in wanted]
     for line, fields in body:
         if len(fields) != len(header):
-            raise DataError(
-                f"{path}, row {line}: {len(fields)} fields, the header names {len(header)};"
-                " quote a field that holds a comma"
-            )
+            raise DataError(f"{path}, row {line}: {_misfit(fields, len(header))}")
     if not body:
         raise DataError(f"{path}: no rows under the header; give at least one")
     columns = {
@@ -120,12 +106,42 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer.writerows(rows)
 
 
-def _check_separator(path: Path, header: list[str], wanted: Mapping[str, str]) -> None:
-    if any(name in header for name in wanted.values()):
+def separated_by(line: str, fields: int, among: str) -> str | None:
+    """What to call the separator, among these, that makes so many fields or more of a line."""
+    for separator in among:
+        if sum(bool(field.strip('" ')) for field in line.split(separator)) >= fields:
+            return _SEPARATORS[separator]
+    return None
+
+
+def _misfit(fields: list[str], expected: int) -> str:
+    if len(fields) == 1 and not normalised(fields[0]):
+        return f"holds nothing but {fields[0][:20]!r}; remove the line"
+    counted = f"{len(fields)} field{'s' * (len(fields) > 1)}, the header names {expected}; "
+    if len(fields) > expected:
+        return counted + "quote a field that holds a comma"
+    return counted + "write every field, if empty too, and quote one that holds a line break"
+
+
+def _check_header(path: Path, rows: list[tuple[int, list[str]]], wanted: Mapping[str, str]) -> None:
+    """Refuse a first line that is no header, where another one is or the commas are none."""
+    first, header = rows[0]
+    names = set(wanted.values())
+    if not names.isdisjoint(header):
         return
-    for separator, shown in _SEPARATORS.items():
-        names = [name.strip('" ') for name in separator.join(header).split(separator)]
-        if len(names) > 1 and len(header) < len(wanted) and len(names) >= len(wanted):
-            raise DataError(
-                f"{path}, row 1: looks separated by {shown}, expected commas; save it with commas"
-            )
+    start = f"{path}, row {first}:"
+    for row, fields in rows[1:_ABOVE]:
+        if names <= set(fields):
+            raise DataError(f"{start} row {row} names the columns; remove what stands above it")
+    if len(header) >= len(wanted):
+        return
+    below = rows[1][1] if len(rows) > 1 else header
+    found = separated_by(",".join(header), len(wanted), ";\t|")
+    if found is None and len(below) >= len(wanted):
+        raise DataError(
+            f"{start} {len(header)} field{'s' * (len(header) > 1)}, and {len(below)} in the next; "
+            "the first line must name the columns"
+        )
+    found = found or separated_by(",".join(below), len(wanted), ";\t| ")
+    if found is not None:
+        raise DataError(f"{start} looks separated by {found}, expected commas; save it with commas")

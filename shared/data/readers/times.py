@@ -25,6 +25,12 @@ _LONGEST = 60  # characters of a time
 _EXACT = 1 << 53  # from here on a float skips whole numbers
 _LARGEST = (1 << 63) - 1
 _EPOCH = date(1970, 1, 1).toordinal()
+# A missing time (NaT) as an integer, in nanoseconds or divided down to coarser units.
+_MISSING = frozenset(
+    whole
+    for unit in (1, 10**3, 10**6, 10**9)
+    for whole in (-(1 << 63) // unit, -((1 << 63) // unit))
+)
 _RULE = "every row needs a finite number, or every row an ISO 8601 date"
 
 Exact = tuple[int, int]  # ticks and digits of one time
@@ -58,6 +64,13 @@ class Times:
     ticks: NDArray[np.int64]
     digits: int = 0
 
+    def checked(self) -> Times:
+        """The same times; raises `BadTimeError` where one is missing."""
+        missing = np.flatnonzero(np.isin(self.ticks, list(_MISSING)))
+        if len(missing):
+            raise BadTimeError(int(missing[0]), _missing(str(self.ticks[missing[0]])))
+        return self
+
     def fewest(self) -> Times:
         """The same times with as few digits as hold all of them."""
         ticks, digits = self.ticks, self.digits
@@ -77,8 +90,15 @@ def exact(tick: int, digits: int) -> Decimal:
     return Decimal(tick).scaleb(-digits)
 
 
-def parse_times(texts: Sequence[str]) -> Times:
+def parse_times(texts: Sequence[str], floats: bool = True) -> Times:
     """The times of a column of text, none of them missing.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    floats : bool
+        Whether a number with a point or an exponent may have been a float, as anywhere but in a
+        column of decimals.
 
     Raises
     ------
@@ -93,7 +113,7 @@ def parse_times(texts: Sequence[str]) -> Times:
     kinds: list[str] = []
     found: list[Exact] = []
     for position, text in enumerate(texts):
-        kind, value = _one(position, text)
+        kind, value = _one(position, text, floats)
         if kinds and kind != kinds[0]:
             raise BadTimeError(position, _mixed(text, kind, texts[0], kinds[0]))
         kinds.append(kind)
@@ -112,30 +132,42 @@ def _aligned(texts: Sequence[str], found: Sequence[Exact]) -> Times:
     ticks = [tick * 10 ** (digits - places) for tick, places in found]
     for position, tick in enumerate(ticks):
         if abs(tick) > _LARGEST:
-            needs = f" with the {digits} digits after the point that this file needs" * bool(digits)
+            if abs(found[position][0]) > _LARGEST:
+                raise BadTimeError(
+                    position, f"{texts[position]!r} does not fit 64 bits; use a coarser unit"
+                )
+            finest = next(place for place, (_, places) in enumerate(found) if places == digits)
             raise BadTimeError(
-                position, f"{texts[position]!r} does not fit 64 bits{needs}; use a coarser unit"
+                finest,
+                f"{texts[finest]!r} has {digits} digits after the point, with which "
+                f"{texts[position]!r} does not fit 64 bits; use a coarser unit",
             )
     return Times(np.array(ticks, dtype=np.int64), digits)
 
 
-def _one(position: int, written: str) -> tuple[str, Exact]:
+def _missing(text: str) -> str:
+    return f"{text!r} stands for a missing time; {_RULE}"
+
+
+def _one(position: int, written: str, floats: bool) -> tuple[str, Exact]:
     text = written.strip(" ")
     if not text:
         raise BadTimeError(position, f"is empty; {_RULE}")
     if len(text) > _LONGEST:
-        raise BadTimeError(position, f"{text[:20]!r}... has {len(text)} characters; {_RULE}")
+        raise BadTimeError(
+            position, f"{text[:20]!r}... has {len(text)} characters, at most {_LONGEST} are read"
+        )
     if (match := _DATE.fullmatch(text)) is not None:
         if (value := _date(match)) is not None:
             return "date with a zone" if match[8] else "date without a zone", value
     elif (match := _NUMBER.fullmatch(text)) is not None and (match[2] or match[4]):
-        return "number", _number(position, match)
+        return "number", _number(position, match, floats)
     raise BadTimeError(
         position, f"{written!r} is neither a finite number nor an ISO 8601 date; {_RULE}"
     )
 
 
-def _number(position: int, match: re.Match[str]) -> Exact:
+def _number(position: int, match: re.Match[str], floats: bool) -> Exact:
     sign, whole, point, fraction, exponent = match.groups()
     fraction = (fraction or "").rstrip("0")
     digits = len(fraction) - int(exponent or 0)
@@ -144,7 +176,9 @@ def _number(position: int, match: re.Match[str]) -> Exact:
         tick, digits = tick // 10, digits - 1 if tick else 0
     if digits < 0:
         tick, digits = tick * 10**-digits, 0
-    if (point or exponent) and abs(tick) >= _EXACT * 10**digits:
+    if tick in _MISSING if digits == 0 else (tick == -(1 << 63) and digits in (3, 6, 9)):
+        raise BadTimeError(position, _missing(match[0]))
+    if floats and (point or exponent) and abs(tick) >= _EXACT * 10**digits:
         raise BadTimeError(
             position,
             f"{match[0]!r} is written as a float, which holds whole numbers exactly only below "

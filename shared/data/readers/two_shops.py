@@ -54,7 +54,7 @@ def _met(path: Path, seen: set[str]) -> Table:
         other, again = _row(path, next_line or line + 1, second)
         if (user, met[:-1]) != (other, again[:-1]):
             raise DataError(f"{path}, row {next_line}: does not share the history of the row above")
-        if user in seen:
+        if user in seen:  # in another spelling, too: `schema` refuses that
             raise DataError(f"{path}, row {line}: user {user!r} is listed twice; keep one")
         seen.add(user)
         users += [user] * (len(met) + 1)
@@ -71,8 +71,8 @@ def _met(path: Path, seen: set[str]) -> Table:
 
 def _row(path: Path, line: int, fields: list[str]) -> tuple[str, list[str]]:
     filled = [field for field in fields if field]
-    number = filled[1] if len(filled) > 2 else ""
-    if not (number.isascii() and number.isdigit()) or len(filled) != int(number) + 3:
+    number = filled[1].lstrip("0") or "0" if len(filled) > 2 else ""
+    if number != str(len(filled) - 3):
         raise DataError(f"{path}, row {line}: expected a user, a number n and n + 1 items")
     return filled[0], [field.partition("|")[0] for field in filled[2:]]
 

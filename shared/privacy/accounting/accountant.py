@@ -25,6 +25,8 @@ from shared.privacy.accounting.search import least_noise
 from shared.privacy.accounting.steps import History, Step, Steps, is_hopeless, steps_of
 from shared.privacy.guarantee import Guarantee, Relation
 
+LEAST_EPSILON = 1e-3  # ten times what the accountants may be off by
+LEAST_DELTA = 1e-14  # ten times the probability that PLD leaves out: below it, nothing is finite
 _LARGEST_GROUP = 10**6
 _LARGEST_PRV = 200.0  # beyond it an epsilon has no meaning as a guarantee either
 _MOST_PRV = 10**5
@@ -54,6 +56,37 @@ def default_delta(users: int) -> float:
     while 10**digits < 9 * users:  # in whole numbers: a logarithm may round the wrong way
         digits += 1
     return float(f"1e-{digits}")
+
+
+def check_resolved(
+    delta: float,
+    budget: float = math.inf,
+    names: tuple[str, str] = ("delta (--delta)", "epsilon (--epsilon)"),
+) -> None:
+    """Refuse to look for a promise that is finer than what is counted here.
+
+    Parameters
+    ----------
+    delta, budget : float
+        In (0, 1); > 0.
+    names : tuple of str
+        What whoever gave them calls them.
+
+    Raises
+    ------
+    ConfigError
+        For a delta or a budget below the least.
+    """
+    if delta < LEAST_DELTA:
+        raise ConfigError(
+            f"{names[0]} = {delta:g}: expected at least {LEAST_DELTA:g}: the accountants resolve "
+            "no smaller probability, and no noise would have a finite epsilon there"
+        )
+    if budget < LEAST_EPSILON:
+        raise ConfigError(
+            f"{names[1]} = {budget:g}: expected at least {LEAST_EPSILON:g}: losses are accounted "
+            "to 0.0001, and less could not be told from none at all"
+        )
 
 
 def epsilon(

@@ -10,7 +10,7 @@ from dp_accounting import DpEvent
 from scipy.stats import binom
 
 from shared.errors import NO_BUDGET, ConfigError
-from shared.privacy.accounting.accountant import default_delta, epsilon
+from shared.privacy.accounting.accountant import check_resolved, default_delta, epsilon
 from shared.privacy.accounting.search import MOST_ROUNDS, largest_sampling, least_noise, most_rounds
 from shared.privacy.accounting.steps import Step
 from shared.privacy.guarantee import Relation
@@ -95,9 +95,9 @@ def solve(known: Known, target: float, delta: float) -> Rounds:
     known : Known
         Found are the least noise, the most rounds or the largest probability.
     target : float
-        Epsilon > 0, finite.
+        Epsilon >= 1e-3, finite.
     delta : float
-        In (0, 1).
+        In [1e-14, 1).
 
     Returns
     -------
@@ -126,6 +126,7 @@ def solve(known: Known, target: float, delta: float) -> Rounds:
         raise ConfigError(f"epsilon = 0: {NO_BUDGET}")
     if not 0 < target < float("inf"):
         raise ConfigError(f"epsilon = {target}: expected a finite number > 0")
+    check_resolved(delta, target)
     if known.relation == "replace_one" and known.sampling_probability is None:
         raise ConfigError("replace_one: everyone takes part in every round; give --sampling 1")
     name = missing[0]

@@ -43,11 +43,18 @@ def least_noise(cost: Callable[[float], float], target: float) -> float:
     while excess(low) <= 0:
         low, high = low - 1, low
         if low < math.log(1e-2):
-            raise ConfigError(f"target epsilon = {target}: met with next to no noise; use inf")
+            raise ConfigError(
+                f"{_named(target)}: met with next to no noise (a multiplier below 0.01), less than "
+                "accountants can tell apart; give a smaller epsilon, or more rounds or a larger "
+                "cohort (sampling)"
+            )
     while excess(high) > 0:
         low, high = high, high + 1
         if high > math.log(1e6):
-            raise ConfigError(f"target epsilon = {target}: too small to be accounted for")
+            raise ConfigError(
+                f"{_named(target)}: exceeded even with a noise multiplier of 1e6; give a larger "
+                "epsilon, or fewer rounds or a smaller group"
+            )
     return math.exp(_crossing(excess, low, high, _TOLERANCE))
 
 
@@ -79,8 +86,8 @@ def largest_sampling(cost: Callable[[float], float], target: float) -> float:
         low, high = low - 1, low
         if low < math.log(LEAST_SAMPLING):
             raise ConfigError(
-                f"target epsilon = {target}: exceeded even with a sampling probability of "
-                f"{LEAST_SAMPLING:g}; give more noise or fewer rounds"
+                f"{_named(target)}: exceeded even with a sampling probability (--sampling) of "
+                f"{LEAST_SAMPLING:g}; give more --noise or fewer --rounds"
             )
     return math.exp(_crossing(excess, low, high, -_TOLERANCE))
 
@@ -102,20 +109,24 @@ def most_rounds(cost: Callable[[int], float], target: float) -> int:
     """
     if cost(1) > target:
         raise ConfigError(
-            f"target epsilon = {target}: exceeded by a single round; give more noise or a smaller "
-            "sampling probability"
+            f"{_named(target)}: exceeded by a single round; give more --noise or a smaller "
+            "--sampling"
         )
     low, high = 1, 4
     while cost(high) <= target:
         if high == MOST_ROUNDS:
             raise ConfigError(
-                f"target epsilon = {target}: not reached in {MOST_ROUNDS:,} rounds; give less noise"
+                f"{_named(target)}: not reached in {MOST_ROUNDS:,} rounds; give less --noise"
             )
         low, high = high, min(4 * high, MOST_ROUNDS)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if cost(middle) <= target else (low, middle)
     return low
+
+
+def _named(target: float) -> str:
+    return f"epsilon (--epsilon) = {target:g}"
 
 
 def _excess(cost: Callable[[float], float], target: float) -> Callable[[float], float]:

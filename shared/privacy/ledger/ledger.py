@@ -19,7 +19,7 @@ from dp_accounting import DpEvent
 
 from shared.canonical import canonical_json
 from shared.errors import BudgetExceeded, LedgerError
-from shared.files import sync_folder, write_atomically
+from shared.files import read_file, sync_folder, write_atomically
 from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.accounting.steps import steps_of
@@ -278,7 +278,7 @@ def _key(release: str, event: DpEvent) -> tuple[str, str]:
 def _read(path: Path) -> tuple[list[bytes], bytes]:
     """Whole lines with their ends, and what follows the last line end."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_file(path).split(b"\n")
     except OSError as error:
         raise LedgerError(f"{path}: ledger cannot be read: {error.strerror}") from None
     return [line + b"\n" for line in lines[:-1]], lines[-1]

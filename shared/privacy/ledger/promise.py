@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from shared.canonical import canonical_json, read_json
 from shared.errors import ModelError
+from shared.files import check_file
 from shared.printable import printable
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.ledger.spent import Record
@@ -59,6 +60,7 @@ def read_metadata(file: Path) -> dict[str, str]:
         If the file cannot be read.
     """
     try:
+        check_file(file)
         with safe_open(file, framework="np") as stream:
             return dict(stream.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:

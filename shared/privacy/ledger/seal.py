@@ -88,11 +88,16 @@ def seal_problems(file: Path, tree: Tree, folder: Path) -> list[str]:
     folder : Path
         The run's, in which the files lie that the seal names.
     """
-    if "seal" not in tree:
-        return [f"{file.name}: not sealed: nobody signed it"]
-    problems = ["" if _is_signed(file, tree) else f"{file.name}: edited after it was sealed"]
+    problems = [signature_problem(file, tree)]
     problems += [file_problem(folder, name, was) for name, was in sealed_files(tree).items()]
     return [problem for problem in problems if problem]
+
+
+def signature_problem(file: Path, tree: Tree) -> str:
+    """Why a sealed file itself, read as JSON, is not what was signed; empty if it is."""
+    if "seal" not in tree:
+        return f"{file.name}: not sealed: nobody signed it"
+    return "" if _is_signed(file, tree) else f"{file.name}: edited after it was sealed"
 
 
 def file_problem(folder: Path, name: str, was: object) -> str:

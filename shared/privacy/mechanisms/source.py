@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from shared.errors import ConfigError, LedgerError
-from shared.files import sync_folder
+from shared.files import read_file, sync_folder
 
 _WORD = 8  # bytes of keystream per number
 # The block counter of ChaCha20 has 32 bits and a block 64 bytes; beyond this one nonce repeats.
@@ -219,7 +219,7 @@ def _read_key(file: Path, ledger: str) -> bytes | None:
     if file.stat().st_mode & 0o077:
         raise ConfigError(f"{file}: noise key can be read by others; run chmod 600 on it")
     try:
-        held = json.loads(file.read_bytes())
+        held = json.loads(read_file(file))
         key = bytes.fromhex(held["key"])
         return key if held["ledger"] == ledger and len(key) == _KEY else None
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
-from shared.privacy.accounting.accountant import default_delta
+from shared.privacy.accounting.accountant import check_resolved, default_delta
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.contribution.units import (
     devices_add_noise,
@@ -44,8 +44,6 @@ from shared.privacy.guarantee import (
 )
 from shared.privacy.plan.correlation import Correlation, correlation
 from shared.privacy.plan.shared_noise import histogram_sum, update_sum
-
-LEAST_EPSILON = 1e-3  # ten times what the accountants may be off by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +124,10 @@ class _Row(ABC):
         return self.config.privacy.epsilon
 
     @property
+    def budget_name(self) -> str:
+        return "epsilon (--epsilon)"
+
+    @property
     def updates(self) -> int:
         return self.config.federation.rounds
 
@@ -142,12 +144,9 @@ class _Row(ABC):
     @property
     def guarantee(self) -> Guarantee:
         privacy, units = self.config.privacy, self.units
-        delta = default_delta(units) if privacy.delta is None else privacy.delta
-        if self.budget < LEAST_EPSILON:
-            raise ConfigError(
-                f"epsilon = {self.budget:g}: expected at least {LEAST_EPSILON:g}, or inf: losses "
-                "are accounted to 0.0001, and less could not be told from none at all"
-            )
+        default = default_delta(units)  # refuses what is no number of them
+        delta = default if privacy.delta is None else privacy.delta
+        check_resolved(delta, self.budget, ("privacy.delta (--delta)", self.budget_name))
         if delta >= 1 / units:
             raise ConfigError(
                 f"privacy.delta (--delta) = {delta:g}: expected below 1/{units} = {1 / units:.2g}, "
@@ -273,9 +272,17 @@ class _ExampleLocal(_ExampleCentral):
 
     @property
     def budget(self) -> float:
+        inner = self._inner
+        return self.config.privacy.epsilon if inner is None else inner
+
+    @property
+    def budget_name(self) -> str:
+        return super().budget_name if self._inner is None else "privacy.example_epsilon"
+
+    @property
+    def _inner(self) -> float | None:
         privacy = self.config.privacy
-        inner = privacy.example_epsilon if privacy.unit == "both" else None
-        return privacy.epsilon if inner is None else inner
+        return privacy.example_epsilon if privacy.unit == "both" else None
 
     @property
     def updates(self) -> int:

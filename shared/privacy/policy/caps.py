@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from shared.canonical import check_plain
 from shared.errors import ConfigError, nearest, nearest_of
 from shared.files import write_once
+from shared.privacy.accounting.accountant import LEAST_DELTA
 from shared.privacy.guarantee import Trust, Unit
 from shared.privacy.policy.order import TRUSTS_LESS
 from shared.privacy.policy.signed import Policy
@@ -50,9 +51,9 @@ class Caps:
         this project ships settings; the literature calls up to 10 a reasonable guarantee, and 1 a
         strong one.
     delta : float
-        In (0, 1), at which epsilon is counted, whatever a policy's own is; a policy with a larger
-        one is refused. By default 1e-5: below one over the number of people for any population up
-        to a hundred thousand.
+        In [1e-14, 1), at which epsilon is counted, whatever a policy's own is; a policy with a
+        larger one is refused. By default 1e-5: below one over the number of people for any
+        population up to a hundred thousand.
     unit : {"user", "example"}
         `user` refuses a policy that hides single examples only, whose epsilon is not a person's.
     trust : {"central", "distributed", "local"}
@@ -68,7 +69,7 @@ class Caps:
     """
 
     epsilon: Annotated[float, BeforeValidator(_cap), Field(gt=0)] = 8.0
-    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    delta: Annotated[float, Field(ge=LEAST_DELTA, lt=1)] = 1e-5
     unit: Unit = "user"
     trust: Trust = "central"
     rounds_per_day: Annotated[float, BeforeValidator(_count)] = 24

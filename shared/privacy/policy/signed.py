@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass
 
 from shared.canonical import LARGEST, canonical_json, read_json
 from shared.errors import ConfigError, PrivacyError
+from shared.files import read_file
 from shared.privacy.accounting.events import event_from_json
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.keys import is_signed_by, public_hex, sign
@@ -224,7 +225,7 @@ def policy_text(file: Path) -> str:
         If it cannot be read.
     """
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return read_file(file).decode().strip()
     except IsADirectoryError:
         raise ConfigError(f"{file}: is a folder; give a signed policy, a file") from None
     except OSError as error:

@@ -31,7 +31,7 @@ ACCOUNT = "account --noise 1 --rounds 3 --sampling 1 --users 40"
 # What answers are given without: it would be waited for.
 FORBIDDEN = {
     "accounts": (
-        (ACCOUNT, "policy spent empty", "policy show POLICY", "policy check POLICY --operator KEY"),
+        (ACCOUNT, "policy spent owned", "policy show POLICY", "policy check POLICY --operator KEY"),
         MODEL | NETWORK | {"pandas", "pyarrow", "matplotlib"},
     ),
     "data": (
@@ -82,7 +82,8 @@ def test_help_loads_nothing_that_is_waited_for(tmp_path):
 
 @pytest.mark.parametrize("kind", FORBIDDEN)
 def test_an_answer_loads_no_more_than_it_needs(kind, run, tmp_path):
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "owned").mkdir()
+    (tmp_path / "owned" / "caps.toml").write_text("")
     policy = str(run / "points" / "eps-2-seed-0.policy.json")
     lines, forbidden = FORBIDDEN[kind]
     asked = [line.replace("POLICY", policy).replace("KEY", "0" * 64) for line in lines]
@@ -100,6 +101,33 @@ def test_an_answer_on_a_narrow_screen_is_whole():
     assert "…" not in narrow
     assert "noise multiplier 0.704" in narrow
     assert narrow == command(*words.split()).out  # into a pipe no width counts
+
+
+def leaves(group, words=()):
+    """Every command that is typed, with its words."""
+    context = group.context_class(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        if hasattr(found, "list_commands"):
+            yield from leaves(found, (*words, name))
+        else:
+            yield (*words, name), found
+
+
+def test_no_option_of_any_command_is_taken_twice():
+    """Of two values the last would count, and nothing say that the first did not."""
+    tried = [
+        (*words, flag)
+        for words, leaf in leaves(starling.command_line())
+        for option in leaf.params
+        if not getattr(option, "is_flag", True)
+        for flag in option.opts
+    ]
+    assert len(tried) > 60
+    for *words, flag in tried:
+        done = command(*words, flag, "1", flag, "2")
+        assert done.code == 2, (words, flag)
+        assert done.error.startswith(f"error: {flag} is given twice"), (words, flag, done.error)
 
 
 # Words that are nearly right, and what is meant.
@@ -285,6 +313,7 @@ def test_every_command_prints_one_document(run, settings, tiny_bert, tmp_path):
     policy = run / "points" / "eps-2-seed-0.policy.json"
     operator = strict(command("policy", "key", "--json").out)["operator"]
     (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "caps.toml").write_text("")
     use = ("--data", "world", "--adapter", adapter)
     point = policy.with_name("eps-2-seed-0.toml")
     initial = policy.with_name("eps-2-seed-0.initial.safetensors")

@@ -23,6 +23,7 @@ from shared.canonical import check_plain
 from shared.config import ExperimentConfig, dump_toml, from_dict, to_dict
 from shared.printable import printable, shell_word
 from tests.support import ROOT
+from tests.support.bad.lab import ADAPTER
 from tests.support.command import command
 
 NAMES = {
@@ -124,6 +125,54 @@ def test_any_folder_and_file_may_be_called_so(name, tiny_bert, tmp_path, monkeyp
     again = command("simulate", "--config", settings, f"--out={name}")
     assert again.code == 2
     told(again)
+
+
+@pytest.mark.parametrize("kind", ["control", "a byte that is no UTF-8"])
+def test_no_command_obeys_the_path_it_is_given(kind, run, tmp_path, monkeypatch):
+    """What reads, makes or looks for a file below a folder of that name."""
+    name = NAMES[kind].replace("/", "")
+    own = tmp_path / name
+    own.mkdir()
+    monkeypatch.setenv("COLUMNS", "400")
+    for variable in ("HOME", "STARLING_HOME", "STARLING_CACHE", "XDG_CACHE_HOME", "SHELL"):
+        monkeypatch.setenv(variable, str(own / variable))
+    monkeypatch.delenv("STARLING_DATA", raising=False)
+    copy = shutil.copytree(run, own / "run")
+    policy, adapter = (copy / at for at in ("points/eps-2-seed-0.policy.json", ADAPTER))
+    log, _ = write_log(own / "log", "x")
+    rows = (log / "interactions.csv").read_text().replace("u0x,", "u0x\u200b,")
+    (log / "interactions.csv").write_text(rows)
+    operator = command("policy", "key").out.strip()
+    (own / "key").write_text(operator)
+    (own / "state").mkdir()
+    shutil.copy(policy, own / "state" / "agreement.json")
+    (own / "caps.toml").write_text("")
+    world = ("--data", "world", "--users", 40)
+    make = ("policy", "make", "--config", copy / "config.toml", "--epsilon", 2, "--users", 40)
+    make += ("--adapter", adapter)
+    for code, words in (
+        (0, ("data", "inspect", log)),
+        (0, ("data", "world", "--users", 5, "--out", own / "world")),
+        (2, ("data", "fetch", "movielens-1m")),
+        (0, ("data", "ls")),
+        (2, ("data", "inspect", "movielens-100k")),
+        (None, ("verify", copy, "--key", own / "key")),
+        (2, ("verify", copy, "--key", own / "none")),
+        (0, ("evaluate", "--adapter", adapter, *world)),
+        (0, ("recommend", "--adapter", adapter, *world, "--user", "u1")),
+        (0, ("policy", "show", policy)),
+        (0, ("policy", "show", adapter)),
+        (0, ("policy", "spent", own / "state")),
+        (2, ("policy", "spent", own / "none")),
+        (None, ("policy", "check", policy, "--operator", operator, "--caps", own / "caps.toml")),
+        (None, ("policy", "check", policy, "--operator", operator, "--state", own / "state")),
+        (0, (*make, "--out", own / "new.json")),
+        (2, ("simulate", "--resume", own / "none")),
+        (None, ("--install-completion", "bash")),
+    ):
+        done = command(*words)
+        told(done)
+        assert code is None or done.code == code, (words, done.err)
 
 
 @pytest.mark.parametrize("kind", ["markup", "control", "a byte that is no UTF-8"])

@@ -116,9 +116,8 @@ class Bench:
 
     def resumed(self, name, content):
         """A run that is not finished, one of its files replaced."""
-        run = unfinish(shutil.copytree(self.run, self.folder / "run"))
-        for kind in ("sealed", "outcome"):
-            (run / "points" / f"eps-2-seed-0.{kind}.json").unlink()
+        run = unfinish(shutil.copytree(self.run, self.folder / "run"), "eps-2-seed-0")
+        (run / "points" / "eps-2-seed-0.outcome.json").unlink()
         (run / name).write_bytes(content)
         return command("simulate", "--resume", run, "--quiet")
 

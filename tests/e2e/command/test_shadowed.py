@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.machinery import FrozenImporter
 
 import pytest
 
@@ -103,6 +104,37 @@ def test_a_folder_without_init_hides_nothing(hidden, tmp_path):
         assert command("policy", "key").code == 0
     finally:
         sys.path.remove(str(tmp_path))
+
+
+@pytest.mark.parametrize("ends", ["ends with 0", "ends", "writes", "nothing"])
+@pytest.mark.parametrize("name", ["signal", "json"])  # before and after `main` begins
+def test_what_hides_a_module_of_python_s_own_is_refused(name, ends, tmp_path):
+    (tmp_path / f"{name}.py").write_text(ENDS[ends])
+    done = start(tmp_path, "data", "ls")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {tmp_path / name}.py: hides Python's own module of that name")
+
+
+# What Python has in itself no file hides; setuptools stands in for distutils.
+STANDARD = sorted(
+    name
+    for name in sys.stdlib_module_names - {"distutils", *sys.builtin_module_names}
+    if FrozenImporter.find_spec(name) is None
+)
+
+
+def test_every_name_of_python_s_own_is_its_own(tmp_path, monkeypatch):
+    guard = starling._OnlyPythons
+    for name in STANDARD:
+        guard.find_spec(name)  # Python's own is found, wherever it is installed
+        (tmp_path / f"{name}.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in STANDARD:
+        with pytest.raises(ImportError, match="hides Python's own"):
+            guard.find_spec(name)
+    for name in ("distutils", "sys", "json.decoder", "numpy"):
+        guard.find_spec(name)
 
 
 @pytest.mark.parametrize("with_", ["words", 0, 1, 130, None])

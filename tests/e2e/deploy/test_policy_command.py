@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from client.device.agreement import AGREED, PARTICIPATION
+from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION
+from client.device.clock import FILE as CLOCK
 from client.device.clock import now
 from shared.privacy.keys import public_hex
+from shared.privacy.policy.caps import Caps
 from shared.privacy.policy.signed import load_policy, signed, utc
 from tests.support.command import command
 from tests.support.federations import point_config
@@ -139,7 +141,8 @@ def test_check_asks_round_after_round_until_the_device_declines(plain, point, op
     assert (today.code, "allows 1 rounds a day" in today.out) == (3, True)
     assert checked(plain[0], operator, "--rounds", 2, "--a-day", 1, *a_day).code == 0
     none = checked(plain[0], operator)  # as a device whose owner wrote nothing
-    assert (none.code, none.out.startswith("owner's caps: epsilon = 8 at delta")) == (3, True)
+    assert none.code == 3
+    assert none.out.startswith("caps of a device whose owner wrote none: epsilon = 8 at delta")
     assert "delta = 0.001 is over its owner's cap of 1e-05" in none.out
     named = checked(point[0], operator, "--rounds", 2, *allowing(""))
     assert (named.code, "names the person's items to the server" in named.out) == (3, True)
@@ -157,18 +160,56 @@ def test_check_leaves_a_devices_state_as_it_is(point, operator, tmp_path):
     assert "has agreed to nothing yet" in told
 
 
-@pytest.mark.parametrize("exists", [False, True])
-@pytest.mark.parametrize("asks", ["check", "spent"])
-def test_what_is_no_state_folder_is_told(asks, exists, point, operator, tmp_path):
-    state = tmp_path / "state"
-    if exists:
-        state.write_text("a file")
+NOTHING = "holds nothing of a device (no caps.toml, agreement.json, clock.json, and no record)"
+# What is in a folder -> what is said of it; None: no folder, or a file.
+NO_STATE = {
+    "none": (None, "there is no such folder"),
+    "a file": ("a file", "is a file"),
+    "empty": ((), NOTHING),
+    "something else's": (("notes.txt", "agreement.json.bak", "ledger-eps-2.jsonl"), NOTHING),
+    "settings": (("config.toml",), NOTHING),
+    "a run's": (("config.toml", "results.json"), "is a run's folder"),
+}
+
+
+def asked_of(asks, state, point, operator, *words):
     if asks == "check":
-        done = checked(point[0], operator, "--state", state)
-    else:
-        done = command("policy", "spent", state)
-    said = "is a file" if exists else "there is no such folder"
-    assert (done.code, said in done.error) == (2, True), done.err
+        return checked(point[0], operator, "--state", state, *words)
+    return command("policy", "spent", state, *words)
+
+
+@pytest.mark.parametrize("case", NO_STATE)
+@pytest.mark.parametrize("asks", ["check", "spent"])
+def test_what_is_no_state_folder_is_told(asks, case, point, operator, tmp_path):
+    holds, said = NO_STATE[case]
+    state = tmp_path / "state"
+    if isinstance(holds, str):
+        state.write_text(holds)
+    elif holds is not None:
+        state.mkdir()
+        for name in holds:
+            (state / name).write_text("")
+    done = asked_of(asks, state, point, operator)
+    assert (done.code, said in done.error, done.out) == (2, True, ""), done.err
+
+
+@pytest.mark.parametrize("kept", [CLOCK, AGREED, CAPS, PARTICIPATION, LEDGER])
+@pytest.mark.parametrize("asks", ["check", "spent"])
+def test_a_state_folder_is_one_whatever_else_lies_in_it(asks, kept, taken, plain, operator):
+    """And whether its caps are the owner's, or those of no one."""
+    (taken / PARTICIPATION).rename(taken / kept) if kept == LEDGER else None
+    for file in taken.iterdir():
+        if file.name != kept:
+            file.unlink()
+    for name in ("config.toml", "results.json"):
+        (taken / name).write_text("")
+    done = asked_of(asks, taken, plain, operator)
+    assert done.code in (0, 3), done.err
+    written = "owner's caps: " if kept == CAPS else "caps of a device whose owner wrote none: "
+    assert done.out.startswith(written)
+    told = json.loads(asked_of(asks, taken, plain, operator, "--json").out)
+    assert told["caps_file"] == (str(taken / CAPS) if kept == CAPS else None)
+    assert told["caps"].keys() == Caps.__dataclass_fields__.keys()
 
 
 def test_every_reason_is_told_and_not_the_first_alone(plain, tmp_path):

@@ -148,7 +148,7 @@ def test_metrics_that_never_come_on_the_way_are_told(finished, settings, tiny_be
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--unit", "example", "--metrics-share", 0.1), "privacy.unit = example"),
+        (("--unit", "example", "--metrics-share", 0.1), "privacy.unit (--unit) = example"),
         (("--unit", "example", "--trust", "local", "--adaptive-clipping", 0.5), "privacy.unit"),
         (("--metrics-every", 2), "needs privacy.metrics_share"),
         (("--adaptive-clipping", 1.0), "privacy.adaptive_clipping"),

@@ -89,8 +89,11 @@ def test_interrupted_on_ray_says_how_to_continue(settings, tiny_bert, cohort, tm
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        (("--gpus-per-client", "0.5", "--device", "cpu"), "engine.gpus_per_client = 0.5"),
-        (("--cpus-per-client", "4096"), "engine.cpus_per_client = 4096"),
+        (
+            ("--gpus-per-client", "0.5", "--device", "cpu"),
+            "engine.gpus_per_client (--gpus-per-client) = 0.5",
+        ),
+        (("--cpus-per-client", "4096"), "engine.cpus_per_client (--cpus-per-client) = 4096"),
     ],
 )
 def test_a_machine_too_small_is_one_line(flags, named, settings, tiny_bert, tmp_path):

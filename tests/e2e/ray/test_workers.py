@@ -91,6 +91,9 @@ def test_a_sweep_over_workers_is_that_of_one_process(settings, tiny_bert, alone,
         wait_for((folder / LEDGER).exists, process)
         process.send_signal(signal.SIGSTOP)  # it must not come to its end meanwhile
         assert patience(helper(marked, "raylet/raylet")) == 5
+        helpers = set(started_by(marked)) - {process.pid}
+        # What is sent to the command's group, as by a terminal that closes, ends the command alone.
+        assert {pid for pid in helpers if os.getpgid(pid) == os.getpgid(process.pid)} == set()
         os.kill(helper(marked, "ray::Worker"), signal.SIGKILL)
         process.send_signal(signal.SIGCONT)
         _, err = process.communicate()

@@ -118,13 +118,13 @@ def test_hooks_and_recomputed_layers_are_refused_together(tmp_path):
     settings.write_text(SETTINGS.format(engine="sequential", **SAVING))
     done = command("simulate", "--config", settings, "--unit", "example", "--out", tmp_path / "out")
     assert done.code == 2
-    assert "checkpointing = true does not go with privacy.unit = example" in done.error
+    assert "checkpointing = true does not go with privacy.unit (--unit) = example" in done.error
 
 
 def test_dtype_is_an_option_and_a_wrong_one_is_one_line(backbones, tmp_path):
     done = command("simulate", "--dtype", "float16", "--out", tmp_path / "out")
     assert done.code == 2
-    assert "engine.dtype = 'float16'" in done.error
+    assert "engine.dtype (--dtype) = 'float16'" in done.error
 
 
 @pytest.mark.parametrize(

@@ -168,12 +168,11 @@ def test_a_model_without_noise_that_an_interruption_left_goes(apart, tmp_path):
 
 def test_what_was_exchanged_before_it_was_sealed_is_made_anew(run, tmp_path):
     """After a crash between the end of a point and its seal nothing that lies there is believed."""
-    copy = unfinish(shutil.copytree(run, tmp_path / "copy"))
+    copy = unfinish(shutil.copytree(run, tmp_path / "copy"), "eps-2-seed-0")
     files = run_files(copy, "eps-2-seed-0")
     honest = {file: load_file(file) for file in (files.adapter, files.popularity)}
     for file, was in honest.items():
         save_file({name: array + 1 for name, array in was.items()}, file)
-    files.sealed.unlink()
     done = command("simulate", "--resume", copy, "--quiet")
     assert done.code == 0, done.err
     for file, was in honest.items():

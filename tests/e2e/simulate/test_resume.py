@@ -19,7 +19,7 @@ from shared.run_files import RunFolder, run_files
 from simulations.sweep import point as point_module
 from simulations.sweep import sweep as sweep_module
 from tests.support.bad.environments import without_override
-from tests.support.command import command, results, write_settings
+from tests.support.command import command, results, unfinish, write_settings
 
 POINTS = ("eps-2-seed-0", "eps-inf-seed-0")
 
@@ -112,8 +112,7 @@ def test_a_run_without_its_working_files_is_shown_too(run, tmp_path):
 
 def test_finished_parts_are_not_made_again_and_what_is_missing_is(run, tmp_path):
     """After a crash before the end: the curve, or a point of which nothing but its ledger is."""
-    copy = shutil.copytree(run, tmp_path / "run")
-    (copy / "results.json").unlink()
+    copy = unfinish(shutil.copytree(run, tmp_path / "run"))
     before = content(copy)
     done = command("simulate", "--resume", copy)
     assert done.code == 0, done.err
@@ -123,6 +122,66 @@ def test_finished_parts_are_not_made_again_and_what_is_missing_is(run, tmp_path)
     assert again == {"results.json", "curve.png", "report.html"}
     assert results(copy)["points"] == results(run)["points"]
     assert command("verify", copy).code == 0
+
+
+def _cut(file):
+    file.write_bytes(file.read_bytes()[:-200])
+
+
+def _linked(file):
+    file.unlink()
+    file.symlink_to("elsewhere")
+
+
+def _unsealed(file):
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps({name: whole[name] for name in whole if name != "seal"}))
+
+
+# What was done to results.json -> exit code of --resume, and what it says.
+DAMAGE = {
+    "cut short": (_cut, 2, "damaged, not whole JSON; restore it from a copy"),
+    "emptied": (lambda file: file.write_text(""), 2, "damaged, not whole JSON"),
+    "no object": (lambda file: file.write_text("[]"), 2, "damaged, no JSON object"),
+    "no text": (lambda file: file.write_bytes(b"\xff" * 9), 2, "damaged, not whole JSON"),
+    "another file's": (lambda file: file.write_text("{}"), 2, "damaged, complete is missing"),
+    "no seal": (_unsealed, 3, "not sealed"),
+    "removed": (lambda file: file.unlink(), 2, "missing, and "),
+    "a link to nothing": (_linked, 2, "missing, and "),
+    "not complete": (
+        lambda file: file.write_text(file.read_text().replace('"complete": true', '"complete": 0')),
+        3,
+        "edited after it was sealed",
+    ),
+}
+
+
+@pytest.mark.parametrize("drawn", [True, False], ids=["drawn", "not drawn"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_results_that_were_damaged_are_not_made_a_second_time(damage, drawn, run, tmp_path):
+    """An interruption leaves them whole, and there: whatever else was sealed tells that."""
+    copy = shutil.copytree(run, tmp_path / "run")
+    if not drawn:
+        for name in ("curve.png", "report.html"):
+            (copy / name).unlink()
+    act, code, said = DAMAGE[damage]
+    act(copy / "results.json")
+    before = content(copy)
+    done = command("simulate", "--resume", copy)
+    assert (done.code, said in done.error) == (code, True), done.err
+    assert "restore it from a copy, or start a new run with another --out" in done.error
+    assert content(copy) == before
+
+
+@pytest.mark.parametrize("name", ["eps-2-seed-0.sealed", "reference-popularity"])
+def test_a_finished_part_that_is_lost_is_not_made_a_second_time(name, run, tmp_path):
+    copy = unfinish(shutil.copytree(run, tmp_path / "run"))
+    (copy / "points" / f"{name}.json").unlink()
+    before = content(copy)
+    done = command("simulate", "--resume", copy, "--quiet")
+    assert done.code == 3
+    assert f"what {name.removeprefix('reference-').removesuffix('.sealed')} found" in done.error
+    assert content(copy) == before
 
 
 class Stop(KeyboardInterrupt):

@@ -51,5 +51,5 @@ def ranked_with_their_own(point, asked, tmp_path):
 def test_a_rule_without_factors_is_refused(tmp_path):
     done = command("simulate", "--preset", "local", "--aggregation", "ffa", "--out", tmp_path / "x")
     assert done.code == 2
-    assert "federation.aggregation = ffa" in done.error
+    assert "federation.aggregation (--aggregation) = ffa" in done.error
     assert "model.lora_rank = 0" in done.error

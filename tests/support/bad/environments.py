@@ -69,6 +69,10 @@ def a_package_that_ends(lab):
     return _process("data", "ls", PYTHONPATH=_stub(lab, "platformdirs", "raise SystemExit(0)"))
 
 
+def another_signal(lab):
+    return _process("data", "ls", PYTHONPATH=_stub(lab, "signal", "raise SystemExit(0)"))
+
+
 def no_text_as_data(lab):
     folder = lab.log()
     return lab.simulate("--data", folder.rename(lab.folder / "caf\udce9"))
@@ -264,6 +268,7 @@ ENVIRONMENTS = (
     Case("environment", "a package is broken", broken_platformdirs),
     Case("environment", "a package ends the program when it is imported", a_package_that_ends),
     Case("environment", "another `server` on PYTHONPATH ends the program", another_server),
+    Case("environment", "another `signal` on PYTHONPATH ends the program", another_signal),
     Case("environment", "--data whose name is no UTF-8", no_text_as_data),
     Case("environment", "one processor", one_processor, 0),
     Case("environment", "STARLING_DATA=/none", _variable("STARLING_DATA", "/none", *INSPECT)),

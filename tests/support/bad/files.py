@@ -1,6 +1,7 @@
 """What may be wrong in the files that a person gives."""
 
 import json
+import os
 
 import numpy as np
 from safetensors import safe_open
@@ -65,7 +66,11 @@ LOGS = {
     "one user in two spellings": {"rows": "u1,a,1\nu1 ,b,2\n"},
     "a user 7 and a user 7.0": {"rows": "7,a,1\n7.0,b,2\n"},
     "a user who is nan": {"rows": "u1,a,1\nnan,b,2\n"},
-    "users that went through floats": {"rows": "1.0,a,1\n2.0,b,2\n"},
+    "users that went through floats": {"rows": "1.0,a,1\n2.0,b,2\nguest,b,3\n"},
+    "users as a spreadsheet writes long numbers": {"rows": "1.23457E+18,a,1\n1.23457E+18,b,2\n"},
+    "a user who is Null, with a blank": {"rows": "u1,a,1\n Null,b,2\n"},
+    "a missing time that became a number": {"rows": "u1,a,1\nu1,b,-9223372036854775808\n"},
+    "a comment above the names": {"rows": b"# my log\nuser,item,timestamp\nu1,a,1\n"},
     "an item in two spellings": {"items": "item,text\na,A\nb,B\na\u200b,Again\n".encode()},
     "a text that was read as latin-1": {"items": "item,text\na,MisÃ©rables\nb,B\n".encode()},
     "UTF-16": {"rows": "user,item,timestamp\nu1,a,1\n".encode("utf-16")},
@@ -79,6 +84,7 @@ BESIDE = {
     "ratings of MovieLens": "ratings.csv",
     "a packed twin": "interactions.csv.gz",
     "other items": "items.tsv",
+    "interactions in capitals": "INTERACTIONS.csv",
 }
 
 
@@ -118,6 +124,16 @@ def folder_as_table(lab):
 
 def folder_as_settings(lab):
     return lab.simulate("--config", lab.folder)
+
+
+def pipe_as_settings(lab):
+    os.mkfifo(lab.folder / "own.toml")
+    return lab.simulate("--config", lab.folder / "own.toml")
+
+
+def pipe_as_adapter(lab):
+    os.mkfifo(lab.folder / "own.safetensors")
+    return lab.evaluate("--adapter", lab.folder / "own.safetensors")
 
 
 def both_formats(lab):
@@ -220,6 +236,7 @@ def text_adapter(lab):
 ADAPTERS = {
     "--adapter that is not there": lambda lab: lab.evaluate("--adapter", lab.folder / "none"),
     "--adapter that is a folder": lambda lab: lab.evaluate("--adapter", lab.folder),
+    "--adapter that is a named pipe": pipe_as_adapter,
     "--adapter that is empty": lambda lab: lab.evaluate("--adapter", lab.file("own")),
     "--adapter that is a text": text_adapter,
     "--adapter cut short": truncated_adapter,
@@ -234,6 +251,7 @@ FILES = (
     *(Case("file", f"simulate --config: {name}", _settings(t)) for name, t in SETTINGS.items()),
     Case("file", "simulate --config: not there", lambda lab: lab.simulate("--config", "none.toml")),
     Case("file", "simulate --config: a folder", folder_as_settings),
+    Case("file", "simulate --config: a named pipe", pipe_as_settings),
     *(Case("file", f"simulate --data: {name}", _log(parts)) for name, parts in LOGS.items()),
     *(Case("file", f"simulate --data: {name}", _people(*of)) for name, of in PEOPLE.items()),
     Case("file", "simulate --data: a folder named interactions.csv", folder_as_table),

@@ -14,6 +14,9 @@ SIMULATE = (
     ("flag", "--resume a --out b"),
     ("flag", "--resume a --preset demo"),
     ("flag", "extra"),
+    ("flag", "--epsilon 8 --epsilon inf"),
+    ("flag", "--seeds 0 --seeds 1"),
+    ("flag", "--rounds 3 --rounds=2"),
     ("flag", "--data nope"),
     ("flag", "--data ./no/such/folder"),
     ("flag", "--data ''"),
@@ -51,6 +54,7 @@ SIMULATE = (
     ("value", "--delta nan"),
     ("value", "--delta 0.5"),
     ("value", "--delta 0.025"),
+    ("value", "--delta 1e-300 --epsilon 8"),
     ("value", "--rounds 0"),
     ("value", "--rounds -3"),
     ("value", "--rounds 1e3"),
@@ -61,6 +65,7 @@ SIMULATE = (
     ("value", "--cohort inf"),
     ("value", "--cohort 41"),
     ("value", "--cohort 0.0001 --rounds 1 --epsilon inf"),
+    ("value", "--cohort 0.0001 --epsilon 8"),
     ("value", "--users 0"),
     ("value", "--users 1 --cohort 1"),
     ("value", "--users -1"),
@@ -70,6 +75,9 @@ SIMULATE = (
     ("value", "--micro-batch -1"),
     ("value", "--workers -1"),
     ("value", "--references guess"),
+    ("value", "--references none,popularity"),
+    ("value", "--references popularity,popularity"),
+    ("value", "--references ''"),
     ("value", "--gpus-per-client 2"),
     ("value", "--engine ray --device cpu --gpus-per-client 0.5"),
     ("value", "--engine sequential --workers 3"),
@@ -99,6 +107,9 @@ OTHERS = (
     ("file", "verify run --key run/results.json"),
     ("flag", "doctor --jsn"),
     ("flag", "doctor --nope"),
+    ("flag", "doctor extra"),
+    ("flag", "data inspect world --users 40 --users 41"),
+    ("flag", "policy check p.json --operator a --operator b"),
     ("flag", "simulat"),
     ("flag", "data inspct"),
     ("flag", "policy check --operator KEY"),
@@ -108,6 +119,7 @@ OTHERS = (
     ("file", "policy show run/results.json"),
     ("file", "policy spent new"),
     ("file", "policy spent run"),
+    ("file", "policy spent here"),
     ("file", "policy spent run/results.json"),
     ("file", "evaluate --data world --adapter run"),
     ("file", "simulate --resume run/results.json"),
@@ -120,6 +132,12 @@ ACCOUNT = (
     ("flag", "--epsilon 8 --rounds 40 --sampling 0.1"),
     ("flag", "--noise 1 --rounds 40 --sampling 0.1 --users 943 --relation swap"),
     ("value", "--epsilon 8 --rounds 40 --sampling 0.1 --delta 1"),
+    ("value", "--epsilon 8 --rounds 40 --sampling 0.1 --users 100 --delta 0.01"),
+    ("value", "--epsilon 8 --rounds 40 --sampling 0.1 --delta 1e-300"),
+    ("value", "--noise 1 --rounds 40 --sampling 0.1 --users 943 --deltas 1e-300"),
+    ("value", "--epsilon 8 --rounds 1 --sampling 1e-6 --users 943"),
+    ("value", "--epsilon 1e-9 --rounds 40 --sampling 0.1 --users 943"),
+    ("value", "--epsilon 0.001 --rounds 1000000 --sampling 1 --users 943"),
     ("value", "--epsilon 0 --rounds 40 --sampling 0.1 --users 943"),
     ("value", "--epsilon nan --rounds 40 --sampling 0.1 --users 943"),
     ("value", "--epsilon inf --rounds 40 --sampling 0.1 --users 943"),
@@ -163,7 +181,7 @@ def _simulate(text):
 
 def _run(text):
     def act(lab):
-        places = {"new": lab.folder / "new", "run": lab.finished}
+        places = {"new": lab.folder / "new", "run": lab.finished, "here": lab.folder}
 
         def placed(word):
             first, slash, rest = word.partition("/")

@@ -61,7 +61,8 @@ class Lab:
         return self._use("recommend", (*user, *words))
 
     def _use(self, name, words):
-        data = [] if "--data" in words else ["--data", "world", "--users", 40]
+        data = [] if "--data" in words else ["--data", "world"]
+        data += [] if {"--data", "--users"} & set(words) else ["--users", 40]
         adapter = [] if "--adapter" in words else ["--adapter", self.finished / ADAPTER]
         return self.run(name, *data, *adapter, *words)
 
@@ -129,7 +130,7 @@ class Lab:
 
 def _content(path):
     try:
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() else b""
     except OSError:  # a folder, or a file that may not be read
         return b""
 

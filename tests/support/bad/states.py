@@ -132,6 +132,8 @@ def changed_weights(lab):
 
 
 RESUME = {
+    "results.json cut short": _damaged("results.json", cut, unfinished=True),
+    "results.json removed": _damaged("results.json", lambda p: p.unlink()),
     "config.toml cut short": _damaged("config.toml", lambda p: p.write_text("[data]\nspec = ")),
     "config.toml empty": _damaged("config.toml", lambda p: p.write_text("")),
     "the run's working state is of other data than is there": _damaged(DATA, other_digest),

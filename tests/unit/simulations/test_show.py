@@ -11,10 +11,10 @@ from simulations.show import figures, show_table
 ROW = ("eps8_seed0", "user, central", "0.0001", "7.99991")
 
 
-def shown(columns, rows, width, terminal, title=""):
+def shown(columns, rows, width, terminal, title="", **how):
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=terminal, color_system=None)
-    show_table(columns, rows, title, console)
+    show_table(columns, rows, title, console, **how)
     return out.getvalue()
 
 
@@ -45,9 +45,19 @@ def test_the_widest_table_fits_80_columns():
 
 
 def test_off_a_terminal_every_row_is_one_line():
-    assert shown(("of", "value"), [("users", "943")], 20, terminal=False) == "users: 943\n"
+    pair = shown(("of", "value"), [("users", "943")], 20, terminal=False, pairs=True)
+    assert pair == "users: 943\n"
     line = "point eps8_seed0; unit, trust user, central; delta 0.0001; epsilon 7.99991"
     assert shown(COLUMNS, [ROW], 20, terminal=False, title="Spent").splitlines() == ["Spent", line]
+
+
+@pytest.mark.parametrize("columns", range(1, len(COLUMNS) + 1))
+@pytest.mark.parametrize("terminal", [True, False])
+def test_every_heading_is_shown_however_many_there_are(columns, terminal):
+    """Where a table has two columns, the second says what its figure is no less than of five."""
+    text = shown(COLUMNS[:columns], [ROW[:columns]], 20, terminal)
+    for name in ("point", "unit, trust", "delta", "epsilon")[:columns]:
+        assert name.split()[0] in text
 
 
 @pytest.mark.parametrize("terminal", [True, False])

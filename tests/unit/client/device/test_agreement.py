@@ -17,6 +17,7 @@ from shared.privacy.keys import public_hex
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.issue import promises
 from shared.privacy.policy.signed import signed
+from tests.support.asking import asked
 from tests.support.federations import point_config
 from tests.support.persons import SCHEMA, START, USERS, Clock, Person
 from tests.support.privacy.policies import OTHER, agreed, made, operator, sealed
@@ -195,6 +196,86 @@ def test_a_policy_that_promises_more_noise_than_its_settings_give_is_refused(per
     lie = weaker(config, promises=(replace(promise, releases=loud),))
     with pytest.raises(Declined, match="not what its settings give"):
         person.asked(config, text=sealed(lie))
+
+
+UNSAMPLED = {"popularity_start": False, "rounds": 30, "cohort": 1.0}
+ADAPTS = {"adaptive_clipping": 0.5}
+# Settings, and fields of a request or a policy, of which nobody can say what taking part costs.
+UNCOUNTABLE = {
+    "a clip too short": ({"clipping_norm": 1e-31}, {}),
+    "a clip too long": ({"clipping_norm": 1e31}, {}),
+    "a clip without noise": (
+        {"epsilon": math.inf, "clip_without_noise": True, "clipping_norm": 1e31},
+        {},
+    ),
+    "a clip that adapted too far down": (ADAPTS | {"clipping_norm": 1e-28}, {"clip": 1e-31}),
+    "a clip that adapted too far up": (ADAPTS | {"clipping_norm": 1e28}, {"clip": 1e31}),
+    "a clip that adapted to no number": (ADAPTS, {"clip": math.nan}),
+    "a clip that adapted to nothing": (ADAPTS, {"clip": 0.0}),
+    "a clip that adapted beyond all": (ADAPTS, {"clip": math.inf}),
+    "a clip below zero": (ADAPTS, {"clip": -0.5}),
+    "examples clipped too short": (
+        {"unit": "example", "trust": "local", "example_clipping_norm": 1e-30},
+        {},
+    ),
+    "next to no epsilon": ({"epsilon": 1e-9}, {}),
+    "nobody's delta": ({"delta": 0.5}, {}),
+    "next to no delta": ({"delta": 1e-300}, {}),
+    "nobody": ({}, {"users": 0}),
+    "a policy of more noise than there is": ({}, {"event": 1e300}),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "release"),
+    [
+        (case, release)
+        for case, (_, fields) in UNCOUNTABLE.items()
+        for release in ("update", "metrics", "ranks")
+        if release == "update" or "clip" not in fields  # which is asked for with an update
+    ],
+)
+def test_what_cannot_be_counted_is_declined_whatever_is_asked_for(case, release, state, clock):
+    """Nothing of a request leaves the gate as another error: those are the state folder's."""
+    privacy, fields = UNCOUNTABLE[case]
+    config = point_config("b", federation=UNSAMPLED, privacy={"metrics_share": 0.1})
+    policy = made(config, USERS, SCHEMA, start=START)
+    config = replace(config, privacy=replace(config.privacy, **privacy))
+    fields = dict(fields)
+    if noise := fields.pop("event", None):
+        (promise,) = policy.promises
+        event = {"kind": "gaussian", "noise_multiplier": noise}
+        odd = tuple(replace(one, event=event) for one in promise.releases)
+        policy = replace(policy, promises=(replace(promise, releases=odd),))
+    text = sealed(replace(policy, settings=settings_hash(config)))
+    person = Person(state, clock, evaluator=True)
+    request = asked(config, release, 1, policy=text, **{"users": USERS} | fields)
+    with pytest.raises(Declined) as declined, person.gate.admitted(request, SCHEMA):
+        pass
+    with pytest.raises(Declined), person.gate.admitted(replace(request, policy="{}"), SCHEMA):
+        pass
+    assert declined.value.word == "policy"
+    assert str(declined.value) in person.gate.refusals(request, SCHEMA)
+    assert person.gate.refusals(replace(request, policy=""), SCHEMA)
+    assert person.rounds == []
+
+
+def test_what_is_too_much_to_be_counted_together_is_declined(state, clock, config):
+    """Each run is within what accountants take, and all of them are not."""
+    (plain,) = promises(config, USERS)
+    steps = {
+        "kind": "self_composed",
+        "count": 600_000,
+        "event": {"kind": "gaussian", "noise_multiplier": 1e5},
+    }
+    update = replace(plain.of("update"), event=steps)
+    policy = weaker(config, promises=(replace(plain, releases=(update,)),))
+    person = Person(state, clock)
+    person.gate = Agreement(state, operator(), Days(state, clock), lambda *_: policy.promises)
+    person.asked(config, 1, text=sealed(policy))
+    with pytest.raises(Declined, match="count of a release = 1200000") as declined:
+        person.asked(config, 2, text=sealed(policy))
+    assert (declined.value.word, person.rounds) == ("owner", [1])
 
 
 WEAKER = {

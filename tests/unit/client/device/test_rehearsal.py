@@ -39,6 +39,12 @@ def test_all_that_a_run_asks_for_is_rehearsed(tmp_path, given, monkeypatch):
     assert day == [*asked[:3], "declined round 2"]  # the metrics of that round
 
 
+def test_a_clip_that_adapts_is_asked_as_a_run_asks_for_it(tmp_path):
+    federation = {"rounds": 2, "popularity_start": False}
+    config = point_config("b", federation=federation, privacy={"adaptive_clipping": 0.5})
+    assert rehearsed(tmp_path, config, 2) == ["round 1", "round 2"]
+
+
 def test_a_histogram_in_clear_is_declined_beforehand(tmp_path):
     config = point_config("b", federation={"rounds": 2, "popularity_start": True})
     assert rehearsed(tmp_path, config, 2) == ["declined round 0"]

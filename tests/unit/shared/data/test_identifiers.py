@@ -36,7 +36,7 @@ def test_every_spelling_has_the_key_and_the_place(
     assert "2 identifiers were taken in another form" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("written", [*SAME, f"{NFC}\ufe0f", "\uff3ao\u00eb"])
+@pytest.mark.parametrize("written", [*SAME, f"{NFC}\ufe0f", "\uff3ao\u00eb", "Zoe\u034f\u0308"])
 def test_two_spellings_are_two_people_to_nobody(written: str) -> None:
     with pytest.raises(TwoSpellingsError):
         spellings([NFC, written])

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,100 @@ def test_a_packed_twin(tmp_path: Path, form: str) -> None:
     (tmp_path / f"{log}.gz").write_bytes(gzip.compress(b"anything"))
     with pytest.raises(DataError, match=rf"{log}\.gz"):
         open_log(str(tmp_path))
+
+
+OTHERS = {  # beside a log of each form, what may be another
+    "csv": (
+        "interactions.CSV",
+        "Interactions.csv",
+        "interactions.orc",
+        "interactions",
+        "ratings.dat",
+    ),
+    "parquet": ("INTERACTIONS.PARQUET", "interactions.xlsx", "interactions.csv", "U.DATA"),
+    "movielens-100k": (
+        "u.data.7z",
+        "U.data",
+        "interactions.tsv",
+        "interactions.csv.zip",
+        "items.txt",
+    ),
+    "movielens-latest": (
+        *("interactions.CSV", "Interactions.csv", "interactions.tsv", "interactions.json"),
+        *("interactions.csv.zst", "INTERACTIONS.PARQUET", "interactions.csv", "interactions"),
+        *(
+            "ratings.dat",
+            "RATINGS.csv",
+            "ratings.parquet",
+            "u.data",
+            "train_F2.txt.gz",
+            "Items.csv",
+        ),
+    ),
+    "sequences": ("TEST.txt", "test.txt.zst", "interactions.csv", "ratings.tsv", "interactions.db"),
+    "two shops": ("train_f2.txt", "train_F2.txt.bz2", "interactions.feather", "test.txt"),
+}
+KINDS: dict[str, Callable[[Path], object]] = {
+    "file": lambda path: path.write_bytes(b"anything"),
+    "folder": lambda path: path.mkdir(),
+    "link that leads nowhere": lambda path: path.symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", FORMS)
+def test_what_may_be_another_log(tmp_path: Path, form: str, kind: str) -> None:
+    for number, other in enumerate(OTHERS[form]):
+        (folder := tmp_path / str(number)).mkdir()
+        FORMS[form](folder, ROWS, ITEMS)
+        KINDS[kind](folder / other)
+        with pytest.raises(DataError) as raised:
+            open_log(str(folder))
+        assert "holds two logs or parts of them" in str(raised.value) or "keep one" in str(
+            raised.value
+        )
+        assert other in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "other"),
+    [
+        ("movielens-100k", "u.item", "u.item.gz"),
+        ("movielens-100k", "u.genre", "U.GENRE"),
+        ("movielens-latest", "movies.csv", "movies.csv.gz"),
+        ("movielens-latest", "movies.csv", "movies.dat"),
+        ("sequences", "item_list.txt", "item_list.txt.xz"),
+        ("two shops", "valid_F2.txt", "valid_F2.txt.gz"),
+        ("two shops", "item_listA_F.csv", "item_listA_F.parquet"),
+    ],
+)
+def test_two_of_another_published_file(tmp_path: Path, form: str, name: str, other: str) -> None:
+    FORMS[form](tmp_path, ROWS, ITEMS)
+    (tmp_path / other).write_bytes(b"anything")
+    with pytest.raises(DataError, match=rf"both {name} and {other}; keep one"):
+        open_log(str(tmp_path))
+
+
+def test_what_is_no_other_log(tmp_path: Path) -> None:
+    """What publishers put beside their logs, backups and notes."""
+    for form, names in {
+        "csv": (
+            "README.md",
+            "interactions.csv.bak",
+            "interactions.py",
+            "test",
+            "train.txt",
+            "u.item",
+        ),
+        "movielens-100k": ("README", "u.user", "u.info", "ua.base", "u1.test"),
+        "movielens-latest": ("README.txt", "links.csv", "tags.csv", "test"),
+        "sequences": ("train.txt", "movies.dat", "users.dat", "user_list.txt"),
+    }.items():
+        (folder := tmp_path / form).mkdir()
+        FORMS[form](folder, ROWS, ITEMS)
+        for name in names:
+            (folder / name).write_bytes(b"anything")
+        assert len(open_log(str(folder))) == 2
 
 
 @pytest.mark.parametrize("other", ["items.csv.gz", "items.tsv", "items.csv.zst", "items.json"])
@@ -118,6 +213,10 @@ def test_a_folder_called_world_is_not_the_world(
             r"no interactions\.csv or interactions\.parquet.*interactions\.tsv: unkn",
         ),
         ("u.data", r"no interactions\.csv"),
+        (
+            "Interactions.csv",
+            r"no interactions\.csv .*Interactions\.csv: rename it interactions\.csv",
+        ),
     ],
 )
 def test_what_a_folder_looks_like_is_said(tmp_path: Path, name: str, what: str) -> None:

@@ -64,6 +64,24 @@ def test_people_of_whom_nothing_can_be_shown_are_refused_before_anything_is_made
     assert not (tmp_path / "run").exists()
 
 
+def test_the_log_says_among_how_many_people_were_ranked(tiny_bert, tmp_path, monkeypatch):
+    """Three of six items are left to one, and two to the other; 99 are asked for."""
+    (tmp_path / "items.csv").write_text("item,text\n" + "".join(f"{i},{i}\n" for i in "abcdef"))
+    rows = [f"{user},{item},1\n" for user, met in (("u", "abc"), ("v", "abcd")) for item in met]
+    (tmp_path / "interactions.csv").write_text("user,item,timestamp\n" + "".join(rows))
+    (tmp_path / "mine.toml").write_text(f'[model]\nbackbone = "{tiny_bert}"\n')
+    monkeypatch.setattr(run, "_registered", lambda grid: [7, 8])
+    found = {"metrics": {"hr@10": 1.0, "ndcg@10": 0.5, "users": 2}}
+    monkeypatch.setattr(server.app, "run_federation", lambda *given, **named: found)
+    told = []
+    monkeypatch.setattr(server.app, "log", lambda level, form, *words: told.append(form % words))
+    given = {**DEFAULTS, "data": str(tmp_path), "directory": str(tmp_path / "run")}
+    given |= {"config": str(tmp_path / "mine.toml"), "epsilon": "inf"}
+    grid, made = run.prepared(object(), SimpleNamespace(run_config=given, run_id=1))
+    server.app.serve(grid, made)
+    assert "over 2 people, among as few as 2 sampled negatives (median 2.5; 99 asked" in told[-1]
+
+
 def test_every_run_has_a_folder_of_its_own_unless_named(monkeypatch, tmp_path):
     monkeypatch.setenv("STARLING_HOME", str(tmp_path))
     runs = [directory_of({"directory": ""}, number) for number in (1, 2)]

@@ -71,3 +71,9 @@ def test_nothing_compared_is_no_success(results):
         reference["metrics"].setdefault("full_hr@10", 0.1)
         reference["metrics"].setdefault("full_ndcg@10", 0.1)
     assert "epsilon 8: compared with nothing, so nothing shows that training" in printed(results)
+
+
+def test_of_one_reference_alone_it_is_said_which(compared):
+    for point in compared["points"]:
+        point["compared"] = {"popularity": point["compared"]["popularity"]}
+    assert "epsilon 8; popularity +0.101 ±" in printed(compared)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import server.app
 from shared.config import from_dict
 from shared.data.protocol import Protocol
 from shared.errors import ConfigError, DataError
@@ -55,9 +56,27 @@ LITTLE = {"cohort": 0.001}
         (people(1, 9, 40), 40, {}, "1 person; expected at least 2"),
         (LONG, 40, {"data": {"users": 1}}, "1 person; expected at least 2"),
         (SHORT + LONG, 40, {"data": {"evaluated_users": 1, "users": 2}}, "nobody can be evaluated"),
-        (LONG, 40, {"sweep": {"epsilons": [1e-9]}}, "epsilon = 1e-09: expected at least 0.001"),
-        (LONG, 40, {"sweep": {"epsilons": [8.0, 9e-4]}}, "epsilon = 0.0009: expected at least"),
+        (
+            LONG,
+            40,
+            {"sweep": {"epsilons": [1e-9]}},
+            r"\(--epsilon\) = 1e-09: expected at least 0.001",
+        ),
+        (LONG, 40, {"sweep": {"epsilons": [8.0, 9e-4]}}, r"\(--epsilon\) = 0.0009: expected at"),
         (LONG, 40, {"privacy": {"delta": 0.125}}, r"privacy.delta \(--delta\) = 0.125: .* 1/8"),
+        (
+            LONG,
+            40,
+            {"privacy": {"delta": 1e-300}},
+            r"\(--delta\) = 1e-300: expected at least 1e-14",
+        ),
+        (LONG, 40, {"federation": LITTLE}, r"\(--cohort\): .* nobody is drawn in any of 1 round"),
+        (
+            LONG,
+            40,
+            {"federation": LITTLE, "privacy": {"trust": "distributed"}},
+            "nobody is drawn in any of 1 round",
+        ),
         (LONG, 40, {"federation": {"cohort": 9.0}}, r"federation.cohort \(--cohort\) = 9: there"),
         (
             LONG,
@@ -172,9 +191,11 @@ def test_the_default_folder_is_named_after_where_the_data_lies(tmp_path, monkeyp
 
 
 def test_what_was_carried_out_is_told_at_the_start_in_the_outcome_and_in_the_report(
-    tiny_bert, tmp_path, capsys
+    tiny_bert, tmp_path, capsys, monkeypatch
 ):
     """Ten items, and half of the people met eight of them."""
+    logged = []
+    monkeypatch.setattr(server.app, "log", lambda level, form, *words: logged.append(form % words))
     log = write_log(tmp_path / "log", people(6, 4, 10) + people(6, 8, 10), 10)
     config = point_config(
         tiny_bert,
@@ -189,6 +210,8 @@ def test_what_was_carried_out_is_told_at_the_start_in_the_outcome_and_in_the_rep
     few = "among as few as 2 sampled negatives (median 4; 99 asked for)"
     certain = "For 12 of 12 people HR@10 is 1 whatever ranks"
     page = RunFolder(tmp_path / "out").report.read_text()
+    (of_server,) = [line for line in logged if "over 12 people" in line]
+    assert few in of_server
     for text in (capsys.readouterr().err, " ".join(ranked(results)), page):
         assert few in text
         assert certain in text

@@ -3,12 +3,15 @@
 import bz2
 import gzip
 import os
+import re
+import shlex
 import socket
 from pathlib import Path
 
 import pytest
 
 from shared.config import DataConfig
+from shared.data.population import Population
 from shared.data.readers.columns import parse_columns, read_log
 from shared.data.sources import open_log
 from shared.errors import ConfigError, DataError
@@ -39,7 +42,7 @@ def test_other_things_that_are_no_files(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(DataError, match=r"parts.parquet: is a folder.*join its parts"):
         open_log("parts.parquet")
     (tmp_path / "dangling.csv").symlink_to("nowhere")
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match=r"dangling\.csv: is a link to nowhere that leads to no f"):
         open_log("dangling.csv")
 
 
@@ -129,9 +132,55 @@ def test_mistaken_columns_are_refused(columns: str, rule: str) -> None:
         parse_columns(columns)
 
 
+ADVICE = re.compile(r"say --columns (.+)$")
+
+
+@pytest.mark.parametrize(
+    ("interactions", "items", "renamed"),
+    [
+        ("userId,movieId,ts", "movieId,title", ""),
+        ("user, item,time", "asin,name", "'asin' is near: rename it ' item'"),
+        ("user,item id,timestamp", "item id,text", ""),
+        ('"u,ser",item,timestamp', "item,text", "'u,ser' is near: rename it 'user'"),
+        ('"user\n",item,timestamp', "item,text", r"'user\n' is near: rename it 'user'"),
+        ("user,itemid,timestamp", "item_idx,title", "'item_idx' is near: rename it 'itemid'"),
+        ("user,user_name,when", "item,item_text", "rename one 'item'"),
+    ],
+)
+def test_advice_can_be_followed(
+    tmp_path: Path, interactions: str, items: str, renamed: str
+) -> None:
+    """Word for word, until the log is read; a name that no words can say is to be changed."""
+    named(tmp_path, interactions, items)
+    said: str | None = None
+    for _ in range(6):
+        log, error = opened(tmp_path, said)
+        if log is not None:
+            break
+        assert "\n" not in error
+        advice = ADVICE.search(error)
+        assert (advice is None) == (renamed in error if renamed else False), error
+        if advice is None:
+            return
+        (said,) = shlex.split(advice[1])
+    assert log is not None
+    assert not renamed
+    assert log.digest == read_log(csv(tmp_path, ROWS, ITEMS)).digest
+
+
+def opened(folder: Path, columns: str | None) -> tuple[Population | None, str]:
+    """The log, or why there is none."""
+    try:
+        return open_population(DataConfig(spec=str(folder), columns=columns)), ""
+    except DataError as error:
+        return None, str(error)
+
+
 def test_columns_that_nothing_has_are_refused(tmp_path: Path) -> None:
     csv(tmp_path, ROWS, ITEMS)
-    with pytest.raises(DataError, match=r"row 1: no column 'who' \(columns: user, item, timestamp"):
+    with pytest.raises(
+        DataError, match=r"row 1: no column 'who' \(columns: user, .* say --columns user=user"
+    ):
         read_log(tmp_path, {"user": "who"})
     with pytest.raises(DataError, match=r"neither .* nor items.* has a column 'asin'"):
         read_log(tmp_path, {"item": "asin"})

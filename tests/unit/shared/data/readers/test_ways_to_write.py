@@ -63,9 +63,12 @@ def items_csv(end: str = "\n") -> bytes:
     return (f"item,text{end}" + "".join(lines)).encode()
 
 
+PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
 def in_csv(content: str | bytes, items: bytes | None = None, suffix: str = "") -> Callable:
     def write(folder: Path) -> Path:
-        pack = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[suffix]
+        pack = PACK[suffix]
         data = content.encode() if isinstance(content, str) else content
         (folder / f"interactions.csv{suffix}").write_bytes(pack(data))
         (folder / f"items.csv{suffix}").write_bytes(pack(items or items_csv()))
@@ -75,7 +78,12 @@ def in_csv(content: str | bytes, items: bytes | None = None, suffix: str = "") -
 
 
 def in_parquet(
-    times: object = None, ids: object = None, text: object = None, **options: object
+    times: object = None,
+    ids: object = None,
+    text: object = None,
+    dictionary: bool = False,
+    nul: bool = False,
+    **options: object,
 ) -> Callable:
     def write(folder: Path) -> Path:
         kind = pa.string() if ids is None else ids
@@ -85,10 +93,11 @@ def in_parquet(
         when = pa.array(WHOLE) if times is None else times
         columns = {"timestamp": when, "user": pa.array(people, kind), "item": pa.array(met, kind)}
         table = pa.table(columns)
-        if options.pop("dictionary", False):
+        if dictionary:
             table = pa.table({name: column.dictionary_encode() for name, column in columns.items()})
         pq.write_table(table, folder / "interactions.parquet", **options)
-        described = pa.array(list(TEXTS.values()), text or pa.string())
+        texts = [one + "\0" * bool(nul) for one in TEXTS.values()]
+        described = pa.array(texts, text or pa.string())
         pq.write_table(
             pa.table({"text": described, "item": pa.array(listed, kind)}), folder / "items.parquet"
         )
@@ -102,6 +111,75 @@ def mixed(folder: Path) -> Path:
     (folder / "items.csv").unlink()
     in_parquet()(folder)
     (folder / "interactions.parquet").unlink()
+    return folder
+
+
+def in_streams(suffix: str, damage: Callable[[bytes], bytes] = bytes) -> Callable:
+    """Packed in two streams one after the other, as parallel packers do; the second damaged."""
+
+    def write(folder: Path) -> Path:
+        half = written().encode().index(b"\n", 60) + 1
+        first, second = written().encode()[:half], written().encode()[half:]
+        packed = PACK[suffix](first) + damage(PACK[suffix](second))
+        (folder / f"interactions.csv{suffix}").write_bytes(packed)
+        (folder / "items.csv").write_bytes(items_csv())
+        return folder
+
+    return write
+
+
+def altered(packed: bytes) -> bytes:
+    half = len(packed) // 2
+    return packed[:half] + bytes([packed[half] ^ 0xFF]) + packed[half + 1 :]
+
+
+def in_folder(name: str) -> Callable:
+    def write(folder: Path) -> Path:
+        (folder / name).mkdir()
+        return in_csv(written())(folder / name)
+
+    return write
+
+
+def extension(folder: Path) -> Path:
+    """As pandas stores a period, read where nobody imported pandas."""
+    in_parquet()(folder)
+    kept = {"ARROW:extension:name": "pandas.period", "ARROW:extension:metadata": '{"freq": "s"}'}
+    field = pa.field("timestamp", pa.int64(), metadata=kept)
+    table = pq.read_table(folder / "interactions.parquet").set_column(0, field, [pa.array(WHOLE)])
+    pq.write_table(table, folder / "interactions.parquet")
+    return folder
+
+
+def checked_pages(folder: Path) -> Path:
+    options = {"write_page_checksum": True, "compression": "none", "use_dictionary": False}
+    in_parquet(ids=pa.string(), **options)(folder)
+    content = bytearray((folder / "interactions.parquet").read_bytes())
+    place = content.index(b"\x02\x00\x00\x0013")  # an item of two characters
+    content[place + 5] = ord("4")
+    (folder / "interactions.parquet").write_bytes(content)
+    return folder
+
+
+def no_utf8(folder: Path) -> Path:
+    in_parquet()(folder)
+    raw = pa.array([*(b"%d" % tick for tick in TICKS[:6]), b"\xff"], pa.binary())
+    users = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
+    table = pa.table({"user": users, "item": MET, "timestamp": WHOLE})
+    pq.write_table(table, folder / "interactions.parquet")
+    return folder
+
+
+def dangling(folder: Path) -> Path:
+    in_csv(written())(folder)
+    (folder / "interactions.csv").rename(folder / "log")
+    (folder / "interactions.csv").symlink_to("elsewhere.csv")
+    return folder
+
+
+def looping(folder: Path) -> Path:
+    dangling(folder)
+    (folder / "elsewhere.csv").symlink_to("interactions.csv")
     return folder
 
 
@@ -143,6 +221,18 @@ SAME: dict[str, Callable[[Path], Path]] = {
     "gz": in_csv(written(), suffix=".gz"),
     "bz2": in_csv(written(), suffix=".bz2"),
     "xz": in_csv(written(), suffix=".xz"),
+    "gz in two streams": in_streams(".gz"),
+    "bz2 in two streams": in_streams(".bz2"),
+    "xz in two streams": in_streams(".xz"),
+    "a folder named as a table": in_folder("folder.csv"),
+    "a folder named as a Parquet file": in_folder("my.parquet"),
+    "a folder named as a published file": in_folder("u.data"),
+    "a column that begins as bzip2 does": in_csv(
+        written(order="note,user,item,timestamp").replace("note", "BZhour", 1)
+    ),
+    "a column that begins as Parquet does": in_csv(
+        written(order="note,user,item,timestamp").replace("note", "PAR1", 1)
+    ),
     "a plus before every time": in_csv(written([f"+{tick}" for tick in WHOLE])),
     "leading zeros before every time": in_csv(written([f"00{tick}" for tick in WHOLE])),
     "blanks around every time": in_csv(written([f" {tick} " for tick in WHOLE])),
@@ -169,6 +259,9 @@ SAME: dict[str, Callable[[Path], Path]] = {
     "Parquet, nanoseconds": in_parquet(stamps()),
     "Parquet, nanoseconds in a zone": in_parquet(stamps(zone="America/New_York")),
     "Parquet, decimals": in_parquet(pa.array([Decimal(seconds(t)) for t in WHOLE])),
+    "Parquet, decimals that no float holds": in_parquet(
+        pa.array([Decimal(10**17 + tick) + Decimal("0.5") for tick in TICKS])
+    ),
     "Parquet, dates as text": in_parquet(pa.array(DATES)),
     "Parquet, small floats": in_parquet(pa.array([float(tick) for tick in TICKS])),
     "Parquet, floats with fractions": in_parquet(pa.array([tick / 8 for tick in TICKS])),
@@ -211,6 +304,64 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "blanks": (in_csv(written().replace(",", " ")), "looks separated by blanks, expected commas"),
     "other names": (other_names, "no column 'user' .*'userId' is near.*--columns user=userId"),
     "no names": (in_csv("".join(LINES[1:])), "the first line must name the columns"),
+    "a comment above the names": (
+        in_csv("# my log, of 2024\n" + written()),
+        "row 1: row 2 names the columns; remove what stands above it",
+    ),
+    "a title above the names": (
+        in_csv("A log of mine\n\n" + written()),
+        "row 1: row 3 names the columns; remove what stands above it",
+    ),
+    "a comment above other names": (
+        in_csv("# my log of ratings\n" + written().replace("user", "userId", 1)),
+        "row 1: 1 field, and 3 in the next; the first line must name the columns",
+    ),
+    "a line for a spreadsheet": (
+        in_csv("sep=;\n" + written().replace(",", ";")),
+        "looks separated by ';', expected commas",
+    ),
+    "a line for a spreadsheet, commas": (in_csv("sep=,\n" + written()), "row 2 names the columns"),
+    "a number among the names": (
+        in_csv(
+            written(order="note,user,item,timestamp")
+            .replace("note", "0", 1)
+            .replace("timestamp", "ts", 1)
+        ),
+        "no column 'timestamp' .*'ts' is near: rename it 'timestamp', or say --columns ti.*=ts$",
+    ),
+    "blanks at the end": (in_csv(written() + "  "), "row 9: holds nothing but '  '; remove the"),
+    "an old end of file": (in_csv(written() + "\x1a"), r"row 9: holds nothing but '\\x1a'"),
+    "a form feed": (in_csv(written() + "\f\n"), r"row 9: holds nothing but '\\x0c'"),
+    "a line cut short": (
+        in_csv(written() + "1,10"),
+        "row 9: 2 fields, the header names 3; write ev",
+    ),
+    "gz, altered": (in_streams(".gz", altered), "not a whole .gz file"),
+    "bz2, altered": (in_streams(".bz2", altered), "not a whole .bz2 file"),
+    "xz, altered": (in_streams(".xz", altered), "not a whole .xz file"),
+    "bz2, cut": (in_streams(".bz2", lambda packed: packed[:-9]), "not a whole .bz2 file"),
+    "bz2 and something else": (in_streams(".bz2", gzip.compress), "not a whole .bz2 file"),
+    "xz and something else": (in_streams(".xz", gzip.compress), "not a whole .xz file"),
+    "gz and something else": (in_streams(".gz", bz2.compress), "not a whole .gz file"),
+    "bz2 and zeros": (in_streams(".bz2", lambda packed: bytes(len(packed))), "not a whole .bz2"),
+    "gz and zeros": (in_streams(".gz", lambda packed: bytes(len(packed))), "not a whole .gz"),
+    "a link that leads nowhere": (
+        dangling,
+        "interactions.csv: is a link to elsewhere.csv that leads to no file",
+    ),
+    "a link that leads to itself": (looping, "interactions.csv: is a link to elsewhere.csv that"),
+    "Parquet, an extension": (extension, "timestamp holds values of type pandas.period, expected"),
+    "Parquet, a page altered": (checked_pages, "interactions.parquet: damaged, or not a Parquet"),
+    "Parquet, text that is no UTF-8": (no_utf8, r"row 7: user is not UTF-8 \(byte 0xff\)"),
+    "Parquet, byte 0": (in_parquet(text=pa.string(), nul=True), "text holds byte 0x00"),
+    "Parquet, a time that was missing": (
+        in_parquet(pa.array([*WHOLE[:6], -(2**63)])),
+        "row 7: timestamp '-9223372036854775808' stands for a missing time",
+    ),
+    "Parquet, a time that was missing, in seconds": (
+        in_parquet(pa.array([*TICKS[:6], -(2**63) // 10**9])),
+        "row 7: timestamp '-9223372037' stands for a missing time",
+    ),
     "Parquet, large floats": (in_parquet(pa.array(FLOATS)), "row 1: .*written as a float"),
     "Parquet, float32": (
         in_parquet(pa.array(TICKS, pa.float32())),

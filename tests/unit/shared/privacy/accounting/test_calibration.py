@@ -6,7 +6,16 @@ import pytest
 from dp_accounting import DpEvent, GaussianDpEvent
 
 from shared.errors import ConfigError
-from shared.privacy.accounting.accountant import Calibration, Side, calibrate, epsilon
+from shared.privacy.accounting.accountant import (
+    LEAST_DELTA,
+    LEAST_EPSILON,
+    Calibration,
+    Side,
+    calibrate,
+    epsilon,
+)
+from shared.privacy.accounting.calculator import Known, solve
+from shared.privacy.accounting.search import largest_sampling, least_noise, most_rounds
 from shared.privacy.accounting.steps import Step
 from tests.support.privacy.guarantees import promised
 
@@ -60,8 +69,8 @@ def test_an_infinite_target_needs_no_noise() -> None:
     [
         ({"budget": 0.0}, "budget"),
         ({"budget": math.nan}, "budget"),
-        ({"budget": 1e9}, "use inf"),
-        ({"budget": 1e-9, "delta": 1e-14}, "too small"),
+        ({"budget": 1e9}, "next to no noise"),
+        ({"budget": 1e-9, "delta": 1e-14}, "exceeded even with"),
         ({"delta": 1.0}, "delta"),
         ({"rounds": 0}, "rounds"),
         ({"sampling_probability": 0.0}, "sampling probability"),
@@ -109,3 +118,50 @@ def test_without_a_target_nothing_beside_is_noised_either() -> None:
 def test_shares_that_leave_nothing_are_refused(share: float) -> None:
     with pytest.raises(ConfigError, match="sum to less than 1"):
         calibrate(promised(1.0, 1e-5), 10, 0.5, (Side(0.1), Side(share)))
+
+
+@pytest.mark.parametrize("q", [1e-3, 0.1, 1.0])
+@pytest.mark.parametrize("rounds", [1, 1000])
+def test_the_least_delta_is_where_accountants_end(q: float, rounds: int) -> None:
+    """There every plan has a finite epsilon; a little below, none has, whatever its noise."""
+    few = [(Step(3.0 * math.sqrt(rounds), q, 1).event(), rounds), (GaussianDpEvent(9.0), 2)]
+    assert epsilon(few, LEAST_DELTA) < 10
+    assert math.isinf(epsilon([(Step(1e6, q, 1).event(), 1)], LEAST_DELTA / 100))
+
+
+FREE = {
+    "noise": Known(None, 10, 0.1),
+    "rounds": Known(1.0, None, 0.1),
+    "sampling": Known(1.0, 10, None),
+}
+
+
+@pytest.mark.parametrize("free", FREE)
+def test_what_is_finer_than_accountants_count_is_not_looked_for(free: str) -> None:
+    """Whichever is asked for: else it would be the noise, rounds or sampling that were blamed."""
+    for target in (0.99 * LEAST_EPSILON, 1e-9):
+        with pytest.raises(ConfigError, match=r"epsilon \(--epsilon\) = .*: expected at least"):
+            solve(FREE[free], target, 1e-5)
+    for delta in (0.99 * LEAST_DELTA, 1e-300):
+        with pytest.raises(ConfigError, match=r"delta \(--delta\) = .*: expected at least 1e-14"):
+            solve(FREE[free], 8.0, delta)
+
+
+# A cost that no value of what is searched for brings to a target of 2, and what then helps.
+OUT_OF_REACH = {
+    "too little": (lambda: least_noise(lambda z: 0.0, 2.0), "smaller epsilon, or more rounds"),
+    "too much": (lambda: least_noise(lambda z: 3.0, 2.0), "fewer rounds"),
+    "too often": (lambda: largest_sampling(lambda q: 3.0, 2.0), "more --noise or fewer --rounds"),
+    "once": (lambda: most_rounds(lambda rounds: 3.0, 2.0), "more --noise or a smaller --sampling"),
+    "never": (lambda: most_rounds(lambda rounds: 0.0, 2.0), "less --noise"),
+}
+
+
+@pytest.mark.parametrize("case", OUT_OF_REACH)
+def test_a_target_out_of_reach_is_told_with_what_helps(case: str) -> None:
+    find, helps = OUT_OF_REACH[case]
+    with pytest.raises(ConfigError) as told:
+        find()
+    assert str(told.value).startswith("epsilon (--epsilon) = 2: ")
+    assert helps in str(told.value)
+    assert "use inf" not in str(told.value)  # no accountant asks to do without privacy

@@ -10,11 +10,16 @@ from hypothesis import strategies as st
 
 from shared.config import ExperimentConfig, from_dict
 from shared.errors import ConfigError
-from shared.privacy.accounting.accountant import default_delta, epsilon
+from shared.privacy.accounting.accountant import (
+    LEAST_DELTA,
+    LEAST_EPSILON,
+    default_delta,
+    epsilon,
+)
 from shared.privacy.contribution.units import examples_per_user, histogram_limit, update_limit
 from shared.privacy.guarantee import EXAMPLE_CENTRAL, EXAMPLE_LOCAL, USER_CENTRAL
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
-from shared.privacy.plan.terms import LEAST_EPSILON, Terms, device_terms, server_terms
+from shared.privacy.plan.terms import Terms, device_terms, server_terms
 
 USERS, WINDOWS, ROUNDS = 200, 5, 12
 
@@ -111,8 +116,24 @@ def test_an_epsilon_that_accountants_cannot_tell_from_none_is_refused():
     assert server_terms(point(epsilon=LEAST_EPSILON), USERS) is not None
     for unit, trust in (("user", "central"), ("example", "local"), ("user", "distributed")):
         terms = device_terms if trust == "local" else server_terms
-        with pytest.raises(ConfigError, match=r"epsilon = 0\.00099: expected at least"):
+        with pytest.raises(ConfigError, match=r"epsilon \(--epsilon\) = 0\.00099: expected at"):
             terms(point(unit, trust, epsilon=0.00099), USERS)
+
+
+@pytest.mark.parametrize(
+    ("unit", "trust"), [("user", "central"), ("example", "local"), ("user", "distributed")]
+)
+def test_a_delta_that_accountants_do_not_resolve_is_refused_for_what_it_is(unit, trust):
+    terms = device_terms if trust == "local" else server_terms
+    assert terms(point(unit, trust, delta=LEAST_DELTA), USERS) is not None
+    for delta in (0.99 * LEAST_DELTA, 1e-300):
+        with pytest.raises(ConfigError, match=r"privacy\.delta \(--delta\) = .* at least 1e-14"):
+            terms(point(unit, trust, delta=delta), USERS)
+
+
+def test_the_budget_of_examples_is_called_by_its_own_name():
+    with pytest.raises(ConfigError, match=r"privacy\.example_epsilon = 0\.0005: expected"):
+        device_terms(point("both", example_epsilon=5e-4), USERS)
 
 
 def test_one_update_is_all_steps_of_a_device():
