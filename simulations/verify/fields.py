@@ -82,7 +82,8 @@ def protocol_problems(results: Results) -> list[str]:
     evaluated, most = data.number("evaluated_users"), data.number("items") - MIN_EVALUATED
     holds = (
         data.number("negatives") == wanted
-        and 1 <= least <= median <= min(wanted, most)
+        and 1 <= least <= median <= wanted
+        and median <= most
         and 0 <= certain <= evaluated <= data.number("users")
         and evaluated >= 1
         and not evaluated > limit
