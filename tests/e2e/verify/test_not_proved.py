@@ -104,6 +104,7 @@ def never_asked_for(run):
     for point in found["points"]:
         del point["compared"]["popularity"]
     (run / "config.toml").write_text(dump_toml(from_dict(found["config"])))
+    (run / "points" / "reference-popularity.json").unlink()
     reseal(run, restated(found))
 
 
