@@ -5,7 +5,8 @@ import pytest
 from client.device import agreement
 from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION
 from client.device.clock import now
-from client.device.rehearsal import Rehearsal, is_run
+from client.device.rehearsal import Rehearsal, state_files
+from shared.errors import ConfigError
 from shared.privacy.policy.signed import read_policy
 from tests.support.federations import point_config
 from tests.support.persons import Person, owners
@@ -50,22 +51,21 @@ def test_a_histogram_in_clear_is_declined_beforehand(tmp_path):
     assert rehearsed(tmp_path, config, 2) == ["declined round 0"]
 
 
-def test_where_the_clip_adapts_the_first_one_is_asked_for(tmp_path):
-    privacy = {"adaptive_clipping": 0.5}
-    federation = {"rounds": 2, "popularity_start": False}
-    config = point_config("b", federation=federation, privacy=privacy)
-    assert rehearsed(tmp_path, config, 2) == ["round 1", "round 2"]
-
-
 OF_A_DEVICE = (CAPS, AGREED, LEDGER, "ledger-2.jsonl", PARTICIPATION)
 
 
-@pytest.mark.parametrize("name", [*OF_A_DEVICE, "config.toml"])
-def test_a_state_folder_is_none_of_a_run_whatever_lies_beside(name, tmp_path):
-    (tmp_path / name).touch()
-    assert not is_run(tmp_path)
+@pytest.mark.parametrize("name", OF_A_DEVICE)
+def test_a_state_folder_is_one_whatever_lies_beside(name, tmp_path):
+    for beside in ("config.toml", "results.json"):
+        (tmp_path / beside).touch()
+        (tmp_path / name).touch()
+        assert state_files(tmp_path) == [name]
+
+
+def test_a_runs_folder_is_none(tmp_path):
     (tmp_path / "results.json").touch()
-    assert is_run(tmp_path) is (name == "config.toml")
+    with pytest.raises(ConfigError, match="is a run's folder"):
+        state_files(tmp_path)
 
 
 def test_under_correlated_noise_a_device_rests_as_it_would(tmp_path):
