@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.config import ExperimentConfig
+from shared.config import ExperimentConfig, at_epsilon
 from shared.metrics import discounted_gains, hits, standard_error
 from simulations.results import Point, Reference, Results, Stated, Tree
 from simulations.summary import interval
@@ -209,6 +209,18 @@ def settings_apart(config: Tree) -> dict[str, tuple[object, object]]:
             if usual.get(name) != value:
                 found[f"{section}.{name}"] = (value, usual.get(name))
     return found
+
+
+def same_model(config: ExperimentConfig) -> ExperimentConfig:
+    """The settings of a sweep's noised points, of its first seed, with noise off.
+
+    Updates of users are clipped as under noise, at `privacy.clipping_norm` where that would adapt;
+    gradients of single examples, and sums of products (flexlora), are not. The histogram is exact.
+    """
+    noised = next(epsilon for epsilon in config.sweep.epsilons if math.isfinite(epsilon))
+    point = at_epsilon(config, noised, config.sweep.seeds[0])
+    privacy = replace(point.privacy, epsilon=math.inf, clip_without_noise=True)
+    return replace(point, privacy=privacy)
 
 
 def planned_references(config: ExperimentConfig, apart: bool) -> list[str]:

@@ -1,11 +1,8 @@
-"""The reference `same_model`: the noised points' model and rounds, without noise."""
+"""What results state of the reference `same_model`."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-
-from shared.config import ExperimentConfig, at_epsilon
+from shared.config import ExperimentConfig
 from shared.metrics import NOT_RELEASED
 from shared.privacy.contribution.units import update_clip
 from simulations.results import Point, Tree
@@ -20,18 +17,6 @@ _OF_THE_POINT = (
     "trained_parameters",
     "environments",
 )
-
-
-def same_model(config: ExperimentConfig) -> ExperimentConfig:
-    """The settings of a sweep's noised points, of its first seed, with noise off.
-
-    Updates of users are clipped as under noise, at `privacy.clipping_norm` where that would adapt;
-    gradients of single examples, and sums of products (flexlora), are not. The histogram is exact.
-    """
-    noised = next(epsilon for epsilon in config.sweep.epsilons if math.isfinite(epsilon))
-    point = at_epsilon(config, noised, config.sweep.seeds[0])
-    privacy = dataclasses.replace(point.privacy, epsilon=math.inf, clip_without_noise=True)
-    return dataclasses.replace(point, privacy=privacy)
 
 
 def reference_of(point: Point, config: ExperimentConfig) -> Tree:

@@ -22,6 +22,7 @@ from shared.run_files import RunFolder, point_name, run_files
 from simulations.compare import (
     SAME_MODEL,
     planned_references,
+    same_model,
     settings_apart,
     stated_means,
     with_comparisons,
@@ -42,7 +43,7 @@ from simulations.sweep.jobs import Advance, Job, work
 from simulations.sweep.machines import Machines
 from simulations.sweep.point import run_point
 from simulations.sweep.progress import SweepProgress
-from simulations.sweep.same_model import reference_of, same_model
+from simulations.sweep.same_model import reference_of
 
 Found = Point | Reference
 

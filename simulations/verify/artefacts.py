@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from shared.config import ExperimentConfig, from_dict, load_toml, settings_hash, to_dict
 from shared.errors import ConfigError, ModelError, PrivacyError
 from shared.files import LOCK
@@ -32,6 +34,7 @@ from simulations.verify.comparisons import comparison_problems
 from simulations.verify.fields import field_problems, protocol_problems
 from simulations.verify.plan import PlanCheck
 from simulations.verify.point import VerifyRow
+from simulations.verify.stated import stated_problems
 from simulations.verify.terms import Expected
 
 # What settings from anyone may raise.
@@ -143,7 +146,36 @@ def check_artefacts(
         if not (name in own.working or name in sealed or name in late or _is_ledger(name))
     ]
     problems += [*_label_problems(results), *field_problems(results)]
+    histograms = [None if given.config is None else _has_histogram(given) for given in expected]
+    problems += [*stated_problems(results, histograms), *_items_problems(directory, results)]
     return [*problems, *protocol_problems(results), *comparison_problems(results)], notes
+
+
+def _items_problems(directory: Path, results: Results) -> list[str]:
+    """Where a simulation released other than one number for each item that it states."""
+    items, sealed, found = results.data.get("items"), sealed_files(results.stated), []
+    for point in results.points if results.simulated else []:
+        files = point_files(directory, results, point)
+        for file, name in ((files.popularity, "counts"), (files.adapter, "item_bias.weight")):
+            if not _is_as_sealed(directory, file, sealed):
+                continue
+            size = _size_of(file, name)
+            if size is None and file == files.adapter:
+                continue  # without that tensor, or why it cannot be read is said elsewhere
+            if size != items or type(items) is not int:
+                told = f"{file.relative_to(directory)}: {name} of {size} items"
+                found.append(f"{told}, results.json says {str(items)[:40]}")
+    return found
+
+
+def _size_of(file: Path, name: str) -> int | None:
+    """How many numbers a tensor has; None where there is none of that name."""
+    try:
+        with safe_open(file, framework="np") as stream:
+            known = name in stream.keys()  # noqa: SIM118 - the stream is no mapping
+            return math.prod(stream.get_slice(name).get_shape()) if known else None
+    except (SafetensorError, OSError, ValueError):
+        return None
 
 
 def _is_ledger(name: str) -> bool:

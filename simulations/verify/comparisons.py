@@ -69,10 +69,37 @@ def _follows(told: Stated, metric: str, users: float, of: tuple[Stated, Stated])
     first, second = (metrics.number(f"{metric}_se") for metrics in of)
     if not (abs(mean) <= 1 and abs(mean - (one - other)) <= _SAME):
         return False
-    if not abs(first - second) - _SAME <= error <= min(first + second, 1.0) + _SAME:
+    least, most = possible_errors(metric, (one, other), (first, second), users)
+    if not least - _SAME <= error <= most + _SAME:
         return False
     own = {**Difference.over([(mean, error)], users).stated(), "se": error}
     return _same(told.stated, own)
+
+
+def possible_errors(
+    metric: str, means: tuple[float, float], errors: tuple[float, float], users: float
+) -> tuple[float, float]:
+    """The least and the largest standard error that a difference of two metrics can have.
+
+    That of two samples with such errors, whatever goes with what. Of hits it is known better: the
+    people for whom they differ are at least as many as make up the difference.
+
+    Parameters
+    ----------
+    metric : str
+        Of `simulations.compare.METRICS`.
+    means, errors : (float, float)
+        Of both over the same people.
+    users : float
+        How many people, at least 2.
+    """
+    least, most = abs(errors[0] - errors[1]), min(sum(errors), 1.0)
+    if metric.endswith("hr@10"):
+        apart = abs(means[0] - means[1])
+        differ = apart, min(sum(means), 2 - sum(means))  # which share of the people
+        own = [math.sqrt(max(share - apart**2, 0.0) / (users - 1)) for share in differ]
+        least, most = max(least, own[0]), min(most, own[1])
+    return least, most
 
 
 def _same(stated: Any, own: object) -> bool:

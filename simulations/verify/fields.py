@@ -74,15 +74,19 @@ def protocol_problems(results: Results) -> list[str]:
     How many interactions people have is not looked up: the data is not a reader's.
     """
     data, drawn = Stated(results.data), Stated(Stated(results.data).table(DRAWN))
-    if not results.simulated or not drawn.stated:
+    if not results.simulated:
         return []
-    wanted = Stated(Stated(results.config).table("data")).number("negatives")
+    asked = Stated(Stated(results.config).table("data"))
+    wanted, limit = asked.number("negatives"), asked.number("evaluated_users")
     least, median, certain = (drawn.number(name) for name in ("least", "median", "certain"))
     evaluated, most = data.number("evaluated_users"), data.number("items") - MIN_EVALUATED
     holds = (
         data.number("negatives") == wanted
-        and 1 <= least <= median <= min(wanted, most)
+        and 1 <= least <= median <= wanted
+        and median <= most
         and 0 <= certain <= evaluated <= data.number("users")
+        and evaluated >= 1
+        and not evaluated > limit
         and (certain > 0) == (least < CUTOFF)
         and (2 * certain >= evaluated or median >= CUTOFF)
     )

@@ -6,6 +6,7 @@ is sealed, and only ledger, settings and files are left to catch it.
 
 import json
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.ledger.promise import read_promise
+from simulations.results import Results
+from simulations.verify import stated
+from simulations.verify.fields import protocol_problems
 from simulations.verify.run import verify_run
 from tests.support.privacy.forging import (
     EDITED,
@@ -40,7 +44,12 @@ from tests.support.privacy.forging import (
     spaced,
     told,
 )
-from tests.support.privacy.lies import LIES, LIES_ANEW, LIES_OF_A_SIMULATION
+from tests.support.privacy.lies import (
+    LIES,
+    LIES_ANEW,
+    LIES_OF_A_SIMULATION,
+    LIES_OF_THE_SAME_MODEL,
+)
 
 FILES = {
     "adapter of another point": (another_adapter, REPLACED),
@@ -144,6 +153,53 @@ def test_a_forgery_is_refused_with_its_reason(kind, name, folders):
     assert report.exit_code == 3
     assert words in said(report)
     assert all(line.isprintable() for line in said(report).splitlines())
+
+
+@pytest.mark.parametrize("name", LIES_OF_THE_SAME_MODEL)
+def test_what_is_untrue_of_the_same_model_is_refused(name, apart, tmp_path):
+    folder = shutil.copytree(apart[0], tmp_path / "copy")
+    attack, words = LIES_OF_THE_SAME_MODEL[name]
+    attack(folder)
+    report = verify_run(folder)
+    assert (report.exit_code, words in said(report)) == (3, True), said(report)
+
+
+def written(tree, path=()):
+    """The path of every name below `path`; of a list only what is in its first entry."""
+    for name, value in tree.items():
+        yield (*path, name)
+        inner = value[0] if isinstance(value, list) and value else value
+        if isinstance(inner, dict):
+            yield from written(inner, (*path, name, *([] if inner is value else [0])))
+
+
+# What is compared with the ledger, files and settings; and of a round, for the evaluator alone.
+ELSEWHERE = {"history", "ledger", "meaning", "releases", "compared"}
+
+
+@pytest.mark.parametrize("kind", ["simulated", "apart"])
+def test_nothing_that_a_run_measured_can_be_left_out(kind, run, apart):
+    """Whatever it writes of data, machine, references and metrics: field by field."""
+    found = load(run if kind == "simulated" else apart[0])
+    first = found["points"][0]
+    measured = set(stated.OF_A_POINT) | {"references"}
+    paths = [
+        ("environment",),
+        *(p for n in ("data", "references") for p in written(found[n], (n,))),
+    ]
+    paths += [("environment", name) for name in found["environment"]]
+    paths += [p for p in written(first, ("points", 0)) if p[2] in measured]
+    paths = [path for path in paths if not ELSEWHERE & set(path[:-1])]
+    assert len(paths) > 150
+    for path in paths:
+        tree = deepcopy(found)
+        at_ = tree
+        for name in path[:-1]:
+            at_ = at_[name]
+        del at_[path[-1]]
+        results = Results.of(tree)
+        reasons = [*stated.stated_problems(results, [True, False]), *protocol_problems(results)]
+        assert reasons or path[-1] == "compared", path
 
 
 @pytest.mark.parametrize("kind", ["simulated", "deployed"])

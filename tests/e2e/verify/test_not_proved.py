@@ -4,10 +4,12 @@ import re
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from shared.config import dump_toml, from_dict
+from shared.metrics import ranking_metrics
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.promise import SECURE, read_promise
@@ -15,6 +17,7 @@ from shared.privacy.ledger.spent import end_of
 from shared.privacy.policy.signed import load_policy, signed
 from simulations.compare import Difference, beside, stated_means
 from simulations.results import Point, Reference
+from simulations.verify.comparisons import possible_errors
 from simulations.verify.run import verify_run
 from tests.support import ROOT
 from tests.support.privacy.forging import (
@@ -35,20 +38,24 @@ def other_data(run):
 
 
 def better_model(run):
-    found = load(run)
-    found["points"][0]["metrics"]["hr@10"] = 0.99
+    found, ranks = load(run), np.arange(40)
+    found["points"][0]["metrics"] = ranking_metrics(ranks // 4, ranks // 2)
     reseal(run, restated(found))
 
 
 def restated(found):
-    """With all comparisons as they follow from the metrics, and the errors that were stated."""
+    """With all comparisons as they follow from the metrics, and errors that there can be."""
     others = {name: Reference(each) for name, each in found["references"].items()}
     for point in found["points"]:
         for name, other in beside(Point(point), others).items():
             for metric, told in point["compared"][name].items():
-                apart = point["metrics"][metric] - other.metrics[metric]
-                own = Difference.over([(apart, told["se"])], point["metrics"]["users"])
-                told |= {**own.stated(), "se": told["se"]}
+                both = point["metrics"], other.metrics
+                means = tuple(each[metric] for each in both)
+                errors = tuple(each[f"{metric}_se"] for each in both)
+                users = point["metrics"]["users"]
+                error, _ = possible_errors(metric, means, errors, users)
+                own = Difference.over([(means[0] - means[1], error)], users)
+                told |= {**own.stated(), "se": error}
     return found | {"compared": stated_means([Point(point) for point in found["points"]])}
 
 
@@ -87,6 +94,17 @@ def never_planned(run):
     (run / gone["ledger"]["file"]).unlink()
     for file in run.glob("*/eps-inf-*"):
         file.unlink()
+    reseal(run, restated(found))
+
+
+def never_asked_for(run):
+    found = load(run)
+    found["config"]["sweep"]["references"].remove("popularity")
+    del found["references"]["popularity"]
+    for point in found["points"]:
+        del point["compared"]["popularity"]
+    (run / "config.toml").write_text(dump_toml(from_dict(found["config"])))
+    (run / "points" / "reference-popularity.json").unlink()
     reseal(run, restated(found))
 
 
@@ -157,6 +175,7 @@ PLANTED = {
     "the noise was seeded": called_secure,
     "everything was made anew": made_anew,
     "a point was never planned": never_planned,
+    "a reference was never asked for": never_asked_for,
     "the machine is another": other_machine,
     "the costs are others": other_costs,
     "the report says otherwise": report_says_otherwise,

@@ -13,7 +13,7 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.spent import end_of
 from simulations.commands.verify import verify
 from simulations.verify.run import verify_run
-from tests.support.privacy.ledgers import ledger_file, load, save
+from tests.support.privacy.ledgers import ledger_file, load, save, unfinished
 
 SECOND = ledger_file(math.inf, 0)
 
@@ -22,7 +22,7 @@ SECOND = ledger_file(math.inf, 0)
 def interrupted(run: Path) -> Path:
     """One point of four is done; of the second, two releases are recorded."""
     results = load(run)
-    save(run, {**results, "complete": False, "points": results["points"][:1]})
+    save(run, unfinished(results, results["points"][:1]))
     for epsilon in (2.0, math.inf):
         (run / ledger_file(epsilon, 1)).unlink()
     edit(run, lambda text: b"".join(text.splitlines(keepends=True)[:3]))
@@ -128,7 +128,7 @@ def test_a_point_that_was_not_planned_is_found(interrupted: Path) -> None:
 
 
 def test_nothing_is_done_yet(interrupted: Path) -> None:
-    save(interrupted, {**load(interrupted), "points": []})
+    save(interrupted, unfinished(load(interrupted), []))
     report = verify_run(interrupted)
     assert report.ok, report.problems
     assert [line.split(":")[0] for line in report.in_progress] == [ledger_file(2.0, 0), SECOND]

@@ -113,7 +113,7 @@ def test_json_is_json_whatever_is_claimed(run: Path) -> None:
 
 def test_a_repeated_round_counts_twice(tmp_path: Path, home: Path) -> None:
     point = write_point(tmp_path, 2.0, 0, rounds=(1, 2, 2, 3, 4))
-    config = replace(EXPERIMENT, sweep=SweepConfig(epsilons=(2.0,), seeds=(0,)))
+    config = replace(EXPERIMENT, sweep=SweepConfig((2.0,), (0,), references=()))
     save(tmp_path, results_of([point], config))
     report = verify_run(tmp_path)
     assert report.ok, (report.problems, report.rows[0].reason)

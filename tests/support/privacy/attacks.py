@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from simulations.verify.run import verify_run
-from tests.support.privacy.ledgers import devices_folder, load, save
+from tests.support.privacy.ledgers import devices_folder, load, save, unfinished
 
 Attack = Callable[[Path], None]
 
@@ -42,5 +42,5 @@ def without(name: str, inner: str | None = None) -> Attack:
 
 def interrupt(run: Path) -> Path:
     """As if no point had been finished yet."""
-    save(run, {**load(run), "complete": False, "points": []})
+    save(run, unfinished(load(run), []))
     return run

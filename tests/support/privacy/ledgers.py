@@ -24,7 +24,8 @@ from shared.config import (
     settings_hash,
     to_dict,
 )
-from shared.metrics import NOT_RELEASED
+from shared.data.protocol import Protocol
+from shared.metrics import NOT_RELEASED, ranking_metrics
 from shared.privacy.accounting.accountant import Side, calibrate
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.clipping import L2Clip
@@ -34,7 +35,7 @@ from shared.privacy.ledger.budget import DeviceBudget
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, LedgerHeader
 from shared.privacy.ledger.promise import SEEDED, promise_of, promise_text
-from shared.privacy.ledger.seal import digests, write_sealed
+from shared.privacy.ledger.seal import digests, text_of, write_sealed
 from shared.privacy.ledger.spent import Record, end_of, meaning_of
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
@@ -42,14 +43,20 @@ from shared.privacy.policy.issue import policy_of
 from shared.privacy.policy.signed import signed
 from shared.request import point_settings
 from shared.run_files import DEVICES, RunFolder, point_name, run_files
+from simulations.compare import stated_means, with_comparisons
+from simulations.results import POPULARITY_FROM, Point
+from simulations.results import Results as Run
+from simulations.verify.stated import MACHINE as NAMES
 from tests.support.privacy.guarantees import differing, promised
 
 USERS, COHORT, DELTA, ROUNDS = 1000, 100.0, 1e-4, 4
 Q = COHORT / USERS
+ITEMS, NEGATIVES = 300, 99
+MACHINE = dict.fromkeys(NAMES, "0")
 EXPERIMENT = ExperimentConfig(
     federation=FederationConfig(rounds=ROUNDS, cohort=COHORT),
     privacy=PrivacyConfig(histogram_share=0.2, clipping_norm=0.5),
-    sweep=SweepConfig(epsilons=(2.0, math.inf), seeds=(0, 1)),
+    sweep=SweepConfig(epsilons=(2.0, math.inf), seeds=(0, 1), references=()),
 )
 # Devices with noise of their own, and which rounds each of them took part in.
 LOCAL = replace(
@@ -123,10 +130,34 @@ def write_point(
             "histogram": {"event": event_to_json(histogram), "times": 1},
         },
         "seed": seed,
-        "metrics": {"hr@10": 0.4 + 0.1 * seed, "hr@10_se": 0.01, "users": USERS},
-        "metrics_status": NOT_RELEASED,
+        **measured(0.4 + 0.1 * seed),
         **ended(ledger),
         **write_adapter(folder, config, (ledger,)),
+    }
+
+
+def ranked(hit: float) -> Results:
+    """Metrics of so many people of whom a share is hit, in the first place; the others are last."""
+    sampled = np.where(np.arange(USERS) < hit * USERS, 0, NEGATIVES).tolist()
+    return {
+        "metrics": ranking_metrics(sampled, sampled),
+        "ranks": {"sampled": sampled, "full": sampled},
+        "metrics_status": NOT_RELEASED,
+    }
+
+
+def measured(hit: float) -> Results:
+    """What a simulation states of a point besides its guarantee, all that it ranks alike."""
+    own = ranked(hit)
+    return {
+        **own,
+        "validation": own["metrics"],
+        "history": [],
+        "seconds": 1.0,
+        "trained_parameters": 4,
+        "communication_bytes": {"up": 1, "down": 1},
+        "environments": [MACHINE],
+        "references": {"start": ranked(0.3)},
     }
 
 
@@ -151,7 +182,7 @@ def write_adapter(
     told = {"settings": point_settings(config), "promise": promise_text(promise)}
     files.adapter.write_bytes(save_tensors(tensor, metadata=told))
     if math.isfinite(config.privacy.epsilon) or records[0].header.guarantee.trust == "local":
-        files.popularity.write_bytes(save_tensors({"counts": np.arange(3.0)}))
+        files.popularity.write_bytes(save_tensors({"counts": np.arange(float(ITEMS))}))
     files.settings.write_text(dump_toml(config))
     key = load_or_create_signing_key()
     policy = policy_of(config, USERS, "0" * 64, public_hex(key), datetime.now(UTC), 1)
@@ -172,9 +203,9 @@ def write_promised(folder: Path, experiment: ExperimentConfig, target: float) ->
     claims = [_claim(plan, record, config) for plan, record in zip(plans, records, strict=True)]
     if len(claims) == 2:
         claims[0]["example"] = claims[1]
-    common = {"rounds": ROUNDS, "cohort": COHORT, "seed": 0, "metrics_status": NOT_RELEASED}
+    common = {"rounds": ROUNDS, "cohort": COHORT, "seed": 0, **measured(0.4)}
     common |= write_adapter(folder, config, records)
-    return {**claims[0], **common, "metrics": {"hr@10": 0.4, "hr@10_se": 0.01, "users": USERS}}
+    return {**claims[0], **common}
 
 
 def write_server(folder: Path, config: ExperimentConfig, plan: Plan) -> Ledger:
@@ -229,7 +260,7 @@ def _claim(plan: Plan, record: Record, config: ExperimentConfig) -> Results:
 
 def write_promised_run(folder: Path, experiment: ExperimentConfig) -> Path:
     """A complete run of any unit and trust: epsilon 2 and none."""
-    config = replace(experiment, sweep=SweepConfig(epsilons=(2.0, math.inf), seeds=(0,)))
+    config = replace(experiment, sweep=SweepConfig((2.0, math.inf), (0,), references=()))
     points = [write_promised(folder, config, target) for target in config.sweep.epsilons]
     save(folder, results_of(points, config))
     return folder
@@ -247,13 +278,31 @@ def write_run(folder: Path, delta: float = DELTA) -> Path:
 
 
 def results_of(points: list[Results], config: ExperimentConfig = EXPERIMENT) -> Results:
-    return {
+    for point in points:
+        target, trust = point["epsilon_target"], point["trust"]
+        if "histogram" in point["releases"] and (math.isfinite(target) or trust == "local"):
+            alone = {**ranked(0.2), "computed_from": POPULARITY_FROM}
+            alone["validation"] = alone["metrics"]
+            point["references"]["popularity_private"] = alone
+    done, _ = with_comparisons([Point(point) for point in points], {})
+    data = {"spec": "d", "name": "d", "users": USERS, "items": ITEMS, "interactions": 5 * USERS}
+    opening = {
         "schema": 1,
-        "complete": True,
-        "data": {"users": USERS},
+        "starling": "0",
+        "environment": MACHINE,
+        "data": data | Protocol.of([5] * USERS, ITEMS, NEGATIVES).stated(),
         "config": to_dict(config),
-        "points": points,
     }
+    means = stated_means(done)
+    run = Run.of(opening | {"points": []}).having(done, {}, complete=True, compared=means)
+    found: Results = json.loads(text_of(run.stated))
+    return found
+
+
+def unfinished(results: Results, points: list[Results]) -> Results:
+    """As an interrupted run writes it, of so many points."""
+    means = stated_means([Point(point) for point in points])
+    return {**results, "complete": False, "points": points, "compared": means}
 
 
 def save(folder: Path, results: Results, key: Ed25519PrivateKey | None = None) -> None:

@@ -14,6 +14,8 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.seal import digests, sealed_files, write_sealed
 from shared.privacy.ledger.spent import spent
 from shared.privacy.policy.signed import load_policy, signed
+from simulations.compare import Difference, stated_means
+from simulations.results import Point
 from tests.support.privacy.forging import (
     adapter,
     at,
@@ -337,32 +339,151 @@ LIES_OF_COMPARISONS = {
         "compared: does not follow from what the points state",
     ),
 }
-LIES_OF_A_SIMULATION = LIES_OF_COMPARISONS | {
-    "settings of another run": (settings_replaced("config.toml"), "config.toml: other settings"),
-    "settings of another point": (
-        settings_replaced("points/eps-2*.toml"),
-        "toml: other settings than the point's",
+
+
+def _parts(found):
+    """Everything that is compared with something."""
+    same = found["references"].get("same_model")
+    return [*found["points"], *([same] if same else [])]
+
+
+def restated(found):
+    """With the word over seeds as it follows from what the points state."""
+    means = stated_means([Point(point) for point in found["points"]])
+    return found.update(compared=means)
+
+
+def left_out(*names):
+    """References with all comparisons, as if they had never been: of the run, or of its parts."""
+
+    def change(found):
+        for part in [found, *_parts(found)]:
+            for name in names:
+                part.get("references", {}).pop(name, None)
+                if part is not found:
+                    part["compared"].pop(name, None)
+        restated(found)
+
+    return operator(change)
+
+
+def of_people(users):
+    """Every figure over so many people, with the intervals that such had."""
+
+    def change(found):
+        parts = _parts(found)
+        inner = [each for part in parts for each in part.get("references", {}).values()]
+        for part in [*parts, *inner, *found["references"].values()]:
+            for name in {"metrics", "validation"} & set(part):
+                part[name]["users"] = users
+        for beside in (each for part in parts for each in part["compared"].values()):
+            for pair in beside.values():
+                own = Difference.over([(pair["difference"], pair["se"])], users)
+                pair.update(own.stated())
+        restated(found)
+
+    return operator(change)
+
+
+def uncompared_for(people):
+    """A reference over other people is compared with nothing."""
+
+    def change(found):
+        found["references"]["popularity"]["metrics"]["users"] = people
+        for part in _parts(found):
+            part["compared"].pop("popularity")
+        restated(found)
+
+    return operator(change)
+
+
+def everywhere(change):
+    def all_(found):
+        for part in [*found["points"], *found["references"].values()]:
+            change(part)
+
+    return operator(all_)
+
+
+def metric(name, to):
+    return operator(at("points", 0, "metrics", name, to=to))
+
+
+_NOBODYS = "points[0].metrics: no 40 people's ranks give hr@10, ndcg@10, mrr"
+_OTHER_PEOPLE = "are evaluated (data.evaluated_users)"
+_NO_MACHINE = "environments: expected those in which it was computed"
+LIES_OF_OMISSION = {
+    "never beside popularity": (left_out("popularity"), "references.popularity: missing"),
+    "never beside anything": (
+        left_out("popularity", "zero_shot", "local_only", "centralized"),
+        "references.zero_shot: missing",
     ),
-    "histogram dropped": (
-        dropped("points/eps-2*.popularity.*"),
-        "not in the seal, and expected there",
-    ),
-    "report dropped": (dropped("report.html"), "'report.html': not in the seal, and expected"),
-    "meaning of no budget": (
-        operator(at("points", 1, "meaning", to={"exceeds": 0.0, "groups": {"2": 0.1}})),
-        "meaning claimed, and an epsilon of infinity has none",
-    ),
-    "adapters of two points swapped": (files_of_two_points, "promise.guarantees[0].epsilon"),
-    "one adapter for two points": (
-        operator(lambda f: f["points"][0].update(adapter=f["points"][1]["adapter"])),
-        "claimed 2 times",
-    ),
-    "seeded noise called secure": (
-        operator(at("points", 0, "noise", to="from the operating system's generator")),
-        "promise.noise = 'seeded",
-    ),
-    "a better reference, covered": (
-        operator(at("references", "zero_shot", "metrics_status", to="released")),
-        "references.zero_shot.metrics_status = 'released' claimed",
-    ),
-}
+    "never beside its own start": (left_out("start"), "points[0].references.start: missing"),
+    "never beside its own histogram": (
+        left_out("popularity_private"), "points[0].references.popularity_private: missing"),
+    "beside popularity of others": (uncompared_for(39.0), "popularity.metrics.users = 39.0"),
+    "a million people": (of_people(1e6), _OTHER_PEOPLE),
+    "three people": (operator(at("data", "evaluated_users", to=3)), _OTHER_PEOPLE),
+    "hits of no people": (metric("hr@10", 0.99), _NOBODYS),
+    "hits without an error": (metric("hr@10_se", 0.0), _NOBODYS),
+    "no negatives": (
+        operator(lambda f: f["data"].pop("negatives_drawn")), "data: negatives_drawn is missing"),
+    "more items": (operator(at("data", "items", to=10**6)), "results.json says 1000000"),
+    "no machine": (everywhere(lambda part: part.pop("environments")), "environments is missing"),
+    "an empty machine": (everywhere(lambda part: part.update(environments=[])), _NO_MACHINE),
+    "a machine in a word": (everywhere(lambda part: part.update(environments=["x"])), "expected"),
+    "no validation": (everywhere(lambda part: part.pop("validation")), "validation is missing"),
+}  # fmt: skip
+
+
+def of_the_same_model(**claimed):
+    return operator(lambda found: found["references"]["same_model"].update(claimed))
+
+
+LIES_OF_THE_SAME_MODEL = {
+    "never beside the same model": (left_out("same_model"), "references.same_model: missing"),
+    "never beside its start": (
+        left_out("start"), "references.same_model.references.start: missing"),
+    "more rounds": (of_the_same_model(rounds=60), "same_model.rounds = 60 claimed"),
+    "of another seed": (of_the_same_model(seed=7), "same_model.seed = 7 claimed"),
+    "of a smaller cohort": (of_the_same_model(cohort=1.0), "same_model.cohort = 1.0 claimed"),
+    "never clipped": (of_the_same_model(clipping_norm=None), "clipping_norm = None claimed"),
+    "a smaller model": (
+        of_the_same_model(trained_parameters=1), "same_model.trained_parameters = 1 claimed"),
+}  # fmt: skip
+LIES_OF_A_SIMULATION = (
+    LIES_OF_COMPARISONS
+    | LIES_OF_OMISSION
+    | {
+        "settings of another run": (
+            settings_replaced("config.toml"),
+            "config.toml: other settings",
+        ),
+        "settings of another point": (
+            settings_replaced("points/eps-2*.toml"),
+            "toml: other settings than the point's",
+        ),
+        "histogram dropped": (
+            dropped("points/eps-2*.popularity.*"),
+            "not in the seal, and expected there",
+        ),
+        "report dropped": (dropped("report.html"), "'report.html': not in the seal, and expected"),
+        "meaning of no budget": (
+            operator(at("points", 1, "meaning", to={"exceeds": 0.0, "groups": {"2": 0.1}})),
+            "meaning claimed, and an epsilon of infinity has none",
+        ),
+        "adapters of two points swapped": (files_of_two_points, "promise.guarantees[0].epsilon"),
+        "one adapter for two points": (
+            operator(lambda f: f["points"][0].update(adapter=f["points"][1]["adapter"])),
+            "claimed 2 times",
+        ),
+        "seeded noise called secure": (
+            operator(at("points", 0, "noise", to="from the operating system's generator")),
+            "promise.noise = 'seeded",
+        ),
+        "a better reference, covered": (
+            operator(at("references", "zero_shot", "metrics_status", to="released")),
+            "references.zero_shot.metrics_status = 'released' claimed",
+        ),
+    }
+)

@@ -47,5 +47,16 @@ def test_what_cannot_have_been_drawn_is_a_problem(changes):
     assert "contradict settings and items" in problem
 
 
-def test_where_nothing_is_stated_there_is_nothing_to_contradict():
-    assert protocol_problems(Results({"schema": 1, "points": [], "data": {"users": 3}})) == []
+@pytest.mark.parametrize("name", ["negatives_drawn", "negatives", "evaluated_users", "items"])
+def test_a_simulation_leaves_none_of_it_out(name):
+    whole = stated(Protocol.of([10] * 40, 60, 99))
+    data = {key: value for key, value in whole.data.items() if key != name}
+    tree = {**whole.stated, "data": data}
+    assert protocol_problems(Results(tree))
+    assert protocol_problems(Results({**tree, "name": "run"})) == []  # real devices: not known
+
+
+def test_no_more_people_are_evaluated_than_the_settings_ask():
+    whole = stated(Protocol.of([10] * 40, 60, 99))
+    config = {"data": {"negatives": 99, "evaluated_users": 39}}
+    assert protocol_problems(Results({**whole.stated, "config": config}))

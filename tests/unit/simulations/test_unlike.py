@@ -6,8 +6,8 @@ import pytest
 
 from shared.config import from_dict, to_dict
 from shared.privacy.contribution.units import update_clip
+from simulations.compare import same_model
 from simulations.results import Results
-from simulations.sweep.same_model import same_model
 from simulations.unlike import what_differs
 
 SETTINGS = {

@@ -11,8 +11,8 @@ from shared.errors import ConfigError
 from shared.model.adapter import current
 from shared.privacy.contribution.bound import update_clip
 from shared.request import Request
+from simulations.compare import same_model
 from simulations.engine.simulation import Simulation
-from simulations.sweep.same_model import same_model
 from simulations.sweep.sweep import _refuse_alike
 
 
