@@ -1,4 +1,7 @@
-"""A whole federated run: initial adapter, popularity start, rounds, final evaluation, outcome."""
+"""A whole federated run: initial adapter, popularity start, rounds, final evaluation, outcome.
+
+Without rounds it is the same run: what was released before the first is the whole model.
+"""
 
 from __future__ import annotations
 
@@ -251,15 +254,16 @@ def _outcome(config: ExperimentConfig, run: Run, initial: Arrays) -> dict[str, A
         "cohort": run.sampler.expected,
         "seed": config.seed,
         "communication_bytes": expected_bytes(config, run.schema, initial, users, run.releases),
-        "trained_parameters": _ever_trained(rule_of(config), run.schema),
+        "trained_parameters": _ever_trained(rule_of(config), run.schema, state.round_number),
         **({"clipping_norms": state.clips, "clipping_bits": state.bits} if state.clips else {}),
     }
 
 
-def _ever_trained(rule: AggregationRule, schema: AdapterSchema) -> int:
+def _ever_trained(rule: AggregationRule, schema: AdapterSchema, rounds: int) -> int:
     """Coordinates that some round trains: rules take turns of two."""
-    names = {name for turn in (1, 2) for name in rule.trained(schema.names, turn)}
-    return schema.subset(tuple(names)).dim
+    turns = range(1, min(rounds, 2) + 1)
+    names = {name for turn in turns for name in rule.trained(schema.names, turn)}
+    return schema.subset(tuple(names)).dim if names else 0
 
 
 def _save_adapter(arrays: Arrays, settings: str, carried: Tree, file: Path) -> None:

@@ -209,7 +209,8 @@ class Rehearsal:
 
         if not last and may("histogram", 0):
             yield "histogram", 0
-        for number in range(max(last, 1), min(due + rounds - 1, policy.rounds) + 1):
+        first = max(last, min(policy.rounds, 1))  # without rounds, what is measured is of round 0
+        for number in range(first, min(due + rounds - 1, policy.rounds) + 1):
             if number >= due and may("update", number):
                 due = number + max(apart, 1)
                 yield "update", number

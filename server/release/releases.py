@@ -254,7 +254,8 @@ class Releases:
 
     def _correlated(self, noise_key: Path) -> CorrelatedNoise | None:
         """The rows of correlated noise; None where the noise of updates is independent."""
-        mechanism = self._plan.planned("update").mechanism
+        planned = self._plan.of("update")  # none where there are no rounds
+        mechanism = planned.mechanism if planned else None
         if not isinstance(mechanism, CorrelatedMechanism):
             return None
         header, seed = self.ledger.header, self._seed

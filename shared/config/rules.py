@@ -73,6 +73,13 @@ _TABLE = """
   --mechanism dp_ftrl or --unit both
 {privacy.min_separation}, {privacy.bands}: nothing enforces them under {privacy.mechanism:
   gaussian}; use --mechanism dp_ftrl, or leave them out [if rounds are kept apart]
+{federation.rounds: 0} needs federation.popularity_start = true: without either nothing would be
+  released; change one of them [federation.popularity_start: false]
+{federation.rounds: 0} does not go with {privacy.mechanism: dp_ftrl}, which is noise of rounds; use
+  --mechanism gaussian, or give --rounds
+{federation.rounds: 0} does not go with {privacy.adaptive_clipping: given}: no update is clipped;
+  use 0, or give --rounds
+
 {privacy.mechanism: dp_ftrl} does not go with {privacy.unit: not user}: it is accounted for unit
   user only; use that, or --mechanism gaussian
 {privacy.mechanism: dp_ftrl} does not go with {privacy.trust: not central}: it is accounted for

@@ -107,8 +107,9 @@ class TrainConfig:
 class FederationConfig:
     """Rounds, cohort and the server's optimiser."""
 
-    # rounds of federated training, fixed beforehand when noise is added
-    rounds: Annotated[int, Field(ge=1, le=10**6)] = 20
+    # rounds of federated training, fixed beforehand when noise is added; 0: nothing is trained, and
+    # what is released once is the whole model
+    rounds: Annotated[int, Field(ge=0, le=10**6)] = 20
     cohort: Positive = 100.0  # expected users a round (Poisson); up to 1 it is a share of all users
     # what turns the (noised) mean update into a step
     server_optimizer: Literal["fedavgm", "fedadam", "fedyogi"] = "fedadam"

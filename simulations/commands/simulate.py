@@ -102,7 +102,7 @@ def _tell_what_never_comes(experiment: ExperimentConfig) -> None:
     for epsilon in finite[:1]:  # the others have the same rounds
         point = at_epsilon(experiment, epsilon, 0)
         every, rounds = point.federation.metrics_every, point.federation.rounds
-        if every >= rounds and point.privacy.metrics_share:
+        if every and every >= rounds and point.privacy.metrics_share:
             typer.echo(
                 f"warning: federation.metrics_every = {every} with federation.rounds = {rounds}: "
                 "metrics are released at the end alone",

@@ -42,13 +42,22 @@ def refuse_empty_rounds(simulation: Simulation, points: Sequence[ExperimentConfi
     """
     nodes = nodes_of(simulation.population)
     for point in points:
-        rounds, expected = point.federation.rounds, point.federation.expected_cohort(len(nodes))
-        if point.privacy.mechanism != "gaussian" and math.isfinite(point.privacy.epsilon):
+        federation, rounds = point.federation, point.federation.rounds
+        expected = federation.expected_cohort(len(nodes))
+        if not rounds:  # what is released once is all that there is
+            expected = federation.expected_popularity_cohort(len(nodes))
+            drawn = bool(PoissonSampler(expected, len(nodes), point.seed).draw(0, nodes))
+        elif point.privacy.mechanism != "gaussian" and math.isfinite(point.privacy.epsilon):
             drawn = rounds * expected >= 1  # by turns
         else:
             sampler = PoissonSampler(expected, len(nodes), point.seed)
             drawn = any(sampler.draw(number, nodes) for number in range(1, rounds + 1))
         if not drawn:
+            if not rounds:
+                raise ConfigError(
+                    f"federation.popularity_cohort: with {expected:g} expected of {len(nodes)} "
+                    f"people nobody is drawn under seed {point.seed}; expect more"
+                )
             raise ConfigError(
                 f"federation.cohort (--cohort): with {expected:g} expected of {len(nodes)} people "
                 f"nobody is drawn in any of {rounds} round(s) under seed {point.seed}; expect "

@@ -152,7 +152,7 @@ def privacy_rows(results: Results) -> list[Row]:
     rows: list[Row] = []
     for claim in _claims(results):
         epsilon, target, private = claim.epsilon, claim.target, claim.private
-        told = claim.meaning
+        told, rounds = claim.meaning, claim.get("updates") != 0  # else nothing is of any
         rows.append(
             {
                 "target": number(target),
@@ -167,12 +167,12 @@ def privacy_rows(results: Results) -> list[Row]:
                 "groups": _groups(told),
                 "bound": _found(epsilon, told) if private else "all",
                 "seen": _seen(told),
-                "noise": number(claim.get("noise_multiplier")),
+                "noise": number(claim.get("noise_multiplier")) if rounds else MISSING,
                 "histogram_noise": number(claim.get("histogram_noise_multiplier")),
                 "rounds": number(claim.get("rounds")),
-                "sampling": number(claim.get("sampling_probability")),
-                "cohort": number(claim.get("cohort")),
-                "clip": number(claim.get("clipping_norm")),
+                "sampling": number(claim.get("sampling_probability")) if rounds else MISSING,
+                "cohort": number(claim.get("cohort")) if rounds else MISSING,
+                "clip": number(claim.get("clipping_norm")) if rounds else MISSING,
                 "over": epsilon > target * (1 + 1e-6),
             }
         )

@@ -90,12 +90,17 @@ def _federate(
 
 
 def _beside(simulation: Machines, config: ExperimentConfig, files: RunFiles) -> Tree:
-    """How well the model ranked before its first round, and the released histogram does alone."""
-    state = load(files.checkpoint)
-    counts = np.zeros(0) if state is None else state.popularity
-    initial, users = load_file(files.initial), len(simulation.population)
-    start = own_start(simulation, config, first_iterate(config, users, initial, counts))
-    found = {"start": start | {"metrics_status": NOT_RELEASED}}
+    """How well the model ranked before its first round, and the released histogram does alone.
+
+    Without rounds the model is its own start, and beside itself it is not compared.
+    """
+    found: dict[str, Tree] = {}
+    if config.federation.rounds:
+        state = load(files.checkpoint)
+        counts = np.zeros(0) if state is None else state.popularity
+        initial, users = load_file(files.initial), len(simulation.population)
+        start = own_start(simulation, config, first_iterate(config, users, initial, counts))
+        found["start"] = start | {"metrics_status": NOT_RELEASED}
     if files.popularity.exists():
         alone = popularity_private(simulation, config, load_file(files.popularity)["counts"])
         about = {"computed_from": POPULARITY_FROM, "metrics_status": NOT_RELEASED}

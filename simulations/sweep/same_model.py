@@ -24,7 +24,9 @@ def reference_of(point: Point, config: ExperimentConfig) -> Tree:
     clip = update_clip(config)
     return {
         **{name: point.get(name) for name in _OF_THE_POINT},
-        "references": {"start": point.table("references")["start"]},
+        "references": {
+            name: found for name, found in point.table("references").items() if name == "start"
+        },
         "clipping_norm": None if clip is None else clip.norm,
         "metrics_status": NOT_RELEASED,
         "seconds": point.get("seconds"),

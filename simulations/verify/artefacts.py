@@ -109,6 +109,14 @@ def _has_histogram(expected: Expected) -> bool:
     )
 
 
+def _beside(expected: Expected) -> set[str] | None:
+    """References that are a point's own; without rounds it is its own start."""
+    if expected.config is None:
+        return None
+    start = ["start"] * (expected.config.federation.rounds > 0)
+    return {*start, *(["popularity_private"] * _has_histogram(expected))}
+
+
 def check_artefacts(
     directory: Path, results: Results, expected: Sequence[Expected], plan: PlanCheck
 ) -> tuple[list[str], list[str]]:
@@ -146,8 +154,8 @@ def check_artefacts(
         if not (name in own.working or name in sealed or name in late or _is_ledger(name))
     ]
     problems += [*_label_problems(results), *field_problems(results)]
-    histograms = [None if given.config is None else _has_histogram(given) for given in expected]
-    problems += [*stated_problems(results, histograms), *_items_problems(directory, results)]
+    beside = [_beside(given) for given in expected]
+    problems += [*stated_problems(results, beside), *_items_problems(directory, results)]
     return [*problems, *protocol_problems(results), *comparison_problems(results)], notes
 
 

@@ -35,7 +35,7 @@ _INSIDE = re.compile(
     rf"|compared(?:\.\w+(?:\.{_PAIR})?)?)"
     rf"|references\.\w+\.(?:{_RANKED}|epochs|seconds)"
     rf"|references\.same_model\.(?:seed|rounds|cohort|trained_parameters|clipping_norm"
-    rf"|references\.start\.{_RANKED}|compared(?:\.\w+(?:\.{_PAIR})?)?)"
+    rf"|references(?:\.start\.{_RANKED})?|compared(?:\.\w+(?:\.{_PAIR})?)?)"
     rf"|compared\[\]\.(?:epsilon_target|seeds\[\]|with(?:\.\w+(?:\.{_PAIR})?)?)"
 )
 _EXAMPLE = "points[].example."

@@ -58,7 +58,10 @@ def _noise_reasons(claim: Claim, claimed: Mapping[str, Tree]) -> list[str]:
     if claim.get("trust") == "distributed":
         return []  # not Gaussian: compared with the settings' grid, see `settings_reasons`
     update = _update_event(claim.number("noise_multiplier"), q, steps)
-    stated: dict[str, DpEvent] = {} if _is_joint(claimed, update) else {"update": update}
+    rounds = claim.get("updates") != 0  # else nothing is released of any
+    stated: dict[str, DpEvent] = {}
+    if rounds and not _is_joint(claimed, update):
+        stated = {"update": update}
     if "training" in claimed:  # all rounds are one mechanism, and a round costs nothing more
         stated = {"training": update, "update": NoOpDpEvent()}
     for kind in WITH_NUMBERS:
@@ -95,11 +98,12 @@ def _round_reasons(record: Record, claim: Claim) -> list[str]:
         for entries in record.records()
     ]
     last = claim.number("rounds")
+    least = min(last, 1)  # without rounds, what is measured is of round 0
     reasons = [
-        f"{entry.release}: recorded in a round outside 1 to {last:g}: {entry.round}"
+        f"{entry.release}: recorded in a round outside {least:g} to {last:g}: {entry.round}"
         for entries in record.records()
         for entry in entries
-        if not (1 <= entry.round <= last if entry.release in _OF_ROUNDS else entry.round == 0)
+        if not (least <= entry.round <= last if entry.release in _OF_ROUNDS else entry.round == 0)
     ][:1]
     if isinstance(record, Ledger):
         counted = differences([("rounds", claim.get("rounds"), len(set(rounds[0])))])

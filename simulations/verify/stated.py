@@ -45,14 +45,14 @@ MACHINE = (
 )
 
 
-def stated_problems(results: Results, histograms: Sequence[bool | None]) -> list[str]:
+def stated_problems(results: Results, beside: Sequence[set[str] | None]) -> list[str]:
     """What a simulation leaves out, and what no people or settings can have given.
 
     Parameters
     ----------
     results : Results
-    histograms : sequence of bool or None
-        Of each point whether it released one; None where nobody knows.
+    beside : sequence of set of str or None
+        The references of each point's own; None where nobody knows.
     """
     if not results.simulated:
         return []
@@ -72,9 +72,8 @@ def stated_problems(results: Results, histograms: Sequence[bool | None]) -> list
     for at, point in enumerate(results.points):
         moved = Stated(point.table("communication_bytes"))
         found += _missing(f"points[{at}].communication_bytes", moved, ("up", "down"))
-    for at, (point, histogram) in enumerate(zip(results.points, histograms, strict=True)):
-        if histogram is not None:
-            own = {"start", *(["popularity_private"] if histogram else [])}
+    for at, (point, own) in enumerate(zip(results.points, beside, strict=True)):
+        if own is not None:
             found += _other_names(f"points[{at}].references", point.table("references"), own)
     try:
         config = results.experiment()
@@ -183,7 +182,8 @@ def _reference_problems(results: Results, config: ExperimentConfig) -> Iterator[
         yield from _differing(name, stated[name], given[name]())
     if SAME_MODEL in planned & set(stated):
         inner = stated[SAME_MODEL].table("references")
-        yield from _other_names(f"references.{SAME_MODEL}.references", inner, {"start"})
+        own = {"start"} if same_model(config).federation.rounds else set()
+        yield from _other_names(f"references.{SAME_MODEL}.references", inner, own)
 
 
 def _of_the_same_model(results: Results, config: ExperimentConfig) -> Mapping[str, object]:

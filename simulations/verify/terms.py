@@ -11,7 +11,7 @@ from shared.errors import ConfigError
 from shared.privacy.accounting.events import SkellamDpEvent, event_from_json
 from shared.privacy.accounting.steps import steps_of
 from shared.privacy.ledger.chain import LedgerHeader
-from shared.privacy.plan.shared_noise import update_sum
+from shared.privacy.plan.shared_noise import histogram_sum, update_sum
 from shared.privacy.plan.terms import Terms, device_terms, server_terms
 from simulations.results import Claim, Point, Results, Stated
 
@@ -142,7 +142,8 @@ def _correlation_reasons(claim: Claim, terms: Terms) -> list[str]:
 
 def _share_reasons(claim: Claim, config: ExperimentConfig, users: int, terms: Terms) -> list[str]:
     """Where claimed events of noise in shares are not of Skellam noise on the settings' grid."""
-    grid = update_sum(config, users).grid  # as fine for every kind of release
+    any_sum = update_sum if config.federation.rounds else histogram_sum
+    grid = any_sum(config, users).grid  # as fine for every kind of release
     releases: Any = claim.get("releases")
     reasons = []
     for kind in terms.times:

@@ -313,7 +313,7 @@ class Calibration:
     Parameters
     ----------
     noise_multiplier : float
-        z of every round; 0 for an infinite budget.
+        z of every main release; 0 for an infinite budget.
     epsilon : float
         By PLD, of everything together; at most the budget.
     sides : tuple of float
@@ -334,19 +334,19 @@ def calibrate(
 ) -> Calibration:
     """The least noise with which a fixed plan of releases stays within a guarantee's budget.
 
-    The plan is `rounds` releases, each of a Poisson sample, and what stands beside them. With z_1
-    the noise multiplier of a single release that would spend the whole budget, n releases with a
-    share of the squared signal-to-noise ratio get z_1 sqrt(n / share) each. What remains goes to
-    the rounds, in equal parts.
+    The plan is `rounds` main releases, each of a Poisson sample, and what stands beside them. With
+    z_1 the noise multiplier of a single release that would spend the whole budget, n releases with
+    a share of the squared signal-to-noise ratio get z_1 sqrt(n / share) each. What remains goes to
+    the main releases, in equal parts: the rounds or, where there are none, the histogram.
 
     Parameters
     ----------
     guarantee : Guarantee
         An infinite budget asks for no noise.
     rounds : int
-        >= 1.
+        Main releases, >= 1.
     sampling_probability : float
-        q in (0, 1] of each round.
+        q in (0, 1] of each of them.
     sides : tuple of Side
         What else is released, such as the popularity histogram.
 

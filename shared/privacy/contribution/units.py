@@ -102,7 +102,7 @@ def metrics_times(config: ExperimentConfig) -> int:
     every, rounds = config.federation.metrics_every, config.federation.rounds
     if not releases_metrics(config):
         return 0
-    return 1 + ((rounds - 1) // every if every else 0)
+    return 1 + (max(rounds - 1, 0) // every if every else 0)
 
 
 def update_limit(config: ExperimentConfig, adapted: float = 0.0) -> float | None:

@@ -71,7 +71,7 @@ class Plan(Terms):
 
     @property
     def noise_multiplier(self) -> float:
-        """z of each noised sum of updates; 0 without a budget."""
+        """z of each noised sum of updates; 0 without a budget, and without rounds."""
         update = self.of("update")
         return update.mechanism.noise_multiplier if update else 0.0
 
@@ -133,19 +133,22 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
         return None
     _check_histogram(terms, config)
     beside = _beside(terms, config)
-    found = calibrate(
-        terms.guarantee,
-        1 if terms.correlation else terms.updates * terms.steps,
-        terms.sampling_probability,
-        tuple(beside.values()),
-    )
-    noise = dict(zip(beside, found.sides, strict=True))
-    return Plan(**vars(terms), releases=_gaussian_releases(terms, found.noise_multiplier, noise))
+    found = calibrate(terms.guarantee, *_main(terms), tuple(beside.values()))
+    noise = dict(zip(beside, found.sides, strict=True)) | {terms.main: found.noise_multiplier}
+    return Plan(**vars(terms), releases=_gaussian_releases(terms, noise))
+
+
+def _main(terms: Terms) -> tuple[int, float]:
+    """How many releases get what is left of the budget, and with what sampling."""
+    if terms.main == "histogram":
+        return 1, terms.histogram_sampling
+    return 1 if terms.correlation else terms.updates * terms.steps, terms.sampling_probability
 
 
 def _check_histogram(terms: Terms, config: ExperimentConfig) -> None:
     wanted, share = config.federation.popularity_start, config.privacy.histogram_share
-    if math.isfinite(terms.guarantee.budget) and wanted and share == 0:
+    left = terms.main == "histogram"  # whatever its share is, it gets what is left
+    if math.isfinite(terms.guarantee.budget) and wanted and share == 0 and not left:
         raise ConfigError(
             "privacy.histogram_share = 0 does not go with federation.popularity_start = true: the "
             "histogram would have no budget; change one of them"
@@ -153,7 +156,7 @@ def _check_histogram(terms: Terms, config: ExperimentConfig) -> None:
 
 
 def _beside(terms: Terms, config: ExperimentConfig) -> dict[str, Side]:
-    """What takes a share of the budget beside the rounds, by kind."""
+    """What takes a share of the budget beside the main releases, by kind."""
     shares = {
         "histogram": (config.privacy.histogram_share, terms.histogram_sampling),
         "metrics": (config.privacy.metrics_share, terms.metrics_sampling),
@@ -161,7 +164,7 @@ def _beside(terms: Terms, config: ExperimentConfig) -> dict[str, Side]:
     return {
         kind: Side(share, sampling, terms.times[kind])
         for kind, (share, sampling) in shares.items()
-        if kind in terms.times and share
+        if kind in terms.times and share and kind != terms.main
     }
 
 
@@ -187,17 +190,15 @@ def _updates(terms: Terms, noise_multiplier: float) -> list[PlannedRelease]:
     return [PlannedRelease("update", update, event, times)]
 
 
-def _gaussian_releases(
-    terms: Terms, noise_multiplier: float, beside: dict[str, float]
-) -> tuple[PlannedRelease, ...]:
-    """Every kind of release that the terms have; z of those beside the rounds by kind."""
-    planned = _updates(terms, noise_multiplier)
+def _gaussian_releases(terms: Terms, noise: dict[str, float]) -> tuple[PlannedRelease, ...]:
+    """Every kind of release that the terms have; z by kind."""
+    planned = _updates(terms, noise["update"]) if terms.updates else []
     for kind, clip, sampling in (
         ("histogram", HISTOGRAM_CLIP, terms.histogram_sampling),
         ("metrics", METRICS_CLIP, terms.metrics_sampling),
     ):
         if kind in terms.times:
-            one = GaussianMechanism(beside.get(kind, 0.0), clip)
+            one = GaussianMechanism(noise.get(kind, 0.0), clip)
             planned.append(PlannedRelease(kind, one, one.event(sampling), terms.times[kind]))
     return tuple(planned)
 
@@ -206,15 +207,17 @@ def _shared_releases(
     terms: Terms, config: ExperimentConfig, users: int
 ) -> tuple[PlannedRelease, ...]:
     """Of sums whose noise comes in shares."""
-    wanted = config.federation.popularity_start
-    update, histogram = calibrate_shares(
-        terms.guarantee,
-        update_sum(config, users),
-        terms.updates,
-        histogram_sum(config, users) if wanted else None,
-        config.privacy.histogram_share,
+    sums = {"update": update_sum, "histogram": histogram_sum}
+    shares = {"histogram": config.privacy.histogram_share}
+    beside = {
+        kind: (sums[kind](config, users), share)
+        for kind, share in shares.items()
+        if kind in terms.times and kind != terms.main
+    }
+    main = sums[terms.main](config, users), terms.times[terms.main]
+    first, *others = calibrate_shares(terms.guarantee, *main, tuple(beside.values()))
+    found = {terms.main: first, **dict(zip(beside, others, strict=True))}
+    return tuple(
+        PlannedRelease(kind, found[kind], found[kind].event(), terms.times[kind])
+        for kind in terms.times
     )
-    planned = [PlannedRelease("update", update, update.event(), terms.times["update"])]
-    if histogram is not None:
-        planned.append(PlannedRelease("histogram", histogram, histogram.event(), 1))
-    return tuple(planned)

@@ -68,46 +68,46 @@ def histogram_sum(config: ExperimentConfig, users: int) -> SharedSum:
 
 @functools.lru_cache(maxsize=64)
 def calibrate_shares(
-    guarantee: Guarantee,
-    updates: SharedSum,
-    times: int,
-    histogram: SharedSum | None = None,
-    histogram_share: float = 0.0,
-) -> tuple[SkellamMechanism, SkellamMechanism | None]:
-    """The least noise with which one histogram and `times` updates stay within a budget.
+    guarantee: Guarantee, main: SharedSum, times: int, beside: tuple[tuple[SharedSum, float], ...]
+) -> tuple[SkellamMechanism, ...]:
+    """The least noise with which `times` main sums and others beside stay within a budget.
 
-    As `shared.privacy.accounting.accountant.calibrate`, un-amplified: the histogram has that share
-    of the squared signal-to-noise ratio of a release that would spend the whole budget, the
-    updates the rest.
+    As `shared.privacy.accounting.accountant.calibrate`, un-amplified: each sum beside, released
+    once, has its share of the squared signal-to-noise ratio of a release that would spend the whole
+    budget, the main ones the rest.
 
     Parameters
     ----------
     guarantee : Guarantee
         Its budget is finite.
-    updates, histogram : SharedSum
-        None if there is no histogram.
+    main : SharedSum
+        Of updates; where there are no rounds, of the histogram.
     times : int
-        Updates that count, >= 1.
-    histogram_share : float
-        In (0, 1), where there is a histogram.
+        How often that is released, >= 1.
+    beside : tuple of (SharedSum, float)
+        Each with its share, in (0, 1); together below 1.
+
+    Returns
+    -------
+    tuple of SkellamMechanism
+        Of the main sum, then of those beside.
 
     Raises
     ------
     ConfigError
         If the budget is out of reach.
     """
-    first = None
-    spent = []
-    if histogram is not None:
 
+    def noised(one: SharedSum, share: float) -> SkellamMechanism:
         def alone(z: float) -> float:
-            return epsilon(histogram.with_noise(z).event(), *guarantee.counted)
+            return epsilon(one.with_noise(z).event(), *guarantee.counted)
 
-        z_1 = least_noise(alone, guarantee.budget)
-        first = histogram.with_noise(z_1 / math.sqrt(histogram_share))
-        spent = [(first.event(), 1)]
+        return one.with_noise(least_noise(alone, guarantee.budget) / math.sqrt(share))
+
+    others = [noised(*each) for each in beside]
+    spent = [(other.event(), 1) for other in others]
 
     def together(z: float) -> float:
-        return epsilon([(updates.with_noise(z).event(), times), *spent], *guarantee.counted)
+        return epsilon([(main.with_noise(z).event(), times), *spent], *guarantee.counted)
 
-    return updates.with_noise(least_noise(together, guarantee.budget)), first
+    return main.with_noise(least_noise(together, guarantee.budget)), *others

@@ -60,7 +60,7 @@ class Terms:
     steps : int
         Noised sums in one update: the device's local steps under local noise, else 1.
     updates : int
-        How many updates there may be: rounds, or one device's participations.
+        How many updates there may be: rounds, or one device's participations; 0 without rounds.
     histogram_sampling : float
         With which a unit is in the histogram, as the accountants may count it.
     metrics_sampling : float
@@ -83,6 +83,11 @@ class Terms:
     count_noise: float = 0.0
     steps: int = 1
     correlation: Correlation | None = None
+
+    @property
+    def main(self) -> str:
+        """The kind of release that gets what the others leave of the budget."""
+        return "update" if self.updates else "histogram"
 
 
 @dataclass(frozen=True)
@@ -326,9 +331,10 @@ def _by_server(config: ExperimentConfig, mechanism: str) -> bool:
 
 def _survivors(config: ExperimentConfig, users: int) -> str:
     """Whose noise is counted on, in words."""
-    updates = update_sum(config, users).survivors
-    words = f"{updates} of the devices in every sum"
-    if not config.federation.popularity_start:
+    federation = config.federation
+    updates = update_sum(config, users).survivors if federation.rounds else 0
+    histogram = histogram_sum(config, users).survivors if federation.popularity_start else updates
+    words = f"{updates or histogram} of the devices in every sum"
+    if histogram == (updates or histogram):
         return words
-    histogram = histogram_sum(config, users).survivors
-    return words if histogram == updates else f"{words} of a round and {histogram} in the histogram"
+    return f"{words} of a round and {histogram} in the histogram"

@@ -19,9 +19,7 @@ def in_words(made: Policy, file: Path) -> str:
         f"{file}: policy {policy_digest(policy_text(file))[:16]} of operator {made.issuer}",
         f"holds from {made.valid_from} until {made.valid_until}{_now(made)}; "
         f"settings {made.settings[:16]}",
-        f"{made.rounds} rounds among {made.users} users; of one person at most {made.windows} "
-        f"windows of {made.window_length} interactions in an update; "
-        f"aggregation {made.aggregation}; adapter {made.schema[:16]}",
+        f"{_rounds(made)}aggregation {made.aggregation}; adapter {made.schema[:16]}",
     ]
     for promise in made.promises:
         told = promise.guarantee
@@ -42,6 +40,15 @@ def in_words(made: Policy, file: Path) -> str:
 def plain(made: Policy) -> dict[str, Any]:
     """The same as JSON has it."""
     return {**dataclasses.asdict(made), "now": _now(made).strip(" ()") or "holds"}
+
+
+def _rounds(made: Policy) -> str:
+    if not made.rounds:
+        return f"no rounds: what is below, among {made.users} users; "
+    return (
+        f"{made.rounds} rounds among {made.users} users; of one person at most {made.windows} "
+        f"windows of {made.window_length} interactions in an update; "
+    )
 
 
 def _now(made: Policy) -> str:

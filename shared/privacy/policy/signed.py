@@ -118,7 +118,7 @@ class Policy:
     users : int
         Size of the population that each delta rests on.
     rounds : int
-        Of the whole run.
+        Of the whole run; 0 where it asks for what is released once alone.
     windows, window_length : int
         The contribution bound of an update: of one person at most so many windows of so many
         interactions. A histogram counts a person's whole training history, within its clip.
@@ -135,7 +135,7 @@ class Policy:
 
     promises: Annotated[tuple[Promise, ...], Field(min_length=1)]
     users: Count
-    rounds: Count
+    rounds: Annotated[int, Field(ge=0, lt=LARGEST)]
     windows: Count
     window_length: Count
     aggregation: Word

@@ -47,6 +47,7 @@ CASES = {
         "federation": {"metrics_every": 1, "metrics_cohort": 0.6},
         "privacy": {"adaptive_clipping": 0.6, "metrics_share": 0.2, "clipping_norm": 0.05},
     },
+    "private, without rounds": {"federation": {"rounds": 0}, "privacy": {"metrics_share": 0.2}},
     "not private, one step: one gradient for all": {
         "epsilon": math.inf,
         "train": {"history_dropout": 0.3, "weight_decay": 0.01},

@@ -33,6 +33,7 @@ SETTINGS = {
         '[privacy]\nunit = "example"\n[train]\nhistory_dropout = 0.2\n'
     ),
     "a histogram without a budget": "[privacy]\nhistogram_share = 0.0\n",
+    "nothing that is released": "[federation]\nrounds = 0\npopularity_start = false\n",
     "fixed batches where examples are sampled": (
         '[privacy]\nunit = "example"\n[train]\nlocal_batch = 1\n'
     ),

@@ -41,6 +41,13 @@ def test_all_that_a_run_asks_for_is_rehearsed(tmp_path, given, monkeypatch):
     assert day == [*asked[:3], "declined round 2"]  # the metrics of that round
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_without_rounds_what_is_released_once_is_rehearsed(tmp_path, given, monkeypatch):
+    monkeypatch.setattr(agreement, "in_clear", lambda release, promised: "")
+    config = point_config("b", federation={"rounds": 0}, privacy={"metrics_share": 0.3})
+    assert rehearsed(tmp_path, config, 5, given=given) == ["histogram", "metrics of round 0"]
+
+
 def test_a_clip_that_adapts_is_asked_as_a_run_asks_for_it(tmp_path):
     federation = {"rounds": 2, "popularity_start": False}
     config = point_config("b", federation=federation, privacy={"adaptive_clipping": 0.5})

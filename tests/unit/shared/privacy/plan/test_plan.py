@@ -254,3 +254,50 @@ def test_no_calibrated_plan_exceeds_its_budget(
         update = replace(plan.planned("update"), times=plan.updates + 1)
         one_more = replace(plan, releases=(update, *plan.releases[1:]))
         assert whole(one_more) > whole(plan)
+
+
+ONE_SHOT = [*UNITS, ("user", "distributed")]
+
+
+@pytest.mark.parametrize(("unit", "trust"), ONE_SHOT)
+@pytest.mark.parametrize("metrics", [0.0, 0.3])
+def test_without_rounds_the_histogram_has_what_metrics_leave(unit, trust, metrics):
+    if metrics and (unit, trust) != ("user", "central"):
+        return  # refused
+    federation = {"rounds": 0, "popularity_cohort": 0.5}
+    config = point(unit, trust, 2.0, federation=federation, metrics_share=metrics)
+    plans = [plan for plan in (server_plan(config, USERS), device_plan(config, USERS)) if plan]
+    for plan in plans:
+        assert {at.kind for at in plan.releases} == {"histogram"} | (
+            {"metrics"} if metrics else set()
+        )
+        assert (plan.updates, plan.noise_multiplier, plan.of("update")) == (0, 0.0, None)
+        assert 1.99 < whole(plan) <= 2.0 * (1 + 1e-6)
+        assert plan.stated()["releases"]["histogram"]["times"] == 1
+    first = plans[0]
+    if metrics:
+        assert first.planned("metrics").times == 1  # of round 0
+        before = server_plan(point(epsilon=2.0, federation=federation), USERS)
+        assert before is not None
+        apart = first.planned("histogram").mechanism.noise_multiplier
+        assert apart > before.planned("histogram").mechanism.noise_multiplier
+
+
+def test_without_rounds_a_plan_without_a_budget_has_an_exact_histogram():
+    plan = server_plan(point(epsilon=math.inf, federation={"rounds": 0}), USERS)
+    assert plan is not None
+    assert [(at.kind, at.mechanism.noise_multiplier) for at in plan.releases] == [("histogram", 0)]
+
+
+@pytest.mark.parametrize(
+    ("settings_", "why"),
+    [
+        ({"federation": {"popularity_start": False}}, "needs federation.popularity_start = true"),
+        ({"mechanism": "dp_ftrl"}, "privacy.mechanism = dp_ftrl, which is noise of rounds"),
+        ({"adaptive_clipping": 0.5}, "privacy.adaptive_clipping = 0.5: no update is clipped"),
+    ],
+)
+def test_without_rounds_what_needs_rounds_is_refused(settings_, why):
+    federation = {"rounds": 0, **settings_.pop("federation", {})}
+    with pytest.raises(ConfigError, match=why):
+        point(federation=federation, **settings_)
