@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from work import Work
 
-from shared.model.products import linear
+from shared.model.packing import linear
 
 
 @dataclass(frozen=True)

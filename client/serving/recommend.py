@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shared.data.windows import START, context_window
 from shared.errors import ConfigError
-from shared.model.recommender import Recommender
+from shared.model.recommender import Recommender, ScoreParts
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,10 @@ class Recommendation:
     language_model : float
         What the frozen model and its adapter add, reading the history in order.
     history : tuple of (item, share)
-        What each item of the recent history adds through the summary path, most first.
+        What each item of the recent history adds by being like this one, most first.
+    kinds : tuple of (kind, share)
+        The same by what they are alike in, most first: `text`, and the other blocks of
+        `shared.model.affinities`.
     """
 
     item: int
@@ -36,6 +39,7 @@ class Recommendation:
     popularity: float
     language_model: float
     history: tuple[tuple[int, float], ...]
+    kinds: tuple[tuple[str, float], ...]
 
 
 @torch.no_grad()
@@ -44,8 +48,8 @@ def recommend(
 ) -> list[Recommendation]:
     """The k best items that the history does not hold, best first.
 
-    The score is linear in the last state, and the state is the language model's plus a weighted
-    sum of the history's item vectors: so its parts are exact, not an approximation.
+    The score is linear in the last state, and the state is the language model's plus weighted sums
+    of what is known of the history's items: so its parts are exact, not an approximation.
 
     Parameters
     ----------
@@ -68,28 +72,24 @@ def recommend(
     if not 1 <= k <= open_items:
         raise ConfigError(f"-k {k}: must be in [1, {open_items}], the items not in the history")
     window = torch.from_numpy(context_window(history, max_length)).to(recommender.items.device)
-    parts = recommender.parts(window)  # [length, items], [items], [items]
-    total = parts.history.sum(0) + parts.language_model + parts.popularity
+    parts = recommender.parts(window)
+    total = parts.total
     total[torch.tensor(history, dtype=torch.long)] = -torch.inf
     best = torch.topk(total, k).indices.tolist()
-    return [
-        _explained(item, window, parts.history, parts.language_model, parts.popularity)
-        for item in best
-    ]
+    return [_explained(item, window, parts) for item in best]
 
 
-def _explained(
-    item: int, window: Tensor, history: Tensor, language_model: Tensor, popularity: Tensor
-) -> Recommendation:
+def _explained(item: int, window: Tensor, parts: ScoreParts) -> Recommendation:
+    places = parts.places[:, item].tolist()
     shares = [
-        (int(seen), float(history[place, item]))
-        for place, seen in enumerate(window.tolist())
-        if seen != START
+        (seen, share) for seen, share in zip(window.tolist(), places, strict=True) if seen != START
     ]
+    kinds = [(kind, float(part[:, item].sum())) for kind, part in parts.history.items()]
     return Recommendation(
         item,
-        float(history[:, item].sum() + language_model[item] + popularity[item]),
-        float(popularity[item]),
-        float(language_model[item]),
+        float(parts.total[item]),
+        float(parts.popularity[item]),
+        float(parts.language_model[item]),
         tuple(sorted(shares, key=lambda share: -share[1])),
+        tuple(sorted(kinds, key=lambda share: -share[1])),
     )

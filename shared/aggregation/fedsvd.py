@@ -40,7 +40,7 @@ class FedSVD(AggregationRule):
 
     def trained(self, names: Sequence[str], round_number: int) -> Names:
         """Everything but A."""
-        return tuple(name for name in names if name not in downs(names))
+        return tuple(name for name in self.moving(names) if name not in downs(names))
 
     def refactor(self, schema: AdapterSchema, carried: Carried) -> Carried:
         """Orthonormal A, ordered by what the product does; the same product."""

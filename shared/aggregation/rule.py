@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.config import ExperimentConfig
-from shared.model.adapter import AdapterSchema
+from shared.model.adapter import RELEASED, AdapterSchema
 from shared.update import Update
 
 Names = tuple[str, ...]
@@ -38,7 +38,7 @@ class Carried:
 
 
 class AggregationRule:
-    """One way of sharing an adapter; as it stands, everything is trained, sent and summed.
+    """One way of sharing an adapter; as it stands, all that rounds may train is sent and summed.
 
     Names are those of the adapter's tensors, in the order of its flat vector. Both sides ask the
     same rule: a device what to train, the server what to expect.
@@ -66,6 +66,10 @@ class AggregationRule:
         kept = set(self.personal(names))
         return tuple(name for name in self.moving(names) if name not in kept)
 
+    def released(self, names: Sequence[str]) -> Names:
+        """The tensors that are released once and travel; no round trains them."""
+        return tuple(name for name in names if name in RELEASED)
+
     def fixed(self, names: Sequence[str]) -> Names:
         """The tensors that no round changes: every device makes them itself, they never travel."""
         return ()
@@ -80,7 +84,7 @@ class AggregationRule:
 
     def moving(self, names: Sequence[str]) -> Names:
         """The tensors that training changes anywhere."""
-        still = set(self.fixed(names))
+        still = {*self.fixed(names), *self.released(names)}
         return tuple(name for name in names if name not in still)
 
     def combine(self, updates: Iterable[Update], dim: int) -> Vector:

@@ -111,7 +111,7 @@ class Alternating(AggregationRule):
     def trained(self, names: Sequence[str], round_number: int) -> Names:
         """Everything but the factors whose turn it is not."""
         waiting = {*(downs(names) if round_number % 2 else ups(names))}
-        return tuple(name for name in names if name not in waiting)
+        return tuple(name for name in self.moving(names) if name not in waiting)
 
 
 class FedSB(AggregationRule):

@@ -83,6 +83,8 @@ class ModelConfig:
     item_rank: Natural = 0  # rank of the correction to the item table; 0: not corrected
     # leading text components that the core acts on; at most all there are
     projection_rank: Natural = 0
+    # columns of each of the two tables that say which items people have together; 0: none
+    moments_rank: Natural = 0
     item_bias: bool = True  # train one number per item that is added to its score
     hidden_scale: NonNegative = 0.2  # weight of the language model's hidden state in the score
     summary_scale: NonNegative = 10.0  # weight of the decayed mean of the history's item vectors

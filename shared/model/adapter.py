@@ -1,4 +1,4 @@
-"""The adapter: everything that is trained, as named tensors and as one flat vector."""
+"""The adapter: all that is learned, as named tensors and as one flat vector."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from shared.update import Arrays
 
 Tensors = dict[str, Tensor]
 
+# Tensors of the adapter that are released once, before the first round, and that none trains.
+RELEASED = ("mix.weight", "moments_in.weight", "moments_out.weight")
+
 
 @dataclass(frozen=True)
 class AdapterSchema:
-    """Names and shapes of the trained tensors in the order of the flat vector: by name.
+    """Names and shapes of an adapter's tensors in the order of the flat vector: by name.
 
     Both sides of the protocol compare `digest` before they add anything up.
     """
@@ -31,9 +34,13 @@ class AdapterSchema:
 
     @classmethod
     def of(cls, model: nn.Module) -> AdapterSchema:
-        """The schema of a model's parameters that require a gradient (tied ones once)."""
+        """The schema of what a model trains (tied ones once) and of what is released for it."""
         return cls._sorted(
-            {n: tuple(p.shape) for n, p in model.named_parameters() if p.requires_grad}
+            {
+                name: tuple(parameter.shape)
+                for name, parameter in model.named_parameters()
+                if parameter.requires_grad or name in RELEASED
+            }
         )
 
     @classmethod
@@ -73,6 +80,11 @@ class AdapterSchema:
             raise ValueError(f"Expected some of {self.names}, not {tuple(names)}")
         shapes = dict(zip(self.names, self.shapes, strict=True))
         return self._sorted({name: shapes[name] for name in names})
+
+    @property
+    def trainable(self) -> AdapterSchema:
+        """Without what is released once."""
+        return self.subset([name for name in self.names if name not in RELEASED])
 
     def places(self, part: AdapterSchema) -> npt.NDArray[np.int64]:
         """Where the coordinates of a subset lie in the flat vector, int64 [part.dim]."""

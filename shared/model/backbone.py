@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from shared.errors import ModelError
+from shared.errors import ConfigError, ModelError
 from shared.files import check_file
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -243,3 +243,25 @@ def causal_mask(length: int, dtype: torch.dtype, device: torch.device) -> Tensor
     blocked = torch.ones(length, length, dtype=torch.bool, device=device).triu(1)
     mask = torch.zeros(length, length, dtype=dtype, device=device)
     return mask.masked_fill(blocked, torch.finfo(dtype).min)[None, None]
+
+
+def check_length(backbone: nn.Module, words: int, items: int) -> None:
+    """Refuse an instruction and windows that are longer than the backbone's positions.
+
+    Raises
+    ------
+    ConfigError
+    """
+    limit = max_positions(backbone)
+    if limit is not None and words + items > limit:
+        raise ConfigError(
+            f"model.max_length = {items} with an instruction of {words} tokens: this backbone has "
+            f"{limit} positions; shorten one of them"
+        )
+
+
+def drop_word_embeddings(backbone: nn.Module) -> None:
+    """Forget the word table, half of MiniLM: items enter as vectors."""
+    words = backbone.get_input_embeddings()  # type: ignore[operator]  # transformers' own method
+    tiny = nn.Embedding(1, words.weight.shape[1], _weight=words.weight[:1].detach().clone())
+    backbone.set_input_embeddings(tiny.requires_grad_(False))  # type: ignore[operator]  # likewise

@@ -1,4 +1,4 @@
-"""Item text -> item vectors [items, hidden]: encoded once by the frozen language model, cached.
+"""Item text -> what is public of the items: vectors, encoded once and cached, and attributes.
 
 The catalogue is public and fixed before the run: nothing here sees an interaction.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from shared.data.attributes import attribute_factors
 from shared.errors import ModelError
 from shared.files import check_file
 from shared.model.backbone import BackboneSource, load
@@ -27,7 +28,9 @@ Vectors = npt.NDArray[np.float32]
 def item_vectors(
     texts: Sequence[str], source: BackboneSource, cache: Path | None = None, batch: int = 64
 ) -> Vectors:
-    """Mean-pooled vectors of item texts, centred over the catalogue, of unit length.
+    """The public table: text vectors, and beside them the factors of the texts' attributes.
+
+    A text vector is mean-pooled, centred over the catalogue, of unit length.
 
     Parameters
     ----------
@@ -43,7 +46,8 @@ def item_vectors(
 
     Returns
     -------
-    ndarray float32 [items, hidden]
+    ndarray float32 [items, hidden + 104]
+        The last columns are `shared.data.attributes.attribute_factors`.
     """
     key = hashlib.sha256()
     for part in (source.digest, str(MAX_TOKENS), "mean", *texts):
@@ -55,7 +59,8 @@ def item_vectors(
         _write(file, pooled)
     centred = pooled - pooled.mean(axis=0)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.asarray(centred / np.maximum(length, 1e-12), dtype=np.float32)
+    vectors = centred / np.maximum(length, 1e-12)
+    return np.concatenate([vectors, attribute_factors(texts)], axis=1, dtype=np.float32)
 
 
 def cache_folder() -> Path:

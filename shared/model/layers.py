@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.model.packing import Packing
-from shared.model.products import frozen_linear
+from shared.model.packing import Packing, frozen_linear
 
 
 class AdapterLinear(nn.Linear):

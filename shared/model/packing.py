@@ -11,6 +11,11 @@ multiplied once:
     y_t = W_{s(t)} x_t          dW_s = sum over t of segment s of dy_t x_t'
 
 so a gradient with respect to the stack is every segment's own gradient.
+
+Products take the fastest library at hand. On a CPU PyTorch multiplies float32 matrices with MKL,
+which on some processors is slower at these shapes than oneDNN, the library that PyTorch itself
+takes for bfloat16 and in compiled models (`python benchmarks/roofline.py` tries both and reports
+the faster as the peak). The operation is PyTorch's own; it has no derivative, so one stands here.
 """
 
 from __future__ import annotations
@@ -23,8 +28,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-from shared.model.products import linear
+from torch.nn import functional
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,3 +204,37 @@ class _Linear(torch.autograd.Function):
         dx = ctx.packing.product(dy, weight.mT) if ctx.needs_input_grad[0] else None
         dw = ctx.packing.outer(dy, x) if ctx.needs_input_grad[1] else None
         return dx, dw, None
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [..., in], weight [out, in], bias [out] -> [..., out]; not differentiable."""
+    if _has_onednn() and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32:
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return y
+    return functional.linear(x, weight, bias)
+
+
+def _has_onednn() -> bool:
+    built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch: untyped
+    return built and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def frozen_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`linear`, differentiable in x alone."""
+    y: Tensor = _Frozen.apply(x, weight, bias)  # type: ignore[no-untyped-call]  # torch: untyped
+    return y
+
+
+class _Frozen(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return linear(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        return linear(gradients[0], weight.mT), None, None

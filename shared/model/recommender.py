@@ -5,13 +5,17 @@ For items i with frozen text vectors e_i (rows of E) and history i_1 ... i_n:
     x_t = e_{i_t} + B a_{i_t}                     input, a = low-rank correction of the item table
     h_t = LM(w_1 ... w_p, c x_1 ... c x_t)         frozen backbone + LoRA, causal mask
     m_t = (1 - a) sum_{r <= t} a^{t-r} x_r         summary: decayed mean of the history's vectors
-    f_t = alpha h_t + beta m_t
+    q_t = text | categories | years | ...          what blocks of kernels take of the history
+    f_t = alpha h_t + beta m_t + q_t[text]
     g_t = f_t + U C U' f_t                         core C [k, k] on leading text components U
-    s_t = E g_t + A B' g_t + b                     one score per item of the catalogue
+    s_t = E g_t + A B' g_t + F q_t[others] + b     one score per item of the catalogue
 
 The summary is a residual path around the language model: untrained, it already ranks items whose
 text is like what was liked last, from public text alone, so training starts well above popularity
 and noise has little to destroy.
+
+q and F, the factors of the items by attributes and by what people have together, are those of
+`shared.model.affinities`. No round trains them or their weights.
 
 w are the frozen word embeddings of a written instruction and c their mean length over the
 vocabulary, so that items, of unit length, stand beside words as words do; without an instruction
@@ -36,20 +40,20 @@ import torch
 from torch import Tensor, nn
 
 from shared.config import ModelConfig
-from shared.errors import ConfigError
+from shared.model.affinities import TEXT, block_widths, initial_mix, kernels, summaries
 from shared.model.attention import packed_attention
 from shared.model.backbone import (
     BackboneSource,
     causal_mask,
+    check_length,
+    drop_word_embeddings,
     first_position,
     load,
-    max_positions,
 )
 from shared.model.directions import components
 from shared.model.layers import AdapterEmbedding, AdapterLinear, layers_of, mark_frozen, packed
 from shared.model.lora import add_lora
-from shared.model.packing import Packing
-from shared.model.products import frozen_linear
+from shared.model.packing import Packing, frozen_linear
 from shared.model.quantize import quantize
 from shared.model.text import Surroundings, instruction_tokens, surroundings
 
@@ -59,14 +63,25 @@ class ScoreParts(NamedTuple):
 
     Attributes
     ----------
-    history : Tensor [length, items]
-        What each item of the window adds through the summary.
+    history : dict of Tensor [length, items]
+        What each item of the window adds, by what it is like in: text (summary and block), and
+        the other blocks of `shared.model.affinities`.
     language_model, popularity : Tensor [items]
     """
 
-    history: Tensor
+    history: dict[str, Tensor]
     language_model: Tensor
     popularity: Tensor
+
+    @property
+    def places(self) -> Tensor:
+        """What each item of the window adds, [length, items]."""
+        return torch.stack(list(self.history.values())).sum(0)
+
+    @property
+    def total(self) -> Tensor:
+        """The scores, [items]."""
+        return self.places.sum(0) + self.language_model + self.popularity
 
 
 class Recommender(nn.Module):
@@ -76,8 +91,8 @@ class Recommender(nn.Module):
     ----------
     backbone : nn.Module
         Frozen; maps `inputs_embeds` [batch, length, hidden] to `.last_hidden_state`.
-    vectors : ndarray float32 [items, hidden]
-        Frozen text vectors, centred, unit length.
+    vectors : ndarray float32 [items, hidden] or [items, hidden + 104]
+        The public table: frozen text vectors, centred, unit length, and the attributes' factors.
     config : ModelConfig
     around : Surroundings, optional
         Instruction and blank; by default no instruction, and the backbone's own blank.
@@ -89,7 +104,7 @@ class Recommender(nn.Module):
         of its layers, or the core is larger than the space.
     """
 
-    items: Tensor
+    table: Tensor
     words: Tensor
     blank: Tensor
     basis: Tensor
@@ -102,10 +117,13 @@ class Recommender(nn.Module):
         around: Surroundings | None = None,
     ) -> None:
         super().__init__()
-        count, hidden = vectors.shape
-        table = torch.from_numpy(vectors)
+        shape: Any = backbone.config
+        count, hidden = len(vectors), shape.hidden_size
+        self.register_buffer("table", torch.from_numpy(vectors), persistent=False)
+        text = self.table[:, :hidden]
+        self._widths = block_widths(hidden, vectors.shape[1], config.moments_rank)
         around = surroundings(backbone) if around is None else around
-        _check_length(backbone, len(around.words), config.max_length)
+        check_length(backbone, len(around.words), config.max_length)
         self.dtype = torch.float32
         self.item_scale = around.scale
         self.register_buffer("words", around.words, persistent=False)
@@ -113,7 +131,6 @@ class Recommender(nn.Module):
         self.hidden_scale = config.hidden_scale
         self.summary_scale = config.summary_scale
         self.summary_decay = config.summary_decay
-        self.register_buffer("items", table, persistent=False)
         generator = torch.Generator().manual_seed(config.seed)
         self.backbone = add_lora(
             backbone,
@@ -129,7 +146,7 @@ class Recommender(nn.Module):
         self.item_in: AdapterEmbedding | None = None
         self.item_out: AdapterLinear | None = None
         if config.item_rank and config.factors == "principal":
-            reads = components(table, config.item_rank)
+            reads = components(text, config.item_rank)
             self.item_down = AdapterLinear(hidden, len(reads))
             self.item_down.weight.data.copy_(reads)
             self.item_out = _zero_linear(len(reads), count)
@@ -138,11 +155,15 @@ class Recommender(nn.Module):
         self.core: AdapterLinear | None = None
         if config.projection_rank:
             rank = min(config.projection_rank, count, hidden)  # of all that there is
-            basis = torch.linalg.svd(table, full_matrices=False).Vh[:rank].T
+            basis = torch.linalg.svd(text, full_matrices=False).Vh[:rank].T
             self.register_buffer("basis", basis.contiguous(), persistent=False)
             self.core = _zero_linear(rank, rank)
         # A bias as a layer from a constant 1, so that per-sample gradients see a module.
         self.item_bias = _zero_linear(1, count) if config.item_bias else None
+        self.mix = _released(initial_mix(list(self._widths)))
+        tables = torch.zeros(count, config.moments_rank)
+        self.moments_in = _released(tables) if config.moments_rank else None
+        self.moments_out = _released(tables) if config.moments_rank else None
         self._packing: Packing | None = None
         language_model = layers_of(self.backbone)
         own = [layer for layer in layers_of(self) if layer not in language_model]
@@ -162,11 +183,16 @@ class Recommender(nn.Module):
             self.item_down.weight.copy_(self.item_up.weight.T)
         self.item_out.weight = self.item_in.weight
 
+    @property
+    def items(self) -> Tensor:
+        """The text vectors E, [items, hidden]."""
+        return self.table[:, : self._widths[TEXT]]
+
     @contextmanager
     def packed(self, packing: Packing) -> Iterator[None]:
         """For as long as it takes, backward pass included, inputs are rows of packed windows.
 
-        `hidden` then maps indices [T] to states [T, hidden], and a stack of weights may stand in
+        `hidden` then maps indices [T] to states [T, width], and a stack of weights may stand in
         for every trained one.
         """
         inner = packing.after(len(self.words))
@@ -189,13 +215,16 @@ class Recommender(nn.Module):
 
         Returns
         -------
-        Tensor [batch, length, hidden]
+        Tensor [batch, length, width]
+            width = hidden + 104 + model.moments_rank: g, then what the blocks other than text
+            take of the history.
         """
         x = self._embed(inputs)
         state = self.hidden_scale * self._read(x, inputs >= 0)
         if self.summary_scale:
             state = state + self.summary_scale * self._summary(x)
-        return self._turn(state)
+        text, others = self._split(self._affinities(inputs))
+        return torch.cat([self._turn(state + text), others], dim=-1)
 
     def read(self, inputs: Tensor) -> Tensor:
         """The language model's own states; inputs and shape as of `hidden`."""
@@ -206,6 +235,31 @@ class Recommender(nn.Module):
             return self._decay(group.shape[-2], group) @ group
 
         return one_group(x) if self._packing is None else self._packing.map(one_group, x)
+
+    def _affinities(self, inputs: Tensor) -> Tensor:
+        """q of indices [..., length], [..., length, width]."""
+
+        def one_group(rows: Tensor, known: Tensor) -> Tensor:
+            return summaries(self.mix.weight, rows, known, list(self._widths.values()))
+
+        rows = self._rows(inputs)
+        known = (inputs >= 0).to(rows.dtype)
+        if self._packing is None:
+            return one_group(rows, known)
+        return self._packing.map(one_group, rows, known)
+
+    def _rows(self, inputs: Tensor) -> Tensor:
+        """In of all blocks, [..., width]; of an item that is none any."""
+        index = inputs.clamp(min=0)
+        rows = self.table[index]
+        if self.moments_in is None:
+            return rows
+        return torch.cat([rows, self.moments_in.weight[index]], dim=-1)
+
+    def _split(self, wide: Tensor) -> tuple[Tensor, Tensor]:
+        """[..., width] -> the text's columns and the others'."""
+        hidden = self._widths[TEXT]
+        return wide[..., :hidden], wide[..., hidden:]
 
     def _embed(self, inputs: Tensor) -> Tensor:
         """Indices [..., length] -> x [..., length, hidden]; the start is a zero vector."""
@@ -277,23 +331,41 @@ class Recommender(nn.Module):
         """The scores after a window, int64 [length], as parts that add up to them exactly."""
         x = self._embed(window[None])  # [1, length, hidden]
         weights = self.summary_scale * self._decay(len(window), x)[-1]  # [length]
-        bias = torch.zeros(len(self.items), device=x.device)
+        bias = torch.zeros(len(self.table), device=x.device)
         if self.item_bias is not None:
             bias = self.item_bias.weight[:, 0]
         state = self.hidden_scale * self._read(x, window[None] >= 0)[0, -1]  # [hidden]
-        return ScoreParts(
-            history=self._match(self._turn(weights[:, None] * x[0])),
-            language_model=self._match(self._turn(state)),
-            popularity=bias,
-        )
+        taken = kernels(self.mix.weight, (window >= 0).to(x.dtype))[:, -1, :, None]
+        rows = self._rows(window).split(list(self._widths.values()), dim=-1)
+        history: dict[str, Tensor] = {}
+        for name, share, row in zip(self._widths, taken, rows, strict=True):
+            part = share * row  # [length, columns]
+            if name == TEXT:
+                part = self._turn(part + weights[:, None] * x[0])
+            history[name] = self._match(self._among(name, part))
+        return ScoreParts(history, self._match(self._among(TEXT, self._turn(state))), bias)
+
+    def _among(self, name: str, part: Tensor) -> Tensor:
+        """A block's columns in a state that is zero in all others, [..., width]."""
+        zero = part[..., :1] * 0
+        wide = [
+            part if block == name else zero.expand(*part.shape[:-1], width)
+            for block, width in self._widths.items()
+        ]
+        return torch.cat(wide, dim=-1)
 
     def _match(self, state: Tensor) -> Tensor:
-        """States [..., hidden] against the corrected item table -> [..., items]; linear."""
-        plain = self._packing is None
-        scores = state @ self.items.T if plain else frozen_linear(state, self.items)
+        """States [..., width] against all that there is of the items -> [..., items]; linear."""
+        public = self.table.shape[1]
+        scores = self._product(state[..., :public], self.table)
+        if self.moments_out is not None:
+            scores = scores + self._product(state[..., public:], self.moments_out.weight)
         if self.item_out is not None:
-            scores = scores + self.item_out(self.item_down(state))
+            scores = scores + self.item_out(self.item_down(self._split(state)[0]))
         return scores
+
+    def _product(self, state: Tensor, table: Tensor) -> Tensor:
+        return state @ table.T if self._packing is None else frozen_linear(state, table)
 
     def _decay(self, length: int, like: Tensor) -> Tensor:
         """Weights [length, length] of the summary: (1 - a) a^(t - r) for r <= t, else 0."""
@@ -303,7 +375,7 @@ class Recommender(nn.Module):
         return torch.where(age >= 0, weights, torch.zeros_like(weights))
 
     def score(self, hidden: Tensor) -> Tensor:
-        """States [..., hidden] -> scores [..., items]."""
+        """States [..., width] -> scores [..., items]."""
         scores = self._match(hidden)
         if self.item_bias is not None:
             scores = scores + self.item_bias(torch.ones_like(hidden[..., :1]))
@@ -320,24 +392,15 @@ def build_recommender(
     """A recommender on the first `config.layers` layers of `source`, with a fresh adapter."""
     backbone = load(source, config.layers)
     around = surroundings(backbone, instruction_tokens(source, config.instruction))
-    _drop_word_embeddings(backbone)
+    drop_word_embeddings(backbone)
     return Recommender(backbone, vectors, config, around)
 
 
-def _check_length(backbone: nn.Module, words: int, items: int) -> None:
-    limit = max_positions(backbone)
-    if limit is not None and words + items > limit:
-        raise ConfigError(
-            f"model.max_length = {items} with an instruction of {words} tokens: this backbone has "
-            f"{limit} positions; shorten one of them"
-        )
-
-
-def _drop_word_embeddings(backbone: nn.Module) -> None:
-    # Items enter as vectors: the word table, half of MiniLM, would only take memory.
-    words = backbone.get_input_embeddings()  # type: ignore[operator]  # transformers' own method
-    tiny = nn.Embedding(1, words.weight.shape[1], _weight=words.weight[:1].detach().clone())
-    backbone.set_input_embeddings(tiny.requires_grad_(False))  # type: ignore[operator]  # likewise
+def _released(weight: Tensor) -> AdapterLinear:
+    """A holder of what no round trains; [items, width]."""
+    holder = AdapterLinear(weight.shape[1], weight.shape[0])
+    holder.weight.data.copy_(weight)
+    return holder.requires_grad_(False)
 
 
 def _zero_linear(width_in: int, width_out: int) -> AdapterLinear:

@@ -257,9 +257,10 @@ class CohortEngine(Ranker):
     def _examples(self) -> ExampleCohort:
         from simulations.engine.examples import ExampleCohort  # plans and accountants enter here
 
-        everything = self.schema.part(current(self.recommender, self.schema), self.schema.names)
+        schema = self.schema.trainable
+        everything = self.schema.part(current(self.recommender, self.schema), schema.names)
         gradients = self._per_example(everything)
-        check_gradients(gradients, self.recommender, self.schema, length=6, clients=2)
+        check_gradients(gradients, self.recommender, schema, length=6, clients=2)
         return ExampleCohort(self.population)
 
     def _shares(self, request: Request) -> NoisedShares:

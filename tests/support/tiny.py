@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from shared.config import EngineConfig, ModelConfig
+from shared.data.attributes import EXTRA
 from shared.model.adapter import AdapterSchema
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
@@ -15,7 +16,7 @@ from simulations.engine.cohort import CohortEngine
 from simulations.engine.placement import place
 
 HIDDEN, LAYERS, LENGTH = 32, 2, 8
-# Every trained factor there is, the tied item table included.
+# Every factor there is, the tied item table and what is released once included.
 RICH = {
     "layers": 0,
     "max_length": LENGTH,
@@ -23,6 +24,7 @@ RICH = {
     "lora_targets": ("query", "value", "dense"),
     "item_rank": 3,
     "projection_rank": 4,
+    "moments_rank": 3,
 }
 
 
@@ -112,12 +114,21 @@ class Edited:
 def make_engine(
     population, backbone: Path, micro_batch: int = 0, engine=None, **model
 ) -> CohortEngine:
-    """An engine over a population; `model` overrides the settings in RICH."""
+    """An engine over a population; `model` overrides the settings in RICH.
+
+    Attributes and what is released once are drawn, so that whatever trains or ranks meets them.
+    """
     settings = EngineConfig(micro_batch=micro_batch, **(engine or {"device": "cpu"}))
     config = ModelConfig(backbone=str(backbone), **(RICH | model))
     source = resolve(str(backbone))
     vectors = item_vectors(population.catalogue.texts, source)
+    vectors[:, -EXTRA:] = np.random.default_rng(9).normal(0, 0.2, (len(vectors), EXTRA))
     recommender = place(build_recommender(source, vectors, config), settings)
+    holders = recommender.mix, recommender.moments_in, recommender.moments_out
+    for number, holder in enumerate(holders):
+        if holder is not None:
+            drawn = np.random.default_rng(number).normal(0, 0.3, holder.weight.shape)
+            holder.weight.data.copy_(torch.from_numpy(drawn))
     return CohortEngine(population, recommender, settings)
 
 

@@ -47,14 +47,15 @@ def test_the_update_is_the_clipped_delta(engine, device, arrays, tiny_bert):
     update = device.answer(asked(config, number=3, arrays=arrays))
     cut = user_windows(device.history, config)
     inputs, targets = (torch.from_numpy(part) for part in local_batches(cut, config, 3, 2))
+    part = engine.schema.part(random_adapter(engine.schema), engine.schema.trainable.names)
     raw, _ = local_update(
-        engine.recommender, engine.schema, random_adapter(engine.schema), inputs, targets, 0.5, 0.0
+        engine.recommender, part.schema, part.start, inputs, targets, 0.5, 0.0, part.frozen
     )
     assert raw.norm() > 0.5
     np.testing.assert_allclose(update.vector, 0.5 * raw / raw.norm(), rtol=1e-4, atol=1e-7)
     assert update.norm == pytest.approx(0.5, rel=1e-6)
     assert update.norm <= 0.5
-    assert (update.weight, update.schema) == (1.0, engine.schema.digest)
+    assert (update.weight, update.schema) == (1.0, part.schema.digest)
 
 
 def test_at_infinite_epsilon_nothing_is_clipped(device, arrays, tiny_bert):
@@ -124,7 +125,7 @@ def ask(device, release, config, schema, arrays=None):
 
 
 def test_the_relay_passes_on_what_the_device_answers(device, engine, arrays, tiny_bert):
-    config, digest = point_config(tiny_bert), engine.schema.digest
+    config, digest = point_config(tiny_bert), engine.schema.trainable.digest
     reply = ask(device, "update", config, digest, arrays)
     update = device.answer(asked(config, number=3, arrays=arrays))
     np.testing.assert_array_equal(reply.array_records["update"]["vector"].numpy(), update.vector)

@@ -42,10 +42,10 @@ def settings(backbone, privacy, **train):
 
 def step(engine, config, make, ledger=None, history=LONG, round_number=1):
     training = ExampleTraining(config, USERS, simulated=True)
-    per_example = make(engine.recommender, engine.schema)
+    per_example = make(engine.recommender, engine.schema.trainable)
     client = Client(3, history, ledger)
     members, deltas = training.deltas(
-        per_example, random_adapter(engine.schema), [client], round_number
+        per_example, random_adapter(engine.schema.trainable), [client], round_number
     )
     assert members == [3]
     return deltas[0]
@@ -65,7 +65,7 @@ def test_equals_opacus_own_optimizer(engine, tiny_bert, make, norm):
     config = settings(tiny_bert, CENTRAL | {"example_clipping_norm": norm}, local_lr=0.5)
     ours = step(engine, config, make)
     model = copy.deepcopy(engine.recommender)
-    install(model, engine.schema, random_adapter(engine.schema))
+    install(model, engine.schema.trainable, random_adapter(engine.schema.trainable))
     wrapped = GradSampleModule(model)
     trained = [p for p in wrapped.parameters() if p.requires_grad]
     optimizer = DPOptimizer(
@@ -82,7 +82,7 @@ def test_equals_opacus_own_optimizer(engine, tiny_bert, make, norm):
     losses = ((torch.logsumexp(scores, -1) - chosen) * counted).sum(-1) / counted.sum(-1)
     losses.mean().backward()
     optimizer.step()
-    expected = current(model, engine.schema) - random_adapter(engine.schema)
+    expected = current(model, engine.schema.trainable) - random_adapter(engine.schema.trainable)
     assert expected.norm() > 0.01
     assert relative(ours, expected) < 1e-4
 
@@ -91,12 +91,12 @@ def test_equals_opacus_own_optimizer(engine, tiny_bert, make, norm):
 def test_equals_a_loop_over_examples(engine, tiny_bert, make):
     config = settings(tiny_bert, CENTRAL | {"example_clipping_norm": 0.5}, local_lr=0.5)
     model = copy.deepcopy(engine.recommender)
-    install(model, engine.schema, random_adapter(engine.schema))
+    install(model, engine.schema.trainable, random_adapter(engine.schema.trainable))
     cut = windows(LONG[:-2], LENGTH, 3)
-    total = torch.zeros(engine.schema.dim)
+    total = torch.zeros(engine.schema.trainable.dim)
     own = dict(model.named_parameters())
     for which in range(3):
-        tensors = [own[name] for name in engine.schema.names]
+        tensors = [own[name] for name in engine.schema.trainable.names]
         gradient = torch.autograd.grad(plain_loss(model, cut, which), tensors)
         flat = torch.cat([g.flatten() for g in gradient])
         total += flat * min(1.0, 0.5 / float(flat.norm()))
@@ -162,8 +162,10 @@ def test_users_have_noise_of_their_own(engine, tiny_bert, tmp_path):
     config = settings(tiny_bert, LOCAL)
     clients = [Client(user, LONG, tmp_path / f"{user}.jsonl") for user in (1, 2)]
     training = ExampleTraining(config, USERS, simulated=True)
-    per_example = stacked_gradients(engine.recommender, engine.schema)
-    members, deltas = training.deltas(per_example, random_adapter(engine.schema), clients, 1)
+    per_example = stacked_gradients(engine.recommender, engine.schema.trainable)
+    members, deltas = training.deltas(
+        per_example, random_adapter(engine.schema.trainable), clients, 1
+    )
     assert members == [1, 2]
     assert (deltas[0] - deltas[1]).norm() > 0.5 * deltas[0].norm()
 
@@ -172,9 +174,9 @@ def test_a_real_device_never_repeats_its_noise(engine, tiny_bert, tmp_path):
     config = settings(tiny_bert, LOCAL)
     client = [Client(1, LONG, tmp_path / "ledger.jsonl")]
     training = ExampleTraining(config, USERS, simulated=False)
-    per_example = opacus_gradients(engine.recommender, engine.schema)
+    per_example = opacus_gradients(engine.recommender, engine.schema.trainable)
     first, second = (
-        training.deltas(per_example, random_adapter(engine.schema), client, 1)[1][0]
+        training.deltas(per_example, random_adapter(engine.schema.trainable), client, 1)[1][0]
         for _ in range(2)
     )
     assert (first - second).norm() > 0.5 * first.norm()
@@ -187,10 +189,10 @@ def test_noise_without_a_ledger_is_refused(engine, tiny_bert):
 
 
 def test_opacus_leaves_the_model_as_it_was(engine, tiny_bert):
-    before = random_adapter(engine.schema, seed=9)  # another one than `step` trains from
-    install(engine.recommender, engine.schema, before)
+    before = random_adapter(engine.schema.trainable, seed=9)  # another one than `step` trains from
+    install(engine.recommender, engine.schema.trainable, before)
     step(engine, settings(tiny_bert, CENTRAL), opacus_gradients)
-    assert (current(engine.recommender, engine.schema) == before).all()
+    assert (current(engine.recommender, engine.schema.trainable) == before).all()
     assert all(parameter.grad is None for parameter in engine.recommender.parameters())
 
 
@@ -205,21 +207,25 @@ def test_a_window_more_moves_the_histogram_by_at_most_one():
 
 @pytest.mark.parametrize("make", ENGINES.values(), ids=list(ENGINES))
 def test_the_start_up_check_passes_where_training_works(engine, make):
-    per_example = make(engine.recommender, engine.schema)
-    check_gradients(per_example, engine.recommender, engine.schema, length=6)
+    per_example = make(engine.recommender, engine.schema.trainable)
+    check_gradients(per_example, engine.recommender, engine.schema.trainable, length=6)
 
 
 def test_the_start_up_check_is_of_a_stack_too(engine):
     """Both fast ways, where every client has an adapter of its own and where all share one."""
-    packed = PackedGradients(engine.recommender, engine.schema).by_window
-    for per_example in (packed, stacked_gradients(engine.recommender, engine.schema)):
-        check_gradients(per_example, engine.recommender, engine.schema, length=6, clients=2)
+    packed = PackedGradients(engine.recommender, engine.schema.trainable).by_window
+    for per_example in (packed, stacked_gradients(engine.recommender, engine.schema.trainable)):
+        check_gradients(
+            per_example, engine.recommender, engine.schema.trainable, length=6, clients=2
+        )
 
     def adapters_mixed(theta, inputs, targets):
         return packed(theta.mean(0, keepdim=True).expand_as(theta), inputs, targets)
 
     with pytest.raises(ModelError, match="of that window alone"):
-        check_gradients(adapters_mixed, engine.recommender, engine.schema, length=6, clients=2)
+        check_gradients(
+            adapters_mixed, engine.recommender, engine.schema.trainable, length=6, clients=2
+        )
 
 
 FAULTS = {
@@ -242,13 +248,13 @@ def zeroed(gradients, schema):
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_start_up_check_finds_what_would_not_learn(engine, fault):
-    sound = stacked_gradients(engine.recommender, engine.schema)
+    sound = stacked_gradients(engine.recommender, engine.schema.trainable)
 
     def faulty(theta, inputs, targets):
-        return FAULTS[fault](sound(theta, inputs, targets), engine.schema)
+        return FAULTS[fault](sound(theta, inputs, targets), engine.schema.trainable)
 
     with pytest.raises(ModelError, match="adapter tensor"):
-        check_gradients(faulty, engine.recommender, engine.schema, length=6, clients=2)
+        check_gradients(faulty, engine.recommender, engine.schema.trainable, length=6, clients=2)
 
 
 def test_the_start_up_check_names_a_tensor_without_gradient(tiny_bert):
@@ -275,9 +281,9 @@ def test_examples_are_drawn_with_their_probability(engine, tiny_bert):
 def test_rounding_to_the_adapters_size_adds_nothing(engine, tiny_bert, monkeypatch):
     """A small step from a large adapter: through theta and back the share would be rounded."""
     config = settings(tiny_bert, CENTRAL | {"example_clipping_norm": 0.1}, local_lr=1e-4)
-    per_example = stacked_gradients(engine.recommender, engine.schema)
+    per_example = stacked_gradients(engine.recommender, engine.schema.trainable)
     training = ExampleTraining(config, USERS, simulated=True)
-    large = 10 * random_adapter(engine.schema)
+    large = 10 * random_adapter(engine.schema.trainable)
     deltas = []
     for rows in ([0, 1, 2], [1, 2]):
         keep_windows(monkeypatch, rows)

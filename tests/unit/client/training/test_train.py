@@ -26,7 +26,7 @@ def engine(tiny_bert):
 def model(engine):
     """An ordinary module with the adapter in its own parameters."""
     own = copy.deepcopy(engine.recommender)
-    install(own, engine.schema, random_adapter(engine.schema))
+    install(own, engine.schema.trainable, random_adapter(engine.schema.trainable))
     return own
 
 
@@ -46,8 +46,10 @@ def plain_loss(scores, targets):
 
 def test_equals_plain_sgd_on_the_module(engine, model):
     inputs, targets = batches()
-    start = random_adapter(engine.schema)
-    delta, loss = local_update(engine.recommender, engine.schema, start, inputs, targets, 0.3, 0.02)
+    start = random_adapter(engine.schema.trainable)
+    delta, loss = local_update(
+        engine.recommender, engine.schema.trainable, start, inputs, targets, 0.3, 0.02
+    )
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.3, weight_decay=0.02)
     first = plain_loss(model(inputs[0]), targets[0]).item()
@@ -56,10 +58,13 @@ def test_equals_plain_sgd_on_the_module(engine, model):
         plain_loss(model(batch), wanted).backward()
         optimizer.step()
     own = dict(model.named_parameters())
-    expected = engine.schema.flatten({n: own[n].detach() for n in engine.schema.names}) - start
+    expected = (
+        engine.schema.trainable.flatten({n: own[n].detach() for n in engine.schema.trainable.names})
+        - start
+    )
     assert loss.item() == pytest.approx(first, rel=1e-5)
-    for name in engine.schema.names:  # every factor moves, and moves alike
-        where = engine.schema.slice_of(name)
+    for name in engine.schema.trainable.names:  # every factor moves, and moves alike
+        where = engine.schema.trainable.slice_of(name)
         assert expected[where].norm() > 0, name
         assert relative(delta[where], expected[where]) < 1e-4, name
 
@@ -67,9 +72,9 @@ def test_equals_plain_sgd_on_the_module(engine, model):
 def test_the_recommenders_own_adapter_is_neither_used_nor_changed(engine):
     inputs, targets = batches()
     before = {n: p.clone() for n, p in engine.recommender.named_parameters()}
-    start = random_adapter(engine.schema)
-    local_update(engine.recommender, engine.schema, start, inputs, targets, 0.3, 0.0)
-    assert torch.equal(start, random_adapter(engine.schema))
+    start = random_adapter(engine.schema.trainable)
+    local_update(engine.recommender, engine.schema.trainable, start, inputs, targets, 0.3, 0.0)
+    assert torch.equal(start, random_adapter(engine.schema.trainable))
     for name, parameter in engine.recommender.named_parameters():
         assert torch.equal(parameter, before[name]), name
 
@@ -79,7 +84,7 @@ def test_the_recommenders_own_adapter_is_neither_used_nor_changed(engine):
 def test_per_sample_gradients_agree_with_opacus(engine, model):
     """One window per sample; LoRA, the tied item table, core and bias all at once."""
     inputs, targets = (part[0] for part in batches(1))
-    tensors = engine.schema.unflatten(random_adapter(engine.schema))
+    tensors = engine.schema.trainable.unflatten(random_adapter(engine.schema.trainable))
 
     def loss(adapter, window, wanted):
         return window_loss(engine.recommender, adapter, window[None], wanted[None])
@@ -95,7 +100,7 @@ def test_per_sample_gradients_agree_with_opacus(engine, model):
     per_window.sum().backward()
     own = dict(model.named_parameters())
     worst = {}
-    for name in engine.schema.names:
+    for name in engine.schema.trainable.names:
         assert own[name].grad_sample.shape == ours[name].shape, name
         assert own[name].grad_sample.norm() > 0, name
         worst[name] = relative(own[name].grad_sample, ours[name])
@@ -106,17 +111,19 @@ def test_per_sample_gradients_agree_with_opacus(engine, model):
 def test_without_a_target_the_loss_and_its_gradient_are_zero(engine):
     inputs, targets = batches(1)
     nothing = torch.full_like(targets, -1)
-    start = random_adapter(engine.schema)
-    delta, loss = local_update(engine.recommender, engine.schema, start, inputs, nothing, 1.0, 0.0)
+    start = random_adapter(engine.schema.trainable)
+    delta, loss = local_update(
+        engine.recommender, engine.schema.trainable, start, inputs, nothing, 1.0, 0.0
+    )
     assert loss.item() == 0
     assert not delta.any()
 
 
 def test_no_step_is_no_update(engine):
     inputs, targets = batches(1)
-    start = random_adapter(engine.schema)
+    start = random_adapter(engine.schema.trainable)
     delta, loss = local_update(
-        engine.recommender, engine.schema, start, inputs[:0], targets[:0], 1.0, 0.0
+        engine.recommender, engine.schema.trainable, start, inputs[:0], targets[:0], 1.0, 0.0
     )
     assert not delta.any()
     assert loss.item() == 0
@@ -124,7 +131,7 @@ def test_no_step_is_no_update(engine):
 
 def test_token_losses_are_cross_entropies_where_there_is_a_target(engine, model):
     inputs, targets = (part[0] for part in batches(1))
-    tensors = engine.schema.unflatten(random_adapter(engine.schema))
+    tensors = engine.schema.trainable.unflatten(random_adapter(engine.schema.trainable))
     losses = token_losses(engine.recommender, tensors, inputs, targets)
     expected = functional.cross_entropy(
         model(inputs).transpose(1, 2), targets, ignore_index=-1, reduction="none"
@@ -136,9 +143,15 @@ def test_an_unclipped_step_without_noise_moves_every_tensor(engine):
     """Reports describe federations whose loss looks normal while nothing is learned."""
     inputs, targets = batches()
     delta, first = local_update(
-        engine.recommender, engine.schema, random_adapter(engine.schema), inputs, targets, 0.1, 0.0
+        engine.recommender,
+        engine.schema.trainable,
+        random_adapter(engine.schema.trainable),
+        inputs,
+        targets,
+        0.1,
+        0.0,
     )
-    for name, tensor in engine.schema.unflatten(delta).items():
+    for name, tensor in engine.schema.trainable.unflatten(delta).items():
         assert tensor.abs().max() > 0, name
-    moved = engine.schema.unflatten(random_adapter(engine.schema) + delta)
+    moved = engine.schema.trainable.unflatten(random_adapter(engine.schema.trainable) + delta)
     assert window_loss(engine.recommender, moved, inputs[0], targets[0]) < first

@@ -184,8 +184,8 @@ def test_a_client_of_low_rank_trains_nothing_beyond_it(tiny_bert):
     )
     arrays = engine.schema.split(np.random.default_rng(0).normal(0, 0.1, engine.schema.dim))
     request = asked(config, arrays=narrow(arrays, 1))
-    beyond = np.ones(engine.schema.dim, dtype=bool)
-    beyond[leading(engine.schema, 1)] = False
+    beyond = np.ones(engine.schema.trainable.dim, dtype=bool)
+    beyond[leading(engine.schema.trainable, 1)] = False
     (deltas,) = (found.numpy() for _, found in engine.deltas(request, [0, 1]))
     for delta in deltas:
         assert np.abs(delta[~beyond]).max() > 0

@@ -58,7 +58,7 @@ def batches(shape, seed=0):
 
 def loss_of(engine):
     def loss(vector, window, wanted):
-        tensors = engine.schema.unflatten(vector)
+        tensors = engine.schema.trainable.unflatten(vector)
         return window_loss(engine.recommender, tensors, window[None], wanted[None])
 
     return loss
@@ -66,7 +66,7 @@ def loss_of(engine):
 
 def installed(engine, vector):
     own = copy.deepcopy(engine.recommender)
-    install(own, engine.schema, vector)
+    install(own, engine.schema.trainable, vector)
     return own
 
 
@@ -76,14 +76,18 @@ def by_backward(engine, vector, window, wanted):
     scores = model(window[None])
     functional.cross_entropy(scores[0], wanted, ignore_index=-1).backward()
     own = dict(model.named_parameters())
-    return engine.schema.flatten({name: own[name].grad for name in engine.schema.names})
+    return engine.schema.trainable.flatten(
+        {name: own[name].grad for name in engine.schema.trainable.names}
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
 def test_gradients_agree_three_ways(engine):
     """Nested vmap of clients and windows, a loop of backward passes, and Opacus' hooks."""
     inputs, targets = batches((CLIENTS, SAMPLES))
-    adapters = torch.stack([random_adapter(engine.schema, seed) for seed in range(CLIENTS)])
+    adapters = torch.stack(
+        [random_adapter(engine.schema.trainable, seed) for seed in range(CLIENTS)]
+    )
     windows = torch.func.vmap(torch.func.grad(loss_of(engine)), in_dims=(None, 0, 0))
     nested = torch.func.vmap(windows)(adapters, inputs, targets)  # [clients, samples, dim]
     for client in range(CLIENTS):
@@ -94,8 +98,8 @@ def test_gradients_agree_three_ways(engine):
             )
             assert relative(nested[client, sample], looped) < 1e-5
             assert relative(hooked[sample], looped) < 1e-5
-            for name in engine.schema.names:
-                assert looped[engine.schema.slice_of(name)].norm() > 0, name
+            for name in engine.schema.trainable.names:
+                assert looped[engine.schema.trainable.slice_of(name)].norm() > 0, name
 
 
 def by_hooks(engine, vector, inputs, targets):
@@ -107,7 +111,9 @@ def by_hooks(engine, vector, inputs, targets):
     )
     (losses.sum(1) / (targets >= 0).sum(1)).sum().backward()
     own = dict(model.named_parameters())
-    found = engine.schema.flatten({name: own[name].grad_sample for name in engine.schema.names})
+    found = engine.schema.trainable.flatten(
+        {name: own[name].grad_sample for name in engine.schema.trainable.names}
+    )
     hooks.cleanup()
     return found
 
@@ -117,7 +123,7 @@ def read(model, inputs):
 
 
 def adapted(engine):
-    return installed(engine, random_adapter(engine.schema)).requires_grad_(False)
+    return installed(engine, random_adapter(engine.schema.trainable)).requires_grad_(False)
 
 
 @pytest.mark.parametrize("place", [1, LENGTH - 1])
@@ -161,5 +167,4 @@ def test_parts_add_up_to_the_scores(family, engines):
     model = adapted(engines(family, "plain"))
     window = batches((1,))[0][0]
     parts = model.parts(window)
-    total = parts.history.sum(0) + parts.language_model + parts.popularity
-    torch.testing.assert_close(total, model(window[None])[0, -1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(parts.total, model(window[None])[0, -1], rtol=1e-4, atol=1e-4)

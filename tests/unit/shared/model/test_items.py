@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from shared.data.attributes import EXTRA
 from shared.model import items
 from shared.model.backbone import resolve
 from shared.model.items import cache_folder, item_vectors
@@ -39,8 +40,9 @@ def cached(folder):
 
 
 def test_vectors_are_centred_and_of_unit_length(source, tmp_path):
-    vectors = item_vectors(TEXTS, source, tmp_path)
-    assert vectors.shape == (4, HIDDEN)
+    table = item_vectors(TEXTS, source, tmp_path)
+    assert table.shape == (4, HIDDEN + EXTRA)
+    vectors = table[:, :HIDDEN]
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     pooled = np.load(cached(tmp_path))
@@ -130,5 +132,5 @@ def test_a_full_disk_is_not_filled_further(source, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(items.np, "save", full)
-    assert item_vectors(TEXTS, source, tmp_path).shape == (4, HIDDEN)
+    assert item_vectors(TEXTS, source, tmp_path).shape == (4, HIDDEN + EXTRA)
     assert list((tmp_path / "items").iterdir()) == []

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.model import products
+from shared.model import packing as products
 from shared.model.packing import Packing
 
 LENGTHS = st.lists(st.integers(1, 6), min_size=1, max_size=7).map(

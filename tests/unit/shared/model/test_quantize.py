@@ -76,8 +76,8 @@ def written_out(backbone):
 def test_trains_as_a_float_model_that_holds_the_rounded_weights(family, bits, backbones):
     engine = make_engine(World(users=2, items=30), backbones(family), weights=bits)
     inputs = torch.arange(2 * LENGTH).view(1, 2, LENGTH)
-    start = random_adapter(engine.schema)
-    update = (engine.schema, start, inputs, inputs.roll(-1, -1), 0.3, 0.0)
+    start = random_adapter(engine.schema.trainable)
+    update = (engine.schema.trainable, start, inputs, inputs.roll(-1, -1), 0.3, 0.0)
     delta, _ = local_update(engine.recommender, *update)
     plain = copy.deepcopy(engine.recommender)
     plain.backbone = written_out(plain.backbone)

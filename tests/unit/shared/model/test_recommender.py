@@ -67,6 +67,10 @@ def test_a_start_is_a_zero_vector_and_the_first_place_already_ranks(model):
 
 def formula(model, window):
     """g_t and s_t of the module's docstring, item by item and step by step."""
+    hidden, mix = model.items.shape[1], model.mix.weight.numpy()
+    moments = [table.weight.numpy() for table in (model.moments_in, model.moments_out)]
+    ins, outs = (np.concatenate([model.table.numpy(), own], axis=1) for own in moments)
+    bounds = np.cumsum([0, hidden, 32, 8, 64, 3])
     table, up = model.items.numpy(), model.item_up.weight.numpy()
     rows, down = model.item_in.weight.numpy(), model.item_down.weight.numpy()
     basis, core = model.basis.numpy(), model.core.weight.numpy()
@@ -75,9 +79,17 @@ def formula(model, window):
     decay, scores = model.summary_decay, []
     for t in range(len(window)):
         m = sum((1 - decay) * decay ** (t - r) * x[r] for r in range(t + 1))
-        f = model.hidden_scale * state[t] + model.summary_scale * m
+        q = np.zeros(ins.shape[1], np.float32)
+        for first, last, weights in zip(bounds, bounds[1:], mix, strict=False):
+            for a, weight in zip((0.6, 0.85, 0.95, 1.0), weights, strict=True):
+                met = [r for r in range(t + 1) if window[r] >= 0]
+                whole = sum(a ** (t - r) for r in met)
+                for r in met:
+                    q[first:last] += weight * a ** (t - r) / whole * ins[window[r], first:last]
+        f = model.hidden_scale * state[t] + model.summary_scale * m + q[:hidden]
         g = f + basis @ (core @ (basis.T @ f))
-        scores.append(table @ g + rows @ (down @ g) + model.item_bias.weight[:, 0].numpy())
+        score = table @ g + rows @ (down @ g) + model.item_bias.weight[:, 0].numpy()
+        scores.append(score + outs[:, hidden:] @ q[hidden:])
     return torch.from_numpy(np.stack(scores).astype(np.float32))
 
 
@@ -97,16 +109,18 @@ def test_principal_factors_correct_scores_and_not_the_input(world, tiny_bert):
     recommender.item_out.weight.data.copy_(rows)
     close(recommender.hidden(inputs), plain.hidden(inputs))
     state = plain.hidden(inputs)
+    state = state[..., :HIDDEN]
     close(recommender(inputs), plain(inputs) + state @ recommender.item_down.weight.T @ rows.T)
 
 
 def test_parts_add_up_to_the_scores(model):
     for window in (windows(1)[0], torch.tensor([-1]), torch.tensor([4, 9])):
         parts = model.parts(window)
-        assert parts.history.shape == (len(window), ITEMS)
-        total = parts.history.sum(0) + parts.language_model + parts.popularity
-        close(total, model(window[None])[0, -1])
-        assert not parts.history[window < 0].any()
+        for part in parts.history.values():
+            assert part.shape == (len(window), ITEMS)
+            assert not part[window < 0].any()
+            assert part[window >= 0].any() == bool((window >= 0).any())
+        close(parts.total, model(window[None])[0, -1])
 
 
 def test_a_fresh_adapter_leaves_the_frozen_model_as_it_is(world, tiny_bert):
@@ -139,7 +153,9 @@ def test_only_the_adapter_is_trained_and_the_item_table_is_tied(model, world, ti
     assert recommender.item_out.weight is recommender.item_in.weight
     lora = [name for name in trained if "lora_" in name]
     assert len(lora) == 2 * 2 * 5  # query, value and three dense layers of two blocks, A and B
-    assert trained == {n for n, p in recommender.named_parameters() if p.requires_grad}
+    needing = {n for n, p in recommender.named_parameters() if p.requires_grad}
+    assert trained == needing | {"mix.weight", "moments_in.weight", "moments_out.weight"}
+    assert set(AdapterSchema.of(recommender).trainable.names) == needing
 
 
 def test_the_leading_text_components_are_orthonormal(model):
@@ -148,8 +164,9 @@ def test_the_leading_text_components_are_orthonormal(model):
 
 def test_without_a_summary_the_language_model_stands_alone(world, tiny_bert):
     alone = make_engine(world, tiny_bert, summary_scale=0.0).recommender
+    alone.mix.weight.zero_()
     parts = alone.parts(windows(1)[0])
-    assert not parts.history.any()
+    assert not parts.places.any()
     close(parts.language_model + parts.popularity, alone(windows(1))[0, -1])
 
 

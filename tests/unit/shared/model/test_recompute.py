@@ -33,11 +33,11 @@ def windows(clients=3, count=2, length=LENGTH):
 
 def deltas(engine, inputs, targets, steps=1):
     """Two local steps of each client, under vmap."""
-    start = random_adapter(engine.schema)
+    start = random_adapter(engine.schema.trainable)
 
     def one(a, b):
         a, b = a.expand(steps, *a.shape[1:]), b.expand(steps, *b.shape[1:])
-        return local_update(engine.recommender, engine.schema, start, a, b, 0.3, 0.0)[0]
+        return local_update(engine.recommender, engine.schema.trainable, start, a, b, 0.3, 0.0)[0]
 
     return torch.func.vmap(one)(inputs, targets)
 
@@ -53,17 +53,17 @@ def test_updates_are_the_same_and_so_are_the_names(family, weights, backbones):
     assert again.schema == kept.schema
     found, expected = (deltas(e, *windows(), steps=2) for e in (again, kept))
     assert relative(found, expected) < 1e-5
-    for name in kept.schema.names:
-        assert expected[:, kept.schema.slice_of(name)].norm() > 0, name
+    for name in kept.schema.trainable.names:
+        assert expected[:, kept.schema.trainable.slice_of(name)].norm() > 0, name
 
 
 def test_a_backward_pass_of_any_programme_too(backbones):
     engines = [make_engine(WORLD, backbones("llama"), engine=e) for e in (KEPT, RECOMPUTED)]
     gradients = []
     for engine in engines:
-        theta = random_adapter(engine.schema).requires_grad_()
+        theta = random_adapter(engine.schema.trainable).requires_grad_()
         scores = torch.func.functional_call(
-            engine.recommender, engine.schema.unflatten(theta), (windows()[0][:, 0, 0],)
+            engine.recommender, engine.schema.trainable.unflatten(theta), (windows()[0][:, 0, 0],)
         )
         gradients.append(torch.autograd.grad(scores.logsumexp(-1).sum(), theta)[0])
     assert relative(*gradients) < 1e-5
@@ -82,9 +82,9 @@ def test_memory_falls(tmp_path):
 
 def test_a_second_derivative_is_refused_not_wrong(backbones):
     engine = make_engine(WORLD, backbones("qwen2"), engine=RECOMPUTED)
-    theta = random_adapter(engine.schema).requires_grad_()
+    theta = random_adapter(engine.schema.trainable).requires_grad_()
     scores = torch.func.functional_call(
-        engine.recommender, engine.schema.unflatten(theta), (windows()[0][0, 0],)
+        engine.recommender, engine.schema.trainable.unflatten(theta), (windows()[0][0, 0],)
     )
     (gradient,) = torch.autograd.grad(scores.square().sum(), theta, create_graph=True)
     with pytest.raises(ConfigError, match="second derivatives are not kept"):

@@ -47,14 +47,14 @@ def drawn(clients, windows, seed=0, shortest=0):
 
 
 def thetas(engine, clients, spread):
-    start = random_adapter(engine.schema).expand(clients, -1)
+    start = random_adapter(engine.schema.trainable).expand(clients, -1)
     noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(5))
     return start + 0.05 * noise if spread else start
 
 
 def gradient_of(engine, theta, inputs, targets):
     vector = theta.clone().requires_grad_(True)
-    tensors = engine.schema.unflatten(vector)
+    tensors = engine.schema.trainable.unflatten(vector)
     loss = window_loss(engine.recommender, tensors, inputs, targets)
     return torch.autograd.grad(loss, vector)[0]
 
@@ -67,14 +67,18 @@ def by_client(engine, theta, inputs, targets):
 @pytest.mark.parametrize("spread", [False, True], ids=["one adapter", "own adapters"])
 def test_every_clients_gradient(engine, spread):
     theta, (inputs, targets) = thetas(engine, 5, spread), drawn(5, 3)
-    found = PackedGradients(engine.recommender, engine.schema).by_client(theta, inputs, targets)
+    found = PackedGradients(engine.recommender, engine.schema.trainable).by_client(
+        theta, inputs, targets
+    )
     assert relative(found, by_client(engine, theta, inputs, targets)) < LIMIT
 
 
 @pytest.mark.parametrize("spread", [False, True], ids=["one adapter", "own adapters"])
 def test_every_windows_gradient(engine, spread):
     theta, (inputs, targets) = thetas(engine, 3, spread), drawn(3, 4)
-    found = PackedGradients(engine.recommender, engine.schema).by_window(theta, inputs, targets)
+    found = PackedGradients(engine.recommender, engine.schema.trainable).by_window(
+        theta, inputs, targets
+    )
     for client in range(3):
         for window in range(4):
             one = inputs[client, window][None], targets[client, window][None]
@@ -86,7 +90,9 @@ def test_every_windows_gradient(engine, spread):
 
 def test_all_clients_together(engine):
     theta, (inputs, targets) = thetas(engine, 5, False), drawn(5, 3)
-    found = PackedGradients(engine.recommender, engine.schema).together(theta[0], inputs, targets)
+    found = PackedGradients(engine.recommender, engine.schema.trainable).together(
+        theta[0], inputs, targets
+    )
     assert relative(found, by_client(engine, theta, inputs, targets).sum(0)) < LIMIT
 
 
@@ -94,7 +100,9 @@ def test_all_clients_together(engine):
 @given(clients=st.integers(1, 6), windows=st.integers(1, 3), seed=st.integers(0, 10**6))
 def test_any_lengths(bert, clients, windows, seed):
     theta, (inputs, targets) = thetas(bert, clients, False), drawn(clients, windows, seed)
-    found = PackedGradients(bert.recommender, bert.schema).by_client(theta, inputs, targets)
+    found = PackedGradients(bert.recommender, bert.schema.trainable).by_client(
+        theta, inputs, targets
+    )
     expected = by_client(bert, theta, inputs, targets)
     assert float((found - expected).norm()) < LIMIT * max(1e-3, float(expected.norm()))
 
@@ -114,7 +122,9 @@ def test_any_lengths(bert, clients, windows, seed):
 def test_other_models(model, family, tmp_path):
     engine = opened(tmp_path, family, **model)
     theta, (inputs, targets) = thetas(engine, 4, False), drawn(4, 2)
-    found = PackedGradients(engine.recommender, engine.schema).by_client(theta, inputs, targets)
+    found = PackedGradients(engine.recommender, engine.schema.trainable).by_client(
+        theta, inputs, targets
+    )
     assert relative(found, by_client(engine, theta, inputs, targets)) < LIMIT
 
 
@@ -128,13 +138,15 @@ def test_one_padded_group_as_on_a_gpu_and_small_pieces(checkpointing, tmp_path, 
     monkeypatch.setattr(packed, "Packing", lambda *args: whole(*args[:3], True, args[4]))
     monkeypatch.setattr(packed, "_FEWEST", 5)
     monkeypatch.setitem(packed._SCORES, "cpu", 1)
-    found = PackedGradients(engine.recommender, engine.schema).by_client(theta, inputs, targets)
+    found = PackedGradients(engine.recommender, engine.schema.trainable).by_client(
+        theta, inputs, targets
+    )
     assert relative(found, expected) < LIMIT
 
 
 def test_without_targets_there_is_no_gradient(bert):
     theta, (inputs, targets) = thetas(bert, 2, False), drawn(2, 2)
-    fast = PackedGradients(bert.recommender, bert.schema)
+    fast = PackedGradients(bert.recommender, bert.schema.trainable)
     nothing = torch.full_like(targets, -1)
     assert not fast.by_client(theta, inputs, nothing).any()
     assert not fast.together(theta[0], inputs, nothing).any()
@@ -159,7 +171,9 @@ def test_one_windows_poison_stays_its_own(bert):
     theta, (inputs, targets) = thetas(bert, 3, True), drawn(3, 2, shortest=2)
     theta = theta.clone()
     theta[1, 0] = torch.nan
-    found = PackedGradients(bert.recommender, bert.schema).by_client(theta, inputs, targets)
+    found = PackedGradients(bert.recommender, bert.schema.trainable).by_client(
+        theta, inputs, targets
+    )
     assert torch.isfinite(found[[0, 2]]).all()
     assert torch.isnan(found[1]).any()
 
@@ -173,7 +187,9 @@ def test_one_clients_poison_reaches_no_other_window(bert, poisoned, one_group, m
     theta[poisoned] = torch.nan
     whole = packed.Packing
     monkeypatch.setattr(packed, "Packing", lambda *args: whole(*args[:3], one_group, args[4]))
-    found = PackedGradients(bert.recommender, bert.schema).by_window(theta, inputs, targets)
+    found = PackedGradients(bert.recommender, bert.schema.trainable).by_window(
+        theta, inputs, targets
+    )
     others = [client for client in range(4) if client != poisoned]
     assert torch.isfinite(found[others]).all()
     assert found[others].any(-1).all()
@@ -183,7 +199,7 @@ def test_one_clients_poison_reaches_no_other_window(bert, poisoned, one_group, m
 def test_scores_after_the_last_item(engine):
     inputs, _ = drawn(6, 1)
     windows, last = inputs[:, 0], torch.tensor([7, 0, 3, 3, 5, 7])
-    tensors = engine.schema.unflatten(random_adapter(engine.schema))
+    tensors = engine.schema.trainable.unflatten(random_adapter(engine.schema.trainable))
     with torch.no_grad():
         found = last_scores(engine.recommender, tensors, windows, last)
         scores = torch.func.functional_call(engine.recommender, tensors, (windows,))

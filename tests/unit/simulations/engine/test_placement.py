@@ -52,16 +52,16 @@ def test_the_estimate_is_of_the_right_size(family, checkpointing, tmp_path):
     widths = dict(zip(names, (128, 512, 6), strict=True))
     settings = {"device": "cpu", "checkpointing": checkpointing}
     engine = make_engine(WORLD, save_tiny(tmp_path, family, **widths), engine=settings)
-    start, inputs = random_adapter(engine.schema), torch.ones(1, 4, 50, dtype=torch.int64)
+    start, inputs = random_adapter(engine.schema.trainable), torch.ones(1, 4, 50, dtype=torch.int64)
 
     def work():
-        local_update(engine.recommender, engine.schema, start, inputs, inputs, 0.1, 0.0)
+        local_update(engine.recommender, engine.schema.trainable, start, inputs, inputs, 0.1, 0.0)
 
     measured = peak_bytes(work, torch.device("cpu"))
     estimate = 4 * activation_bytes(engine.recommender, 50, EngineConfig(**settings))
     assert 0.9 * measured < estimate < 2 * measured
 
-    fast = PackedGradients(engine.recommender, engine.schema)
+    fast = PackedGradients(engine.recommender, engine.schema.trainable)
     inputs = torch.ones(4, 4, 50, dtype=torch.int64)
 
     def packed_work():
@@ -153,18 +153,18 @@ def test_short_histories_stay_within_the_budget(padded, words, tmp_path):
     fits = replace(fits, tokens=10**9)
     (count, *_) = fits.split([fits.taken(4)] * 2000)
     assert count < 2000
-    start = random_adapter(engine.schema)
+    start = random_adapter(engine.schema.trainable)
     inputs = torch.full((count, 1, 20), -1)
     inputs[:, :, :4] = 3
-    fast = PackedGradients(engine.recommender, engine.schema)
+    fast = PackedGradients(engine.recommender, engine.schema.trainable)
 
     def work():
         if not padded:
             fast.by_client(start.expand(count, -1), inputs, inputs)
             return
-        settings = (engine.recommender, engine.schema, start)
+        settings = (engine.recommender, engine.schema.trainable, start)
         one = lambda x: local_update(*settings, x[None], x[None], 0.1, 0.0)[0]  # noqa: E731
         torch.func.vmap(one)(inputs)
 
-    gradients = 5 * 4 * engine.schema.dim * count
+    gradients = 5 * 4 * engine.schema.trainable.dim * count
     assert peak_bytes(work, torch.device("cpu")) - gradients < 1.1 * budget * 2**20

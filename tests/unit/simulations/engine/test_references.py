@@ -103,6 +103,7 @@ def test_zero_shot_is_the_initial_adapter(simulation, config):
 def test_local_only_trains_each_user_alone(simulation, config):
     engine, settings = simulation.engine(config.model), config.references
     initial = current(engine.recommender, engine.schema)
+    released = engine.schema.part(initial, engine.schema.trainable.names).frozen
     own = {}
     for user in simulation.users:
         cut = user_windows(simulation.population.history(user), config)
@@ -113,12 +114,16 @@ def test_local_only_trains_each_user_alone(simulation, config):
         for _ in range(settings.local_steps):
             loss = window_loss(
                 engine.recommender,
-                engine.schema.unflatten(theta),
+                {**engine.schema.unflatten(theta), **released},
                 torch.from_numpy(cut.inputs),
                 torch.from_numpy(cut.targets),
             )
             (theta.grad,) = torch.autograd.grad(loss, theta)
             optimizer.step()
+        assert all(
+            torch.equal(tensor, engine.schema.unflatten(theta)[name])
+            for name, tensor in released.items()
+        )
         own[user] = theta.detach()
 
     def scores_of(user, context):
@@ -173,7 +178,7 @@ def test_a_batch_in_pieces_gives_the_gradient_of_the_whole(simulation, config, m
     theta = part.start.clone().requires_grad_(True)
     inputs, targets = references._pooled(simulation, config)
     assert len({int(count) for count in (targets >= 0).sum(1)}) > 2
-    loss = window_loss(engine.recommender, engine.schema.unflatten(theta), inputs, targets)
+    loss = window_loss(engine.recommender, part.schema.unflatten(theta), inputs, targets)
     (whole,) = torch.autograd.grad(loss, theta)
     assert (
         relative(references._gradient(engine, part, theta, inputs, targets), whole.numpy()) < 1e-6

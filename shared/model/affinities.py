@@ -1,0 +1,109 @@
+"""Affinities: what a history says of an item by kernels that were known before any round.
+
+For blocks B with factors In_B and Out_B of the items, after a history i_1 ... i_t:
+
+    s_t(i) = sum_B q_B(t) . Out_B[i]         q_B(t) = sum_{r <= t} k_B(t, r) In_B[i_r]
+
+    k_B(t, r) = sum_d mix[B, d] a_d^(t-r) / sum_{r' <= t} a_d^(t-r')        a = (0.6, 0.85, 0.95, 1)
+
+Sums are over places where there is an item. Without the weights in `mix`, every decay gives a mean
+over the history: of what was met last, of all of it, and two between.
+
+    block                 In_B and Out_B                              known from
+    text                  the frozen text vectors                     public texts
+    categories            `shared.data.attributes`                    public texts
+    years                 `shared.data.attributes`                    public texts
+    categories x years    `shared.data.attributes`                    public texts
+    moments               two tables [items, model.moments_rank]      a release, once
+
+So every block is linear in the history, and each item's part of a score is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from shared.data.attributes import EXTRA, WIDTHS
+
+DECAYS = (0.6, 0.85, 0.95, 1.0)
+TEXT, MOMENTS = "text", "moments"
+
+# Weights of blocks and decays before anything was released.
+PRIOR: dict[str, tuple[float, ...]] = dict.fromkeys((TEXT, *WIDTHS, MOMENTS), (0.0, 0.0, 0.0, 0.0))
+
+_LEAST = 1e-30  # of a sum of weights that is divided by: past it an item is not seen any more
+
+
+def block_widths(hidden: int, public: int, moments: int) -> dict[str, int]:
+    """The blocks of a model, in order, and the columns of each.
+
+    Parameters
+    ----------
+    hidden : int
+        Of a text vector.
+    public : int
+        Of the public table: `hidden`, or with the attributes' factors.
+    moments : int
+        Of each moments table; 0 for none.
+
+    Raises
+    ------
+    ValueError
+        If the table has another number of columns.
+    """
+    if public not in (hidden, hidden + EXTRA):
+        raise ValueError(f"Expected {hidden} or {hidden + EXTRA} columns, not {public}")
+    attributes = WIDTHS if public > hidden else {}
+    return {TEXT: hidden, **attributes, **({MOMENTS: moments} if moments else {})}
+
+
+def initial_mix(blocks: Sequence[str]) -> Tensor:
+    """The weights before anything was released, float32 [blocks, 4]."""
+    return torch.tensor([PRIOR[name] for name in blocks])
+
+
+def kernels(mix: Tensor, known: Tensor) -> Tensor:
+    """How much each block takes of each place before another.
+
+    Parameters
+    ----------
+    mix : Tensor [blocks, 4]
+    known : Tensor float [..., length]
+        1 where there is an item, 0 at the start and in padding.
+
+    Returns
+    -------
+    Tensor [..., blocks, length, length]
+        k_B(t, r); zero for r > t.
+    """
+    steps = torch.arange(known.shape[-1], device=known.device, dtype=known.dtype)
+    age = steps[:, None] - steps
+    decays = torch.tensor(DECAYS, device=known.device, dtype=known.dtype)[:, None, None]
+    weights = torch.where(age >= 0, decays ** age.clamp(min=0), torch.zeros_like(age))
+    counted = weights * known[..., None, None, :]  # [..., 4, length, length]
+    shares = counted / counted.sum(-1, keepdim=True).clamp(min=_LEAST)
+    return torch.einsum("bd,...dtr->...btr", mix, shares)
+
+
+def summaries(mix: Tensor, rows: Tensor, known: Tensor, widths: Sequence[int]) -> Tensor:
+    """q_B(t) of all blocks side by side.
+
+    Parameters
+    ----------
+    mix : Tensor [blocks, 4]
+    rows : Tensor [..., length, width]
+        In_B of each item of the history, the blocks side by side.
+    known : Tensor float [..., length]
+    widths : sequence of int
+        Columns of each block; they add up to width.
+
+    Returns
+    -------
+    Tensor [..., length, width]
+    """
+    taken = kernels(mix, known).unbind(-3)
+    parts = rows.split(list(widths), dim=-1)
+    return torch.cat([one @ part for one, part in zip(taken, parts, strict=True)], dim=-1)
