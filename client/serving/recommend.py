@@ -11,7 +11,8 @@ from torch import Tensor
 
 from shared.data.windows import START, context_window
 from shared.errors import ConfigError
-from shared.model.recommender import Recommender, ScoreParts
+from shared.model.affinities import ScoreParts
+from shared.model.recommender import Recommender
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 WIDTHS = {"categories": 32, "years": 8, "categories x years": 64}  # columns of each kernel's factor
 EXTRA = sum(WIDTHS.values())
@@ -29,6 +29,7 @@ _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _FEWEST, _MOST = 5, 500  # items of a category; categories
 _SCALE = 5.0  # years, over which the likeness of two falls to 1/e
 _FULL_CATEGORIES, _FULL_YEARS = 64, 16  # columns that enter the product of both
+_AT_ONCE = 4096  # items
 _APART = 1e-6  # relative; splits eigenvalues that are equal, everywhere in the same way
 
 Matrix = npt.NDArray[np.float64]
@@ -49,7 +50,8 @@ def attribute_factors(texts: Sequence[str]) -> npt.NDArray[np.float32]:
     ndarray float32 [items, 104]
         Zero where a catalogue, or an item, has none.
     """
-    categories = _category_factor(categories_of(texts))
+    own = categories_of(texts)
+    categories = own.times(_leading(own.gram(), _FULL_CATEGORIES))
     at, years = _year_factor(years_of(texts))
     parts = (categories, years[at], _product_factor(categories, at, years))
     table = np.zeros((len(texts), EXTRA), dtype=np.float32)
@@ -67,31 +69,65 @@ def years_of(texts: Sequence[str]) -> Years:
     return np.array([int(years[-1]) if years else 0 for years in found], dtype=np.int64)
 
 
-def categories_of(texts: Sequence[str]) -> csr_array:
-    """Which categories an item has: float64 [items, categories], rows of unit length or zero.
+@dataclass(frozen=True)
+class Categories:
+    """Which categories items have: the rows c_i of a sparse matrix [items, categories].
 
-    A phrase is a category where at least 5 items have it; of more than 500 the most frequent.
+    Attributes
+    ----------
+    names : tuple of str
+        Most frequent first.
+    columns : int64 [entries]
+        Those of each item together.
+    sizes : int64 [items]
+        How many each item has.
     """
+
+    names: tuple[str, ...]
+    columns: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+
+    @property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        return np.cumsum(self.sizes) - self.sizes
+
+    def times(self, matrix: Matrix) -> Matrix:
+        """Rows of unit length, or zero, times [categories, n] -> [items, n]."""
+        found = np.zeros((len(self.sizes), matrix.shape[1]))
+        some = self.sizes > 0
+        if some.any():
+            sums = np.add.reduceat(matrix[self.columns], self._starts[some])
+            found[some] = sums * self.sizes[some, None] ** -0.5
+        return found
+
+    def gram(self) -> Matrix:
+        """What categories have in common, [categories, categories]: the sum of c_i c_i'."""
+        n = len(self.names)
+        total = np.zeros(n * n)
+        for first in range(0, len(self.sizes), _AT_ONCE):
+            sizes = self.sizes[first : first + _AT_ONCE]
+            each = np.repeat(np.arange(len(sizes)), sizes**2)  # item of each pair
+            inside = np.arange(len(each)) - np.repeat(np.cumsum(sizes**2) - sizes**2, sizes**2)
+            start = self._starts[first : first + _AT_ONCE][each]
+            one, other = (self.columns[start + part] for part in divmod(inside, sizes[each]))
+            total += np.bincount(one * n + other, 1 / sizes[each], n * n)
+        return total.reshape(n, n)
+
+
+def categories_of(texts: Sequence[str]) -> Categories:
+    """The phrases that at least 5 items have; of more than 500 the most frequent."""
     phrases = [_phrases(text) for text in texts]
     counts = Counter(phrase for some in phrases for phrase in some)
     frequent = sorted((-n, phrase) for phrase, n in counts.items() if n >= _FEWEST)[:_MOST]
     column = {phrase: place for place, (_, phrase) in enumerate(frequent)}
-    own = [sorted(column[phrase] for phrase in some if phrase in column) for some in phrases]
-    sizes = np.array([len(some) for some in own], dtype=np.int64)
-    values = np.repeat(np.maximum(sizes, 1) ** -0.5, sizes)
-    columns = np.array([place for some in own for place in some], dtype=np.int64)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    return csr_array((values, columns, starts), shape=(len(texts), len(column)))
+    own = [[column[phrase] for phrase in some if phrase in column] for some in phrases]
+    columns = np.array([place for some in own for place in sorted(some)], dtype=np.int64)
+    return Categories(tuple(column), columns, np.array([len(some) for some in own], np.int64))
 
 
 def _phrases(text: str) -> set[str]:
     parts = re.split("[.,]", text.partition(". ")[2].lower())
     return {part.strip() for part in parts} - {""}
-
-
-def _category_factor(own: csr_array) -> Matrix:
-    gram = np.asarray((own.T @ own).todense(), dtype=np.float64)
-    return np.asarray(own @ _leading(gram, _FULL_CATEGORIES), dtype=np.float64)
 
 
 def _year_factor(years: Years) -> tuple[npt.NDArray[np.int64], Matrix]:

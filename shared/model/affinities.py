@@ -22,6 +22,7 @@ So every block is linear in the history, and each item's part of a score is exac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,6 +36,31 @@ TEXT, MOMENTS = "text", "moments"
 PRIOR: dict[str, tuple[float, ...]] = dict.fromkeys((TEXT, *WIDTHS, MOMENTS), (0.0, 0.0, 0.0, 0.0))
 
 _LEAST = 1e-30  # of a sum of weights that is divided by: past it an item is not seen any more
+
+
+class ScoreParts(NamedTuple):
+    """Scores of all items as a sum.
+
+    Attributes
+    ----------
+    history : dict of Tensor [length, items]
+        What each item of the window adds, by block; the text's holds the summary's too.
+    language_model, popularity : Tensor [items]
+    """
+
+    history: dict[str, Tensor]
+    language_model: Tensor
+    popularity: Tensor
+
+    @property
+    def places(self) -> Tensor:
+        """What each item of the window adds, [length, items]."""
+        return torch.stack(list(self.history.values())).sum(0)
+
+    @property
+    def total(self) -> Tensor:
+        """The scores, [items]."""
+        return self.places.sum(0) + self.language_model + self.popularity
 
 
 def block_widths(hidden: int, public: int, moments: int) -> dict[str, int]:
@@ -105,5 +131,5 @@ def summaries(mix: Tensor, rows: Tensor, known: Tensor, widths: Sequence[int]) -
     Tensor [..., length, width]
     """
     taken = kernels(mix, known).unbind(-3)
-    parts = rows.split(list(widths), dim=-1)
+    parts = torch.split(rows, list(widths), dim=-1)
     return torch.cat([one @ part for one, part in zip(taken, parts, strict=True)], dim=-1)

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,14 @@ import torch
 from torch import Tensor, nn
 
 from shared.config import ModelConfig
-from shared.model.affinities import TEXT, block_widths, initial_mix, kernels, summaries
+from shared.model.affinities import (
+    TEXT,
+    ScoreParts,
+    block_widths,
+    initial_mix,
+    kernels,
+    summaries,
+)
 from shared.model.attention import packed_attention
 from shared.model.backbone import (
     BackboneSource,
@@ -56,32 +63,6 @@ from shared.model.lora import add_lora
 from shared.model.packing import Packing, frozen_linear
 from shared.model.quantize import quantize
 from shared.model.text import Surroundings, instruction_tokens, surroundings
-
-
-class ScoreParts(NamedTuple):
-    """Scores of all items as a sum.
-
-    Attributes
-    ----------
-    history : dict of Tensor [length, items]
-        What each item of the window adds, by what it is like in: text (summary and block), and
-        the other blocks of `shared.model.affinities`.
-    language_model, popularity : Tensor [items]
-    """
-
-    history: dict[str, Tensor]
-    language_model: Tensor
-    popularity: Tensor
-
-    @property
-    def places(self) -> Tensor:
-        """What each item of the window adds, [length, items]."""
-        return torch.stack(list(self.history.values())).sum(0)
-
-    @property
-    def total(self) -> Tensor:
-        """The scores, [items]."""
-        return self.places.sum(0) + self.language_model + self.popularity
 
 
 class Recommender(nn.Module):
@@ -336,7 +317,7 @@ class Recommender(nn.Module):
             bias = self.item_bias.weight[:, 0]
         state = self.hidden_scale * self._read(x, window[None] >= 0)[0, -1]  # [hidden]
         taken = kernels(self.mix.weight, (window >= 0).to(x.dtype))[:, -1, :, None]
-        rows = self._rows(window).split(list(self._widths.values()), dim=-1)
+        rows = torch.split(self._rows(window), list(self._widths.values()), dim=-1)
         history: dict[str, Tensor] = {}
         for name, share, row in zip(self._widths, taken, rows, strict=True):
             part = share * row  # [length, columns]

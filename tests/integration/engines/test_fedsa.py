@@ -91,7 +91,7 @@ def test_nothing_of_b_travels(engine, config, tmp_path, monkeypatch):
     assert grid.up
     for arrays in grid.down:
         assert set(arrays) == set(schema.names) - personal
-    shared = schema.subset([n for n in schema.names if n not in personal])
+    shared = schema.subset([n for n in schema.trainable.names if n not in personal])
     assert {len(vector) for vector in grid.up} == {shared.dim}
     # No stretch of anyone's B, nor of how it changed, is in what anyone sent.
     before = schema.join(schema.split(current(engine.recommender, schema).numpy()))
