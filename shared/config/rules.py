@@ -110,8 +110,12 @@ _TABLE = """
   a person's, not an example's; use --unit user, or 0
 {privacy.metrics_share: given} does not go with {privacy.trust: not central}: the server adds this
   noise; use --trust central, or 0
-{privacy.metrics_share} and {privacy.histogram_share} leave nothing for the rounds; together they
-  must be below 1 [if both take all]
+{privacy.metrics_share}, {privacy.histogram_share} and {privacy.moments_share} leave nothing for
+  the rounds; together they must be below 1 [if they take all]
+{model.moments_rank: given} needs federation.popularity_start = true: which items are asked about
+  follows from the histogram; change one of them [federation.popularity_start: false]
+{model.moments_rank: given} does not go with {privacy.unit: not user}: what people have together is
+  bounded for a whole person; use --unit user, or 0
 {federation.metrics_every: given} needs privacy.metrics_share > 0, the budget of the metrics; give
   both or neither [privacy.metrics_share: 0]
 {federation.select: private_metric} needs federation.metrics_every >= 1: without metrics on the way
@@ -136,7 +140,17 @@ _MORE: dict[str, Callable[[ExperimentConfig], bool]] = {
         and c.federation.cohort * c.privacy.min_separation > 1 + 1e-9
     ),
     "it is no address": lambda c: not re.fullmatch(r"auto|[^/\s]+:\d{1,5}", c.engine.address),
-    "both take all": lambda c: c.privacy.metrics_share + c.privacy.histogram_share >= 1,
+    "they take all": lambda c: (
+        sum(
+            share or 0.0
+            for share in (
+                c.privacy.metrics_share,
+                c.privacy.histogram_share,
+                c.privacy.moments_share,
+            )
+        )
+        >= 1
+    ),
 }
 
 
@@ -183,7 +197,7 @@ def _word(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
-    return str(list(value) if isinstance(value, tuple) else value)
+    return "unset" if value is None else str(list(value) if isinstance(value, tuple) else value)
 
 
 def sums_uploads(config: ExperimentConfig) -> bool:

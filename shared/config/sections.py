@@ -204,7 +204,11 @@ class PrivacyConfig:
     # of one device that adds noise, or of one user under dp_ftrl; refused elsewhere, where nothing
     # enforces it; unset: as often as rounds and min_separation allow
     max_participations: Count | None = None
-    histogram_share: Fraction = 0.05  # share of the budget spent on the popularity histogram
+    # share of the budget spent on the popularity histogram; unset: it follows from people and
+    # budget (privacy.md)
+    histogram_share: Fraction | None = None
+    # the same of what says which items people have together (model.moments_rank); 0: nothing does
+    moments_share: Fraction | None = None
     # trust `distributed`: the clipping norm is 2^this steps of the grid that is summed on
     grid_bits: Annotated[int, Field(ge=4, le=24)] = 14
     # trust `distributed`: devices whose noise a sum must hold, as a share of the expected cohort;

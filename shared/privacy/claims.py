@@ -34,6 +34,9 @@ PRINTED = {
     "after … round(s): what was spent is on each device's own ledger": (
         "shared.privacy.plan.terms.server_terms"
     ),
+    "Shares of a budget as this, where settings leave them open": (
+        "shared.privacy.plan.split.budget_split"
+    ),
     "Of the budget, for metrics from devices; 0: none.": (
         "shared.privacy.accounting.accountant.calibrate"
     ),

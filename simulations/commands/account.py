@@ -6,6 +6,7 @@ are imported when there is something to ask them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,7 +93,28 @@ def _answer(asked: Question) -> dict[str, Any]:
         "users": users,
         "epsilons": [_costs(found, at, asked.prv) for at in shown],
         "individuals": _individuals(found, chosen, users, asked.took_part),
+        "split": _splits(found, asked.epsilon or found.epsilon(chosen), chosen, users),
     }
+
+
+def _splits(
+    found: Rounds, epsilon: float, delta: float, users: int | None
+) -> list[dict[str, float | str]]:
+    """How runs that may spend as much split it where their settings leave the shares open."""
+    from shared.privacy.plan.split import budget_split
+
+    if users is None or not math.isfinite(epsilon):
+        return []
+    kinds = {
+        "rounds and a histogram": ("histogram", "update"),
+        "moments too": ("histogram", "moments", "update"),
+        "no rounds": ("histogram",),
+        "moments, no rounds": ("histogram", "moments"),
+    }
+    return [
+        {"run": run, **budget_split(users, epsilon, delta, given, found.group)}
+        for run, given in kinds.items()
+    ]
 
 
 def _delta(delta: float | None, users: int | None) -> float:
@@ -201,6 +223,11 @@ def _show(answer: dict[str, Any]) -> None:
         title = f"Individuals, seen taking part, at delta {answer['delta']:g}"
         people = [[_cell(value) for value in row.values()] for row in answer["individuals"]]
         show_table(("who", *figures("rounds", "epsilon")), people, title)
+    if answer["split"]:
+        kinds = {"histogram": "histogram", "moments": "moments", "update": "rounds"}
+        title = "Shares of a budget as this, where settings leave them open"
+        runs = [[row["run"], *(_cell(row.get(at)) for at in kinds)] for row in answer["split"]]
+        show_table(("run", *figures(*kinds.values())), runs, title)
     lines = [_found(answer), *sentences.accounted()]
     if "prv" not in costs:
         lines.append("PRV was not asked: --prv does, and takes some seconds.")

@@ -24,7 +24,12 @@ def point_config(backbone: Path, epsilon: float = 2.0, **sections) -> Experiment
         "model": {"backbone": str(backbone), **RICH, "lora_targets": list(RICH["lora_targets"])},
         "train": {"max_windows": 3, "local_lr": 0.5},
         "federation": {"rounds": 3, "cohort": 15.0, "server_lr": 0.05},
-        "privacy": {"epsilon": epsilon, "delta": 1e-3, "clipping_norm": 0.5},
+        "privacy": {
+            "epsilon": epsilon,
+            "delta": 1e-3,
+            "clipping_norm": 0.5,
+            "histogram_share": 0.05,  # the rounds have nearly everything
+        },
         "seed": 5,
     }
     for section, settings in sections.items():
@@ -32,6 +37,9 @@ def point_config(backbone: Path, epsilon: float = 2.0, **sections) -> Experiment
             tree.setdefault(section, {}).update(settings)
         else:
             tree[section] = settings
+    whole = tree["privacy"].get("unit", "user") == "user"
+    if not (whole and tree["federation"].get("popularity_start", True)):
+        tree["model"]["moments_rank"] = 0  # refused there
     return from_dict(tree)
 
 

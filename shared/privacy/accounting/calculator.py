@@ -48,7 +48,8 @@ class Rounds:
         if not 1e-3 <= self.noise_multiplier <= 1e6:
             raise ConfigError(f"noise = {self.noise_multiplier}: expected a number, 1e-3 to 1e6")
         if not 1 <= self.rounds <= MOST_ROUNDS:
-            raise ConfigError(f"rounds = {self.rounds}: expected 1 to {MOST_ROUNDS:,}")
+            why = "" if self.rounds else "; what is released once, without rounds, counts as 1"
+            raise ConfigError(f"rounds = {self.rounds}: expected 1 to {MOST_ROUNDS:,}{why}")
         if not 0 < self.sampling_probability <= 1:
             raise ConfigError(
                 f"sampling = {self.sampling_probability}: expected a number in (0, 1]"

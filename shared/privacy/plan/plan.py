@@ -132,7 +132,7 @@ def _calibrated(terms: Terms | None, config: ExperimentConfig) -> Plan | None:
     if terms is None:
         return None
     _check_histogram(terms, config)
-    beside = _beside(terms, config)
+    beside = _beside(terms)
     found = calibrate(terms.guarantee, *_main(terms), tuple(beside.values()))
     noise = dict(zip(beside, found.sides, strict=True)) | {terms.main: found.noise_multiplier}
     return Plan(**vars(terms), releases=_gaussian_releases(terms, noise))
@@ -155,16 +155,16 @@ def _check_histogram(terms: Terms, config: ExperimentConfig) -> None:
         )
 
 
-def _beside(terms: Terms, config: ExperimentConfig) -> dict[str, Side]:
+def _beside(terms: Terms) -> dict[str, Side]:
     """What takes a share of the budget beside the main releases, by kind."""
-    shares = {
-        "histogram": (config.privacy.histogram_share, terms.histogram_sampling),
-        "metrics": (config.privacy.metrics_share, terms.metrics_sampling),
+    sampling = {
+        "histogram": terms.histogram_sampling,
+        "metrics": terms.metrics_sampling,
     }
     return {
-        kind: Side(share, sampling, terms.times[kind])
-        for kind, (share, sampling) in shares.items()
-        if kind in terms.times and share and kind != terms.main
+        kind: Side(terms.shares[kind], q, terms.times[kind])
+        for kind, q in sampling.items()
+        if kind in terms.times and kind != terms.main
     }
 
 
@@ -208,11 +208,10 @@ def _shared_releases(
 ) -> tuple[PlannedRelease, ...]:
     """Of sums whose noise comes in shares."""
     sums = {"update": update_sum, "histogram": histogram_sum}
-    shares = {"histogram": config.privacy.histogram_share}
     beside = {
-        kind: (sums[kind](config, users), share)
-        for kind, share in shares.items()
-        if kind in terms.times and kind != terms.main
+        kind: (sums[kind](config, users), terms.shares[kind])
+        for kind in terms.times
+        if kind != terms.main
     }
     main = sums[terms.main](config, users), terms.times[terms.main]
     first, *others = calibrate_shares(terms.guarantee, *main, tuple(beside.values()))

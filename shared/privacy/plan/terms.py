@@ -44,6 +44,7 @@ from shared.privacy.guarantee import (
 )
 from shared.privacy.plan.correlation import Correlation, correlation
 from shared.privacy.plan.shared_noise import histogram_sum, update_sum
+from shared.privacy.plan.split import main_kind, shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ class Terms:
         Standard deviation of the noise that the adaptive clip's count should have; 0 without one.
     times : dict of str to int
         How often each kind of release may happen, by the ledger's word for it.
+    shares : dict of str to float
+        What each kind gets of the budget, see `shared.privacy.plan.split`.
     correlation : Correlation or None
         Of the noise of all updates together; None where it is independent.
     """
@@ -77,6 +80,7 @@ class Terms:
     clip: L2Clip
     updates: int
     times: dict[str, int]
+    shares: dict[str, float]
     sampling_probability: float = 1.0
     histogram_sampling: float = 1.0
     metrics_sampling: float = 1.0
@@ -87,7 +91,7 @@ class Terms:
     @property
     def main(self) -> str:
         """The kind of release that gets what the others leave of the budget."""
-        return "update" if self.updates else "histogram"
+        return main_kind(self.times)
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,22 @@ class _Row(ABC):
         return {kind: number for kind, number in times.items() if number}
 
     @property
+    def shares(self) -> dict[str, float]:
+        """Of every kind that there may be."""
+        wanted = {
+            "update": self.updates,
+            "metrics": metrics_times(self.config),
+            "histogram": self.config.federation.popularity_start,
+        }
+        kinds = [kind for kind, any_ in wanted.items() if any_]
+        return shares(self.config, self.heard, self.guarantee.delta, self.budget, kinds)
+
+    @property
+    def heard(self) -> int:
+        """How many people one noise hides: what a sum says beside its noise grows with them."""
+        return self.users
+
+    @property
     def guarantee(self) -> Guarantee:
         privacy, units = self.config.privacy, self.units
         default = default_delta(units)  # refuses what is no number of them
@@ -171,7 +191,13 @@ class _Row(ABC):
     def terms(self) -> Terms:
         """The row in figures; refuses a delta that is too large for so many units."""
         clip = L2Clip(self.config.privacy.clipping_norm)
-        return Terms(guarantee=self.guarantee, clip=clip, updates=self.updates, times=self.times)
+        return Terms(
+            guarantee=self.guarantee,
+            clip=clip,
+            updates=self.updates,
+            times=self.times,
+            shares=self.shares,
+        )
 
 
 class _UserCentral(_Row):
@@ -274,6 +300,11 @@ class _ExampleLocal(_ExampleCentral):
     @staticmethod
     def applies(config: ExperimentConfig) -> bool:
         return devices_add_noise(config)
+
+    @property
+    def heard(self) -> int:
+        """Every device adds a noise of its own, so that of a sum grows with the root."""
+        return math.isqrt(self.users)
 
     @property
     def budget(self) -> float:

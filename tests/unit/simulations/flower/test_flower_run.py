@@ -42,7 +42,7 @@ def test_other_settings(tmp_path):
     ("settings", "message"),
     [
         ({"users": 40}, r'2 virtual nodes.*--federation-config "num-supernodes=40"'),
-        ({"rounds": 0}, "rounds = 0"),
+        ({"rounds": -1}, "rounds = -1"),
         ({"preset": "none"}, "--preset none: unknown"),
         ({"config": "absent.toml"}, "absent.toml"),
     ],

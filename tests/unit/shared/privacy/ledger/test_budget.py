@@ -14,6 +14,7 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.plan.plan import device_plan
 
 PRIVACY = {"unit": "example", "trust": "local", "epsilon": 2.0, "max_participations": 3}
+PRIVACY |= {"histogram_share": 0.05}  # else few people leave little to the rounds
 CONFIG = from_dict({"federation": {"rounds": 20}, "train": {"local_steps": 2}, "privacy": PRIVACY})
 PLAN = device_plan(CONFIG, 100)
 DELTA = PLAN.guarantee.delta
