@@ -32,8 +32,17 @@ from shared.data.attributes import EXTRA, WIDTHS
 DECAYS = (0.6, 0.85, 0.95, 1.0)
 TEXT, MOMENTS = "text", "moments"
 
-# Weights of blocks and decays before anything was released.
-PRIOR: dict[str, tuple[float, ...]] = dict.fromkeys((TEXT, *WIDTHS, MOMENTS), (0.0, 0.0, 0.0, 0.0))
+# What each block weighs before any round, learned on people of MovieLens-latest-small
+# (`benchmarks/prior.py`, docs/tuning.md): of the mean over the whole history, and of what the means
+# over ever later parts of it (decays .95, .85, .6) add to the one before. The text's are in units
+# of the likeness that two items have by chance, so that they fit any language model.
+PRIOR: dict[str, tuple[float, float, float, float]] = {
+    TEXT: (1.9, 0.75, 0.85, 0.5),
+    "categories": (0.25, 0.7, 0.8, -0.2),
+    "years": (1.9, 0.8, 1.1, 1.3),
+    "categories x years": (2.1, 1.9, 2.2, 1.1),
+    MOMENTS: (0.4, 0.45, 0.45, 0.25),
+}
 
 _LEAST = 1e-30  # of a sum of weights that is divided by: past it an item is not seen any more
 
@@ -86,9 +95,24 @@ def block_widths(hidden: int, public: int, moments: int) -> dict[str, int]:
     return {TEXT: hidden, **attributes, **({MOMENTS: moments} if moments else {})}
 
 
-def initial_mix(blocks: Sequence[str]) -> Tensor:
-    """The weights before anything was released, float32 [blocks, 4]."""
-    return torch.tensor([PRIOR[name] for name in blocks])
+def initial_mix(blocks: Sequence[str], text: Tensor) -> Tensor:
+    """The weights before any round, float32 [blocks, 4].
+
+    Parameters
+    ----------
+    blocks : sequence of str
+    text : Tensor [items, hidden]
+        Of unit length.
+    """
+    whole, later, late, last = torch.tensor([PRIOR[name] for name in blocks]).unbind(1)
+    mix = torch.stack((last, late - last, later - late, whole - later), 1)
+    mix[list(blocks).index(TEXT)] /= chance_likeness(text)
+    return mix
+
+
+def chance_likeness(text: Tensor) -> float:
+    """Root mean square of the inner products of all pairs of vectors [items, hidden]."""
+    return max(float((text.T @ text).norm()) / len(text), 1e-6)
 
 
 def kernels(mix: Tensor, known: Tensor) -> Tensor:

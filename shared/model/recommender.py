@@ -141,7 +141,7 @@ class Recommender(nn.Module):
             self.core = _zero_linear(rank, rank)
         # A bias as a layer from a constant 1, so that per-sample gradients see a module.
         self.item_bias = _zero_linear(1, count) if config.item_bias else None
-        self.mix = _released(initial_mix(list(self._widths)))
+        self.mix = _released(initial_mix(list(self._widths), text))
         tables = torch.zeros(count, config.moments_rank)
         self.moments_in = _released(tables) if config.moments_rank else None
         self.moments_out = _released(tables) if config.moments_rank else None
