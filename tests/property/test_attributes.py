@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.data.attributes import EXTRA, WIDTHS, attribute_factors, categories_of, years_of
+from shared.data.attributes import (
+    EXTRA,
+    WIDTHS,
+    _leading,
+    attribute_factors,
+    categories_of,
+    years_of,
+)
 
 BLOCKS = dict(zip(WIDTHS, ((0, 32), (32, 40), (40, 104)), strict=True))
 NAMES = ("Drama", "Comedy", "Film noir", "Children's", "War", "Sci-Fi")
@@ -86,15 +93,11 @@ def test_what_is_cut_is_the_best_of_its_rank():
     assert np.linalg.norm(found[name] - expected[name]) < least * 1.1
 
 
-def test_equal_categories_are_cut_the_same_way_in_any_order():
-    """Eigenvalues are all the same here, and a library may take any 32 of 40 directions."""
-    texts = [f"Item. c{number:02d}" for number in range(40) for _ in range(5)]
-    found = products(texts)["categories"]
-    kept = np.diag(found).reshape(40, 5)
-    assert ((kept > 0.999) | (kept < 0.001)).all()
-    assert (kept[:, 0] > 0.999).sum() == 32
-    backward = products(texts[::-1])["categories"][::-1, ::-1]
-    np.testing.assert_allclose(backward, found, atol=1e-5)
+def test_rounding_does_not_choose_among_equal_directions():
+    """All 40 eigenvalues are the same, and rounding differs between machines."""
+    noise = np.random.default_rng(0).normal(0, 1e-13, (40, 40))
+    columns = _leading(np.eye(40) + noise + noise.T, 32)
+    np.testing.assert_allclose(columns @ columns.T, np.diag([1.0] * 32 + [0.0] * 8), atol=1e-4)
 
 
 ODD = {
