@@ -121,7 +121,7 @@ def settings(shape: Shape, epsilon: float) -> ExperimentConfig:
                 "item_rank": 4,
                 "projection_rank": 16,
                 "hidden_scale": 1.0,  # all through the language model:
-                "summary_scale": 0.0,  # the path around it would hide its errors
+                "affinity_scale": 0.0,  # the path around it would hide its errors
             },
             "train": {"max_windows": shape.windows, "local_lr": 0.5, "local_steps": 2},
             "privacy": {"epsilon": epsilon, "clipping_norm": CLIP},

@@ -192,7 +192,7 @@ class Work:
                     "projection_rank": 0,
                     "item_bias": True,
                     "hidden_scale": 1.0,  # all through the language model
-                    "summary_scale": 0.0,
+                    "affinity_scale": 0.0,
                 },
                 "train": {"max_windows": shape.windows, "local_steps": 1, "local_lr": RATE},
                 "privacy": {

@@ -87,8 +87,8 @@ class ModelConfig:
     moments_rank: Natural = 0
     item_bias: bool = True  # train one number per item that is added to its score
     hidden_scale: NonNegative = 0.2  # weight of the language model's hidden state in the score
-    summary_scale: NonNegative = 10.0  # weight of the decayed mean of the history's item vectors
-    summary_decay: Fraction = 0.9  # weight of one step back in that mean
+    # multiplies what is known before any round of how a history and an item are alike
+    affinity_scale: NonNegative = 1.0
     seed: Natural = 0  # of the initial adapter
 
 

@@ -10,7 +10,7 @@ Sums are over places where there is an item. Without the weights in `mix`, every
 over the history: of what was met last, of all of it, and two between.
 
     block                 In_B and Out_B                              known from
-    text                  the frozen text vectors                     public texts
+    text                  the frozen text vectors (In: corrected)     public texts
     categories            `shared.data.attributes`                    public texts
     years                 `shared.data.attributes`                    public texts
     categories x years    `shared.data.attributes`                    public texts
@@ -53,7 +53,7 @@ class ScoreParts(NamedTuple):
     Attributes
     ----------
     history : dict of Tensor [length, items]
-        What each item of the window adds, by block; the text's holds the summary's too.
+        What each item of the window adds, by block.
     language_model, popularity : Tensor [items]
     """
 

@@ -2,7 +2,7 @@
 
 A batch of W windows with n_1 >= n_2 >= ... positions is a row of T = n_1 + n_2 + ... tokens. What
 treats every token alike (a linear layer, a norm) runs on the row; what looks along a window
-(attention, the summary) runs on groups of windows of one length, which are views of the row.
+(attention, decayed means) runs on groups of windows of one length, which are views of the row.
 
 Every window belongs to a segment, a client or an example, that may have weights of its own. A stack
 of weights is [segments, out, in]; where all are the same it is one weight expanded, and the row is

@@ -4,18 +4,15 @@ For items i with frozen text vectors e_i (rows of E) and history i_1 ... i_n:
 
     x_t = e_{i_t} + B a_{i_t}                     input, a = low-rank correction of the item table
     h_t = LM(w_1 ... w_p, c x_1 ... c x_t)         frozen backbone + LoRA, causal mask
-    m_t = (1 - a) sum_{r <= t} a^{t-r} x_r         summary: decayed mean of the history's vectors
     q_t = text | categories | years | ...          what blocks of kernels take of the history
-    f_t = alpha h_t + beta m_t + q_t[text]
+    f_t = alpha h_t + q_t[text]
     g_t = f_t + U C U' f_t                         core C [k, k] on leading text components U
     s_t = E g_t + A B' g_t + F q_t[others] + b     one score per item of the catalogue
 
-The summary is a residual path around the language model: untrained, it already ranks items whose
-text is like what was liked last, from public text alone, so training starts well above popularity
-and noise has little to destroy.
-
-q and F, the factors of the items by attributes and by what people have together, are those of
-`shared.model.affinities`. No round trains them or their weights.
+q and F, decayed means of the history and the items' factors by attributes and by what people have
+together, are those of `shared.model.affinities`; the means of the text are of x. They are a path
+around the language model: untrained, it already ranks items that are like what was liked last, so
+training starts well above popularity and noise has little to destroy. No round trains their weights.
 
 w are the frozen word embeddings of a written instruction and c their mean length over the
 vocabulary, so that items, of unit length, stand beside words as words do; without an instruction
@@ -110,8 +107,6 @@ class Recommender(nn.Module):
         self.register_buffer("words", around.words, persistent=False)
         self.register_buffer("blank", around.blank, persistent=False)
         self.hidden_scale = config.hidden_scale
-        self.summary_scale = config.summary_scale
-        self.summary_decay = config.summary_decay
         generator = torch.Generator().manual_seed(config.seed)
         self.backbone = add_lora(
             backbone,
@@ -141,7 +136,7 @@ class Recommender(nn.Module):
             self.core = _zero_linear(rank, rank)
         # A bias as a layer from a constant 1, so that per-sample gradients see a module.
         self.item_bias = _zero_linear(1, count) if config.item_bias else None
-        self.mix = _released(initial_mix(list(self._widths), text))
+        self.mix = _released(config.affinity_scale * initial_mix(list(self._widths), text))
         tables = torch.zeros(count, config.moments_rank)
         self.moments_in = _released(tables) if config.moments_rank else None
         self.moments_out = _released(tables) if config.moments_rank else None
@@ -202,40 +197,32 @@ class Recommender(nn.Module):
         """
         x = self._embed(inputs)
         state = self.hidden_scale * self._read(x, inputs >= 0)
-        if self.summary_scale:
-            state = state + self.summary_scale * self._summary(x)
-        text, others = self._split(self._affinities(inputs))
+        text, others = self._split(self._affinities(inputs, x))
         return torch.cat([self._turn(state + text), others], dim=-1)
 
     def read(self, inputs: Tensor) -> Tensor:
         """The language model's own states; inputs and shape as of `hidden`."""
         return self._read(self._embed(inputs), inputs >= 0)
 
-    def _summary(self, x: Tensor) -> Tensor:
-        def one_group(group: Tensor) -> Tensor:  # [..., length, hidden]
-            return self._decay(group.shape[-2], group) @ group
-
-        return one_group(x) if self._packing is None else self._packing.map(one_group, x)
-
-    def _affinities(self, inputs: Tensor) -> Tensor:
-        """q of indices [..., length], [..., length, width]."""
+    def _affinities(self, inputs: Tensor, x: Tensor) -> Tensor:
+        """q of indices [..., length] and their x [..., length, hidden], [..., length, width]."""
 
         def one_group(rows: Tensor, known: Tensor) -> Tensor:
             return summaries(self.mix.weight, rows, known, list(self._widths.values()))
 
-        rows = self._rows(inputs)
+        rows = self._rows(inputs, x)
         known = (inputs >= 0).to(rows.dtype)
         if self._packing is None:
             return one_group(rows, known)
         return self._packing.map(one_group, rows, known)
 
-    def _rows(self, inputs: Tensor) -> Tensor:
-        """In of all blocks, [..., width]; of an item that is none any."""
+    def _rows(self, inputs: Tensor, x: Tensor) -> Tensor:
+        """In of all blocks, [..., width]; of an item that is none any. That of the text is x."""
         index = inputs.clamp(min=0)
-        rows = self.table[index]
-        if self.moments_in is None:
-            return rows
-        return torch.cat([rows, self.moments_in.weight[index]], dim=-1)
+        rows = [x, self.table[index, self._widths[TEXT] :]]
+        if self.moments_in is not None:
+            rows.append(self.moments_in.weight[index])
+        return torch.cat(rows, dim=-1)
 
     def _split(self, wide: Tensor) -> tuple[Tensor, Tensor]:
         """[..., width] -> the text's columns and the others'."""
@@ -311,18 +298,17 @@ class Recommender(nn.Module):
     def parts(self, window: Tensor) -> ScoreParts:
         """The scores after a window, int64 [length], as parts that add up to them exactly."""
         x = self._embed(window[None])  # [1, length, hidden]
-        weights = self.summary_scale * self._decay(len(window), x)[-1]  # [length]
         bias = torch.zeros(len(self.table), device=x.device)
         if self.item_bias is not None:
             bias = self.item_bias.weight[:, 0]
         state = self.hidden_scale * self._read(x, window[None] >= 0)[0, -1]  # [hidden]
         taken = kernels(self.mix.weight, (window >= 0).to(x.dtype))[:, -1, :, None]
-        rows = torch.split(self._rows(window), list(self._widths.values()), dim=-1)
+        rows = torch.split(self._rows(window, x[0]), list(self._widths.values()), dim=-1)
         history: dict[str, Tensor] = {}
         for name, share, row in zip(self._widths, taken, rows, strict=True):
             part = share * row  # [length, columns]
             if name == TEXT:
-                part = self._turn(part + weights[:, None] * x[0])
+                part = self._turn(part)
             history[name] = self._match(self._among(name, part))
         return ScoreParts(history, self._match(self._among(TEXT, self._turn(state))), bias)
 
@@ -347,13 +333,6 @@ class Recommender(nn.Module):
 
     def _product(self, state: Tensor, table: Tensor) -> Tensor:
         return state @ table.T if self._packing is None else frozen_linear(state, table)
-
-    def _decay(self, length: int, like: Tensor) -> Tensor:
-        """Weights [length, length] of the summary: (1 - a) a^(t - r) for r <= t, else 0."""
-        steps = torch.arange(length, device=like.device, dtype=like.dtype)
-        age = steps[:, None] - steps[None, :]
-        weights = (1 - self.summary_decay) * self.summary_decay ** age.clamp(min=0)
-        return torch.where(age >= 0, weights, torch.zeros_like(weights))
 
     def score(self, hidden: Tensor) -> Tensor:
         """States [..., width] -> scores [..., items]."""

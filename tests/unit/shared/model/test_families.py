@@ -23,7 +23,7 @@ VARIANTS = {
     "int8": {"weights": "int8"},
     "int4": {"weights": "int4"},
 }
-ALONE = {"summary_scale": 0.0, "hidden_scale": 1.0}  # a path around it would hide its errors
+ALONE = {"affinity_scale": 0.0, "hidden_scale": 1.0}  # a path around it would hide its errors
 CASES = [(family, "plain") for family in FAMILIES]
 CASES += [("bert", "instruction"), ("qwen2", "instruction"), ("gpt2", "int8"), ("llama", "int4")]
 

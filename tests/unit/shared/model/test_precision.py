@@ -16,7 +16,7 @@ from tests.support.tiny import FAMILIES, make_engine, random_adapter, relative
 WORLD = World(users=6, items=30)
 EXACT = {"device": "cpu"}
 BF16 = {"device": "cpu", "dtype": "bf16"}
-ALONE = {"summary_scale": 0.0, "hidden_scale": 1.0}  # a path around the backbone would hide errors
+ALONE = {"affinity_scale": 0.0, "hidden_scale": 1.0}  # a path around the backbone would hide errors
 
 
 def updates(engine, backbone, merge=False, epsilon=2.0):

@@ -76,17 +76,17 @@ def formula(model, window):
     basis, core = model.basis.numpy(), model.core.weight.numpy()
     x = [table[i] + up @ rows[i] if i >= 0 else np.zeros(HIDDEN, np.float32) for i in window]
     state = model._read(torch.from_numpy(np.stack(x))[None], torch.tensor([window]) >= 0)[0].numpy()
-    decay, scores = model.summary_decay, []
+    scores = []
     for t in range(len(window)):
-        m = sum((1 - decay) * decay ** (t - r) * x[r] for r in range(t + 1))
         q = np.zeros(ins.shape[1], np.float32)
         for first, last, weights in zip(bounds, bounds[1:], mix, strict=False):
             for a, weight in zip((0.6, 0.85, 0.95, 1.0), weights, strict=True):
                 met = [r for r in range(t + 1) if window[r] >= 0]
                 whole = sum(a ** (t - r) for r in met)
                 for r in met:
-                    q[first:last] += weight * a ** (t - r) / whole * ins[window[r], first:last]
-        f = model.hidden_scale * state[t] + model.summary_scale * m + q[:hidden]
+                    row = ins[window[r], first:last] if first else x[r]
+                    q[first:last] += weight * a ** (t - r) / whole * row
+        f = model.hidden_scale * state[t] + q[:hidden]
         g = f + basis @ (core @ (basis.T @ f))
         score = table @ g + rows @ (down @ g) + model.item_bias.weight[:, 0].numpy()
         scores.append(score + outs[:, hidden:] @ q[hidden:])
@@ -162,9 +162,8 @@ def test_the_leading_text_components_are_orthonormal(model):
     close(model.basis.T @ model.basis, torch.eye(RICH["projection_rank"]))
 
 
-def test_without_a_summary_the_language_model_stands_alone(world, tiny_bert):
-    alone = make_engine(world, tiny_bert, summary_scale=0.0).recommender
-    alone.mix.weight.zero_()
+def test_without_affinities_the_language_model_stands_alone(world, tiny_bert):
+    alone = make_engine(world, tiny_bert, affinity_scale=0.0).recommender
     parts = alone.parts(windows(1)[0])
     assert not parts.places.any()
     close(parts.language_model + parts.popularity, alone(windows(1))[0, -1])

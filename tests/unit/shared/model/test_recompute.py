@@ -47,7 +47,7 @@ def deltas(engine, inputs, targets, steps=1):
 def test_updates_are_the_same_and_so_are_the_names(family, weights, backbones):
     if weights == "int8" and family not in ("gpt2", "qwen2"):
         pytest.skip("one of either kind is enough")
-    more = {"weights": weights, "instruction": "read", "summary_scale": 0.0, "hidden_scale": 1.0}
+    more = {"weights": weights, "instruction": "read", "affinity_scale": 0.0, "hidden_scale": 1.0}
     kept = make_engine(WORLD, backbones(family), engine=KEPT, **more)
     again = make_engine(WORLD, backbones(family), engine=RECOMPUTED, **more)
     assert again.schema == kept.schema

@@ -112,7 +112,7 @@ def test_any_lengths(bert, clients, windows, seed):
     [
         {"instruction": "a b c"},
         {"item_rank": 0, "lora_rank": 0, "projection_rank": 0},
-        {"summary_scale": 0.0},
+        {"affinity_scale": 0.0},
         {"weights": "int8"},
         {"item_bias": False},
     ],
