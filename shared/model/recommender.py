@@ -12,7 +12,8 @@ For items i with frozen text vectors e_i (rows of E) and history i_1 ... i_n:
 q and F, decayed means of the history and the items' factors by attributes and by what people have
 together, are those of `shared.model.affinities`; the means of the text are of x. They are a path
 around the language model: untrained, it already ranks items that are like what was liked last, so
-training starts well above popularity and noise has little to destroy. No round trains their weights.
+training starts well above popularity and noise has little to destroy. No round trains their
+weights.
 
 w are the frozen word embeddings of a written instruction and c their mean length over the
 vocabulary, so that items, of unit length, stand beside words as words do; without an instruction

@@ -13,7 +13,7 @@ from shared.privacy.contribution.clipping import L2Clip
 HISTOGRAM_CLIP = L2Clip(1.0)
 
 # Of the terms of the bias, learned on other people as the affinities' are (`benchmarks/prior.py`).
-WEIGHTS = (0.0, 0.35, 0.4)
+WEIGHTS = (0.35, 0.4)
 
 
 def histogram_schema(items: int) -> str:
@@ -63,7 +63,7 @@ def popularity_bias(
     """Item bias from a released histogram: post-processing, free under privacy.
 
         l_i = log((max(c_i, 0) + kappa) / mean),  kappa = 1 + z
-        b = strength (w_1 std(l) + w_2 std(rank of l) + w_3 std(max(l, 0)))
+        b = strength (w_1 std(rank of l) + w_2 std(max(l, 0)))
 
     Counts below the noise look alike. Each term has mean 0 and standard deviation 1 over the
     catalogue, so that a histogram never outweighs the rest of a score because a catalogue is large
@@ -86,11 +86,8 @@ def popularity_bias(
     logarithm = np.log(smoothed / smoothed.mean())
     _, group = np.unique(logarithm, return_inverse=True)  # equal counts, equal ranks
     ranks = (np.cumsum(np.bincount(group)) - np.bincount(group) / 2)[group]
-    terms = (logarithm, ranks, np.maximum(logarithm, 0))
-    bias: npt.NDArray[np.float64] = sum(
-        (strength * weight * _standardised(term) for weight, term in zip(WEIGHTS, terms)),
-        start=np.zeros(len(counts)),
-    )
+    by_rank, above = _standardised(ranks), _standardised(np.maximum(logarithm, 0))
+    bias: npt.NDArray[np.float64] = strength * (WEIGHTS[0] * by_rank + WEIGHTS[1] * above)
     return bias
 
 

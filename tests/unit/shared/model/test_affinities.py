@@ -51,7 +51,7 @@ def test_blocks_are_those_that_a_model_has():
     assert list(block_widths(8, 8, 0)) == ["text"]
     assert list(block_widths(8, 8 + EXTRA, 5)) == list(PRIOR)
     assert sum(block_widths(8, 8 + EXTRA, 5).values()) == 8 + EXTRA + 5
-    assert initial_mix(list(PRIOR)).shape == (len(PRIOR), len(DECAYS))
+    assert initial_mix(list(PRIOR), torch.eye(8)).shape == (len(PRIOR), len(DECAYS))
     with pytest.raises(ValueError, match="Expected 8 or 112 columns, not 9"):
         block_widths(8, 9, 0)
 
@@ -72,3 +72,15 @@ def test_a_table_of_text_alone_has_no_attributes(tiny_bert):
     assert wide.hidden(inputs).shape == (2, 3, HIDDEN + EXTRA)
     wide.mix.weight[2] = 1.0  # years
     assert (plain(inputs) - wide(inputs))[1].abs().max() > 0.1
+
+
+def test_the_prior_is_of_the_mean_and_of_what_later_means_add_to_it():
+    text = torch.nn.functional.normalize(
+        torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    )
+    likeness = float((text @ text.T).square().mean().sqrt())
+    last, late, later, whole = torch.eye(4)  # the means by decay, in the order of DECAYS
+    for name, row in zip(PRIOR, initial_mix(list(PRIOR), text), strict=True):
+        parts = (whole, later - whole, late - later, last - late)
+        expected = sum(w * part for w, part in zip(PRIOR[name], parts, strict=True))
+        torch.testing.assert_close(row, expected / (likeness if name == "text" else 1))

@@ -164,6 +164,7 @@ def test_the_leading_text_components_are_orthonormal(model):
 
 def test_without_affinities_the_language_model_stands_alone(world, tiny_bert):
     alone = make_engine(world, tiny_bert, affinity_scale=0.0).recommender
+    alone.mix.weight.zero_()
     parts = alone.parts(windows(1)[0])
     assert not parts.places.any()
     close(parts.language_model + parts.popularity, alone(windows(1))[0, -1])
