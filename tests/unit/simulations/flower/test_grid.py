@@ -32,7 +32,7 @@ def grid(request, engine):
 
 
 def policy(engine, tiny_bert):
-    return agreed(point_config(tiny_bert), 40, engine.schema.digest, start=START)
+    return agreed(point_config(tiny_bert), 40, engine.schema.trainable.digest, start=START)
 
 
 def checked(replies, nodes, engine, tiny_bert):
@@ -43,7 +43,7 @@ def checked(replies, nodes, engine, tiny_bert):
 def ask(engine, tiny_bert, nodes, release="update", schema=None, **changes):
     fields = {"number": changes.pop("round_number", 1), "policy": policy(engine, tiny_bert)}
     arrays = engine.schema.split(random_adapter(engine.schema).numpy())
-    schema = engine.schema.digest if schema is None else schema
+    schema = engine.schema.trainable.digest if schema is None else schema
     fields |= {"arrays": arrays, "schema": schema, "merge": True} | changes
     return messages(asked(point_config(tiny_bert), release, **fields), nodes)
 
@@ -63,7 +63,7 @@ def test_simulated_people_heed_the_policy(case, grid, engine, tiny_bert):
 
 
 def test_simulated_people_refuse_a_policy_about_something_else(grid, engine, tiny_bert):
-    config, digest = point_config(tiny_bert), engine.schema.digest
+    config, digest = point_config(tiny_bert), engine.schema.trainable.digest
     others = {
         "settings asked for": agreed(point_config(tiny_bert, 4.0), 40, digest),
         "rests on 41": agreed(config, 41, digest),
@@ -95,7 +95,7 @@ def test_pushed_messages_are_answered_when_pulled_and_once(grid, engine, tiny_be
 
 
 def bounds(engine):
-    return engine.schema.digest, engine.schema.dim, 0.5
+    return engine.schema.trainable.digest, engine.schema.dim, 0.5
 
 
 def test_no_message_no_reply(grid):
