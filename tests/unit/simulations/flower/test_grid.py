@@ -32,7 +32,7 @@ def grid(request, engine):
 
 
 def policy(engine, tiny_bert):
-    return agreed(point_config(tiny_bert), 40, engine.schema.trainable.digest, start=START)
+    return agreed(point_config(tiny_bert), 40, engine.schema.digest, start=START)
 
 
 def checked(replies, nodes, engine, tiny_bert):
@@ -63,7 +63,7 @@ def test_simulated_people_heed_the_policy(case, grid, engine, tiny_bert):
 
 
 def test_simulated_people_refuse_a_policy_about_something_else(grid, engine, tiny_bert):
-    config, digest = point_config(tiny_bert), engine.schema.trainable.digest
+    config, digest = point_config(tiny_bert), engine.schema.digest
     others = {
         "settings asked for": agreed(point_config(tiny_bert, 4.0), 40, digest),
         "rests on 41": agreed(config, 41, digest),
@@ -95,7 +95,7 @@ def test_pushed_messages_are_answered_when_pulled_and_once(grid, engine, tiny_be
 
 
 def bounds(engine):
-    return engine.schema.trainable.digest, engine.schema.dim, 0.5
+    return engine.schema.trainable.digest, engine.schema.trainable.dim, 0.5
 
 
 def test_no_message_no_reply(grid):
