@@ -99,5 +99,6 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     app.train()(discreet)
     app.evaluate()(_discreet(evaluated, evaluator))
     app.query("histogram")(discreet)
+    app.query("moments")(discreet)
     app.query("metrics")(discreet)
     return app

@@ -42,6 +42,11 @@ class ServerState:
         is kept that depends on who answered.
     popularity : float64 [items]
         The popularity histogram as it was released; empty without one.
+    moments : float64 [K]
+        What people have together as it was released; empty without it.
+    basis : dict of str to array
+        The coordinates that it is asked for in, see `shared.privacy.contribution.moments`: kept
+        before anyone is asked, as another machine would find others; empty without it.
     clips : list of float
         Clipping norms of all rounds and of the next one, where the clip adapts; else empty.
     bits : list of float
@@ -63,20 +68,25 @@ class ServerState:
     ledger: tuple[int, str] = (0, "")
     history: list[dict[str, float]] = field(default_factory=list)
     popularity: Vector = field(default_factory=lambda: np.zeros(0))
+    moments: Vector = field(default_factory=lambda: np.zeros(0))
+    basis: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     clips: list[float] = field(default_factory=list)
     bits: list[float] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     silent: bool = False
 
 
-_VECTORS = ("adapter", "average", "best", "popularity")
+_VECTORS = ("adapter", "average", "best", "popularity", "moments")
+_TABLES = ("optimizer", "basis")  # arrays by name
 
 
 def save(state: ServerState, file: Path) -> None:
     """Write the state so that a crash at any instant leaves the old file or the new one."""
-    plain = {k: v for k, v in vars(state).items() if k not in (*_VECTORS, "optimizer")}
+    plain = {k: v for k, v in vars(state).items() if k not in (*_VECTORS, *_TABLES)}
     tensors = {name: np.ascontiguousarray(getattr(state, name)) for name in _VECTORS}
-    tensors |= {f"optimizer.{k}": np.ascontiguousarray(v) for k, v in state.optimizer.items()}
+    for table in _TABLES:
+        of = getattr(state, table).items()
+        tensors |= {f"{table}.{name}": np.ascontiguousarray(array) for name, array in of}
     write_atomically(file, save_tensors(tensors, metadata={"state": json.dumps(plain)}))
 
 
@@ -99,9 +109,11 @@ def load(file: Path) -> ServerState | None:
         plain["ledger"] = tuple(plain["ledger"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not a checkpoint ({error}); remove it to start over") from None
-    prefix = "optimizer."
-    moments = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    optimizer, basis = (
+        {k.removeprefix(f"{table}."): v for k, v in tensors.items() if k.startswith(f"{table}.")}
+        for table in _TABLES
+    )
     try:
-        return ServerState(**vectors, optimizer=moments, **plain)
+        return ServerState(**vectors, optimizer=optimizer, basis=basis, **plain)
     except TypeError as error:
         raise ConfigError(f"{file}: of another version ({error}); start anew") from None

@@ -23,7 +23,13 @@ from server.checkpoint import save as save_state
 from server.cohort.participation import LeastRecent, LimitedSampler, Participations
 from server.cohort.sampling import PoissonSampler, Sampler, node_ids
 from server.release.metrics import PrivateMetrics
-from server.release.popularity import first_iterate, histogram_noise, start_from_popularity
+from server.release.moments import public_basis, start_from_moments
+from server.release.popularity import (
+    BIAS,
+    first_iterate,
+    histogram_noise,
+    start_from_popularity,
+)
 from server.release.releases import AlreadyPrivate, Releases, Releasing
 from server.release.traffic import expected_bytes
 from server.results import promise, refuse_another, write_results
@@ -45,6 +51,7 @@ from shared.run_files import RunFiles
 from shared.update import Arrays
 
 Vector = npt.NDArray[np.float64]
+_MOMENTS = 0x6D6F6D65  # of the sample that is asked for them: it must not be that of another kind
 
 
 def run_federation(
@@ -100,6 +107,8 @@ def run_federation(
     outcome = _outcome(config, run, load_file(files.initial)) | {"noise": carried["noise"]}
     if run.releases.private and len(state.popularity):  # a release too: it may be used as it is
         write_atomically(files.popularity, save({"counts": state.popularity}))
+    if run.releases.private and len(state.moments):
+        write_atomically(files.moments, save({"total": state.moments, **state.basis}))
     if released := run.metrics.released():
         outcome["released_metrics"] = released
     if simulated:
@@ -147,9 +156,37 @@ def _opened(
             asked = PoissonSampler(expected, users, seed).draw(0, nodes)
             start_from_popularity(grid, asking, asked, schema, state, releases)
         save_state(state, files.checkpoint)
+    _ask_for_moments(grid, asking, schema, state, releases, files)
     metrics = PrivateMetrics(asking, state, releases, seed)
     checkpoint = files.checkpoint
     return Run(grid, asking, schema, state, sampler, releases, metrics, checkpoint, on_round)
+
+
+def _ask_for_moments(
+    grid: Grid,
+    asking: Request,
+    schema: AdapterSchema,
+    state: ServerState,
+    releases: Releasing,
+    files: RunFiles,
+) -> None:
+    """What people have together, where it is planned: before the first round, once."""
+    config, users = asking.config, asking.users
+    plan = server_plan(config, users)
+    wanted = plan is not None and plan.of("moments") is not None
+    if not wanted or state.round_number or len(state.moments) or releases.is_spent("moments"):
+        return
+    if not state.basis:
+        where = schema.slice_of(BIAS)
+        noise = releases.noise_multiplier("histogram")
+        basis = public_basis(files.public, state.popularity, where.stop - where.start, noise)
+        state.basis = basis.arrays()
+        save_state(state, files.checkpoint)
+    expected = config.federation.expected_popularity_cohort(users)
+    seed = config.seed if asking.merge else None
+    asked = PoissonSampler(expected, users, seed, _MOMENTS).draw(0, node_ids(grid))
+    start_from_moments(grid, asking, asked, schema, state, releases)
+    save_state(state, files.checkpoint)
 
 
 def _initial(files: RunFiles) -> Arrays:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from safetensors.numpy import save
 
 from shared.config import ExperimentConfig, dump_toml
 from shared.errors import ConfigError
 from shared.files import write_atomically
 from shared.model.adapter import AdapterSchema, current
+from shared.model.affinities import block_widths
 from shared.model.recommender import Recommender
 from shared.run_files import point_name, run_files
 
@@ -17,7 +20,9 @@ from shared.run_files import point_name, run_files
 def prepare(
     recommender: Recommender, config: ExperimentConfig, directory: Path
 ) -> dict[str, str | bool]:
-    """Write the initial adapter and the settings of a point; the ServerApp's run configuration.
+    """Write initial adapter and settings of a point; the ServerApp's run configuration.
+
+    Beside them, where moments are asked for, what is public of the items.
 
     Parameters
     ----------
@@ -42,6 +47,8 @@ def prepare(
             folder.mkdir(parents=True, exist_ok=True)
         write_atomically(files.initial, save(dict(schema.split(adapter))))
         write_atomically(files.settings, dump_toml(config))
+        if config.model.moments_rank:
+            write_atomically(files.public, save(_public(recommender)))
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
     return {
@@ -49,3 +56,12 @@ def prepare(
         "directory": str(directory),
         "name": name,
     }
+
+
+def _public(recommender: Recommender) -> dict[str, npt.NDArray[np.float32]]:
+    """What is public of the items, each kernel's factor [items, width] by its name."""
+    table, found, first = recommender.table.cpu().numpy(), {}, 0
+    for name, width in block_widths(recommender.items.shape[1], table.shape[1], 0).items():
+        found[name] = np.ascontiguousarray(table[:, first : first + width])
+        first += width
+    return found

@@ -36,12 +36,14 @@ schema | public | a digest of the adapter's names and shapes
 phase | public | which held-out item an evaluator asks for
 merge | public | whether sums over several clients are welcome: in simulations alone
 clip | covered: update | the clipping norm, which follows noised bits where it adapts, else 0
-arrays.** | covered: update | the global adapter: what was released so far, and nothing else
+arrays.** | covered: update | the global adapter: what was released so far, and nothing else; with
+  a request for moments the coordinates that they are asked in, of histogram and public texts
 
-# update | A reply to a request for an update, a histogram or metrics | device -> server
+# update | A reply to a request for an update, a histogram, moments or metrics | device -> server
 update.vector | trusted server | one person's own clipped contribution; under `local` trust with
   that device's own noise (covered: update, histogram of its ledger), under `distributed` with a
-  share of noise; a histogram only with the device's own noise, or in a simulation
+  share of noise; a histogram only with the device's own noise, or in a simulation; moments only in
+  a simulation
 metrics.weight | public | 1: every person weighs the same
 metrics.norm | trusted server | the length of that vector; under `local` trust of the noised one
 metrics.bits | trusted server | whether the update was within the clip, where it adapts; else 0
@@ -93,6 +95,10 @@ metadata.promise | public | the guarantees with what was spent, by the server's 
 
 # histogram | The released histogram: `points/NAME.popularity.safetensors` | server -> reader
 tensor.counts | covered: histogram | as it was noised
+
+# moments | Which items people have together: `points/NAME.moments.safetensors` | server -> reader
+tensor.total | covered: moments | as it was noised
+tensor.** | covered: histogram | the coordinates that it is in: of the histogram and public texts
 
 # ledger | A ledger: `ledger-*.jsonl`; a device's own, `ledger.jsonl` and `participation.jsonl`,
   stays | server -> reader
@@ -153,10 +159,12 @@ points[].epsilon_prv | public | follows from the ledger
 points[].meaning.** | public | follows from the ledger
 points[].noise_multiplier | public | follows from settings and users
 points[].histogram_noise_multiplier | public | follows from settings and users
+points[].moments_noise_multiplier | public | follows from settings and users
 points[].metrics_noise_multiplier | public | follows from settings and users
 points[].clipping_norm | public | a setting
 points[].sampling_probability | public | follows from settings and users
 points[].histogram_sampling | public | follows from settings and users
+points[].moments_sampling | public | follows from settings and users
 points[].metrics_sampling | public | follows from settings and users
 points[].steps | public | a setting
 points[].updates | public | follows from settings
@@ -215,6 +223,8 @@ points/*.initial.safetensors | public | drawn at random, before anybody's data
 points/*.toml | public | the settings
 points/*.policy.json | public | see above
 points/*.popularity.safetensors | covered: histogram | see above
+points/*.moments.safetensors | covered: moments | see above
+points/*.public.safetensors | public | the items' texts in numbers
 points/*.asked.jsonl | trusted server | who was asked in which round, where noise counts on how
   often; kept
 points/*.noise.key | local only | whoever has it can subtract correlated noise
@@ -231,6 +241,8 @@ points/reference-same_model/** | local only | files of the run that a reference 
 
 # checkpoint | `points/NAME.checkpoint`: what a server keeps between rounds | stays
 tensor.popularity | covered: histogram | as it was released
+tensor.moments | covered: moments | as it was released
+tensor.basis.** | covered: histogram | the coordinates that those are in
 tensor.** | covered: update | iterates and moments: what was released, and what follows from it
 state.round_number | public | a count
 state.averaged | public | a count

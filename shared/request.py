@@ -23,6 +23,7 @@ MESSAGES = {
     "update": "train",
     "ranks": "evaluate",
     "histogram": "query.histogram",
+    "moments": "query.moments",
     "metrics": "query.metrics",
 }
 _RELEASES = {message: release for release, message in MESSAGES.items()}
@@ -68,9 +69,10 @@ class Request:
     round_number : int
         >= 0; 0 is before the first round.
     arrays : mapping of str to float32 array
-        The global adapter, as far as it travels; empty for a histogram.
+        The global adapter, as far as it travels; for moments the coordinates that they are asked
+        in; empty for a histogram.
     schema : str
-        Digest of the adapter's schema; empty for a histogram.
+        Digest of the adapter's schema; empty for a histogram and for moments.
     phase : {"validation", "test"}
         Which held-out item is asked for; has a meaning for ranks only.
     clip : float

@@ -97,7 +97,8 @@ class RunFolder:
     def handed_on(self) -> list[Path]:
         """Whatever is called as the files are that a run hands on, whoever put it there."""
         whole = [at for at in (self.settings, self.curve, self.report) if os.path.lexists(at)]
-        kinds = ("*.popularity.safetensors", "*.policy.json", "*.toml")
+        released = ("*.popularity.safetensors", "*.moments.safetensors")
+        kinds = (*released, "*.policy.json", "*.toml")
         of_points = [at for kind in kinds for at in self.points.glob(kind)]
         return sorted([*whole, *self.adapters.glob("*"), *of_points])
 
@@ -130,6 +131,10 @@ class RunFiles:
     popularity : Path
         The popularity histogram as it was released (safetensors, float64 `counts` [items]), of a
         private run that starts from one.
+    moments : Path
+        What people have together as it was released (safetensors: float64 `total` [K], and the
+        coordinates that it is in, see `shared.privacy.contribution.moments`), of a private run
+        that asks for it.
     sealed : Path
         The finished point as `results.json` holds it, of a sweep.
     devices : Path
@@ -146,6 +151,7 @@ class RunFiles:
     policy: Path
     outcome: Path
     popularity: Path
+    moments: Path
     sealed: Path
     devices: Path
     personal: Path
@@ -163,13 +169,18 @@ class RunFiles:
     @property
     def released(self) -> tuple[Path, ...]:
         """What a reader may be handed beside the ledgers, as far as it is there."""
-        return self.adapter, self.popularity, self.policy, self.settings
+        return self.adapter, self.popularity, self.moments, self.policy, self.settings
 
     @property
     def working(self) -> tuple[Path, ...]:
         """What the run itself goes on from, and hands to nobody."""
         kept = (self.initial, self.checkpoint, self.outcome, self.sealed, self.personal)
-        return *kept, self.asked, self.noise_key, self.environments
+        return *kept, self.public, self.asked, self.noise_key, self.environments
+
+    @property
+    def public(self) -> Path:
+        """Factors of the items that are public, where moments are asked for (safetensors)."""
+        return self.checkpoint.with_suffix(".public.safetensors")
 
     @property
     def asked(self) -> Path:
@@ -199,6 +210,7 @@ def run_files(directory: Path, name: str) -> RunFiles:
         policy=run.points / f"{name}.policy.json",
         outcome=run.points / f"{name}.outcome.json",
         popularity=run.points / f"{name}.popularity.safetensors",
+        moments=run.points / f"{name}.moments.safetensors",
         sealed=run.points / f"{name}.sealed.json",
         devices=run.devices / name,
         personal=run.personal / f"{name}.sqlite",

@@ -87,4 +87,7 @@ def _besides(results: Results, norm: float) -> list[str]:
         told.append("no round chosen by its metrics")
     if federation.get("popularity_start") is not False:
         told.append("exact histogram")
+    model = Stated({**config.table("model"), **Stated(config.table("private")).table("model")})
+    if model.number("moments_rank") > 0:
+        told.append("exact moments")
     return told

@@ -338,7 +338,8 @@ def in_clear(release: str, promised: Sequence[Promise]) -> str:
             "privacy.trust = distributed needs secure aggregation, which real devices of this "
             "version do not have; use central"
         )
-    return HISTOGRAM_IN_CLEAR if release == "histogram" and "local" not in trusts else ""
+    named = release in ("histogram", "moments") and "local" not in trusts
+    return HISTOGRAM_IN_CLEAR if named else ""
 
 
 def _due(

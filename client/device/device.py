@@ -1,8 +1,8 @@
 """The device: owns one user's history and the model, and answers what it may be asked.
 
-What leaves is an update, a histogram or private metrics, bounded and noised as the settings' unit
-and trust ask, or, for an evaluator only, the ranks of held-out items. Everything is computed by the
-same functions that the cohort engine batches.
+What leaves is an update, a histogram, moments or private metrics, bounded and noised as the
+settings' unit and trust ask, or, for an evaluator only, the ranks of held-out items. Everything is
+computed by the same functions that the cohort engine batches.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from shared.model.adapter import AdapterSchema, Part, current
 from shared.model.recommender import Recommender
 from shared.privacy.contribution.bound import bounded, metrics_update
 from shared.privacy.contribution.histogram import histogram_schema, user_histogram
+from shared.privacy.contribution.moments import Basis, moments_schema, user_moments
 from shared.privacy.contribution.units import (
     by_example,
     devices_share_noise,
@@ -125,6 +126,7 @@ class Device:
         answers: dict[str, Callable[[Request], Answer]] = {
             "update": self._trained,
             "histogram": self._counted,
+            "moments": self._together,
             "metrics": self._measured,
             "ranks": self._ranked,
         }
@@ -195,6 +197,15 @@ class Device:
             return self._shares(request).histogram(vector, self.key)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, histogram_schema(items))
+
+    def _together(self, request: Request) -> Update:
+        """The user's share of which items people have together, clipped and noised as agreed."""
+        basis = Basis.of(request.arrays)
+        vector = user_moments(self.history, basis)
+        if devices_share_noise(request.config):
+            return self._shares(request).moments(vector, self.key)
+        norm = float(np.linalg.norm(vector.astype(np.float64)))
+        return Update(vector, 1.0, norm, moments_schema(basis.dim))
 
     def _measured(self, request: Request) -> Update:
         """The user's share of private metrics: of the validation item, never the test's."""

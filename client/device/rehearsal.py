@@ -1,8 +1,8 @@
 """What a device would answer to a policy, by the device's own gate on a copy of its state.
 
 It is asked for all that a run can still ask of one device, as of the round after the last on
-record: the histogram first, an update in every round (as far apart and as often as was promised),
-metrics after the rounds that are measured.
+record: histogram and moments first, an update in every round (as far apart and as often as was
+promised), metrics after the rounds that are measured.
 """
 
 from __future__ import annotations
@@ -186,9 +186,8 @@ class Rehearsal:
                 for each in found:
                     yield Answer(False, self._of_the_owner(each))
                 return
-            name = {"histogram": "histogram", "metrics": f"metrics of round {number}"}.get(
-                kind, f"round {number}"
-            )
+            name = f"round {number}" if kind == "update" else kind
+            name += f" of round {number}" if kind == "metrics" else ""
             yield Answer(True, f"{name}: takes part{self._spent(kind, number)}")
 
     def _requests(self, rounds: int) -> Iterator[tuple[str, int]]:
@@ -207,8 +206,9 @@ class Rehearsal:
             rounds.add(number)
             return True
 
-        if not last and may("histogram", 0):
-            yield "histogram", 0
+        for kind in ("histogram", "moments"):
+            if not last and may(kind, 0):
+                yield kind, 0
         first = max(last, min(policy.rounds, 1))  # without rounds, what is measured is of round 0
         for number in range(first, min(due + rounds - 1, policy.rounds) + 1):
             if number >= due and may("update", number):

@@ -6,7 +6,7 @@ promised. Real devices give theirs to secure aggregation; a simulation adds them
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from shared.config import ExperimentConfig, settings_hash
 from shared.errors import ConfigError
 from shared.privacy.contribution.histogram import histogram_schema
+from shared.privacy.contribution.moments import moments_schema
 from shared.privacy.mechanisms.distributed import SkellamMechanism
 from shared.privacy.mechanisms.source import NoiseSource
 from shared.privacy.plan.plan import server_plan
@@ -62,16 +63,13 @@ class NoisedShares:
         for key, delta in zip(keys, deltas, strict=True):
             yield [key], self.update(delta, key, round_number, schema)
 
-    def histograms(
-        self, shares: Iterable[tuple[int, Vector]]
-    ) -> Iterator[tuple[list[int], Update]]:
-        """As `histogram`, of several people."""
-        for key, share in shares:
-            yield [key], self.histogram(share, key)
-
     def histogram(self, share: Vector, key: int) -> Update:
         """The message with a person's share of the popularity histogram, float32 [items]."""
         return self._message("histogram", share, key, 0, histogram_schema(len(share)))
+
+    def moments(self, share: Vector, key: int) -> Update:
+        """The same with a person's share of which items people have together, float32 [K]."""
+        return self._message("moments", share, key, 0, moments_schema(len(share)))
 
     def _message(
         self, kind: str, contribution: Vector, key: int, round_number: int, schema: str

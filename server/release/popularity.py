@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 
 from server.checkpoint import ServerState
 from server.messages import ask
+from server.release.moments import Moments
 from server.release.releases import Releasing
 from server.secagg.opening import opened
 from shared.aggregation import Carried, rule_of
@@ -93,7 +94,13 @@ def histogram_noise(config: ExperimentConfig, users: int) -> float:
     return per_device * math.sqrt(asked)  # independent noise of so many devices
 
 
-def first_iterate(config: ExperimentConfig, users: int, initial: Arrays, counts: Vector) -> Vector:
+def first_iterate(
+    config: ExperimentConfig,
+    users: int,
+    initial: Arrays,
+    counts: Vector,
+    moments: Moments | None = None,
+) -> Vector:
     """The adapter [dim] that the first round of a run begins from.
 
     Parameters
@@ -106,6 +113,8 @@ def first_iterate(config: ExperimentConfig, users: int, initial: Arrays, counts:
         The initial adapter.
     counts : float64 [items]
         The histogram as it was released; empty where the run starts without one.
+    moments : Moments, optional
+        What people have together, if that was released.
     """
     schema = AdapterSchema.of_arrays(initial)
     adapter = rule_of(config).refactor(schema, Carried(schema.join(initial), {}, {})).adapter
@@ -113,4 +122,6 @@ def first_iterate(config: ExperimentConfig, users: int, initial: Arrays, counts:
         strength = config.federation.popularity_strength
         noise = histogram_noise(config, users)
         adapter[schema.slice_of(BIAS)] = popularity_bias(counts, noise, strength)
+    if moments is not None:
+        moments.write(adapter, schema)
     return adapter

@@ -12,6 +12,7 @@ from shared.aggregation.travel import sent
 from shared.config import ExperimentConfig
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.evaluation import DIM
+from shared.privacy.contribution.moments import moments_size
 from shared.privacy.plan.plan import server_plan
 from shared.update import Arrays
 
@@ -55,6 +56,11 @@ def expected_bytes(
         items = initial["item_bias.weight"].size
         up += federation.expected_popularity_cohort(users) * _word(kinds, "histogram") * items
     plan = server_plan(config, users)
+    if plan and plan.of("moments"):
+        asked = federation.expected_popularity_cohort(users)
+        count, leading, dim = moments_size(initial["item_bias.weight"].size)
+        up += asked * _word(kinds, "moments") * dim
+        down += asked * _WORD * (2 * count + leading + count * leading + 2 * dim)
     if metrics := plan.of("metrics") if plan else None:
         asked = metrics.times * federation.expected_metrics_cohort(users)
         up += asked * _WORD * DIM

@@ -8,7 +8,7 @@ and the clipped updates are summed as they come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ from shared.model.adapter import Part, current
 from shared.model.recommender import Recommender
 from shared.privacy.contribution.bound import bounded, metrics_update
 from shared.privacy.contribution.histogram import histogram_schema, user_histogram
+from shared.privacy.contribution.moments import Basis, moments_schema, user_moments
 from shared.privacy.contribution.units import by_example, devices_share_noise, update_clip
 from shared.request import Answer, Ranks, Request
 from shared.update import Update, summed
@@ -96,6 +97,7 @@ class CohortEngine(Ranker):
             return
         answers: dict[str, Callable[..., tuple[list[int], Answer]]] = {
             "histogram": self._histogram,
+            "moments": self._moments,
             "metrics": self._metrics,
             "ranks": self._ranks,
         }
@@ -337,16 +339,22 @@ class CohortEngine(Ranker):
         histories = ((user, history_of(self.population, user)) for user in users)
         alone = ((user, user_histogram(history, items)) for user, history in histories)
         if devices_share_noise(config):
-            return summed(self._shares(request).histograms(alone))
+            own = self._shares(request)
+            return summed(([user], own.histogram(mine, user)) for user, mine in alone)
         shares = self._examples.histograms(users, request, state) if by_example(config) else alone
-        total = np.zeros(items, dtype=np.float32)
-        largest = 0.0
-        members: list[int] = []
-        for user, mine in shares:
-            members.append(user)
-            largest = max(largest, float(np.linalg.norm(mine.astype(np.float64))))
-            total += mine
-        return members, Update(total, float(len(members)), largest, histogram_schema(items))
+        return _sum_of(shares, items, histogram_schema(items))
+
+    def _moments(
+        self, request: Request, users: Sequence[int], state: Path | None
+    ) -> tuple[list[int], Update]:
+        """Sum of which items those users have together."""
+        basis = Basis.of(request.arrays)
+        histories = ((user, history_of(self.population, user)) for user in users)
+        shares = ((user, user_moments(history, basis)) for user, history in histories)
+        if devices_share_noise(request.config):
+            own = self._shares(request)
+            return summed(([user], own.moments(mine, user)) for user, mine in shares)
+        return _sum_of(shares, basis.dim, moments_schema(basis.dim))
 
     def _ranks(
         self, request: Request, users: Sequence[int], state: Path | None
@@ -363,3 +371,15 @@ class CohortEngine(Ranker):
         """Sum of what users contribute to private metrics."""
         members, ranks = self._ranks(replace(request, phase="validation"), users, state)
         return members, metrics_update(ranks.sampled, len(members), request.config)
+
+
+def _sum_of(
+    shares: Iterable[tuple[int, npt.NDArray[np.float32]]], dim: int, schema: str
+) -> tuple[list[int], Update]:
+    """Whose contributions [dim] these are, and their sum."""
+    total, largest, members = np.zeros(dim, dtype=np.float32), 0.0, list[int]()
+    for user, mine in shares:
+        members.append(user)
+        largest = max(largest, float(np.linalg.norm(mine.astype(np.float64))))
+        total += mine
+    return members, Update(total, float(len(members)), largest, schema)

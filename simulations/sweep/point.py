@@ -11,8 +11,9 @@ from safetensors.numpy import load_file
 
 from server.app import Listener, listener
 from server.app import app as server_app
-from server.checkpoint import load
+from server.checkpoint import ServerState, load
 from server.prepare import prepare
+from server.release.moments import Moments
 from server.release.popularity import first_iterate
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
@@ -21,6 +22,7 @@ from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.seal import digests
 from shared.privacy.ledger.spent import spent
+from shared.privacy.plan.plan import server_plan
 from shared.privacy.plan.terms import device_terms
 from shared.run_files import RunFiles, RunFolder, point_name, run_files
 from simulations.engine.references import own_start, popularity_private
@@ -96,10 +98,12 @@ def _beside(simulation: Machines, config: ExperimentConfig, files: RunFiles) -> 
     """
     found: dict[str, Tree] = {}
     if config.federation.rounds:
-        state = load(files.checkpoint)
-        counts = np.zeros(0) if state is None else state.popularity
+        state = load(files.checkpoint) or ServerState(np.zeros(0))
         initial, users = load_file(files.initial), len(simulation.population)
-        start = own_start(simulation, config, first_iterate(config, users, initial, counts))
+        plan = server_plan(config, users)
+        noise = plan.moments_noise_multiplier if plan else None
+        told = state.popularity, Moments.of(state, noise or 0.0)
+        start = own_start(simulation, config, first_iterate(config, users, initial, *told))
         found["start"] = start | {"metrics_status": NOT_RELEASED}
     if files.popularity.exists():
         alone = popularity_private(simulation, config, load_file(files.popularity)["counts"])

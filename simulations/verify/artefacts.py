@@ -34,6 +34,7 @@ from simulations.verify.comparisons import comparison_problems
 from simulations.verify.fields import field_problems, protocol_problems
 from simulations.verify.plan import PlanCheck
 from simulations.verify.point import VerifyRow
+from simulations.verify.start import histogram_problems, moments_problems
 from simulations.verify.stated import stated_problems
 from simulations.verify.terms import Expected
 
@@ -76,8 +77,9 @@ class Artefacts:
             required |= {files.adapter, files.policy}
             kinds = required if simulated else optional
             kinds.add(files.settings)
-            if _has_histogram(given):
-                kinds.add(files.popularity)
+            for kind, file in (("histogram", files.popularity), ("moments", files.moments)):
+                if _hands_on(given, kind):
+                    kinds.add(file)
         pending = {at for name in plan.unfinished for at in run_files(directory, name).released}
         if simulated and not results.complete:
             pending |= set(shown)
@@ -99,12 +101,12 @@ def point_files(directory: Path, results: Results, point: Point) -> RunFiles:
     return run_files(directory, name)
 
 
-def _has_histogram(expected: Expected) -> bool:
-    """Whether a histogram is handed on: a server's with noise, or one of devices' messages."""
+def _hands_on(expected: Expected, kind: str) -> bool:
+    """Whether such a release is handed on: a server's with noise, or one of devices' messages."""
     first = expected.terms[0]
     return (
         first is not None
-        and any("histogram" in terms.times for terms in expected.terms if terms)
+        and any(kind in terms.times for terms in expected.terms if terms)
         and (math.isfinite(first.guarantee.budget) or first.guarantee.trust == "local")
     )
 
@@ -114,7 +116,7 @@ def _beside(expected: Expected) -> set[str] | None:
     if expected.config is None:
         return None
     start = ["start"] * (expected.config.federation.rounds > 0)
-    return {*start, *(["popularity_private"] * _has_histogram(expected))}
+    return {*start, *(["popularity_private"] * _hands_on(expected, "histogram"))}
 
 
 def check_artefacts(
@@ -237,6 +239,8 @@ def promise_reasons(
         files.adapter: lambda: _carried_problems(files.adapter, config, own),
         files.settings: lambda: _point_settings_problems(files.settings, config),
         files.policy: lambda: _policy_problems(files.policy, expected, config),
+        files.popularity: lambda: histogram_problems(files, config, expected.users),
+        files.moments: lambda: moments_problems(files, config, expected.users),
     }
     for file, problems in found.items():
         if _is_as_sealed(directory, file, sealed):  # else the seal's to say

@@ -18,7 +18,7 @@ from shared.privacy.mechanisms.gaussian import is_joint
 from simulations.results import Claim, Tree
 
 _MOST_STEPS = 10**6
-WITH_NUMBERS = ("histogram", "metrics")
+WITH_NUMBERS = ("histogram", "moments", "metrics")
 """Kinds of release with noise and sampling of their own, stated beside those of the rounds."""
 _OF_ROUNDS = ("update", "metrics")  # all others come before the first
 

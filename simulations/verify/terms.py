@@ -17,7 +17,11 @@ from simulations.results import Claim, Point, Results, Stated
 
 _SAME = 1e-9  # figures that follow from each other by one division or root
 # What is stated of the noise of releases that come in shares.
-_NUMBERS = {"update": "noise_multiplier", "histogram": "histogram_noise_multiplier"}
+_NUMBERS = {
+    "update": "noise_multiplier",
+    "histogram": "histogram_noise_multiplier",
+    "moments": "moments_noise_multiplier",
+}
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,9 @@ def settings_reasons(
         if not isinstance(given, float) and claimed != given
     ]
     promised = terms.guarantee
-    # An older run without private metrics does not state their sampling.
+    # An older run without private metrics, or moments, does not state their sampling.
     metrics = "metrics" in terms.times or "metrics_sampling" in claim.stated
+    moments = "moments" in terms.times or "moments_sampling" in claim.stated
     for name, given in (
         ("epsilon_target", promised.budget),
         ("delta", promised.delta),
@@ -96,6 +101,7 @@ def settings_reasons(
         ("clipping_norm", terms.clip.norm),
         ("sampling_probability", terms.sampling_probability),
         ("histogram_sampling", terms.histogram_sampling),
+        *([("moments_sampling", terms.histogram_sampling)] if moments else []),
         *([("metrics_sampling", terms.metrics_sampling)] if metrics else []),
         ("steps", terms.steps),
         ("updates", terms.updates),

@@ -12,6 +12,7 @@ from shared.config.rules import sums_uploads
 from shared.privacy.contribution.adaptive_clip import QuantileRule
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.contribution.histogram import HISTOGRAM_CLIP
+from shared.privacy.contribution.moments import MOMENTS_CLIP
 
 
 def by_example(config: ExperimentConfig) -> bool:
@@ -128,3 +129,9 @@ def histogram_limit(config: ExperimentConfig) -> float | None:
         return None
     by_window = private and privacy.unit == "example"
     return HISTOGRAM_CLIP.norm * (examples_per_user(config) if by_window else 1)
+
+
+def moments_limit(config: ExperimentConfig) -> float | None:
+    """The same of one user's contribution to moments, which whole users alone give."""
+    private = math.isfinite(config.privacy.epsilon)
+    return None if private and config.privacy.trust != "central" else MOMENTS_CLIP.norm

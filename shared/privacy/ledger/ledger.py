@@ -211,7 +211,7 @@ class Ledger:
         ----------
         round : int
             >= 0.
-        release : {"histogram", "update", "training", "metrics"}
+        release : {"histogram", "moments", "update", "training", "metrics"}
         event : dp_accounting.DpEvent
 
         Raises

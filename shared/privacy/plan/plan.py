@@ -14,8 +14,14 @@ from shared.privacy.accounting.accountant import Side, calibrate
 from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.evaluation import METRICS_CLIP
 from shared.privacy.contribution.histogram import HISTOGRAM_CLIP
+from shared.privacy.contribution.moments import MOMENTS_CLIP
 from shared.privacy.mechanisms.gaussian import GaussianMechanism, Mechanism, UpdateWithBits
-from shared.privacy.plan.shared_noise import calibrate_shares, histogram_sum, update_sum
+from shared.privacy.plan.shared_noise import (
+    calibrate_shares,
+    histogram_sum,
+    moments_sum,
+    update_sum,
+)
 from shared.privacy.plan.terms import Terms, device_terms, server_terms
 
 
@@ -78,14 +84,16 @@ class Plan(Terms):
     @property
     def histogram_noise_multiplier(self) -> float | None:
         """z of the popularity histogram; None if there is none."""
-        histogram = self.of("histogram")
-        return histogram.mechanism.noise_multiplier if histogram else None
+        return self._noise("histogram")
 
     @property
-    def metrics_noise_multiplier(self) -> float | None:
-        """z of private metrics; None if there are none."""
-        metrics = self.of("metrics")
-        return metrics.mechanism.noise_multiplier if metrics else None
+    def moments_noise_multiplier(self) -> float | None:
+        """z of what people have together; None if that is not released."""
+        return self._noise("moments")
+
+    def _noise(self, kind: str) -> float | None:
+        planned = self.of(kind)
+        return planned.mechanism.noise_multiplier if planned else None
 
     def stated(self) -> dict[str, Any]:
         """As a point of `results.json` states it, before its cost is read from the ledger."""
@@ -97,7 +105,9 @@ class Plan(Terms):
             "updates": self.updates,
             "histogram_noise_multiplier": self.histogram_noise_multiplier,
             "histogram_sampling": self.histogram_sampling,
-            "metrics_noise_multiplier": self.metrics_noise_multiplier,
+            "moments_noise_multiplier": self.moments_noise_multiplier,
+            "moments_sampling": self.histogram_sampling,
+            "metrics_noise_multiplier": self._noise("metrics"),
             "metrics_sampling": self.metrics_sampling,
             "clipping_norm": self.clip.norm,
             "correlation": self.correlation.stated() if self.correlation else None,
@@ -159,6 +169,7 @@ def _beside(terms: Terms) -> dict[str, Side]:
     """What takes a share of the budget beside the main releases, by kind."""
     sampling = {
         "histogram": terms.histogram_sampling,
+        "moments": terms.histogram_sampling,
         "metrics": terms.metrics_sampling,
     }
     return {
@@ -195,6 +206,7 @@ def _gaussian_releases(terms: Terms, noise: dict[str, float]) -> tuple[PlannedRe
     planned = _updates(terms, noise["update"]) if terms.updates else []
     for kind, clip, sampling in (
         ("histogram", HISTOGRAM_CLIP, terms.histogram_sampling),
+        ("moments", MOMENTS_CLIP, terms.histogram_sampling),
         ("metrics", METRICS_CLIP, terms.metrics_sampling),
     ):
         if kind in terms.times:
@@ -207,7 +219,7 @@ def _shared_releases(
     terms: Terms, config: ExperimentConfig, users: int
 ) -> tuple[PlannedRelease, ...]:
     """Of sums whose noise comes in shares."""
-    sums = {"update": update_sum, "histogram": histogram_sum}
+    sums = {"update": update_sum, "histogram": histogram_sum, "moments": moments_sum}
     beside = {
         kind: (sums[kind](config, users), terms.shares[kind])
         for kind in terms.times

@@ -11,6 +11,7 @@ from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.accounting.search import least_noise
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.contribution.histogram import HISTOGRAM_CLIP
+from shared.privacy.contribution.moments import MOMENTS_CLIP
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.mechanisms.distributed import SkellamMechanism, fewest_survivors, largest_cohort
 from shared.privacy.mechanisms.fixed_point import FixedPoint
@@ -64,6 +65,12 @@ def histogram_sum(config: ExperimentConfig, users: int) -> SharedSum:
     """Of the popularity histogram; errors as `SharedSum.of`."""
     expected = config.federation.expected_popularity_cohort(users)
     return SharedSum.of(config, HISTOGRAM_CLIP, expected, users)
+
+
+def moments_sum(config: ExperimentConfig, users: int) -> SharedSum:
+    """Of what people have together; errors as `SharedSum.of`."""
+    expected = config.federation.expected_popularity_cohort(users)
+    return SharedSum.of(config, MOMENTS_CLIP, expected, users)
 
 
 @functools.lru_cache(maxsize=64)

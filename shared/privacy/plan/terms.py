@@ -63,7 +63,8 @@ class Terms:
     updates : int
         How many updates there may be: rounds, or one device's participations; 0 without rounds.
     histogram_sampling : float
-        With which a unit is in the histogram, as the accountants may count it.
+        With which a unit is in the histogram, as the accountants may count it; in the moments
+        too, which are of a sample of their own.
     metrics_sampling : float
         With which a unit is in private metrics, as the accountants may count it.
     count_noise : float
@@ -147,16 +148,18 @@ class _Row(ABC):
             "metrics": metrics_times(self.config),
             "training": self.training,
             "histogram": int(self.config.federation.popularity_start),
+            "moments": int(self.shares.get("moments", 0.0) > 0),
         }
         return {kind: number for kind, number in times.items() if number}
 
     @property
     def shares(self) -> dict[str, float]:
-        """Of every kind that there may be."""
+        """Of every kind that there may be; moments with a share of 0 are not released."""
         wanted = {
             "update": self.updates,
             "metrics": metrics_times(self.config),
             "histogram": self.config.federation.popularity_start,
+            "moments": self.config.model.moments_rank,
         }
         kinds = [kind for kind, any_ in wanted.items() if any_]
         return shares(self.config, self.heard, self.guarantee.delta, self.budget, kinds)

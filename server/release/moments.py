@@ -1,0 +1,207 @@
+"""What people have together: asked once, noised once, and read as two tables of the items.
+
+1. basis    public coordinates, from the released histogram and the items' texts
+2. ask      each person's contribution in them, of length one
+3. release  the sum is in the ledger before there is any noise
+4. decode   take out what popularity alone gives, shrink what noise could have made, and factor
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from flwr.serverapp import Grid
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from server.checkpoint import ServerState
+from server.messages import ask
+from server.release.releases import Releasing
+from server.secagg.opening import opened
+from shared.errors import ConfigError
+from shared.model.adapter import AdapterSchema
+from shared.privacy.contribution.moments import Basis, moments_basis, moments_schema
+from shared.privacy.contribution.units import moments_limit
+from shared.request import Request
+
+Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
+
+KIND = "moments"  # the ledger's word
+TABLES = ("moments_in.weight", "moments_out.weight")
+_LOG_TAUS = np.linspace(-12.0, 12.0, 97)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What was released of it.
+
+    Attributes
+    ----------
+    basis : Basis
+    total : float64 [K]
+        The noised sum of contributions.
+    noise : float
+        Its standard deviation, >= 0.
+    """
+
+    basis: Basis
+    total: Vector
+    noise: float
+
+    @classmethod
+    def of(cls, state: ServerState, noise: float) -> Moments | None:
+        """As a run keeps it; None where nothing was released."""
+        return cls(Basis.of(state.basis), state.moments, noise) if len(state.moments) else None
+
+    def write(self, adapter: Vector, schema: AdapterSchema) -> None:
+        """Put the tables that follow into an adapter [dim]."""
+        items, rank = schema.shapes[schema.names.index(TABLES[0])]
+        for name, table in zip(TABLES, tables(self, items, rank), strict=True):
+            adapter[schema.slice_of(name)] = table.ravel()
+
+
+def start_from_moments(
+    grid: Grid,
+    asking: Request,
+    asked: Sequence[int],
+    schema: AdapterSchema,
+    state: ServerState,
+    releases: Releasing,
+) -> None:
+    """Steps 2 to 4.
+
+    Parameters
+    ----------
+    grid : Grid
+    asking : Request
+        Settings, population and policy of the run.
+    asked : sequence of int
+        Its nodes: a sample of all.
+    schema : AdapterSchema
+        With the two tables.
+    state : ServerState
+        With the basis; advanced in place.
+    releases : Releasing
+
+    Raises
+    ------
+    EngineError
+        In a simulation, if devices that were asked all failed.
+    """
+    basis, shares = Basis.of(state.basis), releases.shares(KIND)
+    releases.announce(KIND, 0)
+    replies = ask(grid, replace(asking, release=KIND, arrays=basis.arrays()), asked)
+    total, limit = np.zeros(basis.dim), moments_limit(asking.config)
+    ring = shares.ring if shares else None
+    updates = replies.updates(moments_schema(basis.dim), basis.dim, limit, ring)
+    for update in opened(updates, shares) if shares else updates:
+        total += update.vector
+    if asking.merge:
+        replies.check_some_counted("moments")
+    state.ledger = releases.position()
+    if shares and len(replies.answered) < shares.survivors:
+        return  # too few noised the sum, and it was not opened: spent, and the tables stay
+    state.moments = releases.release(KIND, total, 0)
+    if found := Moments.of(state, releases.noise_multiplier(KIND)):
+        found.write(state.adapter, schema)
+    state.ledger = releases.position()
+
+
+def public_basis(file: Path, counts: Vector, items: int, noise: float) -> Basis:
+    """Step 1.
+
+    Parameters
+    ----------
+    file : Path
+        What is public of the items, as `server.prepare` wrote it.
+    counts : float64 [items]
+        The released histogram; empty where there is none.
+    items : int
+    noise : float
+        Noise multiplier of the histogram.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
+    try:
+        public: Mapping[str, npt.NDArray[Any]] = load_file(file)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"{file}: cannot be read ({reason}); model.moments_rank needs what is public of the "
+            "items there, as a simulation writes it: use 0"
+        ) from None
+    return moments_basis(counts if len(counts) else np.zeros(items), noise, public)
+
+
+def tables(found: Moments, items: int, rank: int) -> tuple[Matrix, Matrix]:
+    """The two tables [items, rank] that a release becomes; zero for items outside the basis."""
+    given, taken = np.zeros((items, rank)), np.zeros((items, rank))
+    given[found.basis.items], taken[found.basis.items] = decode(found, rank)
+    return given, taken
+
+
+def decode(found: Moments, rank: int) -> tuple[Matrix, Matrix]:
+    """Read a release: post-processing, free under privacy.
+
+    With y the sum, p = Q' s^3/4 and l the eigenvalues of the prior:
+
+        r = y - a p p'                      a by least squares: what popularity alone gives
+        r_kl <- r_kl tau l_k l_l / (tau l_k l_l + z^2)    tau by maximum likelihood
+        S^-1/4 Q r Q' S^-1/4 ~ U L U'       the largest eigenvalues by size
+        in = U |L|^1/2,  out = U sign(L) |L|^1/2
+
+    Parameters
+    ----------
+    found : Moments
+    rank : int
+        >= 1.
+
+    Returns
+    -------
+    float64 [M, rank], twice
+        Of the items of the basis, scaled so that their rows have length one on average; zero where
+        nothing stands out.
+    """
+    basis, noise = found.basis, found.noise
+    scale, vectors = basis.scale.astype(np.float64), basis.vectors.astype(np.float64)
+    weight, first, second = basis.weight.astype(np.float64), basis.first, basis.second
+    popular = vectors.T @ scale**0.75
+    direction = popular[first] * popular[second] * weight
+    length = float(direction @ direction)
+    rest = found.total - (found.total @ direction / length if length else 0.0) * direction
+    if noise:
+        prior = basis.leading.astype(np.float64)
+        rest = _shrunk(rest, prior[first] * prior[second], noise)
+    inner = np.zeros((len(basis.leading), len(basis.leading)))
+    inner[first, second] = inner[second, first] = rest / weight
+    outer, mixed = np.linalg.qr(vectors * scale[:, None] ** -0.25)
+    values, turned = np.linalg.eigh(mixed @ inner @ mixed.T)
+    kept = np.argsort(-np.abs(values), kind="stable")[:rank]
+    given = np.zeros((len(scale), rank))
+    given[:, : len(kept)] = outer @ turned[:, kept] * np.sqrt(np.abs(values[kept]))
+    mean = float(np.linalg.norm(given, axis=1).mean())
+    given /= mean or 1.0
+    signs = np.ones(rank)
+    signs[: len(kept)] = np.sign(values[kept])
+    return given, given * signs
+
+
+def _shrunk(rest: Vector, prior: Vector, noise: float) -> Vector:
+    """Each coordinate by the share of its variance that is no noise."""
+
+    def unlikely(tau: float) -> float:
+        variance = tau * prior + noise**2
+        return float(np.sum(np.log(variance) + rest**2 / variance))
+
+    tau = min(np.exp(_LOG_TAUS), key=unlikely)
+    shrunk: Vector = rest * tau * prior / (tau * prior + noise**2)
+    return shrunk
