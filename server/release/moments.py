@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,7 +158,10 @@ def decode(found: Moments, rank: int) -> tuple[Matrix, Matrix]:
         r = y - a p p'                      a by least squares: what popularity alone gives
         r_kl <- r_kl tau l_k l_l / (tau l_k l_l + z^2)    tau by maximum likelihood
         S^-1/4 Q r Q' S^-1/4 ~ U L U'       the largest eigenvalues by size
-        in = U |L|^1/2,  out = U sign(L) |L|^1/2
+        in = U |L / a|^1/2,  out = U sign(L) |L / a|^1/2
+
+    In units of a, how much more than by chance two items are met together, the tables weigh the
+    same however many people there are and however much noise.
 
     Parameters
     ----------
@@ -168,8 +172,7 @@ def decode(found: Moments, rank: int) -> tuple[Matrix, Matrix]:
     Returns
     -------
     float64 [M, rank], twice
-        Of the items of the basis, scaled so that their rows have length one on average; zero where
-        nothing stands out.
+        Of the items of the basis; zero where nothing stands out.
     """
     basis, noise = found.basis, found.noise
     scale, vectors = basis.scale.astype(np.float64), basis.vectors.astype(np.float64)
@@ -177,7 +180,10 @@ def decode(found: Moments, rank: int) -> tuple[Matrix, Matrix]:
     popular = vectors.T @ scale**0.75
     direction = popular[first] * popular[second] * weight
     length = float(direction @ direction)
-    rest = found.total - (found.total @ direction / length if length else 0.0) * direction
+    chance = float(found.total @ direction) / length if length else 0.0
+    if not chance > noise / math.sqrt(length or 1.0):  # not told from none at all
+        return (np.zeros((len(scale), rank)),) * 2
+    rest = found.total - chance * direction
     if noise:
         prior = basis.leading.astype(np.float64)
         rest = _shrunk(rest, prior[first] * prior[second], noise)
@@ -187,9 +193,7 @@ def decode(found: Moments, rank: int) -> tuple[Matrix, Matrix]:
     values, turned = np.linalg.eigh(mixed @ inner @ mixed.T)
     kept = np.argsort(-np.abs(values), kind="stable")[:rank]
     given = np.zeros((len(scale), rank))
-    given[:, : len(kept)] = outer @ turned[:, kept] * np.sqrt(np.abs(values[kept]))
-    mean = float(np.linalg.norm(given, axis=1).mean())
-    given /= mean or 1.0
+    given[:, : len(kept)] = outer @ turned[:, kept] * np.sqrt(np.abs(values[kept]) / chance)
     signs = np.ones(rank)
     signs[: len(kept)] = np.sign(values[kept])
     return given, given * signs
