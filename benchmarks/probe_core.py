@@ -62,7 +62,8 @@ def positions(bench: Simulation, engine: CohortEngine, config: ExperimentConfig)
     targets = torch.from_numpy(np.concatenate([cut.targets for cut in cuts]))
     owner = torch.repeat_interleave(torch.arange(len(cuts)), torch.tensor([len(c) for c in cuts]))
     with torch.no_grad():
-        states = torch.cat([engine.recommender.hidden(part) for part in inputs.split(64)])
+        wide = torch.cat([engine.recommender.hidden(part) for part in inputs.split(64)])
+        states = wide[..., : engine.recommender.items.shape[1]]  # of the text
     return Positions(states, targets, owner, len(cuts))
 
 
@@ -138,7 +139,8 @@ def main() -> None:
         def score(
             windows: Tensor, last: Tensor, basis: Tensor = basis, core: Tensor = core
         ) -> Tensor:
-            state = engine.recommender.hidden(windows)[torch.arange(len(windows)), last]
+            wide = engine.recommender.hidden(windows)[torch.arange(len(windows)), last]
+            state = wide[:, : items.shape[1]]
             return (state + (state @ basis) @ core @ basis.T) @ items.T + bias
 
         with torch.no_grad():

@@ -59,9 +59,11 @@ class Ranked:
         return max(found, key=lambda metrics: metrics["hr@10"] + metrics["ndcg@10"])
 
     def _first(self, windows: Tensor, last: Tensor) -> Tensor:
-        states = self._engine.recommender.hidden(windows)[torch.arange(len(windows)), last]
+        items = self._engine.recommender.items
+        wide = self._engine.recommender.hidden(windows)[torch.arange(len(windows)), last]
+        states = wide[:, : items.shape[1]]  # of the text
         self._states.append(states)
-        return states @ self._engine.recommender.items.T
+        return states @ items.T
 
     def _of(self, correction: Tensor, reads: Tensor) -> dict[str, float]:
         states, items = iter(self._states), self._engine.recommender.items

@@ -70,7 +70,7 @@ class Rounds(FedAvg):
     def __init__(self, work: Work, size: str, cohorts: Cohorts, done: Done) -> None:
         super().__init__(fraction_evaluate=0.0)
         self.size, self.cohorts, self.done = size, cohorts, done
-        self.schema = AdapterSchema.of(work.recommender())
+        self.schema = AdapterSchema.of(work.recommender()).trainable
         self.start_from = work.adapter(self.schema)
 
     def initial(self) -> ArrayRecord:

@@ -11,6 +11,7 @@ from work import Work
 
 from peers import Cohorts, Done
 from shared.config import EngineConfig
+from shared.model.adapter import current
 from shared.request import Request
 from simulations.engine.cohort import CohortEngine
 
@@ -28,7 +29,10 @@ def reference(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
 def _train(work: Work, unit: str, cohorts: Cohorts, done: Done, chosen: EngineConfig) -> None:
     config = work.config(unit)
     engine = CohortEngine(work.population, work.recommender(), chosen)
-    arrays = engine.schema.split(work.adapter(engine.schema).numpy())
+    start = current(engine.recommender, engine.schema)
+    trained = engine.schema.trainable
+    start[engine.schema.places(trained)] = work.adapter(trained).to(start.device)
+    arrays = engine.schema.split(start.cpu().numpy())
     asking = Request("update", config, len(work.population), "", merge=unit == "sum", arrays=arrays)
     for number, cohort in enumerate(cohorts, start=1):
         found = list(engine.answer(dataclasses.replace(asking, round_number=number), cohort))

@@ -26,7 +26,7 @@ def trained(model: Recommender) -> list[torch.nn.Parameter]:
 def run(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
     """Train every client of every cohort."""
     model = work.recommender()
-    schema = AdapterSchema.of(model)
+    schema = AdapterSchema.of(model).trainable
     start = work.adapter(schema).to(work.device)
     optimizer = torch.optim.SGD(trained(model), lr=RATE)
     for cohort in cohorts:

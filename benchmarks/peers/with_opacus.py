@@ -34,7 +34,7 @@ def run(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
     del unit  # it has one
     warnings.filterwarnings("ignore", "Full backward hook is firing")
     model = work.recommender()
-    schema = AdapterSchema.of(model)
+    schema = AdapterSchema.of(model).trainable
     start = work.adapter(schema).to(work.device)
     GradSampleHooks(model)
     optimizer = DPOptimizer(

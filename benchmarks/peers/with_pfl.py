@@ -66,7 +66,7 @@ def run(work: Work, unit: str, cohorts: Cohorts, done: Done) -> None:
     """One `pfl` run, an iteration a cohort."""
     del unit  # it has one
     module = WithLoss(work)
-    schema = AdapterSchema.of(module.model)
+    schema = AdapterSchema.of(module.model).trainable
     install(module.model, schema, work.adapter(schema))
     watching = Watching(schema, done)
     users = itertools.chain.from_iterable(cohorts)

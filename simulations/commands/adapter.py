@@ -182,10 +182,21 @@ def _show_items(found: list[Recommendation], catalogue: Catalogue, asked: Asked,
     show_table(columns, rows, f"For user {asked.user} of {name}")
 
 
+_ALIKE = {
+    "text": "text",
+    "categories": "categories",
+    "years": "era",
+    "categories x years": "categories of an era",
+    "moments": "what people have together",
+}
+
+
 def _why(one: Recommendation, catalogue: Catalogue) -> str:
     liked = [f"{catalogue.texts[item]} {share:+.2f}" for item, share in one.history[:3]]
     rest = sum(share for _, share in one.history[3:])
     parts = [*liked, f"rest of the history {rest:+.2f}"] if liked else []
+    alike = [f"{_ALIKE[kind]} {share:+.2f}" for kind, share in one.kinds if share]
+    parts += [f"of these, by {', '.join(alike)}"] if liked and len(alike) > 1 else []
     parts += [f"popularity {one.popularity:+.2f}", f"language model {one.language_model:+.2f}"]
     return "; ".join(parts)
 
@@ -193,7 +204,8 @@ def _why(one: Recommendation, catalogue: Catalogue) -> str:
 def _note(trained: Trained) -> str:
     return (
         "The parts of a line add up to its score. Item texts: what their likeness to the "
-        f"candidate adds, the latest of the last {trained.config.model.max_length} weighing most. "
+        f"candidate adds, the latest of the last {trained.config.model.max_length} weighing most; "
+        "then the same by what they are alike in. "
         "Popularity: the item's bias. Language model: what reading the history in order adds, "
         "not taken apart."
     )
@@ -210,4 +222,5 @@ def _plain(one: Recommendation, catalogue: Catalogue) -> dict[str, object]:
             {"item": catalogue.item_ids[item], "text": catalogue.texts[item], "share": share}
             for item, share in one.history
         ],
+        "alike": dict(one.kinds),
     }

@@ -124,12 +124,17 @@ def make_engine(
     vectors = item_vectors(population.catalogue.texts, source)
     vectors[:, -EXTRA:] = np.random.default_rng(9).normal(0, 0.2, (len(vectors), EXTRA))
     recommender = place(build_recommender(source, vectors, config), settings)
+    draw_released(recommender)
+    return CohortEngine(population, recommender, settings)
+
+
+def draw_released(recommender) -> None:
+    """Put numbers without zeros into what is released once."""
     holders = recommender.mix, recommender.moments_in, recommender.moments_out
     for number, holder in enumerate(holders):
         if holder is not None:
             drawn = np.random.default_rng(number).normal(0, 0.3, holder.weight.shape)
             holder.weight.data.copy_(torch.from_numpy(drawn))
-    return CohortEngine(population, recommender, settings)
 
 
 def with_micro_batch(

@@ -8,6 +8,7 @@ from client.serving.recommend import recommend
 from shared.data.windows import context_window
 from shared.errors import ConfigError
 from shared.model.adapter import install
+from shared.model.affinities import PRIOR
 from simulations.world.world import World
 from tests.support.tiny import LENGTH, make_engine, random_adapter
 
@@ -45,6 +46,11 @@ def test_the_best_unseen_items_and_parts_that_add_up(history, recommender):
         assert sorted(item for item, _ in one.history) == sorted(history[-LENGTH:].tolist())
         shares = [share for _, share in one.history]
         assert shares == sorted(shares, reverse=True)
+        kinds = [share for _, share in one.kinds]
+        assert {kind for kind, _ in one.kinds} == set(PRIOR)
+        assert kinds == sorted(kinds, reverse=True)
+        assert sum(kinds) == pytest.approx(sum(shares), abs=1e-4)
+        assert all(kinds) == bool(len(history))
 
 
 @pytest.mark.parametrize("k", [0, -1, ITEMS - 1])

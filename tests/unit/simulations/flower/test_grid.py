@@ -43,7 +43,7 @@ def checked(replies, nodes, engine, tiny_bert):
 def ask(engine, tiny_bert, nodes, release="update", schema=None, **changes):
     fields = {"number": changes.pop("round_number", 1), "policy": policy(engine, tiny_bert)}
     arrays = engine.schema.split(random_adapter(engine.schema).numpy())
-    schema = engine.schema.digest if schema is None else schema
+    schema = engine.schema.trainable.digest if schema is None else schema
     fields |= {"arrays": arrays, "schema": schema, "merge": True} | changes
     return messages(asked(point_config(tiny_bert), release, **fields), nodes)
 
@@ -95,7 +95,7 @@ def test_pushed_messages_are_answered_when_pulled_and_once(grid, engine, tiny_be
 
 
 def bounds(engine):
-    return engine.schema.digest, engine.schema.dim, 0.5
+    return engine.schema.trainable.digest, engine.schema.trainable.dim, 0.5
 
 
 def test_no_message_no_reply(grid):
