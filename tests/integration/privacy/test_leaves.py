@@ -226,7 +226,9 @@ def test_real_devices_and_their_server_tell_nothing_without_a_status(
 def logging_functions(modules):
     """Functions of server and client that write to a log, nested ones by the outer."""
     # A logarithm (np.log) is none.
-    writes = re.compile(r"(log|print|(?!np\.)\w+\.(log|debug|info|warning|error|exception|critical))")
+    writes = re.compile(
+        r"(log|print|(?!np\.)\w+\.(log|debug|info|warning|error|exception|critical))"
+    )
     found = set()
     for module in modules:
         for top in module.tree.body:

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from server.release.moments import Moments, decode, tables
-from shared.privacy.contribution.moments import moments_basis, user_moments
+from shared.privacy.contribution.moments import MOMENTS_CLIP, moments_basis, user_moments
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
-from shared.privacy.contribution.moments import MOMENTS_CLIP
 from shared.privacy.mechanisms.source import NoiseSource
 
 ITEMS, PEOPLE = 40, 600
