@@ -53,11 +53,16 @@ def test_noise_alone_is_shrunk(exact):
 
 def test_the_tables_are_in_units_of_chance_and_factor_a_symmetric_matrix(exact):
     """However many people a sum is of, the tables weigh the same beside the rest of a score."""
+    basis, total = exact.basis, exact.total
+    popular = basis.vectors.T.astype(np.float64) @ basis.scale.astype(np.float64) ** 0.75
+    chance = popular[basis.first] * popular[basis.second] * basis.weight
+    chance *= (total @ chance) / (chance @ chance)
     given, taken = decode(exact, 5)
-    more = decode(Moments(exact.basis, 100 * exact.total, 0.0), 5)
-    np.testing.assert_allclose(more[0] @ more[1].T, given @ taken.T, atol=1e-9)
+    for people, excess in ((100, 1), (1, 2)):
+        moved = decode(Moments(basis, people * (chance + excess * (total - chance)), 0.0), 5)
+        np.testing.assert_allclose(moved[0] @ moved[1].T, excess * (given @ taken.T), atol=1e-9)
     given, taken = decode(noised(exact, 1.0), 5)
-    assert np.linalg.norm(given) > 1
+    assert given.any()
     np.testing.assert_allclose(given @ taken.T, taken @ given.T, atol=1e-9)
     wide, _ = decode(exact, ITEMS + 5)  # of more columns than there are directions
     assert wide.shape == (ITEMS, ITEMS + 5)
