@@ -1,0 +1,61 @@
+"""Two tables from a noised sum: what is there is found, and what is noise is not believed."""
+
+import numpy as np
+import pytest
+
+from server.release.moments import Moments, decode, tables
+from shared.privacy.contribution.moments import MOMENTS_CLIP, moments_basis, user_moments
+from shared.privacy.mechanisms.gaussian import GaussianMechanism
+from shared.privacy.mechanisms.source import NoiseSource
+
+ITEMS, PEOPLE = 40, 600
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """People of two tastes, half of the catalogue each."""
+    rng = np.random.default_rng(1)
+    halves = [np.arange(0, ITEMS, 2), np.arange(1, ITEMS, 2)]
+    histories = [rng.permutation(halves[u % 2])[:10] for u in range(PEOPLE)]
+    counts = np.bincount(np.concatenate(histories), minlength=ITEMS) / 3.0
+    basis = moments_basis(counts, 0.0, {})
+    total = sum(user_moments(history, basis).astype(np.float64) for history in histories)
+    return Moments(basis, total, 0.0)
+
+
+def apart(found):
+    """By how much two items of one taste are more alike than two of both, in the spread of all."""
+    given, taken = tables(found, ITEMS, 3)
+    alike = given @ taken.T
+    same = np.arange(ITEMS)[:, None] % 2 == np.arange(ITEMS) % 2
+    off = ~np.eye(ITEMS, dtype=bool)
+    return (alike[same & off].mean() - alike[~same].mean()) / (alike[off].std() or 1.0)
+
+
+def noised(found, noise):
+    release = GaussianMechanism(noise, MOMENTS_CLIP).release
+    total = release(found.total, NoiseSource.seeded(3, "s", "moments", 0))
+    return Moments(found.basis, total, noise)
+
+
+def test_tastes_are_found_exactly_and_through_noise(exact):
+    assert apart(exact) > 1.5
+    assert apart(noised(exact, 2.0)) > 1.5
+
+
+def test_noise_alone_is_shrunk(exact):
+    """Else what people have together would be read where there is nothing but noise."""
+    nobody = Moments(exact.basis, np.zeros(exact.basis.dim), 0.0)
+    given, _ = decode(nobody, 3)
+    assert not given.any()
+    assert abs(apart(noised(nobody, 2.0))) < 0.5
+
+
+def test_the_tables_have_rows_of_length_one_on_average_and_factor_a_symmetric_matrix(exact):
+    given, taken = decode(noised(exact, 1.0), 5)
+    for table in (given, taken):
+        assert np.linalg.norm(table, axis=1).mean() == pytest.approx(1.0)
+    np.testing.assert_allclose(given @ taken.T, taken @ given.T, atol=1e-9)
+    wide, _ = decode(exact, ITEMS + 5)  # of more columns than there are directions
+    assert wide.shape == (ITEMS, ITEMS + 5)
+    assert not wide[:, ITEMS:].any()
