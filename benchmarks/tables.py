@@ -300,7 +300,8 @@ def _not_above(verdicts: dict[str, dict[str, str]]) -> str:
 def frontier_peers(found: Found) -> str:
     """Anchors and private ALS, log by log."""
     machine, versions = found["machine"], found["versions"]
-    where = machine.get("gpu") or f"{machine['processor']}, {machine['cores']} cores"
+    where = f"{machine['processor']}, {machine['cores']} cores"
+    logs = [row["log"] for row in found["rows"]]
     rows = [
         [
             row["log"],
@@ -311,7 +312,7 @@ def frontier_peers(found: Found) -> str:
                 for name in ("hr@10", "ndcg@10", "full_hr@10", "full_ndcg@10")
             ),
         ]
-        for row in found["rows"]
+        for row in sorted(found["rows"], key=lambda row: logs.index(row["log"]))
     ]
     commands = "; ".join(f"`{each}`" for each in dict.fromkeys(r["command"] for r in found["rows"]))
     head = "log|people|peer|HR@10|NDCG@10|HR@10, all items|NDCG@10, all items"
