@@ -2,7 +2,8 @@
 
 Every round each device starts from the server's item embeddings, takes one epoch over its training
 items and four random others for each (its score function steps first, then its embeddings), and the
-server averages the embeddings. A person is ranked by their own. All devices advance side by side.
+server averages the embeddings. A person is ranked by their own. All start alike, and advance side by
+side.
 
 References
 ----------
@@ -21,15 +22,14 @@ from scipy.sparse import csr_matrix
 from peers.anchors import Rows, Score, Table
 
 RANK, NEGATIVES, BATCH, RATE, ITEM_RATE = 32, 4, 256, 0.1, 80.0  # as published
-_SPREAD = 0.01  # of the embeddings at the start
 
 
 def rounds(train: csr_matrix, count: int, seed: int) -> Iterator[Score]:
     """How it scores after each round."""
     people, items = train.shape
     rng, draw = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    shared = _SPREAD * torch.randn(items, RANK, generator=draw)
-    heads = (2 * torch.rand(people, RANK, generator=draw) - 1) * RANK**-0.5
+    shared = torch.randn(items, RANK, generator=draw)
+    heads = ((2 * torch.rand(1, RANK, generator=draw) - 1) * RANK**-0.5).repeat(people, 1)
     biases = torch.zeros(people)
     for _ in range(count):
         own = shared.repeat(people, 1, 1)
