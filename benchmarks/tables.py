@@ -324,8 +324,9 @@ def _peer(row: Found) -> str:
     """What it is, and under which promise."""
     if row["peer"] == "ease":
         return f"EASE, lambda {row['settings']['lambda']:g}"
-    if row["peer"] == "pfedrec":
-        return f"PFedRec, round {row['settings']['round']}"
+    if row["peer"].startswith("pfedrec"):
+        leak = ", held-out items spared as negatives" * (row["peer"] == "pfedrec_spared")
+        return f"PFedRec, round {row['settings']['round']}{leak}"
     if row["peer"] != "dp_als":
         return str(row["peer"])
     promise = f"eps {row['epsilon_target']:g}"

@@ -52,6 +52,11 @@ class Log:
         """1 where a person has a training interaction, float64 [people, items]."""
         return met([training_history(history) for history in self._histories], self.items)
 
+    @cached_property
+    def everything(self) -> csr_matrix:
+        """The same with the held-out interactions: nobody may train on it."""
+        return met(self._histories, self.items)
+
     def metrics(self, phase: Phase, score: Score) -> dict[str, float]:
         """`METRICS` and their standard errors over people, by the product's own ranking."""
         keys, ranks = self._population.keys, []

@@ -2,8 +2,8 @@
 
 Every round each device starts from the server's item embeddings, takes one epoch over its training
 items and four random others for each (its score function steps first, then its embeddings), and the
-server averages the embeddings. A person is ranked by their own. All start alike, and advance side by
-side.
+server averages the embeddings. A person is ranked by their own. All start alike and advance side
+by side.
 
 References
 ----------
@@ -24,8 +24,8 @@ from peers.anchors import Rows, Score, Table
 RANK, NEGATIVES, BATCH, RATE, ITEM_RATE = 32, 4, 256, 0.1, 80.0  # as published
 
 
-def rounds(train: csr_matrix, count: int, seed: int) -> Iterator[Score]:
-    """How it scores after each round."""
+def rounds(train: csr_matrix, spared: csr_matrix, count: int, seed: int) -> Iterator[Score]:
+    """How it scores after each round; what is spared is never drawn as a negative."""
     people, items = train.shape
     rng, draw = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     shared = torch.randn(items, RANK, generator=draw)
@@ -33,7 +33,7 @@ def rounds(train: csr_matrix, count: int, seed: int) -> Iterator[Score]:
     biases = torch.zeros(people)
     for _ in range(count):
         own = shared.repeat(people, 1, 1)
-        for who, which, wanted in _batches(train, rng):
+        for who, which, wanted in _batches(train, spared, rng):
             _step(own, heads, biases, (who, which, wanted))
         shared = own.mean(dim=0)
 
@@ -67,13 +67,13 @@ def _step(own: torch.Tensor, heads: torch.Tensor, biases: torch.Tensor, batch: _
     own.view(-1, RANK).index_add_(0, flat, moved.reshape(-1, RANK), alpha=-rate)
 
 
-def _batches(train: csr_matrix, rng: np.random.Generator) -> Iterator[_Batch]:
+def _batches(train: csr_matrix, spared: csr_matrix, rng: np.random.Generator) -> Iterator[_Batch]:
     """Everyone's next batch, those first who have most."""
     people, items = train.shape
     examples = []
     for user in range(people):
         mine = train.indices[train.indptr[user] : train.indptr[user + 1]]
-        unseen = np.setdiff1d(np.arange(items), mine)
+        unseen = np.flatnonzero(spared[[user]].toarray()[0] == 0)
         which = np.concatenate([mine, rng.choice(unseen, NEGATIVES * len(mine))])
         wanted = np.repeat([1.0, 0.0], [len(mine), NEGATIVES * len(mine)])
         order = rng.permutation(len(which))
