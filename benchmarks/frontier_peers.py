@@ -1,8 +1,8 @@
 """What accuracy against epsilon is compared with: anchors without noise, and private ALS.
 
     python benchmarks/frontier_peers.py [--data NAME,NAME,...] [--users N] [--epsilon 1,2,8,inf]
-                                        [--peers popularity,ease,dp_als,pfedrec,pfedrec_spared] [--seeds 0,1,2]
-                                        [--out FILE]
+                                        [--peers popularity,ease,dp_als,pfedrec,pfedrec_spared]
+                                        [--seeds 0,1,2] [--out FILE]
 
 Everything is split and ranked as `starling simulate` does it, over the same people. DP-ALS has the
 product's unit (a person, present or all zero), its delta and its accountant; its settings are

@@ -69,9 +69,8 @@ def _step(own: torch.Tensor, heads: torch.Tensor, biases: torch.Tensor, batch: _
 
 def _batches(train: csr_matrix, spared: csr_matrix, rng: np.random.Generator) -> Iterator[_Batch]:
     """Everyone's next batch, those first who have most."""
-    people, items = train.shape
     examples = []
-    for user in range(people):
+    for user in range(train.shape[0]):
         mine = train.indices[train.indptr[user] : train.indptr[user + 1]]
         unseen = np.flatnonzero(spared[[user]].toarray()[0] == 0)
         which = np.concatenate([mine, rng.choice(unseen, NEGATIVES * len(mine))])
