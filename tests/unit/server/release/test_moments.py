@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from server.release.moments import Moments, decode, tables
+from server.release.moments import Moments, _shrunk, decode, tables
 from shared.privacy.contribution.moments import MOMENTS_CLIP, moments_basis, user_moments
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
 from shared.privacy.mechanisms.source import NoiseSource
@@ -43,18 +43,51 @@ def test_tastes_are_found_exactly_and_through_noise(exact):
     assert apart(noised(exact, 2.0)) > 1.5
 
 
-def test_noise_alone_is_shrunk(exact):
-    """Else what people have together would be read where there is nothing but noise."""
+def test_nothing_is_read_where_there_is_nothing(exact):
     nobody = Moments(exact.basis, np.zeros(exact.basis.dim), 0.0)
     given, _ = decode(nobody, 3)
     assert not given.any()
     assert abs(apart(noised(nobody, 2.0))) < 0.5
 
 
-def test_the_tables_have_rows_of_length_one_on_average_and_factor_a_symmetric_matrix(exact):
+@pytest.mark.parametrize("tau", [0.0, 0.1, 10.0])
+def test_a_coordinate_keeps_the_share_that_is_no_noise(tau):
+    """As if its prior's scale were known: that is found by likelihood. Seeded: nothing varies."""
+    rng, noise = np.random.default_rng(4), 2.0
+    prior = np.exp(rng.uniform(-4, 4, 20_000))
+    rest = rng.standard_normal(len(prior)) * np.sqrt(tau * prior + noise**2)
+    wanted = rest * tau * prior / (tau * prior + noise**2)
+    assert np.linalg.norm(_shrunk(rest, prior, noise) - wanted) < 0.05 * np.linalg.norm(rest)
+
+
+def test_what_popularity_alone_gives_is_taken_out(exact):
+    given, taken = decode(exact, ITEMS)  # nothing is cut
+    root = exact.basis.scale.astype(np.float64) ** 0.25
+    rest = root[:, None] * (given @ taken.T) * root
+    popular = root**3
+    assert abs(popular @ rest @ popular) < 1e-4 * np.linalg.norm(rest) * (popular @ popular)
+
+
+def test_what_people_avoid_together_has_its_sign(exact):
+    given, taken = decode(exact, ITEMS)
+    values = np.linalg.eigvalsh(given @ taken.T)
+    assert values.min() < -0.05 * values.max() < 0
+    # Nobody's own item is beside itself: with the signs, little is on the diagonal.
+    assert np.trace(given @ taken.T) < 0.2 * np.trace(given @ given.T)
+
+
+def test_the_tables_are_in_units_of_chance_and_factor_a_symmetric_matrix(exact):
+    """However many people a sum is of, the tables weigh the same beside the rest of a score."""
+    basis, total = exact.basis, exact.total
+    popular = basis.vectors.T.astype(np.float64) @ basis.scale.astype(np.float64) ** 0.75
+    chance = popular[basis.first] * popular[basis.second] * basis.weight
+    chance *= (total @ chance) / (chance @ chance)
+    given, taken = decode(exact, 5)
+    for people, excess in ((100, 1), (1, 2)):
+        moved = decode(Moments(basis, people * (chance + excess * (total - chance)), 0.0), 5)
+        np.testing.assert_allclose(moved[0] @ moved[1].T, excess * (given @ taken.T), atol=1e-9)
     given, taken = decode(noised(exact, 1.0), 5)
-    for table in (given, taken):
-        assert np.linalg.norm(table, axis=1).mean() == pytest.approx(1.0)
+    assert given.any()
     np.testing.assert_allclose(given @ taken.T, taken @ given.T, atol=1e-9)
     wide, _ = decode(exact, ITEMS + 5)  # of more columns than there are directions
     assert wide.shape == (ITEMS, ITEMS + 5)

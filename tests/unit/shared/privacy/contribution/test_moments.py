@@ -36,32 +36,52 @@ def slow(history, basis):
                 near[at.index(one), at.index(other)] += np.exp(-abs(i - j) / 8)
     cut = np.diag(basis.scale**-0.25) @ basis.vectors
     entries = cut.T @ near @ cut
-    found = entries[basis.first, basis.second] * basis.weight
+    both = np.where(basis.first == basis.second, 1.0, 2.0**0.5)  # entries that one stands for
+    found = entries[basis.first, basis.second] * both
     return found / (np.linalg.norm(found) or 1.0)
 
 
-@given(history=st.permutations(range(ITEMS)), n=st.integers(0, ITEMS))
-@settings(max_examples=30, deadline=None)
+@given(history=st.permutations(range(4 * ITEMS)), n=st.integers(0, 4 * ITEMS))
+@settings(max_examples=40, deadline=None)
 def test_it_is_what_the_formula_says_and_of_length_one(history, n):
-    history = np.array(history[:n], dtype=np.int64)
+    history = np.array(history[:n], dtype=np.int64)  # three in four items are unknown
     share = user_moments(history, BASIS)
     np.testing.assert_allclose(share, slow(history, BASIS), atol=2e-5)
-    known = history[:-2] if n >= 3 else history
-    assert norm(share) == pytest.approx(float(len(known) >= 2), abs=1e-6)
+    mine = history[:-2] if n >= 3 else history
+    assert norm(share) == pytest.approx(float((mine < ITEMS).sum() >= 2), abs=1e-6)
+
+
+def test_two_items_far_apart_are_as_long_as_two_side_by_side():
+    far = np.array([1, *range(ITEMS, ITEMS + 40), 2, 98, 99])
+    assert norm(user_moments(far, BASIS)) == pytest.approx(1.0, abs=1e-6)
 
 
 @given(
-    history=hnp.arrays(np.int64, st.integers(0, 60), elements=st.integers(0, 10**6)),
+    history=hnp.arrays(np.int64, st.integers(0, 60), elements=st.integers(0, ITEMS + 5)),
     scale=hnp.arrays(np.float32, ITEMS, elements=st.floats(width=32)),
     vectors=hnp.arrays(np.float32, (ITEMS, ITEMS), elements=st.floats(width=32), fill=st.just(1.0)),
 )
 @settings(max_examples=60, deadline=None)
 def test_no_basis_makes_it_longer(history, scale, vectors):
     given_ = {**BASIS.arrays(), "scale": scale, "vectors": vectors}
-    share = user_moments(np.minimum(history, ITEMS + 5), Basis.of(given_))
+    share = user_moments(history, Basis.of(given_))
     assert share.dtype == np.float32
     assert np.isfinite(share).all()
     assert norm(share) <= 1 + 1e-12
+
+
+@given(history=st.permutations(range(ITEMS)))
+@settings(max_examples=30, deadline=None)
+def test_rounding_makes_it_no_longer(history):
+    assert norm(user_moments(np.array(history), BASIS)) <= 1 + 1e-12
+
+
+def test_infinite_entries_give_nothing():
+    for vectors in (np.full((ITEMS, ITEMS), np.inf), np.full((ITEMS, ITEMS), np.nan)):
+        basis = Basis.of({**BASIS.arrays(), "vectors": vectors.astype(np.float32)})
+        assert not user_moments(np.arange(ITEMS), basis).any()
+    large = Basis.of({**BASIS.arrays(), "vectors": np.full((ITEMS, ITEMS), 1e30, np.float32)})
+    assert not user_moments(np.arange(ITEMS), large).any()
 
 
 @pytest.mark.parametrize(
