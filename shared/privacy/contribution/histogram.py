@@ -84,7 +84,8 @@ def popularity_bias(
     """
     smoothed = np.maximum(counts, 0) + 1 + noise_multiplier
     logarithm = np.log(smoothed / smoothed.mean())
-    _, group = np.unique(logarithm, return_inverse=True)  # equal counts, equal ranks
+    # Equal counts, equal ranks: in whatever order they were summed.
+    _, group = np.unique(logarithm.round(6), return_inverse=True)
     ranks = (np.cumsum(np.bincount(group)) - np.bincount(group) / 2)[group]
     by_rank, above = _standardised(ranks), _standardised(np.maximum(logarithm, 0))
     bias: npt.NDArray[np.float64] = strength * (WEIGHTS[0] * by_rank + WEIGHTS[1] * above)

@@ -29,3 +29,9 @@ def test_no_catalogue_and_no_number_of_people_makes_it_outweigh_the_rest(items, 
 def test_nothing_but_noise_below_zero_is_no_order():
     counts = -np.arange(5.0)
     np.testing.assert_array_equal(popularity_bias(counts, 1.0, 1.0), np.zeros(5))
+
+
+def test_the_order_of_a_sum_decides_no_rank():
+    """Of engines, workers and machines: equal counts would differ in their last bit."""
+    bias = popularity_bias(np.array([4.0, 4.0 * (1 + 1e-14), 9.0, 1.0]), 0.0, 1.0)
+    assert bias[0] == pytest.approx(bias[1], abs=1e-12)
