@@ -72,7 +72,7 @@ class Loopback:
 
 def request(model, config, number, policy, release="update", users=USERS):
     arrays = model.split(random_adapter(model).numpy())
-    about = {"users": users, "schema": model.digest, "policy": policy}
+    about = {"users": users, "schema": model.trainable.digest, "policy": policy}
     return letters([2], asked(config, release, number, arrays=arrays, **about))[0]
 
 
