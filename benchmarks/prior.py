@@ -8,8 +8,8 @@ terms of popularity. Histogram and moments are those that a run would have: nois
 with moments, and for epsilon 1 without, the positions of both together. Learned on the 610 people
 of MovieLens-latest-small, from the last five of everyone's training items against 300 others.
 
-Ranks validation items of 943 people of MovieLens-1M, untrained and under the same noise, by what was
-learned and by what is committed (rounded, from a draft). Prints both, changes neither; writes
+Ranks validation items of 943 people of MovieLens-1M by what was learned and by what is committed
+(rounded, from a draft), untrained and under the same noise. Prints both, changes neither; writes
 `benchmarks/results/prior.json`.
 """
 
