@@ -10,8 +10,9 @@ first layer no gradient of its input, below which nothing is trained. For one po
     head over n items         2 h n forward, 2 h n backward
 
 and for a pair of positions 4 h forward (query by key, weight by value) and 8 h backward, in the
-first layer 6 h, for its keys are not trained; h is the width. Softmax, normalisation, activations
-and sums are not counted.
+first layer 6 h, for its keys are not trained; h is the width. What the affinity of texts takes of
+one place for another is 2 h, and 8 for its weight, a sum over four decays. Softmax, normalisation,
+activations and sums are not counted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 import torch
 from work import Work
 
+from shared.model.affinities import DECAYS
 from shared.model.packing import linear
 
 
@@ -67,6 +69,7 @@ def products(work: Work, users: list[int]) -> list[Product]:
         Product("key and value", h, keys, narrow),
         Product("inner layers", h, inner, deep),
         Product("pairs of positions", h, 0, (12 * (layers - 1) + 10) * h * pairs),
+        Product("affinities", h, 0, 2 * (h + len(DECAYS)) * pairs),
         Product("LoRA", h, rank, beside * positions),
         Product("head", h, items, 4 * h * items * positions),
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -296,6 +297,44 @@ def _not_above(verdicts: dict[str, dict[str, str]]) -> str:
     return "; ".join(told)
 
 
+def frontier_peers(found: Found) -> str:
+    """Anchors and private ALS, log by log."""
+    machine, versions = found["machine"], found["versions"]
+    where = f"{machine['processor']}, {machine['cores']} cores"
+    logs = [row["log"] for row in found["rows"]]
+    rows = [
+        [
+            row["log"],
+            f"{row['users']:,}",
+            _peer(row),
+            *(
+                f"{row['metrics'][name]:.3f} ({row['metrics'][f'{name}_se']:.3f})"
+                for name in ("hr@10", "ndcg@10", "full_hr@10", "full_ndcg@10")
+            ),
+        ]
+        for row in sorted(found["rows"], key=lambda row: logs.index(row["log"]))
+    ]
+    commands = "; ".join(f"`{each}`" for each in dict.fromkeys(r["command"] for r in found["rows"]))
+    head = "log|people|peer|HR@10|NDCG@10|HR@10, all items|NDCG@10, all items"
+    told = f"On {where}, one thread; numpy {versions['numpy']}, Python {versions['python']}."
+    return f"{told} {commands}.\n\n{table(head, rows)}"
+
+
+def _peer(row: Found) -> str:
+    """What it is, and under which promise."""
+    if row["peer"] == "ease":
+        return f"EASE, lambda {row['settings']['lambda']:g}"
+    if row["peer"].startswith("pfedrec"):
+        leak = ", held-out items spared as negatives" * (row["peer"] == "pfedrec_spared")
+        return f"PFedRec, round {row['settings']['round']}{leak}"
+    if row["peer"] != "dp_als":
+        return str(row["peer"])
+    promise = f"eps {row['epsilon_target']:g}"
+    if row["epsilon"] != math.inf:
+        promise += f" (spent {row['epsilon']:.3f}, delta {row['delta']:g})"
+    return f"DP-ALS, {promise}, settings from {row['chosen_on']}"
+
+
 TABLES: dict[str, Callable[[Found], str]] = {
     "speed_cpu": speed,
     "speed_gpu": speed,
@@ -308,6 +347,7 @@ TABLES: dict[str, Callable[[Found], str]] = {
     "workers": workers,
     "rules_ml100k": rules,
     "logs": logs,
+    "frontier_peers": frontier_peers,
 }
 
 

@@ -34,7 +34,7 @@ USER_CENTRAL: Candidates = {
         "federation": {"rounds": 8, "server_lr": 0.1, "lr_decay": "constant", "average_last": 0.5},
     },
     "LoRA 8, no core": {"model": {"lora_rank": 8, "projection_rank": 0}},
-    "no summary": {"model": {"affinity_scale": 0.0, "hidden_scale": 0.5}},
+    "no affinities": {"model": {"affinity_scale": 0.0, "hidden_scale": 0.5}},
     "without LoRA": {"model": {"lora_rank": 0}},
 }
 _START = {"federation": {"rounds": 1, "server_lr": 1e-9}}

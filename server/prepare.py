@@ -48,7 +48,7 @@ def prepare(
         write_atomically(files.initial, save(dict(schema.split(adapter))))
         write_atomically(files.settings, dump_toml(config))
         if config.model.moments_rank:
-            write_atomically(files.public, save(_public(recommender)))
+            write_atomically(files.public, save(public_factors(recommender)))
     except OSError as error:
         raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from None
     return {
@@ -58,7 +58,7 @@ def prepare(
     }
 
 
-def _public(recommender: Recommender) -> dict[str, npt.NDArray[np.float32]]:
+def public_factors(recommender: Recommender) -> dict[str, npt.NDArray[np.float32]]:
     """What is public of the items, each kernel's factor [items, width] by its name."""
     table, found, first = recommender.table.cpu().numpy(), {}, 0
     for name, width in block_widths(recommender.items.shape[1], table.shape[1], 0).items():

@@ -3,6 +3,9 @@
 Each has a function `run(work, unit, cohorts, done)`: it trains the cohorts one after the other as
 that tool would, and calls `done` after each, with the clients' updates [users, dim] on the CPU in
 order of user where it is asked for them (`done.wants`).
+
+`anchors`, `dp_als` and `pfedrec` are compared by accuracy, not by speed
+(`benchmarks/frontier_peers.py`).
 """
 
 from __future__ import annotations

@@ -169,6 +169,7 @@ def privacy_rows(results: Results) -> list[Row]:
                 "seen": _seen(told),
                 "noise": number(claim.get("noise_multiplier")) if rounds else MISSING,
                 "histogram_noise": number(claim.get("histogram_noise_multiplier")),
+                "moments_noise": number(claim.get("moments_noise_multiplier")),
                 "rounds": number(claim.get("rounds")),
                 "sampling": number(claim.get("sampling_probability")) if rounds else MISSING,
                 "cohort": number(claim.get("cohort")) if rounds else MISSING,

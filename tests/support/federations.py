@@ -8,6 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from server.federation import run_federation
+from server.prepare import public_factors
 from server.release.releases import AlreadyPrivate, Releases
 from shared.aggregation import RULES, rule_of
 from shared.config import ExperimentConfig, from_dict
@@ -75,6 +76,7 @@ def prepare(folder: Path, engine, scale: float = 0.1, rule=RULES["fedit"]):
         arrays = schema.split(random_adapter(schema, scale=scale).numpy())
         own = schema.split(current(engine.recommender, schema).numpy())
         save_file({**arrays, **{n: own[n] for n in held(rule, schema.names)}}, files.initial)
+        save_file(public_factors(engine.recommender), files.public)
     return files
 
 

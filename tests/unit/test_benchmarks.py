@@ -87,7 +87,8 @@ def test_operations_are_those_that_torch_counts(of_benchmarks, size):
     work.windows = lambda user: whole
     length, items = whole.inputs.shape[1], len(work.population.catalogue)
     products = {product.name: product.flops for product in flops.products(work, [0])}
-    products["pairs of positions"] *= 2 * length / (length + 1)
+    for hidden in ("pairs of positions", "affinities"):
+        products[hidden] *= 2 * length / (length + 1)
     model = work.recommender()
     torch.nn.init.normal_(model.item_bias.weight)
     with FlopCounterMode(display=False) as counter:

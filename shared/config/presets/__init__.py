@@ -68,6 +68,8 @@ def override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
         )
     if "federation.aggregation" in flags:  # what follows from the rule that was there before
         tree.get("model", {}).pop("factors", None)
+    if flags.get("privacy.unit", "user") != "user":  # moments are a whole person's
+        tree.get("model", {}).pop("moments_rank", None)
     for key, value in flags.items():
         section, _, name = key.partition(".")
         tree.setdefault(section, {})[name] = value

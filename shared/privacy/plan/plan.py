@@ -91,6 +91,11 @@ class Plan(Terms):
         """z of what people have together; None if that is not released."""
         return self._noise("moments")
 
+    @property
+    def metrics_noise_multiplier(self) -> float | None:
+        """z of private metrics; None if there are none."""
+        return self._noise("metrics")
+
     def _noise(self, kind: str) -> float | None:
         planned = self.of(kind)
         return planned.mechanism.noise_multiplier if planned else None
@@ -107,7 +112,7 @@ class Plan(Terms):
             "histogram_sampling": self.histogram_sampling,
             "moments_noise_multiplier": self.moments_noise_multiplier,
             "moments_sampling": self.histogram_sampling,
-            "metrics_noise_multiplier": self._noise("metrics"),
+            "metrics_noise_multiplier": self.metrics_noise_multiplier,
             "metrics_sampling": self.metrics_sampling,
             "clipping_norm": self.clip.norm,
             "correlation": self.correlation.stated() if self.correlation else None,

@@ -6,7 +6,7 @@ It is a function of what is public: how many people there are, and what they are
 
 What a sum over n people says grows with n, and its noise with 1 / mu, mu = 1 / z_1: so n mu is how
 much can be told from noise at all. The histogram is told with few people. Which items people have
-together takes thousands of numbers, and only from n mu of about 1,500 on do enough of them stand
+together takes thousands of numbers, and only from n mu of about 1,000 on do enough of them stand
 out of the noise to be worth more than what the histogram and the rounds lose by it.
 """
 
@@ -21,7 +21,7 @@ from scipy.special import log_ndtr
 from shared.config import ExperimentConfig
 
 KINDS = ("histogram", "moments", "metrics", "update")  # that a budget may be split over
-RICH = 1500.0  # n mu, from which on there are moments
+RICH = 1000.0  # n mu, from which on there are moments
 _RICH = {"histogram": 0.15, "moments": 0.40}  # what remains goes to the main releases
 _POOR = {"histogram": 0.90, "moments": 0.0}
 

@@ -140,15 +140,15 @@ def test_noise_that_is_not_is_found(planted, silent, config, tmp_path, monkeypat
 
 def test_a_single_message_is_an_element_of_the_ring_and_looks_like_noise(engine, config):
     settings = config()
-    mech = mechanism(settings)
+    mech, asked = mechanism(settings), engine.schema.trainable
     adapter = random_adapter(engine.schema)
     apart = trained(engine, range(USERS), adapter, settings, merge=False)
     together = trained(engine, range(USERS), adapter, settings, merge=True)
     for _, update in [*apart, *together]:
-        update.check(engine.schema.digest, engine.schema.dim, None, mech.ring)
+        update.check(asked.digest, asked.dim, None, mech.ring)
         assert update.norm == 0
     lengths = [np.linalg.norm(mech.ring.centred(update.vector)) for _, update in apart]
-    expected = math.sqrt(mech.share * engine.schema.dim)
+    expected = math.sqrt(mech.share * asked.dim)
     assert min(lengths) > 0.8 * expected > 2 * mech.grid.l2_sensitivity
     (one,), (other,) = (opened((u for _, u in way), mech) for way in (apart, together))
     np.testing.assert_array_equal(one.vector, other.vector)

@@ -225,7 +225,10 @@ def test_real_devices_and_their_server_tell_nothing_without_a_status(
 
 def logging_functions(modules):
     """Functions of server and client that write to a log, nested ones by the outer."""
-    writes = re.compile(r"(log|print|\w+\.(log|debug|info|warning|error|exception|critical))")
+    # A logarithm (np.log) is none.
+    writes = re.compile(
+        r"(log|print|(?!np\.)\w+\.(log|debug|info|warning|error|exception|critical))"
+    )
     found = set()
     for module in modules:
         for top in module.tree.body:
@@ -253,7 +256,7 @@ def test_every_exit_code_has_a_status():
 
 
 def test_every_status_is_a_known_one_and_names_its_ledger_entry():
-    releases = {"histogram", "update", "training", "metrics"}
+    releases = {"histogram", "moments", "update", "training", "metrics"}
     for section in SECTIONS.values():
         for leaf in section.leaves:
             word, _, entry = leaf.status.partition(": ")

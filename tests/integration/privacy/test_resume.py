@@ -45,6 +45,7 @@ CASES = {
             "server_optimizer": "fedavgm",
         }
     },
+    "private, moments": {"federation": {"rounds": 3}, "privacy": {"moments_share": 0.4}},
     "not private, selected on validation": {
         "epsilon": math.inf,
         "federation": {"rounds": 5, "evaluate_every": 2},
@@ -157,7 +158,22 @@ def between_metrics_and_the_checkpoint(grid, config, folder, patch):
     run_federation(grid, config, prepare(folder, grid.engine), simulated=True)
 
 
+def between_the_record_of_moments_and_their_noise(grid, config, folder, patch):
+    """What people have together is on record, and nothing was released of it."""
+    release = Releases.release
+
+    def failing(self, kind, total, round_number):
+        if kind == "moments":
+            self.ledger.append(round_number, kind, self._plan.planned(kind).event)
+            raise Crash
+        return release(self, kind, total, round_number)
+
+    patch.setattr(Releases, "release", failing)
+    run_federation(grid, config, prepare(folder, grid.engine), simulated=True)
+
+
 CRASHES = [
+    between_the_record_of_moments_and_their_noise,
     between_metrics_and_the_checkpoint,
     in_on_round,
     before_the_checkpoint,
@@ -177,6 +193,9 @@ def test_resumed_equals_uninterrupted(case, crash, grid, whole, tiny_bert, tmp_p
         crash = in_the_final_evaluation
     if crash is between_metrics_and_the_checkpoint and not config.privacy.metrics_share:
         pytest.skip("no metrics in this case")
+    together = config.privacy.moments_share or math.isinf(config.privacy.epsilon)
+    if crash is between_the_record_of_moments_and_their_noise and not together:
+        pytest.skip("no moments in this case")
     with monkeypatch.context() as patch, pytest.raises(Crash):
         crash(grid, config, tmp_path, patch)
     assert not (tmp_path / "points" / "point.outcome.json").exists()

@@ -33,6 +33,11 @@ SETTINGS = {
         '[privacy]\nunit = "example"\n[train]\nhistory_dropout = 0.2\n'
     ),
     "a histogram without a budget": "[privacy]\nhistogram_share = 0.0\n",
+    "moments of examples": '[model]\nmoments_rank = 4\n[privacy]\nunit = "example"\n',
+    "moments without a histogram": (
+        "[model]\nmoments_rank = 4\n[federation]\npopularity_start = false\n"
+    ),
+    "shares that leave nothing": "[privacy]\nhistogram_share = 0.6\nmoments_share = 0.4\n",
     "nothing that is released": "[federation]\nrounds = 0\npopularity_start = false\n",
     "fixed batches where examples are sampled": (
         '[privacy]\nunit = "example"\n[train]\nlocal_batch = 1\n'
