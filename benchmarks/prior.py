@@ -145,8 +145,8 @@ class Log:
 
 
 def _noised(shares: Sequence[Any], noise: float, clip: L2Clip, what: str) -> Any:
-    total = np.sum(shares, axis=0, dtype=np.float64)
-    return GaussianMechanism(noise, clip).release(total, NoiseSource.seeded(SEED, "prior", what))
+    total, source = np.sum(shares, axis=0, dtype=float), NoiseSource.seeded(SEED, "prior", what)
+    return GaussianMechanism(noise, clip).release(total, source)
 
 
 def learn(features: Tensor, kept: Sequence[str] = tuple(NAMES)) -> Weights:
@@ -191,8 +191,8 @@ def main() -> None:
             row |= {"above_committed": apart.mean(), "above_committed_se": standard_error(apart)}
             rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
             print(" ".join(f"{value}" for value in rows[-1].values()), flush=True)
-    found = {"delta": DELTA, "seed": SEED, "learned_at": LEARNED_AT}
-    found |= {"weights": compared, "rows": rows}
+    settings = {"delta": DELTA, "seed": SEED, "learned_at": LEARNED_AT}
+    found = settings | {"weights": compared, "rows": rows}
     RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
