@@ -21,7 +21,7 @@ So every block is linear in the history, and each item's part of a score is exac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -95,7 +95,9 @@ def block_widths(hidden: int, public: int, moments: int) -> dict[str, int]:
     return {TEXT: hidden, **attributes, **({MOMENTS: moments} if moments else {})}
 
 
-def initial_mix(blocks: Sequence[str], text: Tensor) -> Tensor:
+def initial_mix(
+    blocks: Sequence[str], text: Tensor, prior: Mapping[str, Sequence[float]] = PRIOR
+) -> Tensor:
     """The weights before any round, float32 [blocks, 4].
 
     Parameters
@@ -103,8 +105,10 @@ def initial_mix(blocks: Sequence[str], text: Tensor) -> Tensor:
     blocks : sequence of str
     text : Tensor [items, hidden]
         Of unit length.
+    prior : mapping of str to four floats
+        Of every block.
     """
-    whole, later, late, last = torch.tensor([PRIOR[name] for name in blocks]).unbind(1)
+    whole, later, late, last = torch.tensor([list(prior[name]) for name in blocks]).unbind(1)
     mix = torch.stack((last, late - last, later - late, whole - later), 1)
     mix[list(blocks).index(TEXT)] /= chance_likeness(text)
     return mix

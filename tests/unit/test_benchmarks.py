@@ -12,8 +12,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from shared.data.windows import Windows
+from shared.model.affinities import MOMENTS, PRIOR, initial_mix
+from shared.privacy.contribution.histogram import WEIGHTS, popularity_bias, popularity_terms
+from simulations.world.world import World
 from tests.support import ROOT
 from tests.support.absent import ABSENT, hiding
+from tests.support.tiny import make_engine
 
 
 @pytest.fixture
@@ -165,6 +169,43 @@ def test_the_interval_of_a_difference_is_paired(of_benchmarks):
     assert difference(ours.tolist(), ours.tolist())["interval"] == [0, 0]
     better = np.minimum(ours, 0) + 1
     assert difference(better.tolist(), ours.tolist())["interval"][0] > 0.3
+
+
+def test_the_prior_is_learned_on_what_the_model_scores_by(of_benchmarks, tiny_bert):
+    """Features of one history times what is committed are the untrained model's own scores."""
+    prior = of_benchmarks("prior")
+    engine = make_engine(World(users=2, items=60), tiny_bert, hidden_scale=0.0, moments_rank=3)
+    model, rng = engine.recommender, np.random.default_rng(0)
+    counts = rng.normal(3, 2, 60)
+    tables = torch.from_numpy(rng.normal(size=(2, 60, 3))).float()
+    terms = torch.from_numpy(np.stack(popularity_terms(counts, 0.5))).float()
+    blocks = prior.public_blocks(model.table, model.items.shape[1]) | {MOMENTS: tuple(tables)}
+    history = torch.from_numpy(rng.permutation(60)[:7])
+    found = prior.Known(blocks, terms).features(history, torch.arange(60))
+    weights = torch.tensor([weight for row in PRIOR.values() for weight in row] + [*WEIGHTS])
+    assert list(blocks) == list(PRIOR)
+    assert (found.std(1) > 0).all()  # a block that is zero would be compared with nothing
+
+    with torch.no_grad():
+        model.mix.weight.copy_(initial_mix(list(blocks), model.items))
+        model.moments_in.weight.copy_(tables[0])
+        model.moments_out.weight.copy_(tables[1])
+        bias = torch.from_numpy(popularity_bias(counts, 0.5, 1.0)).float()
+        model.item_bias.weight.copy_(bias[:, None])
+        scores = model(history[None])[0, -1]
+    torch.testing.assert_close(weights @ found, scores, rtol=1e-4, atol=1e-5)
+
+
+def test_the_prior_finds_the_weights_that_choices_were_made_by(of_benchmarks):
+    prior, rng = of_benchmarks("prior"), torch.Generator().manual_seed(0)
+    wanted = torch.linspace(-1, 1, 22)
+    features = torch.randn(4000, 22, 5, generator=rng)
+    chance = torch.softmax(torch.einsum("f,nfc->nc", wanted, features), 1)
+    chosen = torch.multinomial(chance, 1, generator=rng)
+    order = (chosen + torch.arange(5)) % 5  # what was met stands first
+    blocks, terms = prior.learn(features.gather(2, order[:, None].expand(-1, 22, -1)))
+    found = torch.tensor([weight for row in blocks.values() for weight in row] + terms)
+    torch.testing.assert_close(found, wanted, rtol=0.15, atol=0.1)
 
 
 @pytest.mark.slow

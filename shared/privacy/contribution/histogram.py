@@ -82,14 +82,21 @@ def popularity_bias(
     -------
     float64 [items]
     """
+    terms = popularity_terms(counts, noise_multiplier)
+    bias: npt.NDArray[np.float64] = strength * (WEIGHTS[0] * terms[0] + WEIGHTS[1] * terms[1])
+    return bias
+
+
+def popularity_terms(
+    counts: npt.NDArray[np.float64], noise_multiplier: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The terms that `WEIGHTS` weigh, float64 [items] each; parameters as of `popularity_bias`."""
     smoothed = np.maximum(counts, 0) + 1 + noise_multiplier
     logarithm = np.log(smoothed / smoothed.mean())
     # Equal counts, equal ranks: in whatever order they were summed.
     _, group = np.unique(logarithm.round(6), return_inverse=True)
     ranks = (np.cumsum(np.bincount(group)) - np.bincount(group) / 2)[group]
-    by_rank, above = _standardised(ranks), _standardised(np.maximum(logarithm, 0))
-    bias: npt.NDArray[np.float64] = strength * (WEIGHTS[0] * by_rank + WEIGHTS[1] * above)
-    return bias
+    return _standardised(ranks), _standardised(np.maximum(logarithm, 0))
 
 
 def _standardised(term: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
