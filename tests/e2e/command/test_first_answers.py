@@ -1,6 +1,7 @@
 """The first minute: what is loaded before an answer, words that are nearly right, completion."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -286,7 +287,10 @@ def test_help_says_what_a_flag_takes_and_what_it_is_by_default(monkeypatch):
             assert setting in settings_names()
             assert f"Default: {default_of(setting)}." in flat, setting
             assert " | ".join(accepted_words(setting)) in flat
-    assert "Default: 60 (preset default), with noise 16." in flat
+    settings = from_dict(load_toml(preset_file("default")))
+    rounds, fewer = (at_epsilon(settings, e, 0).federation.rounds for e in (math.inf, 2.0))
+    assert rounds > fewer
+    assert f"Default: {rounds} (preset default), with noise {fewer}." in flat
 
 
 def test_a_default_that_is_shown_is_that_of_a_run():
