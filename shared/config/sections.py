@@ -128,7 +128,8 @@ class FederationConfig:
     ranks: tuple[Count, ...] = ()  # of clients, in turn (flexlora); empty: model.lora_rank for all
     popularity_start: bool = True  # the item bias starts from a (noised) popularity histogram
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity
-    popularity_cohort: Positive = 1.0  # expected users in it (Poisson); up to 1 a share of all
+    # expected users in it, and in the moments (Poisson); up to 1 a share of all
+    popularity_cohort: Positive = 1.0
     # without noise: rounds between validations, the best iterate is kept; 0: none
     evaluate_every: Natural = 0
     # with noise: rounds between private metrics from devices (statistics.md); 0: the released

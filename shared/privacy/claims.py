@@ -121,15 +121,16 @@ PRINTED = {
     "one model trained; one over users and seeds counts besides how much training and its"
     " noise vary. Whether two rows differ stands in the next table, not in whether their "
     "intervals overlap. Of the reference points, popularity, centralized and same model "
-    "read people's data without noise and are not private; zero-shot learns from nobody; "
-    "local only never leaves the device. Each reference was computed once, of one seed.": (
+    "read people's data without noise and are not private; zero-shot learns from none of "
+    "these people (of movielens-latest-small it does: the weights of its start were learned "
+    "there); local only never leaves the device. Each reference was computed once, of one seed.": (
         "shared.leaves.sections"
     ),
     "The model's metric minus the reference's, with its 95% interval, and the share of "
     "the same difference that the noised points' model has without noise. A share is "
     "given where both are above; more than 100% is chance, or another seed. “Its own start”"
-    " is the model with its own histogram before the first round; “its own histogram” the "
-    "released list alone.": ("simulations.compare.without_noise"),
+    " is the model with what it released once, its own histogram among it, before the first "
+    "round; “its own histogram” the released list alone.": ("simulations.compare.without_noise"),
     "These figures came from devices with noise, were paid for from the budget and stand "
     "in the ledger: they may be told to others. Each device ranked the item that its "
     "person chose last but one, which nothing was trained on, {{ ranked }}, and its hit and gain "

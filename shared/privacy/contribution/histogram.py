@@ -12,7 +12,7 @@ from shared.privacy.contribution.clipping import L2Clip
 # One user's share has length one however long the history is: all of the sensitivity, always.
 HISTOGRAM_CLIP = L2Clip(1.0)
 
-# Of the terms of the bias, learned on other people as the affinities' are (`benchmarks/prior.py`).
+# Of the terms of the bias, learned with the weights of the affinities (`benchmarks/prior.py`).
 WEIGHTS = (0.35, 0.4)
 
 
