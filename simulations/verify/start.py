@@ -6,17 +6,22 @@ that are handed on, and is computed again.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from server.release.moments import TABLES, Moments, tables
 from server.release.popularity import BIAS, histogram_noise
 from shared.config import ExperimentConfig
+from shared.data.attributes import WIDTHS
 from shared.errors import ConfigError, ProtocolError
+from shared.model.affinities import MOMENTS, TEXT, initial_mix
 from shared.privacy.contribution.histogram import popularity_bias
 from shared.privacy.contribution.moments import Basis, moments_size, popular_items
 from shared.privacy.plan.plan import server_plan
@@ -25,6 +30,11 @@ from shared.run_files import RunFiles
 _SAME = 1e-5  # of numbers kept as float32, beside the largest of them
 _SAME_ROW = 1e-4  # of rows, where two machines' eigenvectors and float32's rounding add up
 _UNREADABLE = (ArithmeticError, KeyError, OSError, SafetensorError, TypeError, ValueError)
+
+_MIX = "mix.weight"
+# Drawn from the settings' seed or read off language model and texts: neither is in the folder.
+_DRAWN = re.compile(r"(lora_A\b.*|lora_B\b.*\.up|\bitem_up|\bitem_down)\.weight$")
+_LEAST_CHANCE = 1e-6  # likeness by chance: of vectors of unit length it is at most 1
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -70,6 +80,52 @@ def moments_problems(files: RunFiles, config: ExperimentConfig, users: int) -> l
         return problems or _table_problems(found, adapter, config.model.moments_rank)
     except (*_UNREADABLE, ConfigError, ProtocolError) as error:
         return [_unreadable(error)]
+
+
+def unreleased_problems(
+    files: RunFiles, config: ExperimentConfig, released: Collection[str]
+) -> list[str]:
+    """Whether what no release gives is as every run begins: weights of blocks, and zeros.
+
+    Tensors that are drawn are not looked at.
+
+    Parameters
+    ----------
+    files : RunFiles
+        Of the point; the adapter is as it was sealed.
+    config : ExperimentConfig
+        The point's own settings.
+    released : collection of str
+        Kinds of release that its settings give.
+    """
+    try:
+        adapter = load_file(files.adapter)
+        same = _is_initial(adapter[_MIX], config) if _MIX in adapter else True
+    except _UNREADABLE as error:
+        return [f"cannot be compared with a start ({str(error)[:100]})"]
+    given = {BIAS: "histogram", **dict.fromkeys(TABLES, "moments")}
+    untrained = TABLES if config.federation.rounds else sorted({*adapter} - {_MIX})
+    problems = [] if same else [f"{_MIX}: not the weights that every run has"]
+    return problems + [
+        f"{name[:99]}: not zero, and nothing trained or released it"
+        for name in untrained
+        if name in adapter and not _DRAWN.search(name) and given.get(name) not in released
+        if adapter[name].any()
+    ]
+
+
+def _is_initial(mix: npt.NDArray[Any], config: ExperimentConfig) -> bool:
+    """Whether weights of blocks are the initial ones; the text's in a unit of their own."""
+    for attributes in ([], list(WIDTHS)):
+        blocks = [TEXT, *attributes, *([MOMENTS] if config.model.moments_rank else [])]
+        if mix.shape == (len(blocks), 4):
+            scale = config.model.affinity_scale
+            own = scale * initial_mix(blocks, torch.ones(1, 1)).double().numpy()
+            unit = float(mix[0] @ own[0] / (own[0] @ own[0])) if scale else 1.0
+            own[0] *= unit
+            possible = 1 - _SAME <= unit <= (1 + _SAME) / _LEAST_CHANCE
+            return possible and _alike(mix[:1], own[:1]) and _alike(mix[1:], own[1:])
+    return False
 
 
 def _counts(files: RunFiles, items: int) -> npt.NDArray[np.float64]:

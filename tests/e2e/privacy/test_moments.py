@@ -79,7 +79,17 @@ def biased(run):
     retold(file, read_promise(file), **{"item_bias.weight": bias})
 
 
+def altered(name, change):
+    def forge(run):
+        file = run / f"adapters/{NAME}.safetensors"
+        retold(file, read_promise(file), **{name: change(load_file(file)[name])})
+
+    return forge
+
+
 FORGERIES = {
+    "weights of blocks": (altered("mix.weight", lambda mix: mix * -3), "mix.weight"),
+    "a core that nothing trained": (altered("core.weight", lambda core: core + 1), "core.weight"),
     "other sums": (changed("total", lambda total: total[::-1].copy()), "do not follow from it"),
     "other items": (changed("items", lambda items: items[::-1].copy()), "released histogram"),
     "another scale": (changed("scale", lambda scale: scale * 2), "released histogram"),

@@ -1,6 +1,7 @@
 """What a run starts from follows from its releases, number by number, or is refused."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from shared.model.affinities import MOMENTS, TEXT, initial_mix
 from shared.privacy.contribution.histogram import popularity_bias
 from shared.privacy.contribution.moments import Basis, moments_basis
 from shared.run_files import run_files
-from simulations.verify.start import histogram_problems, moments_problems
+from simulations.verify.start import histogram_problems, moments_problems, unreleased_problems
 
 ITEMS, RANK, USERS = 240, 3, 500  # more pairs of directions than coordinates
 CONFIG = from_dict(
@@ -25,6 +26,9 @@ CONFIG = from_dict(
     },
     "test",
 )
+
+
+KINDS = {"histogram", "moments"}
 
 
 def table(found):
@@ -119,6 +123,7 @@ def test_what_follows_is_none(write):
     files = write()
     assert moments_problems(files, CONFIG, USERS) == []
     assert histogram_problems(files, CONFIG, USERS) == []
+    assert unreleased_problems(files, CONFIG, KINDS) == []
 
 
 @pytest.mark.parametrize(("changes", "why"), BASES.values(), ids=list(BASES))
@@ -154,3 +159,34 @@ def test_one_items_row_is_found_among_many(name, write):
 def test_tables_of_another_size_with_the_same_product_are_found(write):
     files = write(of_adapter=[(TABLES[0], lambda one: one * 4), (TABLES[1], lambda one: one / 4)])
     assert moments_problems(files, CONFIG, USERS)
+
+
+UNRELEASED = {
+    "weights of another sign": ("mix.weight", lambda mix: -mix),
+    "another weight of moments": ("mix.weight", put(1, 2, value=0.2)),
+    "another weight of texts": ("mix.weight", put(0, 2, value=0.2)),
+    "no number among them": ("mix.weight", put(1, 2, value=math.nan)),
+    "texts as no unit makes them": ("mix.weight", put(0, value=0.0)),
+    "a core": ("core.weight", put(1, 1, value=1e-9)),
+    "a correction": ("item_out.weight", put(1, 1, value=1e-9)),
+    "a language model's": ("x.lora_B.default.weight", put(1, 1, value=math.nan)),
+}
+
+
+@pytest.mark.parametrize("change", UNRELEASED.values(), ids=list(UNRELEASED))
+def test_what_no_release_gives_is_as_every_run_begins(change, write):
+    (found,) = unreleased_problems(write(of_adapter=[change]), CONFIG, KINDS)
+    assert found.startswith(change[0])
+
+
+@pytest.mark.parametrize(("kind", "names"), [("histogram", (BIAS,)), ("moments", TABLES)])
+def test_what_is_not_released_is_zero(kind, names, write):
+    found = unreleased_problems(write(), CONFIG, KINDS - {kind})
+    assert [problem.split(":")[0] for problem in found] == list(names)
+
+
+def test_rounds_train_all_but_what_is_released(write):
+    rounds = replace(CONFIG, federation=replace(CONFIG.federation, rounds=2))
+    trained = [("core.weight", put(1, 1, value=1.0)), ("mix.weight", lambda mix: mix * 2)]
+    (found,) = unreleased_problems(write(of_adapter=trained), rounds, KINDS)
+    assert found.startswith("mix.weight")
