@@ -34,7 +34,11 @@ from simulations.verify.comparisons import comparison_problems
 from simulations.verify.fields import field_problems, protocol_problems
 from simulations.verify.plan import PlanCheck
 from simulations.verify.point import VerifyRow
-from simulations.verify.start import histogram_problems, moments_problems
+from simulations.verify.start import (
+    histogram_problems,
+    moments_problems,
+    unreleased_problems,
+)
 from simulations.verify.stated import stated_problems
 from simulations.verify.terms import Expected
 
@@ -235,8 +239,12 @@ def promise_reasons(
         if terms
     ]
     own = promise_of(kept, settings_hash(config), seeded=noise == SEEDED)
+    kinds = {kind for terms in expected.terms if terms for kind in terms.times}
     found: dict[Path, Callable[[], list[str]]] = {
-        files.adapter: lambda: _carried_problems(files.adapter, config, own),
+        files.adapter: lambda: [
+            *_carried_problems(files.adapter, config, own),
+            *unreleased_problems(files, config, kinds),
+        ],
         files.settings: lambda: _point_settings_problems(files.settings, config),
         files.policy: lambda: _policy_problems(files.policy, expected, config),
         files.popularity: lambda: histogram_problems(files, config, expected.users),

@@ -12,7 +12,8 @@ from shared.privacy.ledger.promise import read_promise
 from tests.support.command import command, results
 from tests.support.privacy.forging import load, only, reseal, retold
 
-NAME = "eps-4-seed-0"
+# So little noise that what 40 people have together is told from it, whatever its seed is.
+NAME = "eps-60-seed-0"
 MOMENTS = f"points/{NAME}.moments.safetensors"
 SHARE = "[privacy]\nmoments_share = 0.4\nhistogram_share = 0.2\n"
 
@@ -25,8 +26,10 @@ def finished(settings, tiny_bert, tmp_path_factory, own_folders):
     text = settings.read_text().replace("[model]", "[model]\nmoments_rank = 4")
     file.write_text(text + SHARE)
     flags = ["--config", file, "--backbone", tiny_bert, "--references", "none", "--rounds", 0]
-    done = command("simulate", *flags, "--epsilon", "4,inf", "--out", folder / "run")
+    done = command("simulate", *flags, "--epsilon", "60,inf", "--out", folder / "run")
     assert done.code == 0, done.err
+    for file in (folder / "run").glob("adapters/*"):  # else nothing can be forged
+        assert load_file(file)["moments_in.weight"].any()
     return folder / "run"
 
 
@@ -43,7 +46,7 @@ def test_it_is_counted_released_and_verified(finished):
     ratio = private["moments_noise_multiplier"] / private["histogram_noise_multiplier"]
     assert ratio == pytest.approx(np.sqrt(0.6 / 0.4), rel=1e-3)
     assert open_["moments_noise_multiplier"] == 0
-    assert 3.98 < private["epsilon"] <= 4.0 * (1 + 1e-6)
+    assert 59.5 < private["epsilon"] <= 60.0 * (1 + 1e-6)
     entries = Ledger.open(finished / f"ledger-{NAME}.jsonl").entries
     assert [(at.release, at.round) for at in entries] == [("histogram", 0), ("moments", 0)]
     # Neither without a budget is handed on.
@@ -76,7 +79,17 @@ def biased(run):
     retold(file, read_promise(file), **{"item_bias.weight": bias})
 
 
+def altered(name, change):
+    def forge(run):
+        file = run / f"adapters/{NAME}.safetensors"
+        retold(file, read_promise(file), **{name: change(load_file(file)[name])})
+
+    return forge
+
+
 FORGERIES = {
+    "weights of blocks": (altered("mix.weight", lambda mix: mix * -3), "mix.weight"),
+    "a core that nothing trained": (altered("core.weight", lambda core: core + 1), "core.weight"),
     "other sums": (changed("total", lambda total: total[::-1].copy()), "do not follow from it"),
     "other items": (changed("items", lambda items: items[::-1].copy()), "released histogram"),
     "another scale": (changed("scale", lambda scale: scale * 2), "released histogram"),
