@@ -224,7 +224,8 @@ def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: 
         )
     if config.federation.popularity_start and histogram_in_clear(config) and not simulated:
         raise ConfigError(
-            f"federation.popularity_start = true: {HISTOGRAM_IN_CLEAR}; set it to false"
+            f"federation.popularity_start = true: {HISTOGRAM_IN_CLEAR}; set it to false, "
+            "and model.moments_rank, which rests on it, to 0"
         )
     plan = server_plan(config, users)
     if plan is not None:
