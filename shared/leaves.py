@@ -171,6 +171,8 @@ points[].updates | public | follows from settings
 points[].correlation | public | follows from settings and users
 points[].correlation.* | public | follows from settings and users
 points[].releases.** | public | what was planned
+points[].opened.* | not covered | under `distributed` trust, whether enough devices answered for a
+  sum: who answers is not hidden
 points[].rounds | public | a setting
 points[].cohort | public | the expected cohort, not an actual one
 points[].seed | public | of a simulation: whoever has it can subtract its noise
