@@ -45,7 +45,7 @@ from shared.privacy.contribution.units import devices_share_noise, histogram_in_
 from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR
 from shared.privacy.ledger.promise import Tree, promise_text
 from shared.privacy.plan.correlation import correlation
-from shared.privacy.plan.plan import device_plan, server_plan
+from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.request import Request, point_settings
 from shared.run_files import RunFiles
 from shared.update import Arrays
@@ -92,7 +92,7 @@ def run_federation(
         If there are too few clients, the settings contradict each other, or the policy is another
         point's.
     EngineError
-        As `server.round.run_round`.
+        As `server.round.run_round`; without rounds, if there is no histogram either.
     """
     started = time.monotonic()
     run = _opened(grid, config, files, on_round, policy, simulated=simulated)
@@ -156,6 +156,13 @@ def _opened(
             asked = PoissonSampler(expected, users, seed).draw(0, nodes)
             start_from_popularity(grid, asking, asked, schema, state, releases)
         save_state(state, files.checkpoint)
+    if not (config.federation.rounds or len(state.popularity)):
+        raise EngineError(
+            f"{files.adapter}: no popularity histogram was released, and without rounds there is "
+            "nothing else: too few devices answered for its noised sum to be opened, or it was "
+            "lost in a crash after it was counted; start anew in another folder, with another "
+            "seed, a larger federation.popularity_cohort or a smaller privacy.min_survivors"
+        )
     _ask_for_moments(grid, asking, schema, state, releases, files)
     metrics = PrivateMetrics(asking, state, releases, seed)
     checkpoint = files.checkpoint
@@ -224,7 +231,8 @@ def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: 
         )
     if config.federation.popularity_start and histogram_in_clear(config) and not simulated:
         raise ConfigError(
-            f"federation.popularity_start = true: {HISTOGRAM_IN_CLEAR}; set it to false"
+            f"federation.popularity_start = true: {HISTOGRAM_IN_CLEAR}; set it to false, "
+            "and model.moments_rank, which rests on it, to 0"
         )
     plan = server_plan(config, users)
     if plan is not None:
@@ -292,8 +300,20 @@ def _outcome(config: ExperimentConfig, run: Run, initial: Arrays) -> dict[str, A
         "seed": config.seed,
         "communication_bytes": expected_bytes(config, run.schema, initial, users, run.releases),
         "trained_parameters": _ever_trained(rule_of(config), run.schema, state.round_number),
+        **_opened_sums(config, server, state),
         **({"clipping_norms": state.clips, "clipping_bits": state.bits} if state.clips else {}),
     }
+
+
+def _opened_sums(
+    config: ExperimentConfig, server: Plan | None, state: ServerState
+) -> dict[str, dict[str, bool]]:
+    """Whether enough devices noised each sum that is asked for once, where devices noise them."""
+    if server is None or not devices_share_noise(config):
+        return {}
+    sums = {"histogram": state.popularity, "moments": state.moments}
+    found = {kind: len(total) > 0 for kind, total in sums.items() if server.of(kind)}
+    return {"opened": found} if found else {}
 
 
 def _ever_trained(rule: AggregationRule, schema: AdapterSchema, rounds: int) -> int:

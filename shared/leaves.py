@@ -173,14 +173,14 @@ points[].updates | public | follows from settings
 points[].correlation | public | follows from settings and users
 points[].correlation.* | public | follows from settings and users
 points[].releases.** | public | what was planned
+points[].opened.* | not covered | `distributed` trust: whether enough answered, who is not hidden
 points[].rounds | public | a setting
 points[].cohort | public | the expected cohort, not an actual one
 points[].seed | public | of a simulation: whoever has it can subtract its noise
 points[].adapter | public | a name
 points[].noise | public | where it came from
 points[].trained_parameters | public | follows from settings
-points[].communication_bytes.* | public | releases x expected cohort x bytes of one client, whoever
-  answered
+points[].communication_bytes.* | public | releases x expected cohort x bytes of one, whoever answered
 points[].clipping_norms[] | covered: update | follows from noised bits
 points[].clipping_bits[] | covered: update | as they were noised
 points[].released_metrics.** | covered: metrics | of noised sums alone

@@ -11,6 +11,9 @@ from simulations.compare import SAME_MODEL, settings_apart
 from simulations.results import Point, Results, Stated
 
 
+_MOMENTS = "exact moments"
+
+
 def what_differs(results: Results, *, settings: bool = True) -> list[str]:
     """Sentences on it: of the points without noise, and of the reference `same_model`.
 
@@ -52,6 +55,8 @@ def _apart(results: Results, open_: Point, noised: Point, *, settings: bool) -> 
         for name, (own, usual) in settings_apart(results.config).items()
         if settings and name != "federation.rounds"
     ]
+    told = _moments(results)
+    words += [told] * (settings and told != _MOMENTS and _has_moments(results, private=False))
     more = "" if settings else f"{', and' if words else ''} other settings"
     return f"{', '.join(words)}{more}"
 
@@ -87,7 +92,29 @@ def _besides(results: Results, norm: float) -> list[str]:
         told.append("no round chosen by its metrics")
     if federation.get("popularity_start") is not False:
         told.append("exact histogram")
-    model = Stated({**config.table("model"), **Stated(config.table("private")).table("model")})
-    if model.number("moments_rank") > 0:
-        told.append("exact moments")
+    if _has_moments(results, private=True):
+        told.append(_moments(results))
     return told
+
+
+def _has_moments(results: Results, *, private: bool) -> bool:
+    config = Stated(results.config)
+    model = config.table("model")
+    if private:
+        model = {**model, **Stated(config.table("private")).table("model")}
+    return Stated(model).number("moments_rank") > 0
+
+
+def _moments(results: Results) -> str:
+    """Without noise they are exact; a budget may be too small for any, or their sum not opened."""
+    noised = [point for point in results.points if point.private]
+    without = [
+        point
+        for point in noised
+        if "moments" not in point.table("releases") or point.table("opened").get("moments") is False
+    ]
+    if not without:
+        return _MOMENTS
+    at = ", ".join(f"{epsilon:g}" for epsilon in sorted({point.target for point in without}))
+    which = "the noised" if len(without) == len(noised) else f"those at epsilon {at}"
+    return f"{_MOMENTS}, which {which} have not"

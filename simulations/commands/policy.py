@@ -130,6 +130,6 @@ def _opened(asked: Asked) -> tuple[ExperimentConfig, str, int]:
     flags = {"data.spec": asked.data, "data.columns": asked.columns, "data.users": asked.users}
     given = {name: value for name, value in flags.items() if value is not None}
     tree = load_toml(asked.config or preset_file(asked.preset or "default"))
-    simulation = Simulation(override(tree, given))
+    simulation = Simulation(override(tree, given, preset=asked.config is None))
     point = at_epsilon(simulation.config, asked.epsilon, asked.seed)
     return point, simulation.engine(point.model).schema.digest, len(simulation.population)

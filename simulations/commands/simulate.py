@@ -90,7 +90,7 @@ def simulate(given: Any) -> None:
         value = getattr(given, name)
         if setting and value is not None:
             flags[_setting(name, setting)] = _LISTS[name](value) if name in _LISTS else value
-    experiment = override(tree, flags)
+    experiment = override(tree, flags, preset=config is None and resume is None)
     _tell_what_never_comes(experiment)
     directory = resume or out or Path("runs") / _default_name(experiment)
     with _saying_how_to_go_on(RunFolder(directory), resume is not None):

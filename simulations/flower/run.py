@@ -92,7 +92,7 @@ def experiment(settings: Settings, nodes: int) -> ExperimentConfig:
         "federation.rounds": settings["rounds"],
         "federation.cohort": settings["cohort"],
     }
-    return override(load_toml(file), flags)
+    return override(load_toml(file), flags, preset=not named)
 
 
 def _registered(grid: InMemoryGrid) -> list[int]:

@@ -82,7 +82,7 @@ class Artefacts:
             kinds = required if simulated else optional
             kinds.add(files.settings)
             for kind, file in (("histogram", files.popularity), ("moments", files.moments)):
-                if _hands_on(given, kind):
+                if _hands_on(given, point, kind):
                     kinds.add(file)
         pending = {at for name in plan.unfinished for at in run_files(directory, name).released}
         if simulated and not results.complete:
@@ -105,22 +105,47 @@ def point_files(directory: Path, results: Results, point: Point) -> RunFiles:
     return run_files(directory, name)
 
 
-def _hands_on(expected: Expected, kind: str) -> bool:
-    """Whether such a release is handed on: a server's with noise, or one of devices' messages."""
+def _hands_on(expected: Expected, point: Point, kind: str) -> bool:
+    """Whether such a release is handed on: a server's with noise, or one of devices' messages.
+
+    Of sums that too few devices noised nothing is. Of a point that states nothing on it all are.
+    """
     first = expected.terms[0]
     return (
         first is not None
         and any(kind in terms.times for terms in expected.terms if terms)
         and (math.isfinite(first.guarantee.budget) or first.guarantee.trust == "local")
+        and not (kind in _opened_due(expected) and point.table("opened").get(kind) is False)
     )
 
 
-def _beside(expected: Expected) -> set[str] | None:
+def _opened_due(expected: Expected) -> set[str]:
+    """Sums asked for once of which a point states whether enough devices noised them."""
+    first = expected.terms[0]
+    if first is None or not (
+        first.guarantee.trust == "distributed" and math.isfinite(first.guarantee.budget)
+    ):
+        return set()
+    return {"histogram", "moments"} & set(first.times)
+
+
+def _opened_problems(results: Results, expected: Sequence[Expected]) -> list[str]:
+    found = []
+    for at, (point, given) in enumerate(zip(results.points, expected, strict=True)):
+        stated, due = point.get("opened"), _opened_due(given)
+        whole = isinstance(stated, dict) and all(isinstance(told, bool) for told in stated.values())
+        if "opened" in point.stated and not (whole and due and set(point.table("opened")) == due):
+            words = f"true or false for {' and '.join(sorted(due))}" if due else "no such field"
+            found.append(f"points[{at}]: opened = {str(stated)[:60]}: expected {words}")
+    return found
+
+
+def _beside(expected: Expected, point: Point) -> set[str] | None:
     """References that are a point's own; without rounds it is its own start."""
     if expected.config is None:
         return None
     start = ["start"] * (expected.config.federation.rounds > 0)
-    return {*start, *(["popularity_private"] * _hands_on(expected, "histogram"))}
+    return {*start, *(["popularity_private"] * _hands_on(expected, point, "histogram"))}
 
 
 def check_artefacts(
@@ -160,7 +185,8 @@ def check_artefacts(
         if not (name in own.working or name in sealed or name in late or _is_ledger(name))
     ]
     problems += [*_label_problems(results), *field_problems(results)]
-    beside = [_beside(given) for given in expected]
+    beside = [_beside(*pair) for pair in zip(expected, results.points, strict=True)]
+    problems += _opened_problems(results, expected)
     problems += [*stated_problems(results, beside), *_items_problems(directory, results)]
     return [*problems, *protocol_problems(results), *comparison_problems(results)], notes
 

@@ -28,7 +28,7 @@ _INSIDE = re.compile(
     rf"config\..*|seal\.(?:files\..*|public_key|signature)"
     rf"|(?:{_PART}\.environments\[\]|environment)\.(?:{_ENVIRONMENT})"
     r"|points\[\]\.(?:releases\.\w+\.(?:times|event\..*)|meaning\..*|correlation\.\w+"
-    r"|ledger\.(?:file|entries|head)|communication_bytes\.(?:up|down)|epsilon_(?:rdp|prv)"
+    r"|ledger\.(?:file|entries|head)|opened\.(?:histogram|moments)|communication_bytes\.(?:up|down)|epsilon_(?:rdp|prv)"
     rf"|released_metrics\.(?:{'|'.join(ABOUT)}|selected_round|releases\[\]\..*)"
     r"|history\[\]\.(?:participants|failures|signal_norm|noise_norm|hr@10|ndcg@10)"
     rf"|{_RANKED}|references\.(?:popularity_private|start)\.(?:{_RANKED}|computed_from)"

@@ -46,7 +46,9 @@ def chosen_settings(config: Path | None, preset: str | None) -> ExperimentConfig
     return ExperimentConfig() if file is None else from_dict(load_toml(file), source=str(file))
 
 
-def override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
+def override(
+    tree: dict[str, Any], flags: dict[str, Any], *, preset: bool = False
+) -> ExperimentConfig:
     """Settings with some replaced, for every point.
 
     Parameters
@@ -55,6 +57,9 @@ def override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
         Nested, as read from TOML; changed in place.
     flags : dict
         `section.name` -> value.
+    preset : bool
+        Whether the tree is a committed one: moments, which nobody asked for, then give way to
+        flags that they do not go with. A file's own are refused with these.
 
     Raises
     ------
@@ -68,7 +73,8 @@ def override(tree: dict[str, Any], flags: dict[str, Any]) -> ExperimentConfig:
         )
     if "federation.aggregation" in flags:  # what follows from the rule that was there before
         tree.get("model", {}).pop("factors", None)
-    if flags.get("privacy.unit", "user") != "user":  # moments are a whole person's
+    popular = flags.get("federation.popularity_start", True)  # moments rest on the histogram
+    if preset and (flags.get("privacy.unit", "user") != "user" or not popular):
         tree.get("model", {}).pop("moments_rank", None)
     for key, value in flags.items():
         section, _, name = key.partition(".")

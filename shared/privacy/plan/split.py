@@ -22,6 +22,7 @@ from shared.config import ExperimentConfig
 
 KINDS = ("histogram", "moments", "metrics", "update")  # that a budget may be split over
 RICH = 1000.0  # n mu, from which on there are moments
+_ENDS = 1e-6, 1e4  # of mu: no budget's split depends on more
 _RICH = {"histogram": 0.15, "moments": 0.40}  # what remains goes to the main releases
 _POOR = {"histogram": 0.90, "moments": 0.0}
 
@@ -35,6 +36,11 @@ def one_release(epsilon: float, delta: float) -> float:
         > 0, finite.
     delta : float
         In (0, 1).
+
+    Returns
+    -------
+    float
+        In [1e-6, 1e4]; the end of that where a budget is beyond it.
 
     References
     ----------
@@ -53,7 +59,13 @@ def one_release(epsilon: float, delta: float) -> float:
         lost = within + math.log1p(-math.exp(min(epsilon + beyond - within, -1e-16)))
         return lost - math.log(delta)
 
-    return math.exp(brentq(excess, math.log(1e-6), math.log(1e4)))
+    least, most = _ENDS
+    epsilon = min(epsilon, most**2)  # which `most` is within; far above, its terms overflow
+    if excess(math.log(least)) >= 0:
+        return least
+    if excess(math.log(most)) <= 0:
+        return most
+    return math.exp(brentq(excess, math.log(least), math.log(most)))
 
 
 def budget_split(

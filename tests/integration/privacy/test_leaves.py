@@ -120,8 +120,9 @@ def test_rows_of_what_is_released_are_met(runs):
             for leaf in SECTIONS[key].leaves
             if not any(SECTIONS[key].find(name) is leaf for name in found[key])
         ]
-        of_real_runs = ["name"] if key == "results" else []
-        assert stale == of_real_runs, key
+        # Of real runs; of sums that devices noise, which the tests of those meet.
+        elsewhere = ["name", "points[].opened.*"] if key == "results" else []
+        assert stale == elsewhere, key
 
 
 def test_what_is_planted_is_seen(runs, tmp_path):

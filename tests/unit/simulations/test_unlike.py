@@ -96,6 +96,38 @@ def test_what_is_said_is_what_the_settings_do(case):
     assert of_the_model in other
 
 
+@pytest.mark.parametrize("private", [{}, {"model": {"lora_rank": 1}}], ids=["alike", "apart"])
+@pytest.mark.parametrize(
+    ("having", "words"),
+    [
+        ((), "exact moments, which the noised have not"),
+        ((8.0,), "exact moments, which those at epsilon 2 have not"),
+        ((2.0, 8.0), None),
+    ],
+)
+def test_moments_that_noised_points_have_not_are_said(having, words, private):
+    config = from_dict(
+        {
+            "model": {"moments_rank": 4},
+            "private": private,
+            "sweep": {"epsilons": [2.0, 8.0, math.inf], "seeds": [0]},
+        }
+    )
+    points = [
+        {
+            "epsilon_target": epsilon,
+            "epsilon": epsilon,
+            "releases": {"moments": {}} if epsilon in (*having, "inf") else {},
+        }
+        for epsilon in (2.0, 8.0, "inf")
+    ]
+    tree = {"schema": 1, "config": to_dict(config), "points": points}
+    told = what_differs(Results.of({**tree, "references": {"same_model": {"seed": 0}}}))
+    assert len(told) == 2
+    for line in told:
+        assert words in line if words else "have not" not in line
+
+
 def test_settings_that_are_none_are_no_error():
     points = [{"epsilon_target": epsilon, "epsilon": epsilon} for epsilon in (8.0, "inf")]
     (line,) = what_differs(Results.of({"schema": 1, "config": {"x": 1}, "points": points}))

@@ -1,7 +1,10 @@
 """From flags and files to an experiment, and from an experiment to the names of its files."""
 
+import copy
 import math
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -36,6 +39,25 @@ def test_a_flag_speaks_for_noised_points_too():
     assert config.federation.rounds == at_epsilon(config, 1.0, 0).federation.rounds == 4
     assert at_epsilon(config, 1.0, 0).federation.cohort == 5
     assert at_epsilon(config, math.inf, 0).federation.cohort == 100
+
+
+@pytest.mark.parametrize(
+    "flag", [("privacy.unit", "example"), ("federation.popularity_start", False)]
+)
+def test_moments_of_a_preset_give_way_and_those_of_a_file_are_refused(flag):
+    tree = load_toml(preset_file("demo")) | {"train": {"local_steps": 1}}
+    assert tree["model"]["moments_rank"] > 0
+    with pytest.raises(ConfigError, match=r"model\.moments_rank = 32"):
+        override(copy.deepcopy(tree), dict([flag]))
+    assert override(tree, dict([flag]), preset=True).model.moments_rank == 0
+
+
+def test_the_page_of_policies_says_what_settings_of_real_nodes_have():
+    page = (Path(__file__).parents[4] / "docs/policy.md").read_text()
+    own = tomllib.loads(page.split("```toml\n", 1)[1].split("```", 1)[0])
+    tree = load_toml(preset_file("demo"))
+    merged = {name: {**tree.get(name, {}), **own.get(name, {})} for name in {**tree, **own}}
+    assert not at_epsilon(from_dict(merged), 2.0, 0).federation.popularity_start
 
 
 def test_numbers():

@@ -41,6 +41,13 @@ def test_the_ends_have_a_finite_answer(target):
     assert 0 < one_release(target, 1e-14) < one_release(target, 1e-2) < 1e3
 
 
+@pytest.mark.parametrize("target", [5e-324, 1e-12, 1.0, 1e8, 1e300, 1.7e308])
+@pytest.mark.parametrize("delta", [5e-324, 1e-100, 1e-14, 0.5, 1 - 1e-16])
+def test_every_budget_that_settings_allow_is_split(target, delta):
+    assert 1e-6 <= one_release(target, delta) <= 1e4
+    assert sum(budget_split(10**6, target, delta, ALL).values()) == pytest.approx(1)
+
+
 @given(
     users=st.integers(1, 10**7),
     target=st.floats(1e-2, 100),
