@@ -13,7 +13,7 @@ from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.promise import SECURE
 from shared.privacy.ledger.spent import Record
-from shared.privacy.plan.plan import device_plan
+from shared.privacy.plan.plan import device_plan, server_plan
 from shared.privacy.plan.terms import Terms
 from shared.run_files import DEVICES_NAME, LEDGER_NAME
 from simulations.results import Claim, Point, Tree
@@ -24,6 +24,7 @@ from simulations.verify.terms import Expected, settings_give_none, settings_reas
 
 # The accountant is deterministic; another build of its numerics may differ in the last digits.
 _TOLERANCE = 1e-4
+_SAME_NOISE = 2e-5  # relative: that of two calibrations, each within 1e-5 of the least
 # Beyond this the number has no meaning as a guarantee.
 _LARGEST_CROSS_CHECK = 200.0
 
@@ -127,6 +128,7 @@ def _verify_guarantee(
         *_end_reasons(record, claim.ledger),
         *_guarantee_reasons(record, claim),
         *settings_reasons(record.header, claim, expected, terms),
+        *_split_reasons(claim, expected, terms),
         *release_reasons(record, claim),
         *statistics_reasons(record, claim, expected.config, expected.users),
         *_epsilon_reasons(record, claim, loss, rdp, prv),
@@ -178,6 +180,29 @@ def _plan_reasons(claim: Claim, expected: Expected) -> list[str]:
         )
         for reason in differing(name, claim.get(name), own.get(name), "the settings give")
     ]
+
+
+def _split_reasons(claim: Claim, expected: Expected, terms: Terms | None) -> list[str]:
+    """Where the budget is split over kinds of release otherwise than settings and users give."""
+    if expected.config is None or terms is None:
+        return []  # why is among the others
+    try:
+        plans = [make(expected.config, expected.users) for make in (server_plan, device_plan)]
+    except ConfigError as error:
+        return [str(error)]
+    own = next(plan.stated() for plan in plans if plan and plan.guarantee == terms.guarantee)
+    names = ("noise_multiplier", *(f"{kind}_noise_multiplier" for kind in WITH_NUMBERS))
+    return [
+        f"{name} = {str(claim.get(name))[:40]} claimed, the settings give {own[name]}"
+        for name in names
+        if not _is_noise(claim, name, own[name])
+    ]
+
+
+def _is_noise(claim: Claim, name: str, given: float | None) -> bool:
+    if given is None:
+        return claim.get(name) is None
+    return math.isclose(claim.number(name), given, rel_tol=_SAME_NOISE)
 
 
 def _one_line(error: Exception) -> str:

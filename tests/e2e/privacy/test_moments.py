@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.promise import read_promise
+from shared.privacy.plan import terms
 from tests.support.command import command, results
 from tests.support.privacy.forging import load, only, reseal, retold
 
@@ -110,6 +111,22 @@ def test_what_does_not_follow_from_it_is_found_whoever_sealed_it(forge, why, run
     done = command("verify", run)
     assert done.code == 3
     assert why in done.out
+
+
+def test_a_split_that_the_settings_do_not_give_is_refused(
+    settings, tiny_bert, tmp_path, monkeypatch, own_folders
+):
+    """Whoever changes the rule spends no more, and on what nobody said."""
+    flags = ["--config", settings, "--backbone", tiny_bert, "--references", "none"]
+    flags += ["--rounds", 1, "--epsilon", 4, "--out", tmp_path / "run"]
+    with monkeypatch.context() as patched:
+        patched.setattr(terms, "shares", lambda *_: {"histogram": 0.5, "update": 0.5})
+        assert command("simulate", *flags).code == 0
+        assert command("verify", tmp_path / "run").code == 0
+    done = command("verify", tmp_path / "run")
+    assert done.code == 3
+    assert "histogram_noise_multiplier = " in done.out
+    assert "the settings give" in done.out
 
 
 def test_a_run_without_it_is_not_one_with_it(run):
