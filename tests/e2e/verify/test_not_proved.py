@@ -61,7 +61,24 @@ def restated(found):
 
 def other_numbers(run):
     file = adapter(run)
-    retold(file, read_promise(file), **{k: v + 1 for k, v in load_file(file).items()})
+    others = {k: v + 1 for k, v in load_file(file).items() if k != "mix.weight"}
+    retold(file, read_promise(file), **others)
+    reseal(run, load(run))
+
+
+def other_drawn(run):
+    file = adapter(run)
+    drawn = {k: v - 1 for k, v in load_file(file).items() if "lora_A" in k or k == "item_up.weight"}
+    assert drawn
+    retold(file, read_promise(file), **drawn)
+    reseal(run, load(run))
+
+
+def another_unit(run):
+    file = adapter(run)
+    mix = load_file(file)["mix.weight"]
+    mix[0] *= 2  # the text's
+    retold(file, read_promise(file), **{"mix.weight": mix})
     reseal(run, load(run))
 
 
@@ -172,6 +189,8 @@ PLANTED = {
     "the data are others": other_data,
     "the model ranks otherwise": better_model,
     "the adapter's numbers are others": other_numbers,
+    "the drawn tensors are others": other_drawn,
+    "the texts' weights have another unit": another_unit,
     "the noise was seeded": called_secure,
     "everything was made anew": made_anew,
     "a point was never planned": never_planned,
