@@ -59,10 +59,21 @@ def restated(found):
     return found | {"compared": stated_means([Point(point) for point in found["points"]])}
 
 
-def other_numbers(run):
-    file = adapter(run)
-    retold(file, read_promise(file), **{k: v + 1 for k, v in load_file(file).items()})
-    reseal(run, load(run))
+def moved(which, change):
+    """The numbers of some tensors of a noised point's adapter."""
+
+    def plant(run):
+        file = adapter(run)
+        found = {k: change(v) for k, v in load_file(file).items() if re.search(which, k)}
+        assert found
+        retold(file, read_promise(file), **found)
+        reseal(run, load(run))
+
+    return plant
+
+
+def doubled_first(mix):
+    return mix * np.float32([2, *[1] * (len(mix) - 1)])[:, None]
 
 
 def called_secure(run):
@@ -171,7 +182,9 @@ def file_beside(run):
 PLANTED = {
     "the data are others": other_data,
     "the model ranks otherwise": better_model,
-    "the adapter's numbers are others": other_numbers,
+    "the adapter's numbers are others": moved("^(?!mix)", lambda array: array + 1),
+    "the drawn tensors are others": moved("lora_A", lambda array: array + 1),
+    "the texts' weights have another unit": moved("^mix", doubled_first),
     "the noise was seeded": called_secure,
     "everything was made anew": made_anew,
     "a point was never planned": never_planned,
