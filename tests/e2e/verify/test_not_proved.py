@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+from server.release.moments import TABLES, Moments, tables
 from shared.config import dump_toml, from_dict
 from shared.metrics import ranking_metrics
+from shared.privacy.contribution.moments import Basis
 from shared.privacy.keys import load_or_create_signing_key
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.promise import SECURE, read_promise
@@ -20,6 +22,7 @@ from simulations.results import Point, Reference
 from simulations.verify.comparisons import possible_errors
 from simulations.verify.run import verify_run
 from tests.support import ROOT
+from tests.support.command import command
 from tests.support.privacy.forging import (
     adapter,
     byte,
@@ -179,7 +182,30 @@ def file_beside(run):
         (run / name).write_text("epsilon 0.1")
 
 
+def other_moments(change):
+    """Numbers of what people have together, and the adapter's tables as they follow from them."""
+
+    def plant(run):
+        file, point = only(run, "points/*.moments.safetensors"), load(run)["points"][0]
+        arrays = change(load_file(file))
+        save_file(arrays, file)
+        noise = point["moments_noise_multiplier"]
+        found = Moments(Basis.of(arrays), arrays["total"], noise)
+        old = load_file(adapter(run))
+        both = tables(found, *old[TABLES[0]].shape)
+        given = {n: t.astype(np.float32) for n, t in zip(TABLES, both, strict=True)}
+        retold(adapter(run), read_promise(adapter(run)), **given)
+        reseal(run, load(run))
+
+    return plant
+
+
+other_directions = other_moments(lambda a: a | {"vectors": a["vectors"][:, ::-1].copy()})
+other_sum = other_moments(lambda a: a | {"total": a["total"] * 2})
+
 PLANTED = {
+    "the directions of moments are others": other_directions,
+    "the moments' sum is another": other_sum,
     "the data are others": other_data,
     "the model ranks otherwise": better_model,
     "the adapter's numbers are others": moved("^(?!mix)", lambda array: array + 1),
@@ -200,6 +226,19 @@ PLANTED = {
 }
 
 
+@pytest.fixture(scope="module")
+def together(settings, tiny_bert, tmp_path_factory, own_folders):
+    """A run that released what people have together, and trained nothing. Not to be altered."""
+    folder = tmp_path_factory.mktemp("together")
+    text = settings.read_text().replace("[model]", "[model]\nmoments_rank = 4")
+    (folder / "settings.toml").write_text(f"{text}[privacy]\nmoments_share = 0.4\n")
+    flags = ["--config", folder / "settings.toml", "--backbone", tiny_bert, "--rounds", 0]
+    flags += ["--references", "none", "--epsilon", 4, "--out", folder / "run"]
+    done = command("simulate", *flags)
+    assert done.code == 0, done.err
+    return folder / "run"
+
+
 def listed():
     page = (ROOT / "docs" / "privacy.md").read_text()
     section = page.partition("### What verify does not prove")[2].partition("\n#")[0]
@@ -211,8 +250,10 @@ def test_the_list_and_what_is_planted_are_one():
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_what_is_on_the_list_passes(name, run, deployed, tmp_path):
-    whole = deployed if PLANTED[name] is more_users else run
+def test_what_is_on_the_list_passes(name, run, deployed, together, tmp_path):
+    whole = {more_users: deployed, other_directions: together, other_sum: together}.get(
+        PLANTED[name], run
+    )
     copy = shutil.copytree(whole, tmp_path / "copy")
     PLANTED[name](copy)
     report = verify_run(copy)
