@@ -98,9 +98,7 @@ tensor.counts | covered: histogram | as it was noised
 
 # moments | Which items people have together: `points/NAME.moments.safetensors` | server -> reader
 tensor.total | covered: moments | as it was noised
-tensor.** | covered: histogram | the coordinates that it is in: of the histogram and public texts;
-  `verify` compares items and scale with the histogram and the pairs with the eigenvalues; which
-  orthonormal directions with which eigenvalues those are is the operator's word
+tensor.** | covered: histogram | its coordinates, of histogram and texts: Q is the operator's word
 
 # ledger | A ledger: `ledger-*.jsonl`; a device's own, `ledger.jsonl` and `participation.jsonl`,
   stays | server -> reader
