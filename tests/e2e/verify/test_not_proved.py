@@ -59,10 +59,22 @@ def restated(found):
     return found | {"compared": stated_means([Point(point) for point in found["points"]])}
 
 
-def other_numbers(run):
-    file = adapter(run)
-    retold(file, read_promise(file), **{k: v + 1 for k, v in load_file(file).items()})
-    reseal(run, load(run))
+def changed(chosen, change):
+    """Other numbers in some tensors of the adapter."""
+
+    def attack(run):
+        file = adapter(run)
+        found = {name: change(one) for name, one in load_file(file).items() if chosen(name)}
+        assert found
+        retold(file, read_promise(file), **found)
+        reseal(run, load(run))
+
+    return attack
+
+
+def other_unit(mix):
+    mix[0] *= 2  # the text's
+    return mix
 
 
 def called_secure(run):
@@ -171,7 +183,11 @@ def file_beside(run):
 PLANTED = {
     "the data are others": other_data,
     "the model ranks otherwise": better_model,
-    "the adapter's numbers are others": other_numbers,
+    "the adapter's numbers are others": changed(
+        lambda name: name != "mix.weight", lambda one: one + 1
+    ),
+    "the drawn tensors are others": changed(lambda name: "lora_A" in name, lambda one: one + 1),
+    "the texts' weights have another unit": changed(lambda name: name == "mix.weight", other_unit),
     "the noise was seeded": called_secure,
     "everything was made anew": made_anew,
     "a point was never planned": never_planned,
