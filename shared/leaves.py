@@ -180,7 +180,7 @@ points[].seed | public | of a simulation: whoever has it can subtract its noise
 points[].adapter | public | a name
 points[].noise | public | where it came from
 points[].trained_parameters | public | follows from settings
-points[].communication_bytes.* | public | releases x expected cohort x bytes of one, whoever answered
+points[].communication_bytes.* | public | releases x expected cohort x bytes of one, whoever came
 points[].clipping_norms[] | covered: update | follows from noised bits
 points[].clipping_bits[] | covered: update | as they were noised
 points[].released_metrics.** | covered: metrics | of noised sums alone

@@ -10,7 +10,6 @@ from shared.privacy.contribution.units import update_clip
 from simulations.compare import SAME_MODEL, settings_apart
 from simulations.results import Point, Results, Stated
 
-
 _MOMENTS = "exact moments"
 
 

@@ -111,7 +111,16 @@ _TABLE = """
 {privacy.metrics_share: given} does not go with {privacy.trust: not central}: the server adds this
   noise; use --trust central, or 0
 {privacy.metrics_share}, {privacy.histogram_share} and {privacy.moments_share} leave nothing for
-  the rounds; together they must be below 1 [if they take all]
+  the rounds; together they must be below 1 [if they take all] [federation.rounds: given]
+{privacy.metrics_share}, {privacy.histogram_share} and {privacy.moments_share} take the whole budget
+  or more; together they must be below 1 [if they take all] [federation.rounds: 0]
+{privacy.metrics_share}: expected 0, or from 0.001 to below 1 [if metrics have next to nothing]
+{privacy.histogram_share}: expected 0, or from 0.001 to below 1 [if the histogram has next to
+  nothing]
+{privacy.moments_share}: expected 0, or from 0.001 to below 1 [if moments have next to nothing]
+{privacy.histogram_share: 0} leaves {federation.rounds: 0} without anything to release; leave it out
+{privacy.moments_share: given} needs model.moments_rank >= 1: with {model.moments_rank: 0} nothing
+  is asked of it; change one of them
 {model.moments_rank: given} needs federation.popularity_start = true: which items are asked about
   follows from the histogram; change one of them [federation.popularity_start: false]
 {model.moments_rank: given} does not go with {privacy.unit: not user}: what people have together is
@@ -128,6 +137,8 @@ _TABLE = """
 
 REFUSALS = tuple(" ".join(row.split()) for row in re.split(r"\n+(?! )", _TABLE.strip()))
 
+_LEAST_SHARE = 1e-3  # of a budget: with less a release is noise, beyond what accountants resolve
+
 _MORE: dict[str, Callable[[ExperimentConfig], bool]] = {
     "the rule has others": lambda c: c.model.factors != factors_of(c.federation.aggregation),
     "nothing is read": lambda c: c.federation.aggregation != "principal" or not c.model.item_rank,
@@ -140,6 +151,11 @@ _MORE: dict[str, Callable[[ExperimentConfig], bool]] = {
         and c.federation.cohort * c.privacy.min_separation > 1 + 1e-9
     ),
     "it is no address": lambda c: not re.fullmatch(r"auto|[^/\s]+:\d{1,5}", c.engine.address),
+    "metrics have next to nothing": lambda c: 0 < c.privacy.metrics_share < _LEAST_SHARE,
+    "the histogram has next to nothing": lambda c: (
+        0 < (c.privacy.histogram_share or 0) < _LEAST_SHARE
+    ),
+    "moments have next to nothing": lambda c: 0 < (c.privacy.moments_share or 0) < _LEAST_SHARE,
     "they take all": lambda c: (
         sum(
             share or 0.0

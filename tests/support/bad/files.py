@@ -38,6 +38,19 @@ SETTINGS = {
         "[model]\nmoments_rank = 4\n[federation]\npopularity_start = false\n"
     ),
     "shares that leave nothing": "[privacy]\nhistogram_share = 0.6\nmoments_share = 0.4\n",
+    "shares that leave nothing without rounds": (
+        "[model]\nmoments_rank = 4\n[federation]\nrounds = 0\n"
+        "[privacy]\nhistogram_share = 0.7\nmoments_share = 0.4\n"
+    ),
+    "a share of moments that nobody asks for": "[privacy]\nmoments_share = 0.4\n",
+    "a histogram without a budget and without rounds": (
+        "[federation]\nrounds = 0\n[privacy]\nhistogram_share = 0.0\n"
+    ),
+    "a share of next to nothing": "[privacy]\nhistogram_share = 1e-9\n",
+    "moments for next to nothing": (
+        "[model]\nmoments_rank = 4\n[privacy]\nmoments_share = 0.0009\n"
+    ),
+    "metrics for next to nothing": "[privacy]\nmetrics_share = 1e-300\n",
     "nothing that is released": "[federation]\nrounds = 0\npopularity_start = false\n",
     "fixed batches where examples are sampled": (
         '[privacy]\nunit = "example"\n[train]\nlocal_batch = 1\n'

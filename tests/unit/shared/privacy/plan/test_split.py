@@ -53,12 +53,14 @@ def test_every_budget_that_settings_allow_is_split(target, delta):
     target=st.floats(1e-2, 100),
     kinds=st.sets(st.sampled_from(ALL)).filter(lambda at: at & {"histogram", "update"}),
     stated=st.dictionaries(
-        st.sampled_from(["histogram", "moments", "metrics"]), st.floats(0, 0.33), max_size=3
+        st.sampled_from(["histogram", "moments", "metrics"]),
+        st.just(0.0) | st.floats(1e-3, 0.33),
+        max_size=3,
     ),
 )
 def test_shares_are_of_one_whole_and_what_is_stated_counts(users, target, kinds, stated):
     given_ = {f"{kind}_share": share for kind, share in stated.items()}
-    config = from_dict({"privacy": given_})
+    config = from_dict({"model": {"moments_rank": 1}, "privacy": given_})
     found = shares(config, users, 1e-8, target, kinds)
     assert set(found) == set(kinds)
     assert math.fsum(found.values()) == pytest.approx(1)
