@@ -111,12 +111,17 @@ def test_json_is_json_whatever_is_claimed(run: Path) -> None:
 # A crash makes the ledger over-count: the same round twice is one round that cost twice.
 
 
+KINDS = ("", "histogram_")
+
+
 def test_a_repeated_round_counts_twice(tmp_path: Path, home: Path) -> None:
     point = write_point(tmp_path, 2.0, 0, rounds=(1, 2, 2, 3, 4))
     config = replace(EXPERIMENT, sweep=SweepConfig((2.0,), (0,), references=()))
     save(tmp_path, results_of([point], config))
     report = verify_run(tmp_path)
-    assert report.ok, (report.problems, report.rows[0].reason)
+    own = [f"{kind}noise_multiplier = {point[f'{kind}noise_multiplier']}" for kind in KINDS]
+    told = [reason.partition(" claimed")[0] for reason in report.rows[0].reasons]
+    assert (report.problems, told) == ((), [name for name in own if name in told])  # of five rounds
     assert (point["rounds"], point["ledger"]["entries"]) == (4, 6)
     assert report.rows[0].epsilon == pytest.approx(2.0, rel=1e-4)
 

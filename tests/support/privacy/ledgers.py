@@ -329,13 +329,13 @@ def first_ledger(run: Path) -> Path:
 
 
 def rewrite(run: Path, key: Ed25519PrivateKey | None) -> None:
-    """A whole new ledger with twice the noise; all sealed anew if there is a key."""
+    """A whole new ledger, sealed anew with all else if there is a key, else with twice the noise."""
     results = load(run)
     point, path = results["points"][0], first_ledger(run)
     old = Ledger.open(path)
     path.unlink()
     new = Ledger.create(path, differing(old.header, budget=2.0))
-    z = 2 * point["noise_multiplier"]
+    z = (2 if key is None else 1) * point["noise_multiplier"]
     for entry in old.entries:
         event = GaussianMechanism(z, L2Clip(1.0)).event(Q) if entry.round else entry.event
         new.append(entry.round, entry.release, event)

@@ -184,7 +184,7 @@ def test_the_default_folder_is_named_after_where_the_data_lies(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path / "project" / "notebooks")
     asked, seen = from_dict({"data": {"spec": spec}}), []
     monkeypatch.setattr(simulate, "_run", lambda config, directory, *others: seen.append(directory))
-    monkeypatch.setattr(simulate, "override", lambda tree, flags: asked)
+    monkeypatch.setattr(simulate, "override", lambda tree, flags, **more: asked)
     simulate.simulate()
     assert seen == [Path("runs") / name]
     assert seen[0].resolve().parent == Path("runs").resolve()
