@@ -329,7 +329,7 @@ def first_ledger(run: Path) -> Path:
 
 
 def rewrite(run: Path, key: Ed25519PrivateKey | None) -> None:
-    """A whole new ledger, sealed anew with all else if there is a key, else with twice the noise."""
+    """A whole new ledger: all sealed anew if there is a key, else with twice the noise."""
     results = load(run)
     point, path = results["points"][0], first_ledger(run)
     old = Ledger.open(path)
