@@ -21,9 +21,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from server.checkpoint import ServerState
-from server.messages import ask
+from server.release.once import Expected, released_once
 from server.release.releases import Releasing
-from server.secagg.opening import opened
 from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.moments import Basis, moments_basis, moments_schema
@@ -95,23 +94,15 @@ def start_from_moments(
     EngineError
         In a simulation, if devices that were asked all failed.
     """
-    basis, shares = Basis.of(state.basis), releases.shares(KIND)
-    releases.announce(KIND, 0)
-    replies = ask(grid, replace(asking, release=KIND, arrays=basis.arrays()), asked)
-    total, limit = np.zeros(basis.dim), moments_limit(asking.config)
-    ring = shares.ring if shares else None
-    updates = replies.updates(moments_schema(basis.dim), basis.dim, limit, ring)
-    for update in opened(updates, shares) if shares else updates:
-        total += update.vector
-    if asking.merge:
-        replies.check_some_counted("moments")
-    state.ledger = releases.position()
-    if shares and len(replies.answered) < shares.survivors:
-        return  # too few noised the sum, and it was not opened: spent, and the tables stay
-    state.moments = releases.release(KIND, total, 0)
+    basis = Basis.of(state.basis)
+    request = replace(asking, release=KIND, arrays=basis.arrays())
+    expected = Expected(KIND, moments_schema(basis.dim), basis.dim, moments_limit(asking.config))
+    total = released_once(grid, request, asked, expected, state, releases)
+    if total is None:
+        return  # the tables stay
+    state.moments = total
     if found := Moments.of(state, releases.noise_multiplier(KIND)):
         found.write(state.adapter, schema)
-    state.ledger = releases.position()
 
 
 def public_basis(file: Path, counts: Vector, items: int, noise: float) -> Basis:

@@ -11,10 +11,9 @@ import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from server.checkpoint import ServerState
-from server.messages import ask
 from server.release.moments import Moments
+from server.release.once import Expected, released_once
 from server.release.releases import Releasing
-from server.secagg.opening import opened
 from shared.aggregation import Carried, rule_of
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
@@ -38,7 +37,7 @@ def start_from_popularity(
     state: ServerState,
     releases: Releasing,
 ) -> None:
-    """Set the item bias to the logarithm of a noised popularity histogram.
+    """Set the item bias to what a noised popularity histogram gives.
 
     Parameters
     ----------
@@ -63,24 +62,15 @@ def start_from_popularity(
         raise ConfigError(f"the initial adapter has no {BIAS}; make it with model.item_bias = true")
     where, federation = schema.slice_of(BIAS), asking.config.federation
     items = where.stop - where.start
-    shares = releases.shares("histogram")
-    releases.announce("histogram", 0)
-    replies = ask(grid, replace(asking, release="histogram"), asked)
-    ring = shares.ring if shares else None
-    total = np.zeros(items)
     limit = histogram_limit(asking.config)
-    updates = replies.updates(histogram_schema(items), items, limit, ring)
-    for update in opened(updates, shares) if shares else updates:
-        total += update.vector
-    if asking.merge:
-        replies.check_some_counted("popularity histogram")
-    state.ledger = releases.position()
-    if shares and len(replies.answered) < shares.survivors:
-        return  # too few noised the sum, and it was not opened: spent, and the bias stays flat
-    state.popularity = releases.release("histogram", total, 0)
+    expected = Expected("popularity histogram", histogram_schema(items), items, limit)
+    request = replace(asking, release="histogram")
+    total = released_once(grid, request, asked, expected, state, releases)
+    if total is None:
+        return  # the bias stays flat
+    state.popularity = total
     noise = releases.noise_multiplier("histogram")
-    state.adapter[where] = popularity_bias(state.popularity, noise, federation.popularity_strength)
-    state.ledger = releases.position()
+    state.adapter[where] = popularity_bias(total, noise, federation.popularity_strength)
 
 
 def histogram_noise(config: ExperimentConfig, users: int) -> float:
