@@ -28,13 +28,13 @@ from scipy.sparse import csr_matrix
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # found without being installed
 
-from logs import LOGS, present  # noqa: E402
-from machine import hardware, versions  # noqa: E402
-from peers import dp_als, pfedrec  # noqa: E402
-from peers.anchors import LAMBDAS, Log, ease, popularity  # noqa: E402
+from logs import LOGS, present  # noqa: E402 (needs the path above)
+from machine import hardware, versions  # noqa: E402 (needs the path above)
+from peers import dp_als, pfedrec  # noqa: E402 (needs the path above)
+from peers.anchors import LAMBDAS, Log, ease, popularity  # noqa: E402 (needs the path above)
 
-from shared.privacy.accounting.accountant import calibrate, default_delta, epsilon  # noqa: E402
-from shared.privacy.guarantee import USER_CENTRAL, Guarantee  # noqa: E402
+from shared.privacy.accounting.accountant import calibrate, default_delta, epsilon  # noqa: E402 (needs the path above)
+from shared.privacy.guarantee import USER_CENTRAL, Guarantee  # noqa: E402 (needs the path above)
 
 Row = dict[str, Any]
 TUNED_ON = {"movielens-100k": ("movielens-1m", 943), "movielens-1m": ("movielens-100k", None)}

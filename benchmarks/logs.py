@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # found without being installed
 
-from machine import hardware, versions  # noqa: E402
+from machine import hardware, versions  # noqa: E402 (needs the path above)
 
 LOGS = (
     "movielens-100k",
