@@ -204,7 +204,7 @@ def _why(one: Recommendation, catalogue: Catalogue) -> str:
 def _note(trained: Trained) -> str:
     return (
         "The parts of a line add up to its score. Item texts: what their likeness to the "
-        f"candidate adds, the latest of the last {trained.config.model.max_length} weighing most; "
+        f"candidate adds, of the last {trained.config.model.max_length} of the history; "
         "then the same by what they are alike in. "
         "Popularity: the item's bias. Language model: what reading the history in order adds, "
         "not taken apart."
