@@ -10,7 +10,7 @@ from __future__ import annotations
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from client.app import DeviceService, create_app, is_simulated
+from client.app import DeviceService, create_app, is_simulated, kept_in
 from shared.request import Request
 
 
@@ -22,7 +22,8 @@ def device(context: Context, request: Request) -> DeviceService:
         return virtual_device(context, request)
     from client.device.local import device_of
 
-    return device_of(context.node_config, request.config)
+    kept = kept_in(context.state)
+    return device_of(context.node_config, request.config, context.node_id, kept)
 
 
 client_app = create_app(device)

@@ -1,6 +1,11 @@
 """One device: its gate, its training, what it recommends, and the relay that Flower starts."""
 
 COMMANDS = {  # what this room adds to the command line: name -> (where it stands, what it does)
+    "client": ("", "A person's own device."),
+    "client identity": (
+        "client.commands:identity",
+        "Print the public key by which other devices know this one in a secure sum.",
+    ),
     "policy check": (
         "client.commands:check",
         "Answer as a device would, and exit with 0 if it takes part, 3 if it declines.",

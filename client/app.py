@@ -6,18 +6,18 @@ It imports no torch and holds no data: a bundle delivered by the server can ask,
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import wraps
 from logging import ERROR, INFO
-from typing import Protocol
+from typing import Protocol, cast
 
-from flwr.app import Context, Message
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.supercore import log
 
 from client.messages import declined_reply, parse, reply
 from shared.errors import Declined, ProtocolError
-from shared.request import Answer, Request
+from shared.request import STAGES, Answer, Request
 
 
 class DeviceService(Protocol):
@@ -27,6 +27,8 @@ class DeviceService(Protocol):
         """An update, or ranks where those are asked for."""
         ...
 
+
+_SECAGG = "secagg"
 
 Connect = Callable[[Context, Request], DeviceService]
 Handler = Callable[[Message, Context], Message]
@@ -43,6 +45,16 @@ def is_simulated(node_config: Mapping[str, object]) -> bool:
     if ray is None or "data" in node_config or not ray.is_initialized():
         return False
     return ray.get_runtime_context().get_actor_id() is not None
+
+
+def kept_in(state: RecordDict) -> MutableMapping[str, bytes]:
+    """What a node keeps from one message of a run to the next, in the SuperNode's memory alone.
+
+    Flower hands it to whichever process answers a message; it goes to no server and on no disk.
+    """
+    if _SECAGG not in state:
+        state[_SECAGG] = ConfigRecord()
+    return cast(MutableMapping[str, bytes], state.config_records[_SECAGG])
 
 
 def _discreet(handler: Handler, simulated: bool) -> Handler:
@@ -101,4 +113,6 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     app.query("histogram")(discreet)
     app.query("moments")(discreet)
     app.query("metrics")(discreet)
+    for stage in STAGES:
+        app.query(stage)(discreet)
     return app

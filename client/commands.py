@@ -1,4 +1,4 @@
-"""`starling policy check` and `spent`: what a device would answer, and what it has spent."""
+"""What a device would answer, what it has spent, and who it is to others."""
 
 from __future__ import annotations
 
@@ -18,6 +18,27 @@ if TYPE_CHECKING:
     from shared.privacy.policy.signed import Policy
 
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+
+
+def identity(
+    state: Annotated[Path, typer.Argument(help="A device's state folder.")],
+    as_json: _AsJson = False,
+) -> None:
+    """Print the public key by which other devices know this one in a secure sum.
+
+    A line of a roster: the file of all devices that a person wants to be summed with, and no other
+    (roster= in the node configuration).
+    """
+    from client.secagg.identity import identity_of
+    from shared.files import make_folder
+    from shared.privacy.keys import public_hex
+
+    try:
+        make_folder(state)
+    except OSError as error:
+        raise ConfigError(f"{state}: cannot be made ({error.strerror})") from None
+    found = public_hex(identity_of(state))
+    typer.echo(document({"identity": found}) if as_json else found)
 
 
 def check(

@@ -23,7 +23,8 @@ from flwr.app import (
 
 from shared.canonical import policy_digest
 from shared.errors import Declined, ProtocolError
-from shared.request import Answer, Request
+from shared.request import Answer, Letter, Request
+from shared.secagg.ring import Ring
 from shared.update import Update
 
 
@@ -44,9 +45,12 @@ def parse(message: Message) -> Request:
 
 
 def reply(message: Message, answer: Answer, contributors: Sequence[int]) -> Message:
-    """Answer for the named nodes, with an update that sums them or with ranks of theirs."""
+    """Answer for the named nodes: an update that sums them, their ranks, or a stage's letter."""
     if isinstance(answer, Update):
         return update_reply(message, answer, contributors)
+    if isinstance(answer, Letter):
+        fields = ConfigRecord({"letter": answer.content, **_about(message, contributors)})
+        return Message(RecordDict({"config": fields}), reply_to=message)
     return ranks_reply(message, answer.sampled, answer.full, contributors)
 
 
@@ -61,10 +65,12 @@ def _about(request: Message, contributors: Sequence[int]) -> dict[str, int | str
 
 
 def update_reply(request: Message, update: Update, contributors: Sequence[int]) -> Message:
-    """Answer with an update that sums the named nodes."""
+    """Answer with an update that sums the named nodes; one in a ring takes its bits and no more."""
+    ring = Ring(update.ring) if update.ring else None
+    vector = ring.pack(update.vector) if ring else np.ascontiguousarray(update.vector)
     content = RecordDict(
         {
-            "update": ArrayRecord({"vector": Array(np.ascontiguousarray(update.vector))}),
+            "update": ArrayRecord({"vector": Array(vector)}),
             "metrics": MetricRecord(
                 {
                     "weight": float(update.weight),

@@ -223,12 +223,6 @@ def _released(run: Run) -> Vector:
 
 def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: bool) -> Releasing:
     """How sums become releases: noised and recorded here, or private when they arrive."""
-    if devices_share_noise(config) and not simulated:
-        raise ConfigError(
-            "privacy.trust = distributed does not go with real devices: without secure "
-            "aggregation, which this version lacks, the server would see each message with a small "
-            "part of the noise; use --trust central, or a simulation"
-        )
     if config.federation.popularity_start and histogram_in_clear(config) and not simulated:
         raise ConfigError(
             f"federation.popularity_start = true: {HISTOGRAM_IN_CLEAR}; set it to false, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 
 from shared.canonical import policy_digest
 from shared.errors import DECLINED, EngineError, ProtocolError
-from shared.request import MESSAGES, Request
+from shared.request import Request
 from shared.secagg.ring import Ring
 from shared.update import Update
 
@@ -22,19 +22,36 @@ TIMEOUT = 3600  # seconds that a device may take to answer
 _MALFORMED = Exception
 
 
-def messages(request: Request, nodes: Sequence[int]) -> list[Message]:
-    """One message per node, all sharing one content."""
-    content = RecordDict({"config": ConfigRecord({**request.fields()})})
-    if request.arrays:
-        arrays = {name: Array(array) for name, array in request.arrays.items()}
-        content["arrays"] = ArrayRecord(arrays)
-    kind = MESSAGES[request.release]
-    return [Message(content, dst_node_id=node, message_type=kind) for node in nodes]
+def messages(
+    request: Request, nodes: Sequence[int], sealed: Mapping[int, bytes] | None = None
+) -> list[Message]:
+    """One message per node, all sharing one content; or each with what is sealed for it."""
+    arrays = {name: Array(array) for name, array in request.arrays.items()}
+    record = ArrayRecord(arrays) if arrays else None
+
+    def content(fields: Mapping[str, str | int | float | bytes]) -> RecordDict:
+        found = RecordDict({"config": ConfigRecord({**fields})})
+        if record is not None:
+            found["arrays"] = record
+        return found
+
+    fields = request.fields()
+    if sealed is None:
+        same = content(fields)
+        return [Message(same, dst_node_id=node, message_type=request.message) for node in nodes]
+    own = {node: content(fields | {"sealed": sealed[node]}) for node in nodes}
+    return [Message(own[node], dst_node_id=node, message_type=request.message) for node in nodes]
 
 
-def ask(grid: Grid, request: Request, nodes: Sequence[int]) -> Replies:
+def ask(
+    grid: Grid,
+    request: Request,
+    nodes: Sequence[int],
+    sealed: Mapping[int, bytes] | None = None,
+    timeout: float = TIMEOUT,
+) -> Replies:
     """Put one request to some nodes; their replies, to be checked as they arrive."""
-    answers = grid.send_and_receive(messages(request, nodes), timeout=TIMEOUT)
+    answers = grid.send_and_receive(messages(request, nodes, sealed), timeout=timeout)
     return Replies(answers, nodes, request)
 
 
@@ -62,6 +79,8 @@ class Replies:
         The nodes whose replies counted.
     bits : float
         Sum of the bits of the updates that counted so far.
+    latest : int
+        The node whose reply counted last.
     """
 
     def __init__(
@@ -79,6 +98,11 @@ class Replies:
         self.failures: list[str] = []
         self.declined: list[str] = []
         self.bits = 0.0
+        self.latest = 0
+
+    def take(self, others: Replies) -> None:
+        """Tell from now on also what is told of an exchange that is part of this one."""
+        others.failures, others.declined = self.failures, self.declined
 
     def updates(
         self,
@@ -96,7 +120,7 @@ class Replies:
         """
         for content, members in self._contents():
             try:
-                update = _read_update(content)
+                update = _read_update(content, dim)
                 update = opened(update, members) if opened else update
                 update.check(schema, dim, clip_norm, ring)
                 if update.weight != len(members):
@@ -106,7 +130,20 @@ class Replies:
                 continue
             self.answered |= set(members)
             self.bits += update.bits
+            self.latest = members[0]
             yield update
+
+    def letters(self) -> dict[int, bytes]:
+        """What nodes answered in a stage of a secure sum, to be read by `shared.secagg`."""
+        found = {}
+        for content, members in self._contents():
+            letter = content.config_records["config"].get("letter")
+            if not isinstance(letter, bytes) or len(members) != 1:
+                self.failures.append(_refused("a letter", ProtocolError("expected bytes, of one")))
+                continue
+            self.answered |= set(members)
+            found[members[0]] = letter
+        return found
 
     def ranks(self) -> tuple[list[int], list[int]]:
         """Sampled and full ranks of all users that could be evaluated, in the order of nodes."""
@@ -177,14 +214,16 @@ def _refused(what: str, error: Exception) -> str:
     return f"refused {what}: {error if isinstance(error, ProtocolError) else 'malformed'}"
 
 
-def _read_update(content: RecordDict) -> Update:
+def _read_update(content: RecordDict, dim: int) -> Update:
     metrics = content.metric_records["metrics"]
+    ring = int(cast(int, metrics["ring"]))
+    vector = np.asarray(content.array_records["update"]["vector"].numpy())
     return Update(
-        np.asarray(content.array_records["update"]["vector"].numpy()),
+        Ring(ring).unpack(vector, dim) if ring else vector,
         float(cast(float, metrics["weight"])),
         float(cast(float, metrics["norm"])),
         str(content.config_records["config"]["schema"]),
-        int(cast(int, metrics["ring"])),
+        ring,
         float(cast(float, metrics["bits"])),
     )
 

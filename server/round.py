@@ -1,9 +1,11 @@
 """One federated round, top to bottom in the order in which it happens: `run_round`.
 
     1. sample     S_t: every user independently with probability q, or by turns (dp_ftrl)
-    2. ask        theta_t to S_t; back comes what each clipped (local trust: and noised) itself
+    2. ask        theta_t to S_t; back comes what each clipped (local trust: and noised) itself, or,
+                  by secure aggregation, nothing but the sum of that
     3. combine    the sum over i in S_t
-    4. record     the event in the ledger, flushed to disk, before anything is released
+    4. record     the event in the ledger, flushed to disk, before anything is released; where the
+                  devices noise the sum before it can be known (`server.release.sums`)
     5. noise      + z C N(0, I), C of this round where it adapts (`server.release.clipping`), or the
                   round's row of correlated noise (dp_ftrl);
                   under local trust steps 4 and 5 happened on the devices
@@ -22,7 +24,8 @@ Reddi et al. 2021, Adaptive Federated Optimization.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,25 +37,24 @@ from server.checkpoint import ServerState, save
 from server.cohort.sampling import Sampler, node_ids
 from server.cohort.silence import Silence
 from server.exchange import Exchange
-from server.messages import TIMEOUT, Replies, ask, messages
+from server.messages import ask
 from server.optimizer import SQUARES, ServerOptimizer
 from server.release.clipping import RoundClip
 from server.release.metrics import PrivateMetrics
 from server.release.releases import Releasing
+from server.release.sums import Answers, Expected, ask_for_sum
 from server.run_policy import check_holds
-from server.secagg.opening import norms, opened
 from shared.aggregation import AggregationRule, Carried, rule_of
 from shared.aggregation.travel import sent
 from shared.config import ExperimentConfig
 from shared.data.population import smallest
 from shared.data.split import Phase
-from shared.errors import ConfigError, EngineError
+from shared.errors import EngineError
 from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.units import update_limit
-from shared.privacy.mechanisms.distributed import SkellamMechanism
 from shared.request import Request
-from shared.update import Arrays, Update
+from shared.update import Arrays
 
 RoundEntry = dict[str, float]
 Vector = npt.NDArray[np.float64]
@@ -94,7 +96,6 @@ class Run:
     rule: AggregationRule = field(init=False)
     clip: RoundClip = field(init=False)
     optimizer: ServerOptimizer = field(init=False)
-    shares: SkellamMechanism | None = field(init=False)  # where noise comes in shares
     silence: Silence = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,13 +104,6 @@ class Run:
         self.clip = RoundClip(self.config, self.state)
         self.optimizer = ServerOptimizer(self.config.federation)
         self.optimizer.restore(self.state.optimizer)
-        self.shares = self.releases.shares("update")
-        if self.shares is not None and not self.rule.linear:
-            raise ConfigError(
-                f"federation.aggregation = {self.rule.name} does not go with "
-                "privacy.trust = distributed: the server sees a sum of updates only; use a linear "
-                "rule, such as fedit"
-            )
 
     @property
     def config(self) -> ExperimentConfig:
@@ -150,22 +144,24 @@ def run_round(run: Run, number: int) -> None:
     """
     state = run.state
     check_holds(run.asking.policy, number)
-    cohort = _sample(run, number, node_ids(run.grid))  # 1
+    cohort = run.sampler.draw(number, node_ids(run.grid))  # 1
     exchange = Exchange(run.rule, run.schema, number, cohort)
-    replies = _ask(run, exchange, cohort, number)  # 2
-    total = run.rule.combine(_updates(run, replies, exchange), exchange.summed.dim)  # 3
+    answers = _ask(run, exchange, number)  # 2
+    total = run.rule.combine(answers.updates, exchange.summed.dim)  # 3
+    replies = answers.replies
     if run.simulated:
         replies.check_some_counted(f"round {number}")
     noised = total
-    if _is_noised(run, replies):  # else nothing was opened: the round is spent and skipped
+    if answers.are_enough:  # else nothing was opened: the round is skipped
         expected = run.sampler.expected
         noised = run.clip.release(run.releases, total, replies.bits, expected, number)  # 4, 5
+        noised = answers.form.fold(noised) if answers.form else noised
         state.adapter = _step(run, number, noised / expected, exchange.summed)  # 6, 7
     state.round_number = number
     state.ledger = run.releases.position()
     _keep_average(run, number)  # 8
     _refactor(run)  # 9
-    entry = _entry(run, number, replies, total, noised)
+    entry = _entry(run, number, answers, total, noised)
     if run.simulated:
         state.history.append(entry)
     if not (run.simulated and _measures(run, number)):
@@ -183,16 +179,7 @@ def run_round(run: Run, number: int) -> None:
             raise
 
 
-def _sample(run: Run, number: int, nodes: Sequence[int]) -> list[int]:
-    """Step 1; with shares of noise the release is on record before anyone is asked for one."""
-    cohort = run.sampler.draw(number, nodes)
-    run.releases.announce("update", number)
-    if run.shares is not None and len(cohort) < run.shares.survivors:
-        return []  # too few to noise their sum: nobody is asked
-    return cohort
-
-
-def _ask(run: Run, exchange: Exchange, cohort: list[int], number: int) -> Replies:
+def _ask(run: Run, exchange: Exchange, number: int) -> Answers:
     """Step 2: the round's exchange with its cohort, replies checked as they are read."""
     request = replace(
         run.asking,
@@ -201,24 +188,11 @@ def _ask(run: Run, exchange: Exchange, cohort: list[int], number: int) -> Replie
         merge=run.simulated and run.rule.linear,
         clip=run.clip.adapted,
     )
+    summed, limit = exchange.summed, update_limit(run.config, run.clip.adapted)
+    each = exchange.opener(run.arrays, limit)
+    expected = Expected(summed.digest, summed.dim, limit, each)
     addressed = exchange.addressed(request, run.arrays)
-    letters = [one for to_rank, members in addressed for one in messages(to_rank, members)]
-    return Replies(run.grid.send_and_receive(letters, timeout=TIMEOUT), cohort, request)
-
-
-def _updates(run: Run, replies: Replies, exchange: Exchange) -> Iterable[Update]:
-    """What the cohort sent; where noise comes in shares its sum, if enough noised it."""
-    summed = exchange.summed
-    if run.shares is None:
-        limit = update_limit(run.config, run.clip.adapted)
-        each = exchange.opener(run.arrays, limit)
-        return replies.updates(summed.digest, summed.dim, limit, opened=each)
-    elements = replies.updates(summed.digest, summed.dim, None, run.shares.ring)
-    return opened(elements, run.shares)
-
-
-def _is_noised(run: Run, replies: Replies) -> bool:
-    return run.shares is None or len(replies.answered) >= run.shares.survivors
+    return ask_for_sum(run.grid, addressed, expected, run.releases, simulated=run.simulated)
 
 
 def _step(run: Run, number: int, mean: Vector, summed: AdapterSchema) -> Vector:
@@ -251,13 +225,14 @@ def _refactor(run: Run) -> None:
     state.optimizer = run.optimizer.state()
 
 
-def _entry(run: Run, number: int, replies: Replies, total: Vector, noised: Vector) -> RoundEntry:
+def _entry(run: Run, number: int, answers: Answers, total: Vector, noised: Vector) -> RoundEntry:
     """What the evaluator of a simulation is told; on real nodes nothing of it is computed."""
     if not run.simulated:
         return {"round": float(number)}
     signal, noise = (float(np.linalg.norm(of)) for of in (total, noised - total))
-    if run.shares is not None:
-        signal, noise = norms(total, run.shares, len(replies.answered))
+    replies = answers.replies
+    if answers.form and (came := answers.form.noise_norm(len(replies.answered), total.size)):
+        signal, noise = math.sqrt(max(0.0, signal**2 - came**2)), came  # it came with its noise
     return {
         "round": float(number),
         "participants": float(len(replies.answered)),

@@ -7,12 +7,13 @@ asked first.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from shared.canonical import canonical_json, read_json
+from shared.canonical import canonical_json, policy_digest, read_json
 from shared.config import ExperimentConfig, from_dict, settings_hash, to_dict
 from shared.data.split import Phase
 from shared.errors import ProtocolError
@@ -27,6 +28,12 @@ MESSAGES = {
     "metrics": "query.metrics",
 }
 _RELEASES = {message: release for release, message in MESSAGES.items()}
+
+# The exchanges around a secure sum that are about its masks; the one that asks for what is summed
+# is the release's own message, with what the devices sent each other before.
+STAGES = ("keys", "seeds", "survivors", "unmask")
+SUMMED = ("update", "histogram", "moments", "metrics")  # what devices answer for a sum
+_MOST_BYTES = 1 << 26  # of a stage: the keys and signatures of some 200,000 devices
 
 Fields = Mapping[str, Any]  # of a message: text, whole numbers, numbers, true or false
 
@@ -45,7 +52,19 @@ class Ranks:
     full: Sequence[int]
 
 
-Answer = Update | Ranks
+@dataclass(frozen=True)
+class Letter:
+    """What a device answers in a stage of a secure sum, see `shared.secagg.participant`.
+
+    Attributes
+    ----------
+    content : bytes
+    """
+
+    content: bytes
+
+
+Answer = Update | Ranks | Letter
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,11 @@ class Request:
         Which held-out item is asked for; has a meaning for ranks only.
     clip : float
         This round's clipping norm under adaptive clipping; 0 where the settings fix it.
+    stage : str
+        Of a secure sum of `release`: one of `STAGES`; empty where the release itself is asked for.
+    sealed : bytes
+        What the stage is about; with the release itself, what other devices sent to this one
+        through the server. Empty where nothing is summed securely.
     """
 
     release: str
@@ -90,8 +114,21 @@ class Request:
     schema: str = ""
     phase: Phase = "validation"
     clip: float = 0.0
+    stage: str = ""
+    sealed: bytes = b""
 
-    def fields(self) -> dict[str, str | int | float]:
+    @property
+    def message(self) -> str:
+        """The type of the message that asks for it."""
+        return f"query.{self.stage}" if self.stage else MESSAGES[self.release]
+
+    @property
+    def about(self) -> bytes:
+        """What a secure sum is of: 32 bytes that no other release of any run has."""
+        words = (self.settings, policy_digest(self.policy), self.release, self.round_number)
+        return hashlib.sha256(canonical_json([*words, self.clip]).encode()).digest()
+
+    def fields(self) -> dict[str, str | int | float | bytes]:
         """All but `arrays`, as a message holds it."""
         return {
             "round": self.round_number,
@@ -102,6 +139,8 @@ class Request:
             "phase": self.phase,
             "merge": self.merge,
             "clip": self.clip,
+            **({"release": self.release} if self.stage else {}),
+            **({"sealed": self.sealed} if self.sealed else {}),
         }
 
     @classmethod
@@ -115,12 +154,15 @@ class Request:
         ConfigError
             If the settings break a rule.
         """
-        if message not in _RELEASES:  # nor may a type be called as a release is
+        stage = message.removeprefix("query.")
+        stage = stage if stage in STAGES else ""
+        if not stage and message not in _RELEASES:  # nor may a type be called as a release is
             raise ProtocolError(f"message type {message!r}: expected one of {list(_RELEASES)}")
         try:
+            release = _summed(fields["release"]) if stage else _RELEASES[message]
             config, settings = _settings(str(fields["settings"]))
             return cls(
-                release=_RELEASES[message],
+                release=release,
                 config=config,
                 users=int(fields["users"]),
                 settings=settings,
@@ -131,6 +173,8 @@ class Request:
                 schema=str(fields["schema"]),
                 phase="test" if fields["phase"] == "test" else "validation",
                 clip=float(fields["clip"]),
+                stage=stage,
+                sealed=_bytes(fields.get("sealed", b"")),
             )
         except KeyError as error:
             raise ProtocolError(
@@ -144,8 +188,22 @@ class Request:
         ------
         ProtocolError
         """
+        if self.stage:
+            return
         if self.release == "update" and getattr(answer, "schema", "") != self.schema:
             raise ProtocolError("the server's adapter schema is not this device's")
+
+
+def _summed(release: object) -> str:
+    if release not in SUMMED:
+        raise ProtocolError(f"secure sum of {str(release)[:40]!r}: expected one of {list(SUMMED)}")
+    return str(release)
+
+
+def _bytes(given: object) -> bytes:
+    if not isinstance(given, bytes) or len(given) > _MOST_BYTES:
+        raise ProtocolError(f"sealed: expected at most {_MOST_BYTES} bytes")
+    return given
 
 
 def point_settings(config: ExperimentConfig) -> str:

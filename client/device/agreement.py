@@ -2,8 +2,8 @@
 
     1. the policy is signed by the operator whom the owner named, and holds now
     2. the request is one of this policy: settings, users, adapter, round, clipping norm
-    3. the policy is what the settings make of it, sends nothing in clear that waits for secure
-       aggregation, and is no weaker than the one agreed last
+    3. the policy is what the settings make of it, sends nothing in clear that names items, and is
+       no weaker than the one agreed last
     4. the owner's caps allow it: unit, trust, delta, pause, rounds a day, epsilon
     5. the participation is recorded, on disk, and only then answered
 
@@ -323,7 +323,7 @@ class Agreement:
 
 
 def in_clear(release: str, promised: Sequence[Promise]) -> str:
-    """Why a message would hold too little noise when it reaches the server; empty if it does not.
+    """Why what is asked for would name a person's items to the server; empty if it does not.
 
     Parameters
     ----------
@@ -331,15 +331,9 @@ def in_clear(release: str, promised: Sequence[Promise]) -> str:
         What is asked for.
     promised : sequence of Promise
     """
-    trusts = {promise.guarantee.trust for promise in promised}
-    if "distributed" in trusts:
-        # Alone, a message holds a small part of the noise that its sum is promised.
-        return (
-            "privacy.trust = distributed needs secure aggregation, which real devices of this "
-            "version do not have; use central"
-        )
-    named = release in ("histogram", "moments") and "local" not in trusts
-    return HISTOGRAM_IN_CLEAR if named else ""
+    noised = any(promise.guarantee.trust == "local" for promise in promised)
+    bare = any(promise.guarantee.in_clear for promise in promised) and not noised
+    return HISTOGRAM_IN_CLEAR if bare and release in ("histogram", "moments") else ""
 
 
 def _due(

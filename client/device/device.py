@@ -36,12 +36,14 @@ from shared.privacy.contribution.moments import Basis, moments_schema, user_mome
 from shared.privacy.contribution.units import (
     by_example,
     devices_share_noise,
+    sums_securely,
 )
-from shared.request import Answer, Ranks, Request
+from shared.request import SUMMED, Answer, Letter, Ranks, Request
 from shared.update import Update
 
 if TYPE_CHECKING:
     from client.device.agreement import Agreement
+    from client.secagg.masking import Masking
     from client.training.examples import Client, ExampleTraining
     from client.training.shares import NoisedShares
 
@@ -79,6 +81,8 @@ class Device:
         simulation checks each round's policy once.
     personal : Path, optional
         Where the device keeps what is its own; needed under a rule that keeps tensors on devices.
+    masking : Masking, optional
+        Its part in secure sums; needed where answers are summed securely.
     simulated : bool
         Whether noise is seeded; see `client.training.examples.ExampleTraining`.
     """
@@ -92,6 +96,7 @@ class Device:
         *,
         agreement: Agreement | None = None,
         personal: Path | None = None,
+        masking: Masking | None = None,
         simulated: bool = False,
     ) -> None:
         self.history = history
@@ -100,6 +105,7 @@ class Device:
         self._ledger = ledger
         self._agreement = agreement
         self._personal = personal
+        self._masking = masking
         self._simulated = simulated
 
     @cached_property
@@ -132,8 +138,32 @@ class Device:
         }
         if request.release not in answers:
             raise ProtocolError(f"release {request.release!r}: expected one of {list(answers)}")
+        securely = self._securely(request)
+        if request.stage:
+            return self._staged(request)
+        if securely and not request.sealed:
+            raise Declined(f"{request.release}: asked for in clear, not for a secure sum", "policy")
         with self._admitted(request):
-            return answers[request.release](request)
+            answer = answers[request.release](request)
+        return self._masked(request, answer) if securely else answer
+
+    def _securely(self, request: Request) -> bool:
+        """Whether what is asked for goes into a secure sum."""
+        securely = sums_securely(request.config, simulated=self._simulated)
+        return securely and request.release in SUMMED
+
+    def _staged(self, request: Request) -> Letter:
+        """A stage of a secure sum: its first, as far as what is summed would be answered."""
+        if self._masking is None or not self._securely(request):
+            raise ProtocolError(f"{request.stage}: {request.release} is not summed securely here")
+        if request.stage == "keys" and self._agreement is not None:
+            self._agreement.foresee(request)
+        return self._masking.letter(request)
+
+    def _masked(self, request: Request, answer: Answer) -> Update:
+        if self._masking is None or not isinstance(answer, Update):
+            raise ProtocolError(f"{request.release}: this device takes part in no secure sum")
+        return self._masking.masked(request, answer)
 
     def _admitted(self, request: Request) -> AbstractContextManager[None]:
         """Around everything that is computed; the model itself is built in between."""

@@ -3,8 +3,10 @@
 Node configuration: `data` (a known name or a path), `columns` (what its files call their columns,
 where they are not the documented ones), `user` (an identifier in that log) or `partition-id` (an
 index), `state` (a folder of its own, where what it agreed to, what it spent, its own tensors and
-its owner's `caps.toml` last) and `operator` (the public key whose policies it heeds). The
-model is built once per process and kept, and not before the device's agreement was asked.
+its owner's `caps.toml` last), `operator` (the public key whose policies it heeds) and `roster` (a
+file of the devices that it is summed with, see `client.secagg.identity`; without it whoever the
+server names). The model is built once per process and kept, and not before the device's agreement
+was asked.
 """
 
 from __future__ import annotations
@@ -16,18 +18,36 @@ from pathlib import Path
 from client.device.agreement import LEDGER, Agreement
 from client.device.covered import operator_key
 from client.device.device import Device
+from client.secagg.identity import anybody, identity_of, roster
+from client.secagg.masking import Kept, Masking
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.log import InteractionLog
 from shared.data.readers.columns import parse_columns
 from shared.data.sources import open_log
 from shared.errors import ConfigError, ModelError
+from shared.files import make_folder
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
 
 
-def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> Device:
+def device_of(
+    node_config: Mapping[str, object],
+    config: ExperimentConfig,
+    node: int = 0,
+    kept: Kept | None = None,
+) -> Device:
     """The device of a node.
+
+    Parameters
+    ----------
+    node_config : mapping
+        See this module.
+    config : ExperimentConfig
+    node : int
+        As whom the server addresses it.
+    kept : mutable mapping of str to bytes, optional
+        What lasts in memory from message to message; without it the device is in no secure sum.
 
     Raises
     ------
@@ -57,7 +77,15 @@ def device_of(node_config: Mapping[str, object], config: ExperimentConfig) -> De
         state / LEDGER,
         agreement=Agreement(state, operator, evaluator=node_config.get("evaluator") is True),
         personal=state / "personal.sqlite",
+        masking=None if kept is None else _masking(node_config, state, node, kept),
     )
+
+
+def _masking(node_config: Mapping[str, object], state: Path, node: int, kept: Kept) -> Masking:
+    make_folder(state)
+    given = node_config.get("roster")
+    trusted = anybody if given is None else roster(Path(str(given)))
+    return Masking(node, identity_of(state), kept, trusted)
 
 
 def _state(node_config: Mapping[str, object]) -> Path:

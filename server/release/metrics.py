@@ -18,8 +18,9 @@ from flwr.serverapp import Grid
 
 from server.checkpoint import ServerState
 from server.cohort.sampling import PoissonSampler, node_ids
-from server.messages import ask
+from server.release.once import released_once
 from server.release.releases import Releasing
+from server.release.sums import Expected
 from shared.privacy.contribution.evaluation import (
     ABOUT,
     DIM,
@@ -35,6 +36,8 @@ from shared.update import Arrays
 
 Vector = npt.NDArray[np.float64]
 KIND = "metrics"  # the ledger's word
+_EXPECTED = Expected(METRICS_SCHEMA, DIM, METRICS_CLIP.norm)
+_NOTHING_SAID = -1.0  # see `selection_score`
 _STREAM = 0x6D657472  # of the samples: they must not be those of the rounds
 
 
@@ -103,11 +106,9 @@ class PrivateMetrics:
         """
         asked = self._sampler.draw(number, node_ids(grid))
         request = replace(self._asking, round_number=number, arrays=adapter, schema=schema)
-        checked = ask(grid, request, asked)
-        total = np.zeros(DIM)
-        for update in checked.updates(METRICS_SCHEMA, DIM, METRICS_CLIP.norm):
-            total += update.vector
-        sums = self._releases.release(KIND, total, number)
+        sums = released_once(grid, request, asked, _EXPECTED, self._state, self._releases)
+        if sums is None:
+            return _NOTHING_SAID
         noise = self._releases.noise_multiplier(KIND)
         found = estimate_metrics(sums, noise, self._sampler.probability).plain()
         self._state.metrics.append({"round": number, "sums": sums.tolist()} | found)

@@ -21,8 +21,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from server.checkpoint import ServerState
-from server.release.once import Expected, released_once
+from server.release.once import released_once
 from server.release.releases import Releasing
+from server.release.sums import Expected
 from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.moments import Basis, moments_basis, moments_schema
@@ -96,7 +97,7 @@ def start_from_moments(
     """
     basis = Basis.of(state.basis)
     request = replace(asking, release=KIND, arrays=basis.arrays())
-    expected = Expected(KIND, moments_schema(basis.dim), basis.dim, moments_limit(asking.config))
+    expected = Expected(moments_schema(basis.dim), basis.dim, moments_limit(asking.config))
     total = released_once(grid, request, asked, expected, state, releases)
     if total is None:
         return  # the tables stay

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from server.checkpoint import ServerState
-from server.messages import ask
 from server.release.releases import Releasing
-from server.secagg.opening import opened
+from server.release.sums import Expected, ask_for_sum
 from shared.request import Request
-
-
-class Expected(NamedTuple):
-    """What one person's answer may be.
-
-    Attributes
-    ----------
-    name : str
-        Of the sum, in errors.
-    schema : str
-    dim : int
-        Its numbers.
-    limit : float or None
-        The largest L2 norm that it may arrive with; None if it is not bounded.
-    """
-
-    name: str
-    schema: str
-    dim: int
-    limit: float | None
 
 
 def released_once(
@@ -61,27 +39,23 @@ def released_once(
     Returns
     -------
     float64 [expected.dim] or None
-        None where noise comes in shares and too few answered: spent, and not opened.
+        None where a sum alone may be seen and too few answered: not opened.
 
     Raises
     ------
     EngineError
         In a simulation, if devices that were asked all failed.
     """
-    kind = request.release
-    shares = releases.shares(kind)
-    releases.announce(kind, 0)
-    replies = ask(grid, request, asked)
+    kind, simulated = request.release, request.merge
+    answers = ask_for_sum(grid, [(request, asked)], expected, releases, simulated=simulated)
     total = np.zeros(expected.dim)
-    ring = shares.ring if shares else None
-    updates = replies.updates(expected.schema, expected.dim, expected.limit, ring)
-    for update in opened(updates, shares) if shares else updates:
+    for update in answers.updates:
         total += update.vector
-    if request.merge:
-        replies.check_some_counted(expected.name)
+    if simulated:
+        answers.replies.check_some_counted(kind)
     state.ledger = releases.position()
-    if shares and len(replies.answered) < shares.survivors:
+    if not answers.are_enough:
         return None
-    released = releases.release(kind, total, 0)
+    released = releases.release(kind, total, request.round_number)
     state.ledger = releases.position()
-    return released
+    return answers.form.fold(released) if answers.form else released

@@ -12,8 +12,9 @@ from flwr.serverapp import Grid
 
 from server.checkpoint import ServerState
 from server.release.moments import Moments
-from server.release.once import Expected, released_once
+from server.release.once import released_once
 from server.release.releases import Releasing
+from server.release.sums import Expected
 from shared.aggregation import Carried, rule_of
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError
@@ -63,7 +64,7 @@ def start_from_popularity(
     where, federation = schema.slice_of(BIAS), asking.config.federation
     items = where.stop - where.start
     limit = histogram_limit(asking.config)
-    expected = Expected("popularity histogram", histogram_schema(items), items, limit)
+    expected = Expected(histogram_schema(items), items, limit)
     request = replace(asking, release="histogram")
     total = released_once(grid, request, asked, expected, state, releases)
     if total is None:

@@ -1,51 +1,45 @@
-"""The server's side of sums whose noise comes in shares: add in the ring, count, then open."""
+"""Sums in a ring read as numbers: the whole of one, and never a part."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import reduce
 
 import numpy as np
-import numpy.typing as npt
 
-from shared.privacy.mechanisms.distributed import SkellamMechanism
+from shared.privacy.plan.summed import SummedForm
+from shared.secagg.ring import Words
 from shared.update import Update
 
 
-def opened(updates: Iterable[Update], mechanism: SkellamMechanism) -> list[Update]:
-    """The sum of all messages in real numbers; nothing where too few noised it.
+def opened(updates: Iterable[Update], form: SummedForm) -> Iterator[Update]:
+    """The sum of all messages in real numbers; nothing where it holds too few of them.
 
-    Nothing but the whole sum is ever read as numbers: a part of it has a part of the noise.
+    Nothing but the whole sum is ever read as numbers: a part of it hides less, or has a part of the
+    noise.
 
     Parameters
     ----------
     updates : iterable of Update
-        Checked elements of the mechanism's ring.
-    mechanism : SkellamMechanism
+        Checked elements of the form's ring.
+    form : SummedForm
 
-    Returns
-    -------
-    list of Update
-        One, of float64 [dim]; none with fewer users in it than `mechanism.survivors`.
+    Yields
+    ------
+    Update
+        One, of float64 [dim]; none with fewer users in it than `form.fewest`.
     """
     messages = iter(updates)
     first = next(messages, None)
     if first is None:
-        return []
+        return
     total = reduce(Update.__add__, messages, first)
-    if total.weight < mechanism.survivors:
-        return []
-    vector = mechanism.open(total.vector)
-    return [Update(vector, total.weight, float(np.linalg.norm(vector)), total.schema)]
+    if total.weight >= form.fewest:
+        yield read(total.vector, int(total.weight), form, total.schema)
 
 
-def norms(
-    total: npt.NDArray[np.float64], mechanism: SkellamMechanism, devices: int
-) -> tuple[float, float]:
-    """Estimated norms of what a noised sum [dim] holds: of the signal, and of the noise.
-
-    Exact ones nobody knows: the sum arrives with its noise.
-    """
-    noise = mechanism.grid.step * math.sqrt(devices * mechanism.share * total.size)
-    return math.sqrt(max(0.0, float(total @ total) - noise**2)), noise
+def read(total: Words, users: int, form: SummedForm, schema: str) -> Update:
+    """A sum of so many users' messages in real numbers, float64 [dim]."""
+    vector = form.decode(total)
+    norm = float(np.linalg.norm(vector))
+    return Update(vector, float(users), norm, schema, bits=form.bits(total))

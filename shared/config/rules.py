@@ -50,6 +50,14 @@ _TABLE = """
 {federation.aggregation: flexlora} does not go with {privacy.unit: not user}: clipped gradients of
   examples bound factors, not the products that are summed; use --unit user
 
+{federation.secure_aggregation: on} does not go with {federation.aggregation: flexlora}: what is
+  summed are products, which the server forms of factors in the clear; use auto or off, or a linear
+  rule such as fedit
+{federation.secure_aggregation: on} does not go with {privacy.unit: not user}: rounding to whole
+  numbers moves what one example may change; use auto or off, or --unit user
+{federation.secure_aggregation: off} does not go with {privacy.trust: distributed}: the server would
+  see every message with a small part of the noise; use on or auto, or --trust central
+
 {privacy.trust: local} does not go with {privacy.unit: user}: devices add noise per example; use
   --unit example
 {privacy.trust: local} does not go with {privacy.unit: both}: both means examples on the device and

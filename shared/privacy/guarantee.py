@@ -90,8 +90,14 @@ class Guarantee:
         record is for one who does.
         """
         by_server = (self.unit, self.trust) == ("user", "central")
-        sees = USER_TAKING_PART if by_server else self.adversary
+        trusted = self.adversary.partition("; ")[2]
+        sees = USER_TAKING_PART.replace(_TRUSTED, trusted) if by_server else self.adversary
         return replace(self, adversary=sees, budget=math.inf)
+
+    @property
+    def in_clear(self) -> bool:
+        """Whether the server sees each device's own contributions, without noise of their own."""
+        return self.adversary.endswith(_TRUSTED)
 
     def stated(self) -> dict[str, str | float]:
         """As a point of `results.json` states it."""
@@ -128,6 +134,16 @@ _TRUSTED = (
     "the server itself receives each device's own clipped contributions and must be trusted with "
     "them"
 )
+_SUMMED = (
+    "the server itself learns, of real devices, by secure aggregation, exact sums over at least {} "
+    "of them at a time, and must be trusted with these"
+)
+
+
+def in_sums(adversary: str, fewest: int) -> str:
+    """The same, where contributions reach the server in sums over so many devices at least."""
+    return adversary.replace(_TRUSTED, _SUMMED.format(fewest))
+
 
 USER_CENTRAL = (
     "anyone who sees every released adapter and the settings, but not which users were sampled; "
@@ -158,7 +174,8 @@ USER_DISTRIBUTED = (
 )
 
 HISTOGRAM_IN_CLEAR = (
-    "a real device's histogram names the person's items to the server in clear until secure "
-    "aggregation adds them up: it waits for that, or for noise on the device (trust local)"
+    "a real device's histogram would name the person's items to the server in clear: it goes into "
+    "a secure sum (federation.secure_aggregation = auto or on, with a linear rule), or has noise "
+    "of the device (trust local)"
 )
 """Why a real device gives no histogram under central trust."""

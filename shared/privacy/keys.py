@@ -1,4 +1,4 @@
-"""The operator's Ed25519 key: signs what a ledger ended with."""
+"""Ed25519 keys: the operator's signs what a ledger ended with, a device's its part in sums."""
 
 from __future__ import annotations
 
@@ -47,13 +47,20 @@ def load_or_create_signing_key(home: Path | None = None) -> Ed25519PrivateKey:
     ConfigError
         If the file cannot be read or written, is not an Ed25519 key, or others may read it.
     """
-    path = key_path(home)
+    return kept_key(key_path(home), "set STARLING_HOME")
+
+
+def kept_key(path: Path, otherwise: str) -> Ed25519PrivateKey:
+    """The key in a file, made if there is none; `otherwise` says what to do where that fails.
+
+    Errors as for `load_or_create_signing_key`.
+    """
     try:
         if not path.exists():
             _create(path)
         return _load(path)
     except OSError as error:
-        raise ConfigError(f"{path}: signing key: {error.strerror}; set STARLING_HOME") from None
+        raise ConfigError(f"{path}: signing key: {error.strerror}; {otherwise}") from None
 
 
 def trusted_public_key(home: Path | None = None) -> str | None:

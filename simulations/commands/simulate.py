@@ -43,6 +43,7 @@ _OPTIONS: tuple[tuple[str, type, str, str], ...] = (
     ("cohort", float, "federation.", "Expected users a round; up to 1 is a share of all."),
     ("users", int, "data.", "Only N of the users."),
     ("aggregation", str, "federation.", "The rule, see docs/aggregation.md."),
+    ("secure_aggregation", str, "federation.", "Add answers up before the server sees them."),
     ("seeds", str, "sweep.", "Such as 0,1,2."),
     ("references", str, "sweep.", "With commas; none for none."),
     ("backbone", str, "model.", "minilm, a folder, or id@revision."),

@@ -23,6 +23,7 @@ from simulations.engine.examples import device_ledger
 from simulations.engine.ranking import personal_file
 from simulations.engine.simulation import Simulation
 from simulations.flower.agreed import check_agreed
+from simulations.flower.grid import node_of, virtual_masking
 
 
 def virtual_device(context: Context, request: Request) -> Device:
@@ -72,6 +73,7 @@ def virtual_device(context: Context, request: Request) -> Device:
         engine.recommender,
         device_ledger(state, key),
         personal=personal_file(state),
+        masking=virtual_masking(node_of(key), context),
         simulated=True,
     )
 

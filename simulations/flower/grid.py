@@ -13,11 +13,14 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from client.app import create_app
+from client.app import create_app, kept_in
 from client.device.device import Device
 from client.messages import parse, reply
+from client.secagg.identity import simulated_identity
+from client.secagg.masking import Masking
 from shared.data.population import Population, history_of
 from shared.request import Request
+from shared.update import Update
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.examples import device_ledger
 from simulations.engine.ranking import personal_file
@@ -44,6 +47,16 @@ def key_of(node: int) -> int:
     return node - _FIRST_NODE
 
 
+def node_of(key: int) -> int:
+    """The virtual node of a person."""
+    return key + _FIRST_NODE
+
+
+def virtual_masking(node: int, context: Context) -> Masking:
+    """A virtual person's part in secure sums, kept in the node's state from message to message."""
+    return Masking(node, simulated_identity(key_of(node)), kept_in(context.state))
+
+
 class VirtualGrid(Grid):
     """A Grid whose nodes are the users of a population.
 
@@ -66,6 +79,13 @@ class VirtualGrid(Grid):
         self._run = Run.create_empty(_RUN_ID)
         self._sent = 0
         self._replies: dict[str, Message] = {}
+        self._contexts: dict[int, Context] = {}
+
+    def context(self, node: int) -> Context:
+        """What Flower keeps of a node from message to message."""
+        if node not in self._contexts:
+            self._contexts[node] = Context(_RUN_ID, node, {}, RecordDict(), {})
+        return self._contexts[node]
 
     def set_run(self, run: Run) -> None:
         """Set the run."""
@@ -129,12 +149,23 @@ class CohortGrid(VirtualGrid):
 
     def _answer_alike(self, messages: list[Message]) -> Iterator[Message]:
         request = parse(messages[0])
-        by_key = {key_of(message.metadata.dst_node_id): message for message in messages}
         check_agreed(request, self.engine.schema.digest)
+        if request.stage:
+            for message in messages:
+                node = message.metadata.dst_node_id
+                yield reply(message, self._masking(node).letter(parse(message)), [node])
+            return
+        by_key = {key_of(message.metadata.dst_node_id): message for message in messages}
         for members, answer in self.engine.answer(request, list(by_key), self.state):
             request.check(answer)
-            nodes = [by_key[key].metadata.dst_node_id for key in members]
-            yield reply(by_key[members[0]], answer, nodes)
+            nodes = [node_of(key) for key in members]
+            asked = by_key[members[0]]
+            if request.sealed and isinstance(answer, Update):
+                answer = self._masking(nodes[0]).masked(parse(asked), answer)
+            yield reply(asked, answer, nodes)
+
+    def _masking(self, node: int) -> Masking:
+        return virtual_masking(node, self.context(node))
 
 
 def _alike(messages: list[Message]) -> list[list[Message]]:
@@ -163,14 +194,13 @@ class SequentialGrid(VirtualGrid):
             self._recommender,
             device_ledger(self.state, key),
             personal=personal_file(self.state),
+            masking=virtual_masking(context.node_id, context),
             simulated=True,
         )
 
     def _answer(self, messages: list[Message]) -> Iterator[Message]:
         for message in messages:
-            node = message.metadata.dst_node_id
-            context = Context(_RUN_ID, node, {}, RecordDict(), {})
-            yield self._app(message, context)
+            yield self._app(message, self.context(message.metadata.dst_node_id))
 
 
 def run_app(app: ServerApp, grid: Grid, run_config: Mapping[str, str | bool]) -> None:

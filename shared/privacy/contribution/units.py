@@ -31,13 +31,26 @@ def devices_share_noise(config: ExperimentConfig) -> bool:
     return math.isfinite(config.privacy.epsilon) and config.privacy.trust == "distributed"
 
 
+def sums_securely(config: ExperimentConfig, *, simulated: bool) -> bool:
+    """Whether answers reach the server in sums alone, by secure aggregation.
+
+    On real devices unless that is turned off, wherever what is summed is what is sent, and sent
+    without noise of its own. In a simulation, whose one process sees everything, only where it is
+    asked for: its sums are the same to the last bit without (`server.secagg.rounds`).
+    """
+    wanted = config.federation.secure_aggregation
+    if wanted != "auto":
+        return wanted == "on"
+    return not simulated and sums_uploads(config) and not by_example(config)
+
+
 def histogram_in_clear(config: ExperimentConfig) -> bool:
     """Whether a real device's histogram would name its person's items to the server.
 
-    One vector of few items does, whatever the noise on the sum: it waits for secure aggregation, or
-    for noise on the device.
+    One vector of few items does, whatever the noise on the sum: it goes into a secure sum, or has
+    noise of the device.
     """
-    return not devices_add_noise(config)
+    return not devices_add_noise(config) and not sums_securely(config, simulated=False)
 
 
 def examples_per_user(config: ExperimentConfig) -> int:

@@ -31,6 +31,7 @@ from shared.privacy.contribution.units import (
     examples_per_user,
     metrics_times,
     quantile_rule,
+    sums_securely,
 )
 from shared.privacy.guarantee import (
     EXAMPLE_CENTRAL,
@@ -41,6 +42,7 @@ from shared.privacy.guarantee import (
     Guarantee,
     Trust,
     Unit,
+    in_sums,
 )
 from shared.privacy.plan.correlation import Correlation, correlation
 from shared.privacy.plan.shared_noise import histogram_sum, update_sum
@@ -207,7 +209,10 @@ class _UserCentral(_Row):
     """The server noises every round's sum; who does not learn the cohort learns less."""
 
     trust = "central"
-    adversary = USER_CENTRAL
+
+    @property
+    def adversary(self) -> str:
+        return _seen(USER_CENTRAL, self.config, self.users)
 
     @staticmethod
     def applies(config: ExperimentConfig) -> bool:
@@ -241,8 +246,11 @@ class _UserScheduled(_Row):
     """The server's correlated noise: whoever knows the cohorts knows who else was asked."""
 
     trust = "central"
-    adversary = USER_SCHEDULED
     training = 1
+
+    @property
+    def adversary(self) -> str:
+        return _seen(USER_SCHEDULED, self.config, self.users)
 
     @staticmethod
     def applies(config: ExperimentConfig) -> bool:
@@ -361,6 +369,13 @@ def _by_server(config: ExperimentConfig, mechanism: str) -> bool:
     privacy = config.privacy
     private = math.isfinite(privacy.epsilon) and privacy.trust == "central"
     return private and privacy.mechanism == mechanism
+
+
+def _seen(adversary: str, config: ExperimentConfig, users: int) -> str:
+    """Whom a guarantee holds against, as contributions reach the server on real devices."""
+    if not sums_securely(config, simulated=False):
+        return adversary
+    return in_sums(adversary, fewest_summed(config, users))
 
 
 def _survivors(config: ExperimentConfig, users: int) -> str:

@@ -1,0 +1,150 @@
+"""What a cohort answers for a sum: message by message, or added up before anyone sees it.
+
+how it arrives    where                              what the server reads
+one by one        central trust, or noise of its own each answer
+in a ring         noise in shares, in a simulation   the sum alone, of messages it could read
+secure sum        real devices, unless turned off    the sum alone, by `server.secagg.rounds`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from flwr.serverapp import Grid
+
+from server.exchange import Open
+from server.messages import TIMEOUT, Replies, messages
+from server.release.releases import Releasing
+from server.secagg.opening import opened, read
+from server.secagg.rounds import secure_sum
+from shared.privacy.contribution.units import devices_share_noise, sums_securely
+from shared.privacy.plan.summed import SummedForm, summed_form
+from shared.request import Request
+from shared.update import Update
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one person's answer may be.
+
+    Attributes
+    ----------
+    schema : str
+    dim : int
+        Its numbers.
+    limit : float or None
+        The largest L2 norm that it may arrive with; None if it is not bounded.
+    opener : callable, optional
+        Makes what is summed of what arrives, see `server.exchange`.
+    """
+
+    schema: str
+    dim: int
+    limit: float | None
+    opener: Open | None = None
+
+
+@dataclass
+class Answers:
+    """Of one cohort.
+
+    Attributes
+    ----------
+    replies : Replies
+        Who answered, complete once all updates were read.
+    updates : iterable of Update
+        To be added up, in real numbers: each one's, or their sum.
+    form : SummedForm or None
+        Of a sum that is not of single answers.
+    alone : bool
+        Whether nobody was asked, so that the sum is zero: a cohort too small to hide in.
+    """
+
+    replies: Replies
+    updates: Iterable[Update]
+    form: SummedForm | None = None
+    alone: bool = False
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether their sum may be released, now that all updates were read."""
+        return self.form is None or self.alone or len(self.replies.answered) >= self.form.fewest
+
+
+Addressed = Sequence[tuple[Request, Sequence[int]]]
+
+
+def is_secured(request: Request, *, simulated: bool) -> bool:
+    """Whether a request's answers are summed before the server sees any."""
+    return sums_securely(request.config, simulated=simulated)
+
+
+def form_of(request: Request, *, simulated: bool) -> SummedForm | None:
+    """How answers to a request are added up in a ring; None where each is read as it is."""
+    config = request.config
+    if not (is_secured(request, simulated=simulated) or devices_share_noise(config)):
+        return None
+    about = (request.release, request.clip, request.round_number)
+    return summed_form(config, request.users, *about)
+
+
+def ask_for_sum(
+    grid: Grid,
+    addressed: Addressed,
+    expected: Expected,
+    releases: Releasing,
+    *,
+    simulated: bool,
+) -> Answers:
+    """Put a request to a cohort for the sum of its answers.
+
+    A release whose noise the devices add is on record before anything of it can be known: before
+    they are asked, or before a secure sum is unmasked.
+
+    Parameters
+    ----------
+    grid : Grid
+    addressed : sequence of (Request, sequence of int)
+        Who is asked what: one request for all, unless clients have several ranks.
+    expected : Expected
+    releases : Releasing
+    simulated : bool
+        Whether one trusted process runs all nodes.
+
+    Raises
+    ------
+    BudgetExceeded, LedgerError
+        As `Releases.announce`: nothing was revealed.
+    """
+    request, nodes = addressed[0]
+    form = form_of(request, simulated=simulated)
+    announce = partial(releases.announce, request.release, request.round_number)
+    if form is None:
+        announce()
+        letters = [one for to_some, some in addressed for one in messages(to_some, some)]
+        everyone = [node for _, some in addressed for node in some]
+        replies = Replies(grid.send_and_receive(letters, timeout=TIMEOUT), everyone, request)
+        whole = (expected.schema, expected.dim, expected.limit)
+        return Answers(replies, replies.updates(*whole, opened=expected.opener))
+    secured, nodes = is_secured(request, simulated=simulated), nodes[: form.most]
+    if len(nodes) < form.fewest:
+        shared = devices_share_noise(request.config)
+        if shared and not secured:
+            announce()
+        return Answers(Replies([], [], request), [], form, alone=not shared)
+    size = form.size(expected.dim)
+    if secured:
+        request = replace(request, merge=False)
+        found = secure_sum(grid, request, nodes, form, (expected.schema, size), announce)
+        count = len(found.replies.answered)
+        total = [] if found.total is None else [read(found.total, count, form, expected.schema)]
+        found.replies.bits = sum(each.bits for each in total)
+        return Answers(found.replies, total, form)
+    announce()
+    replies = Replies(
+        grid.send_and_receive(messages(request, nodes), timeout=TIMEOUT), nodes, request
+    )
+    elements = replies.updates(expected.schema, size, None, form.ring)
+    return Answers(replies, opened(elements, form), form)

@@ -1,0 +1,119 @@
+"""A secure sum: five exchanges with a cohort, and nothing but their sum at the end.
+
+    1. keys       each device says its fresh, signed keys
+    2. seeds      each shares the secrets of its masks with its neighbours, through the server
+    3. (release)  each sends what it adds, masked: the release's own message
+    4. survivors  each signs whose messages arrived: two versions of that cannot both be signed
+    5. unmask     each gives up one secret of every neighbour: the mask over its own message if that
+                  arrived, else those that it shares with others; never both
+
+Between 4 and 5 the release is recorded, where the devices noise it: before that nothing is
+revealed, so a sum for which too few are left costs nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from flwr.serverapp import Grid
+from shared.secagg.aggregator import Aggregator
+from shared.secagg.session import Session
+
+from server.messages import Replies, ask
+from shared.errors import SecureAggregationError
+from shared.privacy.plan.summed import SummedForm
+from shared.request import Request
+from shared.secagg.ring import Words
+
+STAGE_TIMEOUT = 600  # seconds: a stage needs no training
+
+
+@dataclass
+class SecureSum:
+    """What came of it.
+
+    Attributes
+    ----------
+    replies : Replies
+        Who is in the sum, and why others are not, of all exchanges.
+    total : array of the ring's words [dim], or None
+        None where too few were left: nothing was revealed.
+    """
+
+    replies: Replies
+    total: Words | None
+
+
+def secure_sum(
+    grid: Grid,
+    request: Request,
+    nodes: Sequence[int],
+    form: SummedForm,
+    about: tuple[str, int],
+    commit: Callable[[], None],
+) -> SecureSum:
+    """Ask nodes for a release so that the server learns their sum alone.
+
+    Parameters
+    ----------
+    grid : Grid
+    request : Request
+        For the release itself.
+    nodes : sequence of int
+    form : SummedForm
+        Ring, and the fewest contributions that are opened.
+    about : (str, int)
+        Schema and size of what is summed.
+    commit : callable
+        Called once, before anything is revealed: what it raises ends the run with nothing revealed.
+    """
+    schema, dim = about
+    colluding = request.config.privacy.colluding
+    session = Session(
+        request.about, secrets.token_bytes(16), form.ring.bits, dim, form.fewest, colluding
+    )
+    exchanges = _Exchanges(grid, request)
+    sums = Aggregator(session)
+    try:
+        adverts = sums.adverts(exchanges.stage("keys", nodes, session.to_bytes()))
+        deliveries = sums.deliveries(exchanges.stage("seeds", sums.advertised, adverts))
+        for node, elements in exchanges.masked(deliveries, schema, dim, form):
+            sums.add(node, elements)
+        survivors = sums.survivors()
+        quorum = sums.quorum(exchanges.stage("survivors", sums.summed, survivors))
+        commit()
+        total = sums.total(exchanges.stage("unmask", sums.summed, quorum))
+    except SecureAggregationError as error:
+        return exchanges.end(set(), [*sums.failures, str(error)], None)
+    return exchanges.end(set(sums.summed), sums.failures, total)
+
+
+class _Exchanges:
+    """The messages of one sum, and what is to be told of them all."""
+
+    def __init__(self, grid: Grid, request: Request) -> None:
+        self._grid = grid
+        self._request = request
+        self._replies = Replies([], [], request)
+
+    def stage(self, name: str, nodes: Sequence[int], content: bytes) -> Mapping[int, bytes]:
+        """One letter from each node that answers."""
+        about = replace(self._request, arrays={}, schema="", stage=name, sealed=content)
+        self._replies.take(replies := ask(self._grid, about, nodes, timeout=STAGE_TIMEOUT))
+        return replies.letters()
+
+    def masked(
+        self, deliveries: Mapping[int, bytes], schema: str, dim: int, form: SummedForm
+    ) -> Iterator[tuple[int, Words]]:
+        """What each adds, masked, as it arrives."""
+        replies = ask(self._grid, self._request, list(deliveries), deliveries)
+        self._replies.take(replies)
+        for update in replies.updates(schema, dim, None, form.ring):
+            yield replies.latest, update.vector
+
+    def end(self, summed: set[int], failures: Sequence[str], total: Words | None) -> SecureSum:
+        self._replies.answered = summed
+        self._replies.failures.extend(failures)
+        return SecureSum(self._replies, total)
