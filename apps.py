@@ -20,10 +20,14 @@ def device(context: Context, request: Request) -> DeviceService:
         from simulations.flower.devices import virtual_device
 
         return virtual_device(context, request)
+    configured, node, kept = context.node_config, context.node_id, kept_in(context.state)
+    if request.stage:  # needs no torch
+        from client.device.node import stages_of
+
+        return stages_of(configured, node, kept)
     from client.device.local import device_of
 
-    kept = kept_in(context.state)
-    return device_of(context.node_config, request.config, context.node_id, kept)
+    return device_of(configured, request.config, node, kept)
 
 
 client_app = create_app(device)

@@ -38,7 +38,7 @@ from shared.privacy.contribution.units import (
     devices_share_noise,
     sums_securely,
 )
-from shared.request import SUMMED, Answer, Letter, Ranks, Request
+from shared.request import SUMMED, Answer, Ranks, Request
 from shared.update import Update
 
 if TYPE_CHECKING:
@@ -139,8 +139,6 @@ class Device:
         if request.release not in answers:
             raise ProtocolError(f"release {request.release!r}: expected one of {list(answers)}")
         securely = self._securely(request)
-        if request.stage:
-            return self._staged(request)
         if securely and not request.sealed:
             raise Declined(f"{request.release}: asked for in clear, not for a secure sum", "policy")
         with self._admitted(request):
@@ -151,14 +149,6 @@ class Device:
         """Whether what is asked for goes into a secure sum."""
         securely = sums_securely(request.config, simulated=self._simulated)
         return securely and request.release in SUMMED
-
-    def _staged(self, request: Request) -> Letter:
-        """A stage of a secure sum: its first, as far as what is summed would be answered."""
-        if self._masking is None or not self._securely(request):
-            raise ProtocolError(f"{request.stage}: {request.release} is not summed securely here")
-        if request.stage == "keys" and self._agreement is not None:
-            self._agreement.foresee(request)
-        return self._masking.letter(request)
 
     def _masked(self, request: Request, answer: Answer) -> Update:
         if self._masking is None or not isinstance(answer, Update):

@@ -15,17 +15,15 @@ from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 
-from client.device.agreement import LEDGER, Agreement
-from client.device.covered import operator_key
+from client.device.agreement import LEDGER
 from client.device.device import Device
-from client.secagg.identity import anybody, identity_of, roster
-from client.secagg.masking import Kept, Masking
+from client.device.node import agreement_of, masking_of, state_of
+from client.secagg.masking import Kept
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.log import InteractionLog
 from shared.data.readers.columns import parse_columns
 from shared.data.sources import open_log
 from shared.errors import ConfigError, ModelError
-from shared.files import make_folder
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
@@ -68,36 +66,16 @@ def device_of(
         raise ConfigError(
             'node configuration: user is missing; e.g. data="movielens-100k" user="1"'
         )
-    state = _state(node_config)
-    operator = operator_key("node configuration", node_config.get("operator", ""))
+    state = state_of(node_config)
     return Device(
         log.history(user),
         log.keys[user],
         partial(_built, (spec, columns), config.model),
         state / LEDGER,
-        agreement=Agreement(state, operator, evaluator=node_config.get("evaluator") is True),
+        agreement=agreement_of(node_config),
         personal=state / "personal.sqlite",
-        masking=None if kept is None else _masking(node_config, state, node, kept),
+        masking=None if kept is None else masking_of(node_config, node, kept),
     )
-
-
-def _masking(node_config: Mapping[str, object], state: Path, node: int, kept: Kept) -> Masking:
-    make_folder(state)
-    given = node_config.get("roster")
-    trusted = anybody if given is None else roster(Path(str(given)))
-    return Masking(node, identity_of(state), kept, trusted)
-
-
-def _state(node_config: Mapping[str, object]) -> Path:
-    if "state" not in node_config:
-        raise ConfigError(
-            "node configuration: state is missing; a folder where the device keeps what it agreed "
-            'to and spent, e.g. state="/var/lib/starling"'
-        )
-    state = Path(str(node_config["state"]))
-    if not state.is_absolute():  # an app runs in an unpacked copy: another copy, another budget
-        raise ConfigError(f"node configuration: state = {str(state)!r}: give a full path")
-    return state
 
 
 @lru_cache(maxsize=1)

@@ -14,6 +14,7 @@ import ray
 from flwr.app import Context
 
 from client.device.device import Device
+from client.device.staged import Stages
 from shared.config import DataConfig, EngineConfig, ExperimentConfig, ModelConfig, WorldConfig
 from shared.data.population import check_user
 from shared.data.salted import SaltedDigest
@@ -26,7 +27,7 @@ from simulations.flower.agreed import check_agreed
 from simulations.flower.grid import node_of, virtual_masking
 
 
-def virtual_device(context: Context, request: Request) -> Device:
+def virtual_device(context: Context, request: Request) -> Device | Stages:
     """The device of the person at the place in the data that is the node's partition.
 
     Parameters
@@ -67,13 +68,16 @@ def virtual_device(context: Context, request: Request) -> Device:
     key = population.keys[user]
     engine, state = simulation.engine(config.model), _state(directory, config)
     check_agreed(request, engine.schema.digest)
+    masking = virtual_masking(node_of(key), context)
+    if request.stage:
+        return Stages(masking, simulated=True)
     return Device(
         population.history(user),
         key,
         engine.recommender,
         device_ledger(state, key),
         personal=personal_file(state),
-        masking=virtual_masking(node_of(key), context),
+        masking=masking,
         simulated=True,
     )
 

@@ -15,6 +15,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import create_app, kept_in
 from client.device.device import Device
+from client.device.staged import Stages
 from client.messages import parse, reply
 from client.secagg.identity import simulated_identity
 from client.secagg.masking import Masking
@@ -185,8 +186,10 @@ class SequentialGrid(VirtualGrid):
         self._recommender = engine.recommender
         self._app = create_app(self._device, evaluator=True)
 
-    def _device(self, context: Context, request: Request) -> Device:
+    def _device(self, context: Context, request: Request) -> Device | Stages:
         check_agreed(request, self.engine.schema.digest)
+        if request.stage:
+            return Stages(virtual_masking(context.node_id, context), simulated=True)
         key = key_of(context.node_id)
         return Device(
             history_of(self.engine.population, key),

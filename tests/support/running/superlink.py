@@ -28,8 +28,8 @@ def unpack(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def superlink(home: Path):
-    """A SuperLink on a free port, for simulations, that installs nothing; ended with its children.
+def superlink(home: Path, *, simulation: bool = True):
+    """A SuperLink on a free port that installs nothing; ended with its children.
 
     Flower's own local SuperLink listens on a fixed port and outlives the command.
     """
@@ -42,7 +42,8 @@ def superlink(home: Path):
         process = subprocess.Popen(
             [
                 program("flower-superlink"),
-                *("--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)),
+                *("--insecure", "--host", "127.0.0.1", "--port", str(port)),
+                *(["--simulation"] if simulation else []),
                 "--disable-runtime-dependency-installation",
             ],
             stdout=log,
@@ -52,11 +53,34 @@ def superlink(home: Path):
         )
         try:
             _wait(f"http://127.0.0.1:{port}/health", process)
-            yield environment
+            yield environment | {"SUPERLINK": f"127.0.0.1:{port}"}
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+            end(process)
+
+
+def supernode(environment: dict[str, str], home: Path, configured: dict[str, str]):
+    """A SuperNode of its own home that connects to a SuperLink; to be ended by whoever asks."""
+    home.mkdir(parents=True)
+    told = " ".join(f'{name}="{value}"' for name, value in configured.items())
+    with (home / "supernode.log").open("w") as log:
+        return subprocess.Popen(
+            [
+                program("flower-supernode"),
+                *("--insecure", "--superlink", environment["SUPERLINK"], "--node-config", told),
+                *("--host", "127.0.0.1", "--port", str(_free_port())),
+            ],
+            stdout=log,
+            stderr=log,
+            env=environment | {"FLWR_HOME": str(home)},
+            start_new_session=True,
+        )
+
+
+def end(process: subprocess.Popen, how: signal.Signals = signal.SIGTERM) -> None:
+    """With all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, how)
+    process.wait()
 
 
 def environment_of(home: Path) -> dict[str, str]:

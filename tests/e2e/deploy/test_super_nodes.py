@@ -1,0 +1,112 @@
+"""Five SuperNodes, a SuperLink, and one device that is killed in the middle of a sum."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from server.checkpoint import load
+from shared.config import dump_toml
+from shared.data.sources import open_log
+from shared.privacy.contribution.histogram import user_histogram
+from shared.privacy.ledger.ledger import Ledger
+from shared.run_files import run_files
+from tests.support.federations import point_config
+from tests.support.persons import owners
+from tests.support.privacy.policies import operator
+from tests.support.running.nodes import served
+from tests.support.running.superlink import end, program, superlink, supernode, unpack
+
+PEOPLE, KILLED = 5, 2
+
+
+@pytest.fixture
+def log(tmp_path):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    rows = [
+        f"u{user},{'abcdefgh'[(user * 3 + time * time) % 8]},{time}"
+        for user in range(PEOPLE)
+        for time in range(6)
+    ]
+    (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
+    items = "\n".join(f"{i},Text of {i}" for i in "abcdefgh")
+    (folder / "items.csv").write_text(f"item,text\n{items}\n")
+    return folder
+
+
+@contextlib.contextmanager
+def people(environment, folder, log):
+    """A SuperNode for each, and its state folder."""
+    states = [folder / f"state-{user}" for user in range(PEOPLE)]
+    for state in states:
+        state.mkdir()
+        (state / "caps.toml").write_text(owners("epsilon = inf", delta=1e-2))
+    nodes = [
+        supernode(
+            environment,
+            folder / f"node-{user}",
+            {"data": log, "user": f"u{user}", "state": state, "operator": operator()},
+        )
+        for user, state in enumerate(states)
+    ]
+    try:
+        yield nodes, states
+    finally:
+        for node in nodes:
+            end(node)
+
+
+def taken(state):
+    file = state / "participation.jsonl"
+    return [entry.release for entry in Ledger.recover(file).entries] if file.exists() else []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_device_killed_in_a_sum_is_left_out_of_it_and_nothing_else(
+    log, tiny_bert, tmp_path, monkeypatch
+):
+    """Exact sums, without noise: the histogram is that of the four who were left."""
+    monkeypatch.setenv("STARLING_HOME", str(tmp_path / "home"))
+    federation = {"rounds": 1, "cohort": 1.0, "popularity_start": True}
+    config = point_config(
+        tiny_bert, epsilon=float("inf"), federation=federation, model={"moments_rank": 0}
+    )
+    from client.device.local import device_of
+
+    anyone = {"data": str(log), "user": "u0", "state": str(tmp_path / "x"), "operator": operator()}
+    files = served(tmp_path / "run", device_of(anyone, config).schema)
+    settings = tmp_path / "point.toml"
+    settings.write_text(dump_toml(config))
+    told = f"config='{settings}' directory='{tmp_path / 'run'}' name='p' users={PEOPLE}"
+    with (
+        superlink(tmp_path / "home", simulation=False) as environment,
+        people(environment, tmp_path, log) as (nodes, states),
+    ):
+        app = unpack(tmp_path / "app")
+        time.sleep(10)  # until all have connected; a run with fewer says so
+        run = subprocess.Popen(
+            [program("flwr"), "run", ".", "--stream", "--run-config", told],
+            cwd=app,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        while "histogram" not in taken(states[KILLED]):
+            assert run.poll() is None, run.stdout.read()
+            time.sleep(0.1)
+        end(nodes[KILLED], signal.SIGKILL)
+        out = run.communicate()[0]
+    assert "after 1 round(s)" in out, out
+    people_log = open_log(str(log))
+    state = load(files.checkpoint)
+    left = [user for user in range(PEOPLE) if user != KILLED]
+    expected = sum(user_histogram(people_log.history(user), 8) for user in left)
+    np.testing.assert_allclose(state.popularity, expected, atol=PEOPLE * 2.0**-23)
+    assert all(taken(states[user]) == ["histogram", "update"] for user in left)
+    assert json.loads(run_files(tmp_path / "run", "p").outcome.read_text())["rounds"] == 1
