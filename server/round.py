@@ -51,6 +51,7 @@ from shared.metrics import ranking_metrics
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.units import update_limit
 from shared.privacy.mechanisms.distributed import SkellamMechanism
+from shared.privacy.plan.summed import SummedForm, summed_form
 from shared.request import Request
 from shared.update import Arrays, Update
 
@@ -121,6 +122,10 @@ class Run:
         """Whether one process runs all nodes: they are its people, and may be summed there."""
         return self.asking.merge
 
+    def form(self, number: int) -> SummedForm:
+        """Of a round's sum."""
+        return summed_form(self.config, self.asking.users, "update", self.clip.adapted, number)
+
     @property
     def arrays(self) -> Arrays:
         """The current iterate as named float32 arrays."""
@@ -153,7 +158,7 @@ def run_round(run: Run, number: int) -> None:
     cohort = _sample(run, number, node_ids(run.grid))  # 1
     exchange = Exchange(run.rule, run.schema, number, cohort)
     replies = _ask(run, exchange, cohort, number)  # 2
-    total = run.rule.combine(_updates(run, replies, exchange), exchange.summed.dim)  # 3
+    total = run.rule.combine(_updates(run, replies, exchange, number), exchange.summed.dim)  # 3
     if run.simulated:
         replies.check_some_counted(f"round {number}")
     noised = total
@@ -187,7 +192,7 @@ def _sample(run: Run, number: int, nodes: Sequence[int]) -> list[int]:
     """Step 1; with shares of noise the release is on record before anyone is asked for one."""
     cohort = run.sampler.draw(number, nodes)
     run.releases.announce("update", number)
-    if run.shares is not None and len(cohort) < run.shares.survivors:
+    if run.shares is not None and len(cohort) < run.shares.fewest:
         return []  # too few to noise their sum: nobody is asked
     return cohort
 
@@ -206,19 +211,20 @@ def _ask(run: Run, exchange: Exchange, cohort: list[int], number: int) -> Replie
     return Replies(run.grid.send_and_receive(letters, timeout=TIMEOUT), cohort, request)
 
 
-def _updates(run: Run, replies: Replies, exchange: Exchange) -> Iterable[Update]:
+def _updates(run: Run, replies: Replies, exchange: Exchange, number: int) -> Iterable[Update]:
     """What the cohort sent; where noise comes in shares its sum, if enough noised it."""
     summed = exchange.summed
     if run.shares is None:
         limit = update_limit(run.config, run.clip.adapted)
         each = exchange.opener(run.arrays, limit)
         return replies.updates(summed.digest, summed.dim, limit, opened=each)
-    elements = replies.updates(summed.digest, summed.dim, None, run.shares.ring)
-    return opened(elements, run.shares)
+    form = run.form(number)
+    elements = replies.updates(summed.digest, form.size(summed.dim), None, form.ring)
+    return opened(elements, form)
 
 
 def _is_noised(run: Run, replies: Replies) -> bool:
-    return run.shares is None or len(replies.answered) >= run.shares.survivors
+    return run.shares is None or len(replies.answered) >= run.shares.fewest
 
 
 def _step(run: Run, number: int, mean: Vector, summed: AdapterSchema) -> Vector:
@@ -257,7 +263,7 @@ def _entry(run: Run, number: int, replies: Replies, total: Vector, noised: Vecto
         return {"round": float(number)}
     signal, noise = (float(np.linalg.norm(of)) for of in (total, noised - total))
     if run.shares is not None:
-        signal, noise = norms(total, run.shares, len(replies.answered))
+        signal, noise = norms(total, run.form(number), len(replies.answered))
     return {
         "round": float(number),
         "participants": float(len(replies.answered)),

@@ -43,7 +43,7 @@ from shared.update import Update
 if TYPE_CHECKING:
     from client.device.agreement import Agreement
     from client.training.examples import Client, ExampleTraining
-    from client.training.shares import NoisedShares
+    from client.training.shares import SummedMessages
 
 
 @lru_cache(maxsize=2)
@@ -152,7 +152,8 @@ class Device:
         delta, bits = bounded(learn(part, request), config, request.clip)
         vector = delta.cpu().numpy()
         if devices_share_noise(config):
-            return self._shares(request).update(vector, self.key, number, trained.digest)
+            own = self._shares(request)
+            return own.update(vector, self.key, number, trained.digest, float(bits), request.clip)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         update = Update(vector, 1.0, norm, trained.digest, bits=float(bits))
         return narrowed_update(rule, trained, request.arrays, update)
@@ -256,10 +257,10 @@ class Device:
             ledger = record_of(ledger, request.settings)
         return Client(self.key, self.history, ledger)
 
-    def _shares(self, request: Request) -> NoisedShares:
-        from client.training.shares import NoisedShares  # plans and accountants enter here
+    def _shares(self, request: Request) -> SummedMessages:
+        from client.training.shares import SummedMessages  # plans and accountants enter here
 
-        return NoisedShares(request.config, request.users, simulated=self._simulated)
+        return SummedMessages(request.config, request.users, simulated=self._simulated)
 
     def _adapter(self, request: Request) -> torch.Tensor:
         """The global adapter [dim] of what travelled."""

@@ -13,6 +13,7 @@ from server.checkpoint import ServerState
 from server.messages import ask
 from server.release.releases import Releasing
 from server.secagg.opening import opened
+from shared.privacy.plan.summed import summed_form
 from shared.request import Request
 
 
@@ -73,14 +74,16 @@ def released_once(
     releases.announce(kind, 0)
     replies = ask(grid, request, asked)
     total = np.zeros(expected.dim)
-    ring = shares.ring if shares else None
-    updates = replies.updates(expected.schema, expected.dim, expected.limit, ring)
-    for update in opened(updates, shares) if shares else updates:
+    form = summed_form(request.config, request.users, kind) if shares else None
+    updates = replies.updates(
+        expected.schema, expected.dim, expected.limit, form.ring if form else None
+    )
+    for update in opened(updates, form) if form else updates:
         total += update.vector
     if request.merge:
         replies.check_some_counted(expected.name)
     state.ledger = releases.position()
-    if shares and len(replies.answered) < shares.survivors:
+    if form and len(replies.answered) < form.fewest:
         return None
     released = releases.release(kind, total, 0)
     state.ledger = releases.position()

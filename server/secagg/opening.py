@@ -1,4 +1,4 @@
-"""The server's side of sums whose noise comes in shares: add in the ring, count, then open."""
+"""The server's side of sums that it learns nothing else of: add in the ring, count, then open."""
 
 from __future__ import annotations
 
@@ -9,43 +9,42 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from shared.privacy.mechanisms.distributed import SkellamMechanism
+from shared.privacy.plan.summed import SummedForm
 from shared.update import Update
 
 
-def opened(updates: Iterable[Update], mechanism: SkellamMechanism) -> list[Update]:
-    """The sum of all messages in real numbers; nothing where too few noised it.
+def opened(updates: Iterable[Update], form: SummedForm) -> list[Update]:
+    """The sum of all messages in real numbers; nothing where too few are in it, or too many.
 
     Nothing but the whole sum is ever read as numbers: a part of it has a part of the noise.
 
     Parameters
     ----------
     updates : iterable of Update
-        Checked elements of the mechanism's ring.
-    mechanism : SkellamMechanism
+        Checked elements of the form's ring.
+    form : SummedForm
 
     Returns
     -------
     list of Update
-        One, of float64 [dim]; none with fewer users in it than `mechanism.survivors`.
+        One, of float64 [dim], with the sum of the bits if there are any; none with fewer users in
+        it than `form.fewest`, or more than `form.most`.
     """
     messages = iter(updates)
     first = next(messages, None)
     if first is None:
         return []
     total = reduce(Update.__add__, messages, first)
-    if total.weight < mechanism.survivors:
+    if not form.fewest <= total.weight <= form.most:
         return []
-    vector = mechanism.open(total.vector)
-    return [Update(vector, total.weight, float(np.linalg.norm(vector)), total.schema)]
+    vector, bits = form.decode(total.vector), form.bits(total.vector)
+    return [Update(vector, total.weight, float(np.linalg.norm(vector)), total.schema, bits=bits)]
 
 
-def norms(
-    total: npt.NDArray[np.float64], mechanism: SkellamMechanism, devices: int
-) -> tuple[float, float]:
+def norms(total: npt.NDArray[np.float64], form: SummedForm, devices: int) -> tuple[float, float]:
     """Estimated norms of what a noised sum [dim] holds: of the signal, and of the noise.
 
     Exact ones nobody knows: the sum arrives with its noise.
     """
-    noise = mechanism.grid.step * math.sqrt(devices * mechanism.share * total.size)
+    noise = form.noise_norm(devices, total.size)
     return math.sqrt(max(0.0, float(total @ total) - noise**2)), noise

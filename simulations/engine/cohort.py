@@ -41,7 +41,7 @@ from simulations.engine.placement import capacity
 from simulations.engine.ranking import Ranker
 
 if TYPE_CHECKING:
-    from client.training.shares import NoisedShares
+    from client.training.shares import SummedMessages
     from simulations.engine.examples import ExampleCohort
 
 Indices = npt.NDArray[np.int64]
@@ -127,8 +127,8 @@ class CohortEngine(Ranker):
             deltas, bits = bounded(free, request.config, request.clip)
             vectors, bits = deltas.cpu().numpy(), bits.cpu()
             if devices_share_noise(request.config):
-                shares = self._shares(request)
-                own = shares.updates(members, vectors, request.round_number, digest)
+                shares, said = self._shares(request), (vectors, bits.tolist())
+                own = shares.updates(members, said, request.round_number, digest, request.clip)
                 yield from [summed(own)] if request.merge else own
                 continue
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
@@ -265,10 +265,10 @@ class CohortEngine(Ranker):
         check_gradients(gradients, self.recommender, schema, length=6, clients=2)
         return ExampleCohort(self.population)
 
-    def _shares(self, request: Request) -> NoisedShares:
-        from client.training.shares import NoisedShares  # plans and accountants enter here
+    def _shares(self, request: Request) -> SummedMessages:
+        from client.training.shares import SummedMessages  # plans and accountants enter here
 
-        return NoisedShares(request.config, request.users, simulated=True)
+        return SummedMessages(request.config, request.users, simulated=True)
 
     def _per_example(self, part: Part) -> PerExample:
         packed = self._packed(part)

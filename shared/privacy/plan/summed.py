@@ -1,0 +1,295 @@
+"""How contributions travel where nobody reads anything but their sum: on a grid, in a ring.
+
+    central      encode(x) = trunc(clip(x) 2^b / C)                        the server adds noise
+    distributed  encode(x) = as `shared.privacy.mechanisms.distributed`    noise comes with it
+
+Both sides derive the same form from the settings and the public number of users.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.config import ExperimentConfig
+from shared.errors import ConfigError
+from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.contribution.evaluation import METRICS_CLIP
+from shared.privacy.contribution.units import (
+    devices_share_noise,
+    histogram_limit,
+    moments_limit,
+    quantile_rule,
+    update_limit,
+)
+from shared.privacy.mechanisms.distributed import SkellamMechanism, fewest_that_come, largest_cohort
+from shared.privacy.mechanisms.fixed_point import FixedPoint
+from shared.privacy.mechanisms.skellam import WordSource
+from shared.privacy.plan.plan import server_plan
+from shared.secagg.ring import Ring, Words
+
+Vector = npt.NDArray[np.float64]
+
+UNBOUNDED = 64.0
+"""L2 norm that a contribution is cut to where no guarantee clips it: a ring must end somewhere."""
+
+_WORD = 32  # bits of a number of a message whose sum is exact
+_FINEST, _COARSEST = 24, 4  # of the grid then, as it is within 32 bits
+_FEWEST = 0.6  # of those that nearly always come: with fewer nothing is opened
+
+
+class SummedForm(Protocol):
+    """One kind of sum, as devices write it and as a server reads it."""
+
+    @property
+    def ring(self) -> Ring:
+        """That messages are added in."""
+        ...
+
+    @property
+    def fewest(self) -> int:
+        """Messages with which a sum may be opened: fewer would hide too little."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """Messages with which a sum may be opened: the ring might not hold more."""
+        ...
+
+    def encode(
+        self, contribution: npt.NDArray[np.floating], source: WordSource, bit: float = 0.0
+    ) -> Words:
+        """The message of one device.
+
+        Parameters
+        ----------
+        contribution : float32 or float64 [dim]
+            Clipped.
+        source : WordSource
+            The device's own; must not serve two messages.
+        bit : float
+            1/2 or -1/2 under adaptive clipping: one more number of the message; else 0.
+
+        Returns
+        -------
+        uint32 or uint64 [dim], or [dim + 1] under adaptive clipping
+            Elements of `ring`.
+        """
+        ...
+
+    def size(self, dim: int) -> int:
+        """Numbers of a message about so many."""
+        ...
+
+    def decode(self, total: Words) -> Vector:
+        """The sum that a sum of messages stands for, float64 [dim]."""
+        ...
+
+    def bits(self, total: Words) -> float:
+        """The sum of the bits; 0 where there are none."""
+        ...
+
+    def fold(self, released: Vector) -> Vector:
+        """A sum with the server's noise, read modulo the ring again, float64 [dim].
+
+        A sum at the edge of the ring is read from one end or the other by what one person adds.
+        Whoever sends more than they may could bring it there. Modulo the ring the noised sum is a
+        function of the exact sum with its noise, so it tells no more than that.
+        """
+        ...
+
+    def noise_norm(self, devices: int, dim: int) -> float:
+        """Expected L2 norm of the noise that came with so many messages."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExactForm:
+    """Sums that a server learns exactly, and noises.
+
+    Parameters
+    ----------
+    grid : FixedPoint
+    fewest, most : int
+    adapts : bool
+        Whether a bit travels with each contribution, as one more number: twice the bit.
+    cut : bool
+        Whether contributions may be longer than the grid's norm, and are cut here.
+    """
+
+    grid: FixedPoint
+    fewest: int
+    most: int
+    adapts: bool = False
+    cut: bool = False
+
+    @property
+    def ring(self) -> Ring:
+        """Holds every sum of so many contributions, whatever they are."""
+        return Ring.holding(self.most * self.grid.l2_sensitivity)
+
+    def encode(
+        self, contribution: npt.NDArray[np.floating], source: WordSource, bit: float = 0.0
+    ) -> Words:
+        """See `SummedForm.encode`; nothing here is random."""
+        whole = self.grid.encode(self._cut(contribution))
+        if self.adapts:
+            whole = np.append(whole, np.int64(round(2 * bit)))
+        return self.ring.reduce(whole)
+
+    def _cut(self, contribution: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        if not self.cut:
+            return contribution
+        import torch  # where something is clipped, not where plans ask for the sensitivity
+
+        cut: npt.NDArray[np.floating] = self.grid.clip(torch.from_numpy(contribution)).numpy()
+        return cut
+
+    def size(self, dim: int) -> int:
+        """See `SummedForm.size`."""
+        return dim + self.adapts
+
+    def decode(self, total: Words) -> Vector:
+        """See `SummedForm.decode`."""
+        whole = self.ring.centred(total)
+        return self.grid.decode(whole[: whole.size - self.adapts])
+
+    def bits(self, total: Words) -> float:
+        """See `SummedForm.bits`."""
+        return float(self.ring.centred(total)[-1]) / 2 if self.adapts else 0.0
+
+    def fold(self, released: Vector) -> Vector:
+        """See `SummedForm.fold`."""
+        half = 2.0 ** (self.ring.bits - 1) * self.grid.step
+        folded: Vector = (released + half) % (2 * half) - half
+        return folded
+
+    def noise_norm(self, devices: int, dim: int) -> float:
+        """None came."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class NoisedForm:
+    """Sums that a server never learns without their noise.
+
+    Parameters
+    ----------
+    mechanism : SkellamMechanism
+    """
+
+    mechanism: SkellamMechanism
+
+    @property
+    def ring(self) -> Ring:
+        """See `SkellamMechanism.ring`."""
+        return self.mechanism.ring
+
+    @property
+    def fewest(self) -> int:
+        """See `SkellamMechanism`."""
+        return self.mechanism.fewest
+
+    @property
+    def most(self) -> int:
+        """See `SkellamMechanism`."""
+        return self.mechanism.devices
+
+    def encode(
+        self, contribution: npt.NDArray[np.floating], source: WordSource, bit: float = 0.0
+    ) -> Words:
+        """See `SummedForm.encode`; there are no bits."""
+        return self.mechanism.message(contribution, source)
+
+    def size(self, dim: int) -> int:
+        """As many."""
+        return dim
+
+    def decode(self, total: Words) -> Vector:
+        """See `SummedForm.decode`."""
+        return self.mechanism.open(total)
+
+    def bits(self, total: Words) -> float:
+        """There are none."""
+        return 0.0
+
+    def fold(self, released: Vector) -> Vector:
+        """Its noise came before it was read."""
+        return released
+
+    def noise_norm(self, devices: int, dim: int) -> float:
+        """See `SummedForm.noise_norm`."""
+        return self.mechanism.grid.step * math.sqrt(devices * self.mechanism.share * dim)
+
+
+def summed_form(
+    config: ExperimentConfig,
+    users: int,
+    kind: str,
+    adapted: float = 0.0,
+    round_number: int = 0,
+) -> SummedForm:
+    """The form of a kind of sum in a round.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+        Of one point.
+    users : int
+        Size of the population: public.
+    kind : {"update", "histogram", "moments", "metrics"}
+    adapted : float
+        The round's clipping norm where it adapts, else 0.
+    round_number : int
+        0 before the first.
+
+    Raises
+    ------
+    ConfigError
+        If nothing of the kind is summed under these settings, or no ring is large enough.
+    """
+    if devices_share_noise(config):
+        plan = server_plan(config, users)
+        mechanism = plan.planned(kind).mechanism if plan else None
+        if isinstance(mechanism, SkellamMechanism):
+            return NoisedForm(mechanism)
+        raise ConfigError(f"release {kind!r}: not one whose noise comes in shares")
+    return _exact(config, users, kind, adapted)
+
+
+def _exact(config: ExperimentConfig, users: int, kind: str, adapted: float) -> ExactForm:
+    federation, privacy = config.federation, config.privacy
+    if math.isfinite(privacy.epsilon) and privacy.trust == "local":
+        raise ConfigError(f"privacy.trust = local: a {kind} is noised by its device, not in a sum")
+    limits = {
+        "update": (update_limit(config, adapted), federation.expected_cohort),
+        "histogram": (histogram_limit(config), federation.expected_popularity_cohort),
+        "moments": (moments_limit(config), federation.expected_popularity_cohort),
+        "metrics": (METRICS_CLIP.norm, federation.expected_metrics_cohort),
+    }
+    if kind not in limits:
+        raise ConfigError(f"release {kind!r}: expected one of {', '.join(limits)}")
+    limit, cohort = limits[kind]
+    expected = cohort(users)
+    if kind == "update" and privacy.mechanism == "dp_ftrl":  # by turns
+        come, most = math.floor(expected), math.ceil(expected)
+    else:
+        come, most = fewest_that_come(expected, users), largest_cohort(expected, users)
+    fewest = max(2, math.ceil((privacy.min_survivors or _FEWEST) * come))
+    if fewest > most:
+        raise ConfigError(
+            f"{kind}: {most} of {users} users may be in a sum, and a sum of fewer than 2 hides "
+            "nobody; give more users or a larger cohort"
+        )
+    bits = min(_FINEST, ((2 ** (_WORD - 1) - 1) // most).bit_length() - 1)
+    if bits < _COARSEST:
+        raise ConfigError(
+            f"{kind}: sums over {most} users do not fit into {_WORD} bits; give a smaller cohort"
+        )
+    grid = FixedPoint(L2Clip(limit or UNBOUNDED), bits)
+    adapts = kind == "update" and quantile_rule(config) is not None
+    return ExactForm(grid, fewest, most, adapts, cut=limit is None)
