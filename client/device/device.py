@@ -35,7 +35,7 @@ from shared.privacy.contribution.histogram import histogram_schema, user_histogr
 from shared.privacy.contribution.moments import Basis, moments_schema, user_moments
 from shared.privacy.contribution.units import (
     by_example,
-    devices_share_noise,
+    sums_in_ring,
     sums_securely,
 )
 from shared.request import SUMMED, Answer, Ranks, Request
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from client.device.agreement import Agreement
     from client.secagg.masking import Masking
     from client.training.examples import Client, ExampleTraining
-    from client.training.shares import NoisedShares
+    from client.training.shares import SummedMessages
 
 
 @lru_cache(maxsize=2)
@@ -150,6 +150,9 @@ class Device:
         securely = sums_securely(request.config, simulated=self._simulated)
         return securely and request.release in SUMMED
 
+    def _in_ring(self, request: Request) -> bool:
+        return sums_in_ring(request.config, simulated=self._simulated)
+
     def _masked(self, request: Request, answer: Answer) -> Update:
         if self._masking is None or not isinstance(answer, Update):
             raise ProtocolError(f"{request.release}: this device takes part in no secure sum")
@@ -171,8 +174,9 @@ class Device:
         trained = self.schema.subset(rule.trained(self.schema.names, number))
         delta, bits = bounded(learn(part, request), config, request.clip)
         vector = delta.cpu().numpy()
-        if devices_share_noise(config):
-            return self._shares(request).update(vector, self.key, number, trained.digest)
+        if self._in_ring(request):
+            own = self._shares(request)
+            return own.update(vector, self.key, number, trained.digest, float(bits), request.clip)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         update = Update(vector, 1.0, norm, trained.digest, bits=float(bits))
         return narrowed_update(rule, trained, request.arrays, update)
@@ -213,7 +217,7 @@ class Device:
             vector = self._example_training(request).histogram(self._client(request), items)
         else:
             vector = user_histogram(self.history, items)
-        if devices_share_noise(request.config):
+        if self._in_ring(request):
             return self._shares(request).histogram(vector, self.key)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, histogram_schema(items))
@@ -222,7 +226,7 @@ class Device:
         """The user's share of which items people have together, clipped and noised as agreed."""
         basis = Basis.of(request.arrays)
         vector = user_moments(self.history, basis)
-        if devices_share_noise(request.config):
+        if self._in_ring(request):
             return self._shares(request).moments(vector, self.key)
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return Update(vector, 1.0, norm, moments_schema(basis.dim))
@@ -230,7 +234,10 @@ class Device:
     def _measured(self, request: Request) -> Update:
         """The user's share of private metrics: of the validation item, never the test's."""
         ranks = self._ranked(replace(request, phase="validation"))
-        return metrics_update(ranks.sampled, 1, request.config)
+        update = metrics_update(ranks.sampled, 1, request.config)
+        if self._in_ring(request):
+            return self._shares(request).metrics(update.vector, self.key, request.round_number)
+        return update
 
     @torch.no_grad()
     def _ranked(self, request: Request) -> Ranks:
@@ -276,10 +283,10 @@ class Device:
             ledger = record_of(ledger, request.settings)
         return Client(self.key, self.history, ledger)
 
-    def _shares(self, request: Request) -> NoisedShares:
-        from client.training.shares import NoisedShares  # plans and accountants enter here
+    def _shares(self, request: Request) -> SummedMessages:
+        from client.training.shares import SummedMessages  # plans and accountants enter here
 
-        return NoisedShares(request.config, request.users, simulated=self._simulated)
+        return SummedMessages(request.config, request.users, simulated=self._simulated)
 
     def _adapter(self, request: Request) -> torch.Tensor:
         """The global adapter [dim] of what travelled."""

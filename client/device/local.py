@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache, partial
-from pathlib import Path
 
 from client.device.agreement import LEDGER
 from client.device.device import Device

@@ -19,7 +19,7 @@ from server.messages import TIMEOUT, Replies, messages
 from server.release.releases import Releasing
 from server.secagg.opening import opened, read
 from server.secagg.rounds import secure_sum
-from shared.privacy.contribution.units import devices_share_noise, sums_securely
+from shared.privacy.contribution.units import devices_share_noise, sums_in_ring, sums_securely
 from shared.privacy.plan.summed import SummedForm, summed_form
 from shared.request import Request
 from shared.update import Update
@@ -83,11 +83,10 @@ def is_secured(request: Request, *, simulated: bool) -> bool:
 
 def form_of(request: Request, *, simulated: bool) -> SummedForm | None:
     """How answers to a request are added up in a ring; None where each is read as it is."""
-    config = request.config
-    if not (is_secured(request, simulated=simulated) or devices_share_noise(config)):
+    if not sums_in_ring(request.config, simulated=simulated):
         return None
     about = (request.release, request.clip, request.round_number)
-    return summed_form(config, request.users, *about)
+    return summed_form(request.config, request.users, *about)
 
 
 def ask_for_sum(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import reduce
 
 import numpy as np
@@ -12,8 +12,8 @@ from shared.secagg.ring import Words
 from shared.update import Update
 
 
-def opened(updates: Iterable[Update], form: SummedForm) -> Iterator[Update]:
-    """The sum of all messages in real numbers; nothing where it holds too few of them.
+def opened(updates: Iterable[Update], form: SummedForm) -> list[Update]:
+    """The sum of all messages in real numbers; nothing where too few are in it, or too many.
 
     Nothing but the whole sum is ever read as numbers: a part of it hides less, or has a part of the
     noise.
@@ -24,18 +24,20 @@ def opened(updates: Iterable[Update], form: SummedForm) -> Iterator[Update]:
         Checked elements of the form's ring.
     form : SummedForm
 
-    Yields
-    ------
-    Update
-        One, of float64 [dim]; none with fewer users in it than `form.fewest`.
+    Returns
+    -------
+    list of Update
+        One, of float64 [dim], with the sum of the bits if there are any; none with fewer users in
+        it than `form.fewest`, or more than `form.most`.
     """
     messages = iter(updates)
     first = next(messages, None)
     if first is None:
-        return
+        return []
     total = reduce(Update.__add__, messages, first)
-    if total.weight >= form.fewest:
-        yield read(total.vector, int(total.weight), form, total.schema)
+    if not form.fewest <= total.weight <= form.most:
+        return []
+    return [read(total.vector, int(total.weight), form, total.schema)]
 
 
 def read(total: Words, users: int, form: SummedForm, schema: str) -> Update:

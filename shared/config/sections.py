@@ -126,9 +126,9 @@ class FederationConfig:
         "fedit", "ffa", "alternating", "fedsvd", "fedsb", "fedsa", "flexlora", "principal"
     ] = "fedit"
     ranks: tuple[Count, ...] = ()  # of clients, in turn (flexlora); empty: model.lora_rank for all
-    # whether devices' answers are added up before the server sees any (secure-aggregation.md): `auto`
-    # on real devices wherever answers are summed as they are and hold no noise of their own; `on` in
-    # a simulation too; `off`: the server sees every one
+    # whether devices' answers are added up before the server sees any (secure-aggregation.md):
+    # `auto` on real devices wherever answers are summed as they are and hold no noise of their own;
+    # `on` in a simulation too; `off`: the server sees every one
     secure_aggregation: Literal["auto", "on", "off"] = "auto"
     popularity_start: bool = True  # the item bias starts from a (noised) popularity histogram
     popularity_strength: NonNegative = 1.0  # multiplies the logarithm of the popularity

@@ -32,7 +32,7 @@ from shared.model.recommender import Recommender
 from shared.privacy.contribution.bound import bounded, metrics_update
 from shared.privacy.contribution.histogram import histogram_schema, user_histogram
 from shared.privacy.contribution.moments import Basis, moments_schema, user_moments
-from shared.privacy.contribution.units import by_example, devices_share_noise, update_clip
+from shared.privacy.contribution.units import by_example, sums_in_ring, update_clip
 from shared.request import Answer, Ranks, Request
 from shared.update import Update, summed
 from simulations.engine.batching import Batch, Person, ahead, batches, together
@@ -41,7 +41,7 @@ from simulations.engine.placement import capacity
 from simulations.engine.ranking import Ranker
 
 if TYPE_CHECKING:
-    from client.training.shares import NoisedShares
+    from client.training.shares import SummedMessages
     from simulations.engine.examples import ExampleCohort
 
 Indices = npt.NDArray[np.int64]
@@ -126,9 +126,9 @@ class CohortEngine(Ranker):
         for members, free in self.deltas(request, users, state):
             deltas, bits = bounded(free, request.config, request.clip)
             vectors, bits = deltas.cpu().numpy(), bits.cpu()
-            if devices_share_noise(request.config):
-                shares = self._shares(request)
-                own = shares.updates(members, vectors, request.round_number, digest)
+            if sums_in_ring(request.config, simulated=True):
+                shares, said = self._shares(request), (vectors, bits.tolist())
+                own = shares.updates(members, said, request.round_number, digest, request.clip)
                 yield from [summed(own)] if request.merge else own
                 continue
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
@@ -147,7 +147,8 @@ class CohortEngine(Ranker):
         own = rule_of(config).personal(self.schema.names)
         one_step = config.train.local_steps == 1 and not own
         private = np.isfinite(config.privacy.epsilon)
-        return one_step and not private and update_clip(config) is None
+        alone = sums_in_ring(config, simulated=True)  # then everyone's own is asked for
+        return one_step and not private and not alone and update_clip(config) is None
 
     def _train_together(
         self, request: Request, users: Sequence[int]
@@ -265,10 +266,10 @@ class CohortEngine(Ranker):
         check_gradients(gradients, self.recommender, schema, length=6, clients=2)
         return ExampleCohort(self.population)
 
-    def _shares(self, request: Request) -> NoisedShares:
-        from client.training.shares import NoisedShares  # plans and accountants enter here
+    def _shares(self, request: Request) -> SummedMessages:
+        from client.training.shares import SummedMessages  # plans and accountants enter here
 
-        return NoisedShares(request.config, request.users, simulated=True)
+        return SummedMessages(request.config, request.users, simulated=True)
 
     def _per_example(self, part: Part) -> PerExample:
         packed = self._packed(part)
@@ -338,7 +339,7 @@ class CohortEngine(Ranker):
         config, items = request.config, len(self.population.catalogue)
         histories = ((user, history_of(self.population, user)) for user in users)
         alone = ((user, user_histogram(history, items)) for user, history in histories)
-        if devices_share_noise(config):
+        if sums_in_ring(config, simulated=True):
             own = self._shares(request)
             return summed(([user], own.histogram(mine, user)) for user, mine in alone)
         shares = self._examples.histograms(users, request, state) if by_example(config) else alone
@@ -351,7 +352,7 @@ class CohortEngine(Ranker):
         basis = Basis.of(request.arrays)
         histories = ((user, history_of(self.population, user)) for user in users)
         shares = ((user, user_moments(history, basis)) for user, history in histories)
-        if devices_share_noise(request.config):
+        if sums_in_ring(request.config, simulated=True):
             own = self._shares(request)
             return summed(([user], own.moments(mine, user)) for user, mine in shares)
         return _sum_of(shares, basis.dim, moments_schema(basis.dim))
@@ -369,8 +370,14 @@ class CohortEngine(Ranker):
         self, request: Request, users: Sequence[int], state: Path | None
     ) -> tuple[list[int], Update]:
         """Sum of what users contribute to private metrics."""
-        members, ranks = self._ranks(replace(request, phase="validation"), users, state)
-        return members, metrics_update(ranks.sampled, len(members), request.config)
+        about, config = replace(request, phase="validation"), request.config
+        if sums_in_ring(config, simulated=True):
+            own, number = self._shares(request), request.round_number
+            of_each = ((user, self._ranks(about, [user], state)[1].sampled) for user in users)
+            alone = ((user, metrics_update(ranks, 1, config).vector) for user, ranks in of_each)
+            return summed(([user], own.metrics(mine, user, number)) for user, mine in alone)
+        members, ranks = self._ranks(about, users, state)
+        return members, metrics_update(ranks.sampled, len(members), config)
 
 
 def _sum_of(

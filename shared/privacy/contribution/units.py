@@ -44,6 +44,11 @@ def sums_securely(config: ExperimentConfig, *, simulated: bool) -> bool:
     return not simulated and sums_uploads(config) and not by_example(config)
 
 
+def sums_in_ring(config: ExperimentConfig, *, simulated: bool) -> bool:
+    """Whether answers are whole numbers that are of use in a sum only: noised there, or masked."""
+    return devices_share_noise(config) or sums_securely(config, simulated=simulated)
+
+
 def histogram_in_clear(config: ExperimentConfig) -> bool:
     """Whether a real device's histogram would name its person's items to the server.
 

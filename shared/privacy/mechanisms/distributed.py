@@ -89,6 +89,11 @@ class SkellamMechanism:
         return self.grid.clip
 
     @property
+    def fewest(self) -> int:
+        """Messages with which a sum may be opened."""
+        return self.survivors
+
+    @property
     def variance(self) -> int:
         """Of the noise that is accounted, m v, in squared grid steps."""
         return self.survivors * self.share
@@ -147,6 +152,18 @@ class SkellamMechanism:
         return self.grid.decode(self.ring.centred(total))
 
 
+def fewest_that_come(expected: float, users: int) -> int:
+    """How many are in every cohort, or in all but one of 10,000 where they are drawn; may be 0.
+
+    Parameters
+    ----------
+    expected : float
+        Cohort, in (0, users].
+    users : int
+    """
+    return users if expected == users else int(binom.ppf(_SHORT_OF, users, expected / users))
+
+
 def fewest_survivors(share: float | None, expected: float, users: int) -> int:
     """How many devices' noise a sum must hold.
 
@@ -166,7 +183,7 @@ def fewest_survivors(share: float | None, expected: float, users: int) -> int:
     """
     if share is not None:
         return max(1, math.ceil(share * expected - 1e-9))
-    found = users if expected == users else int(binom.ppf(_SHORT_OF, users, expected / users))
+    found = fewest_that_come(expected, users)
     if found < 1:
         raise ConfigError(
             f"federation.cohort: {expected:g} expected of {users} users may be nobody, and then "

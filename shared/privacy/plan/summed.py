@@ -26,9 +26,10 @@ from shared.privacy.contribution.units import (
     quantile_rule,
     update_limit,
 )
-from shared.privacy.mechanisms.distributed import SkellamMechanism, fewest_that_come, largest_cohort
+from shared.privacy.mechanisms.distributed import SkellamMechanism
 from shared.privacy.mechanisms.fixed_point import FixedPoint
 from shared.privacy.mechanisms.skellam import WordSource
+from shared.privacy.plan.exact_sum import exact_sizes
 from shared.privacy.plan.plan import server_plan
 from shared.secagg.ring import Ring, Words
 
@@ -39,29 +40,25 @@ UNBOUNDED = 64.0
 
 _WORD = 32  # bits of a number of a message whose sum is exact
 _FINEST, _COARSEST = 24, 4  # of the grid then, as it is within 32 bits
-_FEWEST = 0.6  # of those that nearly always come: with fewer nothing is opened
 
 
 class SummedForm(Protocol):
-    """One kind of sum, as devices write it and as a server reads it.
-
-    Attributes
-    ----------
-    ring : Ring
-        That messages are added in.
-    fewest, most : int
-        Messages in a sum that may be opened: with fewer it hides too little, with more the ring
-        might not hold it.
-    """
+    """One kind of sum, as devices write it and as a server reads it."""
 
     @property
-    def ring(self) -> Ring: ...
+    def ring(self) -> Ring:
+        """That messages are added in."""
+        ...
 
     @property
-    def fewest(self) -> int: ...
+    def fewest(self) -> int:
+        """Messages with which a sum may be opened: fewer would hide too little."""
+        ...
 
     @property
-    def most(self) -> int: ...
+    def most(self) -> int:
+        """Messages with which a sum may be opened: the ring might not hold more."""
+        ...
 
     def encode(
         self, contribution: npt.NDArray[np.floating], source: WordSource, bit: float = 0.0
@@ -195,7 +192,7 @@ class NoisedForm:
     @property
     def fewest(self) -> int:
         """See `SkellamMechanism`."""
-        return self.mechanism.survivors
+        return self.mechanism.fewest
 
     @property
     def most(self) -> int:
@@ -265,28 +262,16 @@ def summed_form(
 
 
 def _exact(config: ExperimentConfig, users: int, kind: str, adapted: float) -> ExactForm:
-    federation, privacy = config.federation, config.privacy
+    privacy = config.privacy
     if math.isfinite(privacy.epsilon) and privacy.trust == "local":
         raise ConfigError(f"privacy.trust = local: a {kind} is noised by its device, not in a sum")
-    limits = {
-        "update": (update_limit(config, adapted), federation.expected_cohort),
-        "histogram": (histogram_limit(config), federation.expected_popularity_cohort),
-        "moments": (moments_limit(config), federation.expected_popularity_cohort),
-        "metrics": (METRICS_CLIP.norm, federation.expected_metrics_cohort),
-    }
-    if kind not in limits:
-        raise ConfigError(f"release {kind!r}: expected one of {', '.join(limits)}")
-    limit, cohort = limits[kind]
-    expected = cohort(users)
-    drawn = privacy.mechanism != "dp_ftrl"  # else by turns: their number is not bounded below users
-    most = largest_cohort(expected, users) if drawn else users
-    fewest = math.ceil((privacy.min_survivors or _FEWEST) * fewest_that_come(expected, users))
-    fewest = max(2, fewest)
-    if fewest > most:
-        raise ConfigError(
-            f"{kind}: {most} of {users} users may be in a sum, and a sum of fewer than 2 hides "
-            "nobody; give more users or a larger cohort"
-        )
+    fewest, most = exact_sizes(config, users, kind)
+    limit = {
+        "update": update_limit(config, adapted),
+        "histogram": histogram_limit(config),
+        "moments": moments_limit(config),
+        "metrics": METRICS_CLIP.norm,
+    }[kind]
     bits = min(_FINEST, ((2 ** (_WORD - 1) - 1) // most).bit_length() - 1)
     if bits < _COARSEST:
         raise ConfigError(

@@ -45,6 +45,7 @@ from shared.privacy.guarantee import (
     in_sums,
 )
 from shared.privacy.plan.correlation import Correlation, correlation
+from shared.privacy.plan.exact_sum import fewest_in_any
 from shared.privacy.plan.shared_noise import histogram_sum, update_sum
 from shared.privacy.plan.split import main_kind, shares
 
@@ -375,7 +376,7 @@ def _seen(adversary: str, config: ExperimentConfig, users: int) -> str:
     """Whom a guarantee holds against, as contributions reach the server on real devices."""
     if not sums_securely(config, simulated=False):
         return adversary
-    return in_sums(adversary, fewest_summed(config, users))
+    return in_sums(adversary, fewest_in_any(config, users))
 
 
 def _survivors(config: ExperimentConfig, users: int) -> str:

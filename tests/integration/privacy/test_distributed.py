@@ -18,6 +18,7 @@ from shared.privacy.mechanisms.distributed import SkellamMechanism
 from shared.privacy.mechanisms.skellam import SkellamNoise
 from shared.privacy.mechanisms.source import NoiseSource
 from shared.privacy.plan.plan import server_plan
+from shared.privacy.plan.summed import NoisedForm
 from simulations.flower.grid import CohortGrid, SequentialGrid
 from simulations.world.world import World
 from tests.support.asking import trained
@@ -150,7 +151,7 @@ def test_a_single_message_is_an_element_of_the_ring_and_looks_like_noise(engine,
     lengths = [np.linalg.norm(mech.ring.centred(update.vector)) for _, update in apart]
     expected = math.sqrt(mech.share * asked.dim)
     assert min(lengths) > 0.8 * expected > 2 * mech.grid.l2_sensitivity
-    (one,), (other,) = (opened((u for _, u in way), mech) for way in (apart, together))
+    (one,), (other,) = (opened((u for _, u in way), NoisedForm(mech)) for way in (apart, together))
     np.testing.assert_array_equal(one.vector, other.vector)
 
 

@@ -22,6 +22,7 @@ from tests.support.tiny import make_engine
 pytestmark = pytest.mark.usefixtures("flower")
 
 USERS = 12
+EARLY = ["query.keys", "query.seeds", "train", "query.survivors"]
 GRIDS = {"cohort": CohortGrid, "sequential": SequentialGrid}
 
 
@@ -88,7 +89,11 @@ def losing(kind, nodes, number=None):
     def lost(message):
         about = message.content.config_records["config"]
         there = number is None or about["round"] == number
-        return there and message.metadata.message_type == kind and message.metadata.dst_node_id in nodes
+        return (
+            there
+            and message.metadata.message_type == kind
+            and message.metadata.dst_node_id in nodes
+        )
 
     return lost
 
@@ -153,7 +158,7 @@ def test_what_reaches_the_server_of_one_device_is_uniform(
 
 
 @pytest.mark.parametrize("trust", ["central", "distributed"])
-@pytest.mark.parametrize("kind", ["query.keys", "query.seeds", "train", "query.survivors"])
+@pytest.mark.parametrize("kind", EARLY)
 def test_a_device_that_goes_away_at_any_stage_is_left_out_of_the_sum(
     kind, trust, engine, config, tmp_path, monkeypatch
 ):
@@ -173,7 +178,9 @@ def test_a_device_that_goes_away_at_any_stage_is_left_out_of_the_sum(
     assert run.outcome["history"][0]["participants"] == USERS - len(gone)
 
 
-@pytest.mark.parametrize("kind", ["query.keys", "query.seeds", "train", "query.survivors", "query.unmask"])
+@pytest.mark.parametrize(
+    "kind", ["query.keys", "query.seeds", "train", "query.survivors", "query.unmask"]
+)
 @pytest.mark.parametrize("trust", ["central", "distributed"])
 def test_with_too_few_nothing_is_revealed_or_spent_and_the_run_goes_on(
     kind, trust, engine, config, tmp_path, monkeypatch
@@ -187,15 +194,15 @@ def test_with_too_few_nothing_is_revealed_or_spent_and_the_run_goes_on(
     lost = trust == "distributed" and kind == "query.unmask"  # it was about to be known
     assert rounds == ([(1, "update")] if lost else []) + [(2, "update")]
     assert len(run.totals) == 1
-    unmasked = [m for m in watched.asked if parse(m).stage == "unmask" and parse(m).round_number == 1]
+    unmasked = [
+        m for m in watched.asked if parse(m).stage == "unmask" and parse(m).round_number == 1
+    ]
     assert bool(unmasked) == (kind == "query.unmask")
     first = run.outcome["history"][0]
     assert (first["participants"], first["noise_norm"]) == (0.0, 0.0)
 
 
-def test_the_record_is_written_before_anything_is_revealed(
-    engine, config, tmp_path, monkeypatch
-):
+def test_the_record_is_written_before_anything_is_revealed(engine, config, tmp_path, monkeypatch):
     """Noise in shares: the event is on disk when the first device is asked to unmask."""
     settings = config(
         federation={"popularity_start": False},
