@@ -67,7 +67,9 @@ def _about(request: Message, contributors: Sequence[int]) -> dict[str, int | str
 def update_reply(request: Message, update: Update, contributors: Sequence[int]) -> Message:
     """Answer with an update that sums the named nodes; one in a ring takes its bits and no more."""
     ring = Ring(update.ring) if update.ring else None
-    vector = ring.pack(update.vector) if ring else np.ascontiguousarray(update.vector)
+    vector = np.ascontiguousarray(update.vector)
+    if ring:
+        vector = np.frombuffer(ring.pack(vector), np.uint8)
     content = RecordDict(
         {
             "update": ArrayRecord({"vector": Array(vector)}),

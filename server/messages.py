@@ -219,7 +219,7 @@ def _read_update(content: RecordDict, dim: int) -> Update:
     ring = int(cast(int, metrics["ring"]))
     vector = np.asarray(content.array_records["update"]["vector"].numpy())
     return Update(
-        Ring(ring).unpack(vector, dim) if ring else vector,
+        Ring(ring).unpack(vector.tobytes(), dim) if ring else vector,
         float(cast(float, metrics["weight"])),
         float(cast(float, metrics["norm"])),
         str(content.config_records["config"]["schema"]),

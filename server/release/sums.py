@@ -139,11 +139,15 @@ def ask_for_sum(
         found = secure_sum(grid, request, nodes, form, (expected.schema, size), announce)
         count = len(found.replies.answered)
         total = [] if found.total is None else [read(found.total, count, form, expected.schema)]
-        found.replies.bits = sum(each.bits for each in total)
-        return Answers(found.replies, total, form)
+        return _opened(found.replies, total, form)
     announce()
     replies = Replies(
         grid.send_and_receive(messages(request, nodes), timeout=TIMEOUT), nodes, request
     )
     elements = replies.updates(expected.schema, size, None, form.ring)
-    return Answers(replies, opened(elements, form), form)
+    return _opened(replies, opened(elements, form), form)
+
+
+def _opened(replies: Replies, total: list[Update], form: SummedForm) -> Answers:
+    replies.bits = sum(each.bits for each in total)  # nobody's own was told
+    return Answers(replies, total, form)

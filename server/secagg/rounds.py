@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flwr.serverapp import Grid
-from shared.secagg.aggregator import Aggregator
-from shared.secagg.session import Session
 
 from server.messages import Replies, ask
 from shared.errors import SecureAggregationError
 from shared.privacy.plan.summed import SummedForm
 from shared.request import Request
+from shared.secagg.aggregator import Aggregator
 from shared.secagg.ring import Words
+from shared.secagg.session import Session
 
 STAGE_TIMEOUT = 600  # seconds: a stage needs no training
 
@@ -77,17 +77,19 @@ def secure_sum(
     exchanges = _Exchanges(grid, request)
     sums = Aggregator(session)
     try:
-        adverts = sums.adverts(exchanges.stage("keys", nodes, session.to_bytes()))
-        deliveries = sums.deliveries(exchanges.stage("seeds", sums.advertised, adverts))
-        for node, elements in exchanges.masked(deliveries, schema, dim, form):
-            sums.add(node, elements)
+        advertised = exchanges.stage("keys", nodes, session.to_bytes())
+        adverts = sums.adverts(advertised)
+        deliveries = sums.deliveries(exchanges.stage("seeds", list(advertised), adverts))
+        masked = exchanges.masked(deliveries, schema, dim, form)
+        summed = [node for node, elements in masked if sums.add(node, elements)]
         survivors = sums.survivors()
-        quorum = sums.quorum(exchanges.stage("survivors", sums.summed, survivors))
+        agreed = exchanges.stage("survivors", summed, survivors)
+        quorum = sums.quorum(agreed)
         commit()
-        total = sums.total(exchanges.stage("unmask", sums.summed, quorum))
+        total = sums.total(exchanges.stage("unmask", list(agreed), quorum))
     except SecureAggregationError as error:
-        return exchanges.end(set(), [*sums.failures, str(error)], None)
-    return exchanges.end(set(sums.summed), sums.failures, total)
+        return exchanges.end((), [*sums.failures, str(error)], None)
+    return exchanges.end(summed, sums.failures, total)
 
 
 class _Exchanges:
@@ -113,7 +115,7 @@ class _Exchanges:
         for update in replies.updates(schema, dim, None, form.ring):
             yield replies.latest, update.vector
 
-    def end(self, summed: set[int], failures: Sequence[str], total: Words | None) -> SecureSum:
-        self._replies.answered = summed
+    def end(self, summed: Sequence[int], failures: Sequence[str], total: Words | None) -> SecureSum:
+        self._replies.answered = set(summed)
         self._replies.failures.extend(failures)
         return SecureSum(self._replies, total)

@@ -220,6 +220,8 @@ class PrivacyConfig:
     # with fewer the round is skipped; by default all of them where everyone takes part, else as
     # many as a drawn cohort has but once in 10,000 rounds
     min_survivors: Part | None = None
+    # share of a cohort that may be in league with the server
+    colluding: Fraction = 0.1
     # share of the budget spent on private metrics from devices (statistics.md); 0: none
     metrics_share: Fraction = 0.0
     # share of people whose updates should be within the clip, which then follows that quantile
