@@ -19,7 +19,10 @@ from tests.support.tiny import RICH, random_adapter
 
 
 def point_config(backbone: Path, epsilon: float = 2.0, **sections) -> ExperimentConfig:
-    """Settings of a small point; keyword arguments update whole sections."""
+    """Settings of a small point; keyword arguments update whole sections.
+
+    Answers are read one by one, also on real nodes, unless another setting is given.
+    """
     tree = {
         "data": {"negatives": 20},
         "model": {"backbone": str(backbone), **RICH, "lora_targets": list(RICH["lora_targets"])},
@@ -38,6 +41,8 @@ def point_config(backbone: Path, epsilon: float = 2.0, **sections) -> Experiment
             tree.setdefault(section, {}).update(settings)
         else:
             tree[section] = settings
+    if tree["privacy"].get("trust") != "distributed":
+        tree["federation"].setdefault("secure_aggregation", "off")
     whole = tree["privacy"].get("unit", "user") == "user"
     if not (whole and tree["federation"].get("popularity_start", True)):
         tree["model"]["moments_rank"] = 0  # refused there

@@ -26,6 +26,7 @@ class Node:
         node = {"data": log, "user": f"u{user}", "state": str(self.state), "operator": operator()}
         self.config = node | configured
         self.log = []  # of its own process, for its owner
+        self.kept = RecordDict()  # in the SuperNode's memory, while it runs
         self.caps("")
 
     def caps(self, text):
@@ -36,7 +37,7 @@ class Node:
         """The relay's answer, as the SuperNode passes it on: an exception becomes an error."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(client.app, "log", lambda level, *words: self.log.append(str(words[-1])))
-            return client_app(message, Context(1, self.number, self.config, RecordDict(), {}))
+            return client_app(message, Context(1, self.number, self.config, self.kept, {}))
 
     def refusal(self, message):
         """Why it declines, as its owner reads it; empty if it does not. A word of it leaves."""

@@ -1,17 +1,6 @@
-"""Everything that leaves a device or a server, or is kept by one, field by field, with its status.
-
-One table; the page `docs/what-leaves.md` is written from it (`python -m shared.leaves
-docs/what-leaves.md`), and tests run the product and fail on any field, file or line of a log that
-has no row here.
-"""
+"""The table of all that leaves, and what its page says first."""
 
 from __future__ import annotations
-
-import re
-import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 
 STATUSES = {
     "public": "follows from settings and what was agreed, or is about nobody",
@@ -26,7 +15,7 @@ STATUSES = {
 }
 
 # A section: # key | title | from -> to. A row: name | status | why; see `Leaf`.
-_TABLE = """
+TABLE = """
 # request | A request: record `config`, and the adapter | server -> device
 round | public | which round it is about
 users | public | the people that delta and q rest on, as agreed
@@ -34,23 +23,36 @@ settings | public | the point's settings; no hash of people's data is among them
 policy | public | the signed promise
 schema | public | a digest of the adapter's names and shapes
 phase | public | which held-out item an evaluator asks for
+release | public | what a secure sum is of, with a stage of one
+sealed | trusted server | of a secure sum: its session, the devices' public keys, who is in it, their
+  signatures; and for each device shares that only it can open
 merge | public | whether sums over several clients are welcome: in simulations alone
 clip | covered: update | the clipping norm, which follows noised bits where it adapts, else 0
 arrays.** | covered: update | the global adapter: what was released so far, and nothing else; with
   a request for moments the coordinates that they are asked in, of histogram and public texts
 
 # update | A reply to a request for an update, a histogram, moments or metrics | device -> server
-update.vector | trusted server | one person's own clipped contribution; under `local` trust with
-  that device's own noise (covered: update, histogram of its ledger), under `distributed` with a
-  share of noise; a histogram only with the device's own noise, or in a simulation; moments only in
-  a simulation
+update.vector | trusted server | in a secure sum numbers that look like any others, see
+  `docs/secure-aggregation.md`; elsewhere one person's own clipped contribution: under `local` trust
+  with that device's own noise (covered: update, histogram of its ledger), of a histogram or moments
+  in a simulation alone
 metrics.weight | public | 1: every person weighs the same
-metrics.norm | trusted server | the length of that vector; under `local` trust of the noised one
-metrics.bits | trusted server | whether the update was within the clip, where it adapts; else 0
+metrics.norm | trusted server | the length of that vector; under `local` trust of the noised one; 0
+  in a secure sum
+metrics.bits | trusted server | whether the update was within the clip, where it adapts; else, and
+  in a secure sum, 0
 metrics.ring | public | bits of the ring that is summed in; 0: none
 config.schema | public | as it was asked for
 config.contributors | trusted server | that this node takes part: the node itself, or in a
   simulation those that were summed
+config.round | public | as it was asked for
+config.policy | public | a digest of the policy that was sent
+
+# letter | A reply to a stage of a secure sum | device -> server
+config.letter | trusted server | public keys and a signature; or shares that only other devices can
+  open; or a signature under who is in the sum; or one share for each neighbour, of the secret that
+  takes off one mask
+config.contributors | trusted server | the node itself
 config.round | public | as it was asked for
 config.policy | public | a digest of the policy that was sent
 
@@ -260,6 +262,8 @@ state.history[].* | evaluator only | of a simulation: actual cohorts and exact n
 # device | A device's state folder | stays
 agreement.json | local only | the policy that was accepted last
 caps.toml | local only | the owner's limits
+identity.pem | local only | the key by which other devices know this one; its public half goes into
+  every secure sum
 participation*.jsonl | local only | in which rounds it took part, one file a run
 ledger*.jsonl | local only | what its own noise covered, one file a run
 clock.json | local only | the latest time, and the day's count
@@ -290,11 +294,11 @@ Flower itself | trusted server | its SuperLink holds every message until it is f
 129, 131, 138, 140, 143, 152 | public | ended by a signal: 128 and its number
 """
 
-_INTRODUCTION = """\
+INTRODUCTION = """\
 # What leaves
 
 Everything that leaves a device or a server, or is kept by one, and its status. Written from
-`shared/leaves.py`, not by hand: `python -m shared.leaves docs/what-leaves.md`. Tests run
+`shared/leaves/table.py`, not by hand: `python -m shared.leaves docs/what-leaves.md`. Tests run
 simulations and real devices and fail on any field, file or line of a log that has no row here.
 
 ## What the server sees
@@ -302,14 +306,18 @@ simulations and real devices and fail on any field, file or line of a log that h
 Of a person who takes part, and besides that a node is asked, answers or declines, and how long it
 takes:
 
-- **`central` trust on real nodes**: the person's own clipped update and their share of metrics.
-  Not sums: there is no secure aggregation. No histogram, which would name the person's items: a
-  device declines it.
+- **`central` trust on real nodes**: exact sums, each over as many people at least as the policy
+  says, of clipped updates, histograms, moments and metrics; of one person numbers that look like
+  any others, by secure aggregation, within what that promises (`docs/secure-aggregation.md`).
+  Where it is off (`federation.secure_aggregation`), or a rule makes something else of updates than
+  their sum (`flexlora`): the person's own clipped update and their share of metrics; no histogram
+  and no moments, which would name the person's items: a device declines them.
 - **`central` trust in a simulation**: one process is server and devices.
+- **unit `example` under `central` trust on real nodes**: the person's own update.
 - **unit `example` under `local` trust, and `both`**: messages that hold that device's own noise.
   Under `both` their sum is then noised again.
-- **`distributed` trust**: sums with all devices' noise, and who took part. Simulated only:
-  without secure aggregation the server would see single messages, which hold too little noise.
+- **`distributed` trust**: sums with all devices' noise, and who took part; on real nodes by secure
+  aggregation, in a simulation the one process sees everything.
 
 What a server *does* depends on the data of nobody. On whether somebody's device is there it depends
 in two ways. A run does not start with fewer devices than it was agreed to rest on. And a run on
@@ -320,81 +328,3 @@ devices are gone or decline; that a run goes on says that somebody answered.
 ## Status
 
 """
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One row: a field, a file or a line.
-
-    Attributes
-    ----------
-    name : str
-        Its path, words joined by dots; `*` stands for any one word, `**` for anything.
-    status : str
-        A word of `STATUSES`; after `covered:` the ledger's words.
-    why : str
-        In a sentence.
-    """
-
-    name: str
-    status: str
-    why: str
-
-    def covers(self, name: str) -> bool:
-        """Whether a name found in the product is this one."""
-        parts = re.split(r"(\*\*|\*)", self.name)
-        pattern = "".join({"**": ".*", "*": r"[^./]*"}.get(p, re.escape(p)) for p in parts)
-        return re.fullmatch(pattern, name) is not None
-
-
-@dataclass(frozen=True)
-class Section:
-    """Rows of one kind of message, file or log.
-
-    Attributes
-    ----------
-    title, way : str
-        What it is, and from where to where.
-    leaves : tuple of Leaf
-        The first that covers a name is its row.
-    """
-
-    title: str
-    way: str
-    leaves: tuple[Leaf, ...]
-
-    def find(self, name: str) -> Leaf | None:
-        """The row of a name; None if it has no status."""
-        return next((leaf for leaf in self.leaves if leaf.covers(name)), None)
-
-
-def sections() -> dict[str, Section]:
-    """All of the table, by key."""
-    found: dict[str, Section] = {}
-    table = re.sub(r"\n +", " ", _TABLE)  # a row may go on in the next line
-    for block in re.split(r"^# ", table, flags=re.MULTILINE)[1:]:
-        head, *rows = (line for line in block.splitlines() if line.strip())
-        key, title, way = head.split(" | ")
-        leaves = tuple(Leaf(*row.split(" | ")) for row in rows)
-        found[key] = Section(title, way, leaves)
-    return found
-
-
-def page() -> str:
-    """The text of `docs/what-leaves.md`."""
-    parts = [_INTRODUCTION + _rows(("status", "means"), STATUSES.items())]
-    for section in sections().values():
-        rows = [(f"`{leaf.name}`", leaf.status, leaf.why) for leaf in section.leaves]
-        parts.append(
-            f"## {section.title}\n\n{section.way}\n\n{_rows(('what', 'status', 'why'), rows)}"
-        )
-    return "\n".join(parts)
-
-
-def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
