@@ -6,7 +6,18 @@
     ├── ModelError              a backbone is missing, altered or unsupported
     ├── EngineError             the machinery under a run failed; --resume continues
     ├── ProtocolError           a message is of another schema, round or size, or not finite
-    │   └── Declined            a device does not take part, and tells the server a word
+    │   ├── Declined            a device does not take part, and tells the server a word
+    │   └── SecureAggregationError  one side of secure aggregation ends; nothing was opened
+    │       ├── MalformedMessage    of another length or kind, or not written the one way there is
+    │       ├── StaleMessage        of another session, list of adverts or cohort
+    │       ├── OutOfOrder          a stage that was not next, or a second time
+    │       ├── ForgedSignature     a signature or key that is not its owner's
+    │       ├── UnknownIdentity     a device that nobody vouches for
+    │       ├── InconsistentSets    who takes part is told in two ways, or without the device
+    │       ├── SpoiledEnvelope     shares that are missing, or were not sealed for the device
+    │       ├── IsolatedDevices     dropped devices could cut off some of the others
+    │       ├── TooFewDevices       fewer than a sum must hold, or than must agree
+    │       └── SpoiledShares       a secret that its shares do not give
     └── PrivacyError            exit code 3: a guarantee does not hold
         ├── BudgetExceeded      a release would spend more than allowed (refused: nothing released)
         └── LedgerError         a ledger was altered, or claims and ledger disagree
@@ -69,6 +80,50 @@ class Declined(ProtocolError):
     def __init__(self, message: str, word: str = "owner") -> None:
         super().__init__(message)
         self.word = word
+
+
+class SecureAggregationError(ProtocolError):
+    """A participant or an aggregator ends its part in a secure aggregation; nothing was opened."""
+
+
+class MalformedMessage(SecureAggregationError):
+    """A message is of another length or kind, or not written in the one way that there is."""
+
+
+class StaleMessage(SecureAggregationError):
+    """A message belongs to another session, list of adverts or device."""
+
+
+class OutOfOrder(SecureAggregationError):
+    """A stage was not next, or is asked for a second time."""
+
+
+class ForgedSignature(SecureAggregationError):
+    """A signature or a key is not its owner's."""
+
+
+class UnknownIdentity(SecureAggregationError):
+    """Nobody vouches for the identity of a device."""
+
+
+class InconsistentSets(SecureAggregationError):
+    """Who takes part is told in two ways, or without the device that is asked."""
+
+
+class SpoiledEnvelope(SecureAggregationError):
+    """A neighbour's shares are missing, or were not sealed for the device."""
+
+
+class IsolatedDevices(SecureAggregationError):
+    """With those that are said to have dropped, devices in league could cut off some others."""
+
+
+class TooFewDevices(SecureAggregationError):
+    """Fewer devices than a sum must hold, or than must agree on it."""
+
+
+class SpoiledShares(SecureAggregationError):
+    """Shares do not give the secret that its owner committed to."""
 
 
 class PrivacyError(StarlingError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, MalformedMessage
 
 Words = npt.NDArray[np.unsignedinteger]
 Integers = npt.NDArray[np.int64]
@@ -84,6 +84,55 @@ class Ring:
         half = np.int64(2 ** (self.bits - 1))
         numbers: Integers = ((elements.astype(np.int64) + half) & np.int64(2**self.bits - 1)) - half
         return numbers
+
+    def truncate(self, wider: Words) -> Words:
+        """Numbers that are elements modulo 2^b, as elements."""
+        elements: Words = wider.astype(self.words) & self.words.type(2**self.bits - 1)
+        return elements
+
+    def pack(self, elements: Words) -> bytes:
+        """Elements, [dim], as exactly `bits` bits each, little-endian: ceil(dim bits / 8) bytes."""
+        groups = np.zeros((-(-len(elements) // 8), 8), np.uint64)
+        groups.reshape(-1)[: len(elements)] = elements
+        packed = np.zeros((len(groups), self.bits), np.uint8)  # 8 elements are `bits` bytes
+        for element, byte, down, up in self._pieces():
+            packed[:, byte] |= ((groups[:, element] << up) >> down).astype(np.uint8)
+        return packed.tobytes()[: self.packed(len(elements))]
+
+    def unpack(self, data: bytes, dim: int) -> Words:
+        """The reverse, [dim].
+
+        Raises
+        ------
+        MalformedMessage
+            If the data are of another length, or bits beyond the last element are not 0.
+        """
+        if not isinstance(data, bytes) or len(data) != self.packed(dim):
+            raise MalformedMessage(f"packed elements: expected {self.packed(dim)} bytes")
+        packed = np.zeros((-(-dim // 8), self.bits), np.uint8)
+        packed.reshape(-1)[: len(data)] = np.frombuffer(data, np.uint8)
+        groups = np.zeros((len(packed), 8), np.uint64)
+        for element, byte, up, down in self._pieces():
+            groups[:, element] |= (packed[:, byte].astype(np.uint64) << up) >> down
+        groups &= np.uint64(2**self.bits - 1)
+        elements = groups.reshape(-1)[:dim].astype(self.words)
+        if dim and dim * self.bits % 8 and data[-1] >> (dim * self.bits % 8):
+            raise MalformedMessage("packed elements: bits beyond the last are not 0")
+        return elements
+
+    def packed(self, dim: int) -> int:
+        """Bytes that so many elements take."""
+        return -(-dim * self.bits // 8)
+
+    def _pieces(self) -> list[tuple[int, int, np.uint64, np.uint64]]:
+        """Of 8 elements in `bits` bytes: element, byte, and how far down or up one is shifted."""
+        return [
+            (element, byte, np.uint64(max(0, shift)), np.uint64(max(0, -shift)))
+            for element in range(8)
+            for first in [element * self.bits]
+            for byte in range(first // 8, (first + self.bits - 1) // 8 + 1)
+            for shift in [8 * byte - first]
+        ]
 
     def holds(self, elements: npt.NDArray[np.generic]) -> bool:
         """Whether an array is one of elements, by type and range."""
