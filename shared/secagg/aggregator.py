@@ -178,8 +178,10 @@ class Aggregator:
 
         Raises
         ------
+        TooFewDevices
+            If too few hold shares of a secret.
         SpoiledShares
-            If the shares of a secret are too few, or do not give it.
+            If the shares of a secret do not give it.
         """
         self._next(5)
         roster, digest = self._roster, sha256(self._survivors).digest()
@@ -195,7 +197,7 @@ class Aggregator:
             of = [holder for holder in roster.holders(device) if holder in self._committed]
             revealed[device] = dict(zip(of, reveal.shares, strict=True))
         for device in self._committed:
-            shares = {
+            shares = {  # by number
                 position: revealed[holder][device]
                 for position, holder in enumerate(roster.holders(device), 1)
                 if holder in revealed
@@ -271,12 +273,11 @@ def _of(node: int, message: Read) -> Read:
 
 def _joined(shares: dict[int, bytes], threshold: int, right: Callable[[bytes], bool]) -> bytes:
     """The secret of shares of which some may be false: as many in a row as give it are tried."""
+    enough(len(shares), threshold, "revealed a share of one seed")
     numbers = list(shares)
     for start in range(len(numbers)):
         chosen = (numbers * 2)[start : start + threshold]
-        if len(set(chosen)) < threshold:
-            break
         seed = shamir.join({number: shares[number] for number in sorted(chosen)})
         if right(seed):
             return seed
-    raise SpoiledShares(f"{len(numbers)} shares of a seed do not give it: it takes {threshold}")
+    raise SpoiledShares(f"{len(numbers)} shares of one seed do not give it: some are false")

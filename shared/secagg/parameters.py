@@ -104,12 +104,12 @@ def parameters(cohort: int, fewest: int, colluding: float) -> Parameters:
     def suffices(neighbours: int) -> tuple[int, int] | None:
         return _sparse(cohort, colluders, least, neighbours)
 
-    low, high = 0, 2 if cohort > _SMALL else cohort
-    while high < cohort - 1 and not suffices(high):
-        low, high = high, high * 2
-    high = min(high, (cohort - 2) // 2 * 2)
-    if high <= low or not suffices(high):
-        return Parameters(cohort, colluders, quorum, least, cohort - 1, quorum, cohort)
+    complete = Parameters(cohort, colluders, quorum, least, cohort - 1, quorum, cohort)
+    low, high, most = 0, 2, (cohort - 2) // 2 * 2
+    while high < most and not suffices(high):
+        low, high = high, min(2 * high, most)
+    if cohort <= _SMALL or not suffices(high):
+        return complete
     while high - low > 2:
         middle = (low + high) // 4 * 2
         low, high = (low, middle) if suffices(middle) else (middle, high)
