@@ -192,7 +192,7 @@ def _sample(run: Run, number: int, nodes: Sequence[int]) -> list[int]:
     """Step 1; with shares of noise the release is on record before anyone is asked for one."""
     cohort = run.sampler.draw(number, nodes)
     run.releases.announce("update", number)
-    if run.shares is not None and len(cohort) < run.shares.fewest:
+    if run.shares is not None and len(cohort) < run.shares.counted.fewest:
         return []  # too few to noise their sum: nobody is asked
     return cohort
 
@@ -224,7 +224,7 @@ def _updates(run: Run, replies: Replies, exchange: Exchange, number: int) -> Ite
 
 
 def _is_noised(run: Run, replies: Replies) -> bool:
-    return run.shares is None or len(replies.answered) >= run.shares.fewest
+    return run.shares is None or len(replies.answered) >= run.shares.counted.fewest
 
 
 def _step(run: Run, number: int, mean: Vector, summed: AdapterSchema) -> Vector:
