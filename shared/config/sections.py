@@ -216,12 +216,14 @@ class PrivacyConfig:
     moments_share: Fraction | None = None
     # trust `distributed`: the clipping norm is 2^this steps of the grid that is summed on
     grid_bits: Annotated[int, Field(ge=4, le=24)] = 14
-    # trust `distributed`: devices whose noise a sum must hold, as a share of the expected cohort;
-    # with fewer the round is skipped; by default all of them where everyone takes part, else as
-    # many as a drawn cohort has but once in 10,000 rounds
+    # trust `distributed`: honest devices whose noise a sum must hold, as a share of the expected
+    # cohort; by default those who come (where a cohort is drawn, but once in 10,000 rounds) less
+    # the colluding ones. A sum of fewer than these and the colluding ones together is not opened.
+    # Trust `central`: messages that a sum of secure aggregation must hold, as a share of those who
+    # come; by default 0.6
     min_survivors: Part | None = None
-    # share of a cohort that may be in league with the server
-    colluding: Fraction = 0.1
+    # share of a cohort that may be in league with the server: nobody counts on their noise
+    colluding: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
     # share of the budget spent on private metrics from devices (statistics.md); 0: none
     metrics_share: Fraction = 0.0
     # share of people whose updates should be within the clip, which then follows that quantile

@@ -274,7 +274,7 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
                 for text in (
                     guarantee.USER_CENTRAL,
                     guarantee.USER_SCHEDULED,
-                    guarantee.USER_DISTRIBUTED.format("3 of the devices in every sum"),
+                    guarantee.USER_DISTRIBUTED.format("3 of the 4 or more devices in every sum"),
                     guarantee.EXAMPLE_CENTRAL,
                     guarantee.EXAMPLE_LOCAL,
                     guarantee.USER_TAKING_PART,

@@ -26,7 +26,87 @@ from shared.secagg.ring import Ring, Words
 WRAP_BITS = 40  # a run of up to 2^20 rounds misreads a number with probability 2^-40 at most, ...
 _ROUND_BITS = 20
 _NUMBER_BITS = 40  # ... if it sums up to 2^40 numbers
+_ROUNDED = 1e-9  # a share of a cohort is a rounded product
 _SHORT_OF = 1e-4  # chance that a drawn cohort is smaller than what the noise counts on
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many devices a kind of sum counts on.
+
+    Among the messages of a sum, at least `fewest`, at most a share of `devices` is of those in
+    league with the server, and so at least `survivors` are of honest devices, whose noise it does
+    not know.
+
+    Parameters
+    ----------
+    survivors : int
+        m, the fewest honest devices whose noise a sum holds: what is accounted.
+    fewest : int
+        F, the fewest messages with which a sum is opened.
+    devices : int
+        The most messages that a sum may hold.
+
+    Raises
+    ------
+    ConfigError
+        Unless 1 <= survivors <= fewest <= devices and 2 <= fewest.
+    """
+
+    survivors: int
+    fewest: int
+    devices: int
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.survivors <= self.fewest <= self.devices and self.fewest >= 2):
+            raise ConfigError(
+                f"{self.survivors} survivors among {self.fewest} messages of {self.devices} "
+                "devices: expected 1 <= survivors <= messages <= devices, and 2 messages"
+            )
+
+    @classmethod
+    def on(cls, share: float | None, colluding: float, expected: float, users: int) -> Counted:
+        """What settings count on.
+
+        Parameters
+        ----------
+        share : float or None
+            Of the expected cohort whose honest noise must be there, in (0, 1]. None: of all who
+            come less those who may collude.
+        colluding : float
+            Share of a cohort that may be in league with the server, in [0, 1/2).
+        expected : float
+            Cohort, in (0, users].
+        users : int
+            >= 1.
+
+        Raises
+        ------
+        ConfigError
+            If nobody's noise would be left to count on, or no cohort is large enough.
+        """
+        devices, come = largest_cohort(expected, users), fewest_that_come(expected, users)
+        against = math.floor(colluding * devices + _ROUNDED)
+        if share is None:
+            survivors = come - against
+        else:
+            survivors = max(1, math.ceil(share * expected - _ROUNDED))
+        if survivors < 1:
+            raise ConfigError(
+                f"federation.cohort: of {expected:g} expected of {users} users as few as {come} "
+                f"may come, and as many as {against} may collude (privacy.colluding = "
+                f"{colluding:g}): then nobody adds noise (privacy.trust = distributed); give a "
+                "larger --cohort, a smaller privacy.colluding, or privacy.min_survivors"
+            )
+        fewest = max(2, survivors + against)
+        if fewest > devices:
+            asked = "" if share is None else f"privacy.min_survivors = {share:g}: "
+            raise ConfigError(
+                f"{asked}{survivors} honest devices beside {against} that may collude "
+                f"(privacy.colluding = {colluding:g}) are more than the {devices} that may be in "
+                "a sum of at least 2; give less of one of them, or a larger --cohort"
+            )
+        return cls(survivors, fewest, devices)
 
 
 @dataclass(frozen=True)
@@ -39,16 +119,13 @@ class SkellamMechanism:
         Of the contributions.
     share : int
         v, the variance of one device's noise in squared grid steps, >= 1.
-    survivors : int
-        m, the fewest devices whose noise a sum may hold: what is accounted.
-    devices : int
-        The most devices that a sum may hold, at least m: what the ring is large enough for.
+    counted : Counted
+        On how many devices: m of them are accounted, the ring holds all.
 
     Raises
     ------
     ConfigError
-        If the devices are fewer than the survivors, the noise is out of range, or no ring is large
-        enough.
+        If the noise is out of range, or no ring is large enough.
 
     References
     ----------
@@ -58,22 +135,17 @@ class SkellamMechanism:
 
     grid: FixedPoint
     share: int
-    survivors: int
-    devices: int
+    counted: Counted
 
     def __post_init__(self) -> None:
-        if not 1 <= self.survivors <= self.devices:
-            raise ConfigError(
-                f"survivors = {self.survivors}: expected 1 to {self.devices}, the devices in a sum"
-            )
         SkellamNoise(self.share)
         self._reach()
 
     @classmethod
     def with_noise(
-        cls, noise_multiplier: float, grid: FixedPoint, survivors: int, devices: int
+        cls, noise_multiplier: float, grid: FixedPoint, counted: Counted
     ) -> SkellamMechanism:
-        """The least shares of which `survivors` have a standard deviation of at least z C.
+        """The least shares of which m have a standard deviation of at least z C.
 
         Parameters
         ----------
@@ -81,7 +153,7 @@ class SkellamMechanism:
             z > 0.
         """
         variance = (noise_multiplier * grid.l2_sensitivity) ** 2
-        return cls(grid, max(1, math.ceil(variance / survivors)), survivors, devices)
+        return cls(grid, max(1, math.ceil(variance / counted.survivors)), counted)
 
     @property
     def clip(self) -> L2Clip:
@@ -89,14 +161,9 @@ class SkellamMechanism:
         return self.grid.clip
 
     @property
-    def fewest(self) -> int:
-        """Messages with which a sum may be opened."""
-        return self.survivors
-
-    @property
     def variance(self) -> int:
         """Of the noise that is accounted, m v, in squared grid steps."""
-        return self.survivors * self.share
+        return self.counted.survivors * self.share
 
     @property
     def noise_multiplier(self) -> float:
@@ -118,8 +185,8 @@ class SkellamMechanism:
 
     def _reach(self) -> int:
         """The largest magnitude that a sum has, but for that probability."""
-        noise = tail(float(self.devices * self.share), WRAP_BITS + 1 + _NUMBER_BITS)
-        reach = self.devices * self.grid.l2_sensitivity + noise
+        noise = tail(float(self.counted.devices * self.share), WRAP_BITS + 1 + _NUMBER_BITS)
+        reach = self.counted.devices * self.grid.l2_sensitivity + noise
         Ring.holding(reach)
         return reach
 
@@ -162,34 +229,6 @@ def fewest_that_come(expected: float, users: int) -> int:
     users : int
     """
     return users if expected == users else int(binom.ppf(_SHORT_OF, users, expected / users))
-
-
-def fewest_survivors(share: float | None, expected: float, users: int) -> int:
-    """How many devices' noise a sum must hold.
-
-    Parameters
-    ----------
-    share : float or None
-        Of the expected cohort, in (0, 1]. None: all of it where everyone is drawn; else as many as
-        a Poisson cohort has but once in 10,000 rounds.
-    expected : float
-        Cohort, in (0, users].
-    users : int
-
-    Raises
-    ------
-    ConfigError
-        If that is nobody.
-    """
-    if share is not None:
-        return max(1, math.ceil(share * expected - 1e-9))
-    found = fewest_that_come(expected, users)
-    if found < 1:
-        raise ConfigError(
-            f"federation.cohort: {expected:g} expected of {users} users may be nobody, and then "
-            "nobody adds noise (privacy.trust = distributed); give a larger --cohort"
-        )
-    return found
 
 
 def largest_cohort(expected: float, users: int) -> int:

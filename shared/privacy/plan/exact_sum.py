@@ -41,10 +41,11 @@ def exact_sizes(config: ExperimentConfig, users: int, kind: str) -> tuple[int, i
         As `expected_in`; or if nobody would be hidden.
     """
     privacy, expected = config.privacy, expected_in(config, users, kind)
-    drawn = privacy.mechanism != "dp_ftrl"  # else by turns: their number is not bounded below users
-    most = largest_cohort(expected, users) if drawn else users
-    share = privacy.min_survivors or _FEWEST
-    fewest = max(2, math.ceil(share * fewest_that_come(expected, users)))
+    if kind == "update" and privacy.mechanism == "dp_ftrl":  # by turns
+        come, most = math.floor(expected), math.ceil(expected)
+    else:
+        come, most = fewest_that_come(expected, users), largest_cohort(expected, users)
+    fewest = max(2, math.ceil((privacy.min_survivors or _FEWEST) * come))
     if fewest > most:
         raise ConfigError(
             f"{kind}: {most} of {users} users may be in a sum, and a sum of fewer than 2 hides "

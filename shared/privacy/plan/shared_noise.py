@@ -13,7 +13,7 @@ from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.contribution.histogram import HISTOGRAM_CLIP
 from shared.privacy.contribution.moments import MOMENTS_CLIP
 from shared.privacy.guarantee import Guarantee
-from shared.privacy.mechanisms.distributed import SkellamMechanism, fewest_survivors, largest_cohort
+from shared.privacy.mechanisms.distributed import Counted, SkellamMechanism
 from shared.privacy.mechanisms.fixed_point import FixedPoint
 
 
@@ -24,13 +24,12 @@ class SharedSum:
     Attributes
     ----------
     grid : FixedPoint
-    survivors, devices : int
-        The fewest and the most devices in a sum; see `SkellamMechanism`.
+    counted : Counted
+        On how many devices.
     """
 
     grid: FixedPoint
-    survivors: int
-    devices: int
+    counted: Counted
 
     @classmethod
     def of(cls, config: ExperimentConfig, clip: L2Clip, expected: float, users: int) -> SharedSum:
@@ -39,20 +38,15 @@ class SharedSum:
         Raises
         ------
         ConfigError
-            If the cohort may be nobody, or needs too large a ring.
+            If it cannot count on anyone's noise, or needs too large a ring.
         """
         privacy = config.privacy
-        return cls(
-            FixedPoint(clip, privacy.grid_bits),
-            fewest_survivors(privacy.min_survivors, expected, users),
-            largest_cohort(expected, users),
-        )
+        counted = Counted.on(privacy.min_survivors, privacy.colluding, expected, users)
+        return cls(FixedPoint(clip, privacy.grid_bits), counted)
 
     def with_noise(self, noise_multiplier: float) -> SkellamMechanism:
         """See `SkellamMechanism.with_noise`."""
-        return SkellamMechanism.with_noise(
-            noise_multiplier, self.grid, self.survivors, self.devices
-        )
+        return SkellamMechanism.with_noise(noise_multiplier, self.grid, self.counted)
 
 
 def update_sum(config: ExperimentConfig, users: int) -> SharedSum:

@@ -97,8 +97,8 @@ class SummedForm(Protocol):
         """A sum with the server's noise, read modulo the ring again, float64 [dim].
 
         A sum at the edge of the ring is read from one end or the other by what one person adds.
-        Whoever sends more than they may could bring it there. Modulo the ring the noised sum is a
-        function of the exact sum with its noise, so it tells no more than that.
+        Whoever sends more than they may could bring it there. Modulo the ring, what is released
+        follows from the noised sum alone that there would be without a ring.
         """
         ...
 
@@ -192,12 +192,12 @@ class NoisedForm:
     @property
     def fewest(self) -> int:
         """See `SkellamMechanism`."""
-        return self.mechanism.fewest
+        return self.mechanism.counted.fewest
 
     @property
     def most(self) -> int:
         """See `SkellamMechanism`."""
-        return self.mechanism.devices
+        return self.mechanism.counted.devices
 
     def encode(
         self, contribution: npt.NDArray[np.floating], source: WordSource, bit: float = 0.0

@@ -382,9 +382,13 @@ def _seen(adversary: str, config: ExperimentConfig, users: int) -> str:
 def _survivors(config: ExperimentConfig, users: int) -> str:
     """Whose noise is counted on, in words."""
     federation = config.federation
-    updates = update_sum(config, users).survivors if federation.rounds else 0
-    histogram = histogram_sum(config, users).survivors if federation.popularity_start else updates
-    words = f"{updates or histogram} of the devices in every sum"
-    if histogram == (updates or histogram):
-        return words
-    return f"{words} of a round and {histogram} in the histogram"
+    rounds = [update_sum(config, users).counted] if federation.rounds else []
+    before = [histogram_sum(config, users).counted] if federation.popularity_start else []
+    first, *others = [*rounds, *before]
+    words = f"{first.survivors} of the {first.fewest} or more devices in every sum"
+    for other in others:
+        if other != first:
+            words += (
+                f" of a round and {other.survivors} of the {other.fewest} or more in the histogram"
+            )
+    return words

@@ -11,8 +11,10 @@ from tests.support.command import command, results
 @pytest.fixture(scope="module")
 def shared(settings, tiny_bert, tmp_path_factory, own_folders):
     folder = tmp_path_factory.mktemp("runs") / "shared"
+    file = tmp_path_factory.mktemp("few") / "settings.toml"
+    file.write_text(settings.read_text() + "[privacy]\nmin_survivors = 0.25\n")
     done = command(
-        "simulate", "--config", settings, "--backbone", tiny_bert, "--out", folder,
+        "simulate", "--config", file, "--backbone", tiny_bert, "--out", folder,
         "--trust", "distributed", "--epsilon", 8, "--references", "popularity",
     )  # fmt: skip
     assert done.code == 0, done.err
@@ -29,8 +31,11 @@ def test_a_point_states_what_it_counts_on_and_what_it_spent(shared):
     )
     assert 7.99 < point["epsilon"] <= 8.0
     assert point["epsilon_prv"] is None
-    # Of 40 users 12 are expected in a round, and at least 2 of them nearly always come.
-    assert "at least 2 of the devices in every sum of a round and 40 in" in point["adversary"]
+    # Of 40 users 12 are expected in a round, of whom 3 must be honest beside 4 who collude.
+    words = (
+        "at least 3 of the 7 or more devices in every sum of a round and 10 of the 14 or more in"
+    )
+    assert words in point["adversary"]
     for kind, times in (("update", 2), ("histogram", 1)):
         planned = point["releases"][kind]
         assert planned["times"] == times
@@ -97,6 +102,10 @@ ATTACKS = {
         "the settings' grid gives 1024 and 1048576",
     ),
     "fewer survivors": (changed(fewer), "adversary"),
+    "fewer that collude": (
+        changed(lambda found, point: found["config"]["privacy"].update(colluding=0.0)),
+        "adversary",
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from tests.support.privacy.forging import load, reseal
 
 FEW = """[privacy]
 min_survivors = 1.0
+colluding = 0.0
 histogram_share = 0.2
 moments_share = 0.4
 """

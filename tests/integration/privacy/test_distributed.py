@@ -100,9 +100,14 @@ def test_the_sum_holds_the_contributions_of_all(engine, config, tmp_path, monkey
 
 
 def noise_p(total, settings, kind):
-    """Chance of so large or so small a sum of squares, were the noise what is accounted."""
+    """Chance of so large or so small a sum of squares, were the noise that of everyone's shares.
+
+    What is accounted is less by the shares of those who may collude.
+    """
     mech = mechanism(settings, kind)
-    squares = float(total @ total) / (mech.noise_multiplier * mech.clip.norm) ** 2
+    assert mech.counted.survivors == USERS - USERS // 10
+    shares = USERS / mech.counted.survivors
+    squares = float(total @ total) / (mech.noise_multiplier * mech.clip.norm) ** 2 / shares
     cdf = stats.chi2(total.size).cdf(squares)  # the normal limit: the noise is 10^4 steps wide
     return 2 * min(cdf, 1 - cdf)
 
@@ -224,7 +229,7 @@ def test_with_too_few_survivors_nothing_is_opened_and_the_round_is_paid_for(
 
 
 def test_a_drawn_cohort_that_is_too_small_is_not_asked(engine, config, tmp_path):
-    settings = config(federation={"cohort": 15.0}, privacy={"min_survivors": 1.0})
+    settings = config(federation={"cohort": 15.0}, privacy={"min_survivors": 1.0, "colluding": 0.0})
     files = prepare(tmp_path, engine)
     grid = Watched(engine, files.ledger)
     outcome = run_federation(grid, settings, files, simulated=True)

@@ -11,7 +11,7 @@ from shared.config import from_dict
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.contribution.clipping import L2Clip
-from shared.privacy.mechanisms.distributed import SkellamMechanism, fewest_survivors, largest_cohort
+from shared.privacy.mechanisms.distributed import Counted, SkellamMechanism, largest_cohort
 from shared.privacy.mechanisms.fixed_point import FixedPoint
 from shared.privacy.mechanisms.skellam import SkellamNoise
 from shared.privacy.mechanisms.source import NoiseSource
@@ -24,7 +24,7 @@ DIM = 300
 
 
 def mechanism(z=1.0, survivors=10, devices=10):
-    return SkellamMechanism.with_noise(z, GRID, survivors, devices)
+    return SkellamMechanism.with_noise(z, GRID, Counted(survivors, max(2, survivors), devices))
 
 
 def messages(mech, contributions, seed=1):
@@ -95,30 +95,60 @@ def test_the_ring_holds_the_largest_sum_with_all_its_noise():
 def test_a_ring_of_too_few_bits_would_be_seen():
     """The negative control of the test above: wrapped sums are far off."""
     mech = mechanism(z=0.01, survivors=100, devices=100)
-    small = dataclasses.replace(mech, survivors=1, devices=1)
+    small = dataclasses.replace(mech, counted=Counted(1, 2, 2))
     total = small.ring.reduce(np.array([100 * 2**14]))
     assert abs(small.open(total)[0] - 50) > 10
 
 
-@pytest.mark.parametrize(("survivors", "devices"), [(0, 3), (4, 3)])
-def test_fewer_devices_than_survivors_are_refused(survivors, devices):
-    with pytest.raises(ConfigError, match=f"survivors = {survivors}: expected 1 to {devices}"):
-        SkellamMechanism(GRID, 9, survivors, devices)
+@pytest.mark.parametrize("wrong", [(0, 2, 3), (4, 3, 3), (2, 4, 3), (1, 1, 1)])
+def test_numbers_of_devices_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ConfigError, match=f"{wrong[0]} survivors among {wrong[1]} messages of"):
+        Counted(*wrong)
 
 
 def test_what_fits_no_ring_is_refused():
     with pytest.raises(ConfigError, match="more than 62"):
-        SkellamMechanism(FixedPoint(L2Clip(1.0), 24), 9, 1, 2**40)
+        SkellamMechanism(FixedPoint(L2Clip(1.0), 24), 9, Counted(1, 2, 2**40))
 
 
-def test_how_many_devices_the_noise_may_count_on():
-    assert fewest_survivors(None, 943.0, 943) == 943
-    assert fewest_survivors(0.5, 943.0, 943) == 472
-    assert fewest_survivors(0.1, 10.0, 10) == 1
-    drawn = fewest_survivors(None, 100.0, 1000)
-    assert stats.binom.cdf(drawn - 1, 1000, 0.1) < 1e-4 <= stats.binom.cdf(drawn, 1000, 0.1)
-    with pytest.raises(ConfigError, match="may be nobody"):
-        fewest_survivors(None, 3.0, 1000)
+@pytest.mark.parametrize(
+    ("share", "colluding", "expected", "users", "counted"),
+    [
+        (None, 0.1, 943.0, 943, (849, 943, 943)),
+        (None, 0.0, 943.0, 943, (943, 943, 943)),
+        (0.5, 0.1, 943.0, 943, (472, 566, 943)),
+        (0.9, 0.1, 1000.0, 1000, (900, 1000, 1000)),
+        (0.1, 0.0, 10.0, 10, (1, 2, 10)),
+        (0.3, 0.3, 10.0, 10, (3, 6, 10)),  # .3 x 10 is just below 3 in floating point
+    ],
+)
+def test_how_many_devices_a_sum_counts_on(share, colluding, expected, users, counted):
+    assert Counted.on(share, colluding, expected, users) == Counted(*counted)
+
+
+def test_a_drawn_cohort_counts_on_those_that_nearly_always_come():
+    drawn = Counted.on(None, 0.1, 100.0, 1000)
+    assert drawn.devices == largest_cohort(100.0, 1000)
+    come = drawn.fewest
+    assert stats.binom.cdf(come - 1, 1000, 0.1) < 1e-4 <= stats.binom.cdf(come, 1000, 0.1)
+    assert drawn.survivors == come - math.floor(0.1 * drawn.devices)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((None, 0.1, 3.0, 1000), "federation.cohort: of 3 expected of 1000 users as few as 0 may"),
+        (
+            (None, 0.4, 20.0, 1000),
+            "as few as 6 may come, and as many as 31 may collude .privacy.colluding = 0.4",
+        ),
+        ((0.95, 0.1, 100.0, 100), "privacy.min_survivors = 0.95: 95 honest devices beside 10"),
+        ((None, 0.0, 1.0, 1), "more than the 1 that may be in a sum of at least 2"),
+    ],
+)
+def test_counts_that_cannot_be_are_refused_in_words(given, words):
+    with pytest.raises(ConfigError, match=words):
+        Counted.on(*given)
 
 
 @pytest.mark.parametrize(("expected", "users"), [(1.0, 10**6), (50.0, 1000), (1e4, 10**6)])
@@ -157,7 +187,7 @@ def test_the_grid_hardly_costs_anything():
     """A coarse grid's bound is close to that of a fine one: the noise is in steps of it."""
     spent = []
     for bits in (8, 14, 20):
-        mech = SharedSum(FixedPoint(L2Clip(1.0), bits), 100, 100).with_noise(2.0)
+        mech = SharedSum(FixedPoint(L2Clip(1.0), bits), Counted(90, 100, 100)).with_noise(2.0)
         spent.append(epsilon([(mech.event(), 10)], 1e-5))
     assert spent[0] == pytest.approx(spent[2], rel=1e-3)
     assert spent[1] == pytest.approx(spent[2], rel=1e-6)
@@ -178,14 +208,14 @@ def test_every_round_counts_and_no_draw_amplifies():
         assert 3.99 < epsilon(events, told.delta) <= 4.0
     everyone, drawn = (plan.planned("update").mechanism for plan in plans)
     assert drawn.noise_multiplier == pytest.approx(everyone.noise_multiplier, rel=1e-4)
-    assert everyone.survivors == 1000
-    assert 60 < drawn.survivors < 100
+    assert everyone.counted == Counted(900, 1000, 1000)
+    assert 40 < drawn.counted.survivors < 60 < drawn.counted.fewest < 100
     words = [plan.guarantee.adversary for plan in plans]
-    assert "at least 1000 of the devices in every sum are honest" in words[0]
+    assert "at least 900 of the 1000 or more devices in every sum are honest" in words[0]
     assert (
-        f"{drawn.survivors} of the devices in every sum of a round and 1000"
-        in plans[1].guarantee.adversary
-    )
+        f"{drawn.counted.survivors} of the {drawn.counted.fewest} or more devices in every sum of "
+        "a round and 900 of the 1000 or more in the histogram are honest"
+    ) in words[1]
 
 
 def test_without_a_budget_the_server_sees_sums_that_no_one_noised():
@@ -205,6 +235,8 @@ def test_without_a_budget_the_server_sees_sums_that_no_one_noised():
         ({"relation": "replace_one"}, "privacy.relation"),
         ({"grid_bits": 3}, "privacy.grid_bits = 3"),
         ({"min_survivors": 0.0}, "privacy.min_survivors = 0.0"),
+        ({"colluding": 0.5}, "privacy.colluding = 0.5"),
+        ({"colluding": -0.1}, "privacy.colluding = -0.1"),
     ],
 )
 def test_what_is_not_accounted_is_refused(privacy, words):
