@@ -11,7 +11,6 @@ from scipy import stats
 import server.federation
 from server.federation import run_federation
 from server.secagg.opening import opened
-from shared.errors import ConfigError, Declined
 from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.mechanisms.distributed import SkellamMechanism
@@ -23,7 +22,6 @@ from simulations.flower.grid import CohortGrid, SequentialGrid
 from simulations.world.world import World
 from tests.support.asking import trained
 from tests.support.federations import federate, point_config, prepare
-from tests.support.persons import Clock, Person
 from tests.support.tiny import Edited, make_engine, random_adapter, relative, with_micro_batch
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -284,12 +282,3 @@ def test_two_points_share_no_noise(silent, config):
         cosine = vectors[one] @ vectors[other]
         cosine /= np.linalg.norm(vectors[one]) * np.linalg.norm(vectors[other])
         assert abs(cosine) < 5.4 / math.sqrt(len(vectors[0]))
-
-
-def test_real_devices_and_servers_decline(engine, config, tmp_path):
-    settings, person = config(), Person(tmp_path / "state", Clock())
-    for number, release in enumerate(("histogram", "update")):
-        with pytest.raises(Declined, match="needs secure aggregation"):
-            person.asked(settings, number, release=release)
-    with pytest.raises(ConfigError, match="trust = distributed does not go with real devices"):
-        run_federation(CohortGrid(engine), settings, prepare(tmp_path, engine), simulated=False)

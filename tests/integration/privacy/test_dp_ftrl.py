@@ -34,6 +34,7 @@ NODES = [1000 + 13 * i for i in range(USERS)]
 CONFIG = from_dict(
     {
         "federation": {
+            "secure_aggregation": "off",
             "rounds": ROUNDS,
             "cohort": 3.0,
             "server_optimizer": "fedavgm",

@@ -10,6 +10,7 @@ from server import federation as federation_module
 from server import round as round_module
 from server.checkpoint import load
 from server.federation import run_federation
+from server.messages import Replies
 from server.release import metrics as metrics_module
 from server.release.releases import Releases
 from shared.config import ExperimentConfig, from_dict
@@ -136,16 +137,16 @@ def in_the_final_evaluation(grid, config, folder, patch):
 
 def while_validating(grid, config, folder, patch):
     """Non-private: round 2 is trained, its validation is not in."""
-    ranks = round_module.Replies.ranks
+    ranks = Replies.ranks
 
     def failing(self):
         raise Crash
 
-    patch.setattr(round_module.Replies, "ranks", failing)
+    patch.setattr(Replies, "ranks", failing)
     try:
         run_federation(grid, config, prepare(folder, grid.engine), simulated=True)
     finally:
-        patch.setattr(round_module.Replies, "ranks", ranks)
+        patch.setattr(Replies, "ranks", ranks)
 
 
 def between_metrics_and_the_checkpoint(grid, config, folder, patch):

@@ -65,21 +65,44 @@ def test_a_real_device_sends_no_histogram_in_clear(epsilon, tiny_bert, tmp_path)
     person = Person(tmp_path, Clock())
     person.caps("epsilon = inf")
     config = point_config(tiny_bert, epsilon=epsilon, federation={"popularity_start": True})
-    with pytest.raises(Declined, match="names the person's items"):
+    with pytest.raises(Declined, match="would name the person's items"):
         person.asked(config, 0, release="histogram")
     assert person.rounds == []
 
 
-def test_shares_of_noise_reach_a_simulation_alone(answer, tiny_bert, tmp_path):
-    """There each message holds a part of the noise, and the simulation sums them."""
+IN_SUMS = {
+    "central": {},
+    "no noise": {"epsilon": float("inf")},
+    "distributed": {"trust": "distributed"},
+    "metrics": {"metrics_share": 0.2},
+}
+
+
+@pytest.mark.parametrize("release", ["update", "histogram", "metrics"])
+@pytest.mark.parametrize("mode", IN_SUMS)
+def test_a_real_device_gives_what_is_for_a_sum_to_a_secure_one_alone(
+    mode, release, engine, tiny_bert, tmp_path
+):
+    """Whoever asks for it as it is gets nothing, whatever the trust."""
+    privacy = dict(IN_SUMS[mode])
+    sections = {"epsilon": privacy.pop("epsilon")} if "epsilon" in privacy else {}
+    config = point_config(
+        tiny_bert, privacy=privacy, federation={"secure_aggregation": "auto"}, **sections
+    )
+    arrays = engine.schema.split(random_adapter(engine.schema).numpy())
+    history = engine.population.history(USER)
+    device = Device(history, USER, engine.recommender, tmp_path / "ledger.jsonl")
+    number = 0 if release == "histogram" else 1
+    with pytest.raises(Declined, match="asked for in clear") as caught:
+        device.answer(asked(config, release, number, arrays=arrays))
+    assert caught.value.word == "policy"
+
+
+def test_a_simulations_messages_hold_a_share_of_noise(answer):
     shared = {"trust": "distributed", "min_survivors": 0.5}
     one, clipped = answer("update", simulated=True, **shared), answer("update", simulated=True)
     assert np.count_nonzero(one) > len(one) / 2
     assert not np.array_equal(one, clipped)
-    person = Person(tmp_path, Clock())
-    config = point_config(tiny_bert, privacy=shared, federation={"popularity_start": False})
-    with pytest.raises(Declined, match="needs secure aggregation"):
-        person.asked(config)
 
 
 def test_a_histogram_with_the_devices_own_noise_is_sent(answer, engine):

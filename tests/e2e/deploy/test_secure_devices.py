@@ -1,0 +1,196 @@
+"""Real devices in secure sums, as they are by default: relay, gate, keys, and the server above."""
+
+import json
+
+import numpy as np
+import pytest
+from flwr.app import Error, Message, RecordDict
+from safetensors.numpy import load_file
+
+from client.device.local import _log, _recommender, device_of
+from client.secagg.identity import IDENTITY
+from server.federation import run_federation
+from server.prepare import prepare
+from shared.data.sources import open_log
+from shared.errors import ProtocolError
+from shared.privacy.contribution.histogram import user_histogram
+from shared.privacy.ledger.ledger import Ledger
+from shared.request import Request
+from shared.run_files import run_files
+from tests.support.command import command
+from tests.support.federations import point_config
+from tests.support.running.nodes import USERS, Loopback, Node, request
+
+pytestmark = pytest.mark.usefixtures("flower")
+
+# What is asked for, in every way in which real devices are summed.
+MODES = {
+    "central": {},
+    "moments": {"model": {"moments_rank": 2}, "privacy": {"moments_share": 0.3}},
+    "statistics": {
+        "privacy": {"metrics_share": 0.2, "adaptive_clipping": 0.5},
+        "federation": {"metrics_every": 1},
+    },
+    "correlated": {"privacy": {"mechanism": "dp_ftrl"}},
+    "distributed": {"privacy": {"trust": "distributed"}},
+    "without rounds": {"federation": {"rounds": 0}},
+}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("log")
+    rows = [f"u{u},{'abcdefgh'[(u + t * t) % 8]},{t}" for u in range(USERS) for t in range(6)]
+    (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
+    items = "\n".join(f"{item},Text of {item}" for item in "abcdefgh")
+    (folder / "items.csv").write_text(f"item,text\n{items}\n")
+    yield str(folder)
+    _log.cache_clear()
+    _recommender.cache_clear()
+
+
+@pytest.fixture
+def config(tiny_bert):
+    def make(**sections):
+        federation = {"rounds": 2, "cohort": 1.0, "secure_aggregation": "auto"}
+        sections["federation"] = federation | sections.get("federation", {})
+        sections["privacy"] = {"delta": 1e-2} | sections.get("privacy", {})
+        return point_config(tiny_bert, **sections)
+
+    return make
+
+
+class Failing(Loopback):
+    """Nodes to some of which something happens when a message reaches them."""
+
+    def __init__(self, nodes, happens=()):
+        super().__init__(nodes)
+        self.happens = dict(
+            happens
+        )  # (type, node) -> what becomes of the node's memory; None: killed
+
+    def send_and_receive(self, messages, timeout=None):
+        for message in messages:
+            at = message.metadata.message_type, message.metadata.dst_node_id
+            if at in self.happens:
+                happens = self.happens.pop(at)
+                if happens is None:
+                    self.nodes.pop(at[1])
+                else:
+                    self.nodes[at[1]].kept = happens
+            try:
+                yield from super().send_and_receive([message], timeout)
+            except (ProtocolError, KeyError):  # as Flower tells a server
+                yield Message(Error(code=1), reply_to=message)
+
+
+def prepared(folder, node, settings):
+    """A run's files as whoever starts one makes them."""
+    recommender = device_of(node.config, settings).recommender
+    return run_files(folder, str(prepare(recommender, settings, folder)["name"]))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_over_real_devices_is_one_that_verify_takes(mode, log, config, tmp_path):
+    settings = config(**MODES[mode])
+    nodes = [Node(tmp_path, log, user) for user in range(USERS)]
+    files = prepared(tmp_path / "run", nodes[0], settings)
+    outcome = run_federation(Failing(nodes), settings, files, simulated=False)
+    assert outcome["rounds"] == settings.federation.rounds
+    kinds = [entry.release for entry in Ledger.open(files.ledger).entries]
+    assert kinds.count("update") == settings.federation.rounds
+    assert "histogram" in kinds
+    for node in nodes:
+        assert set(node.rounds) - {0} == set(range(1, settings.federation.rounds + 1))
+        assert (node.state / IDENTITY).stat().st_mode & 0o077 == 0
+        assert all(not any(record) for record in node.kept.values())  # no key outlives its sum
+    done = command("verify", tmp_path / "run")
+    assert done.code in (0, 4), done.out + done.err
+    assert "mismatch" not in done.out.lower()
+
+
+STAGES = ("query.keys", "query.seeds", "query.histogram", "query.survivors")
+
+
+@pytest.mark.parametrize("happens", ["killed", "restarted"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_who_is_gone_in_the_middle_is_left_out_and_the_run_goes_on(
+    stage, happens, log, config, tmp_path
+):
+    """Without noise: the histogram is exactly that of those who were left, at every stage."""
+    settings = config(epsilon=float("inf"), federation={"rounds": 1}, privacy={"colluding": 0.0})
+    nodes = [Node(tmp_path, log, user) for user in range(USERS)]
+    for node in nodes:
+        node.caps("epsilon = inf")
+    files = prepared(tmp_path / "run", nodes[0], settings)
+    gone = 3
+    becomes = None if happens == "killed" else RecordDict()  # what it had in memory is lost
+    grid = Failing(nodes, {(stage, gone): becomes})
+    run_federation(grid, settings, files, simulated=False)
+    people = open_log(log)
+    # One that is asked to begin has nothing to lose yet, and who has sent is in the sum.
+    stays = stage == "query.survivors" or (stage == "query.keys" and happens == "restarted")
+    left = [u for u in range(USERS) if stays or u + 2 != gone]
+    expected = sum(user_histogram(people.history(user), 8) for user in left)
+    found = load_file(files.checkpoint)["popularity"]
+    np.testing.assert_allclose(found, expected, atol=USERS * 2.0**-23)
+
+
+def test_a_device_that_was_restarted_tells_nothing_of_the_sum_it_was_in(log, config, tmp_path):
+    settings = config()
+    node = Node(tmp_path, log, 0)
+    model = device_of(node.config, settings).schema
+    asked = request(model, settings, 1, "")
+    asked.metadata.__dict__["_message_type"] = "query.unmask"
+    asked.content["config"]["release"] = "update"
+    with pytest.raises(ProtocolError, match="its own log says why"):
+        node.answer(asked)
+    assert "this device is in no sum" in node.log[-1]
+
+
+def test_a_roster_says_whom_a_device_is_summed_with(log, config, tmp_path):
+    """Everybody's but one: those who do not know that one take no part with it."""
+    settings = config(federation={"rounds": 0})
+    nodes = [Node(tmp_path, log, user) for user in range(USERS)]
+    keys = [command("client", "identity", node.state).out.strip() for node in nodes]
+    assert len(set(keys)) == USERS
+    roster = tmp_path / "roster.txt"
+    roster.write_text("# of all of us\n" + "\n".join(keys) + "\n")
+    for node in nodes:
+        node.config["roster"] = str(roster)
+    files = prepared(tmp_path / "run", nodes[0], settings)
+    run_federation(Failing(nodes), settings, files, simulated=False)
+    assert len(load_file(files.popularity)["counts"]) == 8
+    other = command("client", "identity", nodes[5].state, "--json")
+    assert json.loads(other.out) == {"identity": keys[5]}
+    roster.write_text("\n".join(keys[:5]) + "\n")
+    again = prepared(tmp_path / "again", nodes[0], settings)
+    with pytest.raises(Exception, match="no popularity histogram was released"):
+        run_federation(Failing(nodes), settings, again, simulated=False)
+    assert not Ledger.open(again.ledger).entries  # nothing was spent on it
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "roster of 0 devices"),
+        ("ab\n", "line 1: expected a device's public key"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_roster_that_is_none_is_told_to_the_owner(text, said, log, config, tmp_path):
+    settings, node = config(), Node(tmp_path, log, 0, roster=str(tmp_path / "roster.txt"))
+    if text is not None:
+        (tmp_path / "roster.txt").write_text(text)
+    model = device_of(node.config, settings).schema
+    asked = request(model, settings, 1, "")
+    asked.metadata.__dict__["_message_type"] = "query.keys"
+    asked.content["config"]["release"] = "update"
+    with pytest.raises(Exception, match="its own log says why"):
+        node.answer(asked)
+    assert said in node.log[-1]
+
+
+def test_the_class_of_a_request_knows_its_stages():
+    with pytest.raises(Exception, match="message type"):
+        Request.read("query.nothing", {}, {})
