@@ -41,7 +41,7 @@ from shared.errors import ConfigError, EngineError, LedgerError
 from shared.files import make_folder, write_atomically
 from shared.metrics import NOT_RELEASED, ranking_metrics
 from shared.model.adapter import AdapterSchema
-from shared.privacy.contribution.units import devices_share_noise, histogram_in_clear
+from shared.privacy.contribution.units import histogram_in_clear, sums_in_ring
 from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR
 from shared.privacy.ledger.promise import Tree, promise_text
 from shared.privacy.plan.correlation import correlation
@@ -292,18 +292,18 @@ def _outcome(config: ExperimentConfig, run: Run, initial: Arrays) -> dict[str, A
         "rounds": state.round_number,
         "cohort": run.sampler.expected,
         "seed": config.seed,
-        "communication_bytes": expected_bytes(config, run.schema, initial, users, run.releases),
+        "communication_bytes": expected_bytes(run.asking, run.schema, initial),
         "trained_parameters": _ever_trained(rule_of(config), run.schema, state.round_number),
-        **_opened_sums(config, server, state),
+        **_opened_sums(config, server, state, simulated=run.simulated),
         **({"clipping_norms": state.clips, "clipping_bits": state.bits} if state.clips else {}),
     }
 
 
 def _opened_sums(
-    config: ExperimentConfig, server: Plan | None, state: ServerState
+    config: ExperimentConfig, server: Plan | None, state: ServerState, *, simulated: bool
 ) -> dict[str, dict[str, bool]]:
-    """Whether enough devices noised each sum that is asked for once, where devices noise them."""
-    if server is None or not devices_share_noise(config):
+    """Whether enough devices were in each sum that is asked for once, where that alone is seen."""
+    if server is None or not sums_in_ring(config, simulated=simulated):
         return {}
     sums = {"histogram": state.popularity, "moments": state.moments}
     found = {kind: len(total) > 0 for kind, total in sums.items() if server.of(kind)}

@@ -88,8 +88,14 @@ def secure_sum(
         commit()
         total = sums.total(exchanges.stage("unmask", list(agreed), quorum))
     except SecureAggregationError as error:
-        return exchanges.end((), [*sums.failures, str(error)], None)
-    return exchanges.end(summed, sums.failures, total)
+        # Not how many there were: whoever reads a log need not know the size of a cohort.
+        return exchanges.end((), [*refused(sums), f"secure sum: {type(error).__name__}"], None)
+    return exchanges.end(summed, refused(sums), total)
+
+
+def refused(sums: Aggregator) -> list[str]:
+    """For every letter that did not count the same words, whosever and whatever it was."""
+    return ["refused a letter of a secure sum"] * len(sums.failures)
 
 
 class _Exchanges:

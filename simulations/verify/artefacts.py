@@ -14,6 +14,7 @@ from shared.config import ExperimentConfig, from_dict, load_toml, settings_hash,
 from shared.errors import ConfigError, ModelError, PrivacyError
 from shared.files import LOCK
 from shared.metrics import NOT_RELEASED
+from shared.privacy.contribution.units import sums_in_ring
 from shared.privacy.ledger.promise import (
     SECURE,
     SEEDED,
@@ -120,11 +121,11 @@ def _hands_on(expected: Expected, point: Point, kind: str) -> bool:
 
 
 def _opened_due(expected: Expected) -> set[str]:
-    """Sums asked for once of which a point states whether enough devices noised them."""
-    first = expected.terms[0]
-    if first is None or not (
-        first.guarantee.trust == "distributed" and math.isfinite(first.guarantee.budget)
-    ):
+    """Sums asked for once of which a point may state whether enough devices were in them."""
+    first, config = expected.terms[0], expected.config
+    if first is None or config is None or not math.isfinite(first.guarantee.budget):
+        return set()
+    if not sums_in_ring(config, simulated=False):
         return set()
     return {"histogram", "moments"} & set(first.times)
 

@@ -49,7 +49,7 @@ def exact_sizes(config: ExperimentConfig, users: int, kind: str) -> tuple[int, i
     if fewest > most:
         raise ConfigError(
             f"{kind}: {most} of {users} users may be in a sum, and a sum of fewer than 2 hides "
-            "nobody; give more users or a larger cohort"
+            "nobody; give more users, a larger cohort, or federation.secure_aggregation = off"
         )
     return fewest, most
 

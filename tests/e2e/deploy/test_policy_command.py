@@ -35,12 +35,23 @@ def point(finished):
 
 
 @pytest.fixture(scope="module")
+def bare(point, tmp_path_factory):
+    """The same, but that the server sees every answer: a histogram too, which devices decline."""
+    change = ('secure_aggregation = "auto"', 'secure_aggregation = "off"')
+    return _changed(point, tmp_path_factory.mktemp("bare"), *change)
+
+
+@pytest.fixture(scope="module")
 def plain(point, tmp_path_factory):
-    """The same without a histogram, which real devices do not give in clear."""
-    folder = tmp_path_factory.mktemp("plain")
+    """The same without a histogram."""
+    change = ("popularity_start = true", "popularity_start = false")
+    return _changed(point, tmp_path_factory.mktemp("plain"), *change)
+
+
+def _changed(point, folder, was, becomes):
     settings, policy = folder / "s.toml", folder / "p.json"
-    text = point[1].read_text().replace("popularity_start = true", "popularity_start = false")
-    settings.write_text(text)
+    assert was in point[1].read_text()
+    settings.write_text(point[1].read_text().replace(was, becomes))
     adapter = point[1].with_name("eps-2-seed-0.initial.safetensors")
     words = ("--config", settings, "--users", "40", "--out", policy, "--adapter", adapter)
     made = command("policy", "make", *words)
@@ -112,7 +123,9 @@ def test_a_policy_that_most_owners_decline_is_made_with_a_warning(point, tmp_pat
     assert (done.code, "promises no privacy" in done.err) == (0, True), done.err
 
 
-def test_check_asks_round_after_round_until_the_device_declines(plain, point, operator, tmp_path):
+def test_check_asks_round_after_round_until_the_device_declines(
+    plain, bare, point, operator, tmp_path
+):
     caps = tmp_path / "caps.toml"
 
     def allowing(text):
@@ -144,8 +157,10 @@ def test_check_asks_round_after_round_until_the_device_declines(plain, point, op
     assert none.code == 3
     assert none.out.startswith("caps of a device whose owner wrote none: epsilon = 8 at delta")
     assert "delta = 0.001 is over its owner's cap of 1e-05" in none.out
-    named = checked(point[0], operator, "--rounds", 2, *allowing(""))
+    named = checked(bare[0], operator, "--rounds", 2, *allowing(""))
     assert (named.code, "would name the person's items to the server" in named.out) == (3, True)
+    summed = checked(point[0], operator, "--rounds", 2, *allowing(""))
+    assert (summed.code, "histogram: takes part" in summed.out) == (0, True)
 
 
 def test_check_leaves_a_devices_state_as_it_is(point, operator, tmp_path):

@@ -9,16 +9,16 @@ import time
 import numpy as np
 import pytest
 
+from client.device.local import device_of
 from server.checkpoint import load
-from shared.config import dump_toml
+from server.prepare import prepare
 from shared.data.sources import open_log
 from shared.privacy.contribution.histogram import user_histogram
+from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import run_files
 from tests.support.federations import point_config
 from tests.support.persons import owners
-from tests.support.privacy.policies import operator
-from tests.support.running.nodes import served
 from tests.support.running.superlink import end, program, superlink, supernode, unpack
 
 PEOPLE, KILLED = 5, 2
@@ -40,7 +40,7 @@ def log(tmp_path):
 
 
 @contextlib.contextmanager
-def people(environment, folder, log):
+def people(environment, folder, log, operator):
     """A SuperNode for each, and its state folder."""
     states = [folder / f"state-{user}" for user in range(PEOPLE)]
     for state in states:
@@ -50,7 +50,7 @@ def people(environment, folder, log):
         supernode(
             environment,
             folder / f"node-{user}",
-            {"data": log, "user": f"u{user}", "state": state, "operator": operator()},
+            {"data": log, "user": f"u{user}", "state": state, "operator": operator},
         )
         for user, state in enumerate(states)
     ]
@@ -68,25 +68,20 @@ def taken(state):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_device_killed_in_a_sum_is_left_out_of_it_and_nothing_else(
-    log, tiny_bert, tmp_path, monkeypatch
-):
+def test_a_device_killed_in_a_sum_is_left_out_of_it_and_nothing_else(log, tiny_bert, tmp_path):
     """Exact sums, without noise: the histogram is that of the four who were left."""
-    monkeypatch.setenv("STARLING_HOME", str(tmp_path / "home"))
-    federation = {"rounds": 1, "cohort": 1.0, "popularity_start": True}
+    federation = {"rounds": 1, "cohort": 1.0, "secure_aggregation": "auto"}
     config = point_config(
         tiny_bert, epsilon=float("inf"), federation=federation, model={"moments_rank": 0}
     )
-    from client.device.local import device_of
-
-    anyone = {"data": str(log), "user": "u0", "state": str(tmp_path / "x"), "operator": operator()}
-    files = served(tmp_path / "run", device_of(anyone, config).schema)
-    settings = tmp_path / "point.toml"
-    settings.write_text(dump_toml(config))
-    told = f"config='{settings}' directory='{tmp_path / 'run'}' name='p' users={PEOPLE}"
+    whose = public_hex(load_or_create_signing_key(tmp_path / "home" / "starling"))
+    anyone = {"data": str(log), "user": "u0", "state": str(tmp_path / "x"), "operator": whose}
+    made = prepare(device_of(anyone, config).recommender, config, tmp_path / "run")
+    files = run_files(tmp_path / "run", str(made["name"]))
+    told = " ".join(f"{name}='{value}'" for name, value in made.items()) + f" users={PEOPLE}"
     with (
         superlink(tmp_path / "home", simulation=False) as environment,
-        people(environment, tmp_path, log) as (nodes, states),
+        people(environment, tmp_path, log, whose) as (nodes, states),
     ):
         app = unpack(tmp_path / "app")
         time.sleep(10)  # until all have connected; a run with fewer says so
@@ -101,7 +96,7 @@ def test_a_device_killed_in_a_sum_is_left_out_of_it_and_nothing_else(
             assert run.poll() is None, run.stdout.read()
             time.sleep(0.1)
         end(nodes[KILLED], signal.SIGKILL)
-        out = run.communicate()[0]
+        out, _ = run.communicate()
     assert "after 1 round(s)" in out, out
     people_log = open_log(str(log))
     state = load(files.checkpoint)
@@ -109,4 +104,4 @@ def test_a_device_killed_in_a_sum_is_left_out_of_it_and_nothing_else(
     expected = sum(user_histogram(people_log.history(user), 8) for user in left)
     np.testing.assert_allclose(state.popularity, expected, atol=PEOPLE * 2.0**-23)
     assert all(taken(states[user]) == ["histogram", "update"] for user in left)
-    assert json.loads(run_files(tmp_path / "run", "p").outcome.read_text())["rounds"] == 1
+    assert json.loads(files.outcome.read_text())["rounds"] == 1

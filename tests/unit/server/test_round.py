@@ -41,6 +41,7 @@ def settings(epsilon=1.0, **sections):
             "server_lr": 1.0,
             "beta_1": 0.0,
             "popularity_start": False,
+            "secure_aggregation": "off",  # the nodes here have no keys
         },
         "privacy": {"epsilon": epsilon, "delta": 1e-3, "clipping_norm": 2.0},
         "seed": 1,
@@ -332,7 +333,7 @@ def test_a_histogram_that_no_one_answers_raises(tmp_path):
         return Message(Error(code=1, reason="x"), reply_to=message)
 
     config = settings(federation={"popularity_start": True})
-    with pytest.raises(EngineError, match="popularity histogram: no update counted"):
+    with pytest.raises(EngineError, match="histogram: no update counted"):
         run(tmp_path, Canned(answer=answer), config)
 
 
