@@ -45,6 +45,7 @@ class Cohort:
     seed: int = 0
 
     def __post_init__(self):
+        assert self.gone.keys() <= set(self.nodes)
         self.identities = {node: identity(node) for node in self.nodes}
         known = {n: key.public_key().public_bytes_raw() for n, key in self.identities.items()}
         self.trusted = lambda node, shown: known.get(node) == shown
