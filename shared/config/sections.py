@@ -214,8 +214,9 @@ class PrivacyConfig:
     histogram_share: Fraction | None = None
     # the same of what says which items people have together (model.moments_rank); 0: nothing does
     moments_share: Fraction | None = None
-    # trust `distributed`: the clipping norm is 2^this steps of the grid that is summed on
-    grid_bits: Annotated[int, Field(ge=4, le=24)] = 14
+    # trust `distributed`: bits of a number of a message; the fewer, the coarser the grid that a sum
+    # of the cohort fits on, and from some 16 downwards the more noise (distributed.md)
+    ring_bits: Annotated[int, Field(ge=12, le=32)] = 32
     # trust `distributed`: honest devices whose noise a sum must hold, as a share of the expected
     # cohort; by default those who come (where a cohort is drawn, but once in 10,000 rounds) less
     # the colluding ones. A sum of fewer than these and the colluding ones together is not opened.

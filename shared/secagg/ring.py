@@ -60,7 +60,7 @@ class Ring:
         if bits > _MOST:
             raise ConfigError(
                 f"sums up to {largest:g} grid steps need {bits} bits, more than {_MOST}: "
-                "give fewer privacy.grid_bits, or a smaller cohort"
+                "give a smaller cohort"
             )
         return cls(bits)
 

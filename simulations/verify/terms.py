@@ -11,11 +11,12 @@ from shared.errors import ConfigError
 from shared.privacy.accounting.events import SkellamDpEvent, event_from_json
 from shared.privacy.accounting.steps import steps_of
 from shared.privacy.ledger.chain import LedgerHeader
-from shared.privacy.plan.shared_noise import histogram_sum, update_sum
+from shared.privacy.plan.shared_noise import histogram_sum, moments_sum, update_sum
 from shared.privacy.plan.terms import Terms, device_terms, server_terms
 from simulations.results import Claim, Point, Results, Stated
 
 _SAME = 1e-9  # figures that follow from each other by one division or root
+_SUMS = {"update": update_sum, "histogram": histogram_sum, "moments": moments_sum}
 # What is stated of the noise of releases that come in shares.
 _NUMBERS = {
     "update": "noise_multiplier",
@@ -147,9 +148,7 @@ def _correlation_reasons(claim: Claim, terms: Terms) -> list[str]:
 
 
 def _share_reasons(claim: Claim, config: ExperimentConfig, users: int, terms: Terms) -> list[str]:
-    """Where claimed events of noise in shares are not of Skellam noise on the settings' grid."""
-    any_sum = update_sum if config.federation.rounds else histogram_sum
-    grid = any_sum(config, users).grid  # as fine for every kind of release
+    """Where claimed events of noise in shares are not those of the settings' sums."""
     releases: Any = claim.get("releases")
     reasons = []
     for kind in terms.times:
@@ -164,12 +163,14 @@ def _share_reasons(claim: Claim, config: ExperimentConfig, users: int, terms: Te
             )
             continue
         moved = (event.l2_sensitivity, event.l1_sensitivity)
-        if moved != (grid.l2_sensitivity, grid.l1_sensitivity):
-            reasons.append(
-                f"{kind}: sensitivities {moved[0]:g} and {moved[1]:g} claimed, the settings' grid "
-                f"gives {grid.l2_sensitivity} and {grid.l1_sensitivity}"
-            )
         stated, shown = claim.number(_NUMBERS[kind]), math.sqrt(event.variance) / moved[0]
         if not math.isclose(stated, shown, rel_tol=_SAME):
             reasons.append(f"{_NUMBERS[kind]} = {stated:g} claimed, the event has {shown:g}")
+        given = _SUMS[kind](config, users).with_noise(shown).event()
+        wanted = (given.l2_sensitivity, given.l1_sensitivity)
+        if not all(math.isclose(a, b, rel_tol=_SAME) for a, b in zip(moved, wanted, strict=True)):
+            reasons.append(
+                f"{kind}: sensitivities {moved[0]:g} and {moved[1]:g} claimed, the settings' ring "
+                f"gives {wanted[0]:g} and {wanted[1]:g}"
+            )
     return reasons

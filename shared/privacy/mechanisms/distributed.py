@@ -1,16 +1,17 @@
 """Noise in shares: every device adds its own, and the server learns a sum with enough of them.
 
-    message_i = trunc(clip(u_i) 2^b / C) + Skellam(v)   modulo 2^r, int
-    release   = (sum of the messages modulo 2^r, read from -2^(r-1) to 2^(r-1)) C / 2^b
+    message_i = round(R clip(u_i) s / C) + Skellam(v)   modulo 2^r, int
+    release   = R^-1 (sum of the messages modulo 2^r, read from -2^(r-1) to 2^(r-1)) C / s
 
-With m messages the sum holds Skellam noise of variance m v, whoever sums them and in which order.
+R rotates at random (`rotation`), rounding is random too (`rounding`). With m honest devices the sum
+holds Skellam noise of variance m v that the server does not know, in whichever order it is summed.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +20,21 @@ from scipy.stats import binom
 from shared.errors import ConfigError
 from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.contribution.clipping import L2Clip
-from shared.privacy.mechanisms.fixed_point import FixedPoint
+from shared.privacy.mechanisms.rotation import Rotation, transform_size
+from shared.privacy.mechanisms.rounding import StochasticRounding, rounding_error
 from shared.privacy.mechanisms.skellam import SkellamNoise, WordSource, tail
 from shared.secagg.ring import Ring, Words
 
-WRAP_BITS = 40  # a run of up to 2^20 rounds misreads a number with probability 2^-40 at most, ...
-_ROUND_BITS = 20
-_NUMBER_BITS = 40  # ... if it sums up to 2^40 numbers
+WRAP_BITS = 40  # a run misreads a number with probability 2^-40 at most, ...
+_SUM_BITS = 12  # ... of up to 2^12 sums; twice as many, twice the probability
+_ROUND_BITS = 20  # more are drawn than a sum may hold in one of 2^20 rounds with 2^-41 at most
 _ROUNDED = 1e-9  # a share of a cohort is a rounded product
 _SHORT_OF = 1e-4  # chance that a drawn cohort is smaller than what the noise counts on
+
+_FINEST = 2**14  # steps of a clipping norm: more would be of no use, and noise would take longer
+_FRACTION = 64  # they are a whole number of 64ths: nobody computes another by rounding
+_ENOUGH = 256  # steps of sensitivity from which on a sum is accounted as if it had no more
+_TYPICAL = 1024  # numbers of a sum that a small ring is accounted for
 
 
 @dataclass(frozen=True)
@@ -115,17 +122,28 @@ class SkellamMechanism:
 
     Parameters
     ----------
-    grid : FixedPoint
-        Of the contributions.
-    share : int
-        v, the variance of one device's noise in squared grid steps, >= 1.
+    noise_multiplier : float
+        z > 0: the standard deviation of the honest noise, in units of the sensitivity.
+    clip : L2Clip
+        Of a contribution.
+    bits : int
+        r, of a number of a message: messages are added modulo 2^r.
     counted : Counted
-        On how many devices: m of them are accounted, the ring holds all.
+        On how many devices: the noise of m of them is accounted, the ring holds all.
 
-    Raises
-    ------
-    ConfigError
-        If the noise is out of range, or no ring is large enough.
+    Notes
+    -----
+    The grid is the finest that the ring holds, so it follows from how many numbers a sum has
+    (`grid`), and what a release costs hardly does. `event` states that without it:
+
+    The divergence of order a that is accounted for whole numbers of sensitivity B, with noise of
+    variance mu, is at most (`shared.privacy.accounting.rdp`)
+
+        a B^2 / (2 mu) + min(((2 a - 1) B^2 + 6 B^2) / (4 mu^2), 3 B^2 / (2 mu)),
+
+    with B^2 for the sum of magnitudes, since |k| <= k^2. It grows with B and falls with mu; and
+    where mu = z^2 B^2 it falls with B. With mu >= z^2 max(B, B0)^2, as `grid` takes it, it is
+    therefore at most what it is at B0 and z^2 B0^2, whether B is above B0 or below: `event`.
 
     References
     ----------
@@ -133,62 +151,48 @@ class SkellamMechanism:
     NeurIPS 2021. https://arxiv.org/abs/2110.04995
     """
 
-    grid: FixedPoint
-    share: int
+    noise_multiplier: float
+    clip: L2Clip
+    bits: int
     counted: Counted
 
-    def __post_init__(self) -> None:
-        SkellamNoise(self.share)
-        self._reach()
-
-    @classmethod
-    def with_noise(
-        cls, noise_multiplier: float, grid: FixedPoint, counted: Counted
-    ) -> SkellamMechanism:
-        """The least shares of which m have a standard deviation of at least z C.
-
-        Parameters
-        ----------
-        noise_multiplier : float
-            z > 0.
-        """
-        variance = (noise_multiplier * grid.l2_sensitivity) ** 2
-        return cls(grid, max(1, math.ceil(variance / counted.survivors)), counted)
-
-    @property
-    def clip(self) -> L2Clip:
-        """Of a contribution."""
-        return self.grid.clip
-
-    @property
-    def variance(self) -> int:
-        """Of the noise that is accounted, m v, in squared grid steps."""
-        return self.counted.survivors * self.share
-
-    @property
-    def noise_multiplier(self) -> float:
-        """The standard deviation that is accounted, in units of C."""
-        return math.sqrt(self.variance) / self.grid.l2_sensitivity
-
     def event(self) -> SkellamDpEvent:
-        """What a release costs one who knows the cohort, with the fewest survivors."""
+        """What a release costs at most one who knows the cohort, with m honest devices."""
+        least = self.least_l2_squared
         return SkellamDpEvent(
-            variance=float(self.variance),
-            l2_sensitivity=float(self.grid.l2_sensitivity),
-            l1_sensitivity=float(self.grid.l1_sensitivity),
+            variance=self.noise_multiplier**2 * least,
+            l2_sensitivity=math.sqrt(least),
+            l1_sensitivity=float(least),
         )
 
-    @cached_property
-    def ring(self) -> Ring:
-        """In which messages are added: a sum is misread with probability 2^-40 a run at most."""
-        return Ring.holding(self._reach())
+    @property
+    def least_l2_squared(self) -> int:
+        """B0^2: noise is never made for less; the less it is, the more the discrete noise costs."""
+        return _least(self.noise_multiplier, self.bits, self.counted)
 
-    def _reach(self) -> int:
-        """The largest magnitude that a sum has, but for that probability."""
-        noise = tail(float(self.counted.devices * self.share), WRAP_BITS + 1 + _NUMBER_BITS)
-        reach = self.counted.devices * self.grid.l2_sensitivity + noise
-        Ring.holding(reach)
-        return reach
+    @property
+    def ring(self) -> Ring:
+        """In which messages are added."""
+        return Ring(self.bits)
+
+    def grid(self, dim: int) -> ShareGrid:
+        """How sums of so many numbers are written.
+
+        Raises
+        ------
+        ConfigError
+            If the ring does not hold them.
+        """
+        return _grid(self, dim)
+
+    def check(self) -> None:
+        """Refuse a ring that holds no sum of a usual size.
+
+        Raises
+        ------
+        ConfigError
+        """
+        self.grid(_TYPICAL)
 
     def release(
         self, total: npt.NDArray[np.floating], source: WordSource
@@ -196,27 +200,112 @@ class SkellamMechanism:
         """An opened sum as it is: its noise came with it."""
         return total.astype(np.float64)
 
-    def message(self, contribution: npt.NDArray[np.floating], source: WordSource) -> Words:
+
+@dataclass(frozen=True)
+class ShareGrid:
+    """The grid of one mechanism for sums of so many numbers, and one device's noise on it.
+
+    Parameters
+    ----------
+    clip : L2Clip
+    ring : Ring
+    rounding : StochasticRounding
+        Of contributions: C is `rounding.steps` steps.
+    share : int
+        v, the variance of one device's noise in squared steps, >= 1.
+    """
+
+    clip: L2Clip
+    ring: Ring
+    rounding: StochasticRounding
+    share: int
+
+    @property
+    def step(self) -> float:
+        """Width of the grid, in units of the contribution."""
+        return self.clip.norm / self.rounding.steps
+
+    def message(
+        self, contribution: npt.NDArray[np.floating], rotation: Rotation, source: WordSource
+    ) -> Words:
         """What one device sends: nothing about it shows but in a sum with the others' noise.
 
         Parameters
         ----------
         contribution : float32 or float64 [dim]
-            Clipped.
+            Clipped. A longer one is cut, one that is not finite counts as zeros.
+        rotation : Rotation
+            Of all messages of a sum.
         source : WordSource
             The device's own; must not serve two messages with the same key and context.
 
         Returns
         -------
-        uint32 or uint64 [dim]
+        uint32 [dim]
             Elements of `ring`.
         """
-        noise = SkellamNoise(self.share).draw(source, contribution.size)
-        return self.ring.reduce(self.grid.encode(contribution) + noise)
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            turned = rotation.forward(contribution.astype(np.float64) / self.clip.norm)
+        whole = self.rounding.encode(turned, source)
+        return self.ring.reduce(whole + SkellamNoise(self.share).draw(source, whole.size))
 
-    def open(self, total: Words) -> npt.NDArray[np.float64]:
+    def open(self, total: Words, rotation: Rotation) -> npt.NDArray[np.float64]:
         """The noised sum, float64 [dim], that a sum of messages stands for."""
-        return self.grid.decode(self.ring.centred(total))
+        return rotation.inverse(self.ring.centred(total).astype(np.float64) * self.step)
+
+
+@functools.lru_cache(maxsize=64)
+def _grid(mechanism: SkellamMechanism, dim: int) -> ShareGrid:
+    least = mechanism.least_l2_squared
+    steps = _steps(mechanism.noise_multiplier, mechanism.bits, mechanism.counted, dim, least)
+    if not steps:
+        raise ConfigError(
+            f"privacy.ring_bits = {mechanism.bits}: too few for sums of {dim} numbers over "
+            f"{mechanism.counted.devices} devices with noise multiplier "
+            f"{mechanism.noise_multiplier:.3g}; give more, up to 32, or a smaller cohort"
+        )
+    rounding = StochasticRounding(steps, dim, mechanism.counted.devices)
+    share = _share(mechanism.noise_multiplier, mechanism.counted, max(least, rounding.l2_squared))
+    return ShareGrid(mechanism.clip, mechanism.ring, rounding, share)
+
+
+@functools.lru_cache(maxsize=256)
+def _least(noise_multiplier: float, bits: int, counted: Counted) -> int:
+    """B0^2: as large as the ring allows sums of a usual size, and no larger than is of use."""
+    steps = _steps(noise_multiplier, bits, counted, _TYPICAL, 0) or 1.0
+    return min(_ENOUGH**2, StochasticRounding(steps, _TYPICAL, counted.devices).l2_squared)
+
+
+def _share(noise_multiplier: float, counted: Counted, l2_squared: int) -> int:
+    """The least variance v of one device's noise of which m have z^2 B^2."""
+    return max(1, math.ceil(noise_multiplier**2 * l2_squared / counted.survivors))
+
+
+def _steps(noise_multiplier: float, bits: int, counted: Counted, dim: int, least: int) -> float:
+    """s, the most steps of a clipping norm with which the ring holds a sum; 0 for less than one."""
+    devices, room = counted.devices, 2 ** (bits - 1) - 1
+    rare = WRAP_BITS + _SUM_BITS + dim.bit_length() + 2  # bits: one number, one of three reasons
+    rounded = rounding_error(devices, rare)
+    turned = min(1.0, math.sqrt(2 * (rare + 1) * math.log(2) / transform_size(dim)))
+
+    def fits(parts: int) -> bool:
+        """Whether there is room for what a number reaches, but with that probability.
+
+        The rotated sum is at most n s long, and no number of it longer (`transform_size`); then
+        there is the rounding (`rounding_error`), and the noise of all devices.
+        """
+        steps = parts / _FRACTION
+        squared = max(least, StochasticRounding(steps, dim, devices).l2_squared)
+        noise = tail(float(devices * _share(noise_multiplier, counted, squared)), rare)
+        return bool(devices * steps * turned + rounded + noise <= room)
+
+    low, high = _FRACTION, _FINEST * _FRACTION + 1
+    if not fits(low):
+        return 0.0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low / _FRACTION
 
 
 def fewest_that_come(expected: float, users: int) -> int:

@@ -65,7 +65,7 @@ class SkellamNoise:
         if not 1 <= variance <= 2**_MOST:
             raise ConfigError(
                 f"variance of a device's noise = {variance:.3g} squared grid steps: expected 1 to "
-                f"2^{_MOST}; give fewer privacy.grid_bits, or a larger cohort"
+                f"2^{_MOST}; give a larger epsilon, or a larger cohort"
             )
         self.variance = variance
         whole, rest = divmod(variance, _LARGEST)

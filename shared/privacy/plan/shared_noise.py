@@ -14,7 +14,6 @@ from shared.privacy.contribution.histogram import HISTOGRAM_CLIP
 from shared.privacy.contribution.moments import MOMENTS_CLIP
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.mechanisms.distributed import Counted, SkellamMechanism
-from shared.privacy.mechanisms.fixed_point import FixedPoint
 
 
 @dataclass(frozen=True)
@@ -23,12 +22,16 @@ class SharedSum:
 
     Attributes
     ----------
-    grid : FixedPoint
+    clip : L2Clip
+        Of a contribution.
+    bits : int
+        Of a number of a message.
     counted : Counted
         On how many devices.
     """
 
-    grid: FixedPoint
+    clip: L2Clip
+    bits: int
     counted: Counted
 
     @classmethod
@@ -38,15 +41,15 @@ class SharedSum:
         Raises
         ------
         ConfigError
-            If it cannot count on anyone's noise, or needs too large a ring.
+            If it cannot count on anyone's noise.
         """
         privacy = config.privacy
         counted = Counted.on(privacy.min_survivors, privacy.colluding, expected, users)
-        return cls(FixedPoint(clip, privacy.grid_bits), counted)
+        return cls(clip, privacy.ring_bits, counted)
 
     def with_noise(self, noise_multiplier: float) -> SkellamMechanism:
-        """See `SkellamMechanism.with_noise`."""
-        return SkellamMechanism.with_noise(noise_multiplier, self.grid, self.counted)
+        """The mechanism with noise multiplier z."""
+        return SkellamMechanism(noise_multiplier, self.clip, self.bits, self.counted)
 
 
 def update_sum(config: ExperimentConfig, users: int) -> SharedSum:
@@ -96,7 +99,7 @@ def calibrate_shares(
     Raises
     ------
     ConfigError
-        If the budget is out of reach.
+        If the budget is out of reach, or sums with so much noise do not fit into their ring.
     """
 
     def noised(one: SharedSum, share: float) -> SkellamMechanism:
@@ -111,4 +114,7 @@ def calibrate_shares(
     def together(z: float) -> float:
         return epsilon([(main.with_noise(z).event(), times), *spent], *guarantee.counted)
 
-    return main.with_noise(least_noise(together, guarantee.budget)), *others
+    found = main.with_noise(least_noise(together, guarantee.budget)), *others
+    for each in found:
+        each.check()
+    return found

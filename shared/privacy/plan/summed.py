@@ -8,6 +8,7 @@ Both sides derive the same form from the settings and the public number of users
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from shared.config import ExperimentConfig
+from shared.config import ExperimentConfig, settings_hash
 from shared.errors import ConfigError
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.contribution.evaluation import METRICS_CLIP
@@ -28,6 +29,7 @@ from shared.privacy.contribution.units import (
 )
 from shared.privacy.mechanisms.distributed import SkellamMechanism
 from shared.privacy.mechanisms.fixed_point import FixedPoint
+from shared.privacy.mechanisms.rotation import Rotation
 from shared.privacy.mechanisms.skellam import WordSource
 from shared.privacy.plan.exact_sum import exact_sizes
 from shared.privacy.plan.plan import server_plan
@@ -180,9 +182,12 @@ class NoisedForm:
     Parameters
     ----------
     mechanism : SkellamMechanism
+    context : tuple of str or int
+        Of the sum: what its rotation is drawn from.
     """
 
     mechanism: SkellamMechanism
+    context: tuple[str | int, ...]
 
     @property
     def ring(self) -> Ring:
@@ -191,19 +196,20 @@ class NoisedForm:
 
     @property
     def fewest(self) -> int:
-        """See `SkellamMechanism`."""
+        """See `Counted`."""
         return self.mechanism.counted.fewest
 
     @property
     def most(self) -> int:
-        """See `SkellamMechanism`."""
+        """See `Counted`."""
         return self.mechanism.counted.devices
 
     def encode(
         self, contribution: npt.NDArray[np.floating], source: WordSource, bit: float = 0.0
     ) -> Words:
         """See `SummedForm.encode`; there are no bits."""
-        return self.mechanism.message(contribution, source)
+        grid = self.mechanism.grid(contribution.size)
+        return grid.message(contribution, _rotation(contribution.size, self.context), source)
 
     def size(self, dim: int) -> int:
         """As many."""
@@ -211,7 +217,7 @@ class NoisedForm:
 
     def decode(self, total: Words) -> Vector:
         """See `SummedForm.decode`."""
-        return self.mechanism.open(total)
+        return self.mechanism.grid(total.size).open(total, _rotation(total.size, self.context))
 
     def bits(self, total: Words) -> float:
         """There are none."""
@@ -222,8 +228,15 @@ class NoisedForm:
         return released
 
     def noise_norm(self, devices: int, dim: int) -> float:
-        """See `SummedForm.noise_norm`."""
-        return self.mechanism.grid.step * math.sqrt(devices * self.mechanism.share * dim)
+        """See `SummedForm.noise_norm`; without what rounding adds."""
+        grid = self.mechanism.grid(dim)
+        return grid.step * math.sqrt(devices * grid.share * dim)
+
+
+@functools.lru_cache(maxsize=4)
+def _rotation(dim: int, context: tuple[str | int, ...]) -> Rotation:
+    """Drawn once for all messages of a sum."""
+    return Rotation(dim, *context)
 
 
 def summed_form(
@@ -256,7 +269,7 @@ def summed_form(
         plan = server_plan(config, users)
         mechanism = plan.planned(kind).mechanism if plan else None
         if isinstance(mechanism, SkellamMechanism):
-            return NoisedForm(mechanism)
+            return NoisedForm(mechanism, (settings_hash(config), kind, round_number))
         raise ConfigError(f"release {kind!r}: not one whose noise comes in shares")
     return _exact(config, users, kind, adapted)
 

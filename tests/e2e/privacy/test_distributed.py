@@ -40,7 +40,7 @@ def test_a_point_states_what_it_counts_on_and_what_it_spent(shared):
         planned = point["releases"][kind]
         assert planned["times"] == times
         assert planned["event"]["kind"] == "skellam"
-        assert planned["event"]["l2_sensitivity"] == 2.0**14
+        assert planned["event"]["l2_sensitivity"] == 256.0
     assert point["sampling_probability"] == 1.0  # nothing is amplified
 
 
@@ -85,7 +85,7 @@ ATTACKS = {
         changed(lambda found, point: point.update(noise_multiplier=9.0)),
         "noise_multiplier = 9 claimed, the event has",
     ),
-    "sensitivity": (event(l2_sensitivity=1.0), "sensitivities 1 and 2.68435e+08 claimed"),
+    "sensitivity": (event(l2_sensitivity=1.0), "sensitivities 1 and 65536 claimed"),
     "no sensitivity": (event(l2_sensitivity=0.0), "update: no Skellam noise"),
     "negative variance": (event(variance=-1.0), "update: no Skellam noise"),
     "another mechanism": (
@@ -97,9 +97,9 @@ ATTACKS = {
         "update: no Skellam noise",
     ),
     "another trust": (changed(trust), "policy"),
-    "another grid": (
-        changed(lambda found, point: found["config"]["privacy"].update(grid_bits=10)),
-        "the settings' grid gives 1024 and 1048576",
+    "a smaller ring": (
+        changed(lambda found, point: found["config"]["privacy"].update(ring_bits=12)),
+        "the settings' ring gives",
     ),
     "fewer survivors": (changed(fewer), "adversary"),
     "fewer that collude": (

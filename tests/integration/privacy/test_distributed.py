@@ -13,11 +13,11 @@ from server.federation import run_federation
 from server.secagg.opening import opened
 from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.ledger.ledger import Ledger
-from shared.privacy.mechanisms.distributed import SkellamMechanism
+from shared.privacy.mechanisms.rotation import Rotation
 from shared.privacy.mechanisms.skellam import SkellamNoise
 from shared.privacy.mechanisms.source import NoiseSource
 from shared.privacy.plan.plan import server_plan
-from shared.privacy.plan.summed import NoisedForm
+from shared.privacy.plan.summed import NoisedForm, summed_form
 from simulations.flower.grid import CohortGrid, SequentialGrid
 from simulations.world.world import World
 from tests.support.asking import trained
@@ -56,10 +56,13 @@ def mechanism(config, kind="update"):
     return server_plan(config, USERS).planned(kind).mechanism
 
 
-def steps(total, mech):
-    """A released sum in whole grid steps."""
-    whole = np.rint(total / mech.grid.step)
-    np.testing.assert_allclose(total / mech.grid.step, whole, atol=1e-6)
+def steps(total, settings, number):
+    """A released sum of updates in whole grid steps, as it was before it was turned back."""
+    form = summed_form(settings, USERS, "update", round_number=number)
+    turn = Rotation(total.size, *form.context)
+    turned = turn.forward(total) / form.mechanism.grid(total.size).step
+    whole = np.rint(turned)
+    np.testing.assert_allclose(turned, whole, atol=1e-5)
     return whole.astype(np.int64)
 
 
@@ -72,11 +75,10 @@ def test_engines_send_the_same_sums_up_to_rounding(
     fast = federate(
         tmp_path / "fast", CohortGrid(with_micro_batch(engine, 7)), settings, monkeypatch
     )
-    mech = mechanism(settings)
     assert len(fast.totals) == len(slow.totals) == 1 + ROUNDS
     np.testing.assert_array_equal(fast.totals[0], slow.totals[0])  # a histogram is not trained
-    apart = np.abs(steps(fast.totals[1], mech) - steps(slow.totals[1], mech))
-    # A contribution next to a step of the grid may fall on either side of it.
+    apart = np.abs(steps(fast.totals[1], settings, 1) - steps(slow.totals[1], settings, 1))
+    # What is drawn for rounding may fall on either side of a contribution's fraction.
     assert apart.max() <= 2
     assert (apart == 0).mean() > 0.9
     assert relative(fast.adapter, slow.adapter) < 1e-4
@@ -92,7 +94,8 @@ def test_the_sum_holds_the_contributions_of_all(engine, config, tmp_path, monkey
     exact = federate(tmp_path / "central", CohortGrid(engine), central, monkeypatch)
     histogram, update = (np.abs(shared.totals[i] - exact.totals[i]).max() for i in (0, 1))
     assert np.linalg.norm(exact.totals[0]) > 1
-    assert histogram <= USERS * mechanism(settings, "histogram").grid.step
+    grid = mechanism(settings, "histogram").grid(exact.totals[0].size)
+    assert histogram <= 6 * math.sqrt(USERS) / 2 * grid.step  # deviations of rounding at random
     # The second histogram's noise is another, so are the biases that updates start from.
     assert update > 0
 
@@ -152,9 +155,11 @@ def test_a_single_message_is_an_element_of_the_ring_and_looks_like_noise(engine,
         update.check(asked.digest, asked.dim, None, mech.ring)
         assert update.norm == 0
     lengths = [np.linalg.norm(mech.ring.centred(update.vector)) for _, update in apart]
-    expected = math.sqrt(mech.share * asked.dim)
-    assert min(lengths) > 0.8 * expected > 2 * mech.grid.l2_sensitivity
-    (one,), (other,) = (opened((u for _, u in way), NoisedForm(mech)) for way in (apart, together))
+    grid = mech.grid(asked.dim)
+    expected = math.sqrt(grid.share * asked.dim)
+    assert min(lengths) > 0.8 * expected > 2 * grid.rounding.steps
+    form = summed_form(settings, USERS, "update")
+    (one,), (other,) = (opened((u for _, u in way), form) for way in (apart, together))
     np.testing.assert_array_equal(one.vector, other.vector)
 
 
@@ -211,9 +216,9 @@ def test_with_too_few_survivors_nothing_is_opened_and_the_round_is_paid_for(
     survivors, open_rounds, engine, config, tmp_path, monkeypatch
 ):
     read = []
-    spied = SkellamMechanism.open
+    spied = NoisedForm.decode
     monkeypatch.setattr(
-        SkellamMechanism, "open", lambda self, total: read.append(1) or spied(self, total)
+        NoisedForm, "decode", lambda self, total: read.append(1) or spied(self, total)
     )
     settings = config(federation={"popularity_start": False}, privacy={"min_survivors": survivors})
     files = prepare(tmp_path, engine)
@@ -274,10 +279,10 @@ def test_an_interrupted_point_goes_on_to_the_same_end(engine, config, tmp_path, 
 def test_two_points_share_no_noise(silent, config):
     adapter = random_adapter(silent.schema)
     vectors = []
-    for seed, bits in ((5, 14), (6, 14), (5, 15)):
-        settings = config(privacy={"grid_bits": bits}, seed=seed)
+    for seed, bits in ((5, 32), (6, 32), (5, 31)):
+        settings = config(privacy={"ring_bits": bits}, seed=seed)
         ((_, update),) = trained(silent, [3], adapter, settings, merge=True)
-        vectors.append(mechanism(settings).ring.centred(update.vector) / 2.0**bits)
+        vectors.append(mechanism(settings).ring.centred(update.vector))
     for one, other in ((0, 1), (0, 2)):
         cosine = vectors[one] @ vectors[other]
         cosine /= np.linalg.norm(vectors[one]) * np.linalg.norm(vectors[other])

@@ -1,35 +1,45 @@
 """Messages, their sum, and the least shares of noise that keep a plan within its budget."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
 import pytest
+from dp_accounting import GaussianDpEvent
 from scipy import stats
 
 from shared.config import from_dict
 from shared.errors import ConfigError
-from shared.privacy.accounting.accountant import epsilon
+from shared.privacy.accounting.accountant import epsilon, epsilon_rdp
+from shared.privacy.accounting.events import SkellamDpEvent
+from shared.privacy.accounting.rdp import skellam_divergence
+from shared.privacy.accounting.steps import steps_of
 from shared.privacy.contribution.clipping import L2Clip
+from shared.privacy.mechanisms import distributed
 from shared.privacy.mechanisms.distributed import Counted, SkellamMechanism, largest_cohort
-from shared.privacy.mechanisms.fixed_point import FixedPoint
+from shared.privacy.mechanisms.rotation import Rotation
 from shared.privacy.mechanisms.skellam import SkellamNoise
 from shared.privacy.mechanisms.source import NoiseSource
 from shared.privacy.plan.plan import server_plan
-from shared.privacy.plan.shared_noise import SharedSum, calibrate_shares, histogram_sum, update_sum
+from shared.privacy.plan.shared_noise import calibrate_shares, histogram_sum, update_sum
+from shared.secagg.ring import Ring
 from tests.support.privacy.guarantees import promised
 
-GRID = FixedPoint(L2Clip(0.5), 14)
+CLIP = L2Clip(0.5)
 DIM = 300
+TURN = Rotation(DIM, "test")
 
 
-def mechanism(z=1.0, survivors=10, devices=10):
-    return SkellamMechanism.with_noise(z, GRID, Counted(survivors, max(2, survivors), devices))
+def mechanism(z=1.0, counted=(10, 10, 10), bits=32):
+    return SkellamMechanism(z, CLIP, bits, Counted(*counted))
 
 
 def messages(mech, contributions, seed=1):
+    grid = mech.grid(DIM)
     return [
-        mech.message(row, NoiseSource.seeded(seed, user)) for user, row in enumerate(contributions)
+        grid.message(row, TURN, NoiseSource.seeded(seed, user))
+        for user, row in enumerate(contributions)
     ]
 
 
@@ -37,7 +47,7 @@ def opened(mech, sent):
     total = sent[0]
     for message in sent[1:]:
         total = mech.ring.add(total, message)
-    return mech.open(total)
+    return mech.grid(DIM).open(total, TURN)
 
 
 def contributions(count, seed=0):
@@ -47,25 +57,31 @@ def contributions(count, seed=0):
 
 def test_the_sum_is_that_of_the_contributions_on_the_grid_and_of_all_noise():
     mech, rows = mechanism(), contributions(10)
-    whole = np.zeros(DIM, dtype=np.int64)
+    grid, whole = mech.grid(DIM), np.zeros(DIM, dtype=np.int64)
     for user, row in enumerate(rows):
         source = NoiseSource.seeded(1, user)
-        whole += GRID.encode(row) + SkellamNoise(mech.share).draw(source, DIM)
-    np.testing.assert_array_equal(opened(mech, messages(mech, rows)), whole * GRID.step)
+        whole += grid.rounding.encode(TURN.forward(row / 0.5), source)
+        whole += SkellamNoise(grid.share).draw(source, DIM)
+    expected = TURN.inverse(whole * grid.step)
+    np.testing.assert_array_equal(opened(mech, messages(mech, rows)), expected)
 
 
-def test_the_noise_of_all_shares_is_what_is_accounted():
-    mech = mechanism(z=2.0)
+@pytest.mark.parametrize("bits", [14, 32])
+def test_the_noise_of_all_shares_is_what_is_accounted(bits):
+    mech = mechanism(z=2.0, bits=bits)
     noise = np.concatenate(
         [opened(mech, messages(mech, np.zeros((10, DIM)), seed)) for seed in range(20)]
     )
-    assert mech.noise_multiplier == pytest.approx(2.0, rel=1e-7)
-    assert noise.std() / (2.0 * 0.5) == pytest.approx(1.0, abs=6 / math.sqrt(2 * noise.size))
-    assert stats.kstest(noise / (2.0 * 0.5), "norm").pvalue > 1e-7
+    grid = mech.grid(DIM)
+    deviation = math.sqrt(10 * grid.share) * grid.step
+    assert deviation >= 2.0 * 0.5
+    assert deviation == pytest.approx(2.0 * 0.5, rel=1e-3 if bits == 32 else 0.1)
+    assert noise.std() / deviation == pytest.approx(1.0, abs=6 / math.sqrt(2 * noise.size))
+    assert stats.kstest(noise / deviation, "norm").pvalue > 1e-7
 
 
 def test_with_more_devices_there_is_more_noise_and_the_same_is_accounted():
-    few, many = mechanism(survivors=5), mechanism(survivors=5, devices=10)
+    few, many = mechanism(counted=(5, 5, 5)), mechanism(counted=(5, 5, 10))
     assert few.event() == many.event()
     noise = opened(many, messages(many, np.zeros((10, DIM))))
     assert noise.std() == pytest.approx(0.5 * math.sqrt(2), rel=0.2)
@@ -77,27 +93,85 @@ def test_the_order_of_the_messages_does_not_matter():
     np.testing.assert_array_equal(opened(mech, sent), opened(mech, sent[::-1]))
 
 
-def test_a_message_says_nothing_of_a_contribution_that_is_not_finite_or_too_long():
-    mech = mechanism()
-    zero = mech.message(np.zeros(DIM), NoiseSource.seeded(1))
-    for wrong in (np.full(DIM, np.nan), np.full(DIM, np.inf), np.full(DIM, 1e30)):
-        np.testing.assert_array_equal(mech.message(wrong, NoiseSource.seeded(1)), zero)
+def test_a_message_says_nothing_of_a_contribution_that_is_not_finite():
+    grid = mechanism().grid(DIM)
+    zero = grid.message(np.zeros(DIM), TURN, NoiseSource.seeded(1))
+    for wrong in (np.full(DIM, np.nan), np.full(DIM, np.inf), np.full(DIM, 1e300)):
+        np.testing.assert_array_equal(grid.message(wrong, TURN, NoiseSource.seeded(1)), zero)
 
 
-def test_the_ring_holds_the_largest_sum_with_all_its_noise():
-    mech = mechanism(z=3.0, survivors=50, devices=100)
-    reach = 100 * 2**14 + 10 * math.sqrt(100 * mech.share)  # ten standard deviations
-    assert 2 ** (mech.ring.bits - 1) > reach
-    everyone = np.full((100, 1), 0.5)
-    assert opened(mech, messages(mech, everyone))[0] == pytest.approx(50, abs=10 * 3.0)
+@pytest.mark.parametrize("bits", [12, 14, 16, 32])
+def test_the_ring_holds_the_largest_sum_with_all_its_noise(bits):
+    """Everyone gives the same, as much as they may: in one number, and in what is all of one."""
+    mech = mechanism(z=1.0, counted=(50, 60, 100), bits=bits)
+    grid = mech.grid(DIM)
+    spread = math.sqrt(100 * (grid.share + 0.25)) * grid.step
+    one = np.zeros(DIM)
+    one[7] = 0.5
+    for row in (one, TURN.inverse(one)):  # the second is one number after the rotation
+        error = opened(mech, messages(mech, np.tile(row, (100, 1)))) - 100 * row
+        if row is one or bits == 32:
+            assert np.linalg.norm(error) < 1.3 * spread * math.sqrt(DIM)
 
 
 def test_a_ring_of_too_few_bits_would_be_seen():
     """The negative control of the test above: wrapped sums are far off."""
-    mech = mechanism(z=0.01, survivors=100, devices=100)
-    small = dataclasses.replace(mech, counted=Counted(1, 2, 2))
-    total = small.ring.reduce(np.array([100 * 2**14]))
-    assert abs(small.open(total)[0] - 50) > 10
+    mech = mechanism(z=1.0, counted=(50, 60, 100), bits=16)
+    grid = dataclasses.replace(mech.grid(DIM), ring=Ring(11))
+    row = np.zeros(DIM)
+    row[7] = 0.5
+    total = np.zeros(DIM, dtype=np.uint32)
+    for user in range(100):
+        total = grid.ring.add(total, grid.message(row, TURN, NoiseSource.seeded(1, user)))
+    error = grid.open(total, TURN) - 100 * row
+    assert np.linalg.norm(error) > 3 * math.sqrt(100 * grid.share * DIM) * grid.step
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_number_is_misread_no_more_often_than_is_said(bits, monkeypatch):
+    """At 2^-6 a number for each of three reasons: at 2^-40 a run nothing would be seen.
+
+    Everyone gives the same: what is one number after the rotation has not so much room.
+    """
+    rare, mech = 6, mechanism(z=1.0, counted=(50, 60, 100), bits=bits)
+    monkeypatch.setattr(distributed, "WRAP_BITS", rare - 2 - 12 - DIM.bit_length())
+    relaxed = distributed._grid.__wrapped__(mech, DIM)
+    assert relaxed.rounding.steps > 1.3 * mech.grid(DIM).rounding.steps
+    room, shares = 2 ** (bits - 1) - 1, np.zeros(60)
+    for seed in range(len(shares)):
+        row = np.random.default_rng(seed).normal(size=DIM)
+        turn, total = Rotation(DIM, seed), np.zeros(DIM, dtype=np.int64)
+        for user in range(100):
+            source = NoiseSource.seeded(seed, user)
+            total += relaxed.rounding.encode(turn.forward(row / np.linalg.norm(row)), source)
+            total += SkellamNoise(relaxed.share).draw(source, DIM)
+        shares[seed] = (np.abs(total) > room).mean()
+    assert shares.mean() <= 3 * 2.0**-rare + 5.4 * shares.std() / math.sqrt(len(shares))
+
+
+def test_what_is_accounted_is_at_least_what_any_number_of_numbers_costs():
+    """The event knows nothing of how many numbers a sum has; its cost is above all of theirs."""
+    orders = np.arange(2.0, 65.0)
+    for bits, z in itertools.product((12, 14, 16, 32), (0.7, 1.5, 4.0)):
+        mech = SkellamMechanism(z, CLIP, bits, Counted(90, 100, 100))
+        (step,) = steps_of([(mech.event(), 1)])
+        accounted = skellam_divergence(step, orders)
+        for dim in (1, 2, 3, 60, 1000, 1024, 1682, 22_000, 10**6):
+            try:
+                grid = mech.grid(dim)
+            except ConfigError:
+                continue
+            squared = grid.rounding.l2_squared
+            real = SkellamDpEvent(90.0 * grid.share, math.sqrt(squared), float(squared))
+            (own,) = steps_of([(real, 1)])
+            assert (skellam_divergence(own, orders) <= accounted * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_a_rings_sums_cost_what_gaussian_noise_does(bits):
+    mech = SkellamMechanism(2.0, CLIP, bits, Counted(90, 100, 100))
+    gaussian = epsilon_rdp([(GaussianDpEvent(2.0), 10)], 1e-5)
+    assert epsilon([(mech.event(), 10)], 1e-5) == pytest.approx(gaussian, rel=2e-3)
 
 
 @pytest.mark.parametrize("wrong", [(0, 2, 3), (4, 3, 3), (2, 4, 3), (1, 1, 1)])
@@ -106,9 +180,13 @@ def test_numbers_of_devices_that_cannot_be_are_refused(wrong):
         Counted(*wrong)
 
 
-def test_what_fits_no_ring_is_refused():
-    with pytest.raises(ConfigError, match="more than 62"):
-        SkellamMechanism(FixedPoint(L2Clip(1.0), 24), 9, Counted(1, 2, 2**40))
+def test_what_fits_no_ring_is_refused_by_its_setting():
+    many = SkellamMechanism(1.0, CLIP, 12, Counted(10**5, 10**5, 10**5))
+    with pytest.raises(ConfigError, match=r"privacy\.ring_bits = 12: too few for sums of 1024 num"):
+        many.check()
+    config = settings(trust="distributed", ring_bits=12, epsilon=0.1)
+    with pytest.raises(ConfigError, match=r"privacy\.ring_bits = 12: too few"):
+        server_plan(config, 1000)
 
 
 @pytest.mark.parametrize(
@@ -174,23 +252,14 @@ def test_the_least_noise_meets_the_target_and_less_does_not(target):
 
     assert cost(found) <= target
     assert cost(found) == pytest.approx(target, rel=1e-3)
-    assert cost(dataclasses.replace(found, share=int(found.share * 0.999))) > target
+    less = found.noise_multiplier * 0.9995
+    assert cost(dataclasses.replace(found, noise_multiplier=less)) > target
 
 
 def test_without_a_histogram_the_rounds_have_it_all():
     updates = update_sum(settings(trust="distributed"), 200)
     (alone,) = calibrate_shares(promised(8.0), updates, 6, ())
     assert epsilon([(alone.event(), 6)], 1e-4) == pytest.approx(8.0, rel=1e-3)
-
-
-def test_the_grid_hardly_costs_anything():
-    """A coarse grid's bound is close to that of a fine one: the noise is in steps of it."""
-    spent = []
-    for bits in (8, 14, 20):
-        mech = SharedSum(FixedPoint(L2Clip(1.0), bits), Counted(90, 100, 100)).with_noise(2.0)
-        spent.append(epsilon([(mech.event(), 10)], 1e-5))
-    assert spent[0] == pytest.approx(spent[2], rel=1e-3)
-    assert spent[1] == pytest.approx(spent[2], rel=1e-6)
 
 
 def test_every_round_counts_and_no_draw_amplifies():
@@ -233,7 +302,9 @@ def test_without_a_budget_the_server_sees_sums_that_no_one_noised():
         ({"metrics_share": 0.1}, "does not go with privacy.trust = distributed"),
         ({"mechanism": "dp_ftrl"}, "does not go with privacy.trust = distributed"),
         ({"relation": "replace_one"}, "privacy.relation"),
-        ({"grid_bits": 3}, "privacy.grid_bits = 3"),
+        ({"ring_bits": 11}, "privacy.ring_bits = 11"),
+        ({"ring_bits": 33}, "privacy.ring_bits = 33"),
+        ({"grid_bits": 14}, "unknown setting privacy.grid_bits; .* did you mean privacy.ring_bits"),
         ({"min_survivors": 0.0}, "privacy.min_survivors = 0.0"),
         ({"colluding": 0.5}, "privacy.colluding = 0.5"),
         ({"colluding": -0.1}, "privacy.colluding = -0.1"),

@@ -10,7 +10,6 @@ from shared.config import from_dict
 from shared.errors import ConfigError
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.mechanisms.distributed import Counted, SkellamMechanism
-from shared.privacy.mechanisms.fixed_point import FixedPoint
 from shared.privacy.plan.shared_noise import update_sum
 
 USERS = st.integers(1, 20_000)
@@ -41,18 +40,23 @@ def test_less_the_noise_of_those_who_collude(users, cohort, share, colluding, da
     found = counted_on(users, cohort, share, colluding)
     assume(found is not None)
     z = data.draw(st.floats(0.1, 50))
-    mechanism = SkellamMechanism.with_noise(z, FixedPoint(L2Clip(1.0), 8), found)
+    mechanism = SkellamMechanism(z, L2Clip(1.0), 32, found)
+    dim = data.draw(st.integers(1, 10**6))
+    try:
+        grid = mechanism.grid(dim)
+    except ConfigError:
+        assume(False)
     # Any cohort, any number of its messages that may be opened, and all who collude among them.
     cohort = data.draw(st.integers(found.fewest, found.devices))
     messages = data.draw(st.integers(found.fewest, cohort))
     honest = messages - math.floor(colluding * cohort)
-    assert honest * mechanism.share >= mechanism.event().variance
-    assert mechanism.event().variance >= (z * 2**8) ** 2 * (1 - 1e-12)
+    for squared in (grid.rounding.l2_squared, mechanism.least_l2_squared):
+        assert honest * grid.share >= z**2 * squared * (1 - 1e-12)
 
 
 @pytest.mark.parametrize("colluding", [0.0, 0.1, 0.4])
 def test_the_more_collude_the_larger_is_every_share(colluding):
     privacy = {"trust": "distributed", "epsilon": 8.0, "colluding": colluding}
     config = from_dict({"federation": {"cohort": 1.0}, "privacy": privacy})
-    found = update_sum(config, 100).with_noise(1.0)
-    assert found.share == math.ceil((2**14) ** 2 / round(100 * (1 - colluding)))
+    grid = update_sum(config, 100).with_noise(1.0).grid(1000)
+    assert grid.share == math.ceil(grid.rounding.l2_squared / round(100 * (1 - colluding)))
