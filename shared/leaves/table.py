@@ -24,8 +24,8 @@ policy | public | the signed promise
 schema | public | a digest of the adapter's names and shapes
 phase | public | which held-out item an evaluator asks for
 release | public | what a secure sum is of, with a stage of one
-sealed | trusted server | of a secure sum: its session, the devices' public keys, who is in it, under
-  their signatures; for each device shares that only it can open
+sealed | trusted server | of a secure sum: its session, the devices' public keys, who is in it,
+  under their signatures; for each device shares that only it can open
 merge | public | whether sums over several clients are welcome: in simulations alone
 clip | covered: update | the clipping norm, which follows noised bits where it adapts, else 0
 arrays.** | covered: update | the global adapter: what was released so far, and nothing else; with

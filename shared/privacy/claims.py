@@ -230,6 +230,7 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
     """By heading."""
     figures = "shared.privacy.accounting.meaning.meaning"
     bound = "shared.privacy.accounting.meaning.most_found"
+    in_sums = "test_a_real_device_gives_what_is_for_a_sum_to_a_secure_one_alone"
     sees = "tests/integration/privacy/test_what_the_server_sees.py::"
     own = "tests/property/test_own_person.py::test_who_has_nothing_contributes_nothing"
     accountants = "tests/property/test_accountant.py::test_pld_never_exceeds_rdp"
@@ -273,7 +274,9 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
                 Said(text, ("ledger", "policy", "results.json", REPORT), plan)
                 for text in (
                     guarantee.USER_CENTRAL,
+                    guarantee.in_sums(guarantee.USER_CENTRAL, 12),
                     guarantee.USER_SCHEDULED,
+                    guarantee.in_sums(guarantee.USER_SCHEDULED, 12),
                     guarantee.USER_DISTRIBUTED.format("3 of the 4 or more devices in every sum"),
                     guarantee.EXAMPLE_CENTRAL,
                     guarantee.EXAMPLE_LOCAL,
@@ -281,11 +284,12 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
                 )
             ),
             *(
-                Said(sentences.server_sees(trust), (REPORT,), sees + test)
-                for trust, test in (
-                    ("central", "test_what_arrives"),
-                    ("distributed", "test_shares_of_noise_reach_a_simulation_alone"),
-                    ("local", "test_what_arrives"),
+                Said(sentences.server_sees(trust, in_clear=bare), (REPORT,), sees + test)
+                for trust, bare, test in (
+                    ("central", True, "test_what_arrives"),
+                    ("central", False, in_sums),
+                    ("distributed", False, in_sums),
+                    ("local", False, "test_what_arrives"),
                 )
             ),
             Said(

@@ -97,7 +97,7 @@ class Guarantee:
     @property
     def in_clear(self) -> bool:
         """Whether the server sees each device's own contributions, without noise of their own."""
-        return self.adversary.endswith(_TRUSTED)
+        return says_in_clear(self.adversary)
 
     def stated(self) -> dict[str, str | float]:
         """As a point of `results.json` states it."""
@@ -138,6 +138,11 @@ _SUMMED = (
     "the server itself learns, of real devices, by secure aggregation, exact sums over at least {} "
     "of them at a time, and must be trusted with these"
 )
+
+
+def says_in_clear(adversary: str) -> bool:
+    """Whether these words leave each device's own contributions, without noise, to the server."""
+    return adversary.endswith(_TRUSTED)
 
 
 def in_sums(adversary: str, fewest: int) -> str:

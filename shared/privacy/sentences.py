@@ -55,20 +55,27 @@ def scheduled() -> str:
     )
 
 
-def server_sees(trust: str) -> str:
-    """What reaches the server in each form of trust."""
-    return {
-        "central": (
+def server_sees(trust: str, *, in_clear: bool = False) -> str:
+    """What reaches the server in each form of trust, and whether that is each device's own."""
+    if trust == "central" and in_clear:
+        return (
             "The server adds the noise. A real server receives each device's own clipped "
             "contributions before that, and must be trusted with every one of them; in a "
             "simulation one process sees everything. Against the server itself, or whoever breaks "
             "into it, this budget promises nothing."
+        )
+    return {
+        "central": (
+            "The server adds the noise. A real server learns the sums of many devices' clipped "
+            "contributions before that, by secure aggregation, and must be trusted with these "
+            "sums; in a simulation one process sees everything. Against the server itself, or "
+            "whoever breaks into it, this budget promises nothing."
         ),
         "distributed": (
             "Every device adds a share of the noise before anything is summed, so the server sees "
             "noised sums only. That holds as long as as many devices as the run counts on are "
-            "honest, and single messages do not reach the server: here the simulation adds them up "
-            "in its stead, a deployment needs secure aggregation for it."
+            "honest, and single messages do not reach the server: in a deployment that is by "
+            "secure aggregation, in a simulation one process adds them up in its stead."
         ),
         "local": (
             "Every device's own message carries noise, so a server that sends the agreed settings "

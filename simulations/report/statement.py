@@ -12,6 +12,7 @@ from typing import cast
 from shared.data.protocol import protocol_warnings
 from shared.privacy import sentences
 from shared.privacy.accounting.meaning import Meaning
+from shared.privacy.guarantee import says_in_clear
 from simulations.compare import remarks
 from simulations.report.tables import (
     Row,
@@ -84,7 +85,11 @@ def adversaries(results: Results) -> list[str]:
 def unprotected(results: Results) -> list[str]:
     """Sentences on what the budget does not cover."""
     private = results.private_claims
-    found = [sentences.server_sees(trust) for trust in distinct(private, "trust")]
+    found = []
+    for trust in distinct(private, "trust"):
+        seen = [claim.get("adversary") for claim in private if claim.get("trust") == trust]
+        bare = any(says_in_clear(str(words)) for words in seen)
+        found.append(sentences.server_sees(trust, in_clear=bare))
     if not all(point.private for point in results.points):
         found.append(sentences.nobody())
     if Stated(results.config).table("federation").get("aggregation") == "fedsa":

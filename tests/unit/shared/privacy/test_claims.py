@@ -77,7 +77,7 @@ def test_a_sentence_stands_word_for_word_on_the_pages_that_say_it(one):
 # multiply; delta is not the chance of failure; who knows the rounds is not held by the amplified
 # figure; units are not converted; the number of people is public.
 FALSE = {
-    "sums": r"exact sums?\b(?! of whole)",
+    "sums": r"trusted with exact sums?\b",
     "multiplied": r"(covered by|times) (k|that many) times (the|this) (budget|ε)",
     "failing": (
         r"(fail|save|except)\w*\s+with\s+(a\s+)?probability\s+(at most\s+)?(δ|delta)"

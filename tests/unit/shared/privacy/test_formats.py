@@ -110,7 +110,8 @@ def test_a_promise_out_of_range_is_refused_in_a_line(word, value, said):
 
 def test_a_point_of_the_results():
     """Names and order; the point's other figures follow."""
-    tree = {"privacy": {"epsilon": math.inf, "group_size": 3}, "federation": {"cohort": 10.0}}
+    federation = {"cohort": 10.0, "secure_aggregation": "off"}
+    tree = {"privacy": {"epsilon": math.inf, "group_size": 3}, "federation": federation}
     plan = server_plan(from_dict(tree), 40)
     assert plan is not None
     assert json.dumps(plan.guarantee.stated()) == (

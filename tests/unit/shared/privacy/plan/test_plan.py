@@ -8,7 +8,7 @@ from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDp
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from shared.config import ExperimentConfig, from_dict
+from shared.config import ExperimentConfig, from_dict, to_dict
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import (
     LEAST_DELTA,
@@ -18,17 +18,20 @@ from shared.privacy.accounting.accountant import (
 )
 from shared.privacy.contribution.units import examples_per_user, histogram_limit, update_limit
 from shared.privacy.guarantee import EXAMPLE_CENTRAL, EXAMPLE_LOCAL, USER_CENTRAL
+from shared.privacy.plan.exact_sum import fewest_in_any
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.privacy.plan.terms import Terms, device_terms, server_terms
 
 USERS, WINDOWS, ROUNDS = 200, 5, 12
+BARE = {"secure_aggregation": "off"}  # the server sees each contribution
 
 
 def point(unit="user", trust="central", epsilon=4.0, train=None, federation=None, **privacy):
+    seen = {} if trust == "distributed" else BARE
     return from_dict(
         {
             "train": {"max_windows": WINDOWS, "local_lr": 2.0, **(train or {})},
-            "federation": {"rounds": ROUNDS, "cohort": 50.0, **(federation or {})},
+            "federation": {"rounds": ROUNDS, "cohort": 50.0, **seen, **(federation or {})},
             "privacy": {"unit": unit, "trust": trust, "epsilon": epsilon, **privacy},
         }
     )
@@ -301,3 +304,42 @@ def test_without_rounds_what_needs_rounds_is_refused(settings_, why):
     federation = {"rounds": 0, **settings_.pop("federation", {})}
     with pytest.raises(ConfigError, match=why):
         point(federation=federation, **settings_)
+
+
+# Where a real server sees what each device sent, and where sums of so many at least.
+SEEN = {
+    "auto": ({}, True),
+    "on": ({"secure_aggregation": "on"}, True),
+    "off": ({"secure_aggregation": "off"}, False),
+    "a rule that is not linear": ({"aggregation": "flexlora"}, False),
+}
+
+
+@pytest.mark.parametrize("mechanism", ["gaussian", "dp_ftrl", "no noise"])
+@pytest.mark.parametrize("case", SEEN)
+def test_the_adversary_is_named_as_what_it_sees_of_real_devices(case, mechanism):
+    federation, sums = SEEN[case]
+    if mechanism == "dp_ftrl" and case == "a rule that is not linear":
+        return
+    privacy = {"epsilon": math.inf} if mechanism == "no noise" else {"mechanism": mechanism}
+    federation = {"secure_aggregation": "auto", **federation}
+    config = point(federation=federation, **privacy)
+    told = server_plan(config, USERS).guarantee
+    fewest = fewest_in_any(config, USERS)
+    assert told.in_clear is not sums
+    for words in (told.adversary, told.knowing_the_rounds().adversary):
+        assert (f"exact sums over at least {fewest} of them" in words) is sums
+    assert 2 <= fewest <= 50
+
+
+@pytest.mark.parametrize(
+    "config",
+    [point("example"), point("example", "local"), point("both"), point(trust="distributed")],
+)
+def test_elsewhere_the_adversary_is_named_alike_whatever_is_summed(config):
+    tree = to_dict(config) | {}
+    tree["federation"] = tree["federation"] | {"secure_aggregation": "auto"}
+    auto = from_dict(tree)
+    for plan in (server_plan, device_plan):
+        one, other = plan(config, USERS), plan(auto, USERS)
+        assert (one and one.guarantee) == (other and other.guarantee)
