@@ -1,1 +1,1 @@
-"""Sums that a server learns without the parts: the grid and the ring that they are made in."""
+"""Sums that a server learns without the parts: ring, messages, and both sides of the protocol."""

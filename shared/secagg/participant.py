@@ -43,7 +43,7 @@ class Stage(IntEnum):
     NEW, ADVERTISED, SHARED, MASKED, AGREED, FINISHED = range(6)
 
 
-@dataclass
+@dataclass(repr=False)
 class _State:
     """What a participant remembers between stages; what a later stage has no use for is empty."""
 
@@ -328,12 +328,22 @@ class Participant:
         parts = [reader.take(reader.number(4)) for _ in fields(_State)[1:]]
         reader.end()
         participant = cls(session, node, identity, trusted, draw)
-        participant._state = _State(Stage(stage), *parts)
+        participant._state = state = _State(Stage(stage), *parts)
+        for secret, size, until in (
+            (state.seal_private, keys.KEY, (Stage.ADVERTISED,)),
+            (state.mask_seed, SECRET, (Stage.ADVERTISED, Stage.SHARED)),
+            (state.self_seed, SECRET, (Stage.SHARED,)),
+        ):
+            if len(secret) != size * (stage in until):
+                raise reader.error("holds a secret of another length")
         return participant
 
     def _roster(self) -> tuple[Roster, int]:
         roster = read_roster(self._state.adverts, self.session)
-        return roster, roster.number_of(self.node)
+        me = roster.number_of(self.node)
+        if me < 0:
+            raise MalformedMessage("saved participant is not in its list of adverts")
+        return roster, me
 
     @contextmanager
     def _next(self, stage: Stage) -> Iterator[_State]:

@@ -81,7 +81,7 @@ class Cohort:
         self.sent = {}
         for stage in STAGES:
             if stage == until:
-                return self.sent[stage]
+                return self.sent.get(stage)
             self.step(stage)
         return self.aggregator.total(self.replies["reveal"])
 

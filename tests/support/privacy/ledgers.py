@@ -54,7 +54,7 @@ Q = COHORT / USERS
 ITEMS, NEGATIVES = 300, 99
 MACHINE = dict.fromkeys(NAMES, "0")
 EXPERIMENT = ExperimentConfig(
-    federation=FederationConfig(rounds=ROUNDS, cohort=COHORT),
+    federation=FederationConfig(rounds=ROUNDS, cohort=COHORT, secure_aggregation="off"),
     privacy=PrivacyConfig(histogram_share=0.2, clipping_norm=0.5),
     sweep=SweepConfig(epsilons=(2.0, math.inf), seeds=(0, 1), references=()),
 )

@@ -36,7 +36,7 @@ def test_a_mask_is_the_stream_of_a_cipher(words, dim):
 @pytest.mark.parametrize("bits", [8, 12, 20, 33])
 @pytest.mark.parametrize("content", ["zeros", "largest"])
 def test_masked_messages_look_uniform(bits, content):
-    """Chi-square of the low and high 6 bits of what a device sends; 2 x 8 false alarms in 1e6."""
+    """Chi-square of the low and high 6 bits: 48 tests, false-alarm rate 3.4e-7 each, 1.6e-5 all."""
     about = session(bits=bits, dim=20_000)
     cohort = Cohort(about, [1, 2, 3])
     plain = 0 if content == "zeros" else 2**bits - 1

@@ -1,6 +1,6 @@
 """A secure sum is the plain sum, to the last bit, or there is none.
 
-    pytest -m "slow or not slow" tests/property/test_secure_sums.py
+    pytest -m "slow or not slow" tests/property/secagg/test_secure_sums.py
 
 runs all 1,000 cohorts; without -m the first 60 are run.
 """
