@@ -66,18 +66,20 @@ def released_once(
 
     Raises
     ------
+    ConfigError
+        If a ring does not hold such sums: nothing was counted.
     EngineError
         In a simulation, if devices that were asked all failed.
     """
     kind = request.release
     shares = releases.shares(kind)
+    form = summed_form(request.config, request.users, kind) if shares else None
+    sent = form.size(expected.dim) if form else expected.dim  # refused before it is counted
     releases.announce(kind, 0)
     replies = ask(grid, request, asked)
     total = np.zeros(expected.dim)
-    form = summed_form(request.config, request.users, kind) if shares else None
-    updates = replies.updates(
-        expected.schema, expected.dim, expected.limit, form.ring if form else None
-    )
+    ring = form.ring if form else None
+    updates = replies.updates(expected.schema, sent, expected.limit, ring)
     for update in opened(updates, form) if form else updates:
         total += update.vector
     if request.merge:
