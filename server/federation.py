@@ -22,12 +22,12 @@ from server.checkpoint import ServerState, load
 from server.checkpoint import save as save_state
 from server.cohort.participation import LeastRecent, LimitedSampler, Participations
 from server.cohort.sampling import PoissonSampler, Sampler, node_ids
+from server.exchange import Exchange
 from server.release.metrics import PrivateMetrics
 from server.release.moments import public_basis, start_from_moments
 from server.release.popularity import (
     BIAS,
     first_iterate,
-    histogram_noise,
     start_from_popularity,
 )
 from server.release.releases import AlreadyPrivate, Releases, Releasing
@@ -46,6 +46,7 @@ from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR
 from shared.privacy.ledger.promise import Tree, promise_text
 from shared.privacy.plan.correlation import correlation
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
+from shared.privacy.plan.summed import noise_heard
 from shared.request import Request, point_settings
 from shared.run_files import RunFiles
 from shared.update import Arrays
@@ -148,6 +149,7 @@ def _opened(
     text = run_policy(config, users, schema.digest, files.policy, made)
     asking = Request("", config, users, settings_hash(config), text, merge=simulated)
     sampler = _sampler(config, users, files, releases.last_round, simulated)
+    _check_ring(config, schema, releases)
     state = _resumed(files, releases, config.federation.rounds, simulated)
     if state is None:
         state = ServerState(adapter=first_iterate(config, users, arrays, np.zeros(0)))
@@ -185,8 +187,9 @@ def _ask_for_moments(
         return
     if not state.basis:
         where = schema.slice_of(BIAS)
-        noise = releases.noise_multiplier("histogram")
-        basis = public_basis(files.public, state.popularity, where.stop - where.start, noise)
+        items = where.stop - where.start
+        noise = noise_heard(config, users, "histogram", items)
+        basis = public_basis(files.public, state.popularity, items, noise)
         state.basis = basis.arrays()
         save_state(state, files.checkpoint)
     expected = config.federation.expected_popularity_cohort(users)
@@ -194,6 +197,14 @@ def _ask_for_moments(
     asked = PoissonSampler(expected, users, seed, _MOMENTS).draw(0, node_ids(grid))
     start_from_moments(grid, asking, asked, schema, state, releases)
     save_state(state, files.checkpoint)
+
+
+def _check_ring(config: ExperimentConfig, schema: AdapterSchema, releases: Releasing) -> None:
+    """Refuse a ring that does not hold the sums of rounds, before anything is counted."""
+    shares, rule = releases.shares("update"), rule_of(config)
+    if shares is not None:
+        for number in (1, 2):  # rules take turns of two
+            shares.grid(Exchange(rule, schema, number, ()).summed.dim)
 
 
 def _initial(files: RunFiles) -> Arrays:
@@ -236,7 +247,7 @@ def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: 
             )
         seed = config.seed if simulated else None
         return Releases(plan, settings_hash(config), files.ledger, seed, files.noise_key)
-    return AlreadyPrivate(histogram_noise(config, users))
+    return AlreadyPrivate()
 
 
 def _sampler(

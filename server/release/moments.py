@@ -28,6 +28,7 @@ from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.moments import Basis, moments_basis, moments_schema
 from shared.privacy.contribution.units import moments_limit
+from shared.privacy.plan.summed import noise_heard
 from shared.request import Request
 
 Vector = npt.NDArray[np.float64]
@@ -102,7 +103,8 @@ def start_from_moments(
     if total is None:
         return  # the tables stay
     state.moments = total
-    if found := Moments.of(state, releases.noise_multiplier(KIND)):
+    noise = noise_heard(asking.config, asking.users, KIND, basis.dim)
+    if found := Moments.of(state, noise):
         found.write(state.adapter, schema)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,7 +20,7 @@ from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.histogram import histogram_schema, popularity_bias
 from shared.privacy.contribution.units import histogram_limit
-from shared.privacy.plan.plan import device_plan, server_plan
+from shared.privacy.plan.summed import noise_heard
 from shared.request import Request
 from shared.update import Arrays
 
@@ -70,19 +69,8 @@ def start_from_popularity(
     if total is None:
         return  # the bias stays flat
     state.popularity = total
-    noise = releases.noise_multiplier("histogram")
+    noise = noise_heard(asking.config, asking.users, "histogram", items)
     state.adapter[where] = popularity_bias(total, noise, federation.popularity_strength)
-
-
-def histogram_noise(config: ExperimentConfig, users: int) -> float:
-    """Noise multiplier of the sum of histograms, by whoever adds it; 0 without any."""
-    plan = server_plan(config, users)
-    if plan is not None:
-        return plan.histogram_noise_multiplier or 0.0
-    device = device_plan(config, users)
-    per_device = (device.histogram_noise_multiplier if device else None) or 0.0
-    asked = config.federation.expected_popularity_cohort(users)
-    return per_device * math.sqrt(asked)  # independent noise of so many devices
 
 
 def first_iterate(
@@ -111,7 +99,7 @@ def first_iterate(
     adapter = rule_of(config).refactor(schema, Carried(schema.join(initial), {}, {})).adapter
     if len(counts):
         strength = config.federation.popularity_strength
-        noise = histogram_noise(config, users)
+        noise = noise_heard(config, users, "histogram", len(counts))
         adapter[schema.slice_of(BIAS)] = popularity_bias(counts, noise, strength)
     if moments is not None:
         moments.write(adapter, schema)

@@ -78,27 +78,18 @@ class Releasing(Protocol):
 
 
 class AlreadyPrivate:
-    """Sums of messages that are private on arrival: nothing to add, nothing to record.
-
-    Parameters
-    ----------
-    histogram_noise : float
-        Noise multiplier of the sum of the devices' histograms.
-    """
+    """Sums of messages that are private on arrival: nothing to add, nothing to record."""
 
     private = True
     last_round = 0
-
-    def __init__(self, histogram_noise: float) -> None:
-        self._histogram_noise = histogram_noise
 
     def is_spent(self, kind: str, round_number: int = 0) -> bool:
         """Nothing is spent here."""
         return False
 
     def noise_multiplier(self, kind: str) -> float:
-        """Of the sum of what the devices noised; 0 where nobody needs to know it."""
-        return self._histogram_noise if kind == "histogram" else 0.0
+        """Nobody adds any here."""
+        return 0.0
 
     def position(self) -> tuple[int, str]:
         """No ledger: what the devices spent is on theirs."""

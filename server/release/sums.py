@@ -114,6 +114,8 @@ def ask_for_sum(
 
     Raises
     ------
+    ConfigError
+        If no ring holds such a sum: nothing was counted.
     BudgetExceeded, LedgerError
         As `Releases.announce`: nothing was revealed.
     """
@@ -128,12 +130,12 @@ def ask_for_sum(
         whole = (expected.schema, expected.dim, expected.limit)
         return Answers(replies, replies.updates(*whole, opened=expected.opener))
     secured, nodes = is_secured(request, simulated=simulated), nodes[: form.most]
+    size = form.size(expected.dim)  # refused, where no ring holds it, before it is counted
     if len(nodes) < form.fewest:
         shared = devices_share_noise(request.config)
         if shared and not secured:
             announce()
         return Answers(Replies([], [], request), [], form, alone=not shared)
-    size = form.size(expected.dim)
     if secured:
         request = replace(request, merge=False)
         found = secure_sum(grid, request, nodes, form, (expected.schema, size), announce)

@@ -22,7 +22,7 @@ from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.seal import digests
 from shared.privacy.ledger.spent import spent
-from shared.privacy.plan.plan import server_plan
+from shared.privacy.plan.summed import noise_heard
 from shared.privacy.plan.terms import device_terms
 from shared.run_files import RunFiles, RunFolder, point_name, run_files
 from simulations.engine.references import own_start, popularity_private
@@ -100,9 +100,8 @@ def _beside(simulation: Machines, config: ExperimentConfig, files: RunFiles) -> 
     if config.federation.rounds:
         state = load(files.checkpoint) or ServerState(np.zeros(0))
         initial, users = load_file(files.initial), len(simulation.population)
-        plan = server_plan(config, users)
-        noise = plan.moments_noise_multiplier if plan else None
-        told = state.popularity, Moments.of(state, noise or 0.0)
+        noise = noise_heard(config, users, "moments", len(state.moments) or 1)
+        told = state.popularity, Moments.of(state, noise)
         start = own_start(simulation, config, first_iterate(config, users, initial, *told))
         found["start"] = start | {"metrics_status": NOT_RELEASED}
     if files.popularity.exists():

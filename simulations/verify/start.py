@@ -17,14 +17,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from server.release.moments import TABLES, Moments, tables
-from server.release.popularity import BIAS, histogram_noise
+from server.release.popularity import BIAS
 from shared.config import ExperimentConfig
 from shared.data.attributes import WIDTHS
 from shared.errors import ConfigError, ProtocolError
 from shared.model.affinities import MOMENTS, TEXT, initial_mix
 from shared.privacy.contribution.histogram import popularity_bias
 from shared.privacy.contribution.moments import Basis, moments_size, popular_items
-from shared.privacy.plan.plan import server_plan
+from shared.privacy.plan.summed import noise_heard
 from shared.run_files import RunFiles
 
 _SAME = 1e-5  # of numbers kept as float32, beside the largest of them
@@ -55,7 +55,7 @@ def histogram_problems(files: RunFiles, config: ExperimentConfig, users: int) ->
         return []
     try:
         counts, bias = load_file(files.popularity)["counts"], load_file(files.adapter)[BIAS]
-        noise = histogram_noise(config, users)
+        noise = noise_heard(config, users, "histogram", len(counts))
         given = popularity_bias(counts, noise, config.federation.popularity_strength)
         same = _alike(bias.ravel(), given)
     except (*_UNREADABLE, ConfigError) as error:
@@ -72,10 +72,10 @@ def moments_problems(files: RunFiles, config: ExperimentConfig, users: int) -> l
     try:
         arrays, adapter = load_file(files.moments), load_file(files.adapter)
         counts = _counts(files, len(adapter[TABLES[0]]))
-        plan = server_plan(config, users)
-        noise = plan.moments_noise_multiplier if plan else None
-        popular = (plan.histogram_noise_multiplier if plan else None) or 0.0
-        found = Moments(Basis.of(arrays), arrays["total"], noise or 0.0)
+        basis = Basis.of(arrays)
+        noise = noise_heard(config, users, "moments", basis.dim)
+        popular = noise_heard(config, users, "histogram", len(adapter[TABLES[0]]))
+        found = Moments(basis, arrays["total"], noise)
         problems = _basis_problems(found, counts, popular)
         return problems or _table_problems(found, adapter, config.model.moments_rank)
     except (*_UNREADABLE, ConfigError, ProtocolError) as error:

@@ -249,6 +249,10 @@ class ShareGrid:
         whole = self.rounding.encode(turned, source)
         return self.ring.reduce(whole + SkellamNoise(self.share).draw(source, whole.size))
 
+    def deviation(self, devices: float) -> float:
+        """Standard deviation of what is not signal in a number of a sum of so many messages."""
+        return self.step * math.sqrt(devices * (self.share + self.rounding.variance))
+
     def open(self, total: Words, rotation: Rotation) -> npt.NDArray[np.float64]:
         """The noised sum, float64 [dim], that a sum of messages stands for."""
         return rotation.inverse(self.ring.centred(total).astype(np.float64) * self.step)

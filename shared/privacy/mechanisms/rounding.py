@@ -61,10 +61,15 @@ class StochasticRounding:
     devices: int
 
     @property
+    def variance(self) -> float:
+        """Of the rounding error, on average over the numbers of any vector: at most h(s^2 / d)."""
+        w = self.steps**2 / self.dim
+        return math.sqrt(w) - w if w < 0.25 else 0.25
+
+    @property
     def l2_squared(self) -> int:
         """B^2; the sum of magnitudes is at most that too, since |k| <= k^2 for whole numbers."""
-        w = self.steps**2 / self.dim
-        excess = self.dim * (math.sqrt(w) - w if w < 0.25 else 0.25)
+        excess = self.dim * self.variance
         spread = (2 * self.steps + math.sqrt(self.dim)) * math.sqrt(math.log(self.devices + 1) / 2)
         return math.floor(self.steps**2 + excess + spread)
 

@@ -32,7 +32,7 @@ from shared.privacy.mechanisms.fixed_point import FixedPoint
 from shared.privacy.mechanisms.rotation import Rotation
 from shared.privacy.mechanisms.skellam import WordSource
 from shared.privacy.plan.exact_sum import exact_sizes
-from shared.privacy.plan.plan import server_plan
+from shared.privacy.plan.plan import device_plan, server_plan
 from shared.secagg.ring import Ring, Words
 
 Vector = npt.NDArray[np.float64]
@@ -212,7 +212,8 @@ class NoisedForm:
         return grid.message(contribution, _rotation(contribution.size, self.context), source)
 
     def size(self, dim: int) -> int:
-        """As many."""
+        """As many; `ConfigError` if the ring does not hold sums of them."""
+        self.mechanism.grid(dim)
         return dim
 
     def decode(self, total: Words) -> Vector:
@@ -228,9 +229,8 @@ class NoisedForm:
         return released
 
     def noise_norm(self, devices: int, dim: int) -> float:
-        """See `SummedForm.noise_norm`; without what rounding adds."""
-        grid = self.mechanism.grid(dim)
-        return grid.step * math.sqrt(devices * grid.share * dim)
+        """See `SummedForm.noise_norm`; with what rounding adds at most."""
+        return self.mechanism.grid(dim).deviation(devices) * math.sqrt(dim)
 
 
 @functools.lru_cache(maxsize=4)
@@ -272,6 +272,37 @@ def summed_form(
             return NoisedForm(mechanism, (settings_hash(config), kind, round_number))
         raise ConfigError(f"release {kind!r}: not one whose noise comes in shares")
     return _exact(config, users, kind, adapted)
+
+
+def noise_heard(config: ExperimentConfig, users: int, kind: str, dim: int) -> float:
+    """Standard deviation of the noise in a number of a released sum, by what is public.
+
+    What is accounted is less where the noise comes in shares: those of who may collude count, to
+    whoever reads a sum, as much as all others, and so does rounding.
+
+    Parameters
+    ----------
+    config : ExperimentConfig
+    users : int
+    kind : {"histogram", "moments"}
+    dim : int
+        Numbers of the sum.
+
+    Returns
+    -------
+    float
+        In units of the clipping norm; 0 where nobody noises that.
+    """
+    plan = server_plan(config, users)
+    found = plan or device_plan(config, users)
+    planned = found.of(kind) if found else None
+    if planned is None:
+        return 0.0
+    mechanism, asked = planned.mechanism, config.federation.expected_popularity_cohort(users)
+    if isinstance(mechanism, SkellamMechanism):
+        return mechanism.grid(dim).deviation(asked) / mechanism.clip.norm
+    alone = plan is None  # every device adds independent noise to its own
+    return mechanism.noise_multiplier * (math.sqrt(asked) if alone else 1.0)
 
 
 def _exact(config: ExperimentConfig, users: int, kind: str, adapted: float) -> ExactForm:

@@ -13,6 +13,7 @@ from server.federation import run_federation
 from server.secagg.opening import opened
 from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.mechanisms.distributed import SkellamMechanism
 from shared.privacy.mechanisms.rotation import Rotation
 from shared.privacy.mechanisms.skellam import SkellamNoise
 from shared.privacy.mechanisms.source import NoiseSource
@@ -187,6 +188,17 @@ def test_a_release_is_on_the_ledger_before_anyone_is_asked(engine, config, tmp_p
     assert grid.seen == [every[: n + 1] for n in range(4)]
     events = {type(entry.event) for entry in Ledger.open(files.ledger).entries}
     assert events == {SkellamDpEvent}
+
+
+def test_a_ring_that_does_not_hold_the_updates_is_refused_before_anything_is_counted(
+    engine, config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(SkellamMechanism, "check", lambda self: None)  # of another size
+    files, settings = prepare(tmp_path, engine), config(privacy={"ring_bits": 12, "epsilon": 0.2})
+    grid = Watched(engine, files.ledger)
+    with pytest.raises(ConfigError, match=r"privacy\.ring_bits = 12: too few for sums of \d+ num"):
+        run_federation(grid, settings, files, simulated=True)
+    assert (grid.seen, len(Ledger.open(files.ledger))) == ([], 0)
 
 
 def losing(fraction, kind):

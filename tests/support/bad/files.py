@@ -55,6 +55,16 @@ SETTINGS = {
     "fixed batches where examples are sampled": (
         '[privacy]\nunit = "example"\n[train]\nlocal_batch = 1\n'
     ),
+    "all of a cohort beside some that collude": (
+        '[privacy]\ntrust = "distributed"\nmin_survivors = 1.0\n'
+    ),
+    "more that collude than may come": ('[privacy]\ntrust = "distributed"\ncolluding = 0.4\n'),
+    "half of a cohort that colludes": "[privacy]\ncolluding = 0.5\n",
+    "a ring of too few bits": "[privacy]\nring_bits = 11\n",
+    "a ring that holds no sum": (
+        '[privacy]\ntrust = "distributed"\nring_bits = 12\nmin_survivors = 0.25\n'
+        "[sweep]\nepsilons = [0.1]\n"
+    ),
     "an epsilon outside the sweep": "[privacy]\nepsilon = 3.0\n",
     "an unknown LoRA target": "[model]\nlora_targets = ['nowhere']\n",
     "fewer item dimensions than none": "[model]\nprojection_rank = -1\n",
