@@ -34,6 +34,7 @@ from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined, PrivacyError
 from shared.files import FolderLock, make_folder, write_atomically
 from shared.privacy.accounting.accountant import epsilon
+from shared.privacy.contribution.units import sums_securely
 from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR, Guarantee
 from shared.privacy.ledger.budget import record_of, records
 from shared.privacy.ledger.ledger import Ledger, LedgerEntry, LedgerHeader
@@ -240,6 +241,9 @@ class Agreement:
         before = [entry.round for entry in run if entry.release == release.kind]
         if len(before) >= release.times:
             raise self._declined(request, "has taken part as often as agreed")
+        if request.round_number in before and sums_securely(request.config, simulated=False):
+            why = "is in a sum of that already: two of them would differ by what one device added"
+            raise self._declined(request, why)
         if (
             before
             and release.separation

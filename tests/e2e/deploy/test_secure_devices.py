@@ -194,3 +194,49 @@ def test_a_roster_that_is_none_is_told_to_the_owner(text, said, log, config, tmp
 def test_the_class_of_a_request_knows_its_stages():
     with pytest.raises(Exception, match="message type"):
         Request.read("query.nothing", {}, {})
+
+
+def test_no_device_gives_to_a_second_sum_of_a_round_what_it_gave_to_the_first(
+    log, config, tmp_path
+):
+    """One with everybody and one without somebody would differ by what that one added."""
+    settings = config(federation={"rounds": 1})
+    nodes = [Node(tmp_path, log, user) for user in range(USERS)]
+    files = prepared(tmp_path / "run", nodes[0], settings)
+    grid = Recording(nodes)
+    run_federation(grid, settings, files, simulated=False)
+    keys = [m for m in grid.asked if m.metadata.message_type == "query.keys"]
+    for asked in keys:
+        again = Message(asked.content, asked.metadata.dst_node_id, asked.metadata.message_type)
+        again.metadata.__dict__["_message_id"] = "again"
+        node = grid.nodes[asked.metadata.dst_node_id]
+        why = node.refusal(again)
+        assert "declined" in why
+        kinds = {"histogram": "as often as agreed", "update": "as often as agreed"}
+        assert kinds[asked.content["config"]["release"]] in why
+    # A policy for two rounds leaves room in the first for no second sum of it either.
+    two = config(federation={"rounds": 2})
+    (tmp_path / "two").mkdir()
+    more = [Node(tmp_path / "two", log, user) for user in range(USERS)]
+    other = Recording(more)
+    run_federation(other, two, prepared(tmp_path / "other", more[0], two), simulated=False)
+    first = [m for m in other.asked if m.content["config"]["round"] == 1]
+    state = more[0].state / "participation.jsonl"
+    entries = state.read_bytes().splitlines(keepends=True)
+    state.write_bytes(b"".join(entries[:-1]))  # as after the first round
+    again = Message(first[0].content, 2, "query.keys")
+    again.metadata.__dict__["_message_id"] = "again"
+    assert "is in a sum of that already" in more[0].refusal(again)
+
+
+class Recording(Failing):
+    """Keeps what was asked."""
+
+    def __init__(self, nodes):
+        super().__init__(nodes)
+        self.asked = []
+
+    def send_and_receive(self, messages, timeout=None):
+        kept = list(messages)
+        self.asked += kept
+        yield from super().send_and_receive(kept, timeout)

@@ -11,6 +11,7 @@ from scipy import stats
 import server.federation
 from server.federation import run_federation
 from server.secagg.opening import opened
+from shared.errors import ConfigError
 from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.mechanisms.distributed import SkellamMechanism
