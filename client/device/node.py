@@ -10,6 +10,7 @@ from client.device.covered import operator_key
 from client.device.staged import Stages
 from client.secagg.identity import anybody, identity_of, roster
 from client.secagg.masking import Kept, Masking
+from client.secagg.turns import OnDisk
 from shared.errors import ConfigError
 from shared.files import make_folder
 
@@ -57,7 +58,7 @@ def masking_of(node_config: NodeConfig, node: int, kept: Kept) -> Masking:
     state, given = state_of(node_config), node_config.get("roster")
     make_folder(state)
     trusted = anybody if given is None else roster(Path(str(given)))
-    return Masking(node, identity_of(state), kept, trusted)
+    return Masking(node, identity_of(state), kept, trusted, OnDisk(state))
 
 
 def stages_of(node_config: NodeConfig, node: int, kept: Kept) -> Stages:

@@ -11,17 +11,19 @@ from collections.abc import MutableMapping
 from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from shared.secagg.participant import Participant
-from shared.secagg.session import Session
 
 from client.secagg.identity import Trusted, anybody
+from client.secagg.turns import InMemory, Turns
 from shared.errors import ProtocolError
 from shared.privacy.plan.summed import summed_form
 from shared.request import Letter, Request
+from shared.secagg.participant import Participant, Stage
+from shared.secagg.session import Session
 from shared.update import Update
 
 Kept = MutableMapping[str, bytes]
 _PARTICIPANT = "participant"
+_ANY = InMemory()
 
 
 class Masking:
@@ -36,6 +38,8 @@ class Masking:
         Whether a node may have a public key, see `client.secagg.identity`.
     kept : mutable mapping of str to bytes
         Lasts from message to message.
+    turns : Turns
+        Lets each stage be answered once.
     """
 
     def __init__(
@@ -44,11 +48,13 @@ class Masking:
         identity: Ed25519PrivateKey,
         kept: Kept,
         trusted: Trusted = anybody,
+        turns: Turns = _ANY,
     ) -> None:
         self._node = node
         self._identity = identity
         self._trusted = trusted
         self._kept = kept
+        self._turns = turns
 
     def letter(self, request: Request) -> Letter:
         """The answer to a stage.
@@ -99,6 +105,7 @@ class Masking:
         if request.stage == "keys":
             session = Session.read(request.sealed)
             check(session, request)
+            self._turns.take(session.digest.hex(), Stage.ADVERTISED)
             return Participant(session, self._node, self._identity, self._trusted)
         if saved is None:
             raise ProtocolError(
@@ -108,6 +115,7 @@ class Masking:
         participant = Participant.restore(saved, self._identity, self._trusted)
         if participant.session.context != request.about:
             raise ProtocolError(f"{request.stage or request.release}: of another sum")
+        self._turns.take(participant.session.digest.hex(), Stage(participant.stage + 1))
         return participant
 
 

@@ -262,6 +262,7 @@ state.history[].* | evaluator only | of a simulation: actual cohorts and exact n
 # device | A device's state folder | stays
 agreement.json | local only | the policy that was accepted last
 caps.toml | local only | the owner's limits
+sums.json | local only | which stage of which secure sum was answered last
 identity.pem | local only | the key by which other devices know this one; its public half goes into
   every secure sum
 participation*.jsonl | local only | in which rounds it took part, one file a run
