@@ -78,7 +78,7 @@ def test_packed_elements_have_one_form():
     data = ring.pack(np.array([4095, 1, 4095], np.uint32))
     assert data.hex() == "ff1f00ff0f"
     for false in (data[:-1], data + b"\0", data[:-1] + b"\x1f", "text", bytearray(data)):
-        with pytest.raises(MalformedMessage, match="^packed elements: "):
+        with pytest.raises(MalformedMessage, match="packed elements"):
             ring.unpack(false, 3)
 
 
