@@ -231,6 +231,24 @@ def apart(cohort, dim):
     return json.loads(done.stdout)
 
 
+def rows(found):
+    """What a page says of it."""
+    beside = found["beside_flower"]
+    middle = {name: statistics.median(each) for name, each in beside["seconds"].items()}
+    told = [
+        f"| {beside['cohort']} devices, {beside['dim']:,} numbers, {beside['neighbours']} "
+        f"neighbours | {middle['ours']:.1f} s | {middle['theirs']:.1f} s |"
+    ]
+    for each in found["uploads"]:
+        told.append(f"| {each['bits']} bits | {each['bytes']:,} | {each['ratio']:.3f} |")
+    for each in found["many"]:
+        told.append(
+            f"| {each['cohort']:,} | {each['dim']:,} | {each['neighbours']} | "
+            f"{each['seconds']:.0f} s | {each['kib_a_client']:.0f} KiB |"
+        )
+    return told
+
+
 def main() -> None:
     """Measure, print, and write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -254,6 +272,7 @@ def main() -> None:
     }
     for name in ("beside_flower", "uploads", "many"):
         print(json.dumps(found[name], indent=1))
+    print("\n".join(rows(found)))
     if arguments.out:
         arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -86,23 +86,13 @@ class Roster:
                 f"{self.parameters.missing}"
             )
 
-    @property
+    @cached_property
     def _numbers(self) -> dict[int, int]:
-        return _numbers(self)
+        return {advert.node: number for number, advert in enumerate(self.adverts)}
 
-    @property
+    @cached_property
     def _places(self) -> dict[int, int]:
-        return _places(self)
-
-
-@lru_cache(maxsize=4)
-def _numbers(roster: Roster) -> dict[int, int]:
-    return {advert.node: number for number, advert in enumerate(roster.adverts)}
-
-
-@lru_cache(maxsize=4)
-def _places(roster: Roster) -> dict[int, int]:
-    return {device: place for place, device in enumerate(roster.ring)}
+        return {device: place for place, device in enumerate(self.ring)}
 
 
 @lru_cache(maxsize=4)

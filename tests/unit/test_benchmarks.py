@@ -222,3 +222,22 @@ def test_all_that_a_gpu_is_measured_for_runs_without_one(bare):
         assert f"\n{part}: " in done.stdout
     assert "nothing is written" in done.stdout
     assert "skipped pfl: skipped: No module named 'pfl'" in done.stdout
+
+
+def test_secure_sums_are_of_the_same_work(of_benchmarks, monkeypatch):
+    """Theirs and ours come to the same mean of the same updates."""
+    bench = of_benchmarks("secure_aggregation")
+    devices = bench.Devices(5, 40)
+    ours, _, sent = bench.ours(devices)
+    theirs, _, masked = bench.theirs(devices, 4, 3)
+    expected = devices.mean(devices.nodes)
+    assert abs(ours - expected).max() < 1e-6
+    assert abs(theirs - expected).max() < 1e-4
+    assert 4 * 40 < sent < 4 * 40 + 1000
+    assert masked > 8 * 40
+
+
+def test_the_page_of_secure_sums_shows_what_was_measured(of_benchmarks):
+    found = json.loads((ROOT / "benchmarks/results/secure_aggregation.json").read_text())
+    page = (ROOT / "docs" / "secure-aggregation.md").read_text(encoding="utf-8")
+    assert [row for row in of_benchmarks("secure_aggregation").rows(found) if row not in page] == []
