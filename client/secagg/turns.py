@@ -32,7 +32,7 @@ class Turns(Protocol):
 
 
 class InMemory:
-    """For one process that answers one message after another: what a participant keeps is enough."""
+    """For a process that answers one message after another: what a participant keeps is enough."""
 
     def take(self, session: str, stage: Stage) -> None:
         """Whatever comes: see `Participant`."""
@@ -72,6 +72,5 @@ def _read(file: Path) -> tuple[str, int]:
         found = json.loads(read_file(file))
         return str(found["session"]), int(found["stage"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigError(
-            f"{file}: no record of sums; move it away, with no sum under way"
-        ) from None
+        told = f"{file}: no record of sums; move it away, with no sum under way"
+        raise ConfigError(told) from None
