@@ -40,8 +40,8 @@ def test_less_the_noise_of_those_who_collude(users, cohort, share, colluding, da
     found = counted_on(users, cohort, share, colluding)
     assume(found is not None)
     z = data.draw(st.floats(0.1, 50))
-    mechanism = SkellamMechanism(z, L2Clip(1.0), 32, found)
-    dim = data.draw(st.integers(1, 10**6))
+    mechanism = SkellamMechanism(z, L2Clip(1.0), data.draw(st.integers(12, 32)), found)
+    dim = data.draw(st.integers(1, 10**6) | st.integers(1, 100))
     try:
         grid = mechanism.grid(dim)
     except ConfigError:
