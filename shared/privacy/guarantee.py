@@ -136,8 +136,8 @@ _TRUSTED = (
 )
 _SUMMED = (
     "the server itself learns, of real devices, by secure aggregation, exact sums over at least {} "
-    "of them at a time, and must be trusted with these and, where owners keep no roster, to make up "
-    "no devices"
+    "of them at a time, and must be trusted with these and, where owners keep no roster, to make "
+    "up no devices"
 )
 
 
