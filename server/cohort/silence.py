@@ -67,7 +67,7 @@ class Silence:
         more, why = number < self._last, ", ".join(sorted(self._said)) or "nobody replied"
         return (
             f"rounds {first} to {number}: no update counted, of about {self._expected:g} expected "
-            f"({why}): what was released of them is noise alone, and they are recorded and spent. "
+            f"({why}): what was released of them is nobody's: noise, or nothing. "
             "Look into the devices' own logs, have devices connected, and "
             + (f"start the run again: it goes on with round {number + 1}" if more else "start anew")
         )

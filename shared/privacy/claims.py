@@ -77,7 +77,7 @@ PRINTED = {
     "…: … entries, …-level epsilon … at delta … (… trust); against …": ("client.commands.spent"),
     "all together: …-level epsilon … at delta …": ("client.commands.spent"),
     "rounds … to …: no update counted, of about … expected (…): what was released of them"
-    " is noise alone, and they are recorded and spent. Look into the devices' own logs, "
+    " is nobody's: noise, or nothing. Look into the devices' own logs, "
     "have devices connected, and": ("server.cohort.silence.Silence"),
     "…-level epsilon … at delta … (…, … trust…; …) against …": (
         "shared.privacy.ledger.promise.promise_of"
@@ -274,9 +274,9 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
                 Said(text, ("ledger", "policy", "results.json", REPORT), plan)
                 for text in (
                     guarantee.USER_CENTRAL,
-                    guarantee.in_sums(guarantee.USER_CENTRAL, 12),
+                    guarantee.in_sums(guarantee.USER_CENTRAL, 12, 0.1),
                     guarantee.USER_SCHEDULED,
-                    guarantee.in_sums(guarantee.USER_SCHEDULED, 12),
+                    guarantee.in_sums(guarantee.USER_SCHEDULED, 12, 0.1),
                     guarantee.USER_DISTRIBUTED.format("3 of the 4 or more devices in every sum"),
                     guarantee.EXAMPLE_CENTRAL,
                     guarantee.EXAMPLE_LOCAL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
@@ -136,8 +137,11 @@ _TRUSTED = (
 )
 _SUMMED = (
     "the server itself learns, of real devices, by secure aggregation, exact sums over at least {} "
-    "of them at a time, and must be trusted with these and, where owners keep no roster, to make "
-    "up no devices"
+    "of them at a time, as long as no more than {:g} of a cohort are in league with it, and must "
+    "be trusted with these and, where owners keep no roster, to make up no devices"
+)
+_FIGURES = re.compile(
+    re.escape(_SUMMED).replace(r"\{\}", r"(\d{1,9})").replace(r"\{:g\}", r"(0|0\.\d{1,9})")
 )
 
 
@@ -146,9 +150,35 @@ def says_in_clear(adversary: str) -> bool:
     return adversary.endswith(_TRUSTED)
 
 
-def in_sums(adversary: str, fewest: int) -> str:
-    """The same, where contributions reach the server in sums over so many devices at least."""
-    return adversary.replace(_TRUSTED, _SUMMED.format(fewest))
+def in_sums(adversary: str, fewest: int, colluding: float) -> str:
+    """The same, where contributions reach the server in sums over so many devices at least.
+
+    Parameters
+    ----------
+    adversary : str
+    fewest : int
+    colluding : float
+        Share of a cohort that may be in league with the server, in [0, 1/2).
+    """
+    return adversary.replace(_TRUSTED, _SUMMED.format(fewest, colluding))
+
+
+def seen_of_each(adversary: str) -> tuple[str, int, float]:
+    """The words of one who sees each device's own contributions, and what sums keep from it.
+
+    Returns
+    -------
+    words : str
+        The same for sums of any size.
+    fewest : int
+        Devices in a sum at least; 1 where each one's own is seen, or none is.
+    colluding : float
+        As `in_sums`; 0 there.
+    """
+    found = _FIGURES.search(adversary)
+    if found is None:
+        return adversary, 1, 0.0
+    return adversary.replace(found[0], _TRUSTED), int(found[1]), float(found[2])
 
 
 USER_CENTRAL = (

@@ -376,7 +376,7 @@ def _seen(adversary: str, config: ExperimentConfig, users: int) -> str:
     """Whom a guarantee holds against, as contributions reach the server on real devices."""
     if not sums_securely(config, simulated=False):
         return adversary
-    return in_sums(adversary, fewest_in_any(config, users))
+    return in_sums(adversary, fewest_in_any(config, users), config.privacy.colluding)
 
 
 def _survivors(config: ExperimentConfig, users: int) -> str:

@@ -5,7 +5,8 @@ A policy may follow an agreed one if every promise that was agreed is kept by on
     unit        the same, or user where example was agreed: a window is part of a person
     trust       the same, or one that trusts fewer: local, then distributed, then central
     relation    the same: neither implies the other at equal epsilon
-    adversary   the same words where unit and trust are the same
+    adversary   the same words where unit and trust are the same; or sums over as many devices at
+                least, with as many in league, where sums or each one's own contributions were agreed
     group       at least as many units together
     epsilon     at most the agreed one; delta too
     releases    of the agreed kinds only, each with the same mechanism, at least as much noise, a
@@ -27,7 +28,7 @@ from dataclasses import replace
 
 from shared.errors import ConfigError
 from shared.privacy.accounting.steps import SkellamStep, Step, steps_of
-from shared.privacy.guarantee import Guarantee
+from shared.privacy.guarantee import Guarantee, seen_of_each
 from shared.privacy.policy.signed import Policy, Promise, PromisedRelease
 
 _PROTECTS = {"example": 0, "user": 1}
@@ -109,6 +110,9 @@ def _broken(agreed: Promise, offered: Promise, slack: float) -> list[str]:
 def _adversary(offered: Guarantee, agreed: Guarantee) -> Iterable[str]:
     """Of one unit and trust it is told in one way; words that differ cannot be compared."""
     if (offered.unit, offered.trust) != (agreed.unit, agreed.trust):
+        return []
+    (ours, *sums), (theirs, *sizes) = (seen_of_each(of.adversary) for of in (offered, agreed))
+    if ours == theirs and all(one >= other for one, other in zip(sums, sizes, strict=True)):
         return []
     return _other("adversary", offered.adversary, agreed.adversary)
 

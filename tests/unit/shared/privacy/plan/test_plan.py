@@ -17,7 +17,12 @@ from shared.privacy.accounting.accountant import (
     epsilon,
 )
 from shared.privacy.contribution.units import examples_per_user, histogram_limit, update_limit
-from shared.privacy.guarantee import EXAMPLE_CENTRAL, EXAMPLE_LOCAL, USER_CENTRAL
+from shared.privacy.guarantee import (
+    EXAMPLE_CENTRAL,
+    EXAMPLE_LOCAL,
+    USER_CENTRAL,
+    seen_of_each,
+)
 from shared.privacy.plan.exact_sum import fewest_in_any
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.privacy.plan.terms import Terms, device_terms, server_terms
@@ -329,6 +334,7 @@ def test_the_adversary_is_named_as_what_it_sees_of_real_devices(case, mechanism)
     assert told.in_clear is not sums
     for words in (told.adversary, told.knowing_the_rounds().adversary):
         assert (f"exact sums over at least {fewest} of them" in words) is sums
+        assert seen_of_each(words)[1:] == ((fewest, 0.1) if sums else (1, 0.0))
     assert 2 <= fewest <= 50
 
 

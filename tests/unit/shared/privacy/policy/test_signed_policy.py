@@ -11,6 +11,7 @@ from shared.canonical import canonical_json
 from shared.config import at_epsilon, settings_hash
 from shared.errors import ConfigError, PrivacyError
 from shared.privacy.contribution.adaptive_clip import QuantileRule
+from shared.privacy.guarantee import USER_CENTRAL, USER_SCHEDULED, in_sums
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.plan.plan import device_plan, server_plan
 from shared.privacy.policy.issue import policy_of, promises
@@ -164,3 +165,34 @@ def test_a_clip_that_adapts_is_promised_from_where_it_starts():
     assert weaknesses(small, large) == []
     rule = QuantileRule(0.5, 0.2, 0.5)
     assert rule.check(500.0) == rule.next(500.0, -1e9, 1.0) == 500.0  # the factor that is told
+
+
+SEES_EACH = USER_CENTRAL
+# Offered, agreed -> whether it may follow: sums of as many, with as many in league, or, before,
+# each one's own.
+ORDERS = [
+    (in_sums(SEES_EACH, 12, 0.1), in_sums(SEES_EACH, 12, 0.1), True),
+    (in_sums(SEES_EACH, 13, 0.1), in_sums(SEES_EACH, 12, 0.1), True),
+    (in_sums(SEES_EACH, 12, 0.2), in_sums(SEES_EACH, 12, 0.1), True),
+    (in_sums(SEES_EACH, 12, 0.0), SEES_EACH, True),
+    (in_sums(SEES_EACH, 11, 0.1), in_sums(SEES_EACH, 12, 0.1), False),
+    (in_sums(SEES_EACH, 12, 0.05), in_sums(SEES_EACH, 12, 0.1), False),
+    (SEES_EACH, in_sums(SEES_EACH, 2, 0.0), False),
+    (in_sums(USER_SCHEDULED, 12, 0.1), in_sums(SEES_EACH, 12, 0.1), False),
+    (in_sums(SEES_EACH, 12, 0.1) + " and more", in_sums(SEES_EACH, 12, 0.1), False),
+]
+
+
+@pytest.mark.parametrize(("offered", "agreed", "follows"), ORDERS)
+def test_who_sees_sums_may_follow_who_sees_each(offered, agreed, follows, policy):
+    def told(adversary):
+        (promise,) = policy.promises
+        guarantee = dataclasses.replace(promise.guarantee, adversary=adversary)
+        return dataclasses.replace(
+            policy, promises=(dataclasses.replace(promise, guarantee=guarantee),)
+        )
+
+    found = weaknesses(told(offered), told(agreed))
+    assert (not found) is follows, found
+    if not follows:
+        assert "adversary" in found[0]
