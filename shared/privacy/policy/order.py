@@ -5,8 +5,8 @@ A policy may follow an agreed one if every promise that was agreed is kept by on
     unit        the same, or user where example was agreed: a window is part of a person
     trust       the same, or one that trusts fewer: local, then distributed, then central
     relation    the same: neither implies the other at equal epsilon
-    adversary   the same words where unit and trust are the same; or sums over as many devices at
-                least, with as many in league, where sums or each one's own contributions were agreed
+    adversary   the same words where unit and trust are the same; or sums over at least as many
+                devices, with as many in league, where sums or each one's own were agreed
     group       at least as many units together
     epsilon     at most the agreed one; delta too
     releases    of the agreed kinds only, each with the same mechanism, at least as much noise, a
