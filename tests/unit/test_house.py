@@ -243,6 +243,8 @@ def test_the_relay_imports_without_torch():
     found = loaded_by("import apps")
     assert "client.app" in found
     assert "torch" not in found
+    stages = loaded_by("import apps, client.device.node")  # of secure sums: a process for each
+    assert "torch" not in stages
 
 
 def test_help_is_shown_without_what_takes_seconds_to_import():
