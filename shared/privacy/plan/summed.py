@@ -104,6 +104,10 @@ class SummedForm(Protocol):
         """
         ...
 
+    def fold_bits(self, released: float) -> float:
+        """The same of the sum of the bits."""
+        ...
+
     def noise_norm(self, devices: int, dim: int) -> float:
         """Expected L2 norm of the noise that came with so many messages."""
         ...
@@ -170,6 +174,11 @@ class ExactForm:
         folded: Vector = (released + half) % (2 * half) - half
         return folded
 
+    def fold_bits(self, released: float) -> float:
+        """See `SummedForm.fold_bits`."""
+        half = 2.0 ** (self.ring.bits - 1) / 2
+        return (released + half) % (2 * half) - half
+
     def noise_norm(self, devices: int, dim: int) -> float:
         """None came."""
         return 0.0
@@ -226,6 +235,10 @@ class NoisedForm:
 
     def fold(self, released: Vector) -> Vector:
         """Its noise came before it was read."""
+        return released
+
+    def fold_bits(self, released: float) -> float:
+        """There are none."""
         return released
 
     def noise_norm(self, devices: int, dim: int) -> float:

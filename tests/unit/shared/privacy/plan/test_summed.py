@@ -91,6 +91,15 @@ def test_what_wraps_is_as_far_from_its_neighbour_as_what_does_not():
     noise = 3.3
     folded = [form.fold(at + noise) for at in near]
     assert abs(folded[0] - folded[1]) == pytest.approx(form.grid.step)
+    adaptive = summed_form(settings(privacy={"adaptive_clipping": 0.5}), USERS, "update")
+    ends = [
+        np.append(0, adaptive.ring.centred(adaptive.ring.reduce(np.array([at]))))
+        for at in (2 ** (adaptive.ring.bits - 1) - 1, 2 ** (adaptive.ring.bits - 1))
+    ]
+    bits = [adaptive.bits(adaptive.ring.reduce(end)) for end in ends]
+    assert abs(bits[0] - bits[1]) > USERS
+    folded = [adaptive.fold_bits(at + noise) for at in bits]
+    assert abs(folded[0] - folded[1]) == pytest.approx(0.5)
     inside = np.linspace(-5, 5, 11)
     np.testing.assert_allclose(form.fold(inside), inside, atol=1e-9)
 
