@@ -31,6 +31,7 @@ from server.release.popularity import (
     start_from_popularity,
 )
 from server.release.releases import AlreadyPrivate, Releases, Releasing
+from server.release.sums import check_cohorts
 from server.release.traffic import expected_bytes
 from server.results import promise, refuse_another, write_results
 from server.round import RoundEntry, Run, evaluated, measure_privately, ranked, run_round
@@ -47,7 +48,7 @@ from shared.privacy.ledger.promise import Tree, promise_text
 from shared.privacy.plan.correlation import correlation
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.privacy.plan.summed import noise_heard
-from shared.request import Request, point_settings
+from shared.request import SUMMED, Request, point_settings
 from shared.run_files import RunFiles
 from shared.update import Arrays
 
@@ -150,6 +151,8 @@ def _opened(
     asking = Request("", config, users, settings_hash(config), text, merge=simulated)
     sampler = _sampler(config, users, files, releases.last_round, simulated)
     _check_ring(config, schema, releases)
+    if plan := server_plan(config, users):
+        check_cohorts(asking, [planned.kind for planned in plan.releases if planned.kind in SUMMED])
     state = _resumed(files, releases, config.federation.rounds, simulated)
     if state is None:
         state = ServerState(adapter=first_iterate(config, users, arrays, np.zeros(0)))

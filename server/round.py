@@ -154,8 +154,8 @@ def run_round(run: Run, number: int) -> None:
     noised = total
     if answers.are_enough:  # else nothing was opened: the round is skipped
         expected = run.sampler.expected
-        noised = run.clip.release(run.releases, total, replies.bits, expected, number)  # 4, 5
-        noised = answers.form.fold(noised) if answers.form else noised
+        sums = total, replies.bits, expected, number, answers.form
+        noised = run.clip.release(run.releases, *sums)  # 4, 5
         state.adapter = _step(run, number, noised / expected, exchange.summed)  # 6, 7
     state.round_number = number
     state.ledger = run.releases.position()

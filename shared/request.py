@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from shared.canonical import canonical_json, policy_digest, read_json
 from shared.config import ExperimentConfig, from_dict, settings_hash, to_dict
 from shared.data.split import Phase
@@ -101,6 +103,8 @@ class Request:
     sealed : bytes
         What the stage is about; with the release itself, what other devices sent to this one
         through the server. Empty where nothing is summed securely.
+    content : str
+        With a stage, the `digest` of the request for the release itself.
     """
 
     release: str
@@ -116,6 +120,7 @@ class Request:
     clip: float = 0.0
     stage: str = ""
     sealed: bytes = b""
+    content: str = ""
 
     @property
     def message(self) -> str:
@@ -124,9 +129,26 @@ class Request:
 
     @property
     def about(self) -> bytes:
-        """What a secure sum is of: 32 bytes that no other release of any run has."""
+        """What a secure sum is of: 32 bytes that no other release of any run has.
+
+        All devices in it were sent the same: one that is asked with another adapter than the rest,
+        which could be made so that they add nothing, finds itself in another sum.
+        """
         words = (self.settings, policy_digest(self.policy), self.release, self.round_number)
-        return hashlib.sha256(canonical_json([*words, self.clip]).encode()).digest()
+        asked = canonical_json([*words, self.clip, self.digest])
+        return hashlib.sha256(asked.encode()).digest()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hexadecimal) of what a release is computed from besides settings and data."""
+        if self.stage:
+            return self.content
+        found = hashlib.sha256(canonical_json([self.schema, self.phase]).encode())
+        for name, array in sorted(self.arrays.items()):
+            about = canonical_json([name, array.dtype.str, [*array.shape]]).encode()
+            found.update(hashlib.sha256(about).digest())
+            found.update(hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest())
+        return found.hexdigest()
 
     def fields(self) -> dict[str, str | int | float | bytes]:
         """All but `arrays`, as a message holds it."""
@@ -139,7 +161,7 @@ class Request:
             "phase": self.phase,
             "merge": self.merge,
             "clip": self.clip,
-            **({"release": self.release} if self.stage else {}),
+            **({"release": self.release, "content": self.content} if self.stage else {}),
             **({"sealed": self.sealed} if self.sealed else {}),
         }
 
@@ -175,6 +197,7 @@ class Request:
                 clip=float(fields["clip"]),
                 stage=stage,
                 sealed=_bytes(fields.get("sealed", b"")),
+                content=str(fields["content"]) if stage else "",
             )
         except KeyError as error:
             raise ProtocolError(

@@ -141,6 +141,8 @@ class Device:
         securely = self._securely(request)
         if securely and not request.sealed:
             raise Declined(f"{request.release}: asked for in clear, not for a secure sum", "policy")
+        if securely and self._masking is not None:
+            self._masking.examine(request)  # what would be refused afterwards costs nothing
         with self._admitted(request):
             answer = answers[request.release](request)
         return self._masked(request, answer) if securely else answer

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from dataclasses import replace
+from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.secagg.identity import Trusted, anybody
 from client.secagg.turns import InMemory, Turns
 from shared.errors import ProtocolError
-from shared.privacy.plan.summed import summed_form
+from shared.privacy.plan.summed import SummedForm, summed_form
 from shared.request import Letter, Request
 from shared.secagg.participant import Participant, Stage
 from shared.secagg.session import Session
@@ -75,9 +76,25 @@ class Masking:
             letter = participant.advertise()
         else:
             letter = answer[request.stage](request.sealed)
+        if request.stage == "seeds":
+            most = _form(request).most
+            if participant.cohort > most:
+                raise ProtocolError(f"secure sum: more than {most} devices: not what was agreed")
         if request.stage != "unmask":
             self._kept[_PARTICIPANT] = participant.save()
         return Letter(letter)
+
+    def examine(self, request: Request) -> None:
+        """Refuse what `masked` would, before anything is computed or recorded for it.
+
+        Raises
+        ------
+        ProtocolError
+            As `letter`.
+        """
+        saved = self._kept.pop(_PARTICIPANT, None)
+        self._restored(request, saved).examine(request.sealed)
+        self._kept[_PARTICIPANT] = cast(bytes, saved)
 
     def masked(self, request: Request, update: Update) -> Update:
         """What is added to the sum: elements of a ring that alone say nothing.
@@ -107,6 +124,11 @@ class Masking:
             check(session, request)
             self._turns.take(session.digest.hex(), Stage.ADVERTISED)
             return Participant(session, self._node, self._identity, self._trusted)
+        participant = self._restored(request, saved)
+        self._turns.take(participant.session.digest.hex(), Stage(participant.stage + 1))
+        return participant
+
+    def _restored(self, request: Request, saved: bytes | None) -> Participant:
         if saved is None:
             raise ProtocolError(
                 f"{request.stage or request.release}: this device is in no sum: it was restarted, "
@@ -115,8 +137,11 @@ class Masking:
         participant = Participant.restore(saved, self._identity, self._trusted)
         if participant.session.context != request.about:
             raise ProtocolError(f"{request.stage or request.release}: of another sum")
-        self._turns.take(participant.session.digest.hex(), Stage(participant.stage + 1))
         return participant
+
+
+def _form(request: Request) -> SummedForm:
+    return summed_form(request.config, request.users, request.release, request.clip)
 
 
 def check(session: Session, request: Request) -> None:
@@ -126,7 +151,7 @@ def check(session: Session, request: Request) -> None:
     ------
     ProtocolError
     """
-    form = summed_form(request.config, request.users, request.release, request.clip)
+    form = _form(request)
     asked = {
         "what it is of": (session.context, request.about),
         "bits": (session.bits, form.ring.bits),

@@ -9,6 +9,7 @@ from server.checkpoint import ServerState
 from server.release.releases import Releasing
 from shared.config import ExperimentConfig
 from shared.privacy.contribution.units import quantile_rule
+from shared.privacy.plan.summed import SummedForm
 
 Vector = npt.NDArray[np.float64]
 
@@ -36,7 +37,13 @@ class RoundClip:
         return self._state.clips[-1] if self._rule else 0.0
 
     def release(
-        self, releases: Releasing, total: Vector, bits: float, expected: float, round_number: int
+        self,
+        releases: Releasing,
+        total: Vector,
+        bits: float,
+        expected: float,
+        round_number: int,
+        form: SummedForm | None = None,
     ) -> Vector:
         """The noised sum of updates [dim], and the next round's norm from the noised bits.
 
@@ -50,12 +57,17 @@ class RoundClip:
         expected : float
             Expected cohort.
         round_number : int
+        form : SummedForm, optional
+            Of a sum in a ring: what is released of it is read modulo the ring.
         """
         if self._rule is None:
-            return releases.release("update", total, round_number)
+            released = releases.release("update", total, round_number)
+            return form.fold(released) if form else released
         norm = self.adapted
         # In units of C_t: then the sensitivity, and so the mechanism, is the same in every round.
         released = releases.release("update", np.append(total / norm, bits), round_number)
-        self._state.bits.append(float(released[-1]))
+        counted = float(released[-1])
+        self._state.bits.append(form.fold_bits(counted) if form else counted)
         self._state.clips.append(self._rule.next(norm, self._state.bits[-1], expected))
-        return released[:-1] * norm
+        update: Vector = released[:-1] * norm
+        return form.fold(update) if form else update

@@ -19,9 +19,11 @@ from server.messages import TIMEOUT, Replies, messages
 from server.release.releases import Releasing
 from server.secagg.opening import opened, read
 from server.secagg.rounds import secure_sum
+from shared.errors import ConfigError
 from shared.privacy.contribution.units import devices_share_noise, sums_in_ring, sums_securely
 from shared.privacy.plan.summed import SummedForm, summed_form
 from shared.request import Request
+from shared.secagg.parameters import MOST_DEVICES
 from shared.update import Update
 
 
@@ -79,6 +81,26 @@ Addressed = Sequence[tuple[Request, Sequence[int]]]
 def is_secured(request: Request, *, simulated: bool) -> bool:
     """Whether a request's answers are summed before the server sees any."""
     return sums_securely(request.config, simulated=simulated)
+
+
+def check_cohorts(asking: Request, kinds: Sequence[str]) -> None:
+    """Refuse cohorts that no secure sum takes, before anybody is asked.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not is_secured(asking, simulated=asking.merge):
+        return
+    named = {"update": "cohort (--cohort)", "metrics": "metrics_cohort"}
+    for kind in kinds:
+        form = form_of(replace(asking, release=kind), simulated=asking.merge)
+        if form is not None and form.most > MOST_DEVICES:
+            raise ConfigError(
+                f"federation.{named.get(kind, 'popularity_cohort')}: as many as {form.most} "
+                f"devices may be in a secure sum, and it takes {MOST_DEVICES} at most; give a "
+                "smaller one, or federation.secure_aggregation = off"
+            )
 
 
 def form_of(request: Request, *, simulated: bool) -> SummedForm | None:

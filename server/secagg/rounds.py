@@ -104,11 +104,12 @@ class _Exchanges:
     def __init__(self, grid: Grid, request: Request) -> None:
         self._grid = grid
         self._request = request
+        self._about = replace(request, arrays={}, schema="", content=request.digest)
         self._replies = Replies([], [], request)
 
     def stage(self, name: str, nodes: Sequence[int], content: bytes) -> Mapping[int, bytes]:
         """One letter from each node that answers."""
-        about = replace(self._request, arrays={}, schema="", stage=name, sealed=content)
+        about = replace(self._about, stage=name, sealed=content)
         self._replies.take(replies := ask(self._grid, about, nodes, timeout=STAGE_TIMEOUT))
         return replies.letters()
 

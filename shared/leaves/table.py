@@ -24,6 +24,7 @@ policy | public | the signed promise
 schema | public | a digest of the adapter's names and shapes
 phase | public | which held-out item an evaluator asks for
 release | public | what a secure sum is of, with a stage of one
+content | covered: update | with a stage of a secure sum: a digest of adapter or coordinates
 sealed | trusted server | of a secure sum: its session, the devices' public keys, who is in it,
   under their signatures; for each device shares that only it can open
 merge | public | whether sums over several clients are welcome: in simulations alone

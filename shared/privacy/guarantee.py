@@ -138,7 +138,8 @@ _TRUSTED = (
 _SUMMED = (
     "the server itself learns, of real devices, by secure aggregation, exact sums over at least {} "
     "of them at a time, as long as no more than {:g} of a cohort are in league with it, and must "
-    "be trusted with these and, where owners keep no roster, to make up no devices"
+    "be trusted with these and, where owners keep no roster, to make up no devices; the devices in "
+    "a sum are told which they are"
 )
 _FIGURES = re.compile(
     re.escape(_SUMMED).replace(r"\{\}", r"(\d{1,9})").replace(r"\{:g\}", r"(0|0\.\d{1,9})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import TypeVar
@@ -27,6 +28,9 @@ from shared.secagg.roster import (
     write_survivors,
 )
 from shared.secagg.session import Session
+
+_TRIES = 256  # choices of shares that a secret is looked for in
+_DRAW = random.SystemRandom()
 
 Read = TypeVar("Read", Advert, Shares, Agreement, Reveal)
 
@@ -197,26 +201,32 @@ class Aggregator:
             of = [holder for holder in roster.holders(device) if holder in self._committed]
             revealed[device] = dict(zip(of, reveal.shares, strict=True))
         for device in self._committed:
+            holders = roster.holders(device)
             shares = {  # by number
                 position: revealed[holder][device]
-                for position, holder in enumerate(roster.holders(device), 1)
+                for position, holder in enumerate(holders, 1)
                 if holder in revealed
             }
-            self._remove(device, shares)
+            for position in self._remove(device, shares):  # who told one false share tells others
+                del revealed[holders[position - 1]]
+                self.failures.append(f"node {roster.adverts[holders[position - 1]].node}: a share")
         return self.session.ring.truncate(self._sum)
 
-    def _remove(self, device: int, shares: dict[int, bytes]) -> None:
-        """Take a survivor's self mask off the sum, or what a dropped device's neighbours added."""
+    def _remove(self, device: int, shares: dict[int, bytes]) -> list[int]:
+        """Take a survivor's self mask off the sum, or what a dropped device's neighbours added.
+
+        Returns the numbers of false shares, as far as any was met.
+        """
         digest, advert = self.session.digest, self._roster.adverts[device]
         threshold = self._roster.parameters.threshold
         if self._arrived[device]:
             committed = self._committed[device]
-            seed = _joined(
+            seed, false = _joined(
                 shares, threshold, lambda seed: keys.commitment(digest, seed) == committed
             )
             keys.add_mask(self._sum, keys.self_key(digest, seed), -1)
-            return
-        seed = _joined(
+            return false
+        seed, false = _joined(
             shares,
             threshold,
             lambda seed: keys.public(keys.mask_private(digest, seed)) == advert.mask_key,
@@ -228,6 +238,7 @@ class Aggregator:
                 secret = keys.agreed(private, neighbour.mask_key)
                 key = keys.pair_key(digest, secret, advert.node, neighbour.node)
                 keys.add_mask(self._sum, key, 1 if device < other else -1)
+        return false
 
     def _counted(
         self, replies: Mapping[int, bytes], read: Callable[[int, bytes], Read]
@@ -271,13 +282,26 @@ def _of(node: int, message: Read) -> Read:
     return message
 
 
-def _joined(shares: dict[int, bytes], threshold: int, right: Callable[[bytes], bool]) -> bytes:
-    """The secret of shares of which some may be false: as many in a row as give it are tried."""
+def _joined(
+    shares: dict[int, bytes], threshold: int, right: Callable[[bytes], bool]
+) -> tuple[bytes, list[int]]:
+    """The secret of shares of which some may be false, and the numbers of those that were met.
+
+    The first ones as a rule; where they do not give it, others at random, and then every share is
+    held against the polynomial of those that do.
+    """
     enough(len(shares), threshold, "revealed a share of one seed")
-    numbers = list(shares)
-    for start in range(len(numbers)):
-        chosen = (numbers * 2)[start : start + threshold]
-        seed = shamir.join({number: shares[number] for number in sorted(chosen)})
+    numbers = sorted(shares)
+    chosen = numbers[:threshold]
+    for attempt in range(_TRIES):
+        chosen = sorted(_DRAW.sample(numbers, threshold)) if attempt else chosen
+        seed = shamir.join({number: shares[number] for number in chosen})
         if right(seed):
-            return seed
+            others = [number for number in numbers if number not in chosen] if attempt else []
+            return seed, [each for each in others if not _fits(each, chosen, shares, seed)]
     raise SpoiledShares(f"{len(numbers)} shares of one seed do not give it: some are false")
+
+
+def _fits(number: int, chosen: list[int], shares: dict[int, bytes], seed: bytes) -> bool:
+    """Whether a share stands for one of those that give a seed."""
+    return shamir.join({each: shares[each] for each in sorted([*chosen[1:], number])}) == seed

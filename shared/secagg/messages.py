@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from shared.secagg import keys
 from shared.secagg.shamir import SECRET
 from shared.secagg.wire import Members, Reader, members, number
 
 ADVERT_KIND, ADVERTS, SHARES, DELIVERY, SURVIVORS, AGREEMENT, QUORUM, REVEAL = range(1, 9)
 """A message's first byte."""
+
+_ANYBODY = X25519PrivateKey.from_private_bytes(bytes(keys.KEY))  # whose is no matter
 
 ADVERT = 1 + 8 + 3 * keys.KEY + keys.SIGNATURE
 ENVELOPE = 2 * SECRET + keys.TAG
@@ -65,7 +69,12 @@ class Advert:
         return cls(node, identity, seal_key, mask_key, signature)
 
     def verify(self, session: bytes) -> None:
-        """ForgedSignature unless its identity signed it in the session of that digest."""
+        """ForgedSignature unless its identity signed it in the session of that digest.
+
+        Or if a key is none, with which nobody could agree on anything.
+        """
+        for each in (self.seal_key, self.mask_key):
+            keys.agreed(_ANYBODY, each)
         content = keys.advert_content(session, self.body)
         keys.verify(self.identity, self.signature, content, f"node {self.node}'s advert")
 

@@ -198,19 +198,40 @@ class Participant:
                 raise MalformedMessage(
                     f"contribution: expected {self.session.dim} numbers of {ring.bits} bits"
                 )
-            roster, me = self._roster()
-            neighbours = [device for device in roster.holders(me) if device != me]
-            read = Delivery.read(delivery, len(roster.adverts), neighbours)
-            if (read.node, read.roster) != (self.node, roster.digest):
-                raise StaleMessage("delivery is for another device or list of adverts")
-            enough(int(read.shared.sum()), roster.parameters.fewest, "shared seeds")
-            if not read.shared[me]:
-                raise InconsistentSets("those who shared seeds are listed without this device")
-            state.held = self._opened(roster, me, read)
-            masked = self._masked(roster, me, read.shared, values)
-            state.shared, state.opening = members(read.shared), b""
+            shared, state.held = self._delivered(delivery)
+            masked = self._masked(*self._roster(), shared, values)
+            state.shared, state.opening = members(shared), b""
             state.mask_seed = state.self_seed = b""
             return masked
+
+    def examine(self, delivery: bytes) -> None:
+        """Refuse a delivery that `mask` would, before there is a contribution; nothing changes.
+
+        Raises
+        ------
+        SecureAggregationError
+            As `mask`, or if that is not the next stage.
+        """
+        if self._state.stage is not Stage.SHARED:
+            raise OutOfOrder(f"masked input is no stage that comes after {self._state.stage.name}")
+        self._delivered(delivery)
+
+    @property
+    def cohort(self) -> int:
+        """How many devices the list of adverts holds; once seeds were shared."""
+        return len(self._roster()[0].adverts)
+
+    def _delivered(self, delivery: bytes) -> tuple[Members, bytes]:
+        """Who shared seeds, and what the holders among them sealed for this device."""
+        roster, me = self._roster()
+        neighbours = [device for device in roster.holders(me) if device != me]
+        read = Delivery.read(delivery, len(roster.adverts), neighbours)
+        if (read.node, read.roster) != (self.node, roster.digest):
+            raise StaleMessage("delivery is for another device or list of adverts")
+        enough(int(read.shared.sum()), roster.parameters.fewest, "shared seeds")
+        if not read.shared[me]:
+            raise InconsistentSets("those who shared seeds are listed without this device")
+        return read.shared, self._opened(roster, me, read)
 
     def _opened(self, roster: Roster, me: int, delivery: Delivery) -> bytes:
         """What the holders sealed for this device, beside its own; nothing of who did not share."""

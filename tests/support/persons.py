@@ -14,7 +14,12 @@ START = datetime(2026, 11, 22, 20, tzinfo=UTC)
 
 
 # What an owner writes who allows about all that tests ask for, but no run that promises nothing.
-LENIENT = {"epsilon": "1000.0", "unit": '"example"', "rounds_per_day": '"inf"'}
+LENIENT = {
+    "epsilon": "1000.0",
+    "unit": '"example"',
+    "rounds_per_day": '"inf"',
+    "sums": "false",
+}
 
 
 def owners(text="", delta=1e-3):

@@ -36,7 +36,7 @@ def sums_securely(config: ExperimentConfig, *, simulated: bool) -> bool:
 
     On real devices unless that is turned off, wherever what is summed is what is sent, and sent
     without noise of its own. In a simulation, whose one process sees everything, only where it is
-    asked for: its sums are the same to the last bit without (`server.secagg.rounds`).
+    asked for.
     """
     wanted = config.federation.secure_aggregation
     if wanted != "auto":

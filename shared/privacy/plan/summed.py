@@ -27,8 +27,10 @@ from shared.privacy.contribution.units import (
     quantile_rule,
     update_limit,
 )
+from shared.privacy.mechanisms.correlated import CorrelatedMechanism
 from shared.privacy.mechanisms.distributed import SkellamMechanism
 from shared.privacy.mechanisms.fixed_point import FixedPoint
+from shared.privacy.mechanisms.gaussian import UpdateWithBits
 from shared.privacy.mechanisms.rotation import Rotation
 from shared.privacy.mechanisms.skellam import WordSource
 from shared.privacy.plan.exact_sum import exact_sizes
@@ -42,6 +44,7 @@ UNBOUNDED = 64.0
 
 _WORD = 32  # bits of a number of a message whose sum is exact
 _FINEST, _COARSEST = 24, 4  # of the grid then, as it is within 32 bits
+_SIGMAS = 9.0  # of the server's noise that the ring has room for: a number passes it once in 10^18
 
 
 class SummedForm(Protocol):
@@ -120,7 +123,10 @@ class ExactForm:
     Parameters
     ----------
     grid : FixedPoint
-    fewest, most : int
+    sizes : (int, int)
+        `fewest` and `most`.
+    room : int
+        >= most: how many clipping norms a number may reach, with the noise that is added.
     adapts : bool
         Whether a bit travels with each contribution, as one more number: twice the bit.
     cut : bool
@@ -128,15 +134,25 @@ class ExactForm:
     """
 
     grid: FixedPoint
-    fewest: int
-    most: int
+    sizes: tuple[int, int]
+    room: int
     adapts: bool = False
     cut: bool = False
 
     @property
     def ring(self) -> Ring:
-        """Holds every sum of so many contributions, whatever they are."""
-        return Ring.holding(self.most * self.grid.l2_sensitivity)
+        """Holds every sum of so many contributions, whatever they are, and its noise."""
+        return Ring.holding(self.room * self.grid.l2_sensitivity)
+
+    @property
+    def fewest(self) -> int:
+        """See `SummedForm`."""
+        return self.sizes[0]
+
+    @property
+    def most(self) -> int:
+        """See `SummedForm`."""
+        return self.sizes[1]
 
     def encode(
         self, contribution: npt.NDArray[np.floating], source: WordSource, bit: float = 0.0
@@ -329,11 +345,27 @@ def _exact(config: ExperimentConfig, users: int, kind: str, adapted: float) -> E
         "moments": moments_limit(config),
         "metrics": METRICS_CLIP.norm,
     }[kind]
-    bits = min(_FINEST, ((2 ** (_WORD - 1) - 1) // most).bit_length() - 1)
+    room = most + math.ceil(_SIGMAS * _noise(config, users, kind))
+    bits = min(_FINEST, ((2 ** (_WORD - 1) - 1) // room).bit_length() - 1)
     if bits < _COARSEST:
         raise ConfigError(
             f"{kind}: sums over {most} users do not fit into {_WORD} bits; give a smaller cohort"
         )
     grid = FixedPoint(L2Clip(limit or UNBOUNDED), bits)
     adapts = kind == "update" and quantile_rule(config) is not None
-    return ExactForm(grid, fewest, most, adapts, cut=limit is None)
+    return ExactForm(grid, (fewest, most), room, adapts, cut=limit is None)
+
+
+def _noise(config: ExperimentConfig, users: int, kind: str) -> float:
+    """The largest standard deviation of what the server adds to a number, in clipping norms."""
+    plan = server_plan(config, users)
+    planned = plan.of(kind) if plan else None
+    if planned is None:
+        return 0.0
+    mechanism = planned.mechanism
+    if isinstance(mechanism, CorrelatedMechanism):  # the last row holds the most
+        rows = float(np.linalg.norm(mechanism.matrix.inverse()))
+        return mechanism.standard_deviation / mechanism.clip.norm * rows
+    if isinstance(mechanism, UpdateWithBits):
+        return mechanism.update.noise_multiplier
+    return mechanism.noise_multiplier

@@ -58,6 +58,9 @@ class Caps:
         `user` refuses a policy that hides single examples only, whose epsilon is not a person's.
     trust : {"central", "distributed", "local"}
         The most trusting placement of noise that is accepted.
+    sums : bool
+        Refuses a policy under which the server sees what this device alone contributes, without
+        noise of its own: where no secure sum is made of it.
     rounds_per_day : int or infinity
         >= 0, by the date in UTC. By default 24: one an hour.
     pause : bool
@@ -72,6 +75,7 @@ class Caps:
     delta: Annotated[float, Field(ge=LEAST_DELTA, lt=1)] = 1e-5
     unit: Unit = "user"
     trust: Trust = "central"
+    sums: bool = True
     rounds_per_day: Annotated[float, BeforeValidator(_count)] = 24
     pause: bool = False
 
@@ -98,14 +102,20 @@ class Caps:
             found.append(
                 f"the policy's delta = {delta:g} is over its owner's cap of {self.delta:g}"
             )
+        noised = any(one.trust == "local" for one in promised)
+        if self.sums and not noised and any(one.in_clear for one in promised):
+            found.append(
+                "the policy lets the server see each device's own contributions, its owner asks "
+                "for sums = true"
+            )
         return found
 
     def in_words(self) -> str:
         """All limits in one line."""
         return (
             f"epsilon = {self.epsilon:g} at delta = {self.delta:g}, unit = {self.unit}, trust = "
-            f"{self.trust}, rounds_per_day = {self.rounds_per_day:g}, pause = "
-            f"{str(self.pause).lower()}"
+            f"{self.trust}, sums = {str(self.sums).lower()}, rounds_per_day = "
+            f"{self.rounds_per_day:g}, pause = {str(self.pause).lower()}"
         )
 
 
@@ -125,6 +135,8 @@ delta = {_SAFE.delta}
 unit = "{_SAFE.unit}"
 # Whom to trust at most: central (the server adds the noise), distributed, or local (nobody).
 trust = "{_SAFE.trust}"
+# true: the server may see sums of many devices' contributions, or noised ones, and not yours alone.
+sums = {str(_SAFE.sums).lower()}
 # Requests answered a day, by the date in UTC. "inf" sets no limit.
 rounds_per_day = {_SAFE.rounds_per_day}
 # true: answer nothing.

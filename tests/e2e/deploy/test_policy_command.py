@@ -136,7 +136,7 @@ def test_check_asks_round_after_round_until_the_device_declines(
     assert free.code == 0, free.out
     assert [line.split(";")[0] for line in free.out.splitlines()] == [
         "owner's caps: epsilon = 1000 at delta = 0.001, unit = example, trust = central, "
-        "rounds_per_day = inf, pause = false",
+        "sums = false, rounds_per_day = inf, pause = false",
         "round 1: takes part",
         "round 2: takes part",
     ]
@@ -171,7 +171,7 @@ def test_check_leaves_a_devices_state_as_it_is(point, operator, tmp_path):
     assert (asked.code, "its owner has paused it" in asked.out) == (3, True)
     assert [path.name for path in state.iterdir()] == ["caps.toml"]
     told = command("policy", "spent", state).out
-    assert "trust = central, rounds_per_day = 24, pause = true" in told
+    assert "trust = central, sums = true, rounds_per_day = 24, pause = true" in told
     assert "has agreed to nothing yet" in told
 
 

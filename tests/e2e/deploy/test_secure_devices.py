@@ -1,10 +1,11 @@
 """Real devices in secure sums, as they are by default: relay, gate, keys, and the server above."""
 
+import contextlib
 import json
 
 import numpy as np
 import pytest
-from flwr.app import Error, Message, RecordDict
+from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
 from safetensors.numpy import load_file
 
 from client.device.local import _log, _recommender, device_of
@@ -12,7 +13,7 @@ from client.secagg.identity import IDENTITY
 from server.federation import run_federation
 from server.prepare import prepare
 from shared.data.sources import open_log
-from shared.errors import ProtocolError
+from shared.errors import EngineError, ProtocolError
 from shared.privacy.contribution.histogram import user_histogram
 from shared.privacy.ledger.ledger import Ledger
 from shared.request import Request
@@ -143,6 +144,7 @@ def test_a_device_that_was_restarted_tells_nothing_of_the_sum_it_was_in(log, con
     asked = request(model, settings, 1, "")
     asked.metadata.__dict__["_message_type"] = "query.unmask"
     asked.content["config"]["release"] = "update"
+    asked.content["config"]["content"] = ""
     with pytest.raises(ProtocolError, match="its own log says why"):
         node.answer(asked)
     assert "this device is in no sum" in node.log[-1]
@@ -186,6 +188,7 @@ def test_a_roster_that_is_none_is_told_to_the_owner(text, said, log, config, tmp
     asked = request(model, settings, 1, "")
     asked.metadata.__dict__["_message_type"] = "query.keys"
     asked.content["config"]["release"] = "update"
+    asked.content["config"]["content"] = ""
     with pytest.raises(Exception, match="its own log says why"):
         node.answer(asked)
     assert said in node.log[-1]
@@ -240,3 +243,44 @@ class Recording(Failing):
         kept = list(messages)
         self.asked += kept
         yield from super().send_and_receive(kept, timeout)
+
+
+class Tampering(Recording):
+    """Sends some nodes another adapter, or other coordinates, than the rest."""
+
+    def __init__(self, nodes, kind, told):
+        super().__init__(nodes)
+        self.kind, self.told = kind, told
+
+    def send_and_receive(self, messages, timeout=None):
+        yield from super().send_and_receive([self.made(one) for one in messages], timeout)
+
+    def made(self, message):
+        about = message.metadata
+        if (about.message_type, about.dst_node_id in self.told) != (self.kind, True):
+            return message
+        arrays = message.content.array_records["arrays"]
+        zero = {name: Array(array.numpy() * 0) for name, array in arrays.items()}
+        content = RecordDict({**message.content, "arrays": ArrayRecord(zero)})
+        return Message(content, dst_node_id=about.dst_node_id, message_type=about.message_type)
+
+
+@pytest.mark.parametrize("kind", ["query.moments", "train", "query.metrics"])
+@pytest.mark.parametrize("told", [{2}, set(range(3, 2 + USERS))], ids=["one", "all but one"])
+def test_who_is_sent_something_else_is_in_another_sum(kind, told, log, config, tmp_path):
+    """Else what all others add could be made nothing, and the sum be one person's."""
+    settings = config(
+        model={"moments_rank": 2},
+        privacy={"moments_share": 0.2, "metrics_share": 0.2},
+        federation={"metrics_every": 1},
+    )
+    nodes = [Node(tmp_path, log, user) for user in range(USERS)]
+    files = prepared(tmp_path / "run", nodes[0], settings)
+    grid = Tampering(nodes, kind, told)
+    with contextlib.suppress(EngineError):  # on rounds in which nobody counted
+        run_federation(grid, settings, files, simulated=False)
+    for node in grid.nodes.values():
+        assert ("of another sum" in " ".join(node.log)) is (node.number in told)
+    kinds = [entry.release for entry in Ledger.open(files.ledger).entries]
+    word = {"train": "update"}.get(kind, kind.removeprefix("query."))
+    assert (word in kinds) is (len(told) == 1)  # else too few were left, and nothing was opened

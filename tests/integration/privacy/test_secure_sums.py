@@ -232,7 +232,7 @@ def test_a_cohort_too_small_to_hide_in_is_asked_for_nothing(engine, config, tmp_
     """Central trust: the round is what one is with nobody in it, noise alone."""
     settings = config(federation={"popularity_start": False, "cohort": 6.0})
     form = summed_form(settings, USERS, "update")
-    small = replace(form, fewest=USERS + 1)
+    small = replace(form, sizes=(USERS + 1, USERS + 1))
     watched = Watched(CohortGrid(engine))
     with monkeypatch.context() as patch:
         patch.setattr(server.release.sums, "summed_form", lambda *about: small)

@@ -13,6 +13,7 @@ from client.secagg.turns import FILE, OnDisk
 from shared.errors import ConfigError, OutOfOrder, ProtocolError
 from shared.privacy.plan.summed import summed_form
 from shared.request import Request
+from shared.secagg.aggregator import Aggregator
 from shared.secagg.participant import Stage
 from shared.secagg.session import Session
 from tests.support.asking import asked
@@ -38,7 +39,8 @@ def session_of(request, **changed):
 
 def keys(config, release="update", number=1, **changed):
     about = asked(config, release, number, users=USERS)
-    return replace(about, stage="keys", sealed=session_of(about, **changed).to_bytes())
+    stage = replace(about, stage="keys", content=about.digest)
+    return replace(stage, sealed=session_of(about, **changed).to_bytes())
 
 
 def masking(folder, **arguments):
@@ -152,8 +154,51 @@ def test_a_roster_names_who_counts(tmp_path):
     assert not trusted(1, bytes(32))
 
 
-def test_a_bare_answer_is_not_given_where_a_sum_was_agreed(config):
-    """Whatever else it says: `Device.answer` holds the same, see the privacy tests."""
+def cohort(config, folder, users=5):
+    """Devices that advertised and shared, and what each is delivered."""
+    about = asked(config, users=USERS)
     request = keys(config)
-    assert request.message == "query.keys"
-    assert replace(request, stage="").message == "train"
+    sums = Aggregator(session_of(about))
+    devices = {}
+    for node in range(users):
+        (folder / str(node)).mkdir()
+        own = Masking(node, identity_of(folder / str(node)), {}, turns=OnDisk(folder / str(node)))
+        devices[node] = own
+    keyed = {node: own.letter(request).content for node, own in devices.items()}
+    adverts = sums.adverts(keyed)
+    seeds = replace(request, stage="seeds", sealed=adverts, content=about.digest)
+    shared = {node: own.letter(seeds).content for node, own in devices.items()}
+    return about, devices, sums.deliveries(shared)
+
+
+@pytest.mark.parametrize("spoiled", ["rubbish", "another's", "cut", "a bit"])
+def test_what_would_be_refused_is_refused_before_anything_is_recorded(spoiled, tmp_path):
+    config = few()
+    about, devices, deliveries = cohort(config, tmp_path)
+    whole = deliveries[0]
+    sealed = {
+        "rubbish": b"rubbish",
+        "another's": deliveries[1],
+        "cut": whole[:-1],
+        "a bit": whole[:-1] + bytes([whole[-1] ^ 1]),
+    }[spoiled]
+    with pytest.raises(ProtocolError):
+        devices[0].examine(replace(about, sealed=sealed))
+    with pytest.raises(ProtocolError, match="in no sum"):  # it forgot its keys
+        devices[0].examine(replace(about, sealed=whole))
+    devices[1].examine(replace(about, sealed=deliveries[1]))
+    devices[1].examine(replace(about, sealed=deliveries[1]))  # changes nothing
+
+
+def few():
+    """Settings under which five of twelve may be in a sum."""
+    federation = {"secure_aggregation": "auto", "cohort": 1.0}
+    return point_config("b", federation=federation, privacy={"min_survivors": 0.2})
+
+
+def test_more_devices_than_were_counted_on_are_in_no_sum(tmp_path, monkeypatch):
+    small = replace(summed_form(few(), USERS, "update"), sizes=(2, 4))
+    monkeypatch.setattr("client.secagg.masking._form", lambda request: small)
+    monkeypatch.setattr("client.secagg.masking.check", lambda session, request: None)
+    with pytest.raises(ProtocolError, match="more than 4 devices"):
+        cohort(few(), tmp_path)

@@ -24,11 +24,13 @@ from tests.support.federations import point_config
 from tests.support.persons import SCHEMA, START, USERS, Clock, Person
 from tests.support.privacy.policies import agreed, made, noisier, operator, sealed
 
-EVERYONE = {"cohort": 1.0, "popularity_start": True}
+EVERYONE = {"cohort": 1.0, "popularity_start": True, "secure_aggregation": "auto"}
+BARE = {"secure_aggregation": "off"}
 
 
 def point(epsilon=2.0, rounds=3, seed=5, federation=None, **privacy):
-    federation = EVERYONE | {"rounds": rounds} | (federation or {})
+    summed = {} if privacy.get("unit", "user") == "user" else BARE
+    federation = EVERYONE | {"rounds": rounds} | summed | (federation or {})
     return point_config(
         "b", epsilon, seed=seed, federation=federation, privacy={"delta": 1e-5} | privacy
     )
@@ -66,12 +68,12 @@ def runs(points):
 
 
 ALONE = {"users": 1}
-MEASURED = point(2.5, federation={"metrics_every": 1}, metrics_share=0.5)
+MEASURED = point(2.5, federation={"metrics_every": 1, **BARE}, metrics_share=0.5)
 # What an operator might try -> the owner's lines (None: no file), what is asked, the last answer.
 BYPASSES = {
     "a delta of the operator's": (
         "epsilon = 8.0",
-        whole_run(point(8.0, 40, delta=0.99), **ALONE),
+        whole_run(point(8.0, 40, federation=BARE, delta=0.99), **ALONE),
         "delta = 0.99 is over its owner's cap of 1e-05",
     ),
     "a delta of the operator's, and no caps": (
@@ -104,7 +106,7 @@ BYPASSES = {
         "its owner's cap of 2",
     ),
     "the metrics after the rounds": (
-        "epsilon = 2.0",
+        "epsilon = 2.0\nsums = false",
         [
             *whole_run(MEASURED),
             *whole_run(MEASURED, "metrics", round_number=1),
@@ -123,9 +125,14 @@ BYPASSES = {
         "weaker than the one agreed: unit",
     ),
     "whole people after single examples": (
-        'unit = "example"',
+        'unit = "example"\nsums = false',
         [*whole_run(point(unit="example")), *whole_run(point(clipping_norm=0.1))],
         "another unit",
+    ),
+    "its own seen": (
+        "sums = true",
+        whole_run(point(federation=BARE)),
+        "its owner asks for sums = true",
     ),
     "more trust": ('trust = "local"', whole_run(point()), "its owner asks for local"),
     "a smaller group": (
@@ -139,13 +146,18 @@ BYPASSES = {
         "its owner's cap of 8",
     ),
     "one round again and again": (
-        None,
-        9 * whole_run(point(40.0, 40))[:1],
+        "sums = false",
+        9 * whole_run(point(40.0, 40, federation=BARE))[:1],
         "its owner's cap of 8",
+    ),
+    "one round again, in sums": (
+        None,
+        2 * whole_run(point(0.5, 40))[:1],
+        "is in a sum of that already",
     ),
     "more in a day": (
         None,
-        25 * whole_run(point(0.5, 40))[:1],
+        whole_run(point(0.5, 40))[:25],
         "its owner allows 24 rounds a day",
     ),
     "exact ranks": (None, whole_run(point(), "ranks"), "lets no exact ranks leave"),
@@ -273,8 +285,8 @@ def test_what_is_left_out_counts_as_in_the_safe_file(state):
 
 def test_a_limit_is_lifted_by_its_owners_word_only(state):
     person = Owner(state, 'epsilon = "inf"\nrounds_per_day = "inf"')
-    for _ in range(30):
-        person.asked(point(math.inf, 40))
+    for number in range(1, 31):
+        person.asked(point(math.inf, 40), number)
     person = Owner(state.with_name("other"), "epsilon = inf\nrounds_per_day = inf")
     person.asked(point(math.inf))
 
@@ -350,7 +362,7 @@ def test_runs_as_strict_as_each_other_keep_their_own_counts(state):
 
 def test_what_was_spent_towards_one_unit_is_not_forgotten_with_the_agreement(state):
     """Its owner removed what was agreed, and kept the records: they are about windows."""
-    person = Owner(state, 'unit = "example"')
+    person = Owner(state, 'unit = "example"\nsums = false')
     person.asked(point(unit="example"))
     (state / AGREED).unlink()
     with pytest.raises(Declined, match="another unit"):

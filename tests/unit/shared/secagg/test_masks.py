@@ -10,7 +10,9 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from scipy.stats import chi2
 
+from shared.errors import SpoiledShares
 from shared.secagg import keys, shamir
+from shared.secagg.aggregator import _joined
 from shared.secagg.participant import Participant
 from tests.support.privacy.cohorts import Cohort, identity, session
 
@@ -131,3 +133,26 @@ def test_too_few_shares_or_a_false_one_give_something_else():
     shares = dict(enumerate(shamir.split(secret, 3, 4, os.urandom), 1))
     assert shamir.join({1: shares[1], 2: shares[2]}) != secret
     assert shamir.join({1: shares[1], 2: shares[2], 3: bytes(16)}) != secret
+
+
+# Devices, false shares of one secret, threshold: as many as those in league may be, and more.
+FALSE = [(5, (1,), 3), (10, (2, 7), 6), (51, (1, 12, 23, 34, 45), 11), (51, (1,), 11)]
+
+
+@pytest.mark.parametrize(("holders", "false", "threshold"), FALSE)
+def test_false_shares_are_met_and_named_and_the_secret_is_there(holders, false, threshold):
+    seed = bytes(range(16))
+    shares = dict(enumerate(shamir.split(seed, threshold, holders, os.urandom), 1))
+    for number in false:
+        shares[number] = os.urandom(16)
+    found, met = _joined(shares, threshold, lambda each: each == seed)
+    assert (found, met) == (seed, list(false))
+
+
+def test_more_false_shares_than_true_ones_give_nothing():
+    seed = bytes(range(16))
+    shares = dict(enumerate(shamir.split(seed, 4, 7, os.urandom), 1))
+    for number in range(1, 5):
+        shares[number] = os.urandom(16)
+    with pytest.raises(SpoiledShares, match="some are false"):
+        _joined(shares, 4, lambda each: each == seed)

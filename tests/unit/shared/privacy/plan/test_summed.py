@@ -1,15 +1,20 @@
 """The form that contributions are summed in, of every kind and both trusts."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from client.training.shares import SummedMessages
+from server.checkpoint import ServerState
+from server.release.clipping import RoundClip
 from server.secagg.opening import opened
 from shared.config import from_dict
 from shared.errors import ConfigError
+from shared.privacy.mechanisms.correlated import CorrelatedNoise
 from shared.privacy.mechanisms.source import NoiseSource
+from shared.privacy.plan.plan import server_plan
 from shared.privacy.plan.summed import UNBOUNDED, summed_form
 
 USERS, DIM = 50, 300
@@ -150,3 +155,63 @@ def test_metrics_are_summed_under_central_trust_alone():
 def test_what_cannot_be_summed_is_refused_in_words(users, sections, words):
     with pytest.raises(ConfigError, match=words):
         summed_form(settings(**sections), users, "update")
+
+
+NOISES = {
+    "few": ({"epsilon": 2.0}, 5),
+    "little left": ({"epsilon": 0.5}, 30),
+    "correlated": ({"epsilon": 2.0, "mechanism": "dp_ftrl"}, 12),
+    "adaptive": ({"epsilon": 2.0, "adaptive_clipping": 0.5}, 12),
+}
+
+
+@pytest.mark.parametrize("case", NOISES)
+def test_the_ring_has_room_for_the_noise_that_the_server_adds(case):
+    """Folding moves next to none of it; 200,000 numbers of the largest deviation that there is."""
+    privacy, users = NOISES[case]
+    config = from_dict(
+        {
+            "privacy": {"delta": 1e-2} | privacy,
+            "federation": {"cohort": 1.0, "rounds": 10},
+            "model": {"moments_rank": 0},
+        }
+    )
+    plan, rng = server_plan(config, users), np.random.default_rng(0)
+    form = summed_form(config, users, "update", config.privacy.clipping_norm)
+    mechanism = plan.planned("update").mechanism
+    if case == "correlated":
+        rows = CorrelatedNoise(mechanism.matrix, lambda row: NoiseSource.seeded(0, "s", "r", row))
+        noise = max(np.abs(rows.row(t).normal(20_000)).max() for t in range(1, 11))
+        noise *= mechanism.standard_deviation
+    else:
+        z = getattr(mechanism, "update", mechanism).noise_multiplier
+        noise = np.abs(rng.normal(0, z, 200_000)).max() * config.privacy.clipping_norm
+    largest = form.most * config.privacy.clipping_norm + noise
+    for sign in (1, -1):
+        np.testing.assert_allclose(form.fold(np.array([sign * largest])), [sign * largest])
+    assert form.ring.bits <= 32
+
+
+def test_a_bit_at_the_rings_edge_moves_what_is_released_by_one_person():
+    """Whoever adds any elements may bring the sum there; without folding it jumps by the ring."""
+    config = from_dict(
+        {
+            "privacy": {"epsilon": 8.0, "delta": 1e-3, "adaptive_clipping": 0.5},
+            "federation": {"cohort": 1.0, "rounds": 2},
+            "model": {"moments_rank": 0},
+        }
+    )
+    form = summed_form(config, 100, "update", 1.0)
+    half = 2.0 ** (form.ring.bits - 2)
+    released = []
+    for bit in (-0.5, 0.5):
+        evil = form.encode(np.zeros(3), None, 0.0).copy()
+        evil[-1] = 2 ** (form.ring.bits - 1) - 1
+        total = form.ring.add(evil, form.encode(np.zeros(3), None, bit))
+        releases = SimpleNamespace(release=lambda kind, total, number: total)
+        state = ServerState(adapter=np.zeros(3))
+        clip = RoundClip(config, state)
+        clip.release(releases, form.decode(total), form.bits(total), 100.0, 1, form)
+        released.append(state.bits[-1])
+    apart = abs(released[0] - released[1])
+    assert min(apart, 2 * half - apart) == 1.0
