@@ -21,7 +21,7 @@ _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 def identity(
-    state: Annotated[Path, typer.Argument(help="A device's state folder.")],
+    state: Annotated[str, typer.Argument(help="A device's state folder.")],
     as_json: _AsJson = False,
 ) -> None:
     """Print the public key by which other devices know this one in a secure sum.
@@ -30,14 +30,16 @@ def identity(
     (roster= in the node configuration).
     """
     from client.secagg.identity import identity_of
-    from shared.files import make_folder
     from shared.privacy.keys import public_hex
 
-    try:
-        make_folder(state)
-    except OSError as error:
-        raise ConfigError(f"{state}: cannot be made ({error.strerror})") from None
-    found = public_hex(identity_of(state))
+    folder = Path(state)
+    if not state or not folder.is_dir():  # a typing error would make an identity of nobody's
+        there = "is a file" if folder.is_file() else "there is no such folder"
+        raise ConfigError(
+            f"{state!r}: {there}; give the folder that the node configuration calls state, and "
+            "make it where the device has not begun"
+        )
+    found = public_hex(identity_of(folder))
     typer.echo(document({"identity": found}) if as_json else found)
 
 

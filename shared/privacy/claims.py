@@ -160,7 +160,8 @@ PRINTED = {
     "if a line was removed, reordered or edited, if the end was cut off, if this run "
     "claims less than its ledger shows, or if a file was put in place of the one that was"
     " sealed.": ("simulations.verify.run.verify_run"),
-    "Signal is the length of the users' summed contribution before noise, noise the "
+    "Signal is the length of the users' summed contribution before noise (under distributed "
+    "trust an estimate from the noised sum, 0 where it shows none), noise the "
     "length of what was added to it. Both are lengths over all trained numbers, so the "
     "ratio grows with how many there are and says nothing of the direction: noise may be "
     "several times the signal and something still be learned, by averaging over rounds. "

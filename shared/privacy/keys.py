@@ -55,6 +55,8 @@ def kept_key(path: Path, otherwise: str) -> Ed25519PrivateKey:
 
     Errors as for `load_or_create_signing_key`.
     """
+    if path.is_dir():
+        raise ConfigError(f"{path}: signing key: is a folder; move it away")
     try:
         if not path.exists():
             _create(path)
