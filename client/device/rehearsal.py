@@ -16,6 +16,7 @@ from pathlib import Path
 from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement
 from client.device.clock import FILE as CLOCK
 from client.device.clock import Days, now
+from client.secagg.identity import IDENTITY
 from shared.config import ExperimentConfig
 from shared.errors import ConfigError, Declined
 from shared.files import read_file
@@ -69,7 +70,7 @@ def state_files(folder: Path) -> list[str]:
     """
     ledgers = [each.name for kind in (LEDGER, PARTICIPATION) for each in records(folder / kind)]
     found = [name for name in (CAPS, AGREED, CLOCK) if os.path.lexists(folder / name)]
-    if found or ledgers:
+    if found or ledgers or os.path.lexists(folder / IDENTITY):  # which tells of nothing else
         return [*found, *ledgers]
     if not folder.is_dir():
         there = "is a file" if folder.exists() else "there is no such folder"

@@ -103,7 +103,8 @@ class Counted:
                 f"federation.cohort: of {expected:g} expected of {users} users as few as {come} "
                 f"may come, and as many as {against} may collude (privacy.colluding = "
                 f"{colluding:g}): then nobody adds noise (privacy.trust = distributed); give a "
-                "larger --cohort, a smaller privacy.colluding, or privacy.min_survivors"
+                f"larger --cohort{', a smaller privacy.colluding,' * (against > 0)} or "
+                "privacy.min_survivors"
             )
         fewest = max(2, survivors + against)
         if fewest > devices:
