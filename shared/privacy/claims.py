@@ -94,11 +94,11 @@ PRINTED = {
     "must be hidden: user (all that is yours), or example (it is enough that any one "
     "window of it # is; how much such an epsilon says about all that is yours is not "
     'counted). unit = "…" # Whom to trust at most: central (the server adds the noise), '
-    'distributed, or local (nobody). trust = "…" # Requests answered a day, by the date '
-    'in UTC. "inf" sets no limit. rounds_per_day = … # true: answer nothing. pause = …': (
-        "shared.privacy.policy.caps.load_caps"
-    ),
-    "epsilon = … at delta = …, unit = …, trust = …, rounds_per_day = …, pause = …": (
+    'distributed, or local (nobody). trust = "…" # true: the server may see sums of many '
+    "devices' contributions, or noised ones, and not yours alone. sums = … # Requests answered a "
+    'day, by the date in UTC. "inf" sets no limit. rounds_per_day = … # true: answer nothing. '
+    "pause = …": ("shared.privacy.policy.caps.load_caps"),
+    "epsilon = … at delta = …, unit = …, trust = …, sums = …, rounds_per_day = …, pause = …": (
         "shared.privacy.policy.caps.load_caps"
     ),
     "the policy promises no privacy (epsilon = inf), and its owner did not allow that": (

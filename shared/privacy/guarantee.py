@@ -98,7 +98,7 @@ class Guarantee:
     @property
     def in_clear(self) -> bool:
         """Whether the server sees each device's own contributions, without noise of their own."""
-        return says_in_clear(self.adversary)
+        return self.adversary.endswith(_TRUSTED)
 
     def stated(self) -> dict[str, str | float]:
         """As a point of `results.json` states it."""
@@ -144,11 +144,6 @@ _SUMMED = (
 _FIGURES = re.compile(
     re.escape(_SUMMED).replace(r"\{\}", r"(\d{1,9})").replace(r"\{:g\}", r"(0|0\.\d{1,9})")
 )
-
-
-def says_in_clear(adversary: str) -> bool:
-    """Whether these words leave each device's own contributions, without noise, to the server."""
-    return adversary.endswith(_TRUSTED)
 
 
 def in_sums(adversary: str, fewest: int, colluding: float) -> str:

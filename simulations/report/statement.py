@@ -12,7 +12,7 @@ from typing import cast
 from shared.data.protocol import protocol_warnings
 from shared.privacy import sentences
 from shared.privacy.accounting.meaning import Meaning
-from shared.privacy.guarantee import says_in_clear
+from shared.privacy.guarantee import seen_of_each
 from simulations.compare import remarks
 from simulations.report.tables import (
     Row,
@@ -88,7 +88,7 @@ def unprotected(results: Results) -> list[str]:
     found = []
     for trust in distinct(private, "trust"):
         seen = [claim.get("adversary") for claim in private if claim.get("trust") == trust]
-        bare = any(says_in_clear(str(words)) for words in seen)
+        bare = not all(seen_of_each(str(words))[1] > 1 for words in seen)  # unless sums are named
         found.append(sentences.server_sees(trust, in_clear=bare))
     if not all(point.private for point in results.points):
         found.append(sentences.nobody())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shared.config import at_epsilon, from_dict, load_toml
 from shared.config.presets import override, preset_file
 from shared.errors import ConfigError
+from shared.privacy.contribution.units import histogram_in_clear
 from shared.run_files import point_name
 from simulations.commands.options import numbers as _numbers
 
@@ -57,7 +58,9 @@ def test_the_page_of_policies_says_what_settings_of_real_nodes_have():
     own = tomllib.loads(page.split("```toml\n", 1)[1].split("```", 1)[0])
     tree = load_toml(preset_file("demo"))
     merged = {name: {**tree.get(name, {}), **own.get(name, {})} for name in {**tree, **own}}
-    assert not at_epsilon(from_dict(merged), 2.0, 0).federation.popularity_start
+    point = at_epsilon(from_dict(merged), 2.0, 0)
+    assert point.privacy.delta == 1e-5 != at_epsilon(from_dict(tree), 2.0, 0).privacy.delta
+    assert not histogram_in_clear(point)  # which real nodes decline
 
 
 def test_numbers():
