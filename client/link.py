@@ -1,11 +1,12 @@
-"""A request over a Unix socket to the device's own process, and its answer: the only two things said.
+"""A request over a Unix socket to the device's own process, and its answer: nothing else is said.
 
-A frame is a magic word, a version, a kind and a length, then that many bytes: lengths of two parts,
-the first, canonical JSON, the second, bytes as they are, and all the rest, arrays (safetensors). One
-connection carries one request and one answer. Whoever sends anything else gets one word, or nothing.
+A frame is a magic word, a version, a kind and a length, then that many bytes: the lengths of two
+parts, the first, canonical JSON, the second, bytes as they are, and all the rest, arrays
+(safetensors). One connection carries one request and one answer. Whoever sends anything else is
+told that there is none.
 
-Each side asks the system who the other is (`SO_PEERCRED`): a device answers the users whom its owner
-named, a relay asks only the owner of the folder that the socket lies in.
+Each side asks the system who the other is (`SO_PEERCRED`): a device answers the users whom its
+owner named, a relay asks only the owner of the folder that the socket lies in.
 """
 
 from __future__ import annotations
@@ -182,8 +183,6 @@ def request_of(frame: Frame) -> tuple[Request, int]:
     message, node = given.pop("message", None), given.pop("node", None)
     if frame.kind != REQUEST or not isinstance(message, str) or not _is_node(node):
         raise ProtocolError("expected a request, its message and its node")
-    if given.get("clip") == "inf":  # as JSON holds it
-        raise ProtocolError("clip: expected a finite number")
     expected = _FIELDS | (_STAGED if "release" in given else {})
     if given.keys() != expected.keys() or not all(_is(given[n], k) for n, k in expected.items()):
         raise ProtocolError("a request with other fields than a request's")
@@ -263,10 +262,10 @@ def _numbers(given: object) -> list[int]:
     return given
 
 
-def send(link: socket.socket, frame: Frame, seconds: float = READ_SECONDS) -> None:
+def send(link: socket.socket, packed: bytes, seconds: float = READ_SECONDS) -> None:
     """Send a frame; OSError if the other side does not take it in time."""
     link.settimeout(seconds)
-    link.sendall(frame.pack())
+    link.sendall(packed)
 
 
 def receive(
@@ -395,7 +394,7 @@ class LinkedDevice:
                 if user_of(link) != owner:
                     raise ConfigError(f"{self._path}: another user listens than the folder's owner")
                 # A device at work for another request takes this one when it is done.
-                send(link, request_frame(request, self._node), ANSWER_SECONDS)
+                send(link, request_frame(request, self._node).pack(), ANSWER_SECONDS)
                 return answer_of(receive(link, patience=ANSWER_SECONDS))
         except OSError as error:
             raise ProtocolError(f"{self._path}: no device's process answers ({error})") from None

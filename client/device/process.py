@@ -1,9 +1,9 @@
 """The device in a process of its own: resident, its owner's, asked over a Unix socket.
 
-What a server's bundle brings runs in another process, the relay's, and can do no more here than ask:
-code, data, agreement, records and keys of this one are those that its owner installed. It answers
-one request at a time through the same `Device` and `Stages` as a relay without one does. The keys of
-a secure sum are kept in its memory: restarted in the middle of one, it is left out of it.
+What a server's bundle brings runs in another process, the relay's, and can do no more here than
+ask: code, data, agreement, records and keys of this one are those that its owner installed. It
+answers one request at a time through the same `Device` and `Stages` as a relay without one does.
+The keys of a secure sum are kept in its memory: restarted in the middle of one, it is left out.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _WAITING = 8  # relays that may wait for their turn
 _LOG = logging.getLogger("starling")
 
 
-class _Ended(Exception):  # noqa: N818 (no error: its owner ends it)
-    """The owner asks the process to end."""
+class _Ended(BaseException):
+    """The owner asks the process to end: nothing that guards an answer may catch it."""
 
 
 class Process:
@@ -91,8 +91,13 @@ class Process:
         """Whatever would fail at the first request and is the owner's to mend."""
         person_of(self._node_config)
         agreement_of(self._node_config)
-        self._place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        masking_of(self._node_config, 0, {})
+        masking_of(self._node_config, 0, {})  # its identity and its roster, in a folder that is
+        self._place.mkdir(exist_ok=True, mode=0o700)
+        if self._users - {os.getuid()} and self.path.parent == self._place:
+            raise ConfigError(
+                "--uid: another user reaches no socket in the state folder; give --socket PATH, in "
+                "a folder of yours that their group may enter (mode 750)"
+            )
 
     @contextmanager
     def _listening(self) -> Iterator[socket.socket]:
@@ -149,24 +154,24 @@ class Process:
             except Exception as error:
                 self._idle = False
                 _LOG.warning("no request: %s", error)
-                send(link, FAILED)
+                send(link, FAILED.pack())
                 return
             self._idle = False
             send(link, self.reply(asked))
 
-    def reply(self, asked: Frame) -> Frame:
-        """The answer to a frame: a decline or a failure says a word, and its log says why."""
+    def reply(self, asked: Frame) -> bytes:
+        """The frame that answers one: a decline or a failure says a word, and its log says why."""
         try:
             request, node = request_of(asked)
             answer = self._answer(request, node)
             request.check(answer)
-            return answer_frame(answer)
+            return answer_frame(answer).pack()
         except Declined as why:
             _LOG.info("%s", why)
-            return declined_frame(why.word)
+            return declined_frame(why.word).pack()
         except Exception as error:
             _LOG.error("%s: %s", type(error).__name__, error)
-            return FAILED
+            return FAILED.pack()
 
     def _answer(self, request: Request, node: int) -> Answer:
         if request.stage:
