@@ -1,6 +1,5 @@
 """Devices in processes of their own, started as their owners start them, ended by their number."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -49,8 +48,8 @@ class Served(Node):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         code = self.process.wait()
-        left = os.listdir(self.place)
-        for name in left:
-            (self.place / name).unlink()
+        left = list(self.place.iterdir())
+        for file in left:
+            file.unlink()
         self.place.rmdir()
         return code, left
