@@ -96,11 +96,10 @@ def ran(folder, log, grid, settings):
     return files
 
 
-def single(device, log, tmp_path, tiny_bert, seed):
+def single(log, tmp_path, tiny_bert, seed):
     """A request for an update, of which nothing is summed securely, as an honest server asks."""
     settings = point_config(
         tiny_bert,
-        epsilon=float("inf"),
         federation={"rounds": 40, "cohort": 1.0, "popularity_start": False},
         privacy={"delta": 1e-2},
         seed=seed,
@@ -133,7 +132,7 @@ def hostile(monkeypatch):
 def test_an_edited_bundle_gets_from_a_paused_device_what_an_honest_one_gets(
     devices, log, tmp_path, tiny_bert, hostile
 ):
-    asked = single(devices[0], log, tmp_path, tiny_bert, 1)
+    asked = single(log, tmp_path, tiny_bert, 1)
     bare = Node(tmp_path, log, 0)
     bare.caps("pause = true")
     assert not declined(bare.answer(asked))  # where the bundle's code is the gate there is none
@@ -148,17 +147,23 @@ def test_an_edited_bundle_gets_from_a_paused_device_what_an_honest_one_gets(
 
 
 def test_an_edited_bundle_gets_the_update_that_an_honest_one_gets(
-    devices, log, tmp_path, tiny_bert, getting
+    log, tmp_path, tiny_bert, getting
 ):
-    asked = single(devices[1], log, tmp_path, tiny_bert, 2)
-    honest = Node(tmp_path, log, 1)
-    honest.caps("epsilon = inf")
+    """And a device that its owner ends leaves no socket behind."""
+    device = Served(tmp_path / "apart", log, 2).start()
+    honest = Node(tmp_path, log, 2)
+    asked = single(log, tmp_path, tiny_bert, 2)
     wanted = honest.answer(asked).content
-    devices[1].caps("epsilon = inf")
+    device.ready()
     getting("hostile")
-    found = devices[1].answer(asked).content
+    try:
+        found = device.answer(asked).content
+    finally:
+        ended = device.end()
     assert found == wanted
-    assert devices[1].rounds == [1]
+    assert set(found) == {"update", "metrics", "config"}
+    assert device.rounds == [1]
+    assert ended == (0, [])
 
 
 def test_a_run_over_device_processes_releases_what_it_does_without(grid, log, tmp_path, tiny_bert):
@@ -176,7 +181,7 @@ def test_a_run_over_device_processes_releases_what_it_does_without(grid, log, tm
     for device in list(grid.nodes.values())[:APART]:
         assert not any(device.kept.config_records)  # no key is in the SuperNode's memory
         last = Ledger.open(sorted(device.state.glob("participation*"))[-1])
-        assert {entry.release for entry in last.entries} == {"histogram", "update"}
+        assert [entry.release for entry in last.entries] == ["histogram", "moments", "update"]
 
 
 def test_one_killed_in_the_middle_of_a_sum_is_left_out_and_serves_again(
@@ -186,7 +191,8 @@ def test_one_killed_in_the_middle_of_a_sum_is_left_out_and_serves_again(
     gone = devices[0]
     grid.happens["query.histogram", gone.number] = gone.kill
     files = ran(tmp_path / "run", log, grid, settings)
-    assert len(Ledger.open(files.ledger)) == 2  # histogram and update, released without it
+    kinds = [entry.release for entry in Ledger.open(files.ledger).entries]
+    assert kinds == ["histogram", "moments", "update"]  # each released, without it
     assert gone.socket.exists()  # nobody removed it: it is taken over
     gone.start()
     while gone.output.read_text().count("serving") < 2:
@@ -194,7 +200,7 @@ def test_one_killed_in_the_middle_of_a_sum_is_left_out_and_serves_again(
         time.sleep(0.05)
     before = entries(gone)
     ran(tmp_path / "again", log, grid, settings_of(tiny_bert, 5))
-    assert entries(gone) == before + 2
+    assert entries(gone) == before + 3
     assert not any(grid.said)
 
 
@@ -259,8 +265,3 @@ def test_a_relay_knows_the_socket_alone(log, tmp_path, tiny_bert):
     with pytest.raises(ProtocolError, match="its own log says why"):
         node.answer(asked)
     assert "no device's process answers" in node.log[-1]
-
-
-def test_ended_by_its_owner_it_leaves_no_socket(log, tmp_path):
-    served = Served(tmp_path, log, 2).start().ready()
-    assert served.end() == (0, [])

@@ -16,6 +16,7 @@ class Served(Node):
     """A node whose person's device is another process; its relay knows the socket alone."""
 
     def __init__(self, folder, log, user):
+        folder.mkdir(exist_ok=True)
         super().__init__(folder, log, user)
         self.log_of_data, self.user, self.process = log, user, None
         # A socket's name is short, whatever the tests' folder is called.
