@@ -47,7 +47,7 @@ _CHUNK = 1 << 20
 _PEER = struct.Struct("3i")  # struct ucred: process, user, group
 _PATH_BYTES = 107  # that a system has for a socket's name
 
-_ARRAYS = {REQUEST: ("float32",), UPDATE: ("float32", "uint32", "uint64")}
+_ARRAYS = {REQUEST: ("float32", "int32"), UPDATE: ("float32", "uint32", "uint64")}
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "round": int,
     "users": int,

@@ -172,15 +172,17 @@ def test_a_run_over_device_processes_releases_what_it_does_without(grid, log, tm
     others = [Node(tmp_path / "without", log, user) for user in range(USERS)]
     for node in others:
         node.caps("epsilon = inf")
-    wanted = load_file(ran(tmp_path / "b", log, Failing(others), settings).adapter)
-    found = load_file(ran(tmp_path / "a", log, grid, settings).adapter)
-    assert {"query.keys", "query.unmask"} <= set(grid.asked)  # a secure sum
+    without = ran(tmp_path / "b", log, Failing(others), settings)
+    beside = ran(tmp_path / "a", log, grid, settings)
+    assert {"query.keys", "query.unmask"} <= set(grid.asked)  # secure sums
     assert not any(grid.said)  # nobody declined
-    assert found.keys() == wanted.keys()
-    assert all((found[name] == wanted[name]).all() for name in wanted)
+    for file in ("adapter", "checkpoint"):  # the sums of histograms and moments, too
+        wanted, found = (load_file(getattr(files, file)) for files in (without, beside))
+        assert found.keys() == wanted.keys() > set()
+        assert all((found[name] == wanted[name]).all() for name in wanted)
     for device, other in zip(list(grid.nodes.values())[:APART], others, strict=False):
         assert not any(device.kept.config_records)  # no key is in the SuperNode's memory
-        assert entries(device)[-2:] == entries(other)
+        assert entries(device)[-3:] == entries(other)
 
 
 def test_one_killed_in_the_middle_of_a_sum_is_left_out_and_serves_again(
@@ -199,7 +201,11 @@ def test_one_killed_in_the_middle_of_a_sum_is_left_out_and_serves_again(
         time.sleep(0.05)
     before = len(entries(gone))
     ran(tmp_path / "again", log, grid, settings_of(tiny_bert, 5))
-    assert entries(gone)[before:] == [("histogram", 0), ("update", 1)]
+    assert entries(gone)[before:] == [
+        ("histogram", 0),
+        ("moments", 0),
+        ("update", 1),
+    ]
     assert not any(grid.said)
 
 
