@@ -113,6 +113,8 @@ def head_of(data: bytes) -> tuple[int, int]:
     ProtocolError
         If it is none, of another version, or too long.
     """
+    if len(data) != _HEAD.size:
+        raise ProtocolError("a frame that ends early")
     magic, version, kind, length = _HEAD.unpack(data)
     if magic != MAGIC:
         raise ProtocolError("not a frame of this protocol")
