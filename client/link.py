@@ -48,17 +48,14 @@ _PEER = struct.Struct("3i")  # struct ucred: process, user, group
 _PATH_BYTES = 107  # that a system has for a socket's name
 
 _ARRAYS = {REQUEST: ("float32", "int32"), UPDATE: ("float32", "uint32", "uint64")}
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "round": int,
-    "users": int,
-    "settings": str,
-    "policy": str,
-    "schema": str,
-    "phase": str,
+_Kind = type | tuple[type, ...]
+_FIELDS: dict[str, _Kind] = {
+    **dict.fromkeys(("round", "users"), int),
+    **dict.fromkeys(("settings", "policy", "schema", "phase"), str),
     "merge": bool,
     "clip": (int, float),
 }
-_STAGED: dict[str, type | tuple[type, ...]] = {"release": str, "content": str}
+_STAGED: dict[str, _Kind] = {"release": str, "content": str}
 _BESIDE = ("data", "columns", "user", "state", "operator", "roster", "evaluator")
 
 
@@ -196,7 +193,7 @@ def request_of(frame: Frame) -> tuple[Request, int]:
     return request, int(str(node))
 
 
-def _is(value: object, kind: type | tuple[type, ...]) -> bool:
+def _is(value: object, kind: _Kind) -> bool:
     """Whether a JSON value is of a kind: true is no number here."""
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
