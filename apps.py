@@ -20,7 +20,12 @@ def device(context: Context, request: Request) -> DeviceService:
         from simulations.flower.devices import virtual_device
 
         return virtual_device(context, request)
-    configured, node, kept = context.node_config, context.node_id, kept_in(context.state)
+    configured, node = context.node_config, context.node_id
+    if "device" in configured:  # in a process of its owner's: this one opens nothing of it
+        from client.link import LinkedDevice
+
+        return LinkedDevice.of(configured, node)
+    kept = kept_in(context.state)
     if request.stage:  # needs no torch
         from client.device.node import stages_of
 

@@ -6,6 +6,10 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "client.commands:identity",
         "Print the public key by which other devices know this one in a secure sum.",
     ),
+    "client serve": (
+        "client.commands:serve",
+        "Be a device's own process: answer the relay of its node over a socket, until ended.",
+    ),
     "policy check": (
         "client.commands:check",
         "Answer as a device would, and exit with 0 if it takes part, 3 if it declines.",

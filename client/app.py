@@ -42,7 +42,8 @@ def is_simulated(node_config: Mapping[str, object]) -> bool:
     not taken for a virtual one, and opens no data that the server names.
     """
     ray = sys.modules.get("ray")  # loaded by the runtime that started this process, or not at all
-    if ray is None or "data" in node_config or not ray.is_initialized():
+    owned = "data" in node_config or "device" in node_config
+    if ray is None or owned or not ray.is_initialized():
         return False
     return ray.get_runtime_context().get_actor_id() is not None
 

@@ -43,6 +43,52 @@ def identity(
     typer.echo(document({"identity": found}) if as_json else found)
 
 
+def serve(
+    state: Annotated[Path, typer.Option(help="The device's state folder; made if missing.")],
+    data: Annotated[str, typer.Option(help="A known name, or a path: the log with its person.")],
+    user: Annotated[str, typer.Option(help="The person's identifier in that log.")],
+    operator: Annotated[
+        str, typer.Option(help="The key whose policies the device heeds: hex, or a file.")
+    ],
+    columns: Annotated[
+        str, typer.Option(help="What the log's files call their columns: user=..,item=..")
+    ] = "",
+    roster: Annotated[
+        Path | None, typer.Option(help="The devices it is summed with; default: any.")
+    ] = None,
+    socket: Annotated[
+        Path | None, typer.Option(help="Where to listen; default: in the state folder.")
+    ] = None,
+    uid: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="A user whose relay is answered; default: your own."),
+    ] = None,
+) -> None:
+    """Be a device's own process: answer the relay of its node over a socket, until ended.
+
+    The node is configured with device=SOCKET and nothing else; what a server sends it to run can
+    ask this process, and open nothing of it.
+    """
+    import logging
+    import os
+
+    from client.device.covered import typed_key
+    from client.device.process import Process
+
+    configured: dict[str, object] = {
+        "data": data,
+        "user": user,
+        "state": str(state.absolute()),
+        "operator": typed_key("--operator", operator),
+    }
+    configured |= {"columns": columns} if columns else {}
+    configured |= {"roster": str(roster)} if roster else {}
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    logging.getLogger("starling").setLevel(logging.INFO)
+    path = socket.absolute() if socket else None
+    Process(configured, uid or [os.getuid()], path).serve()
+
+
 def check(
     file: Annotated[Path, typer.Argument(help="A signed policy.")],
     operator: Annotated[

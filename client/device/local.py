@@ -11,12 +11,11 @@ was asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache, partial
 
 from client.device.agreement import LEDGER
 from client.device.device import Device
-from client.device.node import agreement_of, masking_of, state_of
+from client.device.node import NodeConfig, agreement_of, masking_of, state_of
 from client.secagg.masking import Kept
 from shared.config import ExperimentConfig, ModelConfig
 from shared.data.log import InteractionLog
@@ -29,7 +28,7 @@ from shared.model.recommender import Recommender, build_recommender
 
 
 def device_of(
-    node_config: Mapping[str, object],
+    node_config: NodeConfig,
     config: ExperimentConfig,
     node: int = 0,
     kept: Kept | None = None,
@@ -51,20 +50,8 @@ def device_of(
     ConfigError
         If the node configuration names no data, no user, no state folder or no operator.
     """
-    if "data" not in node_config:
-        raise ConfigError(
-            'node configuration: data is missing; e.g. data="movielens-100k" user="1"'
-        )
-    spec, columns = str(node_config["data"]), str(node_config.get("columns", ""))
-    log = _log(spec, columns)
-    if "user" in node_config:
-        user = log.user_index(str(node_config["user"]))
-    elif "partition-id" in node_config:
-        user = int(str(node_config["partition-id"])) % len(log)
-    else:
-        raise ConfigError(
-            'node configuration: user is missing; e.g. data="movielens-100k" user="1"'
-        )
+    log, user = person_of(node_config)
+    spec, columns = _named(node_config)
     state = state_of(node_config)
     return Device(
         log.history(user),
@@ -75,6 +62,30 @@ def device_of(
         personal=state / "personal.sqlite",
         masking=None if kept is None else masking_of(node_config, node, kept),
     )
+
+
+def person_of(node_config: NodeConfig) -> tuple[InteractionLog, int]:
+    """The log that a node names, and the index of its person in it.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If there is none, or no such person.
+    """
+    if "data" not in node_config:
+        raise ConfigError(
+            'node configuration: data is missing; e.g. data="movielens-100k" user="1"'
+        )
+    log = _log(*_named(node_config))
+    if "user" in node_config:
+        return log, log.user_index(str(node_config["user"]))
+    if "partition-id" in node_config:
+        return log, int(str(node_config["partition-id"])) % len(log)
+    raise ConfigError('node configuration: user is missing; e.g. data="movielens-100k" user="1"')
+
+
+def _named(node_config: NodeConfig) -> tuple[str, str]:
+    return str(node_config["data"]), str(node_config.get("columns", ""))
 
 
 @lru_cache(maxsize=1)

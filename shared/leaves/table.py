@@ -271,6 +271,8 @@ ledger*.jsonl | local only | what its own noise covered, one file a run
 clock.json | local only | the latest time, and the day's count
 personal.sqlite | local only | tensors of its own
 .lock | local only | empty
+serving/.lock | local only | empty; of the device's own process, while it serves
+serving/device.sock | local only | the socket that its relay asks it over, unless it lies elsewhere
 
 # log | Lines that we write to Flower's log, and what stops a run | server -> operator
 server.app.serve | public | what was spent, from the ledger; in a simulation also exact metrics,
@@ -281,6 +283,8 @@ server.run_policy._warn_of_another | public | of two keys
 server.cohort.silence | not covered | that a stretch of rounds, or none, held nothing at all, and in
   how many words: it stops the run
 client.device.agreement.Agreement | local only | that caps were written, and which: for its owner
+client.device.process.Process | local only | that it serves; why it declines or failed; which users
+  asked that its owner did not name: of its own process, for its owner
 client.app._discreet | local only | why a device declines or failed: of its own process, for its
   owner
 Flower itself | trusted server | its SuperLink holds every message until it is fetched, and may log

@@ -32,7 +32,7 @@ ORDER = {
         "guarantee keys < accounting contribution < mechanisms sentences < plan < ledger policy "
         "< claims"
     ),
-    "client": "messages secagg training < store < serving < app device < commands",
+    "client": "link messages secagg training < store < serving < app device < commands",
     "server": (
         "checkpoint cohort exchange messages optimizer results run_policy < secagg < release "
         "< round < federation < app prepare < up < commands"
@@ -45,7 +45,7 @@ ORDER = {
 # Parts -> what they never import, late or for types either.
 ABSENT = {
     "shared": {"flwr"},
-    "client.device client.serving client.training": {"flwr"},
+    "client.device client.link client.serving client.training": {"flwr"},
     "shared client server": {"matplotlib", "jinja2", "pyarrow", "ray"},
 }
 ON_DEMAND = {"pyarrow", "pyarrow.parquet"}  # when a Parquet file is opened
@@ -243,6 +243,7 @@ def test_the_relay_imports_without_torch():
     found = loaded_by("import apps")
     assert "client.app" in found
     assert "torch" not in found
+    assert "torch" not in loaded_by("import apps, client.link")  # to a device of its own process
     stages = loaded_by("import apps, client.device.node")  # of secure sums: a process for each
     assert "torch" not in stages
 
@@ -308,6 +309,7 @@ def test_few_functions_take_many_arguments():
 
 WIDE_COMMANDS = {
     "client.commands.check",
+    "client.commands.serve",
     "simulations.commands.account.account",
     "simulations.commands.adapter.recommend_items",
     "simulations.commands.data.world",
