@@ -141,8 +141,8 @@ class Device:
         securely = self._securely(request)
         if securely and not request.sealed:
             raise Declined(f"{request.release}: asked for in clear, not for a secure sum", "policy")
-        if securely and self._masking is not None:
-            self._masking.examine(request)  # what would be refused afterwards costs nothing
+        if securely:
+            self._sums.examine(request)  # what would be refused afterwards costs nothing
         with self._admitted(request):
             answer = answers[request.release](request)
         return self._masked(request, answer) if securely else answer
@@ -156,9 +156,15 @@ class Device:
         return sums_in_ring(request.config, simulated=self._simulated)
 
     def _masked(self, request: Request, answer: Answer) -> Update:
-        if self._masking is None or not isinstance(answer, Update):
-            raise ProtocolError(f"{request.release}: this device takes part in no secure sum")
-        return self._masking.masked(request, answer)
+        if not isinstance(answer, Update):
+            raise ProtocolError(f"{request.release}: not what a secure sum is of")
+        return self._sums.masked(request, answer)
+
+    @property
+    def _sums(self) -> Masking:
+        if self._masking is None:
+            raise ProtocolError("this device takes part in no secure sum")
+        return self._masking
 
     def _admitted(self, request: Request) -> AbstractContextManager[None]:
         """Around everything that is computed; the model itself is built in between."""

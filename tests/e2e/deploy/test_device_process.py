@@ -23,7 +23,7 @@ from tests.support.command import command
 from tests.support.federations import point_config
 from tests.support.privacy.policies import agreed, operator
 from tests.support.running.devices import Served
-from tests.support.running.nodes import USERS, Loopback, Node, declined, request
+from tests.support.running.nodes import USERS, Loopback, Node, declined, request, write_log
 
 pytestmark = pytest.mark.usefixtures("flower")
 APART = 2  # so many of the nodes have a process of their own
@@ -31,12 +31,7 @@ APART = 2  # so many of the nodes have a process of their own
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("log")
-    rows = [f"u{u},{'abcdefgh'[(u + t * t) % 8]},{t}" for u in range(USERS) for t in range(6)]
-    (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
-    items = "\n".join(f"{item},Text of {item}" for item in "abcdefgh")
-    (folder / "items.csv").write_text(f"item,text\n{items}\n")
-    yield str(folder)
+    yield str(write_log(tmp_path_factory.mktemp("log")))
     _log.cache_clear()
     _recommender.cache_clear()
 

@@ -20,7 +20,7 @@ from shared.request import Request
 from shared.run_files import run_files
 from tests.support.command import command
 from tests.support.federations import point_config
-from tests.support.running.nodes import USERS, Loopback, Node, request
+from tests.support.running.nodes import USERS, Loopback, Node, request, write_log
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -40,12 +40,7 @@ MODES = {
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("log")
-    rows = [f"u{u},{'abcdefgh'[(u + t * t) % 8]},{t}" for u in range(USERS) for t in range(6)]
-    (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
-    items = "\n".join(f"{item},Text of {item}" for item in "abcdefgh")
-    (folder / "items.csv").write_text(f"item,text\n{items}\n")
-    yield str(folder)
+    yield str(write_log(tmp_path_factory.mktemp("log")))
     _log.cache_clear()
     _recommender.cache_clear()
 

@@ -21,6 +21,7 @@ from shared.run_files import run_files
 from shared.secagg.participant import Stage
 from tests.support.federations import point_config
 from tests.support.persons import owners
+from tests.support.running.nodes import write_log
 from tests.support.running.superlink import end, program, superlink, supernode, unpack
 
 PEOPLE, KILLED = 5, 2
@@ -30,15 +31,7 @@ PEOPLE, KILLED = 5, 2
 def log(tmp_path):
     folder = tmp_path / "log"
     folder.mkdir()
-    rows = [
-        f"u{user},{'abcdefgh'[(user * 3 + time * time) % 8]},{time}"
-        for user in range(PEOPLE)
-        for time in range(6)
-    ]
-    (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
-    items = "\n".join(f"{i},Text of {i}" for i in "abcdefgh")
-    (folder / "items.csv").write_text(f"item,text\n{items}\n")
-    return folder
+    return write_log(folder, PEOPLE)
 
 
 @contextlib.contextmanager
