@@ -3,19 +3,19 @@
 COMMANDS = {  # what this room adds to the command line: name -> (where it stands, what it does)
     "client": ("", "A person's own device."),
     "client identity": (
-        "client.commands:identity",
+        "client.commands.gate:identity",
         "Print the public key by which other devices know this one in a secure sum.",
     ),
     "client serve": (
-        "client.commands:serve",
+        "client.commands.gate:serve",
         "Be a device's own process: answer the relay of its node over a socket, until ended.",
     ),
     "policy check": (
-        "client.commands:check",
+        "client.commands.gate:check",
         "Answer as a device would, and exit with 0 if it takes part, 3 if it declines.",
     ),
     "policy spent": (
-        "client.commands:spent",
+        "client.commands.gate:spent",
         "Say what a device agreed to, what its owner allows, and what that has cost.",
     ),
 }

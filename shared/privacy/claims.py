@@ -74,8 +74,10 @@ PRINTED = {
     "The point at ε …, seed …… spent …: more than its target.": (
         "simulations.report.tables.privacy_rows"
     ),
-    "…: … entries, …-level epsilon … at delta … (… trust); against …": ("client.commands.spent"),
-    "all together: …-level epsilon … at delta …": ("client.commands.spent"),
+    "…: … entries, …-level epsilon … at delta … (… trust); against …": (
+        "client.commands.gate.spent"
+    ),
+    "all together: …-level epsilon … at delta …": ("client.commands.gate.spent"),
     "rounds … to …: no update counted, of about … expected (…): what was released of them"
     " is nobody's: noise, or nothing. Look into the devices' own logs, "
     "have devices connected, and": ("server.cohort.silence.Silence"),

@@ -26,7 +26,7 @@ ROOMS = {  # room -> the rooms that it may import
 ORDER = {
     "shared": (
         "errors leaves printable < canonical files < config metrics run_files secagg < data update "
-        "< model privacy request < aggregation"
+        "< model privacy request < aggregation published"
     ),
     "shared.privacy": (
         "guarantee keys < accounting contribution < mechanisms sentences < plan < ledger policy "
@@ -308,8 +308,8 @@ def test_few_functions_take_many_arguments():
 
 
 WIDE_COMMANDS = {
-    "client.commands.check",
-    "client.commands.serve",
+    "client.commands.gate.check",
+    "client.commands.gate.serve",
     "simulations.commands.account.account",
     "simulations.commands.adapter.recommend_items",
     "simulations.commands.data.world",

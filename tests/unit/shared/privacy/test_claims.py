@@ -23,7 +23,7 @@ WORDS = 8  # fewer are a label
 # What prints, and where its other long strings about privacy come from.
 PRINTING = (
     *("simulations.report", "simulations.commands", "simulations.doctor"),
-    *("server.app", "server.cohort.silence", "client.commands", "client.device.rehearsal"),
+    *("server.app", "server.cohort.silence", "client.commands.gate", "client.device.rehearsal"),
     *("shared.privacy.ledger.promise", "shared.privacy.policy.show", "shared.privacy.policy.caps"),
 )
 TEMPLATE = ROOT / "simulations" / "report" / "page.html"

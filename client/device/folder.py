@@ -1,0 +1,108 @@
+"""A device's folder: who its person is, whom it heeds, and what it recommends from.
+
+    device.toml     what the owner configured, see `Owned`
+    caps.toml       what the owner allows, see `shared.privacy.policy.caps`
+    catalogue.json  the public items
+    store.sqlite    the person's interactions, see `client.store`
+    releases/N/     adapters that the operator published, see `shared.published`
+
+Beside these what the agreement, the ledgers and secure sums keep.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from client.store import Store
+from shared.data.catalogue import Catalogue
+from shared.errors import ConfigError
+from shared.files import make_folder, read_file, write_atomically
+from shared.published import catalogue_of, catalogue_text
+
+SETTINGS, CATALOGUE = "device.toml", "catalogue.json"
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+class Owned:
+    """What a device's owner configured once.
+
+    Attributes
+    ----------
+    user : str
+        The person's identifier: what a device draws and need not keep secret follows from it.
+    operator : str
+        The public key whose policies and releases the device heeds, 64 hexadecimal digits.
+    roster : str
+        File of the devices that it is summed with and no others; empty: any.
+    """
+
+    user: str
+    operator: str
+    roster: str = ""
+
+
+class DeviceFolder:
+    """One device's folder.
+
+    Parameters
+    ----------
+    path : Path
+        Made by `begin`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def begin(cls, path: Path, owned: Owned, catalogue: Catalogue) -> DeviceFolder:
+        """Make a folder that its owner alone may enter.
+
+        Raises
+        ------
+        ConfigError
+            If there is a device in it already, or it cannot be written.
+        """
+        folder = cls(path)
+        if (path / SETTINGS).exists():
+            raise ConfigError(f"{path}: holds a device already; give another folder")
+        try:
+            make_folder(path)
+            path.chmod(0o700)
+            write_atomically(path / CATALOGUE, catalogue_text(catalogue))
+            write_atomically(path / SETTINGS, tomli_w.dumps(asdict(owned)))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+        return folder
+
+    @property
+    def owned(self) -> Owned:
+        """What the owner configured; a ConfigError if it is missing or wrong."""
+        file = self.path / SETTINGS
+        try:
+            tree: dict[str, Any] = tomllib.loads(read_file(file).decode())
+            return TypeAdapter(Owned).validate_json(json.dumps(tree, default=str))
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path}: no device is here ({error.strerror}); make one with starling client "
+                "init"
+            ) from None
+        except (ValueError, ValidationError) as error:
+            raise ConfigError(f"{file}: not what starling client init writes: {error}") from None
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The public items; a DataError if they are missing or damaged."""
+        return catalogue_of(self.path / CATALOGUE)
+
+    @property
+    def store(self) -> Store:
+        """The person's interactions."""
+        return Store(self.path)
