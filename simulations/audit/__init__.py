@@ -1,0 +1,1 @@
+"""Attacks on a run, and what they show of its guarantee: lower bounds with a stated confidence."""
