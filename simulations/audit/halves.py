@@ -7,7 +7,7 @@ plan and every setting stay. Server, devices and noise are those of every run.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from server.app import app, listener
 from server.prepare import prepare
 from shared.config import ExperimentConfig
+from shared.data.catalogue import Catalogue
 from shared.data.population import Population
 from shared.run_files import point_name, run_files
 from shared.update import Arrays
@@ -53,6 +54,45 @@ class Without:
         if self._population.keys[user] in self._out:
             return np.empty(0, dtype=np.int64)
         return self._population.history(user)
+
+
+class Made:
+    """People with made-up histories over a real catalogue: an attacker's own devices.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    histories : sequence of sequence of int
+        A person each, whose key is their place.
+    """
+
+    name = "made up"
+
+    def __init__(self, catalogue: Catalogue, histories: Sequence[Sequence[int]]) -> None:
+        self.catalogue = catalogue
+        self._histories = [np.array(history, dtype=np.int64) for history in histories]
+        self.keys = range(len(self._histories))
+        self.digest = catalogue.digest
+        self.interactions = sum(map(len, self._histories))
+
+    def __len__(self) -> int:
+        return len(self._histories)
+
+    def history(self, user: int) -> npt.NDArray[np.int64]:
+        """As it was given."""
+        return self._histories[user]
+
+    def user_id(self, user: int) -> str:
+        """The place, in words."""
+        return str(user)
+
+    def user_index(self, user_id: str) -> int:
+        """The place."""
+        return int(user_id)
+
+    def user_of(self, key: int) -> int:
+        """The key itself."""
+        return key
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ from shared.data.population import history_of
 from shared.errors import ConfigError
 from shared.privacy.contribution.histogram import user_histogram
 from shared.privacy.guarantee import Guarantee
-from simulations.audit.evidence import best, most_provable
-from simulations.audit.findings import Finding, Verdict
+from simulations.audit.evidence import best
+from simulations.audit.findings import Finding, judged
 from simulations.audit.halves import Released
 from simulations.audit.intervals import Bits, Found, Rate, Scores
 from simulations.audit.updates import updates_of
@@ -91,14 +91,16 @@ class Attack:
     threat_model : str
     found : Found
         Over all runs; a person is in it once a run.
-    bound : float
-        Of epsilon, from below: the best over the runs, all of which hold together.
+    bound, provable : float
+        Of epsilon, from below: the best over the runs, all of which hold together; and what it
+        would be if every guess were right.
     """
 
     name: str
     threat_model: str
     found: Found
     bound: float
+    provable: float
 
 
 @dataclass(frozen=True)
@@ -171,10 +173,11 @@ def membership(
         for name, attack in (("RMIA", rmia), ("LiRA", lira)):
             strongest = np.stack([attack(chosen, bits, target) for target in range(len(models))])
             bound = max(best(strongest[t], bits[t], delta, each) for t in range(len(models)))
+            provable = max(best(of.astype(np.float64), of, delta, each) for of in bits)
             found = Found.of(strongest.ravel(), bits.ravel(), confidence)
-            attacks.append(Attack(name, view, found, bound))
+            attacks.append(Attack(name, view, found, bound, provable))
     worst, exposed, everybody = _exposed(engine, strongest, bits, confidence)
-    findings = [_finding(attack, promised, len(keys), each) for attack in attacks]
+    findings = [_finding(attack, promised) for attack in attacks]
     return Membership(attacks, worst, exposed, everybody, *bits.shape, findings)
 
 
@@ -321,25 +324,15 @@ def _exposed(
     return worst, chosen, Rate.of(int(right.sum()), right.size, confidence)
 
 
-def _finding(attack: Attack, promised: Guarantee | None, people: int, each: float) -> Finding:
+def _finding(attack: Attack, promised: Guarantee | None) -> Finding:
     name = f"membership, {attack.name}, {attack.threat_model}"
     found = attack.found
     figures = {
         "bound": attack.bound,
-        "most_provable": most_provable(max(2, people // 2), each),
+        "most_provable": attack.provable,
         "auc": found.auc.value,
         **{f"tpr@{rate:g}": of.value for rate, of in found.at.items()},
     }
     told = "of those who are in it finds " + " and ".join(found.told(rate) for rate in found.at)
-    if promised is None or not math.isfinite(promised.budget):
-        words = f"Nothing is promised to a person; {told}."
-        return Finding(name, "not shown", attack.threat_model, words, figures)
-    figures["claimed"] = promised.budget
-    broken = attack.bound > promised.budget
-    within = figures["most_provable"] < promised.budget
-    verdict: Verdict = "violated" if broken else "not shown" if within else "holds"
-    words = (
-        f"Epsilon is at least {attack.bound:.2f}; {promised.budget:g} is claimed, and "
-        f"{figures['most_provable']:.2f} could have been shown; {told}."
-    )
-    return Finding(name, verdict, attack.threat_model, words, figures)
+    verdict, about = judged(attack.bound, attack.provable, promised)
+    return Finding(name, verdict, attack.threat_model, f"{about}; {told}.", figures)
