@@ -42,7 +42,7 @@ from shared.data.split import MIN_EVALUATED, training_history
 from shared.errors import ConfigError
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.mechanisms.source import NoiseSource
-from shared.privacy.plan.plan import Plan, server_plan
+from shared.privacy.plan.plan import server_plan
 from shared.privacy.plan.summed import summed_form
 from simulations.audit.evidence import best
 from simulations.audit.findings import Finding, judged
@@ -144,12 +144,21 @@ def alone(rows: npt.NDArray[np.floating], draw: int) -> Vector:
     return np.asarray(rows.astype(np.float64).sum(0))
 
 
-def noised(plan: Plan, kind: str, seed: int) -> Open:
-    """Sums as they are released under central trust, by the plan's own mechanism."""
+def noised(config: ExperimentConfig, people: int, kind: str) -> Open:
+    """Sums as they are released under central trust, by the plan's own mechanism.
+
+    Raises
+    ------
+    ConfigError
+        If nothing of that kind is noised by the server.
+    """
+    plan = server_plan(config, people)
+    if plan is None:
+        raise ConfigError(f"release {kind!r}: the server adds no noise under these settings")
     mechanism = plan.planned(kind).mechanism
 
     def opened(rows: npt.NDArray[np.floating], draw: int) -> Vector:
-        source = NoiseSource.seeded(seed, kind, "audit", draw)
+        source = NoiseSource.seeded(config.seed, kind, "audit", draw)
         return np.asarray(mechanism.release(alone(rows, draw), source))
 
     return opened

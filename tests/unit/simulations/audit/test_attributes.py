@@ -8,7 +8,6 @@ import torch
 
 from shared.errors import ConfigError
 from shared.model.adapter import current
-from shared.privacy.plan.plan import server_plan
 from simulations.audit.attributes import features, findings, inferred, items_of, recommendations
 from simulations.audit.reconstruction import noised
 from simulations.audit.updates import updates_of
@@ -29,7 +28,7 @@ def views(world, epsilon):
     adapter = current(engine.recommender, engine.schema)
     sent = updates_of(engine, point, keys, adapter.double().numpy())
     if math.isfinite(epsilon):
-        opened = noised(server_plan(point, USERS), "update", 0)
+        opened = noised(point, USERS, "update")
         sent = np.stack([opened(row[None], draw) for draw, row in enumerate(sent)])
     found = {"items": items_of(engine, keys), **features(engine, point, sent)}
     model = engine.recommender

@@ -10,7 +10,6 @@ from shared.config import from_dict, to_dict
 from shared.errors import ConfigError
 from shared.model.adapter import current
 from shared.privacy.contribution.histogram import user_histogram
-from shared.privacy.plan.plan import server_plan
 from simulations.audit.reconstruction import (
     View,
     alone,
@@ -102,9 +101,8 @@ def test_a_sum_hides_the_more_the_more_are_in_it(clear):
 
 
 def test_under_noise_nothing_is_found_and_the_claim_holds(private):
-    plan = server_plan(private.point, USERS)
     promised = promised_inside(private.point, USERS)
-    views = [View("released", USERS, noised(plan, "update", 0), promised)]
+    views = [View("released", USERS, noised(private.point, USERS, "update"), promised)]
     found = private.found(views)
     for leak in found:
         assert leak.top.low < leak.top_without.high
@@ -123,10 +121,10 @@ def test_a_histogram_is_its_persons_items_and_a_noised_sum_of_them_is_not(privat
     shares = np.stack(
         [user_histogram(private.engine.population.history(key), 120) for key in private.keys]
     )
-    plan, promised = (of(private.point, USERS) for of in (server_plan, promised_inside))
+    promised = promised_inside(private.point, USERS)
     views = [
         View("one", 1, alone),
-        View("released", USERS, noised(plan, "histogram", 0), promised),
+        View("released", USERS, noised(private.point, USERS, "histogram"), promised),
     ]
     one, released = private.found(views, shares, {"histogram": by_histogram})
     assert one.own == 1
@@ -167,3 +165,5 @@ def test_nothing_is_promised_inside_a_sum_that_rests_on_a_secret_cohort(private)
     assert promised_inside(private.point, USERS) is not None
     local = dataclasses.replace(private.point.privacy, unit="example", trust="local")
     assert promised_inside(dataclasses.replace(private.point, privacy=local), USERS) is None
+    with pytest.raises(ConfigError, match="release 'update': the server adds no noise"):
+        noised(dataclasses.replace(private.point, privacy=local), USERS, "update")
