@@ -19,7 +19,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from simulations.engine.cohort import CohortEngine
 from simulations.engine.simulation import Simulation
 
 EPSILONS = (math.inf, 8.0, 1.0)
-RUNS, TARGETS, ORDERED, PEOPLE = 8, 100, 5, 1500
+RUNS, TARGETS, ORDERED, PEOPLE = 8, 100, 10, 1500
 IN_SHARES = 50.0  # expected devices of a sum whose noise comes in shares
 _YOUNG, _OLD = 18, 50  # codes of `users.dat`: at most, and at least
 
@@ -94,7 +94,7 @@ def members(simulation: Simulation, folder: Path) -> Figures:
 
 
 def items(simulation: Simulation) -> Figures:
-    """Items, and their order, in every view."""
+    """Items in every view."""
     found: Figures = {}
     for epsilon in EPSILONS:
         scene = Scene(simulation, epsilon)
@@ -106,12 +106,16 @@ def items(simulation: Simulation) -> Figures:
             findings += reconstruction.findings(some, seen)
         found[f"{epsilon:g}"] = {"leaks": plain(leaks), "findings": plain(findings)}
         said(f"items at epsilon {epsilon:g}")
-    scene = Scene(simulation, math.inf)
-    short = sorted(range(len(scene.keys)), key=lambda row: (len(scene.mine[row]), row))[:ORDERED]
+    return found
+
+
+def order() -> Figures:
+    """The order of the items of people of the world, who have fewer."""
+    scene = Scene(opened("world", data__users=300), math.inf)
+    short = [row for row, mine in enumerate(scene.mine) if 8 <= len(mine) <= 10][:ORDERED]
     keys = [scene.keys[row] for row in short]
     of = (scene.engine, scene.point, scene.adapter, scene.sent[short], keys)
-    found["order"] = plain(reconstruction.orders(*of))
-    found["order"]["items"] = [len(scene.mine[row]) for row in short]
+    found: Figures = plain(reconstruction.orders(*of))
     said("orders")
     return found
 
@@ -149,6 +153,8 @@ class Scene:
             View("a noised sum of all", people, noised(self.point, people, "histogram"), promised)
         ]
         more: list[tuple[Any, list[View], Any]] = [(shares, counted, read)]
+        if self.point.privacy.epsilon != EPSILONS[1]:
+            return views, more
         shared = self._changed(trust="distributed")
         federation = dataclasses.replace(shared.federation, cohort=IN_SHARES)
         shared = dataclasses.replace(shared, federation=federation)
@@ -162,7 +168,7 @@ class Scene:
                 self.engine, local, self.keys, self.adapter, state=Path(folder)
             )
         more.append((alone_noised, [View("one message, noised by window", 1, alone)], self.ways))
-        return [*exact, *views] if self.point.privacy.epsilon == EPSILONS[1] else views, more
+        return [*exact, *views], more
 
     def _changed(self, **privacy: Any) -> ExperimentConfig:
         changed = dataclasses.replace(self.point.privacy, **privacy)
@@ -291,7 +297,7 @@ def _exposed(found: Figures) -> Iterable[list[str]]:
 
 def _items(found: Figures) -> Iterable[list[str]]:
     for epsilon, of in found["items"].items():
-        for leak in of.get("leaks", []):
+        for leak in of["leaks"]:
             own = [f"{100 * leak[name]:.0f}" for name in ("own", "popular", "chance")]
             tops = [share(leak[name]) for name in ("top", "top_without")]
             told = f"{leak['bound']:.2f} of {leak['provable']:.2f}"
@@ -320,17 +326,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.models or Path(temporary)
         simulation = opened("movielens-100k")
-        found: Figures = {"items": items(simulation)}
-        found["membership"] = members(simulation, folder)
-        found["attributes"] = kinds(folder)
-    found |= {
-        "command": "python benchmarks/audit_attacks.py",
-        "seconds": time.monotonic() - started,
-        "load": before,
-        "machine": hardware(),
-        "versions": versions(),
-    }
-    chosen.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        parts: dict[str, Callable[[], Figures]] = {
+            "order": order,
+            "membership": lambda: members(simulation, folder),
+            "items": lambda: items(simulation),
+            "attributes": lambda: kinds(folder),
+        }
+        found: Figures = {"command": "python benchmarks/audit_attacks.py", "load": before}
+        for name, part in parts.items():
+            found[name] = part()
+            found |= {"seconds": time.monotonic() - started, "machine": hardware()}
+            found["versions"] = versions()
+            chosen.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(pages(found))
 
 
