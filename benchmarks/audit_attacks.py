@@ -34,10 +34,11 @@ from shared.data.sources import known_sources
 from shared.model.adapter import current
 from shared.privacy.contribution.histogram import user_histogram
 from shared.privacy.plan.terms import server_terms
-from simulations.audit import attributes, membership, reconstruction
-from simulations.audit.halves import Released, audited, memberships, released_without
-from simulations.audit.reconstruction import View, alone, in_shares, noised, promised_inside
-from simulations.audit.updates import updates_of
+from simulations.audit.attacks import attributes, membership, reconstruction
+from simulations.audit.attacks.halves import Released, audited, memberships, released_without
+from simulations.audit.attacks.order import orders
+from simulations.audit.attacks.updates import updates_of
+from simulations.audit.attacks.views import View, alone, in_shares, noised, promised_inside
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.simulation import Simulation
 
@@ -115,7 +116,7 @@ def order() -> Figures:
     short = [row for row, mine in enumerate(scene.mine) if 8 <= len(mine) <= 10][:ORDERED]
     keys = [scene.keys[row] for row in short]
     of = (scene.engine, scene.point, scene.adapter, scene.sent[short], keys)
-    found: Figures = plain(reconstruction.orders(*of))
+    found: Figures = plain(orders(*of))
     said("orders")
     return found
 

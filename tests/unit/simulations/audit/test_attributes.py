@@ -8,10 +8,16 @@ import torch
 
 from shared.errors import ConfigError
 from shared.model.adapter import current
-from simulations.audit.attributes import features, findings, inferred, items_of, recommendations
-from simulations.audit.reconstruction import noised
-from simulations.audit.updates import updates_of
-from tests.support.audited import at, simulated
+from simulations.audit.attacks.attributes import (
+    features,
+    findings,
+    inferred,
+    items_of,
+    recommendations,
+)
+from simulations.audit.attacks.updates import updates_of
+from simulations.audit.attacks.views import noised
+from tests.support.running.audited import at, simulated
 
 USERS = 150
 

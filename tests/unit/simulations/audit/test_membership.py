@@ -8,10 +8,10 @@ from scipy.stats import binom
 
 from shared.errors import ConfigError
 from shared.privacy.plan.terms import server_terms
-from simulations.audit.halves import Without, memberships
-from simulations.audit.intervals import Found, Rate, auc
-from simulations.audit.membership import lira, membership, rmia
-from tests.support.audited import at, simulated, trained
+from simulations.audit.attacks.halves import Without, memberships
+from simulations.audit.attacks.intervals import Found, Rate, auc
+from simulations.audit.attacks.membership import lira, membership, rmia
+from tests.support.running.audited import at, simulated, trained
 
 USERS, MODELS = 80, 5
 

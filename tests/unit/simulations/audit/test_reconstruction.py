@@ -6,25 +6,22 @@ import math
 import numpy as np
 import pytest
 
+from shared.aggregation import rule_of
 from shared.config import from_dict, to_dict
 from shared.errors import ConfigError
 from shared.model.adapter import current
 from shared.privacy.contribution.histogram import user_histogram
-from simulations.audit.reconstruction import (
-    View,
-    alone,
+from simulations.audit.attacks.order import orders
+from simulations.audit.attacks.reconstruction import (
     by_histogram,
     findings,
-    in_shares,
     leaks,
-    noised,
-    orders,
-    promised_inside,
     readers,
     trained_items,
 )
-from simulations.audit.updates import updates_of
-from tests.support.audited import at, simulated
+from simulations.audit.attacks.updates import updates_of
+from simulations.audit.attacks.views import View, alone, in_shares, noised, promised_inside
+from tests.support.running.audited import at, simulated
 
 USERS, TARGETS = 120, 80
 
@@ -78,6 +75,16 @@ def test_one_update_lists_its_persons_items(clear):
     assert bias.top_without.value < 0.6  # of an update of zeros
 
 
+def test_a_core_tells_what_was_chosen_from_what_came_before(clear):
+    model = clear.engine.recommender
+    texts = (model.items @ model.basis).double().numpy()
+    trained = clear.engine.schema.subset(rule_of(clear.point).trained(clear.engine.schema.names, 1))
+    seen = np.zeros((1, trained.dim))
+    seen[:, trained.slice_of("core.weight")] = np.outer(texts[5], texts[70]).ravel()
+    assert clear.ways["core, what was chosen"](seen).argmax() == 5
+    assert clear.ways["core, what came before"](seen).argmax() == 70
+
+
 def test_the_longest_rows_are_those_of_the_items(tiny_bert, world):
     model = dataclasses.replace(world.config.model, item_rank=4, item_bias=False)
     federation = dataclasses.replace(world.config.federation, popularity_start=False)
@@ -102,8 +109,11 @@ def test_a_sum_hides_the_more_the_more_are_in_it(clear):
 
 def test_under_noise_nothing_is_found_and_the_claim_holds(private):
     promised = promised_inside(private.point, USERS)
-    views = [View("released", USERS, noised(private.point, USERS, "update"), promised)]
+    opened = noised(private.point, USERS, "update")
+    # Who knows everybody else's sees one person's with the noise of the sum.
+    views = [View("released", USERS, opened, promised), View("others known", 1, opened, promised)]
     found = private.found(views)
+    assert len(found) == 6
     for leak in found:
         assert leak.top.low < leak.top_without.high
         assert leak.own < leak.popular + 0.1

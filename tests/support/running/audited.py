@@ -3,7 +3,7 @@
 import math
 
 from shared.config import at_epsilon, from_dict
-from simulations.audit.halves import audited, memberships, released_without
+from simulations.audit.attacks.halves import audited, memberships, released_without
 from simulations.engine.simulation import Simulation
 
 

@@ -1,4 +1,4 @@
-"""Which items somebody interacted with, and in which order, read out of what they send.
+"""Which items somebody interacted with, read out of what they send.
 
 One step from a known adapter sends -lr times a gradient, and for every position t with scores s_t
 and target j_t the loss's slope is softmax(s_t) - onehot(j_t). So in what is sent
@@ -25,36 +25,26 @@ Balle, Cherubin, Hayes 2022, Reconstructing Training Data with Informed Adversar
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kendalltau
 
 from client.training.batches import user_windows
 from shared.aggregation import rule_of
 from shared.config import ExperimentConfig
 from shared.data.population import history_of
-from shared.data.split import MIN_EVALUATED, training_history
 from shared.errors import ConfigError
 from shared.privacy.guarantee import Guarantee
-from shared.privacy.mechanisms.source import NoiseSource
-from shared.privacy.plan.plan import server_plan
-from shared.privacy.plan.summed import summed_form
+from simulations.audit.attacks.intervals import Rate
+from simulations.audit.attacks.views import View
 from simulations.audit.evidence import best
 from simulations.audit.findings import Finding, judged
-from simulations.audit.halves import Made
-from simulations.audit.intervals import Rate
-from simulations.audit.updates import Updates, Vector, updates_of
 from simulations.engine.cohort import CohortEngine
 
 Scores = npt.NDArray[np.float64]
 Items = npt.NDArray[np.int64]
-Open = Callable[[npt.NDArray[np.floating], int], Vector]
-"""What is seen of some people's contributions [n, dim]: with the number of a draw, none twice."""
 Reader = Callable[[Scores], Scores]
 """Scores [people, items] of what was seen [people, dim]."""
 
@@ -62,26 +52,6 @@ BIAS, CORE, ROWS = "item_bias.weight", "core.weight", ("item_in.weight", "item_o
 _SPAN = 1e-5  # of the largest eigenvalue: directions with less are hardly of a span
 _SHARES = (0.25, 1.0)  # of the targets, that are guessed about
 _DRAWS = 0x7265636F  # a stream of randomness of its own
-
-
-@dataclass(frozen=True)
-class View:
-    """Who sees what of a person's contribution.
-
-    Attributes
-    ----------
-    name : str
-    people : int
-        In the sum, the person included, >= 1.
-    opened : callable
-    promised : Guarantee or None
-        To the person, against whoever has this view; None: nothing is.
-    """
-
-    name: str
-    people: int
-    opened: Open
-    promised: Guarantee | None = None
 
 
 @dataclass(frozen=True)
@@ -113,84 +83,6 @@ class Leak:
     chance: float
     bound: float
     provable: float
-
-
-@dataclass(frozen=True)
-class Order:
-    """How much of the order of a person's items a search found, the items being known.
-
-    Attributes
-    ----------
-    people : int
-    tau : float
-        Kendall's, mean over people: 1 where all of it, 0 by chance.
-    start : float
-        The same of where the search began.
-    exact : Rate
-        People whose order was found whole.
-    """
-
-    people: int
-    tau: float
-    start: float
-    exact: Rate
-
-
-# What is seen.
-
-
-def alone(rows: npt.NDArray[np.floating], draw: int) -> Vector:
-    """The sum, exactly: of one person what they send, of several what a secure sum gives."""
-    return np.asarray(rows.astype(np.float64).sum(0))
-
-
-def noised(config: ExperimentConfig, people: int, kind: str) -> Open:
-    """Sums as they are released under central trust, by the plan's own mechanism.
-
-    Raises
-    ------
-    ConfigError
-        If nothing of that kind is noised by the server.
-    """
-    plan = server_plan(config, people)
-    if plan is None:
-        raise ConfigError(f"release {kind!r}: the server adds no noise under these settings")
-    mechanism = plan.planned(kind).mechanism
-
-    def opened(rows: npt.NDArray[np.floating], draw: int) -> Vector:
-        source = NoiseSource.seeded(config.seed, kind, "audit", draw)
-        return np.asarray(mechanism.release(alone(rows, draw), source))
-
-    return opened
-
-
-def in_shares(config: ExperimentConfig, people: int, kind: str) -> Open:
-    """Sums whose noise came in shares, as whoever opens a ring reads them."""
-    form = summed_form(config, people, kind, 0.0, 0 if kind == "histogram" else 1)
-
-    def opened(rows: npt.NDArray[np.floating], draw: int) -> Vector:
-        messages = [
-            form.encode(row, NoiseSource.seeded(config.seed, kind, "audit", draw, place))
-            for place, row in enumerate(rows)
-        ]
-        return form.decode(reduce(form.ring.add, messages))
-
-    return opened
-
-
-def promised_inside(config: ExperimentConfig, people: int) -> Guarantee | None:
-    """What is promised to a person who is in a sum for certain, against its readers.
-
-    Nothing, where a guarantee rests on nobody's knowing who is in it.
-    """
-    plan = server_plan(config, people)
-    if plan is None or plan.guarantee.unit != "user" or not math.isfinite(plan.guarantee.budget):
-        return None
-    sure = plan.guarantee.trust != "central" or plan.sampling_probability == 1
-    return plan.guarantee if sure else None
-
-
-# How it is read.
 
 
 def readers(engine: CohortEngine, config: ExperimentConfig) -> dict[str, Reader]:
@@ -230,24 +122,6 @@ def by_histogram(seen: Scores) -> Scores:
     return seen
 
 
-def _sent(
-    engine: CohortEngine,
-    config: ExperimentConfig,
-    adapter: Vector,
-    histories: Sequence[Sequence[int]],
-    names: Sequence[str] = (),
-) -> Updates:
-    """Updates of people with made-up histories, all of which are trained on."""
-    people = Made(engine.population.catalogue, [_with_held_out(mine) for mine in histories])
-    own = CohortEngine(people, engine.recommender, config.engine)
-    return updates_of(own, config, people.keys, adapter, names)
-
-
-def _with_held_out(history: Sequence[int]) -> list[int]:
-    """Two more items, where a device would hold two out."""
-    return [*history] if len(history) < MIN_EVALUATED else [*history, history[0], history[0]]
-
-
 def _lengths(rows: Scores) -> Scores:
     return np.asarray(np.linalg.norm(rows, axis=-1), dtype=np.float64)
 
@@ -259,9 +133,6 @@ def _in_span(texts: Scores, slopes: Scores) -> Scores:
     weights = np.maximum(values, 0) / (np.maximum(values, 0) + least)
     parts = np.einsum("ik,nkl->nil", texts, vectors) ** 2  # [people, items, k]
     return np.asarray(np.einsum("nil,nl->ni", parts, weights))
-
-
-# How well.
 
 
 def trained_items(engine: CohortEngine, config: ExperimentConfig) -> list[Items]:
@@ -431,89 +302,3 @@ def _finding(leak: Leak, promised: Guarantee | None) -> Finding:
     )
     verdict, about = judged(leak.bound, leak.provable, promised)
     return Finding(name, verdict, leak.view, f"{about}; {told}.", figures)
-
-
-# In which order.
-
-
-def order_of(
-    engine: CohortEngine,
-    config: ExperimentConfig,
-    adapter: Vector,
-    sent: Vector,
-    items: Items,
-    seed: int = 0,
-    steps: int = 20,
-) -> Items:
-    """The order of known items whose update is most like what was sent, by local search.
-
-    Every step tries all exchanges of two items and all moves of one, and takes the best.
-
-    Parameters
-    ----------
-    engine : CohortEngine
-    config : ExperimentConfig
-    adapter : float64 [dim]
-        That was sent out.
-    sent : float64 [trained]
-        One person's update, scaled or with noise.
-    items : int64 [n]
-        In any order.
-    seed : int
-        Of the order that the search begins with.
-    steps : int
-        At most.
-
-    Returns
-    -------
-    int64 [n]
-    """
-    now = np.random.default_rng((_DRAWS, seed, 2)).permutation(items)
-    likeness = -math.inf
-    for _ in range(steps):
-        tried = _neighbours(now)
-        rows = _sent(engine, config, adapter, [each.tolist() for each in tried])
-        like = rows @ sent / np.maximum(np.linalg.norm(rows, axis=1), 1e-30)
-        place = int(np.argmax(like))
-        if not like[place] > likeness * (1 + 1e-7):
-            break
-        now, likeness = tried[place], float(like[place])
-    return now
-
-
-def _neighbours(order: Items) -> list[Items]:
-    found = [order]
-    for one in range(len(order)):
-        for other in range(len(order)):
-            if other > one:
-                swapped = order.copy()
-                swapped[[one, other]] = swapped[[other, one]]
-                found.append(swapped)
-            if abs(other - one) > 1:
-                found.append(np.insert(np.delete(order, one), other, order[one]))
-    return found
-
-
-def orders(
-    engine: CohortEngine,
-    config: ExperimentConfig,
-    adapter: Vector,
-    contributions: npt.NDArray[np.floating],
-    keys: Sequence[int],
-    seed: int = 0,
-) -> Order:
-    """How well the order is found of some people, each by their own update [people, dim]."""
-    after, before, exact = list[float](), list[float](), 0
-    for row, key in zip(contributions, keys, strict=True):
-        true = training_history(history_of(engine.population, key))
-        place = {int(item): number for number, item in enumerate(true)}
-        for steps, into in ((0, before), (20, after)):
-            guess = order_of(
-                engine, config, adapter, row.astype(np.float64), np.sort(true), seed, steps
-            )
-            ranks = [place[int(item)] for item in guess]
-            into.append(float(kendalltau(ranks, range(len(ranks))).statistic))
-        exact += after[-1] > 1 - 1e-9
-    return Order(
-        len(keys), float(np.mean(after)), float(np.mean(before)), Rate.of(exact, len(keys))
-    )

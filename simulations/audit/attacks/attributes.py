@@ -21,9 +21,9 @@ from shared.data.population import history_of
 from shared.data.split import training_history
 from shared.errors import ConfigError
 from shared.update import Arrays
+from simulations.audit.attacks.intervals import Bits, Rate, Scores, auc
+from simulations.audit.attacks.reconstruction import readers
 from simulations.audit.findings import Finding
-from simulations.audit.intervals import Bits, Rate, Scores, auc
-from simulations.audit.reconstruction import readers
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.ranking import padded
 
@@ -133,7 +133,7 @@ def features(
     """Rows that an attacker makes of updates of the first round, [people, dim].
 
     The numbers themselves, each in units of its own spread; and the items whose bias is raised,
-    see `simulations.audit.reconstruction`.
+    see `simulations.audit.attacks.reconstruction`.
     """
     spread = np.maximum(seen.std(axis=0, dtype=np.float64), 1e-12)
     found = {"numbers": seen / spread}

@@ -1,8 +1,8 @@
 """Who was in a run, told from what it released, with few runs to compare with.
 
-A person is in a run with probability 1/2 (`simulations.audit.halves`); the attacker knows the whole
-history of whom they look for, and trains runs of their own on other halves of the same people. Each
-run in turn is the target, all others are its references. What is looked at of a model:
+A person is in a run with probability 1/2 (see `halves`); the attacker knows the whole history of
+whom they look for, and trains runs of their own on other halves of the same people. Each run in
+turn is the target, all others are its references. What is looked at of a model:
 
     scores     the mean log-likelihood that it gives a person's own training items (black box)
     adapter    whose updates add up to where it went: least squares, (D D' + r I) b = D theta, with
@@ -44,11 +44,11 @@ from shared.data.population import history_of
 from shared.errors import ConfigError
 from shared.privacy.contribution.histogram import user_histogram
 from shared.privacy.guarantee import Guarantee
+from simulations.audit.attacks.halves import Released
+from simulations.audit.attacks.intervals import Bits, Found, Rate, Scores
+from simulations.audit.attacks.updates import updates_of
 from simulations.audit.evidence import best
 from simulations.audit.findings import Finding, judged
-from simulations.audit.halves import Released
-from simulations.audit.intervals import Bits, Found, Rate, Scores
-from simulations.audit.updates import updates_of
 from simulations.engine.cohort import CohortEngine
 
 Signals = Mapping[str, Scores]  # each [models, people]
