@@ -57,6 +57,7 @@ BLACK_BOX = ("scores",)
 _RIDGE = 1.0  # r, in units of the mean square of an update
 _LEAST = 1e-9  # of a variance, that another is divided by
 _WINDOWS = 64  # read at once
+_SHARES = (0.1, 0.5)  # of the people, that are guessed about
 _EXPOSED = 0.05  # of the people, whose exposure is told apart
 
 
@@ -92,8 +93,8 @@ class Attack:
     found : Found
         Over all runs; a person is in it once a run.
     bound, provable : float
-        Of epsilon, from below: the best over the runs, all of which hold together; and what it
-        would be if every guess were right.
+        Of epsilon, from below, by the first run, together with all other attacks; and what it
+        would be if every guess were right. More runs would share one risk, and delta leaves none.
     """
 
     name: str
@@ -166,14 +167,15 @@ def membership(
         )
     seen = signals(engine, config, models)
     delta = promised.delta if promised else 0.0
-    each = 1 - (1 - confidence) / (4 * len(models))
+    each = 1 - (1 - confidence) / 4
     attacks, strongest = [], np.empty(0)
     for view, names in (("black box", BLACK_BOX), ("final model", tuple(seen))):
         chosen = [seen[name] for name in names]
         for name, attack in (("RMIA", rmia), ("LiRA", lira)):
             strongest = np.stack([attack(chosen, bits, target) for target in range(len(models))])
-            bound = max(best(strongest[t], bits[t], delta, each) for t in range(len(models)))
-            provable = max(best(of.astype(np.float64), of, delta, each) for of in bits)
+            own = bits[0], delta, each
+            bound = best(strongest[0], *own, shares=_SHARES)
+            provable = best(bits[0].astype(np.float64), *own, shares=_SHARES)
             found = Found.of(strongest.ravel(), bits.ravel(), confidence)
             attacks.append(Attack(name, view, found, bound, provable))
     worst, exposed, everybody = _exposed(engine, strongest, bits, confidence)

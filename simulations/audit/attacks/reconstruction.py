@@ -50,7 +50,7 @@ Reader = Callable[[Scores], Scores]
 
 BIAS, CORE, ROWS = "item_bias.weight", "core.weight", ("item_in.weight", "item_out.weight")
 _SPAN = 1e-5  # of the largest eigenvalue: directions with less are hardly of a span
-_SHARES = (0.25, 1.0)  # of the targets, that are guessed about
+_SHARES = (0.25, 0.9)  # of the targets, that are guessed about
 _DRAWS = 0x7265636F  # a stream of randomness of its own
 
 
