@@ -19,7 +19,7 @@ from simulations.audit.canaries import Canaries
 Vector = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exchange:
     """One question of the server, and what answered it before anything touched that.
 
@@ -55,7 +55,7 @@ class Exchange:
         return f"{self.kind} of round {self.round}" if self.round else self.kind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Release:
     """One sum over people as it was released.
 
@@ -114,7 +114,7 @@ class Release:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observed:
     """One replay.
 
