@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shared.errors import ConfigError
 from simulations.audit.canaries import Canaries
-from simulations.audit.checks import neighbours, noise, people, record
+from simulations.audit.checks import devices, neighbours, noise, people, record
 from simulations.audit.findings import Finding
 from simulations.audit.replay.neighbours import Reordered, Without
 from simulations.audit.replay.observed import Observed
@@ -20,6 +20,7 @@ _OF_ONE = (
     noise.noise_scale,
     noise.noise_shape,
     noise.noise_fresh,
+    devices.devices_noise,
     record.ledger,
     record.epsilon,
 )

@@ -126,6 +126,8 @@ class Observed:
         Size of the population.
     plan : Plan or None
         Of the server's guarantee, which follows from those two.
+    device : Plan or None
+        Of each device's own.
     schema : AdapterSchema
         Of what rounds sum.
     canaries : Canaries or None
@@ -146,6 +148,7 @@ class Observed:
     config: ExperimentConfig
     users: int
     plan: Plan | None
+    device: Plan | None
     schema: AdapterSchema
     canaries: Canaries | None
     histories: Mapping[int, int]

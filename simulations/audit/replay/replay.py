@@ -25,7 +25,7 @@ from shared.errors import ConfigError
 from shared.privacy.contribution.evaluation import METRICS_CLIP
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.mechanisms.gaussian import UpdateWithBits
-from shared.privacy.plan.plan import Plan, server_plan
+from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.request import Request
 from shared.run_files import RunFiles, run_files
 from simulations.audit.canaries import AuditedEngine, Canaries
@@ -38,7 +38,7 @@ from simulations.flower.grid import run_app
 _EVALUATOR = ("validation", "metrics", "ranks", "history", "seconds", "metrics_status")
 # What noise is in, or names a file by its own hash.
 _NOISED = ("released_metrics", "clipping_norms", "clipping_bits", "opened")
-_OWN = ("identity", "created", "head", "hash", "signature")
+_OWN = ("identity", "created", "head", "ledger_head", "hash", "signature", "valid_from", "valid_until")
 
 
 class Replay:
@@ -141,6 +141,7 @@ class Replay:
             config=config,
             users=len(people),
             plan=plan,
+            device=device_plan(config, len(people)),
             schema=schema,
             canaries=engine.canaries if engine.canaries.keys else None,
             histories=histories,
