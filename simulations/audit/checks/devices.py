@@ -51,7 +51,9 @@ def devices_noise(observed: Observed) -> Finding:
     if alike < RISK / (2 * pairs):
         words = "Two messages differ by less than their noise would make them: it is the same"
         return finding(SAME, words, right, figures)
-    words = "A message is smaller than its noise alone would be" if own < RISK / (2 * len(rows)) else ""
+    words = (
+        "A message is smaller than its noise alone would be" if own < RISK / (2 * len(rows)) else ""
+    )
     return finding(DEVICES, words, right, figures)
 
 

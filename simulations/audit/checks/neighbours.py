@@ -71,7 +71,9 @@ def public_fields(observed: Observed, without: Observed) -> Finding:
     changed = list(_changed(observed.public, without.public, ""))
     words = f"{changed[0]}: follows one person's data without noise" if changed else ""
     right = "What files tell without noise is the same without one person's data"
-    return finding(PUBLIC, words, right, {"fields changed": float(len(changed))}, f"{FILES}; {REPLAY}")
+    return finding(
+        PUBLIC, words, right, {"fields changed": float(len(changed))}, f"{FILES}; {REPLAY}"
+    )
 
 
 def _changed(one: object, two: object, where: str) -> list[str]:

@@ -118,7 +118,9 @@ def sampling(observed: Observed) -> Finding:
     figures = {"claimed probability": share, "mean size": float(sizes.mean())}
     if share >= 1:
         short = sizes.min() < observed.users
-        words = "Not everyone is asked, whom the sampling probability of 1 promises" if short else ""
+        words = (
+            "Not everyone is asked, whom the sampling probability of 1 promises" if short else ""
+        )
         return finding(SAMPLING, words, "Everyone is asked in every round", figures)
     mean, variance = observed.users * share, observed.users * share * (1 - share)
     spread = float(np.sum((sizes - mean) ** 2) / variance)

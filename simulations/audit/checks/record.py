@@ -30,9 +30,7 @@ def ledger(observed: Observed) -> Finding:
     recorded = [(each.release, each.round) for each in entries]
     released = [(each.exchange.kind, each.exchange.round) for each in observed.releases]
     missing = [each for each in released if each not in recorded]
-    other = [
-        each for each in entries if each.event != observed.plan.planned(each.release).event
-    ]
+    other = [each for each in entries if each.event != observed.plan.planned(each.release).event]
     asked = [(each.kind, each.round) for each in observed.exchanges]
     figures = {"released": float(len(released)), "recorded": float(len(recorded))}
     words = ""
@@ -106,7 +104,9 @@ def _secrets(observed: Observed) -> list[float]:
             people = 2 * sums[2]
             found += [float(of) for of in sums]
             found += [0.5 + float(of) / people for of in sums[:2]] if people else []
-    return [of for of in found if abs(of * 8 - round(of * 8)) > 1e-6]  # round ones are met by chance
+    return [
+        of for of in found if abs(of * 8 - round(of * 8)) > 1e-6
+    ]  # round ones are met by chance
 
 
 def _among(number: float, secrets: list[float]) -> bool:
@@ -116,7 +116,9 @@ def _among(number: float, secrets: list[float]) -> bool:
 def _numbers(tree: object, where: str) -> list[tuple[str, float]]:
     """Every number of a tree, and where it stands."""
     if isinstance(tree, dict):
-        return [at for name, of in tree.items() for at in _numbers(of, f"{where}.{name}".strip("."))]
+        return [
+            at for name, of in tree.items() for at in _numbers(of, f"{where}.{name}".strip("."))
+        ]
     if isinstance(tree, list):
         return [at for of in tree for at in _numbers(of, where)]
     return [(where, tree)] if isinstance(tree, float) else []

@@ -38,7 +38,16 @@ from simulations.flower.grid import run_app
 _EVALUATOR = ("validation", "metrics", "ranks", "history", "seconds", "metrics_status")
 # What noise is in, or names a file by its own hash.
 _NOISED = ("released_metrics", "clipping_norms", "clipping_bits", "opened")
-_OWN = ("identity", "created", "head", "ledger_head", "hash", "signature", "valid_from", "valid_until")
+_OWN = (
+    "identity",
+    "created",
+    "head",
+    "ledger_head",
+    "hash",
+    "signature",
+    "valid_from",
+    "valid_until",
+)
 
 
 class Replay:

@@ -13,7 +13,7 @@ from simulations.audit.static import cause, examined, of_one
 from simulations.engine.simulation import Simulation
 from tests.support import planted
 
-PEOPLE, CANARIES = 90, 60
+PEOPLE, CANARIES = 90, 80
 
 
 def settings(backbone, **sections):
@@ -44,7 +44,7 @@ def settings(backbone, **sections):
     return from_dict(tree)
 
 
-WHOLE = {"federation": {"cohort": 1.0}}
+WHOLE = {"federation": {"cohort": 1.0, "metrics_cohort": 1.0}}
 SHARED = {
     "federation": {"cohort": 1.0, "rounds": 3, "popularity_start": False, "metrics_cohort": 1.0},
     "privacy": {
@@ -72,7 +72,7 @@ def opened(tiny_bert):
     """Replays of a point, by kind of settings and seed; data and model opened once."""
     simulations = {}
 
-    def replay(kind="", seed=0, epsilon=4.0):
+    def replay(kind="", seed=0, epsilon=8.0):
         if kind not in simulations:
             simulations[kind] = Simulation(settings(tiny_bert, **OF_A_PERSON[kind]))
         simulation = simulations[kind]
