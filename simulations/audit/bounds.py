@@ -10,7 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from shared.privacy.guarantee import Guarantee
 from simulations.audit import evidence
+from simulations.audit.canaries import Canaries
 from simulations.audit.checks.record import raw
 from simulations.audit.checks.risk import RISK
 from simulations.audit.findings import Finding, judged
@@ -23,18 +25,16 @@ ALL_ROUNDS = "white box: every released sum of every round"
 FINAL = "white box: the released adapter and the public start alone"
 
 
-def scores(observed: Observed, view: str) -> Vector:
+def scores(observed: Observed, canaries: Canaries, view: str) -> Vector:
     """How far each canary seems to be in [m], by what a view shows.
 
     Parameters
     ----------
     observed : Observed
-        With canaries.
+    canaries : Canaries
     view : str
         `ALL_ROUNDS` or `FINAL`.
     """
-    canaries = observed.canaries
-    assert canaries is not None
     if view == FINAL:
         moved: Vector = observed.moved[canaries.coordinates]
         return moved
@@ -53,16 +53,26 @@ def bounds(observed: Observed, confidence: float = 0.95) -> list[Finding]:
     confidence : float
         In (0, 1), of each bound alone.
     """
-    if observed.canaries is None or observed.plan is None or not observed.of("update"):
+    if (about := _about(observed)) is None:
         return [Finding(ANY, "not shown", ALL_ROUNDS, "No canary is in a sum that was released")]
-    return [each for view in (ALL_ROUNDS, FINAL) for each in _of_view(observed, view, confidence)]
+    return [
+        each for view in (ALL_ROUNDS, FINAL) for each in _of_view(observed, about, view, confidence)
+    ]
 
 
-def _of_view(observed: Observed, view: str, confidence: float) -> list[Finding]:
-    canaries, plan = observed.canaries, observed.plan
-    assert canaries is not None
-    assert plan is not None
-    promised, found = plan.guarantee, scores(observed, view)
+_About = tuple[Canaries, Guarantee]
+
+
+def _about(observed: Observed) -> _About | None:
+    """Whom guesses are about, and what is promised; None where there is nothing to guess by."""
+    if observed.canaries is None or observed.plan is None or not observed.of("update"):
+        return None
+    return observed.canaries, observed.plan.guarantee
+
+
+def _of_view(observed: Observed, about: _About, view: str, confidence: float) -> list[Finding]:
+    canaries, promised = about
+    found = scores(observed, canaries, view)
     included, delta = canaries.included, promised.delta
     provable = most_provable(len(found), confidence)
     told = {"canaries": float(len(found)), "confidence": confidence, "delta": delta}
@@ -105,14 +115,14 @@ def controls(observed: Observed, confidence: float = 0.95) -> list[Finding]:
     them or, where no bound of so many canaries reaches the claim, their rest, which is no noise.
     The second guesses among people none of whom was in; it is wrong with probability 1e-4 at most.
     """
-    if observed.canaries is None or observed.plan is None or not observed.of("update"):
+    if (about := _about(observed)) is None:
         return []
-    return [_noise_off(observed, confidence), _held_out(observed)]
+    return [_noise_off(observed, about, confidence), _held_out(observed, about)]
 
 
-def _noise_off(observed: Observed, confidence: float) -> Finding:
+def _noise_off(observed: Observed, about: _About, confidence: float) -> Finding:
     bare = without_noise(observed)
-    found = _of_view(bare, ALL_ROUNDS, confidence)
+    found = _of_view(bare, about, ALL_ROUNDS, confidence)
     by = [each for each in (*found, raw(bare)) if each.verdict == "violated"]
     figures = {"bound": found[0].figures["bound"], "Gaussian bound": found[1].figures["bound"]}
     figures |= {"most provable": found[0].figures["most provable"]}
@@ -123,13 +133,11 @@ def _noise_off(observed: Observed, confidence: float) -> Finding:
     return Finding(OFF, "holds", ALL_ROUNDS, words, figures)
 
 
-def _held_out(observed: Observed) -> Finding:
-    canaries, plan = observed.canaries, observed.plan
-    assert canaries is not None
-    assert plan is not None
-    out = scores(observed, ALL_ROUNDS)[~canaries.included]
+def _held_out(observed: Observed, about: _About) -> Finding:
+    canaries, promised = about
+    out = scores(observed, canaries, ALL_ROUNDS)[~canaries.included]
     bits = np.random.default_rng(observed.config.seed).random(len(out)) < 0.5
-    bound = evidence.best(out, bits, plan.guarantee.delta, 1 - RISK) if len(out) >= 2 else 0.0
+    bound = evidence.best(out, bits, promised.delta, 1 - RISK) if len(out) >= 2 else 0.0
     figures = {"people": float(len(out)), "bound": bound}
     words = f"Among {len(out)} people none of whom was in, the bound is {bound:.2f}"
     return Finding(HELD_OUT, "violated" if bound > 0 else "holds", ALL_ROUNDS, words, figures)

@@ -84,7 +84,9 @@ def one_run(right: int, guesses: int, canaries: int, delta: float, confidence: f
         >= 0; 0 where nothing is shown.
     """
     _check(right, guesses, canaries)
-    return _largest(lambda eps: _chance(right, guesses, canaries, eps, delta) < 1 - confidence)
+    return _largest(
+        lambda eps: _chance(right, guesses, canaries, eps, delta) < 1 - confidence
+    )
 
 
 def _chance(right: int, guesses: int, canaries: int, eps: float, delta: float) -> float:
