@@ -15,11 +15,11 @@ from simulations.audit.replay.replay import Replay
 _OF_ONE = (
     people.clip,
     record.raw,
+    noise.noise_fresh,
     people.weights,
     people.sampling,
     noise.noise_scale,
     noise.noise_shape,
-    noise.noise_fresh,
     devices.devices_noise,
     record.ledger,
     record.epsilon,

@@ -37,7 +37,7 @@ def noise_scale(observed: Observed) -> Finding:
     found = noised(observed)
     if not found:
         return not_shown(SCALE, "No release whose noise could be seen")
-    ratios = [_ratio(each) for each in found]
+    ratios = [each.found / each.deviation for each in found]
     by_ledger = [_ratio_to_ledger(observed, each) for each in found]
     wrong = [
         (each, ratio)
@@ -60,11 +60,6 @@ def noise_scale(observed: Observed) -> Finding:
     name, why = _named(observed, first, ratio)
     words = f"{first.exchange.name}: {ratio:.3g} times the noise that is claimed{why}"
     return finding(name, f"{words}; so in {len(wrong)} of {len(found)} releases", right, figures)
-
-
-def _ratio(release: Release) -> float:
-    square = float(release.apart @ release.apart) / max(release.freedom, 1)
-    return math.sqrt(square) / release.deviation
 
 
 def _unlikely(observed: Observed, release: Release, risk: float) -> bool:

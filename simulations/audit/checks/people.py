@@ -56,9 +56,11 @@ def weights(observed: Observed) -> Finding:
 
     What a release holds beyond the sum is noise, which goes along with nobody's contribution. So it
     is projected on what was sent: all of it, what those with more (and fewer) interactions sent,
-    and each canary's own. Under equal weights these are normal, the last together chi-square.
+    and each canary's own, in units of the noise that is there. Under equal weights these are
+    normal, the last together chi-square.
     """
     found = [each for each in noised(observed) if each.exchange.kind == "update" and _seen(each)]
+    found = [each for each in found if each.found > 0]
     if not found:
         return not_shown(WEIGHTS, "No sum of updates whose parts were seen")
     by = {
@@ -83,8 +85,8 @@ def _along(observed: Observed, found: list[Release], weight) -> float:
         sent = each.exchange.contributions.astype(np.float64)
         counts = np.array([observed.histories[key] for key in each.exchange.members], dtype=float)
         direction = weight(np.maximum(counts, 1)) @ sent
-        inner += float(each.rest @ direction) / each.deviation**2
-        square += float(direction @ direction) / each.deviation**2
+        inner += float(each.rest @ direction) / each.found**2
+        square += float(direction @ direction) / each.found**2
     return inner / math.sqrt(square) if square else 0.0
 
 
@@ -98,7 +100,7 @@ def _canaries_apart(observed: Observed, found: list[Release]) -> float:
     places = {key: at for at, key in enumerate(canaries.keys) if canaries.included[at]}
     for each in found:
         there = [places[key] for key in each.exchange.members if key in places]
-        total[there] += each.rest[canaries.coordinates[there]] / each.deviation
+        total[there] += each.rest[canaries.coordinates[there]] / each.found
         times[there] += 1
     some = times > 0
     return float(chi2.sf(np.sum(total[some] ** 2 / times[some]), some.sum())) if some.any() else 1.0

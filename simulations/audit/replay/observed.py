@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,6 +104,11 @@ class Release:
     def freedom(self) -> int:
         """In how many directions `apart` may lie."""
         return len(self.vector) - self._span.shape[1]
+
+    @cached_property
+    def found(self) -> float:
+        """Standard deviation of the noise that is there, as far as weights do not hide it."""
+        return math.sqrt(float(self.apart @ self.apart) / max(self.freedom, 1))
 
     @cached_property
     def standardised(self) -> Vector:

@@ -22,6 +22,7 @@ from shared.aggregation import rule_of
 from shared.config import ExperimentConfig, FederationConfig
 from shared.data.population import Population, history_of
 from shared.errors import ConfigError
+from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.evaluation import METRICS_CLIP
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.mechanisms.gaussian import UpdateWithBits
@@ -81,12 +82,15 @@ class Replay:
         """The run's people."""
         return self._simulation.population
 
+    @property
+    def schema(self) -> AdapterSchema:
+        """Of what rounds sum."""
+        whole = self._simulation.engine(self.config.model).schema
+        return whole.subset(rule_of(self.config).trained(whole.names, 1))
+
     def canaries(self, most: int) -> Canaries:
         """Up to `most` people, drawn by the point's seed."""
-        engine = self._simulation.engine(self.config.model)
-        names = rule_of(self.config).trained(engine.schema.names, 1)
-        dim = engine.schema.subset(names).dim
-        return Canaries.drawn(self.population, dim, most, self.config.seed)
+        return Canaries.drawn(self.population, self.schema.dim, most, self.config.seed)
 
     def run(
         self,
@@ -132,8 +136,7 @@ class Replay:
     ) -> Observed:
         people, config = engine.population, self.config
         plan, outcome = server_plan(config, len(people)), json.loads(files.outcome.read_text())
-        schema = engine.schema.subset(rule_of(config).trained(engine.schema.names, 1))
-        where = rule_of(config).space(engine.schema).places(schema)
+        where = rule_of(config).space(engine.schema).places(self.schema)
         found = list[Release]()
         for each in exchanges:
             vector = _released(each, states, outcome, config.federation)
@@ -151,7 +154,7 @@ class Replay:
             users=len(people),
             plan=plan,
             device=device_plan(config, len(people)),
-            schema=schema,
+            schema=self.schema,
             canaries=engine.canaries if engine.canaries.keys else None,
             histories=histories,
             exchanges=tuple(exchanges),
