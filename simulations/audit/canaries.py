@@ -117,8 +117,8 @@ class AuditedEngine(CohortEngine):
         self._honest, self._mixed = self.population, WithCanaries(self.population, canaries)
         self._places = {key: place for place, key in enumerate(canaries.keys)}
 
-    def _whole(self, *asked: Any) -> Iterator[tuple[list[int], Tensor]]:
-        for members, deltas in super()._whole(*asked):
+    def _whole(self, *asked: Any, **named: Any) -> Iterator[tuple[list[int], Tensor]]:
+        for members, deltas in super()._whole(*asked, **named):
             yield members, self._replaced(members, deltas)
 
     def _histogram(self, *asked: Any) -> tuple[list[int], Update]:

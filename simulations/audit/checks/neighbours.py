@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from simulations.audit.checks.risk import FILES, REPLAY, finding, not_shown
 from simulations.audit.findings import Finding
 from simulations.audit.replay.observed import Exchange, Observed
 
 OTHERS, PLACE, PUBLIC = "others unchanged", "place in the log", "public fields"
+
+Row = npt.NDArray[np.float32]
 
 _START = 1e-5  # how far iterates may differ and still be one: sums are added in another order
 _ROUNDING = 1e-3  # relative, of a contribution
@@ -56,11 +59,11 @@ def _unlike(one: Observed, two: Observed, person: int | None) -> tuple[str, floa
     return "", compared
 
 
-def _rows(exchange: Exchange) -> dict[int, np.ndarray]:
+def _rows(exchange: Exchange) -> dict[int, Row]:
     return dict(zip(exchange.members, exchange.contributions, strict=True))
 
 
-def _differ(one: np.ndarray, two: np.ndarray) -> bool:
+def _differ(one: Row, two: Row) -> bool:
     return bool(np.linalg.norm(one - two) > _ROUNDING * max(np.linalg.norm(one), 1e-9))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import binom, chi2, norm
 
 from simulations.audit.checks.noise import noised
@@ -16,6 +18,8 @@ from simulations.audit.replay.observed import Observed, Release, Vector
 CLIP, LAYERS, WEIGHTS, SAMPLING = "clip", "clip of each layer", "weights", "sampling"
 
 _ROUNDING = 1e-4  # relative, of a norm
+
+Weight = Callable[[Vector], Vector]
 
 
 def clip(observed: Observed) -> Finding:
@@ -40,7 +44,7 @@ def _seen(release: Release) -> bool:
     return release.exchange.known and len(release.exchange.members) > 0
 
 
-def _norms(rows: np.ndarray) -> Vector:
+def _norms(rows: npt.NDArray[np.float32]) -> Vector:
     norms: Vector = np.linalg.norm(rows.astype(np.float64), axis=1)
     return norms
 
@@ -63,7 +67,7 @@ def weights(observed: Observed) -> Finding:
     found = [each for each in found if each.found > 0]
     if not found:
         return not_shown(WEIGHTS, "No sum of updates whose parts were seen")
-    by = {
+    by: dict[str, Weight] = {
         "everyone": lambda counts: np.ones_like(counts),
         "those with more interactions": lambda counts: counts / counts.mean() - 1,
         "those with fewer interactions": lambda counts: counts.mean() / counts - 1,
@@ -78,7 +82,7 @@ def weights(observed: Observed) -> Finding:
     return finding(WEIGHTS, words, "Everyone's weight is one, as far as noise lets see", figures)
 
 
-def _along(observed: Observed, found: list[Release], weight) -> float:
+def _along(observed: Observed, found: list[Release], weight: Weight) -> float:
     """How far releases lie along so weighted contributions, in standard deviations."""
     inner, square = 0.0, 0.0
     for each in found:
