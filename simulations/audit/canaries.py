@@ -2,8 +2,9 @@
 
 A canary that is in sends an update far beyond the clip along a coordinate of its own, round after
 round, and has one item of its own; one that is out sends zeros, as somebody whose data were taken
-away. What bounds, sums and noises it is the code of every run. What a round starts from is kept, as
-every device of that round sees it.
+away. A few others are in whatever happens, and far beyond the clip along all coordinates at once:
+they show how an update of many tensors is bounded, and nobody guesses about them. What bounds, sums
+and noises canaries is the code of every run.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from torch import Tensor
 
 from shared.data.population import Population, smallest
 from shared.errors import ConfigError
-from shared.model.adapter import Part
 from shared.update import Update
 from simulations.engine.cohort import CohortEngine
 
 _FAR = 1e3  # how far beyond any clip a canary reaches
+_SPREAD = 4  # canaries along all coordinates, at most
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,19 @@ class Canaries:
         Each with probability 1/2.
     coordinates : int64 [m]
         Of the trained tensors, everyone's own.
+    spread : tuple of int
+        Keys of others, who are in and far along all coordinates.
     """
 
     keys: tuple[int, ...]
     included: npt.NDArray[np.bool_]
     coordinates: npt.NDArray[np.int64]
+    spread: tuple[int, ...] = ()
+
+    @classmethod
+    def none(cls) -> Canaries:
+        """Nobody."""
+        return cls((), np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.int64))
 
     @classmethod
     def drawn(cls, population: Population, dim: int, most: int, seed: int) -> Canaries:
@@ -53,7 +62,9 @@ class Canaries:
         ConfigError
             If there is room for fewer than two.
         """
-        keys = smallest(population.keys, min(most, dim))
+        chosen = smallest(population.keys, min(most, dim))
+        few = min(_SPREAD, len(chosen) // 8)
+        keys, spread = chosen[few:], chosen[:few]
         if len(keys) < 2:
             raise ConfigError(f"{len(keys)} canaries: expected at least 2")
         random = np.random.default_rng(seed)
@@ -61,6 +72,7 @@ class Canaries:
             tuple(keys),
             random.random(len(keys)) < 0.5,
             random.choice(dim, len(keys), replace=False).astype(np.int64),
+            tuple(spread),
         )
 
 
@@ -95,27 +107,18 @@ class WithCanaries:
 
 
 class AuditedEngine(CohortEngine):
-    """The cohort engine, in whose population some are canaries.
-
-    Attributes
-    ----------
-    starts : dict of int to float32 [dim]
-        By round: what is trained, as the round found it.
-    """
+    """The cohort engine, in whose population some are canaries."""
 
     canaries: Canaries
 
     def hold(self, canaries: Canaries) -> None:
         """Begin with these."""
-        self.canaries, self.starts = canaries, dict[int, npt.NDArray[np.float32]]()
+        self.canaries = canaries
         self._honest, self._mixed = self.population, WithCanaries(self.population, canaries)
         self._places = {key: place for place, key in enumerate(canaries.keys)}
 
-    def _whole(
-        self, users: Sequence[int], part: Part, round_number: int, *rest: Any
-    ) -> Iterator[tuple[list[int], Tensor]]:
-        self.starts[round_number] = part.start.cpu().numpy().copy()
-        for members, deltas in super()._whole(users, part, round_number, *rest):
+    def _whole(self, *asked: Any, **named: Any) -> Iterator[tuple[list[int], Tensor]]:
+        for members, deltas in super()._whole(*asked, **named):
             yield members, self._replaced(members, deltas)
 
     def _histogram(self, *asked: Any) -> tuple[list[int], Update]:
@@ -125,11 +128,24 @@ class AuditedEngine(CohortEngine):
         finally:
             self.population = self._honest
 
+    @property
+    def mixed(self) -> WithCanaries:
+        """The population with them."""
+        return self._mixed
+
+    def far(self, key: int, dim: int) -> npt.NDArray[np.float32]:
+        """What a canary's own update is before any clip, float32 [dim]."""
+        update = np.zeros(dim, dtype=np.float32)
+        place = self._places.get(key)
+        if place is None:
+            update[:] = _FAR
+        elif self.canaries.included[place]:
+            update[self.canaries.coordinates[place]] = _FAR
+        return update
+
     def _replaced(self, members: Sequence[int], deltas: Tensor) -> Tensor:
-        rows = [(row, self._places[key]) for row, key in enumerate(members) if key in self._places]
         mine = deltas.clone()
-        for row, place in rows:
-            mine[row] = 0
-            if self.canaries.included[place]:
-                mine[row, self.canaries.coordinates[place]] = torch.tensor(_FAR)
+        for row, key in enumerate(members):
+            if key in self._places or key in self.canaries.spread:
+                mine[row] = torch.from_numpy(self.far(key, mine.shape[1])).to(mine)
         return mine

@@ -1,0 +1,149 @@
+"""The noise of releases: how much there is, of what shape, and whether it is fresh each time."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import chi2, kstest, norm
+
+from shared.privacy.accounting.events import SkellamDpEvent
+from shared.privacy.accounting.steps import Step, steps_of
+from simulations.audit.checks.risk import RISK, finding, not_shown
+from simulations.audit.findings import Finding
+from simulations.audit.replay.observed import Observed, Release
+
+SCALE, MEAN, DROPOUTS = "noise scale", "noise for a mean", "noise after dropouts"
+SHAPE, FRESH = "noise shape", "noise fresh"
+
+_RAW = 1e-9  # of the claimed noise: there is none
+_NEAR = 0.2  # relative: how near a ratio must be to be explained by a number
+_FEW = 50  # numbers, below which a distribution has no shape
+
+
+def noised(observed: Observed) -> list[Release]:
+    """Releases whose noise is claimed and whose sum without it is known."""
+    return [each for each in observed.releases if each.deviation > 0 and each.exchange.known]
+
+
+def noise_scale(observed: Observed) -> Finding:
+    """Whether every release holds as much noise as plan and ledger claim.
+
+    The part of a release that no weighting of what was sent explains is the noise in `freedom`
+    directions: its square over the claimed variance is chi-square, exactly. Where noise comes in
+    shares more than what is claimed is right, and less is not.
+    """
+    found = noised(observed)
+    if not found:
+        return not_shown(SCALE, "No release whose noise could be seen")
+    ratios = [each.found / each.deviation for each in found]
+    by_ledger = [_ratio_to_ledger(observed, each) for each in found]
+    wrong = [
+        (each, ratio)
+        for each, ratio in zip(found, ratios, strict=True)
+        if _unlikely(observed, each, RISK / (2 * len(found)))
+    ]
+    unlike = [each for each, ratio in zip(found, by_ledger, strict=True) if abs(ratio - 1) > 1e-6]
+    figures = {"releases": float(len(found)), "smallest ratio": min(ratios)}
+    figures |= {"largest ratio": max(ratios)}
+    right = (
+        f"Each of {len(found)} releases holds the noise that is claimed: "
+        f"{min(ratios):.3f} to {max(ratios):.3f} times"
+    )
+    if not wrong and not unlike:
+        return finding(SCALE, "", right, figures)
+    if not wrong:
+        words = f"{unlike[0].exchange.name}: plan and ledger claim different noise"
+        return finding(SCALE, words, right, figures)
+    first, ratio = wrong[0]
+    name, why = _named(observed, first, ratio)
+    words = f"{first.exchange.name}: {ratio:.3g} times the noise that is claimed{why}"
+    return finding(name, f"{words}; so in {len(wrong)} of {len(found)} releases", right, figures)
+
+
+def _unlikely(observed: Observed, release: Release, risk: float) -> bool:
+    square = float(release.apart @ release.apart) / release.deviation**2
+    if chi2.cdf(square, release.freedom) < risk:
+        return True
+    return not _in_shares(observed) and bool(chi2.sf(square, release.freedom) < risk)
+
+
+def _in_shares(observed: Observed) -> bool:
+    return observed.plan is not None and observed.plan.guarantee.trust == "distributed"
+
+
+def _named(observed: Observed, release: Release, ratio: float) -> tuple[str, str]:
+    """What kind of mistake makes noise this small, where one is known to."""
+    expected = observed.expected(release.exchange.kind)
+    if abs(ratio * expected - 1) < _NEAR:
+        return MEAN, f", as if it were for the mean of {expected:g} people, not for their sum"
+    there, asked = len(release.exchange.members), len(release.exchange.asked)
+    if _in_shares(observed) and there < asked:
+        return DROPOUTS, f", in a sum of {there} of {asked}"
+    return SCALE, ""
+
+
+def _ratio_to_ledger(observed: Observed, release: Release) -> float:
+    """The plan's noise over that of the ledger's entry; 1 where there is no such entry."""
+    entries = observed.ledger.entries if observed.ledger else ()
+    for entry in entries:
+        if (entry.release, entry.round) == (release.exchange.kind, release.exchange.round):
+            if isinstance(entry.event, SkellamDpEvent):
+                return 1.0
+            steps = [step for step in steps_of([(entry.event, 1)]) if isinstance(step, Step)]
+            planned = observed.plan.planned(entry.release) if observed.plan else None
+            if len(steps) == 1 and planned is not None:
+                return planned.mechanism.noise_multiplier / steps[0].noise_multiplier
+    return 1.0
+
+
+def noise_shape(observed: Observed) -> Finding:
+    """Whether noise is Gaussian, as plan and ledger say: Kolmogorov-Smirnov, release by release.
+
+    With the scale that it has, so that how much there is stays another question's.
+    """
+    found = [each for each in noised(observed) if len(each.vector) >= _FEW]
+    found = [each for each in found if each.standardised.std() > _RAW]
+    if not found:
+        return not_shown(SHAPE, "No release with enough noise to have a shape")
+    least, at = 1.0, found[0]
+    for each in found:
+        drawn = each.standardised[each.standardised != 0]
+        chance = float(kstest(drawn / math.sqrt(float(np.mean(drawn**2))), norm.cdf).pvalue)
+        least, at = min((least, at), (chance, each), key=lambda one: one[0])
+    wrong = least < RISK / len(found)
+    words = f"{at.exchange.name}: its noise is not Gaussian" if wrong else ""
+    right = f"The noise of {len(found)} releases looks Gaussian"
+    return finding(SHAPE, words, right, {"least p": least, "releases": float(len(found))})
+
+
+def noise_fresh(observed: Observed) -> Finding:
+    """Whether no two releases, of whatever rounds and kinds, share noise.
+
+    Their first numbers in common are uncorrelated then; under independence a correlation of n
+    numbers is about normal, with standard deviation 1/sqrt(n).
+    """
+    found = [each for each in noised(observed) if len(each.vector) >= _FEW]
+    found = [each for each in found if each.standardised.std() > _RAW]
+    pairs = list(combinations(found, 2))
+    if not pairs:
+        return not_shown(FRESH, "Fewer than two releases with noise")
+    shown = {pair: _correlation(*pair) for pair in pairs}
+    (one, two), (most, size) = max(shown.items(), key=lambda each: abs(each[1][0]) * each[1][1])
+    limit = float(norm.isf(RISK / (2 * len(pairs))))
+    wrong = abs(most) * size > limit
+    words = (
+        f"{one.exchange.name} and {two.exchange.name}: the same noise, correlated {most:.2f}"
+        if wrong
+        else ""
+    )
+    right = f"The noise of {len(pairs)} pairs of releases is uncorrelated"
+    return finding(FRESH, words, right, {"largest correlation": most, "pairs": float(len(pairs))})
+
+
+def _correlation(one: Release, two: Release) -> tuple[float, float]:
+    """Of the first numbers that both have, and the root of how many these are."""
+    size = min(len(one.vector), len(two.vector))
+    a, b = one.standardised[:size], two.standardised[:size]
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))), math.sqrt(size)

@@ -1,0 +1,146 @@
+"""What one person adds: within the clip, with the weight of everyone else, sampled as claimed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binom, chi2, norm
+
+from simulations.audit.checks.noise import noised
+from simulations.audit.checks.risk import RISK, finding, not_shown
+from simulations.audit.findings import Finding
+from simulations.audit.replay.observed import Observed, Release, Vector
+
+CLIP, LAYERS, WEIGHTS, SAMPLING = "clip", "clip of each layer", "weights", "sampling"
+
+_ROUNDING = 1e-4  # relative, of a norm
+
+Weight = Callable[[Vector], Vector]
+
+
+def clip(observed: Observed) -> Finding:
+    """Whether nobody's contribution is longer than its clip, canaries far beyond it included."""
+    found = [each for each in observed.releases if math.isfinite(each.limit) and _seen(each)]
+    if not found:
+        return not_shown(CLIP, "Nobody's own contribution was seen")
+    longest = {id(each): _norms(each.exchange.contributions).max(initial=0.0) for each in found}
+    worst = max(found, key=lambda each: longest[id(each)] / each.limit)
+    ratio = float(longest[id(worst)] / worst.limit)
+    figures = {"longest over the clip": ratio, "sums": float(len(found))}
+    right = f"Nobody's contribution to {len(found)} sums is longer than its clip"
+    if ratio <= 1 + _ROUNDING:
+        return finding(CLIP, "", right, figures)
+    words = f"{worst.exchange.name}: a contribution is {ratio:.4g} times as long as its clip"
+    if worst.exchange.kind == "update" and _each_layer_is_within(observed, worst):
+        return finding(LAYERS, f"{words}; each tensor alone is within it", right, figures)
+    return finding(CLIP, words, right, figures)
+
+
+def _seen(release: Release) -> bool:
+    return release.exchange.known and len(release.exchange.members) > 0
+
+
+def _norms(rows: npt.NDArray[np.float32]) -> Vector:
+    norms: Vector = np.linalg.norm(rows.astype(np.float64), axis=1)
+    return norms
+
+
+def _each_layer_is_within(observed: Observed, release: Release) -> bool:
+    rows, most = release.exchange.contributions, release.limit * (1 + _ROUNDING)
+    slices = [observed.schema.slice_of(name) for name in observed.schema.names]
+    return len(slices) > 1 and all(_norms(rows[:, at]).max() <= most for at in slices)
+
+
+def weights(observed: Observed) -> Finding:
+    """Whether everyone counts once in what is released: as much as everyone else, and no more.
+
+    What a release holds beyond the sum is noise, which goes along with nobody's contribution. So it
+    is projected on what was sent: all of it, what those with more (and fewer) interactions sent,
+    and each canary's own, in units of the noise that is there. Under equal weights these are
+    normal, the last together chi-square.
+    """
+    found = [each for each in noised(observed) if each.exchange.kind == "update" and _seen(each)]
+    found = [each for each in found if each.found > 0]
+    if not found:
+        return not_shown(WEIGHTS, "No sum of updates whose parts were seen")
+    by: dict[str, Weight] = {
+        "everyone": lambda counts: np.ones_like(counts),
+        "those with more interactions": lambda counts: counts / counts.mean() - 1,
+        "those with fewer interactions": lambda counts: counts.mean() / counts - 1,
+    }
+    shown = {who: _along(observed, found, of) for who, of in by.items()}
+    chance = {who: 2 * float(norm.sf(abs(far))) for who, far in shown.items()}
+    chance["each canary"] = _canaries_apart(observed, found)
+    who = min(chance, key=lambda each: chance[each])
+    wrong = chance[who] < RISK / len(chance)
+    figures = {f"p of {name}": of for name, of in chance.items()}
+    words = f"The weight of {who} is not one" if wrong else ""
+    return finding(WEIGHTS, words, "Everyone's weight is one, as far as noise lets see", figures)
+
+
+def _along(observed: Observed, found: list[Release], weight: Weight) -> float:
+    """How far releases lie along so weighted contributions, in standard deviations."""
+    inner, square = 0.0, 0.0
+    for each in found:
+        sent = each.exchange.contributions.astype(np.float64)
+        counts = np.array([observed.histories[key] for key in each.exchange.members], dtype=float)
+        direction = weight(np.maximum(counts, 1)) @ sent
+        inner += float(each.rest @ direction) / each.found**2
+        square += float(direction @ direction) / each.found**2
+    return inner / math.sqrt(square) if square else 0.0
+
+
+def _canaries_apart(observed: Observed, found: list[Release]) -> float:
+    """Chance of canaries' weights differing so much over all rounds, if all are one."""
+    canaries = observed.canaries
+    if canaries is None:
+        return 1.0
+    total = np.zeros(len(canaries.keys))
+    times = np.zeros(len(canaries.keys))
+    places = {key: at for at, key in enumerate(canaries.keys) if canaries.included[at]}
+    for each in found:
+        there = [places[key] for key in each.exchange.members if key in places]
+        total[there] += each.rest[canaries.coordinates[there]] / each.found
+        times[there] += 1
+    some = times > 0
+    return float(chi2.sf(np.sum(total[some] ** 2 / times[some]), some.sum())) if some.any() else 1.0
+
+
+def sampling(observed: Observed) -> Finding:
+    """Whether cohorts are Poisson samples of the claimed probability, each drawn anew.
+
+    Their sizes are binomial then, together about chi-square; who is in two of them in turn, and how
+    often anyone is asked, too. Claimed of everyone, a cohort is all.
+    """
+    cohorts = [each.exchange for each in observed.releases if each.exchange.kind == "update"]
+    share = observed.expected("update") / observed.users
+    if not cohorts or observed.plan is None or observed.plan.correlation is not None:
+        return not_shown(SAMPLING, "No cohort is claimed to be sampled")
+    sizes = np.array([len(each.asked) for each in cohorts], dtype=float)
+    figures = {"claimed probability": share, "mean size": float(sizes.mean())}
+    if share >= 1:
+        short = sizes.min() < observed.users
+        words = (
+            "Not everyone is asked, whom the sampling probability of 1 promises" if short else ""
+        )
+        return finding(SAMPLING, words, "Everyone is asked in every round", figures)
+    mean, variance = observed.users * share, observed.users * share * (1 - share)
+    spread = float(np.sum((sizes - mean) ** 2) / variance)
+    chances = {
+        "sizes vary less than a Poisson sample's": float(chi2.cdf(spread, len(sizes))),
+        "sizes are not those of the claimed probability": float(chi2.sf(spread, len(sizes))),
+    }
+    for one, two in pairwise(cohorts):
+        both, common = len({*one.asked} & {*two.asked}), share**2
+        low = float(binom.cdf(both, observed.users, common))
+        high = float(binom.sf(both - 1, observed.users, common))
+        name = f"{one.name} and {two.name} have other people in common"
+        chances[name] = min(1.0, 2 * min(low, high))
+    what = min(chances, key=lambda each: chances[each])
+    wrong = f"Cohorts: {what}" if chances[what] < RISK / len(chances) else ""
+    figures["least p"] = chances[what]
+    return finding(SAMPLING, wrong, "Cohorts look like Poisson samples of the claim", figures)

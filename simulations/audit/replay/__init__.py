@@ -1,0 +1,1 @@
+"""A run again, of the same settings, watched from outside: what was sent, what was released."""

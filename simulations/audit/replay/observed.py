@@ -1,0 +1,179 @@
+"""What whoever runs a replay sees of it, without a look inside server or device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.config import ExperimentConfig
+from shared.model.adapter import AdapterSchema
+from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.plan.plan import Plan
+from simulations.audit.canaries import Canaries
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """One question of the server, and what answered it before anything touched that.
+
+    Attributes
+    ----------
+    kind : str
+        The ledger's word: "update", "histogram", "moments" or "metrics".
+    round : int
+        0 before the first.
+    asked : tuple of int
+        Keys of people.
+    members : tuple of int
+        Keys of those who answered.
+    contributions : float32 [members, dim]
+        Where messages hold noise of their own, what they were made of: known of canaries alone.
+    known : bool
+        Whether `contributions` are everybody's.
+    start : float32 [dim]
+        All that was sent down, one tensor after the other; empty where nothing was.
+    """
+
+    kind: str
+    round: int
+    asked: tuple[int, ...]
+    members: tuple[int, ...]
+    contributions: npt.NDArray[np.float32]
+    known: bool
+    start: npt.NDArray[np.float32]
+
+    @property
+    def name(self) -> str:
+        """Such as "update of round 3"."""
+        return f"{self.kind} of round {self.round}" if self.round else self.kind
+
+
+@dataclass(frozen=True, eq=False)
+class Release:
+    """One sum over people as it was released.
+
+    Attributes
+    ----------
+    exchange : Exchange
+        What was asked for it.
+    vector : float64 [dim]
+        In the units of contributions.
+    deviation : float
+        Standard deviation of the noise that the plan claims for each number.
+    limit : float
+        L2 norm that one contribution may have.
+    """
+
+    exchange: Exchange
+    vector: Vector
+    deviation: float
+    limit: float
+
+    @cached_property
+    def rest(self) -> Vector:
+        """What was released beyond the sum of what was sent [dim]: noise, and nothing else."""
+        rest: Vector = self.vector - self.exchange.contributions.astype(np.float64).sum(0)
+        return rest
+
+    @cached_property
+    def _span(self) -> Vector:
+        """Orthonormal columns [dim, k] that span what was sent; none where that is everything."""
+        sent = self.exchange.contributions.astype(np.float64)
+        sent = sent[np.abs(sent).sum(1) > 0]
+        dim = len(self.vector)
+        if not len(sent) or len(sent) > dim // 2:
+            return np.zeros((dim, 0))
+        columns: Vector = np.linalg.qr(sent.T)[0]
+        return columns
+
+    @cached_property
+    def apart(self) -> Vector:
+        """`rest` without all that weights of contributions could have added to it [dim]."""
+        apart: Vector = self.rest - self._span @ (self._span.T @ self.rest)
+        return apart
+
+    @property
+    def freedom(self) -> int:
+        """In how many directions `apart` may lie."""
+        return len(self.vector) - self._span.shape[1]
+
+    @cached_property
+    def found(self) -> float:
+        """Standard deviation of the noise that is there, as far as weights do not hide it."""
+        return math.sqrt(float(self.apart @ self.apart) / max(self.freedom, 1))
+
+    @cached_property
+    def standardised(self) -> Vector:
+        """`apart` [dim], every number in units of what its noise is claimed to be."""
+        kept = 1 - (self._span**2).sum(1)  # of the variance of a coordinate
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found: Vector = self.apart / (self.deviation * np.sqrt(kept))
+        found[kept < 0.05] = 0.0
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """One replay.
+
+    Attributes
+    ----------
+    config : ExperimentConfig
+        Of the point.
+    users : int
+        Size of the population.
+    plan : Plan or None
+        Of the server's guarantee, which follows from those two.
+    device : Plan or None
+        Of each device's own.
+    schema : AdapterSchema
+        Of what rounds sum.
+    canaries : Canaries or None
+    histories : dict of int to int
+        Interactions of every person, by key.
+    exchanges : tuple of Exchange
+        In the order in which they happened.
+    releases : tuple of Release
+    ledger : Ledger or None
+    public : mapping
+        What is told of the run by file, without numbers that noise is in.
+    told : mapping
+        The same files with all their numbers.
+    moved : float64 [dim]
+        From the first iterate to the released adapter, in the coordinates of sums.
+    """
+
+    config: ExperimentConfig
+    users: int
+    plan: Plan | None
+    device: Plan | None
+    schema: AdapterSchema
+    canaries: Canaries | None
+    histories: Mapping[int, int]
+    exchanges: tuple[Exchange, ...]
+    releases: tuple[Release, ...]
+    ledger: Ledger | None
+    public: Mapping[str, Any]
+    told: Mapping[str, Any]
+    moved: Vector
+
+    def of(self, kind: str) -> list[Release]:
+        """Releases of a kind, in order."""
+        return [each for each in self.releases if each.exchange.kind == kind]
+
+    def expected(self, kind: str) -> float:
+        """People expected in a sum of a kind."""
+        federation = self.config.federation
+        expected = {
+            "update": federation.expected_cohort,
+            "metrics": federation.expected_metrics_cohort,
+        }
+        return expected.get(kind, federation.expected_popularity_cohort)(self.users)
