@@ -95,7 +95,7 @@ class Database:
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         with _told(self.file):
-            # Only where it is not there: a file that SQLite has locked must not be opened and closed.
+            # Closing a file that SQLite holds open would let go of its locks: made, never opened.
             if not self.file.exists():
                 os.close(os.open(self.file, os.O_RDWR | os.O_CREAT, 0o600))
             database = sqlite3.connect(self.file, timeout=_PATIENCE, isolation_level=None)
