@@ -25,7 +25,7 @@ from client.store import Store
 from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError
 from shared.files import make_folder, read_file, write_atomically
-from shared.published import catalogue_of, catalogue_text
+from shared.published import MANIFEST, Manifest, catalogue_of, catalogue_text, read_manifest
 
 SETTINGS, CATALOGUE = "device.toml", "catalogue.json"
 
@@ -106,3 +106,22 @@ class DeviceFolder:
     def store(self) -> Store:
         """The person's interactions."""
         return Store(self.path)
+
+    @property
+    def release(self) -> Release | None:
+        """The current one."""
+        pointer = self.path / "releases" / "current"
+        if not pointer.exists():
+            return None
+        folder = pointer.parent / pointer.read_text().strip()
+        manifest = read_manifest(read_file(folder / MANIFEST), self.owned.operator)
+        return Release(manifest.version, manifest, folder)
+
+
+@dataclass(frozen=True)
+class Release:
+    """What the operator published, as it is installed here."""
+
+    version: int
+    manifest: Manifest
+    folder: Path
