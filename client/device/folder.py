@@ -117,6 +117,18 @@ class DeviceFolder:
         manifest = read_manifest(read_file(folder / MANIFEST), self.owned.operator)
         return Release(manifest.version, manifest, folder)
 
+    def pause(self, paused: bool) -> None:
+        """Stands in until the store's own."""
+        (self.path / "caps.toml").write_text(f"pause = {str(paused).lower()}\n")
+
+    def export(self, file: Path) -> None:
+        """Stands in until the store's own."""
+        file.write_text(json.dumps({"interactions": len(self.store.interactions())}))
+
+    def forget(self) -> None:
+        """Stands in until the store's own."""
+        (self.path / "store.sqlite").unlink()
+
 
 @dataclass(frozen=True)
 class Release:

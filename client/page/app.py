@@ -170,7 +170,7 @@ def _programs(app: FastAPI, person: Person, at: str) -> None:
     @app.post(f"{at}/pause")
     def pause(given: Pause) -> Response:
         person.pause(given.paused)
-        return Json(asdict(given))
+        return Json(given.model_dump())
 
 
 def exported(person: Person) -> bytes:

@@ -15,10 +15,10 @@ from shared.privacy.contribution.moments import moments_size
 from shared.privacy.contribution.units import sums_securely
 from shared.privacy.plan.summed import summed_form
 
-_WORD = 4  # bytes of a float32
+_NUMBER = 4  # bytes of a float32
 # Of the table of all that leaves: replies of a device.
 REPLIES = ("update", "letter", "declined", "error", "envelope")
-_WORDS = {
+WORDS = {
     "update": "a change to the shared model, learned here from what you chose",
     "histogram": "counts of which items were chosen",
     "moments": "numbers about which items were chosen together",
@@ -91,7 +91,7 @@ def leaving(spending: Spending, trained: Trained | None) -> Leaving:
                 times[entry.release] = times.get(entry.release, 0) + 1
         for kind, count in times.items():
             size = _size(config, users, kind, trained) if config and trained else None
-            sent.append(Sent(kind, _WORDS.get(kind, kind), count, size))
+            sent.append(Sent(kind, WORDS.get(kind, kind), count, size))
     table = sections()
     return Leaving(_merged(sent), tuple(table[key] for key in REPLIES))
 
@@ -118,7 +118,7 @@ def _size(config: ExperimentConfig, users: int, kind: str, trained: Trained) -> 
         return None
     dim = dims[kind]()
     if not sums_securely(config, simulated=False):
-        return _WORD * dim
+        return _NUMBER * dim
     try:
         form = summed_form(config, users, kind)
     except StarlingError:  # nothing of the kind is summed among so few

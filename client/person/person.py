@@ -213,6 +213,20 @@ class Person:
             trained = self._open()[1] if self.release else None
             return leaving(self.budget(), trained)
 
+    def pause(self, paused: bool) -> None:
+        """Take part in nothing, or again; a ConfigError if the caps cannot be written."""
+        self.folder.pause(paused)
+
+    def export(self, file: Path) -> None:
+        """Write all that is kept about the person into one file."""
+        self.folder.export(file)
+
+    def forget(self) -> None:
+        """Delete what is kept about the person, and take part in nothing from now on."""
+        with self._lock:
+            self.folder.forget()
+            self._opened = self._spent = None
+
     def _model(self) -> tuple[Catalogue, Trained]:
         catalogue, trained = self._open()
         if trained is None:
@@ -245,7 +259,9 @@ class Person:
     def _said(self, catalogue: Catalogue) -> tuple[set[int], set[int]]:
         """Indices of what is liked, and of what is not wanted."""
         opinions = self.folder.store.opinions()
-        known = {catalogue.index(item): liked for item, liked in opinions.items() if item in catalogue}
+        known = {
+            catalogue.index(item): liked for item, liked in opinions.items() if item in catalogue
+        }
         return {i for i in known if known[i]}, {i for i in known if not known[i]}
 
     def _history(self, catalogue: Catalogue, unwanted: set[int]) -> npt.NDArray[np.int64]:
