@@ -211,4 +211,7 @@ async def _unlike(request: Request, error: Exception) -> Response:
 
 async def _no_such(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return PlainTextResponse({404: "no such page\n", 405: "not this way\n"}.get(status, ""), status)
+    told = {404: "no such page", 405: "not this way"}.get(status, "not a request of this page")
+    if "/api/" in request.url.path:
+        return Json({"error": told}, status)
+    return PlainTextResponse(f"{told}\n", status)

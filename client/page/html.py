@@ -38,7 +38,7 @@ _FRAME = """\
 </head>
 <body>
 <a class="skip" href="#main">Skip to what is recommended</a>
-<header><p class="name"><img src="/files/icon.svg" alt="" width="28" height="28">Starling</p>
+<header><h1 class="name"><img src="/files/icon.svg" alt="" width="28" height="28">Starling</h1>
 {nav}</header>
 {body}
 <footer><p>On this device alone: nothing on this page comes from elsewhere.</p></footer>
@@ -94,7 +94,7 @@ def door(why: str = "") -> str:
     """What is shown to a browser that has not shown a secret yet."""
     told = f'<p role="alert">{escape(why)}</p>' if why else ""
     body = f"""\
-<main id="main" tabindex="-1"><section aria-labelledby="door"><h1 id="door">Yours alone</h1>{told}
+<main id="main" tabindex="-1"><section aria-labelledby="door"><h2 id="door">Yours alone</h2>{told}
 <p>Open the address that <code>starling client page</code> printed, or give what its file holds:</p>
 <form method="post" action="/login"><label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required>
@@ -106,7 +106,7 @@ def failed(why: str) -> str:
     """What could not be done, within the page's frame."""
     body = f"""\
 <main id="main" tabindex="-1"><section aria-labelledby="failed">
-<h1 id="failed">That did not work</h1><p role="alert">{escape(why)}</p>
+<h2 id="failed">That did not work</h2><p role="alert">{escape(why)}</p>
 <p><a href="./">Back</a></p></section></main>"""
     return _FRAME.format(title="Starling: not done", nav="", body=body)
 
@@ -146,7 +146,7 @@ def _banner(person: Person, asked: Asked) -> str:
 
 
 def _for_you(person: Person, asked: Asked) -> str:
-    head = '<h1 id="for-you">For you</h1>'
+    head = '<h2 id="for-you">For you</h2>'
     return head + _or_why("for-you", lambda: "".join(_shelf(person, asked)))
 
 

@@ -6,12 +6,11 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from client.page.app import build
 from client.page.guard import Guard, Secrets
@@ -55,40 +54,53 @@ def token_of(folder: Path) -> str:
     return token
 
 
-def application(person: Person, port: int) -> tuple[ASGIApp, Secrets]:
-    """The page on a port, and the secrets that open it; errors as for `token_of`."""
+def server(person: Person, listener: socket.socket) -> tuple[uvicorn.Server, Secrets]:
+    """What answers on a socket that listens, and the secrets that open it; errors as `token_of`."""
     kept = Secrets(token_of(person.folder.path))
+    port = listener.getsockname()[1]
     hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
-    return Guard(build(person, kept), kept, hosts), kept
+    config = uvicorn.Config(
+        Guard(build(person, kept), kept, hosts),
+        access_log=False,
+        log_level=logging.WARNING,
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+    )
+    return uvicorn.Server(config), kept
 
 
-def serve(person: Person, port: int, told: Callable[[str, str], None]) -> None:
-    """Answer until SIGTERM or SIGINT.
-
-    Parameters
-    ----------
-    person : Person
-    port : int
-        0: any that is free.
-    told : callable
-        Given the address that opens the page once, and the one that programs ask with the token.
+@contextmanager
+def listening(port: int) -> Iterator[socket.socket]:
+    """A socket at this machine's own address; 0: any port that is free.
 
     Raises
     ------
     ConfigError
-        If the port is taken, or as for `token_of`.
+        If the port is taken.
     """
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as listener:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
         except OSError as error:
             raise ConfigError(f"--port {port}: {error.strerror}; give another, or 0") from None
         listener.listen(_WAITING)
-        port = listener.getsockname()[1]
-        app, kept = application(person, port)
-        base = f"http://{HOST}:{port}"
+        yield listener
+
+
+def serve(person: Person, port: int, told: Callable[[str, str], None]) -> None:
+    """Answer until SIGTERM or SIGINT; errors as `listening` and `token_of`.
+
+    Parameters
+    ----------
+    person : Person
+    port : int
+    told : callable
+        Given the address that opens the page once, and the one that programs ask with the token.
+    """
+    with listening(port) as listener:
+        answering, kept = server(person, listener)
+        base = f"http://{HOST}:{listener.getsockname()[1]}"
         told(f"{base}/login?code={kept.code}", f"{base}/{kept.place}/api/")
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-        config = uvicorn.Config(app, access_log=False, server_header=False, proxy_headers=False)
-        uvicorn.Server(config).run(sockets=[listener])
+        answering.run(sockets=[listener])
