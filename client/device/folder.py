@@ -149,6 +149,7 @@ class Release:
     manifest: Manifest
     folder: Path
 
+
 @lru_cache(maxsize=2)
 def _catalogue(file: Path, inode: int, time: int) -> Catalogue:
     """Read once: it is replaced as a whole, never written into."""
