@@ -18,6 +18,26 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "client.commands.gate:serve",
         "Be a device's own process: answer the relay of its node over a socket, until ended.",
     ),
+    "client recommend": (
+        "client.commands.person:recommend",
+        "Recommend what the person did not choose yet, and say why.",
+    ),
+    "client why": (
+        "client.commands.person:why",
+        "Say what the score of an item is made of, recommended or not.",
+    ),
+    "client feedback": (
+        "client.commands.person:feedback",
+        "Tell the device what the person thinks of an item.",
+    ),
+    "client budget": (
+        "client.commands.person:budget",
+        "Say what taking part has cost, what is left, and what left the device.",
+    ),
+    "client page": (
+        "client.commands.person:page",
+        "Show the device's page in a browser on this machine, until ended.",
+    ),
     "policy check": (
         "client.commands.gate:check",
         "Answer as a device would, and exit with 0 if it takes part, 3 if it declines.",

@@ -28,7 +28,7 @@ from client.store import Store
 from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError, DataError, nearest
 from shared.files import make_folder, read_file, write_atomically
-from shared.published import catalogue_of, catalogue_text
+from shared.published import MANIFEST, Manifest, catalogue_of, catalogue_text, read_manifest
 
 SETTINGS, CATALOGUE = "device.toml", "catalogue.json"
 _UNKNOWN = "unexpected_keyword_argument"  # what pydantic calls a setting that there is not
