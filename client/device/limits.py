@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -44,6 +43,8 @@ class Limits:
 
     def hold(self) -> None:
         """Hold this process to them, for as long as it lives."""
+        import torch  # which a folder is opened without
+
         torch.set_num_threads(self.threads)
         now = os.getpriority(os.PRIO_PROCESS, 0)
         os.setpriority(os.PRIO_PROCESS, 0, max(now, self.nice))

@@ -11,8 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import client.device.resident
 from client.device import conditions
 from client.device.conditions import Conditions, Machine, within
+from client.device.folder import SETTINGS, DeviceFolder, Owned
+from client.device.resident import SUM_SECONDS, Resident
+from shared.data.catalogue import Catalogue
+from shared.errors import ConfigError, Declined
+from tests.support.privacy.policies import operator
 
 MINUTES = 24 * 60
 DAY = datetime(2026, 1, 5)
@@ -173,3 +179,76 @@ def test_a_change_of_clocks_takes_or_gives_the_hour_that_the_wall_shows(begin, e
 def test_what_is_no_condition_is_refused(wrong):
     with pytest.raises(ValidationError):
         Conditions(**wrong)
+
+
+@pytest.fixture
+def resident(tmp_path, monkeypatch):
+    """A device whose machine stands at noon, by its gate alone: what it lets through is told."""
+    catalogue = Catalogue(("a", "b"), ("A", "B"))
+    owned = Owned("u", operator(), conditions=Conditions("11:00-13:00", unmetered=False))
+    machine = Planted(tmp_path)
+    device = Resident(DeviceFolder.begin(tmp_path / "state", owned, catalogue), machine=machine)
+    monkeypatch.setattr(client.device.resident, "Stages", lambda *_: Through())
+    monkeypatch.setattr(client.device.resident, "Device", lambda *_, **__: Through())
+    return device, machine
+
+
+class Through:
+    """Whatever is asked comes through."""
+
+    def answer(self, request):
+        return "answered"
+
+
+def asks(stage="", sealed=b""):
+    return SimpleNamespace(
+        stage=stage, sealed=sealed, round_number=3, config=SimpleNamespace(model=0)
+    )
+
+
+BEGINS = [asks(), asks("keys"), asks("keys", b"sealed")]
+CARRIES_ON = [asks(stage, b"sealed") for stage in ("seeds", "survivors", "unmask", "")]
+
+
+def test_out_of_hours_nothing_begins_and_what_has_begun_is_carried_on(resident, monkeypatch):
+    device, machine = resident
+    assert [device.answer(each, 2) for each in [*BEGINS, *CARRIES_ON]] == ["answered"] * 7
+    machine.at = NOON.replace(hour=14)
+    for each in BEGINS:
+        with pytest.raises(Declined, match="it is 14:00, and its owner allows 11:00-13:00") as why:
+            device.answer(each, 2)
+        assert why.value.word == "owner"
+    assert [device.answer(each, 2) for each in CARRIES_ON] == ["answered"] * 4
+    late = client.device.resident.time.monotonic() + SUM_SECONDS
+    monkeypatch.setattr(client.device.resident.time, "monotonic", lambda: late)
+    for each in CARRIES_ON:  # keys of the night give nobody the day
+        with pytest.raises(Declined):
+            device.answer(each, 2)
+    kept = {file.name for file in device.folder.path.iterdir()}
+    assert not kept & {"participation.jsonl", "clock.json", "agreement.json"}
+
+
+def test_one_that_never_began_has_nothing_to_carry_on(resident):
+    device, machine = resident
+    machine.at = NOON.replace(hour=10)
+    for each in CARRIES_ON:
+        with pytest.raises(Declined):
+            device.answer(each, 2)
+
+
+def test_what_an_owner_edits_counts_from_the_next_request_on(resident):
+    device, _ = resident
+    file = device.folder.path / SETTINGS
+    text = file.read_text()
+    file.write_text(text.replace("11:00-13:00", "13:00-11:00"))
+    with pytest.raises(Declined, match="its owner allows 13:00-11:00"):
+        device.answer(asks(), 2)
+    for old, new, told in (
+        ("hours", "hour", "conditions.hour: is no setting; did you mean hours?"),
+        ("threads", "thread", "limits.thread: is no setting; did you mean threads?"),
+        ("11:00-13:00", "noon", 'conditions.hours: .*expected "any", or two'),
+        ("[limits]", "[limit]", "limit: is no setting; did you mean limits?"),
+    ):
+        file.write_text(text.replace(old, new))
+        with pytest.raises(ConfigError, match=told):
+            device.answer(asks(), 2)
