@@ -38,6 +38,14 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "client.commands.person:page",
         "Show the device's page in a browser on this machine, until ended.",
     ),
+    "client join": (
+        "client.commands.join:join",
+        "Enrol a node with an operator's server: check who it is, make the node's key.",
+    ),
+    "client relay": (
+        "client.commands.join:relay",
+        "Be the node's SuperNode: take messages to the device's process, and its answers back.",
+    ),
     "policy check": (
         "client.commands.gate:check",
         "Answer as a device would, and exit with 0 if it takes part, 3 if it declines.",
