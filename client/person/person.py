@@ -11,12 +11,13 @@ from threading import RLock
 import numpy as np
 import numpy.typing as npt
 
-from client.device.folder import DeviceFolder, Release
+from client.device.folder import DeviceFolder
 from client.person.leaving import Leaving, leaving
 from client.person.spending import Spending, read_spending
 from client.serving.adapters import Trained, open_release, start
 from client.serving.reasons import reasons
 from client.serving.recommend import Recommendation, explain, recommend
+from client.serving.releases import Release
 from client.training.personal import PersonalTensors
 from shared.data.catalogue import Catalogue
 from shared.data.population import person_key
