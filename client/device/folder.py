@@ -2,7 +2,7 @@
 
     device.toml     what the owner configured, see `Owned`
     caps.toml       what the owner allows, see `shared.privacy.policy.caps`
-    catalogue.json  the public items
+    catalogue.json  the public items until a release brings its own
     store.sqlite    the person's interactions, see `client.store`
     releases/N/     adapters that the operator published, see `shared.published`
 
@@ -23,6 +23,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from client.device.covered import operator_key
+from client.serving.releases import Release, Releases
 from client.store import Store
 from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError, DataError, nearest
@@ -104,9 +105,39 @@ class DeviceFolder:
         return owned
 
     @property
+    def release(self) -> Release | None:
+        """What the operator published and this device installed last; None before the first.
+
+        Raises
+        ------
+        DataError, PrivacyError
+            If it was damaged or altered since.
+        """
+        return self._releases.current()
+
+    def install(self, source: Path) -> Release:
+        """Let a release count from now on; see `client.serving.releases.Releases.install`."""
+        return self._releases.install(source)
+
+    def roll_back(self) -> Release:
+        """Let the release before it count again; see `client.serving.releases.Releases`."""
+        return self._releases.roll_back()
+
+    @property
+    def _releases(self) -> Releases:
+        return Releases(self.path, self.owned.operator)
+
+    @property
     def catalogue(self) -> Catalogue:
-        """The public items; a DataError if they are missing or damaged."""
-        file = self.path / CATALOGUE
+        """The public items: the release's, or before the first those that the device began with.
+
+        Raises
+        ------
+        DataError
+            If they are missing or damaged.
+        """
+        release = self.release
+        file = (release.folder if release else self.path) / CATALOGUE
         try:
             about = file.stat()
         except OSError as error:

@@ -19,7 +19,7 @@ from client.secagg.turns import OnDisk
 from shared.config import ModelConfig
 from shared.data.catalogue import Catalogue
 from shared.data.population import person_key
-from shared.errors import ModelError
+from shared.errors import Declined, ModelError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
@@ -76,7 +76,7 @@ class Resident:
         device = Device(
             self.folder.store.history(catalogue),
             self._key,
-            partial(_built, catalogue, request.config.model),
+            partial(_built, catalogue, request.config.data.catalogue, request.config.model),
             self.folder.path / LEDGER,
             agreement=self._agreement,
             personal=self.folder.path / PERSONAL,
@@ -94,8 +94,14 @@ class Resident:
         return Masking(node, self._identity, self._kept, trusted, OnDisk(self.folder.path))
 
 
-def _built(catalogue: Catalogue, model: ModelConfig) -> Recommender:
+def _built(catalogue: Catalogue, asked: str | None, model: ModelConfig) -> Recommender:
     """The model, or one kind of error: which kind would tell what lies on this disk."""
+    if asked not in (None, catalogue.digest):
+        raise Declined(
+            f"declined: it is about other items ({str(asked)[:12]}) than this device's "
+            f"({catalogue.digest[:12]}): install the operator's last release",
+            "policy",
+        )
     try:
         return _recommender(catalogue, model)
     except Exception as error:
