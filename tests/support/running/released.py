@@ -77,14 +77,6 @@ def release(folder, backbone, catalogue, version=1, seed=0, **sections):
     return folder
 
 
-def install(device: DeviceFolder, published) -> None:
-    version = published.name
-    target = device.path / "releases" / version
-    target.parent.mkdir(exist_ok=True)
-    published.rename(target)
-    (target.parent / "current").write_text(version)
-
-
 def begun(folder, catalogue=None, user="ann") -> DeviceFolder:
     return DeviceFolder.begin(folder, Owned(user, operator()), catalogue or films())
 
@@ -92,5 +84,5 @@ def begun(folder, catalogue=None, user="ann") -> DeviceFolder:
 def person(folder, backbone, **sections) -> Person:
     """Somebody with a release, who chose and said nothing yet."""
     device = begun(folder / "state")
-    install(device, release(folder / "1", backbone, films(), **sections))
+    device.install(release(folder / "1", backbone, films(), **sections))
     return Person(device)
