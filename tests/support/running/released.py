@@ -56,8 +56,12 @@ def settings_of(backbone, catalogue, **sections) -> ExperimentConfig:
 
 def release(folder, backbone, catalogue, version=1, seed=0, **sections):
     """A folder that the tests' operator signed."""
-    config = settings_of(backbone, catalogue, **sections)
-    source = resolve(str(backbone))
+    return publish(folder, settings_of(backbone, catalogue, **sections), catalogue, version, seed)
+
+
+def publish(folder, config, catalogue, version=1, seed=0):
+    """The same of whole settings."""
+    source = resolve(config.model.backbone)
     model = build_recommender(source, item_vectors(catalogue.texts, source), config.model)
     schema = AdapterSchema.of(model)
     arrays = schema.split(random_adapter(schema, seed).numpy())
