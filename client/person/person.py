@@ -22,7 +22,7 @@ from client.training.personal import PersonalTensors
 from shared.data.catalogue import Catalogue
 from shared.data.population import person_key
 from shared.model.adapter import install
-from shared.published import ADAPTER, CATALOGUE, catalogue_of
+from shared.published import ADAPTER
 
 PERSONAL = "personal.sqlite"  # what training left on the device
 _FOUND = 20  # items that a search shows
@@ -245,9 +245,9 @@ class Person:
             return self._opened[1:]
 
     def _read(self, release: Release | None) -> tuple[Catalogue, Trained | None]:
+        catalogue = self.folder.catalogue
         if release is None:
-            return self.folder.catalogue, None
-        catalogue = catalogue_of(release.folder / CATALOGUE)
+            return catalogue, None
         trained = open_release(release.folder / ADAPTER, catalogue)
         config, schema = trained.config, trained.schema
         file, last = self.folder.path / PERSONAL, config.federation.rounds
