@@ -12,6 +12,7 @@ Beside these what the agreement, the ledgers and secure sums keep.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from dataclasses import asdict
 from functools import cached_property, lru_cache
@@ -22,7 +23,10 @@ import tomli_w
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from client.device.conditions import Conditions
 from client.device.covered import operator_key
+from client.device.limits import Limits
+from client.device.personal import export, forget, forgotten, pause
 from client.serving.releases import Release, Releases
 from client.store import Store
 from shared.data.catalogue import Catalogue
@@ -30,7 +34,8 @@ from shared.errors import ConfigError, DataError, nearest
 from shared.files import make_folder, read_file, write_atomically
 from shared.published import catalogue_of, catalogue_text
 
-SETTINGS, CATALOGUE = "device.toml", "catalogue.json"
+SETTINGS, CATALOGUE, CAPS = "device.toml", "catalogue.json", "caps.toml"
+_SECTIONS: dict[str, Any] = {"conditions": Conditions, "limits": Limits}
 _UNKNOWN = "unexpected_keyword_argument"  # what pydantic calls a setting that there is not
 
 
@@ -46,11 +51,17 @@ class Owned:
         The public key whose policies and releases the device heeds, 64 hexadecimal digits.
     roster : str
         File of the devices that it is summed with and no others; empty: any.
+    conditions : Conditions
+        When it may compute for others.
+    limits : Limits
+        How much of its machine it takes.
     """
 
     user: str
     operator: str
     roster: str = ""
+    conditions: Conditions = Conditions()
+    limits: Limits = Limits()
 
 
 class DeviceFolder:
@@ -144,22 +155,61 @@ class DeviceFolder:
             raise DataError(f"{file}: cannot be read ({error.strerror})") from None
         return _catalogue(file, about.st_ino, about.st_mtime_ns)
 
-    @cached_property
+    @property
     def store(self) -> Store:
-        """The person's interactions."""
+        """The person's interactions; a DataError if they cannot be used, or were forgotten."""
+        if self.forgotten:
+            raise DataError(
+                f"{self.path}: this device has forgotten its person; starling client init makes "
+                "another one, in another folder"
+            )
+        return self._store
+
+    @cached_property
+    def _store(self) -> Store:
         return Store(self.path)
 
-    def pause(self, paused: bool) -> None:
-        """Stands in until the store's own."""
-        (self.path / "caps.toml").write_text(f"pause = {str(paused).lower()}\n")
+    @property
+    def forgotten(self) -> bool:
+        """Whether it has forgotten its person, and takes part in nothing."""
+        return forgotten(self.path)
+
+    def forget(self, item: str | None = None) -> list[str]:
+        """Erase what is kept of the person, or of one item alone; the names of what was erased.
+
+        Raises
+        ------
+        ConfigError, DataError
+            If it cannot be, or nothing is kept of the item.
+        """
+        if item is None:
+            self.owned  # noqa: B018 (there is a device)
+            return forget(self.path)
+        if not self.store.forget(item):
+            raise DataError(f"--item {item[:80]!r}: nothing is kept of it")
+        return [item]
 
     def export(self, file: Path) -> None:
-        """Stands in until the store's own."""
-        file.write_text(json.dumps({"interactions": len(self.store.interactions())}))
+        """Write all that is kept about the person into a new file that its owner alone may read.
 
-    def forget(self) -> None:
-        """Stands in until the store's own."""
-        (self.path / "store.sqlite").unlink()
+        Raises
+        ------
+        ConfigError, DataError
+            If there is a file already, or something cannot be read.
+        """
+        text = export(self.path, asdict(self.owned), self.catalogue, self.store)
+        try:
+            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+        except FileExistsError:
+            raise ConfigError(f"{file}: is there already; give another file") from None
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
+
+    def pause(self, paused: bool) -> None:
+        """Take part in nothing, or again; the rest of the owner's caps stays as written."""
+        pause(self.path / CAPS, paused)
 
 
 @lru_cache(maxsize=2)
@@ -174,7 +224,9 @@ def _first(error: ValueError) -> str:
         return f"not TOML ({error})"
     found = {each["type"] == _UNKNOWN: each for each in error.errors()}
     about = found.get(True) or found[False]
-    name = ".".join(map(str, about["loc"]))
+    *section, last = map(str, about["loc"])
+    name = ".".join([*section, last])
     if about["type"] == _UNKNOWN:
-        return f"{name}: is no setting{nearest(name, Owned.__dataclass_fields__)}"
+        kind = _SECTIONS.get(".".join(section), Owned)
+        return f"{name}: is no setting{nearest(last, kind.__dataclass_fields__)}"
     return f"{name}: {about['msg']}"

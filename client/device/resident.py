@@ -6,12 +6,15 @@ brings is asked of the agreement before a model is built; the history is read as
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache, partial
 
 from client.device.agreement import LEDGER, Agreement
 from client.device.clock import Days
+from client.device.conditions import Machine
 from client.device.device import Device
 from client.device.folder import DeviceFolder
+from client.device.personal import TENSORS
 from client.device.staged import Stages
 from client.secagg.identity import anybody, identity_of, roster
 from client.secagg.masking import Masking
@@ -23,9 +26,11 @@ from shared.errors import Declined, ModelError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
-from shared.request import Answer, Request
+from shared.request import STAGES, Answer, Request
 
-PERSONAL = "personal.sqlite"
+SUM_SECONDS = 3600.0
+"""How long a sum that began while its owner's conditions held is carried on without them: others
+would have to be unmasked, or the whole sum be given up, for a lid that is closed in the middle."""
 
 
 class Resident:
@@ -36,6 +41,8 @@ class Resident:
     folder : DeviceFolder
     days : Days, optional
         The clock.
+    machine : Machine, optional
+        What the owner's conditions are about.
 
     Raises
     ------
@@ -43,15 +50,19 @@ class Resident:
         If the folder holds no device, or anything in it cannot be used.
     """
 
-    def __init__(self, folder: DeviceFolder, days: Days | None = None) -> None:
+    def __init__(
+        self, folder: DeviceFolder, days: Days | None = None, machine: Machine | None = None
+    ) -> None:
         self.folder = folder
+        self._machine, self._carried_on = machine or Machine(), 0.0
         owned = folder.owned
         self._key, self._roster = person_key(owned.user), owned.roster
         self._agreement = Agreement(folder.path, owned.operator, days)
         self._identity = identity_of(folder.path)
         self._kept: dict[str, bytes] = {}
         self._masking(0)
-        folder.store.history(folder.catalogue)
+        if not folder.forgotten:
+            folder.store.history(folder.catalogue)
 
     def answer(self, request: Request, node: int) -> Answer:
         """What a device answers to a request, or to a stage of a secure sum.
@@ -65,10 +76,13 @@ class Resident:
         Raises
         ------
         Declined, ProtocolError
-            As `client.device.device.Device.answer` and `client.device.staged.Stages.answer`.
+            If the owner's conditions do not hold; and as `client.device.device.Device.answer` and
+            `client.device.staged.Stages.answer`.
         ConfigError, DataError, ModelError
             If the folder cannot be used, or the settings' model is not here.
         """
+        self._check_forgotten(request)
+        self._check_conditions(request)
         masking = self._masking(node)
         if request.stage:
             return Stages(masking, self._agreement).answer(request)
@@ -79,14 +93,35 @@ class Resident:
             partial(_built, catalogue, request.config.data.catalogue, request.config.model),
             self.folder.path / LEDGER,
             agreement=self._agreement,
-            personal=self.folder.path / PERSONAL,
+            personal=self.folder.path / TENSORS,
             masking=masking,
         )
-        return device.answer(request)
+        answer = device.answer(request)
+        self._check_forgotten(request)  # while it was at work
+        return answer
 
     def in_sum(self) -> bool:
         """Whether it holds the keys of a secure sum that has begun."""
         return bool(self._kept)
+
+    def _check_forgotten(self, request: Request) -> None:
+        if not self.folder.forgotten:
+            return
+        self.folder.forget()  # what work in hand may have kept since
+        self._kept.clear()
+        raise Declined(
+            f"declined round {request.round_number}: this device has forgotten its person"
+        )
+
+    def _check_conditions(self, request: Request) -> None:
+        """Whether it may begin; what has begun is carried on. Nothing is computed or recorded."""
+        begun = request.stage in STAGES[1:] or bool(request.sealed and not request.stage)
+        if begun and time.monotonic() < self._carried_on:
+            return
+        why = self.folder.owned.conditions.objection(self._machine)
+        if why:
+            raise Declined(f"declined round {request.round_number}: {why}")
+        self._carried_on = time.monotonic() + SUM_SECONDS
 
     def _masking(self, node: int) -> Masking:
         """Its part in secure sums; an edited roster counts at once."""
