@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shared.errors import ConfigError
 from shared.printable import printable
 
 if TYPE_CHECKING:
@@ -29,14 +30,20 @@ def init(
     items: Annotated[str, typer.Option(help="A known name, or a path: what can be recommended.")],
     log: _Log = "",
     columns: _Columns = "",
+    hours: Annotated[
+        str, typer.Option(help="Local times of day at which it computes for others; or any.")
+    ] = "22:00-06:00",
 ) -> None:
     """Make the folder of a device: whose it is, whom it heeds, and what it recommends from."""
+    from client.device.conditions import ANY, Conditions, window
     from client.device.covered import typed_key
     from client.device.folder import DeviceFolder, Owned
     from shared.data.readers.columns import parse_columns
     from shared.data.sources import open_items
 
-    owned = Owned(user, typed_key("--operator", operator))
+    if hours != ANY and window(hours) is None:
+        raise ConfigError(f"--hours {hours[:40]!r}: expected any, or two times as 22:00-06:00")
+    owned = Owned(user, typed_key("--operator", operator), conditions=Conditions(hours))
     named = parse_columns(columns) if columns else None
     catalogue = open_items(items, named)
     did = _interactions(log, columns, user) if log else []

@@ -32,7 +32,7 @@ from shared.files import make_folder, read_file, write_atomically
 from shared.published import catalogue_of, catalogue_text
 
 SETTINGS, CATALOGUE = "device.toml", "catalogue.json"
-_SECTIONS = {"conditions": Conditions, "limits": Limits}
+_SECTIONS: dict[str, Any] = {"conditions": Conditions, "limits": Limits}
 _UNKNOWN = "unexpected_keyword_argument"  # what pydantic calls a setting that there is not
 
 
