@@ -36,17 +36,23 @@ def init(
     ] = "",
     log: _Log = "",
     columns: _Columns = "",
+    hours: Annotated[
+        str, typer.Option(help="Local times of day at which it computes for others; or any.")
+    ] = "22:00-06:00",
 ) -> None:
     """Make the folder of a device: whose it is, whom it heeds, and what it recommends from.
 
     From an invitation, or from an operator's key and a catalogue.
     """
+    from client.device.conditions import ANY, Conditions, window
     from client.device.covered import typed_key
     from client.device.folder import DeviceFolder, Owned
     from client.enrolment import invited
     from shared.data.readers.columns import parse_columns
     from shared.data.sources import open_items
 
+    if hours != ANY and window(hours) is None:
+        raise ConfigError(f"--hours {hours[:40]!r}: expected any, or two times as 22:00-06:00")
     key = typed_key("--operator", operator) if operator else None
     did = _interactions(log, columns, user) if log else []
     if invitation:
@@ -58,7 +64,8 @@ def init(
         heeded = key
     else:
         raise ConfigError("give --invitation FILE, or --operator KEY and --items SPEC")
-    folder = DeviceFolder.begin(state, Owned(user, heeded), catalogue)
+    owned = Owned(user, heeded, conditions=Conditions(hours))
+    folder = DeviceFolder.begin(state, owned, catalogue)
     typer.echo(f"{printable(state)}: a device over {len(catalogue)} items")
     if invitation:
         typer.echo(f"operator {heeded}: compare it with what you were told by another way")
