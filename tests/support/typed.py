@@ -1,0 +1,76 @@
+"""Whether a command line that a page or a unit holds can be typed: its command and its flags exist."""
+
+import re
+import shlex
+from functools import cache
+
+import click
+
+import starling
+
+
+@cache
+def _group():
+    return starling.command_line()
+
+
+def problem(words):
+    """What the command line would refuse of `starling WORDS` before it looks at any value.
+
+    Returns
+    -------
+    str
+        Empty if there is nothing: the command exists, so do its flags, and nothing needed is left
+        out. Nothing runs.
+    """
+    context = click.Context(_group(), info_name="starling")
+    command, left = _group(), list(words)
+    try:
+        while isinstance(command, click.Group):
+            if not left:
+                return "" if command is _group() else f"{command.name}: a command is missing"
+            if left[0].startswith("-"):  # of the group's own
+                command.make_parser(context).parse_args(left)
+                return ""
+            name, command, left = command.resolve_command(context, left)
+            context = click.Context(command, info_name=name, parent=context)
+        given, rest, order = command.make_parser(context).parse_args(left)
+    except click.ClickException as error:
+        return error.format_message()
+    missing = [
+        one.human_readable_name for one in command.params if one.required and one not in order
+    ]
+    missing += [
+        one.human_readable_name
+        for one in command.params
+        if isinstance(one, click.Argument) and one.required and given.get(one.name) is None
+    ]
+    if "--help" in left or "-h" in left:
+        return ""
+    return f"needs {missing[0]}" if missing else f"unexpected {rest[0]}" if rest else ""
+
+
+def typed_in(page):
+    """Lines of a page's code blocks that type `starling`: words after it, one list a line."""
+    found = []
+    for block in re.findall(r"^```\w*\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            found += words_of(line)
+    return found
+
+
+def words_of(line):
+    """What `starling` is given in one line of a shell; empty if it is not typed there."""
+    try:
+        words = shlex.split(line, comments=True)
+    except ValueError:
+        return []
+    starts = [n for n, word in enumerate(words) if word.rpartition("/")[2] == "starling"]
+    # As the program: first, or after something that runs it (sudo -u ann, nice, env X=1).
+    ran = [n for n in starts if n == 0 or words[0] in ("sudo", "env", "nice", "exec", "$")]
+    return [_until_shell(words[n + 1 :]) for n in ran[:1]]
+
+
+def _until_shell(words):
+    ends = [n for n, word in enumerate(words) if re.fullmatch(r"[|;&<>]+.*|\d?>.*", word)]
+    return words[: ends[0]] if ends else words
