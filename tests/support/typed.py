@@ -8,6 +8,8 @@ import click
 
 import starling
 
+RUNNERS = ("sudo", "env", "nice", "exec", "$", "docker")
+
 
 @cache
 def _group():
@@ -60,17 +62,26 @@ def typed_in(page):
 
 
 def words_of(line):
-    """What `starling` is given in one line of a shell; empty if it is not typed there."""
+    """What `starling` is given wherever one line of a shell runs it, one list each."""
+    line = re.sub(r"(^|\s)#.*", "", line)
+    inner = re.findall(r"\$\(([^()]*)\)", line)
+    parts = re.split(r"\||&&|;", re.sub(r"\$\([^()]*\)", "X", line))
+    return [words for part in [*parts, *inner] if (words := _ran(part)) is not None]
+
+
+def _ran(part):
+    """The words after `starling` where a command runs it: first, or after what runs another."""
     try:
-        words = shlex.split(line, comments=True)
+        words = shlex.split(part)
     except ValueError:
-        return []
-    starts = [n for n, word in enumerate(words) if word.rpartition("/")[2] == "starling"]
-    # As the program: first, or after something that runs it (sudo -u ann, nice, env X=1).
-    ran = [n for n in starts if n == 0 or words[0] in ("sudo", "env", "nice", "exec", "$")]
-    return [_until_shell(words[n + 1 :]) for n in ran[:1]]
+        words = part.split()
+    for number, word in enumerate(words):
+        if word.rpartition("/")[2] == "starling":
+            run = number == 0 or words[0] in RUNNERS
+            return _until_redirected(words[number + 1 :]) if run else None
+    return None
 
 
-def _until_shell(words):
-    ends = [n for n, word in enumerate(words) if re.fullmatch(r"[|;&<>]+.*|\d?>.*", word)]
+def _until_redirected(words):
+    ends = [n for n, word in enumerate(words) if re.match(r"\d?[<>]", word)]
     return words[: ends[0]] if ends else words
