@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 def unit(file):
-    """Section -> setting -> its values, in order; comments and continued lines as systemd has it."""
+    """Section -> setting -> its values, in order."""
     found, section = {}, None
     text = re.sub(r"^[#;].*\n", "", file.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     for line in filter(None, map(str.strip, text.splitlines())):

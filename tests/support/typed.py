@@ -1,4 +1,4 @@
-"""Whether a command line that a page or a unit holds can be typed: its command and its flags exist."""
+"""Whether a command line that a page or a unit holds can be typed: command and flags exist."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Units, images and the proxy say commands that exist, run as users of their own, hold no secret."""
+"""Units and images run commands that exist, as users of their own, and hold no secret."""
 
 import re
 import shutil
