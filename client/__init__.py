@@ -6,6 +6,14 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "client.commands.gate:identity",
         "Print the public key by which other devices know this one in a secure sum.",
     ),
+    "client init": (
+        "client.commands.folder:init",
+        "Make the folder of a device: whose it is, whom it heeds, and what it recommends from.",
+    ),
+    "client import": (
+        "client.commands.folder:import_log",
+        "Add what a log says that the device's person did.",
+    ),
     "client serve": (
         "client.commands.gate:serve",
         "Be a device's own process: answer the relay of its node over a socket, until ended.",

@@ -27,7 +27,7 @@ def identity(
     """Print the public key by which other devices know this one in a secure sum.
 
     A line of a roster: the file of all devices that a person wants to be summed with, and no other
-    (roster= in the node configuration).
+    (roster in the device's device.toml).
     """
     from client.secagg.identity import identity_of
     from shared.privacy.keys import public_hex
@@ -36,28 +36,16 @@ def identity(
     if not state or not folder.is_dir():  # a typing error would make an identity of nobody's
         there = "is a file" if folder.is_file() else "there is no such folder"
         raise ConfigError(
-            f"{state!r}: {there}; give the folder that the node configuration calls state, and "
-            "make it where the device has not begun"
+            f"{state!r}: {there}; give a device's folder, which starling client init makes"
         )
     found = public_hex(identity_of(folder))
     typer.echo(document({"identity": found}) if as_json else found)
 
 
 def serve(
-    state: Annotated[Path, typer.Option(help="The device's state folder; made if missing.")],
-    data: Annotated[str, typer.Option(help="A known name, or a path: the log with its person.")],
-    user: Annotated[str, typer.Option(help="The person's identifier in that log.")],
-    operator: Annotated[
-        str, typer.Option(help="The key whose policies the device heeds: hex, or a file.")
-    ],
-    columns: Annotated[
-        str, typer.Option(help="What the log's files call their columns: user=..,item=..")
-    ] = "",
-    roster: Annotated[
-        Path | None, typer.Option(help="The devices it is summed with; default: any.")
-    ] = None,
+    state: Annotated[Path, typer.Option(help="The device's folder, see starling client init.")],
     socket: Annotated[
-        Path | None, typer.Option(help="Where to listen; default: in the state folder.")
+        Path | None, typer.Option(help="Where to listen; default: in the device's folder.")
     ] = None,
     uid: Annotated[
         list[int] | None,
@@ -72,21 +60,13 @@ def serve(
     import logging
     import os
 
-    from client.device.covered import typed_key
+    from client.device.folder import DeviceFolder
     from client.device.process import Process
 
-    configured: dict[str, object] = {
-        "data": data,
-        "user": user,
-        "state": str(state.absolute()),
-        "operator": typed_key("--operator", operator),
-    }
-    configured |= {"columns": columns} if columns else {}
-    configured |= {"roster": str(roster)} if roster else {}
     logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("starling").setLevel(logging.INFO)
     path = socket.absolute() if socket else None
-    Process(configured, uid or [os.getuid()], path).serve()
+    Process(DeviceFolder(state), uid or [os.getuid()], path).serve()
 
 
 def check(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import asdict
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ import tomli_w
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from client.device.covered import operator_key
 from client.store import Store
 from shared.data.catalogue import Catalogue
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError, nearest
 from shared.files import make_folder, read_file, write_atomically
 from shared.published import catalogue_of, catalogue_text
 
 SETTINGS, CATALOGUE = "device.toml", "catalogue.json"
+_UNKNOWN = "unexpected_keyword_argument"  # what pydantic calls a setting that there is not
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
@@ -59,7 +62,7 @@ class DeviceFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()
 
     @classmethod
     def begin(cls, path: Path, owned: Owned, catalogue: Catalogue) -> DeviceFolder:
@@ -71,6 +74,7 @@ class DeviceFolder:
             If there is a device in it already, or it cannot be written.
         """
         folder = cls(path)
+        operator_key("a device", owned.operator)
         if (path / SETTINGS).exists():
             raise ConfigError(f"{path}: holds a device already; give another folder")
         try:
@@ -88,21 +92,46 @@ class DeviceFolder:
         file = self.path / SETTINGS
         try:
             tree: dict[str, Any] = tomllib.loads(read_file(file).decode())
-            return TypeAdapter(Owned).validate_json(json.dumps(tree, default=str))
+            owned = TypeAdapter(Owned).validate_json(json.dumps(tree, default=str))
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: no device is here ({error.strerror}); make one with starling client "
                 "init"
             ) from None
         except (ValueError, ValidationError) as error:
-            raise ConfigError(f"{file}: not what starling client init writes: {error}") from None
+            raise ConfigError(f"{file}: {_first(error)}") from None
+        operator_key(str(file), owned.operator)
+        return owned
 
     @property
     def catalogue(self) -> Catalogue:
         """The public items; a DataError if they are missing or damaged."""
-        return catalogue_of(self.path / CATALOGUE)
+        file = self.path / CATALOGUE
+        try:
+            about = file.stat()
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+        return _catalogue(file, about.st_ino, about.st_mtime_ns)
 
-    @property
+    @cached_property
     def store(self) -> Store:
         """The person's interactions."""
         return Store(self.path)
+
+
+@lru_cache(maxsize=2)
+def _catalogue(file: Path, inode: int, time: int) -> Catalogue:
+    """Read once: it is replaced as a whole, never written into."""
+    return catalogue_of(file)
+
+
+def _first(error: ValueError) -> str:
+    """What is wrong, in one line: with a setting by its name."""
+    if not isinstance(error, ValidationError):
+        return f"not TOML ({error})"
+    found = {each["type"] == _UNKNOWN: each for each in error.errors()}
+    about = found.get(True) or found[False]
+    name = ".".join(map(str, about["loc"]))
+    if about["type"] == _UNKNOWN:
+        return f"{name}: is no setting{nearest(name, Owned.__dataclass_fields__)}"
+    return f"{name}: {about['msg']}"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.data.catalogue import Catalogue
+from shared.data.log import InteractionLog
 from shared.errors import DataError
 
 FILE = "store.sqlite"
@@ -44,6 +45,20 @@ class Interaction:
 
     item: str
     time: int
+
+
+def interactions_of(log: InteractionLog, user: str) -> list[Interaction]:
+    """What a log says that a person did, oldest first, their times in its unit.
+
+    Raises
+    ------
+    DataError
+        If the log does not know the person.
+    """
+    index, scale = log.user_index(user), 10**log.reading.digits
+    items = [log.catalogue.item_ids[item] for item in log.history(index)]
+    times = [int(time) // scale for time in log.timestamps(index)]
+    return list(map(Interaction, items, times))
 
 
 class Store:

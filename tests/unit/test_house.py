@@ -244,8 +244,6 @@ def test_the_relay_imports_without_torch():
     assert "client.app" in found
     assert "torch" not in found
     assert "torch" not in loaded_by("import apps, client.link")  # to a device of its own process
-    stages = loaded_by("import apps, client.device.node")  # of secure sums: a process for each
-    assert "torch" not in stages
 
 
 def test_help_is_shown_without_what_takes_seconds_to_import():
@@ -309,7 +307,7 @@ def test_few_functions_take_many_arguments():
 
 WIDE_COMMANDS = {
     "client.commands.gate.check",
-    "client.commands.gate.serve",
+    "client.commands.folder.init",
     "simulations.commands.account.account",
     "simulations.commands.adapter.recommend_items",
     "simulations.commands.data.world",

@@ -5,8 +5,10 @@ import socket
 
 import pytest
 
+from client.device.folder import DeviceFolder, Owned
 from client.device.process import SERVING, Process
 from client.link import FAILURE, Frame, receive
+from shared.data.catalogue import Catalogue
 from shared.errors import ProtocolError
 from tests.support.command import command
 from tests.support.privacy.policies import operator
@@ -15,7 +17,7 @@ from tests.support.privacy.policies import operator
 @pytest.mark.parametrize("named", [True, False])
 def test_only_users_whom_the_owner_named_are_answered(named, tmp_path, monkeypatch, caplog):
     user = os.getuid() if named else os.getuid() + 1
-    process = Process({"state": str(tmp_path)}, [user])
+    process = Process(DeviceFolder(tmp_path), [user])
     monkeypatch.chdir(tmp_path)  # a socket's name is short
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as relay:
         listener.bind("s")
@@ -32,13 +34,11 @@ def test_only_users_whom_the_owner_named_are_answered(named, tmp_path, monkeypat
 
 
 def test_another_users_relay_needs_a_socket_that_it_can_reach(tmp_path):
-    (tmp_path / "interactions.csv").write_text("user,item,timestamp\nu,a,1\nu,b,2\nu,c,3\n")
-    (tmp_path / "items.csv").write_text("item,text\na,A\nb,B\nc,C\n")
     state = tmp_path / "state"
-    words = ["--state", state, "--data", tmp_path, "--operator", operator()]
-    told = command("client", "serve", *words, "--user", "u", "--uid", os.getuid() + 1)
+    DeviceFolder.begin(state, Owned("u", operator()), Catalogue(("a", "b"), ("A", "B")))
+    told = command("client", "serve", "--state", state, "--uid", os.getuid() + 1)
     assert told.code == 2, told.err
     assert "--uid: another user reaches no socket in the state folder" in told.err
     assert (state / SERVING).stat().st_mode & 0o777 == 0o700
-    unknown = command("client", "serve", *words, "--user", "nobody")
-    assert (unknown.code, "nobody" in unknown.err) == (2, True)
+    nobody = command("client", "serve", "--state", tmp_path)
+    assert (nobody.code, "no device is here" in nobody.err) == (2, True)

@@ -1,0 +1,113 @@
+"""What a device keeps from one request to the next: its gate, its model, the keys of a sum.
+
+Of a device's folder one of these is made, by the process that its owner started. What a request
+brings is asked of the agreement before a model is built; the history is read as it is then.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+
+from client.device.agreement import LEDGER, Agreement
+from client.device.clock import Days
+from client.device.device import Device
+from client.device.folder import DeviceFolder
+from client.device.staged import Stages
+from client.secagg.identity import anybody, identity_of, roster
+from client.secagg.masking import Masking
+from client.secagg.turns import OnDisk
+from shared.config import ModelConfig
+from shared.data.catalogue import Catalogue
+from shared.data.population import person_key
+from shared.errors import ModelError
+from shared.model.backbone import resolve
+from shared.model.items import item_vectors
+from shared.model.recommender import Recommender, build_recommender
+from shared.request import Answer, Request
+
+PERSONAL = "personal.sqlite"
+
+
+class Resident:
+    """A device that stays.
+
+    Parameters
+    ----------
+    folder : DeviceFolder
+    days : Days, optional
+        The clock.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the folder holds no device, or anything in it cannot be used.
+    """
+
+    def __init__(self, folder: DeviceFolder, days: Days | None = None) -> None:
+        self.folder = folder
+        owned = folder.owned
+        self._key, self._roster = person_key(owned.user), owned.roster
+        self._agreement = Agreement(folder.path, owned.operator, days)
+        self._identity = identity_of(folder.path)
+        self._kept: dict[str, bytes] = {}
+        self._masking(0)
+        folder.store.history(folder.catalogue)
+
+    def answer(self, request: Request, node: int) -> Answer:
+        """What a device answers to a request, or to a stage of a secure sum.
+
+        Parameters
+        ----------
+        request : Request
+        node : int
+            As whom the server addresses it.
+
+        Raises
+        ------
+        Declined, ProtocolError
+            As `client.device.device.Device.answer` and `client.device.staged.Stages.answer`.
+        ConfigError, DataError, ModelError
+            If the folder cannot be used, or the settings' model is not here.
+        """
+        masking = self._masking(node)
+        if request.stage:
+            return Stages(masking, self._agreement).answer(request)
+        catalogue = self.folder.catalogue
+        device = Device(
+            self.folder.store.history(catalogue),
+            self._key,
+            partial(_built, catalogue, request.config.model),
+            self.folder.path / LEDGER,
+            agreement=self._agreement,
+            personal=self.folder.path / PERSONAL,
+            masking=masking,
+        )
+        return device.answer(request)
+
+    def in_sum(self) -> bool:
+        """Whether it holds the keys of a secure sum that has begun."""
+        return bool(self._kept)
+
+    def _masking(self, node: int) -> Masking:
+        """Its part in secure sums; an edited roster counts at once."""
+        trusted = roster(self.folder.path / self._roster) if self._roster else anybody
+        return Masking(node, self._identity, self._kept, trusted, OnDisk(self.folder.path))
+
+
+def _built(catalogue: Catalogue, model: ModelConfig) -> Recommender:
+    """The model, or one kind of error: which kind would tell what lies on this disk."""
+    try:
+        return _recommender(catalogue, model)
+    except Exception as error:
+        raise ModelError(f"model.backbone = {model.backbone}: no model here: {error}") from None
+
+
+@lru_cache(maxsize=1)
+def _recommender(catalogue: Catalogue, model: ModelConfig) -> Recommender:
+    source = resolve(model.backbone)
+    if model.backbone_sha256 not in (None, source.digest):
+        raise ModelError(
+            f"model.backbone = {model.backbone}: the weights here are {source.digest[:12]}, the "
+            f"server's {str(model.backbone_sha256)[:12]}; install the same"
+        )
+    return build_recommender(source, item_vectors(catalogue.texts, source), model)
