@@ -8,8 +8,6 @@ import click
 
 import starling
 
-RUNNERS = ("sudo", "env", "nice", "exec", "$", "docker")
-
 
 @cache
 def _group():
@@ -39,17 +37,22 @@ def problem(words):
         given, rest, order = command.make_parser(context).parse_args(left)
     except click.ClickException as error:
         return error.format_message()
-    missing = [
-        one.human_readable_name for one in command.params if one.required and one not in order
-    ]
-    missing += [
-        one.human_readable_name
-        for one in command.params
-        if isinstance(one, click.Argument) and one.required and given.get(one.name) is None
-    ]
-    if "--help" in left or "-h" in left:
+    missing = [one for one in command.params if one.required and not _given(one, given, order)]
+    if {"--help", "-h"} & {*left}:
         return ""
-    return f"needs {missing[0]}" if missing else f"unexpected {rest[0]}" if rest else ""
+    return (
+        f"needs {missing[0].human_readable_name}"
+        if missing
+        else f"unexpected {rest[0]}"
+        if rest
+        else ""
+    )
+
+
+def _given(parameter, given, order):
+    if isinstance(parameter, click.Argument):
+        return isinstance(given.get(parameter.name), str | list | tuple)
+    return parameter in order
 
 
 def typed_in(page):
@@ -70,15 +73,19 @@ def words_of(line):
 
 
 def _ran(part):
-    """The words after `starling` where a command runs it: first, or after what runs another."""
+    """The words after `starling` where a command runs it; None where none does."""
     try:
         words = shlex.split(part)
     except ValueError:
         words = part.split()
-    for number, word in enumerate(words):
-        if word.rpartition("/")[2] == "starling":
-            run = number == 0 or words[0] in RUNNERS
-            return _until_redirected(words[number + 1 :]) if run else None
+    composed = re.match(r".*\bdocker compose (?:.* )?run (?:--?[\w-]+ )*[a-z]+ ", part)
+    if composed:  # the image's entry point is the program
+        return _until_redirected(shlex.split(part[composed.end() :]))
+    before = re.compile(r"\$|sudo|env|exec|-u|\w+=.*")
+    while words and before.fullmatch(words[0]):
+        del words[: 2 if words[0] == "-u" else 1]
+    if words and words[0].rpartition("/")[2] == "starling":
+        return _until_redirected(words[1:])
     return None
 
 

@@ -67,12 +67,18 @@ def test_an_image_starts_a_command_that_exists_as_nobody_special(file):
 def test_what_cannot_be_typed_is_seen():
     assert problem(["verify", "runs/ml"]) == ""
     assert "--kye" in problem(["verify", "runs/ml", "--kye", "x"])
-    assert problem(["verify"]).startswith("needs")
+    assert problem(["policy", "show"]).startswith("needs")
     assert problem(["client", "serv"])
     assert problem(["policy", "key", "x"]) == "unexpected x"
-    page = "```\nsudo -u ann /x/starling policy key | tee k  # --no\n# starling a\n$ ls\n```\nstarling b"
+    page = (
+        "```\nsudo -u ann A=1 /x/starling policy key | tee k  # --no\n# starling a\n```\nstarling b"
+    )
     assert typed_in(page) == [["policy", "key"]]
     assert words_of('KEY="$(starling policy key)"') == [["policy", "key"]]
+    assert words_of("docker compose -f a/b run --rm relay client join x") == [
+        ["client", "join", "x"]
+    ]
+    assert words_of("sudo ln -s /opt/starling/bin/starling /usr/bin/starling") == []
 
 
 @pytest.mark.parametrize(
