@@ -18,6 +18,14 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "client.commands.gate:serve",
         "Be a device's own process: answer the relay of its node over a socket, until ended.",
     ),
+    "client join": (
+        "client.commands.join:join",
+        "Enrol a node with an operator's server: check who it is, make the node's key.",
+    ),
+    "client relay": (
+        "client.commands.join:relay",
+        "Be the node's SuperNode: take messages to the device's process, and its answers back.",
+    ),
     "policy check": (
         "client.commands.gate:check",
         "Answer as a device would, and exit with 0 if it takes part, 3 if it declines.",
