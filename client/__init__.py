@@ -25,6 +25,25 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
     "client relay": (
         "client.commands.join:relay",
         "Be the node's SuperNode: take messages to the device's process, and its answers back.",
+    "client recommend": (
+        "client.commands.person:recommend",
+        "Recommend what the person did not choose yet, and say why.",
+    ),
+    "client why": (
+        "client.commands.person:why",
+        "Say what the score of an item is made of, recommended or not.",
+    ),
+    "client feedback": (
+        "client.commands.person:feedback",
+        "Tell the device what the person thinks of an item.",
+    ),
+    "client budget": (
+        "client.commands.person:budget",
+        "Say what taking part has cost, what is left, and what left the device.",
+    ),
+    "client page": (
+        "client.commands.person:page",
+        "Show the device's page in a browser on this machine, until ended.",
     ),
     "policy check": (
         "client.commands.gate:check",

@@ -95,7 +95,7 @@ def read_manifest(text: bytes | str, operator: str) -> Manifest:
     if not is_signed_by(operator, _message(content | {"issuer": issuer}), signature):
         raise PrivacyError("release.json: the signature is not over this release")
     try:
-        return TypeAdapter(Manifest).validate_python(content)
+        return TypeAdapter(Manifest).validate_json(canonical_json(content))
     except ValidationError as error:
         raise PrivacyError(f"release.json: {error.errors()[0]['msg']}") from None
 

@@ -27,7 +27,7 @@ from client.store import Store
 from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError, DataError, nearest
 from shared.files import make_folder, read_file, write_atomically
-from shared.published import catalogue_of, catalogue_text
+from shared.published import MANIFEST, Manifest, catalogue_of, catalogue_text, read_manifest
 
 SETTINGS, CATALOGUE = "device.toml", "catalogue.json"
 _UNKNOWN = "unexpected_keyword_argument"  # what pydantic calls a setting that there is not
@@ -118,6 +118,36 @@ class DeviceFolder:
         """The person's interactions."""
         return Store(self.path)
 
+    @property
+    def release(self) -> Release | None:
+        """The current one."""
+        pointer = self.path / "releases" / "current"
+        if not pointer.exists():
+            return None
+        folder = pointer.parent / pointer.read_text().strip()
+        manifest = read_manifest(read_file(folder / MANIFEST), self.owned.operator)
+        return Release(manifest.version, manifest, folder)
+
+    def pause(self, paused: bool) -> None:
+        """Stands in until the store's own."""
+        (self.path / "caps.toml").write_text(f"pause = {str(paused).lower()}\n")
+
+    def export(self, file: Path) -> None:
+        """Stands in until the store's own."""
+        file.write_text(json.dumps({"interactions": len(self.store.interactions())}))
+
+    def forget(self) -> None:
+        """Stands in until the store's own."""
+        (self.path / "store.sqlite").unlink()
+
+
+@dataclass(frozen=True)
+class Release:
+    """What the operator published, as it is installed here."""
+
+    version: int
+    manifest: Manifest
+    folder: Path
 
 @lru_cache(maxsize=2)
 def _catalogue(file: Path, inode: int, time: int) -> Catalogue:

@@ -29,6 +29,11 @@ CREATE TABLE IF NOT EXISTS opinions (
     item TEXT NOT NULL PRIMARY KEY, liked INTEGER NOT NULL, time INTEGER NOT NULL
 ) STRICT;
 """
+_ALL = """
+SELECT item, min(time) FROM (
+    SELECT item, time, 0 AS liked, rowid AS came FROM interactions
+    UNION ALL SELECT item, time, 1, rowid FROM opinions WHERE liked
+) GROUP BY item ORDER BY min(time), min(liked), min(came)"""
 
 
 @dataclass(frozen=True)
@@ -94,19 +99,27 @@ class Store:
             return _count(database) - before
 
     def interactions(self) -> list[Interaction]:
-        """All of them, oldest first; of equal times in the order in which they came."""
+        """All of them, oldest first; of equal times in the order in which they came.
+
+        What the person likes counts as one, for as long as they do.
+        """
         with self._opened() as database:
-            found = database.execute("SELECT item, time FROM interactions ORDER BY time, rowid")
-            return [Interaction(*row) for row in found]
+            return [Interaction(*row) for row in database.execute(_ALL)]
 
     def history(self, catalogue: Catalogue) -> NDArray[np.int64]:
         """The items that a catalogue holds, as its indices, oldest first, int64 [n]."""
         known = [each.item for each in self.interactions() if each.item in catalogue]
         return np.array([catalogue.index(item) for item in known], dtype=np.int64)
 
-    def judge(self, item: str, liked: bool, time: int) -> None:
-        """Keep that the person likes an item, or does not want it; the last word counts."""
+    def judge(self, item: str, liked: bool | None, time: int) -> None:
+        """Keep that the person likes an item, or does not want it; the last word counts.
+
+        None takes the word back: nothing of it is kept.
+        """
         with self._opened() as database:
+            if liked is None:
+                database.execute("DELETE FROM opinions WHERE item = ?", (item,))
+                return
             database.execute(
                 "INSERT INTO opinions VALUES (?, ?, ?) ON CONFLICT (item) DO UPDATE SET "
                 "liked = excluded.liked, time = excluded.time",

@@ -262,6 +262,14 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
             Said(sentences.whole_person(windows(), WINDOWS), (REPORT, PRIVACY), figures),
             *(Said(text, (REPORT, PRIVACY), bound) for text in sentences.found(sampled())),
             *(Said(text, (REPORT,), bound) for text in sentences.found(everybody())),
+            *(
+                Said(text, ("starling client budget", "the device's page"), behind)
+                for text, behind in (
+                    (sentences.own_spending(2.0, 8.0, 1e-5), "client.person.spending.read_spending"),
+                    (sentences.own_risk(2.0, 1e-5, "user"), bound),
+                    (sentences.own_risk(2.0, 1e-5, "example"), bound),
+                )
+            ),
             *(Said(text, ("starling account",), accountants) for text in sentences.accounted()),
             Said(
                 sentences.large_delta(0.01),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from shared.privacy.accounting.meaning import Meaning, most_found
 
@@ -258,6 +258,25 @@ def nobody() -> str:
     )
 
 
+def own_spending(spent: float, cap: float, delta: float) -> str:
+    """What taking part has cost a device's owner, beside what they allow."""
+    cost = f"taking part has cost at most ε = {at_most(spent)} at δ = {number(delta)}"
+    if math.isinf(cap):
+        return f"You set no limit; {cost}."
+    left = at_least(max(0.0, cap - spent))
+    return f"Of the ε = {number(cap)} that you allow, {cost}; {left} is left."
+
+
+def own_risk(spent: float, delta: float, unit: str) -> str:
+    """What that says of the owner: the most that any attack is right, at 1% of false alarms."""
+    whose = {"user": "what you chose was", "example": "one window of what you chose was"}[unit]
+    most = at_most(100 * most_found(spent, delta, FALSE_ALARM), 4)
+    return (
+        f"Asked whether {whose} in it, somebody who is wrong about {100 * FALSE_ALARM:g}% of those "
+        f"who were not is right about at most {most}% of those who were, whatever else they know."
+    )
+
+
 def number(value: float, digits: int = 3) -> str:
     """In few digits; infinity in words."""
     return "infinity" if math.isinf(value) else f"{value:.{digits}g}"
@@ -271,6 +290,14 @@ def at_most(value: float, digits: int = 3) -> str:
         repr(float(value) * (1 - 1e-6))
     )
     return f"{float(rounded):,.0f}" if 1e3 <= rounded < 1e6 else f"{float(rounded):.{digits}g}"
+
+
+def at_least(value: float, digits: int = 3) -> str:
+    """A lower bound in few digits: rounded down."""
+    if math.isinf(value):
+        return "infinity"
+    rounded = Context(prec=digits, rounding=ROUND_FLOOR).create_decimal(repr(float(value)))
+    return f"{float(rounded):.{digits}g}"
 
 
 def _and(parts: Sequence[str]) -> str:
