@@ -22,7 +22,9 @@ import tomli_w
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from client.device.conditions import Conditions
 from client.device.covered import operator_key
+from client.device.limits import Limits
 from client.store import Store
 from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError, DataError, nearest
@@ -30,6 +32,7 @@ from shared.files import make_folder, read_file, write_atomically
 from shared.published import MANIFEST, Manifest, catalogue_of, catalogue_text, read_manifest
 
 SETTINGS, CATALOGUE = "device.toml", "catalogue.json"
+_SECTIONS = {"conditions": Conditions, "limits": Limits}
 _UNKNOWN = "unexpected_keyword_argument"  # what pydantic calls a setting that there is not
 
 
@@ -45,11 +48,17 @@ class Owned:
         The public key whose policies and releases the device heeds, 64 hexadecimal digits.
     roster : str
         File of the devices that it is summed with and no others; empty: any.
+    conditions : Conditions
+        When it may compute for others.
+    limits : Limits
+        How much of its machine it takes.
     """
 
     user: str
     operator: str
     roster: str = ""
+    conditions: Conditions = Conditions()
+    limits: Limits = Limits()
 
 
 class DeviceFolder:
@@ -161,7 +170,9 @@ def _first(error: ValueError) -> str:
         return f"not TOML ({error})"
     found = {each["type"] == _UNKNOWN: each for each in error.errors()}
     about = found.get(True) or found[False]
-    name = ".".join(map(str, about["loc"]))
+    *section, last = map(str, about["loc"])
+    name = ".".join([*section, last])
     if about["type"] == _UNKNOWN:
-        return f"{name}: is no setting{nearest(name, Owned.__dataclass_fields__)}"
+        kind = _SECTIONS.get(".".join(section), Owned)
+        return f"{name}: is no setting{nearest(last, kind.__dataclass_fields__)}"
     return f"{name}: {about['msg']}"

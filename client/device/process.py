@@ -19,6 +19,8 @@ from functools import cached_property
 from pathlib import Path
 
 from client.device.folder import DeviceFolder
+from client.device.limits import Overtime
+from client.device.peers import MOST, Peers, gone
 from client.device.resident import Resident
 from client.link import (
     FAILED,
@@ -29,14 +31,13 @@ from client.link import (
     receive,
     request_of,
     send,
-    user_of,
 )
 from shared.errors import ConfigError, Declined
 from shared.files import FolderLock
 
 SERVING = "serving"  # a folder of the state: one process a device, and its socket by default
 _SOCKET = "device.sock"
-_WAITING = 8  # relays that may wait for their turn
+_SECONDS = 10.0  # that a peer may take to say what it has begun to ask, or to hear the answer
 _LOG = logging.getLogger("starling")
 
 
@@ -80,11 +81,17 @@ class Process:
         self._check()
         with FolderLock(self._place) as lock:
             lock.take()
+            self._folder.owned.limits.hold()
             _ = self._resident
-            with self._listening() as listener, self._ended_by_signals(), suppress(_Ended):
+            with (
+                self._listening() as listener,
+                Peers(listener, self._users) as peers,
+                self._ended_by_signals(),
+                suppress(_Ended),
+            ):
                 _LOG.info("%s: serving", self.path)
                 while True:
-                    self._serve_one(listener)
+                    self._serve_one(peers)
 
     def _check(self) -> None:
         """Whatever would fail at the first request and is the owner's to mend."""
@@ -113,7 +120,7 @@ class Process:
             finally:
                 os.umask(mask)
             ours = self.path.lstat().st_ino
-            listener.listen(_WAITING)
+            listener.listen(MOST)
             try:
                 yield listener
             finally:
@@ -135,37 +142,39 @@ class Process:
             for each, handler in before.items():
                 signal.signal(each, handler)
 
-    def _serve_one(self, listener: socket.socket) -> None:
+    def _serve_one(self, peers: Peers) -> None:
         """One connection: its request read while the process may end, then answered whatever."""
         self._idle = True
         if self._ends:
             raise _Ended
-        listener.settimeout(None)
-        with suppress(OSError), listener.accept()[0] as link:
-            user = user_of(link)
-            if user not in self._users:
-                _LOG.warning("user %d asked: not one whom the owner named (--uid)", user)
-                return
+        with peers.next() as link, suppress(OSError):
             try:
-                asked = receive(link)
+                asked = receive(link, _SECONDS)
             except Exception as error:
                 self._idle = False
                 _LOG.warning("no request: %s", error)
-                send(link, FAILED.pack())
+                send(link, FAILED.pack(), _SECONDS)
                 return
             self._idle = False
-            send(link, self.reply(asked))
+            if gone(link):  # it would cost what nobody gets
+                _LOG.warning("whoever asked is gone: not answered")
+                return
+            send(link, self.reply(asked), _SECONDS)
 
     def reply(self, asked: Frame) -> bytes:
         """The frame that answers one: a decline or a failure says a word, and its log says why."""
         try:
             request, node = request_of(asked)
-            answer = self._resident.answer(request, node)
+            with self._folder.owned.limits.timed():
+                answer = self._resident.answer(request, node)
             request.check(answer)
             return answer_frame(answer).pack()
         except Declined as why:
             _LOG.info("%s", why)
             return declined_frame(why.word).pack()
+        except Overtime:
+            _LOG.error("the answer took longer than its owner allows (limits.seconds)")
+            return FAILED.pack()
         except Exception as error:
             _LOG.error("%s: %s", type(error).__name__, error)
             return FAILED.pack()

@@ -6,10 +6,12 @@ brings is asked of the agreement before a model is built; the history is read as
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache, partial
 
 from client.device.agreement import LEDGER, Agreement
 from client.device.clock import Days
+from client.device.conditions import Machine
 from client.device.device import Device
 from client.device.folder import DeviceFolder
 from client.device.staged import Stages
@@ -19,13 +21,16 @@ from client.secagg.turns import OnDisk
 from shared.config import ModelConfig
 from shared.data.catalogue import Catalogue
 from shared.data.population import person_key
-from shared.errors import ModelError
+from shared.errors import Declined, ModelError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
-from shared.request import Answer, Request
+from shared.request import STAGES, Answer, Request
 
 PERSONAL = "personal.sqlite"
+SUM_SECONDS = 3600.0
+"""How long a sum that began while its owner's conditions held is carried on without them: others
+would have to be unmasked, or the whole sum be given up, for a lid that is closed in the middle."""
 
 
 class Resident:
@@ -36,6 +41,8 @@ class Resident:
     folder : DeviceFolder
     days : Days, optional
         The clock.
+    machine : Machine, optional
+        What the owner's conditions are about.
 
     Raises
     ------
@@ -43,8 +50,11 @@ class Resident:
         If the folder holds no device, or anything in it cannot be used.
     """
 
-    def __init__(self, folder: DeviceFolder, days: Days | None = None) -> None:
+    def __init__(
+        self, folder: DeviceFolder, days: Days | None = None, machine: Machine | None = None
+    ) -> None:
         self.folder = folder
+        self._machine, self._carried_on = machine or Machine(), 0.0
         owned = folder.owned
         self._key, self._roster = person_key(owned.user), owned.roster
         self._agreement = Agreement(folder.path, owned.operator, days)
@@ -65,10 +75,12 @@ class Resident:
         Raises
         ------
         Declined, ProtocolError
-            As `client.device.device.Device.answer` and `client.device.staged.Stages.answer`.
+            If the owner's conditions do not hold; and as `client.device.device.Device.answer` and
+            `client.device.staged.Stages.answer`.
         ConfigError, DataError, ModelError
             If the folder cannot be used, or the settings' model is not here.
         """
+        self._check_conditions(request)
         masking = self._masking(node)
         if request.stage:
             return Stages(masking, self._agreement).answer(request)
@@ -87,6 +99,16 @@ class Resident:
     def in_sum(self) -> bool:
         """Whether it holds the keys of a secure sum that has begun."""
         return bool(self._kept)
+
+    def _check_conditions(self, request: Request) -> None:
+        """Whether it may begin; what has begun is carried on. Nothing is computed or recorded."""
+        begun = request.stage in STAGES[1:] or bool(request.sealed and not request.stage)
+        if begun and time.monotonic() < self._carried_on:
+            return
+        why = self.folder.owned.conditions.objection(self._machine)
+        if why:
+            raise Declined(f"declined round {request.round_number}: {why}")
+        self._carried_on = time.monotonic() + SUM_SECONDS
 
     def _masking(self, node: int) -> Masking:
         """Its part in secure sums; an edited roster counts at once."""
