@@ -25,6 +25,7 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
     "client relay": (
         "client.commands.join:relay",
         "Be the node's SuperNode: take messages to the device's process, and its answers back.",
+    ),
     "client recommend": (
         "client.commands.person:recommend",
         "Recommend what the person did not choose yet, and say why.",
