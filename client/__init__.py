@@ -18,14 +18,6 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "client.commands.gate:serve",
         "Be a device's own process: answer the relay of its node over a socket, until ended.",
     ),
-    "client join": (
-        "client.commands.join:join",
-        "Enrol a node with an operator's server: check who it is, make the node's key.",
-    ),
-    "client relay": (
-        "client.commands.join:relay",
-        "Be the node's SuperNode: take messages to the device's process, and its answers back.",
-    ),
     "client recommend": (
         "client.commands.person:recommend",
         "Recommend what the person did not choose yet, and say why.",
@@ -45,6 +37,14 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
     "client page": (
         "client.commands.person:page",
         "Show the device's page in a browser on this machine, until ended.",
+    ),
+    "client join": (
+        "client.commands.join:join",
+        "Enrol a node with an operator's server: check who it is, make the node's key.",
+    ),
+    "client relay": (
+        "client.commands.join:relay",
+        "Be the node's SuperNode: take messages to the device's process, and its answers back.",
     ),
     "policy check": (
         "client.commands.gate:check",

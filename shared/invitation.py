@@ -75,7 +75,7 @@ def read_invitation(file: Path) -> Invitation:
         raise ConfigError(f"{file}: not an invitation: it has more than {MOST_BYTES} bytes")
     try:
         tree = read_json(text)
-        found = TypeAdapter(Invitation).validate_python(tree["content"])
+        found = TypeAdapter(Invitation).validate_json(canonical_json(tree["content"]))
         signature = tree["signature"]
     except (ValueError, KeyError, TypeError, ValidationError):
         raise ConfigError(

@@ -2,7 +2,7 @@
 
     device.toml     what the owner configured, see `Owned`
     caps.toml       what the owner allows, see `shared.privacy.policy.caps`
-    catalogue.json  the public items
+    catalogue.json  the public items until a release brings its own
     store.sqlite    the person's interactions, see `client.store`
     releases/N/     adapters that the operator published, see `shared.published`
 
@@ -25,11 +25,12 @@ from pydantic.dataclasses import dataclass
 from client.device.conditions import Conditions
 from client.device.covered import operator_key
 from client.device.limits import Limits
+from client.serving.releases import Release, Releases
 from client.store import Store
 from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError, DataError, nearest
 from shared.files import make_folder, read_file, write_atomically
-from shared.published import MANIFEST, Manifest, catalogue_of, catalogue_text, read_manifest
+from shared.published import catalogue_of, catalogue_text
 
 SETTINGS, CATALOGUE = "device.toml", "catalogue.json"
 _SECTIONS = {"conditions": Conditions, "limits": Limits}
@@ -113,9 +114,39 @@ class DeviceFolder:
         return owned
 
     @property
+    def release(self) -> Release | None:
+        """What the operator published and this device installed last; None before the first.
+
+        Raises
+        ------
+        DataError, PrivacyError
+            If it was damaged or altered since.
+        """
+        return self._releases.current()
+
+    def install(self, source: Path) -> Release:
+        """Let a release count from now on; see `client.serving.releases.Releases.install`."""
+        return self._releases.install(source)
+
+    def roll_back(self) -> Release:
+        """Let the release before it count again; see `client.serving.releases.Releases`."""
+        return self._releases.roll_back()
+
+    @property
+    def _releases(self) -> Releases:
+        return Releases(self.path, self.owned.operator)
+
+    @property
     def catalogue(self) -> Catalogue:
-        """The public items; a DataError if they are missing or damaged."""
-        file = self.path / CATALOGUE
+        """The public items: the release's, or before the first those that the device began with.
+
+        Raises
+        ------
+        DataError
+            If they are missing or damaged.
+        """
+        release = self.release
+        file = (release.folder if release else self.path) / CATALOGUE
         try:
             about = file.stat()
         except OSError as error:
@@ -127,36 +158,6 @@ class DeviceFolder:
         """The person's interactions."""
         return Store(self.path)
 
-    @property
-    def release(self) -> Release | None:
-        """The current one."""
-        pointer = self.path / "releases" / "current"
-        if not pointer.exists():
-            return None
-        folder = pointer.parent / pointer.read_text().strip()
-        manifest = read_manifest(read_file(folder / MANIFEST), self.owned.operator)
-        return Release(manifest.version, manifest, folder)
-
-    def pause(self, paused: bool) -> None:
-        """Stands in until the store's own."""
-        (self.path / "caps.toml").write_text(f"pause = {str(paused).lower()}\n")
-
-    def export(self, file: Path) -> None:
-        """Stands in until the store's own."""
-        file.write_text(json.dumps({"interactions": len(self.store.interactions())}))
-
-    def forget(self) -> None:
-        """Stands in until the store's own."""
-        (self.path / "store.sqlite").unlink()
-
-
-@dataclass(frozen=True)
-class Release:
-    """What the operator published, as it is installed here."""
-
-    version: int
-    manifest: Manifest
-    folder: Path
 
 @lru_cache(maxsize=2)
 def _catalogue(file: Path, inode: int, time: int) -> Catalogue:

@@ -88,7 +88,7 @@ class Resident:
         device = Device(
             self.folder.store.history(catalogue),
             self._key,
-            partial(_built, catalogue, request.config.model),
+            partial(_built, catalogue, request.config.data.catalogue, request.config.model),
             self.folder.path / LEDGER,
             agreement=self._agreement,
             personal=self.folder.path / PERSONAL,
@@ -116,8 +116,14 @@ class Resident:
         return Masking(node, self._identity, self._kept, trusted, OnDisk(self.folder.path))
 
 
-def _built(catalogue: Catalogue, model: ModelConfig) -> Recommender:
+def _built(catalogue: Catalogue, asked: str | None, model: ModelConfig) -> Recommender:
     """The model, or one kind of error: which kind would tell what lies on this disk."""
+    if asked not in (None, catalogue.digest):
+        raise Declined(
+            f"declined: it is about other items ({str(asked)[:12]}) than this device's "
+            f"({catalogue.digest[:12]}): install the operator's last release",
+            "policy",
+        )
     try:
         return _recommender(catalogue, model)
     except Exception as error:

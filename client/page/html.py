@@ -203,15 +203,16 @@ def _bar(share: float) -> str:
 
 
 _BUTTONS = {
-    "yes": ("Like", "\N{THUMBS UP SIGN}"),
-    "no": ("Not for me", "\N{THUMBS DOWN SIGN}"),
-    "undo": ("Undo", "\N{LEFTWARDS ARROW WITH HOOK}"),
+    "yes": ("Like", "M2 10h4v11H2zm6 0 5-8c2 0 3 1 3 3l-1 4h6l-2 10c0 1-1 2-2 2H8z"),
+    "no": ("Not for me", "M2 3h4v11H2zm6 11 5 8c2 0 3-1 3-3l-1-4h6L19 5c0-1-1-2-2-2H8z"),
+    "undo": ("Undo", "M9 4 2 10l7 6v-4h5a4 4 0 0 1 0 8H9v3h5a7 7 0 0 0 0-14H9z"),
 }
 
 
 def _feedback(thing: Thing, words: Iterable[str], find: str = "") -> str:
     buttons = "".join(
-        f'<button name="liked" value="{word}"><span aria-hidden="true">{sign}</span> {name}'
+        f'<button name="liked" value="{word}"><svg class="sign" viewBox="0 0 24 24" '
+        f'aria-hidden="true"><path d="{sign}"/></svg> {name}'
         f'<span class="quiet">: {escape(thing.title)}</span></button>'
         for word in words
         for name, sign in [_BUTTONS[word]]

@@ -103,4 +103,5 @@ def serve(person: Person, port: int, told: Callable[[str, str], None]) -> None:
         answering, kept = server(person, listener)
         base = f"http://{HOST}:{listener.getsockname()[1]}"
         told(f"{base}/login?code={kept.code}", f"{base}/{kept.place}/api/")
-        answering.run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # which uvicorn raises once more when it has ended
+            answering.run(sockets=[listener])

@@ -48,7 +48,7 @@ def reasons(
 _WORDS = {
     "popularity": "popular",
     "popularity alone": "popular",
-    "model": "it fits what you chose, in the order in which you did",
+    "model": "it fits the order of your choices",
     "model alone": "the model's guess for somebody whom it does not know yet",
 }
 

@@ -83,9 +83,11 @@ def recommend(
             f"-k {k}: must be in [1, {open_items}], the items not in the history{also}"
         )
     window = _window(recommender, history, max_length)
-    scores = recommender.score(recommender.hidden(window[None])[0, -1])
+    state = recommender.state(window)
+    scores = recommender.score(state.total)
     scores[torch.tensor(closed, dtype=torch.long)] = -torch.inf
-    return _explained(recommender, window, torch.topk(scores, k).indices)
+    parts = recommender.parts(state, best := torch.topk(scores, k).indices)
+    return _explained(window, parts, best)
 
 
 @torch.no_grad()
@@ -97,16 +99,16 @@ def explain(
 ) -> list[Recommendation]:
     """The scores of any items, recommended or not, in parts; parameters as for `recommend`."""
     window = _window(recommender, history, max_length)
-    return _explained(recommender, window, torch.tensor(list(items), dtype=torch.long))
+    asked = torch.tensor(list(items), dtype=torch.long)
+    return _explained(window, recommender.parts(recommender.state(window), asked), asked)
 
 
 def _window(recommender: Recommender, history: npt.NDArray[np.int64], max_length: int) -> Tensor:
     return torch.from_numpy(context_window(history, max_length)).to(recommender.items.device)
 
 
-def _explained(recommender: Recommender, window: Tensor, items: Tensor) -> list[Recommendation]:
+def _explained(window: Tensor, parts: ScoreParts, items: Tensor) -> list[Recommendation]:
     """Parts of these items' scores alone: of all of a catalogue's they would take much longer."""
-    parts = recommender.parts(window, items)
     return [_one(item, place, window, parts) for place, item in enumerate(items.tolist())]
 
 

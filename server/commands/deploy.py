@@ -41,11 +41,11 @@ def init(
     """Make a server: its certificate, settings, public items and initial adapter."""
     from server.up.begin import Asked, begin, point_of
     from server.up.folder import refuse_existing
-    from shared.data.sources import open_log
+    from shared.data.sources import open_items
 
     refuse_existing(folder)
     point = point_of(config, preset, {"federation.rounds": rounds}, epsilon)
-    made = begin(folder, open_log(data).catalogue, point, host or [], Asked(users, port))
+    made = begin(folder, open_items(data), point, host or [], Asked(users, port))
     served = made.served
     if as_json:
         told = {"folder": str(folder), "operator": served.operator, "hosts": served.hosts}

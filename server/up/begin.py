@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ def point_of(
     flags : mapping
         `section.name` -> value; None leaves it.
     epsilon : float or None
-        None: what the settings say.
+        None: what the settings say; those of a preset, inf.
 
     Raises
     ------
@@ -49,11 +50,13 @@ def point_of(
         raise ConfigError("--config and --preset: give one of them")
     tree = load_toml(config or preset_file(preset or "demo"))
     given = {name: value for name, value in flags.items() if value is not None}
+    own = tree.get("privacy", {}).pop("epsilon", math.inf)  # of a file for one point
+    seed = tree.pop("seed", 0)
     whole = override(tree, given, preset=config is None)
     if whole.privacy.delta is None:  # of what follows from the number of people devices ask less
         delta = dataclasses.replace(whole.privacy, delta=DEVICES_DELTA)
         whole = dataclasses.replace(whole, privacy=delta)
-    return at_epsilon(whole, whole.privacy.epsilon if epsilon is None else epsilon, whole.seed)
+    return at_epsilon(whole, own if epsilon is None else epsilon, seed)
 
 
 def begin(

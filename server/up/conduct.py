@@ -135,9 +135,10 @@ class Conductor:
             "policy": "",
         }
         for attempt in range(_ATTEMPTS):
-            log = self._folder.flower / "flower-superexec.log"
+            log = self._folder.flower / "run.log"
             heard = _Tail(log)
             number = link.start(told)
+            link.follow(number, log)
             self._note(superlink, number)
             self._say("the run begins" if not attempt else "the run goes on from its checkpoint")
             cut_off = self._follow(superlink, link, number, heard)
@@ -153,9 +154,12 @@ class Conductor:
         while True:
             for line in heard.rounds():
                 self._say(line)
-            cut_off = bool(self._keep_up(superlink)) or cut_off
+            if self._keep_up(superlink):
+                cut_off = True
+                link.follow(number, heard.file)
             state = _asked(lambda: link.state_of(number))
             if state in ("completed", "failed", "stopped"):
+                time.sleep(_LOOK)  # until its last words are there
                 for line in heard.rounds():
                     self._say(line)
                 return cut_off
@@ -210,12 +214,12 @@ class _Tail:
     """What a log says from now on."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self.file = file
         self._begin = self._read = file.stat().st_size if file.exists() else 0
 
     def rounds(self) -> list[str]:
         """Of rounds and what was spent: new lines, without Flower's own beginning."""
-        with suppress(FileNotFoundError), self._file.open("rb") as stream:
+        with suppress(FileNotFoundError), self.file.open("rb") as stream:
             stream.seek(self._read)
             new = stream.read()
             whole = new.rpartition(b"\n")[0]
@@ -226,7 +230,7 @@ class _Tail:
 
     def last_error(self) -> str:
         """What was said of an error last."""
-        with suppress(FileNotFoundError), self._file.open("rb") as stream:
+        with suppress(FileNotFoundError), self.file.open("rb") as stream:
             stream.seek(self._begin)
             lines = map(_plain, stream.read().decode(errors="replace").splitlines())
             said = [line for line in lines if "Error: " in line]

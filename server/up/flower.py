@@ -8,6 +8,7 @@ shares the SuperLink's one port: so that is open on this machine alone, and node
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import secrets
 import signal
@@ -15,9 +16,11 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -37,7 +40,7 @@ from flwr.proto.control_pb2 import (
     ListRunsRequest,
     RegisterNodeRequest,
     StartRunRequest,
-    StopRunRequest,
+    StreamLogsRequest,
 )
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
@@ -126,14 +129,21 @@ class Link:
         )
         return int(self._client.StartRun(request).run_id)
 
-    def stop(self, number: int) -> None:
-        """Stop a run; the folder keeps what it has done."""
-        self._client.StopRun(StopRunRequest(run_id=number))
-
     def state_of(self, number: int) -> str:
         """pending, starting, running, or completed, failed, stopped."""
         status = self._client.ListRuns(ListRunsRequest(run_id=number)).run_dict[number].status
         return str(status.sub_status if status.status == "finished" else status.status)
+
+    def follow(self, number: int, file: Path) -> None:
+        """Write what a run's ServerApp logs to a file, until it ends or the SuperLink does."""
+
+        def followed() -> None:
+            with suppress(httpx.HTTPError, ValueError, OSError), file.open("a") as log:
+                for part in self._client.StreamLogs(StreamLogsRequest(run_id=number)):
+                    log.write(part.log_output)
+                    log.flush()
+
+        threading.Thread(target=followed, name="log", daemon=True).start()
 
     def close(self) -> None:
         """End its connections."""
@@ -142,8 +152,6 @@ class Link:
 
 def bundle() -> tuple[bytes, str]:
     """What Flower delivers to server and nodes, and its digest: `apps.py` alone, as installed."""
-    import hashlib
-
     found = util.find_spec("apps")
     if found is None or found.origin is None:
         raise ConfigError("apps.py: is not installed; see starling doctor")

@@ -265,7 +265,10 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
             *(
                 Said(text, ("starling client budget", "the device's page"), behind)
                 for text, behind in (
-                    (sentences.own_spending(2.0, 8.0, 1e-5), "client.person.spending.read_spending"),
+                    (
+                        sentences.own_spending(2.0, 8.0, 1e-5),
+                        "client.person.spending.read_spending",
+                    ),
                     (sentences.own_risk(2.0, 1e-5, "user"), bound),
                     (sentences.own_risk(2.0, 1e-5, "example"), bound),
                 )

@@ -18,10 +18,10 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra 
 axe = pytest.importorskip("axe_playwright_python.base", reason="needs the extra `browser`")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
 PICTURES = os.environ.get("STARLING_PICTURES")
 WIDTHS = (390, 768, 1280)
 
