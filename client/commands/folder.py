@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shared.errors import ConfigError
 from shared.printable import printable
 
 if TYPE_CHECKING:
@@ -25,8 +26,14 @@ def init(
     user: Annotated[str, typer.Option(help="The person's identifier.")],
     operator: Annotated[
         str, typer.Option(help="The key whose policies the device heeds: hex, or a file.")
-    ],
-    items: Annotated[str, typer.Option(help="A known name, or a path: what can be recommended.")],
+    ] = "",
+    items: Annotated[
+        str, typer.Option(help="A known name, or a path: what can be recommended.")
+    ] = "",
+    invitation: Annotated[
+        Path | None,
+        typer.Option(help="An operator's: who it is and its items come from its server."),
+    ] = None,
     log: _Log = "",
     columns: _Columns = "",
 ) -> None:
@@ -36,12 +43,24 @@ def init(
     from shared.data.readers.columns import parse_columns
     from shared.data.sources import open_items
 
-    owned = Owned(user, typed_key("--operator", operator))
     named = parse_columns(columns) if columns else None
-    catalogue = open_items(items, named)
+    if invitation is not None:
+        from client.enrolment import invited
+
+        if items:
+            raise ConfigError("--invitation and --items: give one of them")
+        expected = typed_key("--operator", operator) if operator else None
+        catalogue, heeded = invited(invitation, expected)
+    else:
+        if not (operator and items):
+            raise ConfigError("give --invitation FILE, or --operator KEY and --items SPEC")
+        catalogue, heeded = open_items(items, named), typed_key("--operator", operator)
+    owned = Owned(user, heeded)
     did = _interactions(log, columns, user) if log else []
     folder = DeviceFolder.begin(state, owned, catalogue)
     typer.echo(f"{printable(state)}: a device over {len(catalogue)} items")
+    if invitation is not None:
+        typer.echo(f"operator {heeded}: compare it with what you were told by another way")
     if log:
         _keep(folder, did)
 
