@@ -48,8 +48,8 @@ def serve(
         Path | None, typer.Option(help="Where to listen; default: in the device's folder.")
     ] = None,
     uid: Annotated[
-        list[int] | None,
-        typer.Option(min=0, help="A user whose relay is answered; default: your own."),
+        list[str] | None,
+        typer.Option(help="A user whose relay is answered, by number or name; default: your own."),
     ] = None,
 ) -> None:
     """Be a device's own process: answer the relay of its node over a socket, until ended.
@@ -63,10 +63,25 @@ def serve(
     from client.device.folder import DeviceFolder
     from client.device.process import Process
 
+    users = [_user(word) for word in uid or []] or [os.getuid()]
     logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("starling").setLevel(logging.INFO)
     path = socket.absolute() if socket else None
-    Process(DeviceFolder(state), uid or [os.getuid()], path).serve()
+    Process(DeviceFolder(state), users, path).serve()
+
+
+def _user(word: str) -> int:
+    """A user of this system, by number or name."""
+    import pwd
+
+    if word.isascii() and word.isdecimal():
+        return int(word)
+    try:
+        return pwd.getpwnam(word).pw_uid
+    except (KeyError, ValueError):
+        raise ConfigError(
+            f"--uid {word!r}: no user of this system; give a number or a name, as in id USER"
+        ) from None
 
 
 def check(

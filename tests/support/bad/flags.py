@@ -119,6 +119,7 @@ OTHERS = (
     ("file", "policy show run"),
     ("file", "policy show run/results.json"),
     ("flag", "client identity"),
+    ("value", "client serve --state new --uid nobody-of-that-name"),
     ("file", "client identity new"),
     ("file", "client identity run/results.json"),
     ("value", "simulate --preset demo --out new --secure-aggregation yes"),
