@@ -94,7 +94,7 @@ class _Ours:
     """How Flower starts a SuperExec: this module."""
 
     @staticmethod
-    def Popen(words: Sequence[str], **named: Any) -> subprocess.Popen[bytes]:  # noqa: N802
+    def Popen(words: Sequence[str], **named: Any) -> subprocess.Popen[bytes]:
         ours = [sys.executable, "-P", "-m", "client.relay", *words]
         return subprocess.Popen(ours if words[0] == SUPEREXEC else words, **named)
 
@@ -106,7 +106,7 @@ class _Forks:
     """How a SuperExec starts a message's process: a fork of itself."""
 
     @staticmethod
-    def Popen(words: Sequence[str], **named: Any) -> object:  # noqa: N802
+    def Popen(words: Sequence[str], **named: Any) -> object:
         from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
 
         if words[0] != "flwr-clientapp":
