@@ -1,4 +1,4 @@
-"""A server's front over TLS in this process, without Flower: a SuperLink of the tests' own behind."""
+"""A server's front over TLS in this process; behind it a SuperLink of the tests' own."""
 
 import contextlib
 import http.server
