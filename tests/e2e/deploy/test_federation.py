@@ -1,5 +1,6 @@
 """`starling federation up`: the real thing, and that it computes what a simulation does."""
 
+import json
 import math
 import os
 import signal
@@ -16,6 +17,7 @@ from server.up.folder import ServerFolder
 from server.up.status import in_words, metrics, status_of
 from shared.config import dump_toml
 from shared.data.sources import open_log
+from shared.privacy.plan.summed import summed_form
 from shared.published import check_files, read_manifest
 from simulations.loopback.federation import Federation, Settings
 from tests.support import ROOT
@@ -23,8 +25,6 @@ from tests.support.federations import point_config
 from tests.support.running.nodes import write_log
 
 PEOPLE, ROUNDS = 3, 2
-RING_STEP = 2.0**-24
-"""Of the finest grid that contributions travel on; on a coarser one the bound would not hold."""
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +100,7 @@ def test_none_of_its_processes_is_left(federation):
 
 @pytest.mark.slow
 def test_its_adapter_is_a_simulations(federation, settings, log, tmp_path):
-    """Sums on a grid instead of in real numbers: half a step a person and round, and what of it
-    rounds to come, whose gradients see it, make."""
+    """Within one step a round of the grid that contributions travel on."""
     made, _ = federation
     words = ["--config", settings, "--data", log, "--out", tmp_path / "run", "--workers", "1"]
     done = subprocess.run(
@@ -114,8 +113,9 @@ def test_its_adapter_is_a_simulations(federation, settings, log, tmp_path):
     name = "adapters/eps-inf-seed-0.safetensors"
     real, simulated = (load_file(at / name) for at in (made.server / "run", tmp_path / "run"))
     assert real.keys() == simulated.keys(), done.stderr
+    step = summed_form(ServerFolder(made.server).config, PEOPLE, "update", 1).grid.step
     for each in real:
-        np.testing.assert_allclose(real[each], simulated[each], atol=ROUNDS * PEOPLE * 1e-6)
+        np.testing.assert_allclose(real[each], simulated[each], rtol=0, atol=ROUNDS * step)
 
 
 @pytest.mark.slow
@@ -154,6 +154,4 @@ def test_a_server_that_is_killed_goes_on_with_its_run(settings, log, tmp_path, m
 
 
 def status_state(server):
-    import json
-
     return json.loads((server / "superlink" / "state.json").read_text())
