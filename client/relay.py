@@ -94,7 +94,7 @@ class _Ours:
     """How Flower starts a SuperExec: this module."""
 
     @staticmethod
-    def Popen(words: Sequence[str], **named: Any) -> subprocess.Popen[bytes]:  # noqa: N802
+    def Popen(words: Sequence[str], **named: Any) -> subprocess.Popen[bytes]:
         ours = [sys.executable, "-P", "-m", "client.relay", *words]
         return subprocess.Popen(ours if words[0] == SUPEREXEC else words, **named)
 
@@ -106,7 +106,7 @@ class _Forks:
     """How a SuperExec starts a message's process: a fork of itself."""
 
     @staticmethod
-    def Popen(words: Sequence[str], **named: Any) -> object:  # noqa: N802
+    def Popen(words: Sequence[str], **named: Any) -> object:
         from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
 
         if words[0] != "flwr-clientapp":
@@ -140,15 +140,15 @@ def main() -> None:
         for name in ("client.app", "client.link", "flwr.supernode.cli.flwr_clientapp"):
             importlib.import_module(name)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
-        subprocess_executor.subprocess = _Forks()  # type: ignore[assignment]
+        subprocess_executor.subprocess = _Forks()  # type: ignore[attr-defined,assignment]
         del sys.argv[1]
         flower_superexec()
         return
     from flwr.supernode import start_client_internal
     from flwr.supernode.cli import flower_supernode
 
-    start_client_internal.time = _Awake()  # type: ignore[assignment]
-    start_client_internal.subprocess = _Ours()  # type: ignore[assignment]
+    start_client_internal.time = _Awake()  # type: ignore[attr-defined,assignment]
+    start_client_internal.subprocess = _Ours()  # type: ignore[attr-defined,assignment]
     flower_supernode()
 
 

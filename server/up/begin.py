@@ -11,7 +11,7 @@ from typing import Any
 
 from server.prepare import prepare
 from server.up.authority import certificates, general_name
-from server.up.folder import LOOPBACK, ServerFolder, Served, refuse_existing
+from server.up.folder import LOOPBACK, Served, ServerFolder, refuse_existing
 from shared.config import ExperimentConfig, at_epsilon, load_toml
 from shared.config.presets import override, preset_file
 from shared.data.catalogue import Catalogue

@@ -182,6 +182,8 @@ class Front:
             "ssl_certfile": str(folder.certificate),
             "ssl_keyfile": str(folder.key),
             "log_config": None,
+            "ws": "none",
+            "lifespan": "off",
             "access_log": False,
             "server_header": False,
             "timeout_graceful_shutdown": 3,

@@ -19,6 +19,7 @@ from server.up.invitations import counted
 from shared.errors import ConfigError
 from shared.files import FolderLock, read_record
 from shared.privacy.ledger.ledger import Ledger
+from shared.run_files import RunFolder
 
 _HELP = {
     "up": "Whether a process serves the folder.",
@@ -45,17 +46,12 @@ def status_of(folder: ServerFolder) -> dict[str, Any]:
     served, files, config = folder.served, folder.files, folder.config
     up = _is_up(folder)
     nodes = _nodes(folder) if up else None
-    state = load(files.checkpoint)
-    results = (
-        read_record(folder.run / "results.json", ())
-        if (folder.run / "results.json").exists()
-        else {}
-    )
+    state, file = load(files.checkpoint), RunFolder(folder.run).results
+    results = read_record(file, ()) if file.exists() else {}
     complete = results.get("complete") is True
-    begun = state is not None or complete
-    word = (
-        "complete" if complete else ("running" if up else "interrupted") if begun else "not begun"
-    )
+    done = config.federation.rounds if complete else state.round_number if state else 0
+    begun = "running" if up else "interrupted"
+    word = "complete" if complete else begun if state else "not begun"
     unused, used = counted(folder.invitations)
     point = (results.get("points") or [{}])[0]
     return {
@@ -63,7 +59,7 @@ def status_of(folder: ServerFolder) -> dict[str, Any]:
         "up": up,
         "run": word,
         "users": served.users,
-        "rounds_done": config.federation.rounds if complete else state.round_number if state else 0,
+        "rounds_done": done,
         "rounds": config.federation.rounds,
         "invitations_left": unused,
         "nodes_enrolled": used,
@@ -84,7 +80,7 @@ def in_words(found: dict[str, Any]) -> str:
         f"nodes: {found['nodes_enrolled']} enrolled, {there}; the run rests on {found['users']}",
         f"invitations that nobody used yet: {found['invitations_left']}",
     ]
-    if found["epsilon_spent"] is not None:
+    if found["noised"] and found["epsilon_spent"] is not None:
         lines.append(f"spent: epsilon {found['epsilon_spent']:.4g} at delta {found['delta']:g}")
     elif found["noised"]:
         lines.append("spent: nothing yet")

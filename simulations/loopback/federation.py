@@ -105,13 +105,13 @@ class Federation:
                 self._device(number, user, log, Path(sockets))
             self._await()
             self._say(f"all of it took {time.monotonic() - started:.0f} s")
-        self._say(self._starling("verify", str(self.server / "run")).strip())
+        self._say_all(self._starling("verify", str(self.server / "run")))
 
     def _begin_server(self) -> None:
         asked, people = self._settings, self.out / "people" / "all"
         words = ["--data", str(people), "--users", str(asked.clients), "--port", str(free_port())]
         words += ["--rounds", str(asked.rounds), "--epsilon", str(asked.epsilon), *asked.options]
-        self._say(self._starling("server", "init", str(self.server), *words).strip())
+        self._say_all(self._starling("server", "init", str(self.server), *words))
         count = str(asked.clients)
         where = str(self.out / "invitations")
         self._starling("server", "invite", str(self.server), "--count", count, "--out", where)
@@ -175,6 +175,10 @@ class Federation:
         for name, child in self._children.items():
             if name != "server" and child.poll() is not None:
                 raise EngineError(f"{name} ended; {self.out / 'logs' / name}.log says why")
+
+    def _say_all(self, text: str) -> None:
+        for line in text.strip().splitlines():
+            self._say(line)
 
     def _starling(self, *words: str) -> str:
         """Run a command to its end; what it printed."""

@@ -12,12 +12,12 @@ from shared.data.readers.tables import write_csv
 from shared.data.sources import open_log
 from shared.errors import ConfigError
 from simulations.world.files import write_world
-from simulations.world.sources import WORLD, open_world
+from simulations.world.sources import open_world
 
 
 def opened(spec: str, folder: Path) -> InteractionLog:
     """The log that `--data` means; the world is written to a folder first, as a log."""
-    if spec != WORLD:
+    if spec != "world":
         return open_log(spec)
     return open_log(str(write_world(open_world(DataConfig()), folder)))
 

@@ -26,22 +26,23 @@ ROOMS = {  # room -> the rooms that it may import
 ORDER = {
     "shared": (
         "errors leaves printable < canonical files < config metrics run_files secagg < data update "
-        "< model privacy request < aggregation published"
+        "< model privacy request < aggregation invitation published"
     ),
     "shared.privacy": (
         "guarantee keys < accounting contribution < mechanisms sentences < plan < ledger policy "
         "< claims"
     ),
     "client": (
-        "link messages secagg training < store < serving < app device < person < page < commands"
+        "link messages secagg training < enrolment store < relay serving < app device < person "
+        "< page < commands"
     ),
     "server": (
-        "checkpoint cohort exchange messages optimizer results run_policy < secagg < release "
+        "checkpoint cohort exchange grid messages optimizer results run_policy < secagg < release "
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
         "console < doctor results show world < summary < compare < unlike < engine exploration "
-        "report verify < workers < flower < sweep < audit < commands"
+        "report verify < loopback workers < flower < sweep < audit < commands"
     ),
 }
 # Parts -> what they never import, late or for types either.
@@ -310,6 +311,7 @@ def test_few_functions_take_many_arguments():
 WIDE_COMMANDS = {
     "client.commands.gate.check",
     "client.commands.folder.init",
+    "server.commands.deploy.init",
     "simulations.commands.account.account",
     "simulations.commands.adapter.recommend_items",
     "simulations.commands.data.world",
