@@ -75,6 +75,8 @@ class Asked:
 
 def page(person: Person, asked: Asked) -> str:
     """The whole page, as it is now."""
+    if person.forgotten:
+        return _gone(person)
     parts = [
         _or_why("banner", lambda: _banner(person, asked)) if asked.about else _banner_place(""),
         f'<section aria-labelledby="for-you">{_for_you(person, asked)}</section>',
@@ -88,6 +90,17 @@ def page(person: Person, asked: Asked) -> str:
     links = "".join(f'<li><a href="#{at}">{name}</a></li>' for at, name in _PARTS.items())
     nav = f'<nav aria-label="On this page"><ul>{links}</ul></nav>'
     return _FRAME.format(title="Starling: for you", nav=nav, body=body)
+
+
+def _gone(person: Person) -> str:
+    """What is left to say once a person was forgotten."""
+    body = f"""\
+<main id="main" tabindex="-1"><section aria-labelledby="gone"><h2 id="gone">Forgotten</h2>
+<p role="status">What you chose and said is deleted from this device, and it takes part in no
+further round. What was spent stays on record, because it is spent.</p></section>
+{_section("leaves", "What left this device", lambda: _leaves(person.leaves()))}
+{_section("budget", "Your privacy budget", lambda: _budget(person.budget()))}</main>"""
+    return _FRAME.format(title="Starling: forgotten", nav="", body=body)
 
 
 def door(why: str = "") -> str:
