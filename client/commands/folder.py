@@ -25,7 +25,8 @@ def init(
     state: Annotated[Path, typer.Option(help="The folder to make.")],
     user: Annotated[str, typer.Option(help="The person's identifier.")],
     invitation: Annotated[
-        Path | None, typer.Option(help="An operator's: it says whom to heed and what there is.")
+        Path | None,
+        typer.Option(help="An operator's: who it is and its items come from its server."),
     ] = None,
     operator: Annotated[
         str, typer.Option(help="The key whose policies the device heeds: hex, or a file.")
@@ -50,15 +51,17 @@ def init(
     did = _interactions(log, columns, user) if log else []
     if invitation:
         if items:
-            raise ConfigError("--items: the invitation says what there is; leave one of them out")
+            raise ConfigError("--invitation and --items: give one of them")
         catalogue, heeded = invited(invitation, key)
     elif key and items:
         catalogue = open_items(items, parse_columns(columns) if columns else None)
         heeded = key
     else:
-        raise ConfigError("give --invitation, or --operator and --items")
+        raise ConfigError("give --invitation FILE, or --operator KEY and --items SPEC")
     folder = DeviceFolder.begin(state, Owned(user, heeded), catalogue)
     typer.echo(f"{printable(state)}: a device over {len(catalogue)} items")
+    if invitation:
+        typer.echo(f"operator {heeded}: compare it with what you were told by another way")
     if log:
         _keep(folder, did)
 

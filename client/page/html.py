@@ -18,7 +18,7 @@ from client.person.shown import (
 )
 from client.person.spending import Budget, Spending
 from shared.errors import DataError, StarlingError
-from shared.privacy.sentences import at_least, at_most, number
+from shared.privacy.sentences import at_least, at_most, number, unlearned
 
 _FEW, _MANY = 8, 24
 _BARS = 5  # parts of a score that are drawn
@@ -331,9 +331,14 @@ aria-label="{of}"><rect class="all" width="{_WIDE:g}" height="10" rx="5"/>\
 
 
 def _control(person: Person) -> str:
-    paused = person.budget().caps.pause
+    spending = person.budget()
+    paused = spending.caps.pause
     now = "It is paused: it takes part in nothing." if paused else "It takes part when it is asked."
     other, word = ("no", "Take part again") if paused else ("yes", "Pause")
+    stays = "".join(
+        f"<p>{escape(unlearned(each.spent, each.guarantee.delta, each.guarantee.unit))}</p>"
+        for each in spending.budgets
+    )
     return f"""\
 <form method="post" action="pause" data-live class="control"><p id="pausing">{now}</p>
 <input type="hidden" name="paused" value="{other}">
@@ -343,7 +348,7 @@ def _control(person: Person) -> str:
 <details class="forget"><summary>Forget me</summary>
 <p>Deletes what you chose and said, and what was learned from it here. It cannot be undone. This
 device then takes part in no further round; the record of what was spent stays, because it is
-spent, and what others learned from earlier rounds cannot be taken back.</p>
+spent.</p>{stays}
 <form method="post" action="forget"><p><label>
 <input type="checkbox" name="sure" value="yes" required>
 I want everything about me on this device deleted</label></p>

@@ -85,7 +85,7 @@ def open_adapter(file: Path, population: Population) -> Trained:
 def open_release(file: Path, catalogue: Catalogue) -> Trained:
     """The same of an adapter that was published with its catalogue."""
     arrays, config = read_adapter(file)
-    return _trained(arrays, config, catalogue, (f"--adapter {file}", "this device"))
+    return _trained(arrays, config, catalogue, (str(file), "this device"))
 
 
 def start(catalogue: Catalogue) -> Trained:

@@ -8,6 +8,7 @@ a crash leaves the old one or the new one.
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -72,16 +73,8 @@ class Releases:
         DataError, PrivacyError
             If it was damaged or altered since.
         """
-        file = self._path / CURRENT
-        try:
-            word = read_file(file).decode("ascii").strip()
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{file}: cannot be read ({error}); {_ANEW}") from None
-        if not word.isdecimal() or len(word) > 18:
-            raise DataError(f"{file}: {word[:40]!r}: expected the number of a release; {_ANEW}")
-        return self._open(int(word))
+        version = self._pointer()
+        return None if version is None else self._open(version)
 
     def install(self, source: Path) -> Release:
         """Check a release and let it count.
@@ -107,10 +100,10 @@ class Releases:
                 f"{source / MANIFEST}: {odd[0]!r}: a release has one adapter and one "
                 "catalogue, and nothing else"
             )
-        version, current = manifest.version, self.current()
-        if current is not None and version <= current.version:
+        version, first = manifest.version, self._first()
+        if version < first:
             raise PrivacyError(
-                f"{source}: release {version}: this device has {current.version}, and goes back "
+                f"{source}: release {version}: this device takes {first} or later, and goes back "
                 "only by starling client rollback"
             )
         draft = self._path / f".{version}"
@@ -133,6 +126,8 @@ class Releases:
             raise ConfigError(f"{self._path}: cannot be written ({error.strerror})") from None
         finally:
             self._clear(draft)
+            with suppress(OSError):  # of a refused first one nothing is left
+                self._path.rmdir()
         self._prune(version)
         return self._open(version)
 
@@ -146,13 +141,42 @@ class Releases:
         DataError, PrivacyError
             If it was damaged or altered since.
         """
-        current = self.current()
-        before = [each for each in self._versions() if current and each < current.version]
+        try:
+            last = self._pointer()
+        except DataError:  # whatever is here may have been the current one
+            last = 1 + max(self._versions(), default=0)
+        before = [each for each in self._versions() if last and each < last]
         if not before:
             raise ConfigError(f"{self._path}: no earlier release is kept here")
         release = self._open(before[-1])
         self._point(release.version)
         return release
+
+    def _pointer(self) -> int | None:
+        file = self._path / CURRENT
+        try:
+            word = read_file(file).decode("ascii").strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{file}: cannot be read ({error}); {_ANEW}") from None
+        if not word.isdecimal() or len(word) > 18:
+            raise DataError(f"{file}: {word[:40]!r}: expected the number of a release; {_ANEW}")
+        return int(word)
+
+    def _first(self) -> int:
+        """The earliest version that may be installed: a damaged one may be brought again."""
+        try:
+            last = self._pointer()
+        except DataError:
+            return max(self._versions(), default=0)
+        if last is None:
+            return 1
+        try:
+            self._open(last)
+        except (DataError, PrivacyError):
+            return last
+        return last + 1
 
     def _open(self, version: int) -> Release:
         folder = self._path / str(version)

@@ -259,16 +259,11 @@ class SuperLink:
         return ["--superexec-auth-secret-file", str(file.absolute())]
 
     def _start(self, name: str, words: list[str]) -> None:
-        with (self._folder.flower / f"{name}.log").open("ab") as log:
-            self._children[name] = subprocess.Popen(
-                [str(Path(sys.executable).with_name(name)), *words],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment(self._folder.flower),
-                start_new_session=True,
-                preexec_fn=_ends_with_parent,
-            )
+        self._children[name] = begun(
+            [str(Path(sys.executable).with_name(name)), *words],
+            self._folder.flower / f"{name}.log",
+            environment(self._folder.flower),
+        )
 
     def _wait(self) -> None:
         child, until = self._children["flower-superlink"], time.monotonic() + _PATIENCE
@@ -305,16 +300,28 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def begun(words: list[str], log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """A child in a session of its own, its output in a file; it ends when this process does."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=env,
+            start_new_session=True,
+            preexec_fn=_ends_with_parent,
+        )
+
+
 def end(child: subprocess.Popen[bytes], patience: float = 10.0) -> None:
-    """End a child and, where it leads a session, whatever it started."""
+    """End a child that `begun` started, with whatever it started itself."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if child.poll() is None:
-            child.send_signal(number)
-            try:
-                child.wait(patience)
-            except subprocess.TimeoutExpired:
-                continue
-        break
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(patience)
+            return
 
 
 def _ends_with_parent() -> None:

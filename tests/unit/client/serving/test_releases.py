@@ -154,7 +154,7 @@ REFUSED = {
         "the signature is not over",
     ),
     "no manifest": (altered(MANIFEST, b"{", b"["), PrivacyError, "not a signed release"),
-    "downgrade": (lambda folder: sign(folder, 1), PrivacyError, "this device has 1, and goes back"),
+    "downgrade": (lambda folder: sign(folder, 1), PrivacyError, "takes 2 or later, and goes back"),
     "a file elsewhere": (renamed, PrivacyError, r"'\.\./\.\./caps\.toml': a release has one"),
     "a file not named": (nameless, PrivacyError, "'catalogue.json': a release has one"),
     "a missing file": (lambda folder: (folder / ADAPTER).unlink(), ConfigError, "cannot be read"),
@@ -194,8 +194,11 @@ def test_what_is_altered_once_it_is_installed_counts_no_more(name, device, publi
     (device.path / "releases" / "current").write_text("../../x")
     with pytest.raises(DataError, match="expected the number of a release"):
         _ = device.release
-    (device.path / "releases" / "current").write_text("1\n")
-    assert device.release.version == 1
+    assert device.install(publish(2)).version == device.release.version == 2  # brought again
+    file.write_bytes(file.read_bytes().replace(b"e", b"f", 1))
+    assert device.roll_back().version == device.release.version == 1
+    (device.path / "releases" / "current").write_text("x")
+    assert device.install(publish(2)).version == 2
 
 
 def test_a_crash_while_one_is_installed_leaves_the_one_before(device, publish, monkeypatch):
