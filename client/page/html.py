@@ -18,7 +18,7 @@ from client.person.shown import (
 )
 from client.person.spending import Budget, Spending
 from shared.errors import DataError, StarlingError
-from shared.privacy.sentences import at_least, at_most, number
+from shared.privacy.sentences import at_least, at_most, number, unlearned
 
 _FEW, _MANY = 8, 24
 _BARS = 5  # parts of a score that are drawn
@@ -75,6 +75,8 @@ class Asked:
 
 def page(person: Person, asked: Asked) -> str:
     """The whole page, as it is now."""
+    if person.forgotten:
+        return _gone(person)
     parts = [
         _or_why("banner", lambda: _banner(person, asked)) if asked.about else _banner_place(""),
         f'<section aria-labelledby="for-you">{_for_you(person, asked)}</section>',
@@ -88,6 +90,17 @@ def page(person: Person, asked: Asked) -> str:
     links = "".join(f'<li><a href="#{at}">{name}</a></li>' for at, name in _PARTS.items())
     nav = f'<nav aria-label="On this page"><ul>{links}</ul></nav>'
     return _FRAME.format(title="Starling: for you", nav=nav, body=body)
+
+
+def _gone(person: Person) -> str:
+    """What is left to say once a person was forgotten."""
+    body = f"""\
+<main id="main" tabindex="-1"><section aria-labelledby="gone"><h2 id="gone">Forgotten</h2>
+<p role="status">What you chose and said is deleted from this device, and it takes part in no
+further round. What was spent stays on record, because it is spent.</p></section>
+{_section("leaves", "What left this device", lambda: _leaves(person.leaves()))}
+{_section("budget", "Your privacy budget", lambda: _budget(person.budget()))}</main>"""
+    return _FRAME.format(title="Starling: forgotten", nav="", body=body)
 
 
 def door(why: str = "") -> str:
@@ -318,9 +331,14 @@ aria-label="{of}"><rect class="all" width="{_WIDE:g}" height="10" rx="5"/>\
 
 
 def _control(person: Person) -> str:
-    paused = person.budget().caps.pause
+    spending = person.budget()
+    paused = spending.caps.pause
     now = "It is paused: it takes part in nothing." if paused else "It takes part when it is asked."
     other, word = ("no", "Take part again") if paused else ("yes", "Pause")
+    stays = "".join(
+        f"<p>{escape(unlearned(each.spent, each.guarantee.delta, each.guarantee.unit))}</p>"
+        for each in spending.budgets
+    )
     return f"""\
 <form method="post" action="pause" data-live class="control"><p id="pausing">{now}</p>
 <input type="hidden" name="paused" value="{other}">
@@ -330,7 +348,7 @@ def _control(person: Person) -> str:
 <details class="forget"><summary>Forget me</summary>
 <p>Deletes what you chose and said, and what was learned from it here. It cannot be undone. This
 device then takes part in no further round; the record of what was spent stays, because it is
-spent, and what others learned from earlier rounds cannot be taken back.</p>
+spent.</p>{stays}
 <form method="post" action="forget"><p><label>
 <input type="checkbox" name="sure" value="yes" required>
 I want everything about me on this device deleted</label></p>

@@ -98,6 +98,11 @@ class Person:
         return self.folder.release
 
     @property
+    def forgotten(self) -> bool:
+        """Whether the device has forgotten its person, and takes part in nothing."""
+        return self.folder.forgotten
+
+    @property
     def ranks_by(self) -> str:
         """What recommendations rest on, in words."""
         release = self.release

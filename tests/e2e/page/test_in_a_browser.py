@@ -127,14 +127,18 @@ def test_pausing_exporting_and_forgetting(opened, who):
     assert who.budget().caps.pause
     with page.expect_download() as download:
         page.get_by_role("link", name="Export").click()
-    assert download.value.suggested_filename.endswith(".json")
+    assert download.value.suggested_filename == "starling-export.json"
+    assert "bakery" in Path(download.value.path()).read_text()
     page.locator(".forget summary").click()
     page.get_by_role("button", name="Forget me").click()  # without a word that one is sure
     assert who.knows() == 4
     page.get_by_role("checkbox").check()
     page.get_by_role("button", name="Forget me").click()
-    playwright.expect(page.locator(".hint")).to_contain_text("knows nothing")
-    assert who.knows() == 0
+    playwright.expect(page.get_by_role("status")).to_contain_text("deleted from this device")
+    assert who.forgotten
+    assert b"orbit" not in b"".join(
+        file.read_bytes() for file in who.folder.path.glob("*") if file.is_file()
+    ).replace((who.folder.path / "catalogue.json").read_bytes(), b"")
 
 
 def test_by_keyboard_alone(opened, who):

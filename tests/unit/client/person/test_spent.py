@@ -88,6 +88,7 @@ def test_the_page_draws_it(taken):
     share = f'width="{100 * budget.spent / 1.5:.2f}"'
     assert share in text
     assert "left, of 1.5" in text
+    assert "What was contributed before stays" in text  # beside forgetting
 
 
 def test_a_record_that_was_altered_is_said_and_the_rest_is_shown(taken):
