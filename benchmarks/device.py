@@ -165,7 +165,7 @@ class Rounds:
         self.schema, self.settings = schema.trainable.digest, settings_hash(self.config)
         key = load_or_create_signing_key()
         self.operator = public_hex(key)
-        made = policy_of(self.config, 10, self.schema, self.operator, datetime.now(UTC), 1)
+        made = policy_of(self.config, 10, schema.digest, self.operator, datetime.now(UTC), 1)
         self.policy = signed(made, key)
 
     def device(self, path: Path):
