@@ -41,4 +41,6 @@ def coordinate(grid: Grid, context: Context) -> None:
 
         serve(*prepared(grid, context))
     else:
-        serve(grid, context.run_config)
+        from server.grid import PromptGrid
+
+        serve(PromptGrid(grid), context.run_config)

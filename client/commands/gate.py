@@ -149,34 +149,25 @@ def spent(
     as_json: _AsJson = False,
 ) -> None:
     """Say what a device agreed to, what its owner allows, and what taking part has cost."""
-    from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement
+    from client.device.agreement import AGREED
     from client.device.rehearsal import state_files
-    from shared.privacy.ledger.budget import records
-    from shared.privacy.ledger.ledger import Ledger
-    from shared.privacy.policy.caps import load_caps
+    from client.person.spending import read_spending
     from shared.privacy.policy.show import in_words, plain
-    from shared.privacy.policy.signed import Promise, load_policy
 
-    there = state_files(state)
-    owners, written = load_caps(state / CAPS), state / CAPS if CAPS in there else None
-    made = load_policy(state / AGREED, None) if AGREED in there else None
-    files = [each for name in (PARTICIPATION, LEDGER) for each in records(state / name)]
-    kept = [Ledger.recover(file, repair=False) for file in files]
-    counted = {promise.guarantee.trust: promise for promise in (made.promises if made else ())}
-    for ledger in kept:  # where no agreement says it
-        counted.setdefault(ledger.header.guarantee.trust, Promise(ledger.header.guarantee, ()))
-    gate = Agreement(state, made.issuer if made else "")
-    together = [(each.guarantee.unit, *gate.spent(each)) for each in counted.values()]
+    state_files(state)  # refuses a folder that is no device's
+    found = read_spending(state)
+    made = found.agreed
+    together = [(each.guarantee.unit, each.spent, each.guarantee.delta) for each in found.budgets]
     if as_json:
-        page = {**_limits(owners, written), "agreed": plain(made) if made else None}
-        of_each = [_record(each) for each in kept]
+        page = {**_limits(found.caps, found.caps_file), "agreed": plain(made) if made else None}
+        of_each = [_record(each) for each in found.kept]
         sums = [dict(zip(("unit", "epsilon", "delta"), each, strict=True)) for each in together]
         typer.echo(document({**page, "records": of_each, "together": sums}))
         return
-    typer.echo(_allowed(owners, written))
-    word = f"no {AGREED} is here" if kept else "this device has agreed to nothing yet"
+    typer.echo(_allowed(found.caps, found.caps_file))
+    word = f"no {AGREED} is here" if found.kept else "this device has agreed to nothing yet"
     typer.echo(in_words(made, state / AGREED) if made else f"{printable(state)}: {word}")
-    for told in map(_record, kept):
+    for told in map(_record, found.kept):
         typer.echo(
             f"{told['file']}: {told['entries']} entries, {told['unit']}-level epsilon "
             f"{told['epsilon']:.4g} at delta {told['delta']:g} ({told['trust']} trust); "
