@@ -121,6 +121,7 @@ OTHERS = (
     ("flag", "client identity"),
     ("file", "client identity new"),
     ("file", "client identity run/results.json"),
+    ("value", "client init --state new --user u --hours 6-7"),
     ("value", "simulate --preset demo --out new --secure-aggregation yes"),
     ("value", "simulate --preset demo --out new --secure-aggregation on --aggregation flexlora"),
     ("value", "simulate --preset demo --out new --secure-aggregation on --unit example"),
