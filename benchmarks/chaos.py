@@ -153,7 +153,10 @@ class Chaos:
             "records cost as much": self.cost(len(entries)) >= self.cost(len(self.answered)),
             "no interaction lost": len(list(self.owned.store.interactions())) == self.kept,
         }
-        self.wrong += [f"after {after}: not: {what}" for what, holds in held.items() if not holds]
+        wrong = [f"after {after}: not: {what}" for what, holds in held.items() if not holds]
+        self.wrong += wrong
+        for each in wrong:
+            print(each, file=sys.stderr, flush=True)
 
     def ask(self) -> subprocess.Popen[bytes]:
         """A relay's process that has just begun to ask for the next round."""
