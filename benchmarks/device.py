@@ -31,6 +31,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
+    """Measure, or answer as one of those that are measured."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--items", type=int, default=10_000)
@@ -51,8 +52,10 @@ def main() -> None:
 
 
 def measured(folder: Path, options: argparse.Namespace) -> dict[str, object]:
-    from client.device.resident import Resident
+    """All figures."""
     from machine import hardware, load, versions
+
+    from client.device.resident import Resident
 
     request = Rounds(folder, options.items)
     devices = {name: request.device(folder / name) for name in ("resident", "relay", "plain")}
@@ -124,7 +127,7 @@ def one(how: str, folder: Path) -> tuple[float, int]:
 class Rounds:
     """A run's requests for updates, one a round, and devices that have agreed to nothing yet."""
 
-    def __init__(self, folder: Path, items: int) -> None:
+    def __init__(self, folder: Path, items: int, epsilon: float = float("inf")) -> None:
         from client.store import Interaction
         from shared.config import from_dict, settings_hash
         from shared.data.catalogue import Catalogue
@@ -152,7 +155,7 @@ class Rounds:
                     "popularity_start": False,
                     "secure_aggregation": "off",
                 },
-                "privacy": {"epsilon": float("inf"), "delta": 1e-2},
+                "privacy": {"epsilon": epsilon, "delta": 1e-2},
             }
         )
         vectors = item_vectors(self.catalogue.texts, source)
@@ -162,10 +165,11 @@ class Rounds:
         self.schema, self.settings = schema.trainable.digest, settings_hash(self.config)
         key = load_or_create_signing_key()
         self.operator = public_hex(key)
-        made = policy_of(self.config, 10, self.schema, self.operator, datetime.now(UTC), 1)
+        made = policy_of(self.config, 10, schema.digest, self.operator, datetime.now(UTC), 1)
         self.policy = signed(made, key)
 
     def device(self, path: Path):
+        """The folder of another device of the same person."""
         from client.device.folder import DeviceFolder, Owned
 
         folder = DeviceFolder.begin(path, Owned("u", self.operator), self.catalogue)
@@ -177,10 +181,16 @@ class Rounds:
         """The request of a round, also where a process finds it."""
         from safetensors.numpy import save_file
 
+        save_file(self.arrays, self.folder / ARRAYS)
+        request = self.request(number)
+        (self.folder / REQUEST).write_text(json.dumps(request.fields()))
+        return request
+
+    def request(self, number: int):
+        """The request of a round."""
         from shared.request import Request
 
-        save_file(self.arrays, self.folder / ARRAYS)
-        request = Request(
+        return Request(
             "update",
             self.config,
             10,
@@ -190,16 +200,16 @@ class Rounds:
             arrays=self.arrays,
             schema=self.schema,
         )
-        (self.folder / REQUEST).write_text(json.dumps(request.fields()))
-        return request
 
 
 def answer(how: str, folder: Path) -> None:
     """As `flwr-clientapp` does for one message: a process that lives as long as its answer."""
     import flwr.supernode.cli.flwr_clientapp  # noqa: F401 (what Flower's own process imports)
     from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+    from flwr.supercore.task_identity import TaskIdentity
     from safetensors.numpy import load_file
 
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
     arrays = {name: Array(value) for name, value in load_file(folder / ARRAYS).items()}
     fields = json.loads((folder / REQUEST).read_text())
     content = RecordDict({"config": ConfigRecord(fields), "arrays": ArrayRecord(arrays)})
@@ -220,10 +230,9 @@ def opened(folder: Path):
     """An app that opens the person's data in its own process."""
     from types import SimpleNamespace
 
-    from client.device.resident import Resident
-
     from client.app import create_app
     from client.device.folder import DeviceFolder
+    from client.device.resident import Resident
 
     def connect(context: object, request: object) -> SimpleNamespace:
         device = DeviceFolder(folder)
@@ -235,11 +244,13 @@ def opened(folder: Path):
 
 
 def resident_mib(process: int, what: str = "VmRSS") -> int:
+    """Of a process, now or (VmHWM) at most."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) >> 10 for line in lines if line.startswith(what + ":"))
 
 
 def ticks(process: int) -> int:
+    """Of processor time that a process has had."""
     words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return int(words[11]) + int(words[12])
 

@@ -127,7 +127,7 @@ class Federation:
         place = sockets / str(number)
         place.mkdir(mode=0o700)
         words = ["--state", str(state), "--invitation", invitation, "--user", user]
-        self._up("client", "init", *words, "--log", str(people))
+        self._up("client", "init", *words, "--hours", "any", "--log", str(people))
         if by_hand := caps_by_hand(self._settings):
             lines = "".join(f"{name} = {value}\n" for name, value in by_hand.items())
             (state / "caps.toml").write_text(lines)

@@ -122,6 +122,7 @@ OTHERS = (
     ("value", "client serve --state new --uid nobody-of-that-name"),
     ("file", "client identity new"),
     ("file", "client identity run/results.json"),
+    ("value", "client init --state new --user u --hours 6-7"),
     ("value", "simulate --preset demo --out new --secure-aggregation yes"),
     ("value", "simulate --preset demo --out new --secure-aggregation on --aggregation flexlora"),
     ("value", "simulate --preset demo --out new --secure-aggregation on --unit example"),
