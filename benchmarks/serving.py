@@ -30,7 +30,7 @@ from client.device.folder import DeviceFolder  # noqa: E402
 from client.person import Person  # noqa: E402
 from client.store import Interaction  # noqa: E402
 from shared.data.catalogue import Catalogue  # noqa: E402
-from tests.support import released  # noqa: E402
+from tests.support.running import released  # noqa: E402
 
 WORDS = ["amber", "bridge", "cedar", "delta", "ember", "forest", "garden", "harbour", "island"]
 KINDS = ["Drama", "Comedy", "Sci-Fi", "Thriller", "Romance", "Horror", "Western", "Mystery"]
@@ -127,7 +127,7 @@ def main() -> None:
         place, catalogue = Path(folder), catalogue_of(given.items)
         device: DeviceFolder = released.begun(place / "state", catalogue)
         model = {"lora_rank": 8, "max_length": HISTORY, "projection_rank": 32}
-        released.install(device, released.release(place / "1", "minilm", catalogue, model=model))
+        device.install(released.release(place / "1", "minilm", catalogue, model=model))
         person = Person(device)
         device.store.add(Interaction(f"i{i}", i) for i in range(HISTORY))
         begin = time.perf_counter()

@@ -14,6 +14,26 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "client.commands.folder:import_log",
         "Add what a log says that the device's person did.",
     ),
+    "client update": (
+        "client.commands.folder:update",
+        "Install a release that the operator published: it is checked before it counts.",
+    ),
+    "client rollback": (
+        "client.commands.folder:rollback",
+        "Go back to the release before the current one.",
+    ),
+    "client pause": (
+        "client.commands.folder:pause",
+        "Take part in nothing until --off.",
+    ),
+    "client export": (
+        "client.commands.folder:export",
+        "Write all that the device keeps about its person into one readable file.",
+    ),
+    "client forget": (
+        "client.commands.folder:forget",
+        "Erase what the device keeps of its person, and take part in nothing any more.",
+    ),
     "client serve": (
         "client.commands.gate:serve",
         "Be a device's own process: answer the relay of its node over a socket, until ended.",

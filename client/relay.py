@@ -1,16 +1,22 @@
 """A node's SuperNode, as `starling client relay` starts it: told where its device is, nothing more.
 
-Flower's SuperNode asks for messages every three seconds. A secure sum is a talk of several turns,
-so for half a minute after a message this one asks again sooner.
+Flower's SuperNode asks for messages every three seconds, and starts Python anew for each. A secure
+sum is a talk of several turns: so for half a minute after a message this one asks again sooner, and
+its SuperExec, which has everything loaded, forks. What a message runs is a process of its own as
+before, of the same user, and ends with its answer. Both are done to Flower's modules here alone.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+import signal
 import socket
+import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +24,7 @@ from client.enrolment import NODE
 from shared.errors import ConfigError
 from shared.files import read_file
 
+SUPEREXEC = "flower-superexec"
 SOON, AWAKE = 0.3, 30.0
 """Seconds from one look to the next, and for how long after a message."""
 
@@ -83,12 +90,65 @@ class _Awake:
         return getattr(time, name)
 
 
+class _Ours:
+    """How Flower starts a SuperExec: this module."""
+
+    @staticmethod
+    def Popen(words: Sequence[str], **named: Any) -> subprocess.Popen[bytes]:  # noqa: N802
+        ours = [sys.executable, "-P", "-m", "client.relay", *words]
+        return subprocess.Popen(ours if words[0] == SUPEREXEC else words, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(subprocess, name)
+
+
+class _Forks:
+    """How a SuperExec starts a message's process: a fork of itself."""
+
+    @staticmethod
+    def Popen(words: Sequence[str], **named: Any) -> object:  # noqa: N802
+        from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
+
+        if words[0] != "flwr-clientapp":
+            return subprocess.Popen(words, **named)
+        if os.fork():
+            return None
+        status = 1
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            sys.argv = list(words)
+            flwr_clientapp()
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(subprocess, name)
+
+
 def main() -> None:
-    """Be a SuperNode of the words given."""
+    """Be a SuperNode of the words given, or the SuperExec that it starts."""
+    if sys.argv[1:2] == [SUPEREXEC]:
+        from flwr.supercore.cli.flower_superexec import flower_superexec
+        from flwr.supercore.superexec.executor import subprocess_executor
+
+        for name in ("client.app", "client.link", "flwr.supernode.cli.flwr_clientapp"):
+            importlib.import_module(name)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+        subprocess_executor.subprocess = _Forks()  # type: ignore[assignment]
+        del sys.argv[1]
+        flower_superexec()
+        return
     from flwr.supernode import start_client_internal
     from flwr.supernode.cli import flower_supernode
 
     start_client_internal.time = _Awake()  # type: ignore[assignment]
+    start_client_internal.subprocess = _Ours()  # type: ignore[assignment]
     flower_supernode()
 
 

@@ -12,6 +12,7 @@ Beside these what the agreement, the ledgers and secure sums keep.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from dataclasses import asdict
 from functools import cached_property, lru_cache
@@ -25,6 +26,7 @@ from pydantic.dataclasses import dataclass
 from client.device.conditions import Conditions
 from client.device.covered import operator_key
 from client.device.limits import Limits
+from client.device.personal import export, forget, forgotten, pause
 from client.serving.releases import Release, Releases
 from client.store import Store
 from shared.data.catalogue import Catalogue
@@ -32,8 +34,8 @@ from shared.errors import ConfigError, DataError, nearest
 from shared.files import make_folder, read_file, write_atomically
 from shared.published import catalogue_of, catalogue_text
 
-SETTINGS, CATALOGUE = "device.toml", "catalogue.json"
-_SECTIONS = {"conditions": Conditions, "limits": Limits}
+SETTINGS, CATALOGUE, CAPS = "device.toml", "catalogue.json", "caps.toml"
+_SECTIONS: dict[str, Any] = {"conditions": Conditions, "limits": Limits}
 _UNKNOWN = "unexpected_keyword_argument"  # what pydantic calls a setting that there is not
 
 
@@ -153,10 +155,61 @@ class DeviceFolder:
             raise DataError(f"{file}: cannot be read ({error.strerror})") from None
         return _catalogue(file, about.st_ino, about.st_mtime_ns)
 
-    @cached_property
+    @property
     def store(self) -> Store:
-        """The person's interactions."""
+        """The person's interactions; a DataError if they cannot be used, or were forgotten."""
+        if self.forgotten:
+            raise DataError(
+                f"{self.path}: this device has forgotten its person; starling client init makes "
+                "another one, in another folder"
+            )
+        return self._store
+
+    @cached_property
+    def _store(self) -> Store:
         return Store(self.path)
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether it has forgotten its person, and takes part in nothing."""
+        return forgotten(self.path)
+
+    def forget(self, item: str | None = None) -> list[str]:
+        """Erase what is kept of the person, or of one item alone; the names of what was erased.
+
+        Raises
+        ------
+        ConfigError, DataError
+            If it cannot be, or nothing is kept of the item.
+        """
+        if item is None:
+            self.owned  # noqa: B018 (there is a device)
+            return forget(self.path)
+        if not self.store.forget(item):
+            raise DataError(f"--item {item[:80]!r}: nothing is kept of it")
+        return [item]
+
+    def export(self, file: Path) -> None:
+        """Write all that is kept about the person into a new file that its owner alone may read.
+
+        Raises
+        ------
+        ConfigError, DataError
+            If there is a file already, or something cannot be read.
+        """
+        text = export(self.path, asdict(self.owned), self.catalogue, self.store)
+        try:
+            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+        except FileExistsError:
+            raise ConfigError(f"{file}: is there already; give another file") from None
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
+
+    def pause(self, paused: bool) -> None:
+        """Take part in nothing, or again; the rest of the owner's caps stays as written."""
+        pause(self.path / CAPS, paused)
 
 
 @lru_cache(maxsize=2)

@@ -14,6 +14,7 @@ from client.device.clock import Days
 from client.device.conditions import Machine
 from client.device.device import Device
 from client.device.folder import DeviceFolder
+from client.device.personal import TENSORS
 from client.device.staged import Stages
 from client.secagg.identity import anybody, identity_of, roster
 from client.secagg.masking import Masking
@@ -27,7 +28,6 @@ from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
 from shared.request import STAGES, Answer, Request
 
-PERSONAL = "personal.sqlite"
 SUM_SECONDS = 3600.0
 """How long a sum that began while its owner's conditions held is carried on without them: others
 would have to be unmasked, or the whole sum be given up, for a lid that is closed in the middle."""
@@ -61,7 +61,8 @@ class Resident:
         self._identity = identity_of(folder.path)
         self._kept: dict[str, bytes] = {}
         self._masking(0)
-        folder.store.history(folder.catalogue)
+        if not folder.forgotten:
+            folder.store.history(folder.catalogue)
 
     def answer(self, request: Request, node: int) -> Answer:
         """What a device answers to a request, or to a stage of a secure sum.
@@ -80,6 +81,7 @@ class Resident:
         ConfigError, DataError, ModelError
             If the folder cannot be used, or the settings' model is not here.
         """
+        self._check_forgotten(request)
         self._check_conditions(request)
         masking = self._masking(node)
         if request.stage:
@@ -91,14 +93,25 @@ class Resident:
             partial(_built, catalogue, request.config.data.catalogue, request.config.model),
             self.folder.path / LEDGER,
             agreement=self._agreement,
-            personal=self.folder.path / PERSONAL,
+            personal=self.folder.path / TENSORS,
             masking=masking,
         )
-        return device.answer(request)
+        answer = device.answer(request)
+        self._check_forgotten(request)  # while it was at work
+        return answer
 
     def in_sum(self) -> bool:
         """Whether it holds the keys of a secure sum that has begun."""
         return bool(self._kept)
+
+    def _check_forgotten(self, request: Request) -> None:
+        if not self.folder.forgotten:
+            return
+        self.folder.forget()  # what work in hand may have kept since
+        self._kept.clear()
+        raise Declined(
+            f"declined round {request.round_number}: this device has forgotten its person"
+        )
 
     def _check_conditions(self, request: Request) -> None:
         """Whether it may begin; what has begun is carried on. Nothing is computed or recorded."""

@@ -45,15 +45,13 @@ _FRAME = """\
 </body>
 </html>
 """
-_NAV = """\
-<nav aria-label="On this page"><ul>
-<li><a href="#main">For you</a></li>
-<li><a href="#said">Your word</a></li>
-<li><a href="#leaves">What leaves</a></li>
-<li><a href="#budget">Budget</a></li>
-<li><a href="#control">Control</a></li>
-</ul></nav>
-"""
+_PARTS = {
+    "main": "For you",
+    "said": "Your word",
+    "leaves": "What leaves",
+    "budget": "Budget",
+    "control": "Control",
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,9 @@ def page(person: Person, asked: Asked) -> str:
         _section("control", "Control", lambda: _control(person)),
     ]
     body = f'<main id="main" tabindex="-1">{"".join(parts)}</main>'
-    return _FRAME.format(title="Starling: for you", nav=_NAV, body=body)
+    links = "".join(f'<li><a href="#{at}">{name}</a></li>' for at, name in _PARTS.items())
+    nav = f'<nav aria-label="On this page"><ul>{links}</ul></nav>'
+    return _FRAME.format(title="Starling: for you", nav=nav, body=body)
 
 
 def door(why: str = "") -> str:

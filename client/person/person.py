@@ -11,17 +11,18 @@ from threading import RLock
 import numpy as np
 import numpy.typing as npt
 
-from client.device.folder import DeviceFolder, Release
+from client.device.folder import DeviceFolder
 from client.person.leaving import Leaving, leaving
 from client.person.spending import Spending, read_spending
 from client.serving.adapters import Trained, open_release, start
 from client.serving.reasons import reasons
 from client.serving.recommend import Recommendation, explain, recommend
+from client.serving.releases import Release
 from client.training.personal import PersonalTensors
 from shared.data.catalogue import Catalogue
 from shared.data.population import person_key
 from shared.model.adapter import install
-from shared.published import ADAPTER, CATALOGUE, catalogue_of
+from shared.published import ADAPTER
 
 PERSONAL = "personal.sqlite"  # what training left on the device
 _FOUND = 20  # items that a search shows
@@ -244,9 +245,9 @@ class Person:
             return self._opened[1:]
 
     def _read(self, release: Release | None) -> tuple[Catalogue, Trained | None]:
+        catalogue = self.folder.catalogue
         if release is None:
-            return self.folder.catalogue, None
-        catalogue = catalogue_of(release.folder / CATALOGUE)
+            return catalogue, None
         trained = open_release(release.folder / ADAPTER, catalogue)
         config, schema = trained.config, trained.schema
         file, last = self.folder.path / PERSONAL, config.federation.rounds

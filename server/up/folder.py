@@ -1,12 +1,12 @@
 """A server's folder: who it is to nodes, whom it invited, its one run and what it published.
 
-    server.toml             see `Served`
-    ca.pem ca.key           the authority of its certificate; server.pem server.key: that one
-    catalogue.json          the public items
-    run/                    the run, as a simulation's: initial adapter, ledger, adapter, results
-    invitations/            hashes of tokens, see `server.up.invitations`
-    releases/N/             what was published, see `shared.published`
-    superlink/              Flower's: database, bundle, logs
+server.toml             see `Served`
+ca.pem ca.key           the authority of its certificate; server.pem server.key: that one
+catalogue.json          the public items
+run/                    the run, as a simulation's: initial adapter, ledger, adapter, results
+invitations/            hashes of tokens, see `server.up.invitations`
+releases/N/             what was published, see `shared.published`
+superlink/              Flower's: database, bundle, logs
 """
 
 from __future__ import annotations

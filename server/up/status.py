@@ -46,12 +46,16 @@ def status_of(folder: ServerFolder) -> dict[str, Any]:
     up = _is_up(folder)
     nodes = _nodes(folder) if up else None
     state = load(files.checkpoint)
-    results = read_record(folder.run / "results.json", ()) if (
-        folder.run / "results.json"
-    ).exists() else {}
+    results = (
+        read_record(folder.run / "results.json", ())
+        if (folder.run / "results.json").exists()
+        else {}
+    )
     complete = results.get("complete") is True
     begun = state is not None or complete
-    word = "complete" if complete else ("running" if up else "interrupted") if begun else "not begun"
+    word = (
+        "complete" if complete else ("running" if up else "interrupted") if begun else "not begun"
+    )
     unused, used = counted(folder.invitations)
     point = (results.get("points") or [{}])[0]
     return {

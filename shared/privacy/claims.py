@@ -22,6 +22,7 @@ from shared.privacy.guarantee import USER_CENTRAL, Guarantee, Unit
 
 PEOPLE, WINDOWS = 943, 4
 REPORT, README, PRIVACY = "report.html", "README.md", "docs/privacy.md"
+DEVICES = "docs/devices.md"
 
 # Lines with figures and labels that stand elsewhere in the source, and what their figures are.
 PRINTED = {
@@ -258,6 +259,11 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
         [
             Said(sentences.odds(sampled()), (REPORT,), figures),
             Said(sentences.odds(everybody()), (REPORT, PRIVACY), figures),
+            Said(
+                sentences.unlearned(everybody().epsilon, everybody().delta, "user"),
+                ("starling client forget", DEVICES),
+                "shared.privacy.accounting.accountant.epsilon",
+            ),
             Said(sentences.together(everybody()), (REPORT, PRIVACY), figures),
             Said(sentences.whole_person(windows(), WINDOWS), (REPORT, PRIVACY), figures),
             *(Said(text, (REPORT, PRIVACY), bound) for text in sentences.found(sampled())),

@@ -101,6 +101,18 @@ def odds(told: Meaning) -> str:
     )
 
 
+def unlearned(epsilon: float, delta: float, unit: str) -> str:
+    """What forgetting on a device cannot take back, and what holds of it."""
+    whose = {"user": "all of this person's data", "example": "any one window of this person's data"}
+    return (
+        "What was contributed before stays in the models and statistics that were released since, "
+        f"and cannot be taken out again. What was spent bounds it: at ε = {at_most(epsilon)} and "
+        f"δ = {number(delta)} the probability of anything that is found in them is at most "
+        f"e^ε = {at_most(math.exp(min(epsilon, 700.0)))} times what it would be without "
+        f"{whose.get(unit, _unknown('unit', unit))}, plus δ, and the other way round."
+    )
+
+
 def together(told: Meaning) -> str:
     """What groups of units are held by."""
     figures = [f"{size} have {at_most(value)}" for size, value in told.groups.items()]

@@ -135,7 +135,9 @@ class Federation:
                 told = ", ".join(lines.splitlines())
                 self._say(f"by the owners' hand, beyond what a device allows by itself: {told}")
         socket = str(place / "s")
-        self._start(f"device-{number}", "client", "serve", "--state", str(state), "--socket", socket)
+        self._start(
+            f"device-{number}", "client", "serve", "--state", str(state), "--socket", socket
+        )
         self._up("client", "join", invitation, "--node", str(node), "--socket", socket)
         self._start(f"relay-{number}", "client", "relay", str(node))
 

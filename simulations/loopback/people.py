@@ -49,7 +49,5 @@ def write_people(log: InteractionLog, users: Sequence[str], folder: Path) -> Pat
         for time, item in enumerate(log.history(log.user_index(user)).tolist())
     )
     write_csv(folder / "interactions.csv", ("user", "item", "timestamp"), rows)
-    write_csv(
-        folder / "items.csv", ("item", "text"), zip(items, log.catalogue.texts, strict=True)
-    )
+    write_csv(folder / "items.csv", ("item", "text"), zip(items, log.catalogue.texts, strict=True))
     return folder

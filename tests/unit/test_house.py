@@ -32,7 +32,9 @@ ORDER = {
         "guarantee keys < accounting contribution < mechanisms sentences < plan < ledger policy "
         "< claims"
     ),
-    "client": "link messages secagg training < store < serving < app device < commands",
+    "client": (
+        "link messages secagg training < store < serving < app device < person < page < commands"
+    ),
     "server": (
         "checkpoint cohort exchange messages optimizer results run_policy < secagg < release "
         "< round < federation < app prepare < up < commands"

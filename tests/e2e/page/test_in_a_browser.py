@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from client.store import Interaction
-from tests.support.released import person
 from tests.support.running import pages
+from tests.support.running.released import person
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
 axe = pytest.importorskip("axe_playwright_python.base", reason="needs the extra `browser`")

@@ -8,8 +8,8 @@ import pytest
 from client.page.guard import HEADERS, MOST_BYTES
 from client.page.serving import TOKEN, token_of
 from shared.errors import ConfigError
-from tests.support.released import begun, person
 from tests.support.running import pages
+from tests.support.running.released import begun, person
 
 
 @pytest.fixture(scope="module")
@@ -255,12 +255,12 @@ def test_forgetting_asks_once_more(browser, who):
 def test_names_on_the_page_are_text(tmp_path, tiny_bert):
     from client.person import Person
     from shared.data.catalogue import Catalogue
-    from tests.support.released import install, release
+    from tests.support.running.released import release
 
     evil = '"><script>alert(1)</script>'
     catalogue = Catalogue((evil, "b", "c"), (f"{evil}. {evil}", "B", "C"))
     device = begun(tmp_path / "state", catalogue)
-    install(device, release(tmp_path / "1", tiny_bert, catalogue))
+    device.install(release(tmp_path / "1", tiny_bert, catalogue))
     text = ""
     with pages.served(Person(device)) as (base, kept), pages.client(base) as client:
         client.get(f"/login?code={kept.code}")

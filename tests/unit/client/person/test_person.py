@@ -8,8 +8,8 @@ import pytest
 from client.person import Person
 from client.store import Interaction
 from shared.errors import ConfigError, DataError
-from tests.support import released
-from tests.support.released import FILMS, begun, films, install, person, release
+from tests.support.running import released
+from tests.support.running.released import FILMS, begun, films, person, release
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_new_release_takes_the_place_of_the_model(somebody, tmp_path, tiny_ber
     opened = somebody._opened
     assert somebody.recommend(3) == before
     assert somebody._opened is opened  # built once
-    install(somebody.folder, release(tmp_path / "2", tiny_bert, films(), version=2, seed=5))
+    somebody.folder.install(release(tmp_path / "2", tiny_bert, films(), version=2, seed=5))
     after = somebody.recommend(3)
     assert [one.score for one in after] != [one.score for one in before]
     assert somebody.ranks_by.startswith("Release 2,")

@@ -56,8 +56,12 @@ def settings_of(backbone, catalogue, **sections) -> ExperimentConfig:
 
 def release(folder, backbone, catalogue, version=1, seed=0, **sections):
     """A folder that the tests' operator signed."""
-    config = settings_of(backbone, catalogue, **sections)
-    source = resolve(str(backbone))
+    return publish(folder, settings_of(backbone, catalogue, **sections), catalogue, version, seed)
+
+
+def publish(folder, config, catalogue, version=1, seed=0):
+    """The same of whole settings."""
+    source = resolve(config.model.backbone)
     model = build_recommender(source, item_vectors(catalogue.texts, source), config.model)
     schema = AdapterSchema.of(model)
     arrays = schema.split(random_adapter(schema, seed).numpy())
@@ -77,14 +81,6 @@ def release(folder, backbone, catalogue, version=1, seed=0, **sections):
     return folder
 
 
-def install(device: DeviceFolder, published) -> None:
-    version = published.name
-    target = device.path / "releases" / version
-    target.parent.mkdir(exist_ok=True)
-    published.rename(target)
-    (target.parent / "current").write_text(version)
-
-
 def begun(folder, catalogue=None, user="ann") -> DeviceFolder:
     return DeviceFolder.begin(folder, Owned(user, operator()), catalogue or films())
 
@@ -92,5 +88,5 @@ def begun(folder, catalogue=None, user="ann") -> DeviceFolder:
 def person(folder, backbone, **sections) -> Person:
     """Somebody with a release, who chose and said nothing yet."""
     device = begun(folder / "state")
-    install(device, release(folder / "1", backbone, films(), **sections))
+    device.install(release(folder / "1", backbone, films(), **sections))
     return Person(device)
