@@ -293,8 +293,8 @@ server.cohort.silence | not covered | that a stretch of rounds, or none, held no
 client.device.agreement.Agreement | local only | that caps were written, and which: for its owner
 client.device.process.Process | local only | that it serves; why it declines or failed; which users
   asked that its owner did not name: of its own process, for its owner
-client.device.peers.Peers | local only | which users asked that its owner did not name: of its own process,
-  for its owner
+client.device.peers.Peers | local only | which users asked that its owner did not name: of its own
+  process, for its owner
 client.store.database.Database | local only | that a store was damaged, and what took its place: for
   its owner
 client.app._discreet | local only | why a device declines or failed: of its own process, for its

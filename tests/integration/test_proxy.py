@@ -16,8 +16,8 @@ import urllib.request
 
 import pytest
 from fastapi.routing import iter_route_contexts
-from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.superlink.main import create_app
+from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from server.up.authority import certificates
 from tests.support import ROOT

@@ -12,8 +12,8 @@ import yaml
 from client.device.limits import Limits
 from tests.support import ROOT
 from tests.support.absent import hiding
-from tests.support.deploy.units import Dockerfile, seconds, unit
 from tests.support.deploy.typed import problem, typed_in, words_of
+from tests.support.deploy.units import Dockerfile, seconds, unit
 
 DEVICE, SERVER = ROOT / "client" / "packaging", ROOT / "server" / "packaging"
 UNITS = sorted([*DEVICE.glob("*.service"), *SERVER.glob("*.service")])
