@@ -202,7 +202,10 @@ class Through:
 
 def asks(stage="", sealed=b""):
     return SimpleNamespace(
-        stage=stage, sealed=sealed, round_number=3, config=SimpleNamespace(model=0)
+        stage=stage,
+        sealed=sealed,
+        round_number=3,
+        config=SimpleNamespace(model=0, data=SimpleNamespace(catalogue=None)),
     )
 
 
