@@ -260,6 +260,20 @@ state.silent | not covered | that the run stopped because a stretch of rounds he
 state.history[] | public | empty on real nodes
 state.history[].* | evaluator only | of a simulation: actual cohorts and exact norms
 
+# enrolment | What a node sends to join: `POST /enrol`; catalogue, policy and releases it only asks
+  for | device -> server
+token | public | random; good for one node
+key | trusted server | by which this node is known from then on: who is enrolled is seen by the
+  server, and from which address
+
+# server | A server's folder, beside its run's | stays
+server.toml, ca.pem, server.pem, catalogue.json, releases/** | public | who it is, and what was
+  released
+ca.key, server.key | local only | of its certificate
+invitations/** | local only | hashes of tokens, and which were used
+superlink/** | trusted server | Flower's database and logs: who is enrolled and connected, and
+  messages until they are fetched
+
 # device | A device's state folder | stays
 agreement.json | local only | the policy that was accepted last
 caps.toml | local only | the owner's limits
@@ -299,6 +313,8 @@ client.store.database.Database | local only | that a store was damaged, and what
   its owner
 client.app._discreet | local only | why a device declines or failed: of its own process, for its
   owner
+server.up.conduct.Conductor | trusted server | how many nodes are connected: on the operator's own
+  terminal
 Flower itself | trusted server | its SuperLink holds every message until it is fetched, and may log
   who connects: guard its machine as the server's
 

@@ -3,11 +3,14 @@
 import io
 import zipfile
 
+import pytest
 from flwr.cli.build import build_fab_from_disk
 
 from server.up.flower import bundle
 from tests.support import ROOT
 from tests.support.running.superlink import unpack
+
+pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern")  # within Flower
 
 INSIDE = {"apps.py", "pyproject.toml", ".info/CONTENT"}
 
