@@ -335,7 +335,7 @@ def end_left_behind(folder: ServerFolder) -> None:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (process / "cmdline").read_bytes().split(b"\0")
-            names = {os.path.basename(word) for word in words[:2]}
+            names = {word.rpartition(b"/")[2] for word in words[:2]}
             if told in words and names & _FLOWERS:
                 os.kill(int(process.name), signal.SIGKILL)
 
