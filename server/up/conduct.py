@@ -215,6 +215,7 @@ class _Tail:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._told: set[str] = set()
         self._begin = self._read = file.stat().st_size if file.exists() else 0
 
     def rounds(self) -> list[str]:
@@ -225,7 +226,10 @@ class _Tail:
             whole = new.rpartition(b"\n")[0]
             self._read += len(whole)
             lines = [_plain(line) for line in whole.decode(errors="replace").splitlines()]
-            return [line for line in lines if line.startswith(("round ", "after "))]
+            told = [line for line in lines if line.startswith(("round ", "after "))]
+            new_ones = [line for line in told if line not in self._told]
+            self._told.update(new_ones)  # after a SuperLink's restart a log begins anew
+            return new_ones
         return []
 
     def last_error(self) -> str:

@@ -201,6 +201,7 @@ class SuperLink:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> SuperLink:
+        end_left_behind(self._folder)
         secret = self._folder.flower / "superexec.secret"
         secret.touch(mode=0o600)
         secret.write_bytes(secrets.token_bytes(32))
@@ -322,6 +323,24 @@ def end(child: subprocess.Popen[bytes], patience: float = 10.0) -> None:
         with suppress(subprocess.TimeoutExpired):
             child.wait(patience)
             return
+
+
+def end_left_behind(folder: ServerFolder) -> None:
+    """End Flower's processes of a server that was killed: a ServerApp outlives its parents.
+
+    Whoever calls has the folder's lock, so that none of them is of a server that is up. They are
+    known by the certificate that they were told (Linux).
+    """
+    told = os.fsencode(folder.authority.absolute())
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            names = {word.rpartition(b"/")[2] for word in words[:2]}
+            if told in words and names & _FLOWERS:
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+_FLOWERS = {b"flower-superlink", b"flower-superexec", b"flwr-serverapp"}
 
 
 def _ends_with_parent() -> None:
