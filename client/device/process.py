@@ -81,7 +81,6 @@ class Process:
         self._check()
         with FolderLock(self._place) as lock:
             lock.take()
-            self._folder.owned.limits.hold()
             _ = self._resident
             with (
                 self._listening() as listener,
@@ -89,6 +88,8 @@ class Process:
                 self._ended_by_signals(),
                 suppress(_Ended),
             ):
+                # Last: whoever asks this process for what is refused above is not held to them.
+                self._folder.owned.limits.hold()
                 _LOG.info("%s: serving", self.path)
                 while True:
                     self._serve_one(peers)
