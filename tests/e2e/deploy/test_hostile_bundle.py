@@ -27,6 +27,7 @@ from client.link import (
 from shared.config import settings_hash
 from shared.privacy.keys import public_hex
 from shared.privacy.policy.signed import signed
+from tests.support import ROOT
 from tests.support.federations import point_config
 from tests.support.privacy.policies import OTHER, agreed, made
 from tests.support.running.devices import Served
@@ -34,7 +35,7 @@ from tests.support.running.nodes import USERS, Node, request, schema_of, write_l
 from tests.support.running.superlink import unpack
 
 pytestmark = pytest.mark.usefixtures("flower")
-HOSTILE = Path(__file__).parents[2] / "support/running/hostile.py"
+HOSTILE = ROOT / "tests/support/running/hostile.py"
 FLOWER, STRANGER = 61001, 61002  # users that nobody has
 APART = os.getuid() == 0  # only then one may be somebody else
 
@@ -55,6 +56,9 @@ def bundle():
     folder = Path(tempfile.mkdtemp(prefix="bundle"))
     folder.chmod(0o755)
     unpack(folder / "app")
+    for package in ("client", "server", "shared", "simulations"):  # an honest one brings none
+        clean = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, folder / "app" / package, ignore=clean)
     for name, (old, new) in EDITS.items():
         file = folder / "app" / name
         text = file.read_text()
