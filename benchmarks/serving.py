@@ -28,7 +28,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from client.device.folder import DeviceFolder  # noqa: E402
-from client.person import Person  # noqa: E402
+from client.person.person import Person  # noqa: E402
 from client.store import Interaction  # noqa: E402
 from shared.data.catalogue import Catalogue  # noqa: E402
 from tests.support.running import released  # noqa: E402

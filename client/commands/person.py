@@ -11,8 +11,7 @@ from shared.canonical import document
 from shared.printable import printable
 
 if TYPE_CHECKING:
-    from client.person import Person
-    from client.person.person import Suggestion
+    from client.person.person import Person, Suggestion
 
 _State = Annotated[Path, typer.Option(help="The device's folder (starling client init).")]
 _Item = Annotated[str, typer.Argument(help="An item's identifier.")]
@@ -116,7 +115,7 @@ def page(
 
 def _person(state: Path) -> Person:
     from client.device.folder import DeviceFolder
-    from client.person import Person
+    from client.person.person import Person
 
     folder = DeviceFolder(state)
     folder.owned  # noqa: B018 (refuses a folder that is no device's)

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 
 from client.page import html
 from client.page.guard import Secrets
-from client.person import Person
+from client.person.person import Person
 from client.person.shown import told_budget, told_leaving, told_suggestion
 from shared.canonical import document
 from shared.errors import StarlingError

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 
-from client.person import Person
 from client.person.leaving import Leaving
-from client.person.person import Suggestion, Thing
+from client.person.person import Person, Suggestion, Thing
 from client.person.shown import (
     STAYS,
     budget_words,

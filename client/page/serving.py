@@ -14,7 +14,7 @@ import uvicorn
 
 from client.page.app import build
 from client.page.guard import Guard, Secrets
-from client.person import Person
+from client.person.person import Person
 from shared.errors import ConfigError
 from shared.files import read_file
 

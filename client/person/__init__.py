@@ -3,7 +3,3 @@
 `Person` is the one object that the commands and the page are written over; `spending` reads the
 records as `starling policy spent` does, `leaving` the table of all that leaves and what was sent.
 """
-
-from client.person.person import Person
-
-__all__ = ["Person"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from safetensors.numpy import save
 
 from client.device.folder import DeviceFolder, Owned
-from client.person import Person
+from client.person.person import Person
 from shared.canonical import canonical_json
 from shared.config import ExperimentConfig, from_dict, settings_hash, to_dict
 from shared.data.catalogue import Catalogue

@@ -253,7 +253,7 @@ def test_forgetting_asks_once_more(browser, who):
 
 
 def test_names_on_the_page_are_text(tmp_path, tiny_bert):
-    from client.person import Person
+    from client.person.person import Person
     from shared.data.catalogue import Catalogue
     from tests.support.running.released import release
 

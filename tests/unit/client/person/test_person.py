@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from client.person import Person
+from client.person.person import Person
 from client.store import Interaction
 from shared.errors import ConfigError, DataError
 from tests.support.running import released

@@ -6,7 +6,7 @@ import pytest
 
 from client.device.agreement import PARTICIPATION
 from client.page import html
-from client.person import Person
+from client.person.person import Person
 from client.person.shown import budget_words, leaving_words, told_budget
 from shared.data.sources import open_items
 from tests.support.asking import asked
