@@ -39,12 +39,14 @@ def init(
     as_json: _AsJson = False,
 ) -> None:
     """Make a server: its certificate, settings, public items and initial adapter."""
-    from server.up.begin import Asked, begin, point_of
+    from server.up.begin import Asked, among, begin, point_of
     from server.up.folder import refuse_existing
     from shared.data.sources import open_items
 
     refuse_existing(folder)
     point = point_of(config, preset, {"federation.rounds": rounds}, epsilon)
+    if config is None:
+        point = among(point, users)
     made = begin(folder, open_items(data), point, host or [], Asked(users, port))
     served = made.served
     if as_json:

@@ -59,6 +59,16 @@ def point_of(
     return at_epsilon(whole, own if epsilon is None else epsilon, seed)
 
 
+def among(point: ExperimentConfig, users: int) -> ExperimentConfig:
+    """A preset's point among so many people: everybody is asked where it asks more than there are.
+
+    Presets without noise expect a hundred a round.
+    """
+    if point.federation.cohort <= users:
+        return point
+    return dataclasses.replace(point, federation=dataclasses.replace(point.federation, cohort=1.0))
+
+
 def begin(
     path: Path, catalogue: Catalogue, config: ExperimentConfig, hosts: list[str], asked: Asked
 ) -> ServerFolder:
