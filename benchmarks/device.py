@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -223,7 +222,7 @@ def answer(how: str, folder: Path) -> None:
     reply = app(message, Context(1, NODE, node, RecordDict(), {}))
     if "update" not in reply.content:
         sys.exit("declined: the log of the device says why")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+    print(resident_mib(os.getpid(), "VmHWM"))  # the peak of getrusage is inherited over a fork
 
 
 def opened(folder: Path):

@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from client.store import FILE, Store, erase
+from client.store.database import FORGOTTEN
 from shared.canonical import finite
 from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError, DataError
 from shared.files import read_file, write_atomically
 from shared.privacy.policy.caps import load_caps, write_safe_caps
 
-FORGOTTEN = "forgotten.json"
 TENSORS = "personal.sqlite"
 _COPIES = ("store.copy.sqlite*", f"{FILE}.damaged-*")  # first: none may be restored from
 _PERSONAL = (*_COPIES, f"{FILE}*", f"{TENSORS}*")
@@ -65,9 +66,11 @@ def forget(state: Path) -> list[str]:
         if not forgotten(state):
             time = datetime.now(UTC).isoformat(timespec="seconds")
             write_atomically(state / FORGOTTEN, json.dumps({"forgotten": time}))
-        files = [file for pattern in _PERSONAL for file in sorted(state.glob(pattern))]
-        for file in dict.fromkeys(files):
-            erase(file)
+        # Whoever is writing ends first; whoever comes later finds the mark.
+        with FileLock(state / "store.lock", mode=0o600, fallback_to_soft=False):
+            files = [file for pattern in _PERSONAL for file in sorted(state.glob(pattern))]
+            for file in dict.fromkeys(files):
+                erase(file)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or state}: cannot be erased ({error.strerror})"

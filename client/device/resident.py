@@ -26,6 +26,7 @@ from shared.errors import Declined, ModelError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
+from shared.privacy.contribution.units import sums_securely
 from shared.request import STAGES, Answer, Request
 
 SUM_SECONDS = 3600.0
@@ -85,7 +86,10 @@ class Resident:
         self._check_conditions(request)
         masking = self._masking(node)
         if request.stage:
-            return Stages(masking, self._agreement).answer(request)
+            letter = Stages(masking, self._agreement).answer(request)
+            if request.stage == STAGES[0]:  # what was asked for and declined begins nothing
+                self._carried_on = _awake_or_not() + SUM_SECONDS
+            return letter
         catalogue = self.folder.catalogue
         device = Device(
             self.folder.store.history(catalogue),
@@ -115,18 +119,23 @@ class Resident:
 
     def _check_conditions(self, request: Request) -> None:
         """Whether it may begin; what has begun is carried on. Nothing is computed or recorded."""
-        begun = request.stage in STAGES[1:] or bool(request.sealed and not request.stage)
-        if begun and time.monotonic() < self._carried_on:
+        later = request.stage in STAGES[1:] or bool(request.sealed and not request.stage)
+        summed = later and self.in_sum() and sums_securely(request.config, simulated=False)
+        if summed and _awake_or_not() < self._carried_on:
             return
         why = self.folder.owned.conditions.objection(self._machine)
         if why:
             raise Declined(f"declined round {request.round_number}: {why}")
-        self._carried_on = time.monotonic() + SUM_SECONDS
 
     def _masking(self, node: int) -> Masking:
         """Its part in secure sums; an edited roster counts at once."""
         trusted = roster(self.folder.path / self._roster) if self._roster else anybody
         return Masking(node, self._identity, self._kept, trusted, OnDisk(self.folder.path))
+
+
+def _awake_or_not() -> float:
+    """Seconds that pass while the machine sleeps, too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _built(catalogue: Catalogue, asked: str | None, model: ModelConfig) -> Recommender:

@@ -20,6 +20,7 @@ from shared.errors import DataError
 from shared.files import read_file, sync_folder, write_atomically
 
 _APPLICATION = 0x53544152  # in the file's head: whose it is
+FORGOTTEN = "forgotten.json"  # a mark: from then on nothing is written
 _PATIENCE = 30.0  # seconds, for another process that writes
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WORDS = {
@@ -88,6 +89,8 @@ class Database:
         lock = FileLock(self.file.with_suffix(".lock"), mode=0o600, fallback_to_soft=False)
         try:
             with _told(self.file), lock.acquire(timeout=_PATIENCE):
+                if os.path.lexists(self.file.with_name(FORGOTTEN)):
+                    raise DataError(f"{self.file}: its person was forgotten; nothing is kept")
                 yield
         except Timeout:
             raise DataError(f"{self.file}: {_WORDS[sqlite3.SQLITE_BUSY]}") from None

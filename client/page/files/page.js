@@ -23,7 +23,8 @@ document.addEventListener("submit", async (event) => {
     }
   } catch {
     buttons.forEach((each) => { each.disabled = false; });
-    form.submit.call(form);  // as if there were no script
+    form.removeAttribute("data-live");  // as if there were no script
+    form.requestSubmit(event.submitter);
   }
 });
 

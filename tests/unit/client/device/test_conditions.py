@@ -215,6 +215,8 @@ CARRIES_ON = [asks(stage, b"sealed") for stage in ("seeds", "survivors", "unmask
 
 def test_out_of_hours_nothing_begins_and_what_has_begun_is_carried_on(resident, monkeypatch):
     device, machine = resident
+    device._kept["sum"] = b"keys"
+    monkeypatch.setattr(client.device.resident, "sums_securely", lambda *_, **__: True)
     assert [device.answer(each, 2) for each in [*BEGINS, *CARRIES_ON]] == ["answered"] * 7
     machine.at = NOON.replace(hour=14)
     for each in BEGINS:
@@ -222,11 +224,16 @@ def test_out_of_hours_nothing_begins_and_what_has_begun_is_carried_on(resident, 
             device.answer(each, 2)
         assert why.value.word == "owner"
     assert [device.answer(each, 2) for each in CARRIES_ON] == ["answered"] * 4
-    late = client.device.resident.time.monotonic() + SUM_SECONDS
-    monkeypatch.setattr(client.device.resident.time, "monotonic", lambda: late)
+    with monkeypatch.context() as patch:
+        patch.setattr(client.device.resident, "sums_securely", lambda *_, **__: False)
+        with pytest.raises(Declined):  # sealed, about nothing that is summed
+            device.answer(CARRIES_ON[-1], 2)
+    late = client.device.resident._awake_or_not() + SUM_SECONDS
+    monkeypatch.setattr(client.device.resident, "_awake_or_not", lambda: late)
     for each in CARRIES_ON:  # keys of the night give nobody the day
         with pytest.raises(Declined):
             device.answer(each, 2)
+    device._kept.clear()
     kept = {file.name for file in device.folder.path.iterdir()}
     assert not kept & {"participation.jsonl", "clock.json", "agreement.json"}
 
