@@ -169,7 +169,7 @@ class Chaos:
             stderr=subprocess.DEVNULL,
         )
         assert asking.stdin  # noqa: S101 (for types)
-        assert asking.stdout  # noqa: S101
+        assert asking.stdout  # noqa: S101 (for types)
         asking.stdout.readline()
         with suppress(OSError):
             asking.stdin.write(frame)

@@ -23,15 +23,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-import httpx  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+import httpx  # noqa: E402 (needs the path above)
+import numpy as np  # noqa: E402 (needs the path above)
+import torch  # noqa: E402 (needs the path above)
 
-from client.device.folder import DeviceFolder  # noqa: E402
-from client.person.person import Person  # noqa: E402
-from client.store import Interaction  # noqa: E402
-from shared.data.catalogue import Catalogue  # noqa: E402
-from tests.support.running import released  # noqa: E402
+from client.device.folder import DeviceFolder  # noqa: E402 (needs the path above)
+from client.person.person import Person  # noqa: E402 (needs the path above)
+from client.store import Interaction  # noqa: E402 (needs the path above)
+from shared.data.catalogue import Catalogue  # noqa: E402 (needs the path above)
+from tests.support.running import released  # noqa: E402 (needs the path above)
 
 WORDS = ["amber", "bridge", "cedar", "delta", "ember", "forest", "garden", "harbour", "island"]
 KINDS = ["Drama", "Comedy", "Sci-Fi", "Thriller", "Romance", "Horror", "Western", "Mystery"]

@@ -36,6 +36,10 @@ NODE = "node.toml"
 _FEW = 1 << 20
 
 
+class Unheard(ConfigError):
+    """Whether a node was enrolled is not known: its key may be in use."""
+
+
 class Server:
     """The server of an invitation, by its own authority and no other.
 
@@ -72,15 +76,21 @@ class Server:
         Raises
         ------
         ConfigError
-            As `get`; or in the server's words, if it refuses.
+            In the server's words, if it refuses.
+        Unheard
+            If it says neither yes nor no.
         """
         body = json.dumps({"token": token, "key": key}).encode()
-        status, answer = self._ask("POST", "/enrol", body, _FEW)
         try:
+            status, answer = self._ask("POST", "/enrol", body, _FEW)
             told: Any = read_json(answer)
             said = str(told["node" if status == 201 else "error"])
+        except ConfigError as error:
+            raise Unheard(str(error)) from None
         except (ValueError, KeyError, TypeError):
-            raise ConfigError(f"https://{self._address}/enrol: answers {status}") from None
+            raise Unheard(f"https://{self._address}/enrol: answers {status}") from None
+        if status >= 500:
+            raise Unheard(f"{self._address}: {printable(said[:200])}")
         if status != 201:
             raise ConfigError(f"{self._address}: {printable(said[:200])}")
         return said
@@ -152,6 +162,8 @@ def join(file: Path, node: Path, socket: Path, operator: str | None = None) -> I
     ------
     ConfigError
         If anything is not as it should be; nothing is left behind.
+    Unheard
+        If the server's answer was lost. The folder stays: its key may be enrolled.
     """
     if node.exists() or node.is_symlink():
         raise ConfigError(f"--node {node}: is there already; give a new folder")
@@ -169,7 +181,12 @@ def join(file: Path, node: Path, socket: Path, operator: str | None = None) -> I
     except OSError as error:
         shutil.rmtree(node, ignore_errors=True)
         raise ConfigError(f"--node {node}: cannot be written ({error.strerror})") from None
-    except BaseException:
+    except Unheard as error:
+        raise Unheard(
+            f"{error}: the node may be enrolled nonetheless, and {node} is kept: try starling "
+            "client relay; if that is refused, remove it and join anew"
+        ) from None
+    except ConfigError:
         shutil.rmtree(node, ignore_errors=True)
         raise
     return invitation

@@ -170,8 +170,8 @@ class Releases:
             last = self._pointer()
         except DataError:
             return max(self._versions(), default=0)
-        if last is None:
-            return 1
+        if last is None:  # with releases there the pointer was lost: none before them
+            return max(self._versions(), default=1)
         try:
             self._open(last)
         except (DataError, PrivacyError):

@@ -236,3 +236,12 @@ def test_a_request_about_other_items_is_declined_in_words(device, publish, tiny_
             resident.answer(request, 2)
         assert told.value.word == "policy"
         assert not (device.path / "participation.jsonl").exists()
+
+
+def test_a_lost_pointer_lets_no_older_release_in(device, publish):
+    older = publish(1)
+    device.install(publish(2))
+    (device.path / "releases" / "current").unlink()
+    with pytest.raises(PrivacyError, match="this device takes 2 or later"):
+        device.install(older)
+    assert device.install(publish(2)).version == 2

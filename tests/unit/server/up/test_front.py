@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from client.enrolment import fetch_release, invited, join
+from client.enrolment import Server, Unheard, fetch_release, invited, join
 from server.up.authority import certificates, check_certificate
 from server.up.front import ENROL_BYTES
 from server.up.invitations import Refused, counted, issue, used_up
@@ -61,6 +61,27 @@ def test_a_node_joins_once(front, invitation, place):
     with pytest.raises(ConfigError, match="was used already"):
         join(invitation, node.with_name("other"), socket)
     assert not node.with_name("other").exists()
+
+
+@pytest.mark.parametrize("answer", [None, (503, b'{"error": "later"}'), (502, b"<html>")])
+def test_a_lost_answer_loses_no_key(answer, front, invitation, place, monkeypatch):
+    """The token is used up and the key registered: only this folder can be that node."""
+    node, socket = place
+    asks = Server._ask
+
+    def lost(server, method, *rest):
+        found = asks(server, method, *rest)
+        if method != "POST":
+            return found
+        if answer is None:
+            raise ConfigError("cannot be reached (timed out)")
+        return answer
+
+    monkeypatch.setattr(Server, "_ask", lost)
+    with pytest.raises(Unheard, match="may be enrolled nonetheless"):
+        join(invitation, node, socket)
+    assert (node / "node.key").is_file()
+    assert (node / "node.pub").read_text() == front.registry.keys[-1]
 
 
 def test_a_device_is_made_from_the_items_of_an_invitation(front, invitation):
