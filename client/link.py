@@ -363,14 +363,15 @@ class LinkedDevice:
         Raises
         ------
         ConfigError
-            If it also names what a device's process alone is to know.
+            If it names none, or what a device's process alone is to know.
         """
-        told = [name for name in _BESIDE if name in node_config]
-        if told:
+        if told := [name for name in _BESIDE if name in node_config]:
             raise ConfigError(
-                f"node configuration: device and {', '.join(told)}: with a device's process "
-                "these are its own to know (starling client serve); name device alone"
+                f"node configuration: {', '.join(told)}: a device's process alone is to know "
+                "these (starling client init, then serve); name device alone"
             )
+        if "device" not in node_config:
+            raise ConfigError("node configuration: name device=SOCKET, see starling client serve")
         return cls(Path(str(node_config["device"])), node)
 
     def answer(self, request: Request) -> Answer:

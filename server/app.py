@@ -28,6 +28,7 @@ from server.federation import run_federation
 from shared.config import from_dict, load_toml
 from shared.data.protocol import negatives_in_words
 from shared.errors import ConfigError
+from shared.files import FolderLock
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import RunFiles, run_files
 
@@ -67,9 +68,12 @@ def serve(grid: Grid, run: Mapping[str, Any]) -> None:
     policy, config = _policy(run), from_dict(load_toml(Path(file)), source=file)
     files = run_files(Path(directory), name)
     simulated = getattr(grid, "simulated", False) is True
-    outcome = run_federation(
-        grid, config, files, simulated=simulated, on_round=report_round, policy=policy
-    )
+    with FolderLock(files.folder) as lock:
+        if not simulated:  # one that outlived its SuperLink may still be at work; a sweep locks its
+            lock.take(wait=True)
+        outcome = run_federation(
+            grid, config, files, simulated=simulated, on_round=report_round, policy=policy
+        )
     log(INFO, "%s", _spent(files, config.federation.rounds))
     if simulated:
         known = getattr(grid, "protocol", None) or {"negatives": config.data.negatives}

@@ -317,7 +317,8 @@ def _opened_sums(
     config: ExperimentConfig, server: Plan | None, state: ServerState, *, simulated: bool
 ) -> dict[str, dict[str, bool]]:
     """Whether enough devices were in each sum that is asked for once, where that alone is seen."""
-    if server is None or not sums_in_ring(config, simulated=simulated):
+    told = math.isfinite(config.privacy.epsilon)  # without noise nothing of it is handed on
+    if server is None or not told or not sums_in_ring(config, simulated=simulated):
         return {}
     sums = {"histogram": state.popularity, "moments": state.moments}
     found = {kind: len(total) > 0 for kind, total in sums.items() if server.of(kind)}

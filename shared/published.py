@@ -95,7 +95,7 @@ def read_manifest(text: bytes | str, operator: str) -> Manifest:
     if not is_signed_by(operator, _message(content | {"issuer": issuer}), signature):
         raise PrivacyError("release.json: the signature is not over this release")
     try:
-        return TypeAdapter(Manifest).validate_python(content)
+        return TypeAdapter(Manifest).validate_json(canonical_json(content))
     except ValidationError as error:
         raise PrivacyError(f"release.json: {error.errors()[0]['msg']}") from None
 
@@ -110,11 +110,16 @@ def check_files(manifest: Manifest, folder: Path) -> None:
     """
     for name in (ADAPTER, CATALOGUE):
         try:
-            found = hashlib.sha256(read_file(folder / name)).hexdigest()
+            found = digest_of(folder / name)
         except OSError as error:
             raise PrivacyError(f"{folder / name}: cannot be read ({error.strerror})") from None
         if manifest.files.get(name) != found:
             raise PrivacyError(f"{folder / name}: not the file that was released")
+
+
+def digest_of(file: Path) -> str:
+    """SHA-256 (hex) of a file of a release."""
+    return hashlib.sha256(read_file(file)).hexdigest()
 
 
 def _message(content: Mapping[str, Any]) -> bytes:

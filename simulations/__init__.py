@@ -14,6 +14,11 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "simulations.commands.policy:make",
         "Sign the policy of one point, before its run.",
     ),
+    "federation": ("", "A real federation on this machine."),
+    "federation up": (
+        "simulations.commands.federation:up",
+        "Run a real federation on this machine: TLS, node authentication, secure sums, processes.",
+    ),
     "account": (
         "simulations.commands.account:account",
         "Epsilon, noise, rounds or sampling from the other three.",

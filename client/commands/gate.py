@@ -27,7 +27,7 @@ def identity(
     """Print the public key by which other devices know this one in a secure sum.
 
     A line of a roster: the file of all devices that a person wants to be summed with, and no other
-    (roster= in the node configuration).
+    (roster in the device's device.toml).
     """
     from client.secagg.identity import identity_of
     from shared.privacy.keys import public_hex
@@ -36,32 +36,20 @@ def identity(
     if not state or not folder.is_dir():  # a typing error would make an identity of nobody's
         there = "is a file" if folder.is_file() else "there is no such folder"
         raise ConfigError(
-            f"{state!r}: {there}; give the folder that the node configuration calls state, and "
-            "make it where the device has not begun"
+            f"{state!r}: {there}; give a device's folder, which starling client init makes"
         )
     found = public_hex(identity_of(folder))
     typer.echo(document({"identity": found}) if as_json else found)
 
 
 def serve(
-    state: Annotated[Path, typer.Option(help="The device's state folder; made if missing.")],
-    data: Annotated[str, typer.Option(help="A known name, or a path: the log with its person.")],
-    user: Annotated[str, typer.Option(help="The person's identifier in that log.")],
-    operator: Annotated[
-        str, typer.Option(help="The key whose policies the device heeds: hex, or a file.")
-    ],
-    columns: Annotated[
-        str, typer.Option(help="What the log's files call their columns: user=..,item=..")
-    ] = "",
-    roster: Annotated[
-        Path | None, typer.Option(help="The devices it is summed with; default: any.")
-    ] = None,
+    state: Annotated[Path, typer.Option(help="The device's folder, see starling client init.")],
     socket: Annotated[
-        Path | None, typer.Option(help="Where to listen; default: in the state folder.")
+        Path | None, typer.Option(help="Where to listen; default: in the device's folder.")
     ] = None,
     uid: Annotated[
-        list[int] | None,
-        typer.Option(min=0, help="A user whose relay is answered; default: your own."),
+        list[str] | None,
+        typer.Option(help="A user whose relay is answered, by number or name; default: your own."),
     ] = None,
 ) -> None:
     """Be a device's own process: answer the relay of its node over a socket, until ended.
@@ -72,21 +60,28 @@ def serve(
     import logging
     import os
 
-    from client.device.covered import typed_key
+    from client.device.folder import DeviceFolder
     from client.device.process import Process
 
-    configured: dict[str, object] = {
-        "data": data,
-        "user": user,
-        "state": str(state.absolute()),
-        "operator": typed_key("--operator", operator),
-    }
-    configured |= {"columns": columns} if columns else {}
-    configured |= {"roster": str(roster)} if roster else {}
+    users = [_user(word) for word in uid or []] or [os.getuid()]
     logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("starling").setLevel(logging.INFO)
     path = socket.absolute() if socket else None
-    Process(configured, uid or [os.getuid()], path).serve()
+    Process(DeviceFolder(state), users, path).serve()
+
+
+def _user(word: str) -> int:
+    """A user of this system, by number or name."""
+    import pwd
+
+    if word.isascii() and word.isdecimal():
+        return int(word)
+    try:
+        return pwd.getpwnam(word).pw_uid
+    except (KeyError, ValueError):
+        raise ConfigError(
+            f"--uid {word!r}: no user of this system; give a number or a name, as in id USER"
+        ) from None
 
 
 def check(
@@ -169,34 +164,25 @@ def spent(
     as_json: _AsJson = False,
 ) -> None:
     """Say what a device agreed to, what its owner allows, and what taking part has cost."""
-    from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION, Agreement
+    from client.device.agreement import AGREED
     from client.device.rehearsal import state_files
-    from shared.privacy.ledger.budget import records
-    from shared.privacy.ledger.ledger import Ledger
-    from shared.privacy.policy.caps import load_caps
+    from client.person.spending import read_spending
     from shared.privacy.policy.show import in_words, plain
-    from shared.privacy.policy.signed import Promise, load_policy
 
-    there = state_files(state)
-    owners, written = load_caps(state / CAPS), state / CAPS if CAPS in there else None
-    made = load_policy(state / AGREED, None) if AGREED in there else None
-    files = [each for name in (PARTICIPATION, LEDGER) for each in records(state / name)]
-    kept = [Ledger.recover(file, repair=False) for file in files]
-    counted = {promise.guarantee.trust: promise for promise in (made.promises if made else ())}
-    for ledger in kept:  # where no agreement says it
-        counted.setdefault(ledger.header.guarantee.trust, Promise(ledger.header.guarantee, ()))
-    gate = Agreement(state, made.issuer if made else "")
-    together = [(each.guarantee.unit, *gate.spent(each)) for each in counted.values()]
+    state_files(state)  # refuses a folder that is no device's
+    found = read_spending(state)
+    made = found.agreed
+    together = [(each.guarantee.unit, each.spent, each.guarantee.delta) for each in found.budgets]
     if as_json:
-        page = {**_limits(owners, written), "agreed": plain(made) if made else None}
-        of_each = [_record(each) for each in kept]
+        page = {**_limits(found.caps, found.caps_file), "agreed": plain(made) if made else None}
+        of_each = [_record(each) for each in found.kept]
         sums = [dict(zip(("unit", "epsilon", "delta"), each, strict=True)) for each in together]
         typer.echo(document({**page, "records": of_each, "together": sums}))
         return
-    typer.echo(_allowed(owners, written))
-    word = f"no {AGREED} is here" if kept else "this device has agreed to nothing yet"
+    typer.echo(_allowed(found.caps, found.caps_file))
+    word = f"no {AGREED} is here" if found.kept else "this device has agreed to nothing yet"
     typer.echo(in_words(made, state / AGREED) if made else f"{printable(state)}: {word}")
-    for told in map(_record, kept):
+    for told in map(_record, found.kept):
         typer.echo(
             f"{told['file']}: {told['entries']} entries, {told['unit']}-level epsilon "
             f"{told['epsilon']:.4g} at delta {told['delta']:g} ({told['trust']} trust); "

@@ -1,6 +1,6 @@
 """The device: one person's history, model, agreement and records.
 
-`agreement` is the gate, asked before anything is computed; `device` answers what passed it; `clock`
-counts days, `local` makes a device from a node's configuration, `rehearsal` asks a copy of one what
-it would answer.
+`folder` is where all of it lies, `resident` what stays of it from request to request. `agreement`
+is the gate, asked before anything is computed; `device` answers what passed it; `clock` counts
+days, `rehearsal` asks a copy of a device what it would answer.
 """

@@ -78,8 +78,6 @@ class Agreement:
     derive : callable
         What settings and a number of users promise: another than ours only in a rehearsal
         without the settings.
-    evaluator : bool
-        Whether the owner lets exact ranks leave, which no promise covers.
     """
 
     def __init__(
@@ -88,14 +86,11 @@ class Agreement:
         operator: str,
         days: Days | None = None,
         derive: Callable[[ExperimentConfig, int], tuple[Promise, ...]] = promises,
-        *,
-        evaluator: bool = False,
     ) -> None:
         self._state = state
         self._operator = operator
         self._days = days or Days(state)
         self._derive = derive
-        self._evaluator = evaluator
         self._derived: dict[tuple[str, int], tuple[Promise, ...]] = {}
 
     @contextmanager
@@ -222,10 +217,8 @@ class Agreement:
                 f"its owner allows {caps.rounds_per_day:g} rounds a day, and so many were answered "
                 f"on {days.time():%Y-%m-%d} (UTC){days.went_back()}",
             )
-        if request.release == "ranks":  # no promise covers them: the owner's word and the day do
-            if not self._evaluator:
-                raise self._declined(request, "its owner lets no exact ranks leave")
-            return
+        if request.release == "ranks":  # no promise covers them, whoever asks
+            raise self._declined(request, "exact ranks leave no device")
         for promise in policy.promises:
             release = promise.of(request.release)
             if release is None:
@@ -302,7 +295,7 @@ class Agreement:
 
     def _record(self, request: Request, policy: Policy) -> None:
         """Step 5. A crash between these may over-count, never under-count."""
-        if request.release != "ranks" and self._agreed() != request.policy:
+        if self._agreed() != request.policy:
             write_atomically(self._state / AGREED, request.policy)
         self._days.count()
         for promise in policy.promises:

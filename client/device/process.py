@@ -2,8 +2,8 @@
 
 What a server's bundle brings runs in another process, the relay's, and can do no more here than
 ask: code, data, agreement, records and keys of this one are those that its owner installed. It
-answers one request at a time through the same `Device` and `Stages` as a relay without one does.
-The keys of a secure sum are kept in its memory: restarted in the middle of one, it is left out.
+answers one request at a time, through a `Resident`, whose keys of a secure sum are kept in memory:
+restarted in the middle of one, it is left out.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 
-from client.device.local import device_of, person_of
-from client.device.node import agreement_of, masking_of, stages_of, state_of
+from client.device.folder import DeviceFolder
+from client.device.limits import Overtime
+from client.device.peers import MOST, Peers, gone
+from client.device.resident import Resident
 from client.link import (
     FAILED,
     Frame,
@@ -28,15 +31,13 @@ from client.link import (
     receive,
     request_of,
     send,
-    user_of,
 )
 from shared.errors import ConfigError, Declined
 from shared.files import FolderLock
-from shared.request import Answer, Request
 
 SERVING = "serving"  # a folder of the state: one process a device, and its socket by default
 _SOCKET = "device.sock"
-_WAITING = 8  # relays that may wait for their turn
+_SECONDS = 10.0  # that a peer may take to say what it has begun to ask, or to hear the answer
 _LOG = logging.getLogger("starling")
 
 
@@ -49,8 +50,7 @@ class Process:
 
     Parameters
     ----------
-    node_config : mapping
-        What a node without a process is configured with, see `client.device.local`.
+    folder : DeviceFolder
     users : collection of int
         Whose relays are answered (uids).
     path : Path, optional
@@ -59,15 +59,14 @@ class Process:
 
     def __init__(
         self,
-        node_config: Mapping[str, object],
+        folder: DeviceFolder,
         users: Collection[int],
         path: Path | None = None,
     ) -> None:
-        self._node_config = node_config
+        self._folder = folder
         self._users = frozenset(users)
-        self._place = state_of(node_config) / SERVING
+        self._place = folder.path / SERVING
         self.path = path or self._place / _SOCKET
-        self._kept: dict[str, bytes] = {}
         self._idle, self._ends = False, False
 
     def serve(self) -> None:
@@ -82,16 +81,22 @@ class Process:
         self._check()
         with FolderLock(self._place) as lock:
             lock.take()
-            with self._listening() as listener, self._ended_by_signals(), suppress(_Ended):
+            _ = self._resident
+            with (
+                self._listening() as listener,
+                Peers(listener, self._users) as peers,
+                self._ended_by_signals(),
+                suppress(_Ended),
+            ):
+                # Last: whoever asks this process for what is refused above is not held to them.
+                self._folder.owned.limits.hold()
                 _LOG.info("%s: serving", self.path)
                 while True:
-                    self._serve_one(listener)
+                    self._serve_one(peers)
 
     def _check(self) -> None:
         """Whatever would fail at the first request and is the owner's to mend."""
-        person_of(self._node_config)
-        agreement_of(self._node_config)
-        masking_of(self._node_config, 0, {})  # its identity and its roster, in a folder that is
+        self._folder.owned  # noqa: B018 (there is a device)
         self._place.mkdir(exist_ok=True, mode=0o700)
         if self._users - {os.getuid()} and self.path.parent == self._place:
             raise ConfigError(
@@ -116,7 +121,7 @@ class Process:
             finally:
                 os.umask(mask)
             ours = self.path.lstat().st_ino
-            listener.listen(_WAITING)
+            listener.listen(MOST)
             try:
                 yield listener
             finally:
@@ -138,45 +143,46 @@ class Process:
             for each, handler in before.items():
                 signal.signal(each, handler)
 
-    def _serve_one(self, listener: socket.socket) -> None:
+    def _serve_one(self, peers: Peers) -> None:
         """One connection: its request read while the process may end, then answered whatever."""
         self._idle = True
         if self._ends:
             raise _Ended
-        listener.settimeout(None)
-        with suppress(OSError), listener.accept()[0] as link:
-            user = user_of(link)
-            if user not in self._users:
-                _LOG.warning("user %d asked: not one whom the owner named (--uid)", user)
-                return
+        with peers.next() as link, suppress(OSError):
             try:
-                asked = receive(link)
+                asked = receive(link, _SECONDS)
             except Exception as error:
                 self._idle = False
                 _LOG.warning("no request: %s", error)
-                send(link, FAILED.pack())
+                send(link, FAILED.pack(), _SECONDS)
                 return
             self._idle = False
-            send(link, self.reply(asked))
+            if gone(link):  # it would cost what nobody gets
+                _LOG.warning("whoever asked is gone: not answered")
+                return
+            send(link, self.reply(asked), _SECONDS)
 
     def reply(self, asked: Frame) -> bytes:
         """The frame that answers one: a decline or a failure says a word, and its log says why."""
         try:
             request, node = request_of(asked)
-            answer = self._answer(request, node)
+            with self._folder.owned.limits.timed():
+                answer = self._resident.answer(request, node)
             request.check(answer)
             return answer_frame(answer).pack()
         except Declined as why:
             _LOG.info("%s", why)
             return declined_frame(why.word).pack()
+        except Overtime:
+            _LOG.error("the answer took longer than its owner allows (limits.seconds)")
+            return FAILED.pack()
         except Exception as error:
             _LOG.error("%s: %s", type(error).__name__, error)
             return FAILED.pack()
 
-    def _answer(self, request: Request, node: int) -> Answer:
-        if request.stage:
-            return stages_of(self._node_config, node, self._kept).answer(request)
-        return device_of(self._node_config, request.config, node, self._kept).answer(request)
+    @cached_property
+    def _resident(self) -> Resident:
+        return Resident(self._folder)
 
 
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -12,10 +12,11 @@ from safetensors import SafetensorError, safe_open
 
 from shared.canonical import read_json
 from shared.config import ExperimentConfig, from_dict
+from shared.data.catalogue import Catalogue
 from shared.data.population import Population
 from shared.errors import ModelError, ProtocolError
 from shared.files import NotAFileError, check_file
-from shared.model.adapter import AdapterSchema, install
+from shared.model.adapter import AdapterSchema, current, install
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
@@ -78,25 +79,60 @@ def open_adapter(file: Path, population: Population) -> Trained:
         If the file is missing, is no adapter, or was trained on another catalogue.
     """
     arrays, config = read_adapter(file)
+    return _trained(arrays, config, population.catalogue, (f"--adapter {file}", population.name))
+
+
+def open_release(file: Path, catalogue: Catalogue) -> Trained:
+    """The same of an adapter that was published with its catalogue."""
+    arrays, config = read_adapter(file)
+    return _trained(arrays, config, catalogue, (str(file), "this device"))
+
+
+def start(catalogue: Catalogue) -> Trained:
+    """What is public before any adapter: a fresh model of the default settings.
+
+    It ranks by texts, by the attributes that stand in them, and by nothing learned of people.
+
+    Raises
+    ------
+    ModelError
+        If the default backbone is not installed.
+    """
+    config = ExperimentConfig()
+    source = resolve(config.model.backbone)
+    vectors = item_vectors(catalogue.texts, source)
+    recommender = build_recommender(source, vectors, config.model)
+    schema = AdapterSchema.of(recommender)
+    return Trained(recommender, schema, current(recommender, schema), config)
+
+
+def _trained(
+    arrays: dict[str, npt.NDArray[np.float32]],
+    config: ExperimentConfig,
+    catalogue: Catalogue,
+    words: tuple[str, str],
+) -> Trained:
+    """`words`: what the adapter is called, and what the catalogue is, in errors."""
+    where, name = words
     source = resolve(config.model.backbone)
     for what, here, then in (
-        ("items", population.catalogue.digest, config.data.catalogue),
+        ("items", catalogue.digest, config.data.catalogue),
         ("backbone weights", source.digest, config.model.backbone_sha256),
     ):
         if then is not None and here != then:
             raise ModelError(
-                f"--adapter {file}: was trained on other {what} ({then[:12]}) than those of "
-                f"{population.name} ({here[:12]}); give what it was trained on"
+                f"{where}: was trained on other {what} ({then[:12]}) than those of "
+                f"{name} ({here[:12]}); give what it was trained on"
             )
-    vectors = item_vectors(population.catalogue.texts, source)
+    vectors = item_vectors(catalogue.texts, source)
     recommender = build_recommender(source, vectors, config.model)
     schema = AdapterSchema.of(recommender)
     try:
         adapter = schema.from_arrays(arrays)
     except ProtocolError as error:
         raise ModelError(
-            f"--adapter {file}: does not fit {population.name} with "
-            f"{len(population.catalogue)} items ({error}); give the data it was trained on"
+            f"{where}: does not fit {name} with "
+            f"{len(catalogue)} items ({error}); give the data it was trained on"
         ) from None
     install(recommender, schema, adapter)
     return Trained(recommender, schema, adapter, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,11 @@ class Recommendation:
 
 @torch.no_grad()
 def recommend(
-    recommender: Recommender, history: npt.NDArray[np.int64], max_length: int, k: int
+    recommender: Recommender,
+    history: npt.NDArray[np.int64],
+    max_length: int,
+    k: int,
+    unwanted: Sequence[int] = (),
 ) -> list[Recommendation]:
     """The k best items that the history does not hold, best first.
 
@@ -61,36 +66,63 @@ def recommend(
     max_length : int
         L, how many of the latest items are read.
     k : int
-        >= 1; at most the number of items not in the history.
+        >= 1; at most the number of items that are neither in the history nor unwanted.
+    unwanted : sequence of int, optional
+        Items that are not recommended either.
 
     Raises
     ------
     ConfigError
         If k is out of range.
     """
-    items = len(recommender.items)
-    open_items = items - len(history)
+    closed = sorted({*history.tolist(), *unwanted})
+    open_items = len(recommender.items) - len(closed)
     if not 1 <= k <= open_items:
-        raise ConfigError(f"-k {k}: must be in [1, {open_items}], the items not in the history")
-    window = torch.from_numpy(context_window(history, max_length)).to(recommender.items.device)
-    parts = recommender.parts(window)
-    total = parts.total
-    total[torch.tensor(history, dtype=torch.long)] = -torch.inf
-    best = torch.topk(total, k).indices.tolist()
-    return [_explained(item, window, parts) for item in best]
+        also = " or turned down" if unwanted else ""
+        raise ConfigError(
+            f"-k {k}: must be in [1, {open_items}], the items not in the history{also}"
+        )
+    window = _window(recommender, history, max_length)
+    state = recommender.state(window)
+    scores = recommender.score(state.total)
+    scores[torch.tensor(closed, dtype=torch.long)] = -torch.inf
+    parts = recommender.parts(state, best := torch.topk(scores, k).indices)
+    return _explained(window, parts, best)
 
 
-def _explained(item: int, window: Tensor, parts: ScoreParts) -> Recommendation:
-    places = parts.places[:, item].tolist()
+@torch.no_grad()
+def explain(
+    recommender: Recommender,
+    history: npt.NDArray[np.int64],
+    max_length: int,
+    items: Sequence[int],
+) -> list[Recommendation]:
+    """The scores of any items, recommended or not, in parts; parameters as for `recommend`."""
+    window = _window(recommender, history, max_length)
+    asked = torch.tensor(list(items), dtype=torch.long)
+    return _explained(window, recommender.parts(recommender.state(window), asked), asked)
+
+
+def _window(recommender: Recommender, history: npt.NDArray[np.int64], max_length: int) -> Tensor:
+    return torch.from_numpy(context_window(history, max_length)).to(recommender.items.device)
+
+
+def _explained(window: Tensor, parts: ScoreParts, items: Tensor) -> list[Recommendation]:
+    """Parts of these items' scores alone: of all of a catalogue's they would take much longer."""
+    return [_one(item, place, window, parts) for place, item in enumerate(items.tolist())]
+
+
+def _one(item: int, place: int, window: Tensor, parts: ScoreParts) -> Recommendation:
+    places = parts.places[:, place].tolist()
     shares = [
         (seen, share) for seen, share in zip(window.tolist(), places, strict=True) if seen != START
     ]
-    kinds = [(kind, float(part[:, item].sum())) for kind, part in parts.history.items()]
+    kinds = [(kind, float(part[:, place].sum())) for kind, part in parts.history.items()]
     return Recommendation(
         item,
-        float(parts.total[item]),
-        float(parts.popularity[item]),
-        float(parts.language_model[item]),
+        float(parts.total[place]),
+        float(parts.popularity[place]),
+        float(parts.language_model[place]),
         tuple(sorted(shares, key=lambda share: -share[1])),
         tuple(sorted(kinds, key=lambda share: -share[1])),
     )

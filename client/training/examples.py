@@ -161,8 +161,7 @@ class ExampleTraining:
     def _budget(self, plan: Plan, client: Client) -> DeviceBudget:
         if client.ledger is None:
             raise ConfigError(
-                "state: missing; a device that adds noise keeps its ledger in a folder of its own, "
-                'e.g. node configuration state="/var/lib/starling"'
+                "a device that adds noise keeps its ledger in a folder of its own; it has none here"
             )
         context = (self._config.seed, client.key) if self._simulated else None
         return DeviceBudget(client.ledger, plan, self._settings, context)

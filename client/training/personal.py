@@ -212,8 +212,8 @@ class PersonalTensors:
             return None
         if file is None:
             raise ConfigError(
-                f"state: missing; under federation.aggregation = {config.federation.aggregation} a "
-                'device keeps what is its own, e.g. node configuration state="/var/lib/starling"'
+                f"under federation.aggregation = {config.federation.aggregation} a device keeps "
+                "what is its own in a folder, and has none here"
             )
         return cls(config, schema, round_number, file)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import platformdirs
 
+from shared.data.catalogue import Catalogue
 from shared.data.fetch import MOVIELENS_100K, Archive, fetch_archive
 from shared.data.log import InteractionLog
-from shared.data.readers.columns import read_log
+from shared.data.readers.columns import read_items, read_log
 from shared.data.readers.folder import documented, is_there, readable, suffix_of, twins
 from shared.data.readers.movielens import read_movielens_100k, read_movielens_latest
 from shared.data.readers.sequences import read_sequences
@@ -117,6 +118,16 @@ def open_log(spec: str, columns: Mapping[str, str] | None = None) -> Interaction
             "form than written (Unicode NFC, no blanks around them; docs/data.md)\n"
         )
     return log
+
+
+def open_items(spec: str, columns: Mapping[str, str] | None = None) -> Catalogue:
+    """The catalogue that an `--items` argument means: a log's, or a file of items alone.
+
+    Parameters and errors as for `open_log`.
+    """
+    path = Path(spec)
+    alone = spec not in _SOURCES and (path.is_file() or (path.is_dir() and _form(path) is None))
+    return read_items(path, columns) if alone else open_log(spec, columns).catalogue
 
 
 def _open(spec: str, columns: Mapping[str, str] | None) -> InteractionLog:

@@ -58,7 +58,7 @@ config.round | public | as it was asked for
 config.policy | public | a digest of the policy that was sent
 
 # ranks | A reply to an evaluator | device -> server
-metrics.sampled | evaluator only | exact; a real node gives it only if its owner set `evaluator`
+metrics.sampled | evaluator only | exact: of simulated people; no real device gives it
 metrics.full | evaluator only | as the one above
 config.contributors | evaluator only | whose they are
 config.round | public | as it was asked for
@@ -260,6 +260,20 @@ state.silent | not covered | that the run stopped because a stretch of rounds he
 state.history[] | public | empty on real nodes
 state.history[].* | evaluator only | of a simulation: actual cohorts and exact norms
 
+# enrolment | What a node sends to join: `POST /enrol`; catalogue, policy and releases it only asks
+  for | device -> server
+token | public | random; good for one node
+key | trusted server | by which this node is known from then on: who is enrolled is seen by the
+  server, and from which address
+
+# server | A server's folder, beside its run's | stays
+server.toml, ca.pem, server.pem, catalogue.json, releases/** | public | who it is, and what was
+  released
+ca.key, server.key | local only | of its certificate
+invitations/** | local only | hashes of tokens, and which were used
+superlink/** | trusted server | Flower's database and logs: who is enrolled and connected, and
+  messages until they are fetched
+
 # device | A device's state folder | stays
 agreement.json | local only | the policy that was accepted last
 caps.toml | local only | the owner's limits
@@ -270,6 +284,14 @@ participation*.jsonl | local only | in which rounds it took part, one file a run
 ledger*.jsonl | local only | what its own noise covered, one file a run
 clock.json | local only | the latest time, and the day's count
 personal.sqlite | local only | tensors of its own
+device.toml | local only | what its owner configured: the person's identifier, whom it heeds
+catalogue.json | public | the items
+store.sqlite | local only | what the person did and said of items
+store.copy.sqlite | local only | the same, as it was last known to be whole
+store.sqlite.damaged-* | local only | a file that was found damaged, for its owner
+store.lock | local only | empty
+releases/** | covered: update | what the operator published
+forgotten.json | local only | when the device forgot its person: it takes part in nothing since
 .lock | local only | empty
 serving/.lock | local only | empty; of the device's own process, while it serves
 serving/device.sock | local only | the socket that its relay asks it over, unless it lies elsewhere
@@ -277,16 +299,22 @@ serving/device.sock | local only | the socket that its relay asks it over, unles
 # log | Lines that we write to Flower's log, and what stops a run | server -> operator
 server.app.serve | public | what was spent, from the ledger; in a simulation also exact metrics,
   which are the evaluator's
-server.app.report_round | public | that a round is completed; in a simulation, and of nodes whose
-  owners set `evaluator` in a run without a budget, also exact metrics, which are the evaluator's
+server.app.report_round | public | that a round is completed; in a simulation also exact
+  metrics, which are the evaluator's
 server.run_policy._warn_of_another | public | of two keys
 server.cohort.silence | not covered | that a stretch of rounds, or none, held nothing at all, and in
   how many words: it stops the run
 client.device.agreement.Agreement | local only | that caps were written, and which: for its owner
 client.device.process.Process | local only | that it serves; why it declines or failed; which users
   asked that its owner did not name: of its own process, for its owner
+client.device.peers.Peers | local only | which users asked that its owner did not name: of its own
+  process, for its owner
+client.store.database.Database | local only | that a store was damaged, and what took its place: for
+  its owner
 client.app._discreet | local only | why a device declines or failed: of its own process, for its
   owner
+server.up.conduct.Conductor | trusted server | how many nodes are connected: on the operator's own
+  terminal
 Flower itself | trusted server | its SuperLink holds every message until it is fetched, and may log
   who connects: guard its machine as the server's
 

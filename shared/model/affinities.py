@@ -47,6 +47,27 @@ PRIOR: dict[str, tuple[float, float, float, float]] = {
 _LEAST = 1e-30  # of a sum of weights that is divided by: past it an item is not seen any more
 
 
+class StateParts(NamedTuple):
+    """A state that is scored, as a sum.
+
+    Attributes
+    ----------
+    history : dict of Tensor [length, width]
+        What each item of the window adds, by block.
+    language_model : Tensor [width]
+    """
+
+    history: dict[str, Tensor]
+    language_model: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The state, [width]."""
+        return torch.stack([part.sum(0) for part in self.history.values()]).sum(0) + (
+            self.language_model
+        )
+
+
 class ScoreParts(NamedTuple):
     """Scores of all items as a sum.
 

@@ -41,6 +41,7 @@ from shared.config import ModelConfig
 from shared.model.affinities import (
     TEXT,
     ScoreParts,
+    StateParts,
     block_widths,
     initial_mix,
     kernels,
@@ -296,22 +297,33 @@ class Recommender(nn.Module):
         turned: Tensor = self.core(state @ self.basis) @ self.basis.T
         return state + turned
 
-    def parts(self, window: Tensor) -> ScoreParts:
-        """The scores after a window, int64 [length], as parts that add up to them exactly."""
+    def state(self, window: Tensor) -> StateParts:
+        """What is scored after a window, int64 [length], as parts that add up to it exactly."""
         x = self._embed(window[None])  # [1, length, hidden]
-        bias = torch.zeros(len(self.table), device=x.device)
-        if self.item_bias is not None:
-            bias = self.item_bias.weight[:, 0]
         state = self.hidden_scale * self._read(x, window[None] >= 0)[0, -1]  # [hidden]
         taken = kernels(self.mix.weight, (window >= 0).to(x.dtype))[:, -1, :, None]
         rows = torch.split(self._rows(window, x[0]), list(self._widths.values()), dim=-1)
         history: dict[str, Tensor] = {}
         for name, share, row in zip(self._widths, taken, rows, strict=True):
             part = share * row  # [length, columns]
-            if name == TEXT:
-                part = self._turn(part)
-            history[name] = self._match(self._among(name, part))
-        return ScoreParts(history, self._match(self._among(TEXT, self._turn(state))), bias)
+            history[name] = self._among(name, self._turn(part) if name == TEXT else part)
+        return StateParts(history, self._among(TEXT, self._turn(state)))
+
+    def parts(self, state: StateParts, items: Tensor | None = None) -> ScoreParts:
+        """The scores of a state as parts that add up to them exactly.
+
+        Parameters
+        ----------
+        state : StateParts
+        items : Tensor int64 [n], optional
+            Of which; by default of all.
+        """
+        history = {name: self._match(part, items) for name, part in state.history.items()}
+        every = slice(None) if items is None else items
+        bias = self.table.new_zeros(len(self.table[every]))
+        if self.item_bias is not None:
+            bias = self.item_bias.weight[every, 0]
+        return ScoreParts(history, self._match(state.language_model, items), bias)
 
     def _among(self, name: str, part: Tensor) -> Tensor:
         """A block's columns in a state that is zero in all others, [..., width]."""
@@ -322,14 +334,23 @@ class Recommender(nn.Module):
         ]
         return torch.cat(wide, dim=-1)
 
-    def _match(self, state: Tensor) -> Tensor:
-        """States [..., width] against all that there is of the items -> [..., items]; linear."""
+    def _match(self, state: Tensor, items: Tensor | None = None) -> Tensor:
+        """States [..., width] against all that there is of the items -> [..., items]; linear.
+
+        Against some of them, int64 [n], in evaluation only.
+        """
+        every = slice(None) if items is None else items
         public = self.table.shape[1]
-        scores = self._product(state[..., :public], self.table)
+        scores = self._product(state[..., :public], self.table[every])
         if self.moments_out is not None:
-            scores = scores + self._product(state[..., public:], self.moments_out.weight)
+            others = self.moments_out.weight[every]
+            scores = scores + self._product(state[..., public:], others)
         if self.item_out is not None:
-            scores = scores + self.item_out(self.item_down(self._split(state)[0]))
+            down = self.item_down(self._split(state)[0])
+            some = items is not None
+            scores = scores + (
+                down @ self.item_out.weight[items].T if some else self.item_out(down)
+            )
         return scores
 
     def _product(self, state: Tensor, table: Tensor) -> Tensor:

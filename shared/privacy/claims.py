@@ -22,6 +22,7 @@ from shared.privacy.guarantee import USER_CENTRAL, Guarantee, Unit
 
 PEOPLE, WINDOWS = 943, 4
 REPORT, README, PRIVACY = "report.html", "README.md", "docs/privacy.md"
+DEVICES = "docs/devices.md"
 
 # Lines with figures and labels that stand elsewhere in the source, and what their figures are.
 PRINTED = {
@@ -258,10 +259,26 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
         [
             Said(sentences.odds(sampled()), (REPORT,), figures),
             Said(sentences.odds(everybody()), (REPORT, PRIVACY), figures),
+            Said(
+                sentences.unlearned(everybody().epsilon, everybody().delta, "user"),
+                ("starling client forget", DEVICES),
+                "shared.privacy.accounting.accountant.epsilon",
+            ),
             Said(sentences.together(everybody()), (REPORT, PRIVACY), figures),
             Said(sentences.whole_person(windows(), WINDOWS), (REPORT, PRIVACY), figures),
             *(Said(text, (REPORT, PRIVACY), bound) for text in sentences.found(sampled())),
             *(Said(text, (REPORT,), bound) for text in sentences.found(everybody())),
+            *(
+                Said(text, ("starling client budget", "the device's page"), behind)
+                for text, behind in (
+                    (
+                        sentences.own_spending(2.0, 8.0, 1e-5),
+                        "client.person.spending.read_spending",
+                    ),
+                    (sentences.own_risk(2.0, 1e-5, "user"), bound),
+                    (sentences.own_risk(2.0, 1e-5, "example"), bound),
+                )
+            ),
             *(Said(text, ("starling account",), accountants) for text in sentences.accounted()),
             Said(
                 sentences.large_delta(0.01),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from shared.privacy.accounting.meaning import Meaning, most_found
 
@@ -98,6 +98,18 @@ def odds(told: Meaning) -> str:
         f"{sentence} δ is not the probability that more than ε is lost: the privacy loss is above "
         f"ε with probability {number(told.exceeds)}, {number(told.exceeds / told.delta, 2)} δ, by "
         "the accountant's own distribution."
+    )
+
+
+def unlearned(epsilon: float, delta: float, unit: str) -> str:
+    """What forgetting on a device cannot take back, and what holds of it."""
+    whose = {"user": "all of this person's data", "example": "any one window of this person's data"}
+    return (
+        "What was contributed before stays in the models and statistics that were released since, "
+        f"and cannot be taken out again. What was spent bounds it: at ε = {at_most(epsilon)} and "
+        f"δ = {number(delta)} the probability of anything that is found in them is at most "
+        f"e^ε = {at_most(math.exp(min(epsilon, 700.0)))} times what it would be without "
+        f"{whose.get(unit, _unknown('unit', unit))}, plus δ, and the other way round."
     )
 
 
@@ -258,6 +270,25 @@ def nobody() -> str:
     )
 
 
+def own_spending(spent: float, cap: float, delta: float) -> str:
+    """What taking part has cost a device's owner, beside what they allow."""
+    cost = f"taking part has cost at most ε = {at_most(spent)} at δ = {number(delta)}"
+    if math.isinf(cap):
+        return f"You set no limit; {cost}."
+    left = at_least(max(0.0, cap - spent))
+    return f"Of the ε = {number(cap)} that you allow, {cost}; {left} is left."
+
+
+def own_risk(spent: float, delta: float, unit: str) -> str:
+    """What that says of the owner: the most that any attack is right, at 1% of false alarms."""
+    whose = {"user": "what you chose was", "example": "one window of what you chose was"}[unit]
+    most = at_most(100 * most_found(spent, delta, FALSE_ALARM), 4)
+    return (
+        f"Asked whether {whose} in it, somebody who is wrong about {100 * FALSE_ALARM:g}% of those "
+        f"who were not is right about at most {most}% of those who were, whatever else they know."
+    )
+
+
 def number(value: float, digits: int = 3) -> str:
     """In few digits; infinity in words."""
     return "infinity" if math.isinf(value) else f"{value:.{digits}g}"
@@ -271,6 +302,14 @@ def at_most(value: float, digits: int = 3) -> str:
         repr(float(value) * (1 - 1e-6))
     )
     return f"{float(rounded):,.0f}" if 1e3 <= rounded < 1e6 else f"{float(rounded):.{digits}g}"
+
+
+def at_least(value: float, digits: int = 3) -> str:
+    """A lower bound in few digits: rounded down."""
+    if math.isinf(value):
+        return "infinity"
+    rounded = Context(prec=digits, rounding=ROUND_FLOOR).create_decimal(repr(float(value)))
+    return f"{float(rounded):.{digits}g}"
 
 
 def _and(parts: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from .probe import ROOT, Answers
 from .show import Check
 
-_NEEDED = ("", "simulate", "minilm")  # extras of the main job; others are optional
+_NEEDED = ("", "device", "simulate", "minilm")  # extras of the main job; others are optional
 _SKIPPED = ("dev",)
 _RAY = "only `--engine ray` needs it"
 
@@ -46,11 +46,13 @@ def requirements(root: Path = ROOT) -> tuple[list[tuple[str, str]], str]:
         project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
         wanted = [(line, "") for line in project["dependencies"]]
         for extra, lines in project["optional-dependencies"].items():
-            wanted += [(line, extra) for line in lines if extra not in _SKIPPED]
-        return wanted, project["requires-python"]
-    metadata = importlib.metadata.metadata("starling")
-    found = [_installed(line) for line in metadata.get_all("Requires-Dist") or []]
-    return [one for one in found if one[1] not in _SKIPPED], metadata["Requires-Python"] or ""
+            wanted += [(line, extra) for line in lines]
+        python = project["requires-python"]
+    else:
+        metadata = importlib.metadata.metadata("starling")
+        wanted = [_installed(line) for line in metadata.get_all("Requires-Dist") or []]
+        python = metadata["Requires-Python"] or ""
+    return [one for one in wanted if one[1] not in _SKIPPED and _name(one[0]) != "starling"], python
 
 
 def _installed(line: str) -> tuple[str, str]:

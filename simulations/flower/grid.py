@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
-from flwr.app import Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from client.app import create_app, kept_in
+from client.app import create_app
 from client.device.device import Device
 from client.device.staged import Stages
 from client.messages import parse, reply
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _RUN_ID = 1
 SERVER_NODE = 1
+_SECAGG = "secagg"  # the record of a node's state that keeps a sum's keys
 _FIRST_NODE = 2  # node of key 0: Flower's server is node 1
 
 
@@ -55,7 +56,10 @@ def node_of(key: int) -> int:
 
 def virtual_masking(node: int, context: Context) -> Masking:
     """A virtual person's part in secure sums, kept in the node's state from message to message."""
-    return Masking(node, simulated_identity(key_of(node)), kept_in(context.state))
+    if _SECAGG not in context.state:
+        context.state[_SECAGG] = ConfigRecord()
+    kept = cast("MutableMapping[str, bytes]", context.state.config_records[_SECAGG])
+    return Masking(node, simulated_identity(key_of(node)), kept)
 
 
 class VirtualGrid(Grid):

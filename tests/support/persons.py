@@ -46,9 +46,9 @@ class Clock:
 class Person:
     """A device as its relay sees it, of a lenient owner."""
 
-    def __init__(self, state, clock, key=None, **allowed):
+    def __init__(self, state, clock, key=None):
         self.state = state
-        self.gate = Agreement(state, key or operator(), Days(state, clock), **allowed)
+        self.gate = Agreement(state, key or operator(), Days(state, clock))
         if not (state / CAPS).exists():
             self.caps("")
 

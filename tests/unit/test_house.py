@@ -26,20 +26,23 @@ ROOMS = {  # room -> the rooms that it may import
 ORDER = {
     "shared": (
         "errors leaves printable < canonical files < config metrics run_files secagg < data update "
-        "< model privacy request < aggregation published"
+        "< model privacy request < aggregation invitation published"
     ),
     "shared.privacy": (
         "guarantee keys < accounting contribution < mechanisms sentences < plan < ledger policy "
         "< claims"
     ),
-    "client": "link messages secagg training < store < serving < app device < commands",
+    "client": (
+        "link messages secagg training < enrolment store < relay serving < app device < person "
+        "< page < commands"
+    ),
     "server": (
-        "checkpoint cohort exchange messages optimizer results run_policy < secagg < release "
+        "checkpoint cohort exchange grid messages optimizer results run_policy < secagg < release "
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
         "console < doctor results show world < summary < compare < unlike < engine exploration "
-        "report verify < workers < flower < sweep < audit < commands"
+        "report verify < loopback workers < flower < sweep < audit < commands"
     ),
 }
 # Parts -> what they never import, late or for types either.
@@ -244,8 +247,6 @@ def test_the_relay_imports_without_torch():
     assert "client.app" in found
     assert "torch" not in found
     assert "torch" not in loaded_by("import apps, client.link")  # to a device of its own process
-    stages = loaded_by("import apps, client.device.node")  # of secure sums: a process for each
-    assert "torch" not in stages
 
 
 def test_help_is_shown_without_what_takes_seconds_to_import():
@@ -309,7 +310,8 @@ def test_few_functions_take_many_arguments():
 
 WIDE_COMMANDS = {
     "client.commands.gate.check",
-    "client.commands.gate.serve",
+    "client.commands.folder.init",
+    "server.commands.deploy.init",
     "simulations.commands.account.account",
     "simulations.commands.adapter.recommend_items",
     "simulations.commands.data.world",

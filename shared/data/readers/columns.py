@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from shared.data.catalogue import Catalogue
 from shared.data.log import InteractionLog
 from shared.data.readers import schema
 from shared.data.readers.content import check_regular
@@ -87,6 +88,32 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Interactio
         )
     catalogue = schema.items([(described, schema.texts(described))])
     return schema.log([table], catalogue, str(path))
+
+
+def read_items(path: Path, columns: Mapping[str, str] | None = None) -> Catalogue:
+    """The items at a path, whatever interactions lie beside them.
+
+    Parameters
+    ----------
+    path : Path
+        A folder holding `items.csv` or `.parquet`, or an items file of any name.
+    columns : mapping of str to str, optional
+        As for `read_log`.
+
+    Raises
+    ------
+    DataError
+        As `read_log`.
+    """
+    columns = columns or {}
+    folder = path.is_dir() and (suffix_of(path) is None or bool(twins(path, "items.csv")))
+    listed = find(path, "items", "give a folder with the items, or their file") if folder else path
+    if suffix_of(listed) is None:
+        raise DataError(f"{path}: {unknown_kind(listed)}")
+    check_regular(listed)
+    wanted = {role: columns.get(role, role) for role in ("item", "text")}
+    described = _read(listed, wanted, columns)
+    return schema.items([(described, schema.texts(described))]).catalogue
 
 
 def _read(path: Path, wanted: Mapping[str, str], columns: Mapping[str, str]) -> Table:

@@ -78,8 +78,8 @@ def documented(folder: Path) -> list[str]:
     return [entry for name in names for entry in twins(folder, name) if readable(entry, name)]
 
 
-def find(folder: Path, stem: str) -> Path:
-    """The one file of that name in the folder, in either format.
+def find(folder: Path, stem: str, needed: str = "both interactions and items are needed") -> Path:
+    """The one file of that name in the folder, in either format; `needed` says what to do.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def find(folder: Path, stem: str) -> Path:
     if not found or not readable(found[0], name):
         names = " or ".join(stem + suffix for suffix in _SHOWN)
         seen = f" ({found[0]}: {_instead(found[0], name)})" if found else ""
-        raise DataError(f"{folder}: no {names}; both interactions and items are needed{seen}")
+        raise DataError(f"{folder}: no {names}; {needed}{seen}")
     if len(found) > 1:
         raise DataError(f"{folder}: both {' and '.join(found[:2])}; keep one")
     return folder / found[0]

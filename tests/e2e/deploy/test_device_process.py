@@ -10,9 +10,8 @@ from safetensors.numpy import load_file
 
 import client.device.agreement
 import client.device.device
-import client.device.local
+from apps import client_app
 from client.device.agreement import Agreement
-from client.device.local import _log, _recommender, device_of
 from client.link import MAGIC, MOST_BYTES, VERSION, Frame, receive
 from server.federation import run_federation
 from server.prepare import prepare
@@ -21,9 +20,19 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import run_files
 from tests.support.command import command
 from tests.support.federations import point_config
-from tests.support.privacy.policies import agreed, operator
+from tests.support.privacy.policies import agreed
 from tests.support.running.devices import Served
-from tests.support.running.nodes import USERS, Loopback, Node, declined, request, write_log
+from tests.support.running.nodes import (
+    USERS,
+    Loopback,
+    Node,
+    begun,
+    declined,
+    model_of,
+    request,
+    schema_of,
+    write_log,
+)
 
 pytestmark = pytest.mark.usefixtures("flower")
 APART = 2  # so many of the nodes have a process of their own
@@ -31,9 +40,7 @@ APART = 2  # so many of the nodes have a process of their own
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    yield str(write_log(tmp_path_factory.mktemp("log")))
-    _log.cache_clear()
-    _recommender.cache_clear()
+    return str(write_log(tmp_path_factory.mktemp("log")))
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +91,7 @@ def settings_of(tiny_bert, seed, epsilon=float("inf")):
 
 
 def ran(folder, log, grid, settings):
-    person = {"data": log, "user": "u0", "state": str(folder / "any"), "operator": operator()}
-    recommender = device_of(person, settings).recommender
-    files = run_files(folder, str(prepare(recommender, settings, folder)["name"]))
+    files = run_files(folder, str(prepare(model_of(log, settings.model), settings, folder)["name"]))
     run_federation(grid, settings, files, simulated=False)
     return files
 
@@ -99,8 +104,7 @@ def single(log, tmp_path, tiny_bert, seed):
         privacy={"delta": 1e-2},
         seed=seed,
     )
-    person = {"data": log, "user": "u0", "state": str(tmp_path / "any"), "operator": operator()}
-    model = device_of(person, settings).schema
+    model = schema_of(log, settings)
     return request(model, settings, 1, agreed(settings, USERS, model.digest))
 
 
@@ -176,7 +180,6 @@ def test_a_run_over_device_processes_releases_what_it_does_without(grid, log, tm
         assert found.keys() == wanted.keys() > set()
         assert all((found[name] == wanted[name]).all() for name in wanted)
     for device, other in zip(list(grid.nodes.values())[:APART], others, strict=False):
-        assert not any(device.kept.config_records)  # no key is in the SuperNode's memory
         assert entries(device)[-3:] == entries(other)
 
 
@@ -243,28 +246,50 @@ def connected(device):
 
 def test_a_state_is_served_once_and_a_socket_is_nobody_elses(devices, log, tmp_path):
     served = devices[1]
-    words = ["--data", log, "--user", "u1", "--operator", operator()]
-    again = command("client", "serve", "--state", served.state, *words)
+    again = command("client", "serve", "--state", served.state)
     assert (again.code, "another process is at work" in again.err) == (2, True)
-    other = tmp_path / "state"
-    taken = command("client", "serve", "--state", other, *words, "--socket", served.socket)
+    begun(tmp_path / "state", log, 1)
+    words = ("client", "serve", "--state", tmp_path / "state", "--socket", served.socket)
+    taken = command(*words)
     assert (taken.code, "another process listens there" in taken.err) == (2, True)
     served.place.chmod(0o755)
-    open_to_all = command("client", "serve", "--state", other, *words, "--socket", served.socket)
+    open_to_all = command(*words)
     served.place.chmod(0o700)
     assert (open_to_all.code, "chmod it to 700" in open_to_all.err) == (2, True)
 
 
-def test_a_relay_knows_the_socket_alone(log, tmp_path, tiny_bert):
+@pytest.mark.parametrize(
+    ("configured", "said"),
+    [
+        ({"data": "mine.csv", "user": "u0", "device": "s"}, "data, user: a device's process alone"),
+        ({"data": "mine.csv", "state": "/s"}, "data, state: a device's process alone is to know"),
+        ({"evaluator": True, "device": "s"}, "evaluator: a device's process alone"),
+        ({}, "name device=SOCKET, see starling client serve"),
+        ({"partition-id": 0, "num-partitions": 2}, "name device=SOCKET"),
+        ({"device": "s"}, "give a full path"),
+        ({"device": "HERE/s"}, "no device's process answers"),
+    ],
+)
+def test_a_relay_knows_the_socket_alone(configured, said, log, tmp_path, tiny_bert):
     """Whatever else its configuration names would lie open to what it runs."""
-    node = Node(tmp_path, log, 0, device=str(tmp_path / "s"))
     settings = settings_of(tiny_bert, 6)
-    asked = request(device_of(node.config, settings).schema, settings, 1, "")
-    with pytest.raises(ProtocolError, match="its own log says why"):
-        node.answer(asked)
-    assert "device and data, user, state, operator: with a device's process" in node.log[-1]
-    node.config = {"device": str(tmp_path / "s")}
+    asked = request(schema_of(log, settings), settings, 1, "")
     tmp_path.chmod(0o700)
+    node = Relayed(tmp_path, log, 0)
+    node.configured = {
+        name: value.replace("HERE", str(tmp_path)) if isinstance(value, str) else value
+        for name, value in configured.items()
+    }
     with pytest.raises(ProtocolError, match="its own log says why"):
         node.answer(asked)
-    assert "no device's process answers" in node.log[-1]
+    assert said in node.log[-1]
+
+
+class Relayed(Node):
+    """Asked through the bundle's own relay."""
+
+    def relay(self):
+        return client_app
+
+    def node(self):
+        return self.configured

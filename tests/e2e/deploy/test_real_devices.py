@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from safetensors.numpy import load_file
 
-import client.device.local
+import client.device.resident
 import server.run_policy
-from client.device.local import _log, _recommender, device_of
 from client.messages import parse
 from server.cohort.silence import Silence
 from server.federation import run_federation
@@ -21,25 +20,23 @@ from shared.privacy.policy.signed import load_policy, signed
 from tests.support.command import command
 from tests.support.federations import point_config
 from tests.support.privacy.policies import OTHER, agreed, made, noisier, operator, sealed
-from tests.support.running.nodes import USERS, Loopback, Node, declined, request, served
+from tests.support.running.nodes import (
+    USERS,
+    Loopback,
+    Node,
+    declined,
+    request,
+    schema_of,
+    served,
+    write_log,
+)
 
 pytestmark = pytest.mark.usefixtures("flower")
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("log")
-    rows = [
-        f"u{user},{'abcdefgh'[(user + time) % 8]},{time}"
-        for user in range(USERS)
-        for time in range(6)
-    ]
-    (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
-    items = "\n".join(f"{i},Text of {i}" for i in "abcdefgh")
-    (folder / "items.csv").write_text(f"item,text\n{items}\n")
-    yield str(folder)
-    _log.cache_clear()
-    _recommender.cache_clear()
+    return str(write_log(tmp_path_factory.mktemp("log")))
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +50,9 @@ def config(tiny_bert):
 
 
 @pytest.fixture(scope="module")
-def model(log, config, tmp_path_factory):
+def model(log, config):
     """The device's own adapter, as any device of this log builds it."""
-    node = Node(tmp_path_factory.mktemp("any"), log, 0)
-    return device_of(node.config, config).schema
+    return schema_of(log, config)
 
 
 def test_a_device_capped_at_epsilon_one_takes_part_until_just_under_it(
@@ -104,9 +100,9 @@ def test_a_weaker_an_expired_and_a_forged_policy_are_refused(log, config, model,
     assert node.rounds == [1]
 
 
-@pytest.mark.parametrize("release", ["update", "ranks", "histogram", "metrics"])
+@pytest.mark.parametrize("release", ["update", "histogram", "metrics"])
 def test_every_kind_of_request_is_checked(release, log, config, model, tmp_path):
-    node = Node(tmp_path, log, 2, evaluator=True)
+    node = Node(tmp_path, log, 2)
     for policy in ("", agreed(config, USERS, "other")):
         assert declined(node.answer(request(model, config, 1, policy, release)))
     node.caps("pause = true")
@@ -119,9 +115,9 @@ def test_no_path_of_the_servers_choice_is_opened_before_its_policy_is_checked(
     log, config, model, tmp_path, monkeypatch
 ):
     node, opened = Node(tmp_path, log, 0), []
-    real = client.device.local.resolve
+    real = client.device.resident.resolve
     monkeypatch.setattr(
-        client.device.local, "resolve", lambda name: (opened.append(name), real(name))[1]
+        client.device.resident, "resolve", lambda name: (opened.append(name), real(name))[1]
     )
     (tmp_path / "there").mkdir()
     errors = set()

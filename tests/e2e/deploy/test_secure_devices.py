@@ -8,7 +8,6 @@ import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
 from safetensors.numpy import load_file
 
-from client.device.local import _log, _recommender, device_of
 from client.secagg.identity import IDENTITY
 from server.federation import run_federation
 from server.prepare import prepare
@@ -20,7 +19,15 @@ from shared.request import Request
 from shared.run_files import run_files
 from tests.support.command import command
 from tests.support.federations import point_config
-from tests.support.running.nodes import USERS, Loopback, Node, request, write_log
+from tests.support.running.nodes import (
+    USERS,
+    Loopback,
+    Node,
+    model_of,
+    request,
+    schema_of,
+    write_log,
+)
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -40,9 +47,7 @@ MODES = {
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    yield str(write_log(tmp_path_factory.mktemp("log")))
-    _log.cache_clear()
-    _recommender.cache_clear()
+    return str(write_log(tmp_path_factory.mktemp("log")))
 
 
 @pytest.fixture
@@ -61,36 +66,33 @@ class Failing(Loopback):
 
     def __init__(self, nodes, happens=()):
         super().__init__(nodes)
-        self.happens = dict(
-            happens
-        )  # (type, node) -> what becomes of the node's memory; None: killed
+        self.happens = dict(happens)  # (type, node) -> whether the node is killed, or restarted
 
     def send_and_receive(self, messages, timeout=None):
         for message in messages:
             at = message.metadata.message_type, message.metadata.dst_node_id
             if at in self.happens:
-                happens = self.happens.pop(at)
-                if happens is None:
+                if self.happens.pop(at) == "killed":
                     self.nodes.pop(at[1])
                 else:
-                    self.nodes[at[1]].kept = happens
+                    self.nodes[at[1]].restart()
             try:
                 yield from super().send_and_receive([message], timeout)
             except (ProtocolError, KeyError):  # as Flower tells a server
                 yield Message(Error(code=1), reply_to=message)
 
 
-def prepared(folder, node, settings):
+def prepared(folder, log, settings):
     """A run's files as whoever starts one makes them."""
-    recommender = device_of(node.config, settings).recommender
-    return run_files(folder, str(prepare(recommender, settings, folder)["name"]))
+    made = prepare(model_of(log, settings.model), settings, folder)
+    return run_files(folder, str(made["name"]))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_run_over_real_devices_is_one_that_verify_takes(mode, log, config, tmp_path):
     settings = config(**MODES[mode])
     nodes = [Node(tmp_path, log, user) for user in range(USERS)]
-    files = prepared(tmp_path / "run", nodes[0], settings)
+    files = prepared(tmp_path / "run", log, settings)
     outcome = run_federation(Failing(nodes), settings, files, simulated=False)
     assert outcome["rounds"] == settings.federation.rounds
     kinds = [entry.release for entry in Ledger.open(files.ledger).entries]
@@ -99,7 +101,7 @@ def test_a_run_over_real_devices_is_one_that_verify_takes(mode, log, config, tmp
     for node in nodes:
         assert set(node.rounds) - {0} == set(range(1, settings.federation.rounds + 1))
         assert (node.state / IDENTITY).stat().st_mode & 0o077 == 0
-        assert all(not any(record) for record in node.kept.values())  # no key outlives its sum
+        assert not node.resident.in_sum()  # no key outlives its sum
     done = command("verify", tmp_path / "run")
     assert done.code in (0, 4), done.out + done.err
     assert "mismatch" not in done.out.lower()
@@ -118,10 +120,9 @@ def test_who_is_gone_in_the_middle_is_left_out_and_the_run_goes_on(
     nodes = [Node(tmp_path, log, user) for user in range(USERS)]
     for node in nodes:
         node.caps("epsilon = inf")
-    files = prepared(tmp_path / "run", nodes[0], settings)
+    files = prepared(tmp_path / "run", log, settings)
     gone = 3
-    becomes = None if happens == "killed" else RecordDict()  # what it had in memory is lost
-    grid = Failing(nodes, {(stage, gone): becomes})
+    grid = Failing(nodes, {(stage, gone): happens})
     run_federation(grid, settings, files, simulated=False)
     people = open_log(log)
     # One that is asked to begin has nothing to lose yet, and who has sent is in the sum.
@@ -135,7 +136,7 @@ def test_who_is_gone_in_the_middle_is_left_out_and_the_run_goes_on(
 def test_a_device_that_was_restarted_tells_nothing_of_the_sum_it_was_in(log, config, tmp_path):
     settings = config()
     node = Node(tmp_path, log, 0)
-    model = device_of(node.config, settings).schema
+    model = schema_of(log, settings)
     asked = request(model, settings, 1, "")
     asked.metadata.__dict__["_message_type"] = "query.unmask"
     asked.content["config"]["release"] = "update"
@@ -154,14 +155,14 @@ def test_a_roster_says_whom_a_device_is_summed_with(log, config, tmp_path):
     roster = tmp_path / "roster.txt"
     roster.write_text("# of all of us\n" + "\n".join(keys) + "\n")
     for node in nodes:
-        node.config["roster"] = str(roster)
-    files = prepared(tmp_path / "run", nodes[0], settings)
+        node.own('roster = ""', f'roster = "{roster}"')
+    files = prepared(tmp_path / "run", log, settings)
     run_federation(Failing(nodes), settings, files, simulated=False)
     assert len(load_file(files.popularity)["counts"]) == 8
     other = command("client", "identity", nodes[5].state, "--json")
     assert json.loads(other.out) == {"identity": keys[5]}
     roster.write_text("\n".join(keys[:5]) + "\n")
-    again = prepared(tmp_path / "again", nodes[0], settings)
+    again = prepared(tmp_path / "again", log, settings)
     with pytest.raises(Exception, match="no popularity histogram was released"):
         run_federation(Failing(nodes), settings, again, simulated=False)
     assert not Ledger.open(again.ledger).entries  # nothing was spent on it
@@ -179,7 +180,7 @@ def test_a_roster_that_is_none_is_told_to_the_owner(text, said, log, config, tmp
     settings, node = config(), Node(tmp_path, log, 0, roster=str(tmp_path / "roster.txt"))
     if text is not None:
         (tmp_path / "roster.txt").write_text(text)
-    model = device_of(node.config, settings).schema
+    model = schema_of(log, settings)
     asked = request(model, settings, 1, "")
     asked.metadata.__dict__["_message_type"] = "query.keys"
     asked.content["config"]["release"] = "update"
@@ -200,7 +201,7 @@ def test_no_device_gives_to_a_second_sum_of_a_round_what_it_gave_to_the_first(
     """One with everybody and one without somebody would differ by what that one added."""
     settings = config(federation={"rounds": 1})
     nodes = [Node(tmp_path, log, user) for user in range(USERS)]
-    files = prepared(tmp_path / "run", nodes[0], settings)
+    files = prepared(tmp_path / "run", log, settings)
     grid = Recording(nodes)
     run_federation(grid, settings, files, simulated=False)
     keys = [m for m in grid.asked if m.metadata.message_type == "query.keys"]
@@ -217,7 +218,7 @@ def test_no_device_gives_to_a_second_sum_of_a_round_what_it_gave_to_the_first(
     (tmp_path / "two").mkdir()
     more = [Node(tmp_path / "two", log, user) for user in range(USERS)]
     other = Recording(more)
-    run_federation(other, two, prepared(tmp_path / "other", more[0], two), simulated=False)
+    run_federation(other, two, prepared(tmp_path / "other", log, two), simulated=False)
     first = [m for m in other.asked if m.content["config"]["round"] == 1]
     state = more[0].state / "participation.jsonl"
     entries = state.read_bytes().splitlines(keepends=True)
@@ -270,7 +271,7 @@ def test_who_is_sent_something_else_is_in_another_sum(kind, told, log, config, t
         federation={"metrics_every": 1},
     )
     nodes = [Node(tmp_path, log, user) for user in range(USERS)]
-    files = prepared(tmp_path / "run", nodes[0], settings)
+    files = prepared(tmp_path / "run", log, settings)
     grid = Tampering(nodes, kind, told)
     with contextlib.suppress(EngineError):  # on rounds in which nobody counted
         run_federation(grid, settings, files, simulated=False)

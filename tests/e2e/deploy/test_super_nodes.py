@@ -1,15 +1,13 @@
-"""Five SuperNodes, a SuperLink, and one device that is killed in the middle of a sum."""
+"""Five SuperNodes, each with a device's process, and one of these killed in the middle of a sum."""
 
 import contextlib
 import json
-import signal
 import subprocess
 import time
 
 import numpy as np
 import pytest
 
-from client.device.local import device_of
 from client.secagg.turns import FILE
 from server.checkpoint import load
 from server.prepare import prepare
@@ -20,8 +18,8 @@ from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import run_files
 from shared.secagg.participant import Stage
 from tests.support.federations import point_config
-from tests.support.persons import owners
-from tests.support.running.nodes import write_log
+from tests.support.running.devices import Served
+from tests.support.running.nodes import model_of, write_log
 from tests.support.running.superlink import end, program, superlink, supernode, unpack
 
 PEOPLE, KILLED = 5, 2
@@ -36,24 +34,17 @@ def log(tmp_path):
 
 @contextlib.contextmanager
 def people(environment, folder, log, operator):
-    """A SuperNode for each, and its state folder."""
-    states = [folder / f"state-{user}" for user in range(PEOPLE)]
-    for state in states:
-        state.mkdir()
-        (state / "caps.toml").write_text(owners("epsilon = inf", delta=1e-2))
-    nodes = [
-        supernode(
-            environment,
-            folder / f"node-{user}",
-            {"data": log, "user": f"u{user}", "state": state, "operator": operator},
-        )
-        for user, state in enumerate(states)
-    ]
-    try:
-        yield nodes, states
-    finally:
-        for node in nodes:
-            end(node)
+    """A device of a process of its own for each, and a SuperNode that asks it."""
+    with contextlib.ExitStack() as stack:
+        devices = []
+        for user in range(PEOPLE):
+            devices.append(Served(folder / "devices", str(log), user, operator=operator).start())
+            stack.callback(devices[-1].end)
+            devices[-1].caps("epsilon = inf")
+        for user, device in enumerate(devices):
+            node = supernode(environment, folder / f"node-{user}", device.ready().node())
+            stack.callback(end, node)
+        yield devices
 
 
 def stage(state):
@@ -76,14 +67,14 @@ def test_a_device_killed_in_a_sum_is_left_out_of_it_and_nothing_else(log, tiny_b
         tiny_bert, epsilon=float("inf"), federation=federation, model={"moments_rank": 0}
     )
     whose = public_hex(load_or_create_signing_key(tmp_path / "home" / "starling"))
-    anyone = {"data": str(log), "user": "u0", "state": str(tmp_path / "x"), "operator": whose}
-    made = prepare(device_of(anyone, config).recommender, config, tmp_path / "run")
+    made = prepare(model_of(str(log), config.model), config, tmp_path / "run")
     files = run_files(tmp_path / "run", str(made["name"]))
     told = " ".join(f"{name}='{value}'" for name, value in made.items()) + f" users={PEOPLE}"
     with (
         superlink(tmp_path / "home", simulation=False) as environment,
-        people(environment, tmp_path, log, whose) as (nodes, states),
+        people(environment, tmp_path, log, whose) as devices,
     ):
+        states = [device.state for device in devices]
         app = unpack(tmp_path / "app")
         time.sleep(10)  # until all have connected; a run with fewer says so
         run = subprocess.Popen(
@@ -96,7 +87,7 @@ def test_a_device_killed_in_a_sum_is_left_out_of_it_and_nothing_else(log, tiny_b
         while stage(states[KILLED]) < Stage.SHARED:
             assert run.poll() is None, run.stdout.read()
             time.sleep(0.1)
-        end(nodes[KILLED], signal.SIGKILL)
+        devices[KILLED].kill()
         if "histogram" in taken(states[KILLED]):
             pytest.skip("it was too slow to be killed before it answered")
         out, _ = run.communicate()

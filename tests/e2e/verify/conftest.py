@@ -8,14 +8,13 @@ from safetensors.numpy import load_file, save_file
 
 import client.device.agreement
 import server.federation
-from client.device.local import _log, _recommender, device_of
 from server.federation import run_federation
 from server.release.moments import TABLES
 from shared.data.attributes import WIDTHS
 from shared.model.affinities import MOMENTS, TEXT, initial_mix
 from shared.run_files import run_files
 from tests.support.federations import point_config
-from tests.support.running.nodes import USERS, Loopback, Node, served
+from tests.support.running.nodes import USERS, Loopback, Node, schema_of, served
 
 
 def as_prepared(adapter):
@@ -43,15 +42,13 @@ class Deployment:
         nodes = [Node(folder, str(folder), user) for user in range(USERS)]
         files = run_files(folder / "run", "p")
         if not again:
-            files = served(folder / "run", device_of(nodes[0].config, config).schema)
+            files = served(folder / "run", schema_of(folder, config))
             save_file(as_prepared(load_file(files.initial)), files.initial)
         with pytest.MonkeyPatch.context() as patch:
             # A histogram too, as where something adds them up before the server sees one.
             patch.setattr(client.device.agreement, "in_clear", lambda release, promised: "")
             patch.setattr(server.federation, "histogram_in_clear", lambda config: False)
             run_federation(Loopback(nodes), config, files, simulated=False, on_round=on_round)
-        _log.cache_clear()
-        _recommender.cache_clear()
         return folder / "run"
 
     def _log(self):

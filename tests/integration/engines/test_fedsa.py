@@ -228,7 +228,7 @@ def test_a_device_without_a_folder_refuses(engine, config):
     schema = engine.schema
     arrays = schema.split(random_adapter(schema).numpy())
     shared = {n: a for n, a in arrays.items() if n not in RULE.personal(schema.names)}
-    with pytest.raises(ConfigError, match=r"state: missing; under .* = fedsa"):
+    with pytest.raises(ConfigError, match=r"under .* = fedsa"):
         device.answer(asked(config, users=USERS, arrays=shared))
 
 

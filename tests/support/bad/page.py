@@ -12,18 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.bad.devices import DEVICES
 from tests.support.bad.environments import ENVIRONMENTS
 from tests.support.bad.files import FILES
 from tests.support.bad.flags import FLAGS
 from tests.support.bad.lab import Case, Lab, answer
 from tests.support.bad.states import STATES
 
-CASES = (*FLAGS, *FILES, *STATES, *ENVIRONMENTS)
+CASES = (*FLAGS, *FILES, *STATES, *DEVICES, *ENVIRONMENTS)
 KINDS = {
     "flag": "Flags and words",
     "value": "Values",
     "file": "Files",
     "state": "A run's folder",
+    "device": "A device's folder",
     "environment": "The machine",
 }
 INTRODUCTION = """# Bad input

@@ -7,26 +7,31 @@ import tempfile
 import time
 from pathlib import Path
 
+from apps import client_app
 from tests.support import ROOT
-from tests.support.privacy.policies import operator
 from tests.support.running.nodes import Node
 
 
 class Served(Node):
     """A node whose person's device is another process; its relay knows the socket alone."""
 
-    def __init__(self, folder, log, user):
+    def __init__(self, folder, log, user, **owned):
         folder.mkdir(exist_ok=True)
-        super().__init__(folder, log, user)
-        self.log_of_data, self.user, self.process = log, user, None
+        super().__init__(folder, log, user, **owned)
+        self.process = None
         # A socket's name is short, whatever the tests' folder is called.
         self.place = Path(tempfile.mkdtemp(prefix="star"))
         self.socket, self.output = self.place / "s", folder / f"output-{user}"
-        self.config = {"device": str(self.socket)}
+
+    def relay(self):
+        return client_app
+
+    def node(self):
+        """What its relay is configured with."""
+        return {"device": str(self.socket)}
 
     def command(self):
-        words = ["client", "serve", "--state", self.state, "--data", self.log_of_data]
-        words += ["--user", f"u{self.user}", "--operator", operator(), "--socket", self.socket]
+        words = ["client", "serve", "--state", self.state, "--socket", self.socket]
         return [sys.executable, ROOT / "starling.py", *words]
 
     def start(self):

@@ -1,12 +1,23 @@
-"""Real nodes in this process: what a person configures, what a server sends, a grid of them."""
+"""Real devices in this process: what an owner makes, what a server sends, a grid of them."""
+
+from functools import lru_cache
+from types import SimpleNamespace
 
 import pytest
 from flwr.app import Context, Message, RecordDict
 from safetensors.numpy import save_file
 
 import client.app
-from apps import client_app
+from client.app import create_app
+from client.device.folder import SETTINGS, DeviceFolder, Owned
+from client.device.resident import Resident
+from client.store import interactions_of
+from shared.data.sources import open_items, open_log
 from shared.errors import DECLINED
+from shared.model.adapter import AdapterSchema
+from shared.model.backbone import resolve
+from shared.model.items import item_vectors
+from shared.model.recommender import build_recommender
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import run_files
 from tests.support.asking import asked, letters
@@ -26,27 +37,69 @@ def write_log(folder, people=USERS):
     return folder
 
 
-class Node:
-    """A person's node: its configuration, its state folder, and Flower's context."""
+def begun(state, log, user, **owned):
+    """The folder of a device whose person is in a log, as its owner makes it; lenient caps."""
+    name, catalogue = f"u{user}", open_items(log)
+    folder = DeviceFolder(state)
+    if not (state / SETTINGS).exists():
+        whole = Owned(name, **{"operator": operator()} | owned)
+        folder = DeviceFolder.begin(state, whole, catalogue)
+        folder.store.add(interactions_of(open_log(log), name))
+    return folder
 
-    def __init__(self, folder, log, user, **configured):
+
+@lru_cache(maxsize=4)
+def model_of(log, model):
+    """The recommender that whoever starts a run builds, as every device does."""
+    source = resolve(model.backbone)
+    return build_recommender(source, item_vectors(open_items(log).texts, source), model)
+
+
+def schema_of(log, config):
+    return AdapterSchema.of(model_of(log, config.model))
+
+
+class Node:
+    """A person's node: the device's folder, what is resident of it, and Flower's context."""
+
+    def __init__(self, folder, log, user, **owned):
         self.state = folder / f"state-{user}"
         self.number = user + 2
-        node = {"data": log, "user": f"u{user}", "state": str(self.state), "operator": operator()}
-        self.config = node | configured
+        self.folder = begun(self.state, log, user, **owned)
         self.log = []  # of its own process, for its owner
-        self.kept = RecordDict()  # in the SuperNode's memory, while it runs
+        self.restart()
         self.caps("")
 
+    def restart(self):
+        """What it had in memory is lost."""
+        self.resident = None
+
     def caps(self, text):
-        self.state.mkdir(exist_ok=True)
         (self.state / "caps.toml").write_text(owners(text, delta=1e-2))
+
+    def own(self, old, new):
+        """Its owner edits device.toml."""
+        text = (self.state / SETTINGS).read_text()
+        assert old in text
+        (self.state / SETTINGS).write_text(text.replace(old, new))
+
+    def connected(self, context, request):
+        """The device, as a process of its own has it."""
+        self.resident = self.resident or Resident(self.folder)
+        return SimpleNamespace(answer=lambda asked: self.resident.answer(asked, self.number))
 
     def answer(self, message):
         """The relay's answer, as the SuperNode passes it on: an exception becomes an error."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(client.app, "log", lambda level, *words: self.log.append(str(words[-1])))
-            return client_app(message, Context(1, self.number, self.config, self.kept, {}))
+            return self.relay()(message, Context(1, self.number, self.node(), RecordDict(), {}))
+
+    def relay(self):
+        return create_app(self.connected)
+
+    def node(self):
+        """What its relay is configured with."""
+        return {}
 
     def refusal(self, message):
         """Why it declines, as its owner reads it; empty if it does not. A word of it leaves."""

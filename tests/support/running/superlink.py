@@ -13,15 +13,10 @@ from pathlib import Path
 
 from tests.support import ROOT
 
-BUNDLED = ("shared", "client", "server", "simulations")
-
 
 def unpack(folder: Path) -> Path:
-    """A clean copy of the app: what a clone holds of it."""
-    for package in BUNDLED:
-        shutil.copytree(
-            ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
+    """What is bundled, as a clone has it: the rest is installed."""
+    folder.mkdir(parents=True, exist_ok=True)
     for file in ("apps.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, folder)
     return folder
@@ -33,7 +28,7 @@ def superlink(home: Path, *, simulation: bool = True):
 
     Flower's own local SuperLink listens on a fixed port and outlives the command.
     """
-    port = _free_port()
+    port = free_port()
     home.mkdir(parents=True, exist_ok=True)
     address = f'[superlink.local]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     (home / "config.toml").write_text(f'[superlink]\ndefault = "local"\n{address}')
@@ -67,7 +62,7 @@ def supernode(environment: dict[str, str], home: Path, configured: dict[str, str
             [
                 program("flower-supernode"),
                 *("--insecure", "--superlink", environment["SUPERLINK"], "--node-config", told),
-                *("--host", "127.0.0.1", "--port", str(_free_port())),
+                *("--host", "127.0.0.1", "--port", str(free_port())),
             ],
             stdout=log,
             stderr=log,
@@ -100,7 +95,7 @@ def program(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

@@ -223,7 +223,7 @@ def test_what_cannot_be_counted_is_declined_whatever_is_asked_for(case, release,
         odd = tuple(replace(one, event=event) for one in promise.releases)
         policy = replace(policy, promises=(replace(promise, releases=odd),))
     text = sealed(replace(policy, settings=settings_hash(config)))
-    person = Person(state, clock, evaluator=True)
+    person = Person(state, clock)
     request = asked(config, release, 1, policy=text, **{"users": USERS} | fields)
     with pytest.raises(Declined) as declined, person.gate.admitted(request, SCHEMA):
         pass
@@ -389,15 +389,13 @@ def test_what_no_promise_covers_is_refused(person, config):
         person.asked(config, 1, release="secrets")
 
 
-def test_ranks_are_asked_under_the_policy_and_count_in_the_day(state, clock, config):
-    person = Person(state, clock, evaluator=True)
-    person.caps("rounds_per_day = 1")
-    person.asked(config, 0, release="ranks")
-    assert person.rounds == []
-    with pytest.raises(Declined, match="allows 1 rounds a day"):
+def test_exact_ranks_leave_no_device(state, clock, config):
+    person = Person(state, clock)
+    with pytest.raises(Declined, match="exact ranks leave no device"):
         person.asked(config, 0, release="ranks")
     with pytest.raises(Declined, match="brings no policy"):
         person.asked(config, 0, release="ranks", text="")
+    assert person.rounds == []
 
 
 def test_an_edited_record_is_refused(person, config, state):

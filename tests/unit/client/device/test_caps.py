@@ -160,7 +160,7 @@ BYPASSES = {
         whole_run(point(0.5, 40))[:25],
         "its owner allows 24 rounds a day",
     ),
-    "exact ranks": (None, whole_run(point(), "ranks"), "lets no exact ranks leave"),
+    "exact ranks": (None, whole_run(point(), "ranks"), "exact ranks leave no device"),
     "a clip beyond its range": (
         None,
         whole_run(point(adaptive_clipping=0.5), clip=0.5 * 1001),

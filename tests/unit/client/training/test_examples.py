@@ -184,7 +184,7 @@ def test_a_real_device_never_repeats_its_noise(engine, tiny_bert, tmp_path):
 
 
 def test_noise_without_a_ledger_is_refused(engine, tiny_bert):
-    with pytest.raises(ConfigError, match="state: missing"):
+    with pytest.raises(ConfigError, match="has none here"):
         step(engine, settings(tiny_bert, LOCAL), opacus_gradients)
 
 

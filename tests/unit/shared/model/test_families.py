@@ -166,5 +166,5 @@ def test_the_first_layer_alone_and_the_last_norm(family, engines, backbones):
 def test_parts_add_up_to_the_scores(family, engines):
     model = adapted(engines(family, "plain"))
     window = batches((1,))[0][0]
-    parts = model.parts(window)
+    parts = model.parts(model.state(window))
     torch.testing.assert_close(parts.total, model(window[None])[0, -1], rtol=1e-4, atol=1e-4)

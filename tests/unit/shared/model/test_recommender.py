@@ -117,7 +117,7 @@ def test_principal_factors_correct_scores_and_not_the_input(world, tiny_bert):
 
 def test_parts_add_up_to_the_scores(model):
     for window in (windows(1)[0], torch.tensor([-1]), torch.tensor([4, 9])):
-        parts = model.parts(window)
+        parts = model.parts(model.state(window))
         for part in parts.history.values():
             assert part.shape == (len(window), ITEMS)
             assert not part[window < 0].any()
@@ -167,7 +167,7 @@ def test_the_leading_text_components_are_orthonormal(model):
 def test_without_affinities_the_language_model_stands_alone(world, tiny_bert):
     alone = make_engine(world, tiny_bert, affinity_scale=0.0).recommender
     alone.mix.weight.zero_()
-    parts = alone.parts(windows(1)[0])
+    parts = alone.parts(alone.state(windows(1)[0]))
     assert not parts.places.any()
     close(parts.language_model + parts.popularity, alone(windows(1))[0, -1])
 

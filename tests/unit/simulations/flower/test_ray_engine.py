@@ -119,10 +119,10 @@ def pretend(monkeypatch, initialised=True, actor="a1"):
 def test_only_an_actor_without_data_of_its_own_is_simulated(monkeypatch):
     virtual = {"partition-id": 3, "num-partitions": 9}
     monkeypatch.delitem(sys.modules, "ray", raising=False)
-    assert not is_simulated(virtual)  # a device whose owner forgot to name its data
+    assert not is_simulated(virtual)  # a node whose owner forgot to name its device
     pretend(monkeypatch)
     assert is_simulated(virtual)
-    assert not is_simulated(virtual | {"data": "mine.csv"})
+    assert not is_simulated(virtual | {"device": "/run/s"})
     pretend(monkeypatch, actor=None)
     assert not is_simulated(virtual)  # the process that started Ray
     pretend(monkeypatch, initialised=False)

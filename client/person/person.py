@@ -1,0 +1,315 @@
+"""One device as its person meets it: what it recommends and why, what it spent, what leaves it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+import numpy.typing as npt
+
+from client.device.folder import DeviceFolder
+from client.person.leaving import Leaving, leaving
+from client.person.spending import Spending, read_spending
+from client.serving.adapters import Trained, open_release, start
+from client.serving.reasons import reasons
+from client.serving.recommend import Recommendation, explain, recommend
+from client.serving.releases import Release
+from client.training.personal import PersonalTensors
+from shared.data.catalogue import Catalogue
+from shared.data.population import person_key
+from shared.model.adapter import install
+from shared.published import ADAPTER
+
+PERSONAL = "personal.sqlite"  # what training left on the device
+_FOUND = 20  # items that a search shows
+_FEW = 10  # recommended at once
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """An item, what its score is made of, and why in words.
+
+    Attributes
+    ----------
+    item, title, about : str
+        Its identifier, and its public text up to the first full stop and beyond it.
+    score, popularity, language_model : float
+        See `client.serving.recommend.Recommendation`, as `history` and `alike`.
+    history : tuple of (title, share)
+    alike : tuple of (kind, share)
+    reasons : tuple of str
+    """
+
+    item: str
+    title: str
+    about: str
+    score: float
+    popularity: float
+    language_model: float
+    history: tuple[tuple[str, float], ...]
+    alike: tuple[tuple[str, float], ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An item of the catalogue, and what the person said of it.
+
+    Attributes
+    ----------
+    item, title, about : str
+    liked : bool or None
+        None: nothing.
+    """
+
+    item: str
+    title: str
+    about: str
+    liked: bool | None
+
+
+class Person:
+    """One device's folder, opened for the person whose it is.
+
+    The model is built at the first recommendation and kept; a release that is installed meanwhile
+    takes its place at the next.
+
+    Parameters
+    ----------
+    folder : DeviceFolder
+    clock : callable, optional
+        Seconds since 1970: when a word on an item was said.
+    """
+
+    def __init__(self, folder: DeviceFolder, clock: Callable[[], float] = time.time) -> None:
+        self.folder = folder
+        self._clock = clock
+        self._lock = RLock()  # a page asks from several threads
+        self._opened: tuple[object, Catalogue, Trained | None] | None = None
+        self._spent: tuple[object, Spending] | None = None
+
+    @property
+    def release(self) -> Release | None:
+        """What the operator published and this device installed last; None before the first."""
+        return self.folder.release
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether the device has forgotten its person, and takes part in nothing."""
+        return self.folder.forgotten
+
+    @property
+    def ranks_by(self) -> str:
+        """What recommendations rest on, in words."""
+        release = self.release
+        if release is None:
+            return (
+                "Nothing is published yet: ranked by what is publicly written about the items, and "
+                "by your own choices."
+            )
+        return f"Release {release.version}, issued {release.manifest.issued[:10]}."
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items: the release's, or those that the device began with."""
+        return self._open()[0]
+
+    def recommend(self, k: int = _FEW) -> list[Suggestion]:
+        """The k best items that the person neither met nor turned down; fewer if there are fewer.
+
+        Raises
+        ------
+        ConfigError
+            If k < 1, or there is none.
+        ModelError
+            If the language model that ranks is not installed.
+        """
+        with self._lock:
+            catalogue, trained = self._model()
+            liked, unwanted = self._said(catalogue)
+            history = self._history(catalogue, unwanted)
+            at_most = len(catalogue) - len({*history.tolist(), *unwanted})
+            length = trained.config.model.max_length
+            k = min(k, at_most) if k > 0 and at_most > 0 else k
+            found = recommend(trained.recommender, history, length, k, sorted(unwanted))
+            return [_suggestion(one, catalogue, liked) for one in found]
+
+    def why(self, item: str) -> Suggestion:
+        """What the score of any item is made of.
+
+        Raises
+        ------
+        DataError
+            If the catalogue has no such item.
+        ModelError
+            As for `recommend`.
+        """
+        with self._lock:
+            catalogue, trained = self._model()
+            index = catalogue.index(item)
+            liked, unwanted = self._said(catalogue)
+            history = self._history(catalogue, unwanted)
+            length = trained.config.model.max_length
+            (found,) = explain(trained.recommender, history, length, [index])
+            return _suggestion(found, catalogue, liked)
+
+    def feedback(self, item: str, liked: bool | None) -> Thing:
+        """Keep the person's word on an item: liked counts as chosen, disliked is not shown again.
+
+        Parameters
+        ----------
+        item : str
+        liked : bool or None
+            None takes the word back.
+
+        Raises
+        ------
+        DataError
+            If the catalogue has no such item, or it cannot be kept.
+        """
+        thing = self.thing(item)
+        self.folder.store.judge(item, liked, int(self._clock()))
+        return Thing(thing.item, thing.title, thing.about, liked)
+
+    def thing(self, item: str) -> Thing:
+        """An item of the catalogue; a DataError if there is none."""
+        catalogue = self.catalogue
+        return _thing(catalogue, catalogue.index(item), self.folder.store.opinions())
+
+    def said(self) -> list[Thing]:
+        """What the person said a word on, as far as the catalogue has it; by title."""
+        catalogue, opinions = self.catalogue, self.folder.store.opinions()
+        known = [catalogue.index(item) for item in opinions if item in catalogue]
+        things = [_thing(catalogue, index, opinions) for index in known]
+        return sorted(things, key=lambda one: one.title)
+
+    def find(self, words: str) -> list[Thing]:
+        """Items whose text holds all of some words, whatever their case; at most 20."""
+        wanted = words.casefold().split()
+        catalogue, opinions = self.catalogue, self.folder.store.opinions()
+        texts = enumerate(catalogue.texts)
+        hits = (i for i, text in texts if all(word in text.casefold() for word in wanted))
+        return [_thing(catalogue, i, opinions) for i, _ in zip(hits, range(_FOUND), strict=False)]
+
+    def knows(self) -> int:
+        """How many interactions are kept, likes among them."""
+        return len(self.folder.store.interactions())
+
+    def budget(self) -> Spending:
+        """What was agreed, what the owner allows, and what taking part has cost.
+
+        Raises
+        ------
+        ConfigError, PrivacyError, LedgerError
+            If the folder's records cannot be read or were altered.
+        """
+        with self._lock:
+            stamp = _stamp(self.folder.path)
+            if self._spent is None or self._spent[0] != stamp:
+                self._spent = stamp, read_spending(self.folder.path)
+            return self._spent[1]
+
+    def leaves(self) -> Leaving:
+        """What left this device by its records, and what may; errors as for `budget`."""
+        with self._lock:
+            trained = self._open()[1] if self.release else None
+            return leaving(self.budget(), trained)
+
+    def pause(self, paused: bool) -> None:
+        """Take part in nothing, or again; a ConfigError if the caps cannot be written."""
+        self.folder.pause(paused)
+
+    def export(self, file: Path) -> None:
+        """Write all that is kept about the person into one file."""
+        self.folder.export(file)
+
+    def forget(self) -> None:
+        """Delete what is kept about the person, and take part in nothing from now on."""
+        with self._lock:
+            self.folder.forget()
+            self._opened = self._spent = None
+
+    def _model(self) -> tuple[Catalogue, Trained]:
+        catalogue, trained = self._open()
+        if trained is None:
+            trained = start(catalogue)
+            self._opened = None, catalogue, trained
+        return catalogue, trained
+
+    def _open(self) -> tuple[Catalogue, Trained | None]:
+        """The catalogue and model of the current release; before one, the model only when asked."""
+        with self._lock:
+            release = self.release
+            of = release and (release.version, str(release.folder))
+            if self._opened is None or self._opened[0] != of:
+                self._opened = of, *self._read(release)
+            return self._opened[1:]
+
+    def _read(self, release: Release | None) -> tuple[Catalogue, Trained | None]:
+        catalogue = self.folder.catalogue
+        if release is None:
+            return catalogue, None
+        trained = open_release(release.folder / ADAPTER, catalogue)
+        config, schema = trained.config, trained.schema
+        file, last = self.folder.path / PERSONAL, config.federation.rounds
+        if personal := PersonalTensors.of(config, schema, last, file):
+            key = person_key(self.folder.owned.user)
+            mine = personal.adapters(trained.adapter, [key])[0]
+            install(trained.recommender, schema, mine)
+        return catalogue, trained
+
+    def _said(self, catalogue: Catalogue) -> tuple[set[int], set[int]]:
+        """Indices of what is liked, and of what is not wanted."""
+        opinions = self.folder.store.opinions()
+        known = {
+            catalogue.index(item): liked for item, liked in opinions.items() if item in catalogue
+        }
+        return {i for i in known if known[i]}, {i for i in known if not known[i]}
+
+    def _history(self, catalogue: Catalogue, unwanted: set[int]) -> npt.NDArray[np.int64]:
+        """What ranks: all that was chosen but what was turned down since."""
+        history = self.folder.store.history(catalogue)
+        return history[~np.isin(history, sorted(unwanted))]
+
+
+def _stamp(state: Path) -> list[tuple[str, int, int]]:
+    """Of the small files that budgets rest on: another one when one of them changed."""
+    files = [each for kind in ("*.toml", "*.json", "*.jsonl") for each in state.glob(kind)]
+    return sorted((each.name, (at := each.stat()).st_mtime_ns, at.st_size) for each in files)
+
+
+def _suggestion(one: Recommendation, catalogue: Catalogue, liked: set[int]) -> Suggestion:
+    def title(index: int) -> str:
+        return titled(catalogue.texts[index])[0]
+
+    return Suggestion(
+        catalogue.item_ids[one.item],
+        *titled(catalogue.texts[one.item]),
+        one.score,
+        one.popularity,
+        one.language_model,
+        tuple((title(item), share) for item, share in one.history),
+        one.kinds,
+        reasons(one, title, liked),
+    )
+
+
+def _thing(catalogue: Catalogue, index: int, opinions: dict[str, bool]) -> Thing:
+    item = catalogue.item_ids[index]
+    return Thing(item, *titled(catalogue.texts[index]), opinions.get(item))
+
+
+def titled(text: str) -> tuple[str, str]:
+    """A public text up to its first full stop, and the rest.
+
+    Examples
+    --------
+    >>> titled("Toy Story (1995). Animation, Comedy")
+    ('Toy Story (1995)', 'Animation, Comedy')
+    """
+    title, _, about = text.partition(". ")
+    return title.rstrip("."), about

@@ -1,0 +1,1 @@
+"""A server that stays up: its certificate, who may join, its SuperLink, and one run from it."""

@@ -1,0 +1,272 @@
+"""A server's one run, from its checks to the release: Flower's processes kept up meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+from server.up.authority import check_certificate
+from server.up.flower import Link, SuperLink
+from server.up.folder import CATALOGUE, ServerFolder
+from server.up.front import Front
+from shared.config import settings_hash
+from shared.errors import ConfigError, EngineError
+from shared.files import FolderLock, read_record, write_atomically
+from shared.privacy.keys import load_or_create_signing_key, public_hex
+from shared.published import ADAPTER, MANIFEST, Manifest, digest_of, signed_manifest
+from shared.published import CATALOGUE as RELEASED_CATALOGUE
+from shared.run_files import RunFolder
+
+Say = Callable[[str], None]
+Answer = TypeVar("Answer")
+STATE = "state.json"  # in `superlink/`: what `starling server status` asks
+_LOOK = 0.5  # seconds from one look at the SuperLink to the next
+_ATTEMPTS = 20  # runs of Flower's for the one of ours, each going on from its checkpoint
+
+
+class Conductor:
+    """A server that is up.
+
+    Parameters
+    ----------
+    folder : ServerFolder
+    say : callable
+        Told what happens, a line each.
+    """
+
+    def __init__(self, folder: ServerFolder, say: Say) -> None:
+        self._folder, self._say = folder, say
+        self._served = folder.served
+
+    def check(self) -> None:
+        """Whatever would stop the run and can be known before.
+
+        Raises
+        ------
+        ConfigError, DataError
+            Naming it.
+        """
+        folder, served = self._folder, self._served
+        until = check_certificate(folder.certificate, [*served.hosts, "127.0.0.1"])
+        for file in (folder.key, folder.path / "ca.key"):
+            if file.exists() and file.stat().st_mode & 0o077:
+                raise ConfigError(f"{file}: can be read by others; run chmod 600 on it")
+        ours = public_hex(load_or_create_signing_key())
+        if ours != served.operator:
+            raise ConfigError(
+                f"{folder.path}: nodes heed the operator {served.operator[:16]}..., the key here "
+                f"is {ours[:16]}...; set STARLING_HOME to where that one is kept"
+            )
+        if not folder.files.initial.is_file():
+            raise ConfigError(f"{folder.files.initial}: is missing; restore it from a copy")
+        if folder.catalogue.digest != folder.config.data.catalogue:
+            raise ConfigError(f"{folder.path / CATALOGUE}: not the items that the run is about")
+        _check_port(served.listen, served.port)
+        self._say(f"certificate holds until {until:%Y-%m-%d}; operator {served.operator}")
+
+    def run(self, *, once: bool) -> None:
+        """Be up until the operator ends it; `once`: until the run is released.
+
+        Raises
+        ------
+        ConfigError, DataError
+            As `check`; or if another process is at work in the folder.
+        EngineError
+            If the run failed.
+        """
+        with self._up() as (superlink, link):
+            if not self._complete():
+                self._wait_for_nodes(superlink, link)
+                self._carry_out(superlink, link)
+            if not self._folder.latest:
+                self._release()
+            while not once:
+                time.sleep(_LOOK)
+                self._keep_up(superlink)
+
+    @contextmanager
+    def _up(self) -> Iterator[tuple[SuperLink, Link]]:
+        with FolderLock(self._folder.path) as lock:
+            lock.take()
+            self.check()
+            with SuperLink(self._folder) as superlink:
+                link = Link(superlink.address, self._folder.authority.read_bytes())
+                try:
+                    with Front(self._folder, superlink.address, link):
+                        self._note(superlink, None)
+                        self._say(f"nodes connect to {self._served.hosts[0]}:{self._served.port}")
+                        yield superlink, link
+                finally:
+                    link.close()
+                    (self._folder.flower / STATE).unlink(missing_ok=True)
+
+    def _wait_for_nodes(self, superlink: SuperLink, link: Link) -> None:
+        wanted, said = self._served.users, -1
+        begun = self._folder.files.checkpoint.exists()  # a run goes on with whoever is there
+        while True:
+            online = sum(node.online for node in _asked(link.nodes))
+            if online != said:
+                said = online
+                self._say(f"{online} of {wanted} nodes are connected")
+            if online >= (1 if begun else wanted):
+                return
+            time.sleep(_LOOK)
+            self._keep_up(superlink)
+
+    def _carry_out(self, superlink: SuperLink, link: Link) -> None:
+        """Runs of Flower's until ours is complete: each goes on where the last was cut off."""
+        files = self._folder.files
+        told: dict[str, str | int] = {
+            "config": str(files.settings.absolute()),
+            "directory": str(files.folder.absolute()),
+            "name": files.name,
+            "users": self._served.users,
+            "policy": "",
+        }
+        for attempt in range(_ATTEMPTS):
+            log = self._folder.flower / "run.log"
+            heard = _Tail(log)
+            number = link.start(told)
+            link.follow(number, log)
+            self._note(superlink, number)
+            self._say("the run begins" if not attempt else "the run goes on from its checkpoint")
+            cut_off = self._follow(superlink, link, number, heard)
+            if self._complete():
+                return
+            if not cut_off:
+                break
+        raise EngineError(f"the run failed: {heard.last_error() or 'without a word'}; see {log}")
+
+    def _follow(self, superlink: SuperLink, link: Link, number: int, heard: _Tail) -> bool:
+        """Until a run of Flower's has ended; whether one of the processes had to be restarted."""
+        cut_off = False
+        while True:
+            for line in heard.rounds():
+                self._say(line)
+            if self._keep_up(superlink):
+                cut_off = True
+                link.follow(number, heard.file)
+            state = _asked(lambda: link.state_of(number))
+            if state in ("completed", "failed", "stopped"):
+                time.sleep(_LOOK)  # until its last words are there
+                for line in heard.rounds():
+                    self._say(line)
+                return cut_off
+            time.sleep(_LOOK)
+
+    def _keep_up(self, superlink: SuperLink) -> list[str]:
+        ended = superlink.keep_up()
+        for name in ended:
+            self._say(f"{name} had ended; it was started again")
+        if ended:
+            state = read_record(self._folder.flower / STATE, ())
+            self._note(superlink, state.get("run"))
+        return ended
+
+    def _note(self, superlink: SuperLink, number: int | None) -> None:
+        known = {"pid": os.getpid(), "children": superlink.pids}
+        content = {**known, "superlink": superlink.address, "run": number}
+        write_atomically(self._folder.flower / STATE, json.dumps(content))
+
+    def _complete(self) -> bool:
+        results = RunFolder(self._folder.run).results
+        return results.exists() and read_record(results, ()).get("complete") is True
+
+    def _release(self) -> None:
+        version = publish(self._folder)
+        self._say(f"release {version} is published; starling verify {self._folder.run}")
+
+
+def publish(folder: ServerFolder) -> int:
+    """Sign the adapter of a folder's complete run as its next release; the version.
+
+    The folder of a release appears complete or not at all.
+    """
+    version = folder.latest + 1
+    draft = folder.releases / f".{version}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    shutil.copyfile(folder.files.adapter, draft / ADAPTER)
+    shutil.copyfile(folder.path / CATALOGUE, draft / RELEASED_CATALOGUE)
+    manifest = Manifest(
+        version,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        settings_hash(folder.config),
+        {name: digest_of(draft / name) for name in (ADAPTER, RELEASED_CATALOGUE)},
+    )
+    write_atomically(draft / MANIFEST, signed_manifest(manifest, load_or_create_signing_key()))
+    draft.rename(folder.releases / str(version))
+    return version
+
+
+class _Tail:
+    """What a log says from now on."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._told: set[str] = set()
+        self._begin = self._read = file.stat().st_size if file.exists() else 0
+
+    def rounds(self) -> list[str]:
+        """Of rounds and what was spent: new lines, without Flower's own beginning."""
+        with suppress(FileNotFoundError), self.file.open("rb") as stream:
+            stream.seek(self._read)
+            new = stream.read()
+            whole = new.rpartition(b"\n")[0]
+            self._read += len(whole)
+            lines = [_plain(line) for line in whole.decode(errors="replace").splitlines()]
+            told = [line for line in lines if line.startswith(("round ", "after "))]
+            new_ones = [line for line in told if line not in self._told]
+            self._told.update(new_ones)  # after a SuperLink's restart a log begins anew
+            return new_ones
+        return []
+
+    def last_error(self) -> str:
+        """What was said of an error last."""
+        with suppress(FileNotFoundError), self.file.open("rb") as stream:
+            stream.seek(self._begin)
+            lines = map(_plain, stream.read().decode(errors="replace").splitlines())
+            said = [line for line in lines if "Error: " in line]
+            return said[-1] if said else ""
+        return ""
+
+
+def _plain(line: str) -> str:
+    """A line of Flower's log without colours and its word for how grave it is."""
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", line)
+    return re.sub(r"^[A-Z]+ *:\s*", "", bare).strip()
+
+
+def _asked(ask: Callable[[], Answer]) -> Answer:
+    """An answer of the SuperLink, which may just be starting again."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return ask()
+        except httpx.HTTPError as error:
+            if time.monotonic() > until:
+                raise EngineError(f"the SuperLink does not answer ({error})") from None
+            time.sleep(_LOOK)
+
+
+def _check_port(listen: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listen, port))
+        except OSError as error:
+            raise ConfigError(
+                f"port = {port}: cannot be listened on at {listen} ({error.strerror}); end what "
+                "does, or change server.toml before anybody is invited"
+            ) from None

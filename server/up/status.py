@@ -1,0 +1,140 @@
+"""How a server stands: from its files, and from its SuperLink where that is up.
+
+All of it is for the operator. Who is connected and how many answered is known to whoever runs the
+server, and is in no release: see `docs/server.md`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import httpx
+
+from server.checkpoint import load
+from server.up.conduct import STATE
+from server.up.flower import Link
+from server.up.folder import ServerFolder
+from server.up.invitations import counted
+from shared.errors import ConfigError
+from shared.files import FolderLock, read_record
+from shared.privacy.ledger.ledger import Ledger
+from shared.run_files import RunFolder
+
+_HELP = {
+    "up": "Whether a process serves the folder.",
+    "nodes_enrolled": "Invitations that a node used.",
+    "nodes_online": "Nodes that are connected now.",
+    "users": "People that the run rests on.",
+    "rounds_done": "Rounds that were completed.",
+    "rounds": "Rounds that are to be run.",
+    "epsilon_spent": "By the ledger; absent where nothing was noised.",
+    "release": "Version of the last release; 0: none.",
+}
+
+
+def status_of(folder: ServerFolder) -> dict[str, Any]:
+    """How a server stands.
+
+    Returns
+    -------
+    dict
+        `up`, `run` (not begun, running, interrupted, complete), rounds, nodes (None: unknown, it is
+        not up), invitations, epsilon and delta (None: nothing was noised, or no release yet),
+        `opened` (of each sum that is asked for once, whether enough devices were in it), `release`.
+    """
+    served, files, config = folder.served, folder.files, folder.config
+    up = _is_up(folder)
+    nodes = _nodes(folder) if up else None
+    state, file = load(files.checkpoint), RunFolder(folder.run).results
+    results = read_record(file, ()) if file.exists() else {}
+    complete = results.get("complete") is True
+    done = config.federation.rounds if complete else state.round_number if state else 0
+    begun = "running" if up else "interrupted"
+    word = "complete" if complete else begun if state else "not begun"
+    unused, used = counted(folder.invitations)
+    point = (results.get("points") or [{}])[0]
+    return {
+        "folder": str(folder.path),
+        "up": up,
+        "run": word,
+        "users": served.users,
+        "rounds_done": done,
+        "rounds": config.federation.rounds,
+        "invitations_left": unused,
+        "nodes_enrolled": used,
+        "nodes_online": nodes,
+        **_spent(folder),
+        "opened": point.get("opened"),
+        "released_metrics": point.get("released_metrics"),
+        "release": folder.latest,
+    }
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """A status as lines."""
+    online = found["nodes_online"]
+    there = "not up" if online is None else f"{online} connected"
+    lines = [
+        f"run: {found['run']}, {found['rounds_done']} of {found['rounds']} rounds",
+        f"nodes: {found['nodes_enrolled']} enrolled, {there}; the run rests on {found['users']}",
+        f"invitations that nobody used yet: {found['invitations_left']}",
+    ]
+    if found["noised"] and found["epsilon_spent"] is not None:
+        lines.append(f"spent: epsilon {found['epsilon_spent']:.4g} at delta {found['delta']:g}")
+    elif found["noised"]:
+        lines.append("spent: nothing yet")
+    else:
+        lines.append("spent: not counted, the run adds no noise")
+    for name, value in (found["released_metrics"] or {}).items():
+        lines.append(f"validation, from devices: {name} {value}")
+    lines.append(f"last release: {found['release'] or 'none'}")
+    return "\n".join(lines)
+
+
+def metrics(found: dict[str, Any]) -> str:
+    """A status as Prometheus reads it; what is unknown is absent."""
+    lines = []
+    for name, told in _HELP.items():
+        value = found[name]
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            continue
+        lines += [
+            f"# HELP starling_{name} {told}",
+            f"# TYPE starling_{name} gauge",
+            f"starling_{name} {float(value):g}",
+        ]
+    return "\n".join(lines)
+
+
+def _spent(folder: ServerFolder) -> dict[str, Any]:
+    noised = math.isfinite(folder.config.privacy.epsilon)
+    if not folder.files.ledger.exists():
+        return {"noised": noised, "epsilon_spent": None, "delta": None}
+    ledger = Ledger.recover(folder.files.ledger, repair=False)
+    header = ledger.header.guarantee
+    return {"noised": noised, "epsilon_spent": ledger.epsilon(), "delta": header.delta}
+
+
+def _is_up(folder: ServerFolder) -> bool:
+    lock = FolderLock(folder.path)
+    try:
+        with lock:
+            lock.take()
+            return False
+    except ConfigError:
+        return True
+
+
+def _nodes(folder: ServerFolder) -> int | None:
+    file = folder.flower / STATE
+    if not file.exists():
+        return None
+    address = str(read_record(file, ("superlink",))["superlink"])
+    link = Link(address, folder.authority.read_bytes())
+    try:
+        return sum(node.online for node in link.nodes())
+    except httpx.HTTPError:
+        return None
+    finally:
+        link.close()

@@ -1,0 +1,1 @@
+"""What is handed out for deploying, read: units, images, command lines of pages."""
