@@ -7,9 +7,9 @@ response, so the largest epsilon under which so many would still have been unlik
 on epsilon, valid at the stated confidence whatever the scores are. It is not an estimate: a blunt
 attack gives 0.
 
-Two bounds are valid. `one_run` holds for every (eps, delta) mechanism; `gaussian_one_run` is tighter,
-and holds where the mechanism is one Gaussian of that (eps, delta), as a composition of rounds of the
-Gaussian mechanism is. `fitted` is an estimate: it assumes that scores are Gaussian.
+Two bounds are valid. `one_run` holds for every (eps, delta) mechanism; `gaussian_one_run` is
+tighter, and holds where the mechanism is one Gaussian of that (eps, delta), as a composition of
+rounds of the Gaussian mechanism is. `fitted` is an estimate: it assumes that scores are Gaussian.
 
 References
 ----------
@@ -84,9 +84,7 @@ def one_run(right: int, guesses: int, canaries: int, delta: float, confidence: f
         >= 0; 0 where nothing is shown.
     """
     _check(right, guesses, canaries)
-    return _largest(
-        lambda eps: _chance(right, guesses, canaries, eps, delta) < 1 - confidence
-    )
+    return _largest(lambda eps: _chance(right, guesses, canaries, eps, delta) < 1 - confidence)
 
 
 def _chance(right: int, guesses: int, canaries: int, eps: float, delta: float) -> float:

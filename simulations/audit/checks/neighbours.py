@@ -64,7 +64,8 @@ def _rows(exchange: Exchange) -> dict[int, Row]:
 
 
 def _differ(one: Row, two: Row) -> bool:
-    return bool(np.linalg.norm(one - two) > _ROUNDING * max(np.linalg.norm(one), 1e-9))
+    length = max(float(np.linalg.norm(one)), 1e-9)
+    return float(np.linalg.norm(one - two)) > _ROUNDING * length
 
 
 def public_fields(observed: Observed, without: Observed) -> Finding:

@@ -103,7 +103,7 @@ class Release:
     @property
     def freedom(self) -> int:
         """In how many directions `apart` may lie."""
-        return len(self.vector) - self._span.shape[1]
+        return len(self.vector) - int(self._span.shape[1])
 
     @cached_property
     def found(self) -> float:

@@ -11,7 +11,7 @@ from simulations.audit.checks import devices, neighbours, noise, people, record
 from simulations.audit.replay.replay import Replay
 from simulations.audit.static import cause, examined, of_one
 from simulations.engine.simulation import Simulation
-from tests.support import planted
+from tests.support.auditing import planted
 
 PEOPLE, CANARIES = 90, 80
 

@@ -17,7 +17,7 @@ from simulations.audit.attacks.attributes import (
 )
 from simulations.audit.attacks.updates import updates_of
 from simulations.audit.attacks.views import noised
-from tests.support.running.audited import at, simulated
+from tests.support.auditing.audited import at, simulated
 
 USERS = 150
 

@@ -11,7 +11,7 @@ from shared.privacy.plan.terms import server_terms
 from simulations.audit.attacks.halves import Without, memberships
 from simulations.audit.attacks.intervals import Found, Rate, auc
 from simulations.audit.attacks.membership import lira, membership, rmia
-from tests.support.running.audited import at, simulated, trained
+from tests.support.auditing.audited import at, simulated, trained
 
 USERS, MODELS = 80, 5
 

@@ -21,7 +21,7 @@ from simulations.audit.attacks.reconstruction import (
 )
 from simulations.audit.attacks.updates import updates_of
 from simulations.audit.attacks.views import View, alone, in_shares, noised, promised_inside
-from tests.support.running.audited import at, simulated
+from tests.support.auditing.audited import at, simulated
 
 USERS, TARGETS = 120, 80
 
