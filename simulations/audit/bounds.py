@@ -74,7 +74,7 @@ def _of_view(observed: Observed, about: _About, view: str, confidence: float) ->
     canaries, promised = about
     found = scores(observed, canaries, view)
     included, delta = canaries.included, promised.delta
-    provable = most_provable(len(found), confidence)
+    provable = most_provable(len(found), delta, confidence)
     told = {"canaries": float(len(found)), "confidence": confidence, "delta": delta}
     findings = []
     kinds = ((ANY, evidence.one_run, ""), (GAUSSIAN, evidence.gaussian_one_run, _ASSUMED))

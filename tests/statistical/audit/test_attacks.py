@@ -12,8 +12,9 @@ from simulations.audit.attacks.halves import memberships
 from simulations.audit.attacks.membership import lira, rmia
 from simulations.audit.attacks.reconstruction import by_histogram, findings, leaks
 from simulations.audit.attacks.views import View
-from simulations.audit.evidence import best, gaussian_shift
+from simulations.audit.evidence import best
 from simulations.audit.findings import judged
+from tests.support.auditing.audited import shift_of
 
 DELTA, TRIES = 1e-4, 20
 
@@ -25,7 +26,7 @@ def bounds(epsilon, attack):
         random = np.random.default_rng(seed)
         bits = memberships(8, 500, seed)
         signal = random.normal(size=500) + random.normal(size=bits.shape)
-        signal += gaussian_shift(epsilon, DELTA) * bits
+        signal += shift_of(epsilon, DELTA) * bits
         found.append(best(attack([signal], bits, 0), bits[0], DELTA, 0.95))
     return np.array(found)
 
@@ -58,7 +59,7 @@ def histograms(noise, seed, people=100, items=50):
 
 
 def test_a_sum_with_its_noise_holds_and_one_with_a_tenth_of_it_is_flagged():
-    enough = 1 / gaussian_shift(1.0, DELTA)
+    enough = 1 / shift_of(1.0, DELTA)
     right = [histograms(enough, seed).verdict for seed in range(TRIES)]
     wrong = [histograms(enough / 10, seed).verdict for seed in range(TRIES)]
     assert right.count("violated") <= 4
