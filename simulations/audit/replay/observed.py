@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,8 @@ from shared.privacy.plan.plan import Plan
 from simulations.audit.canaries import Canaries
 
 Vector = npt.NDArray[np.float64]
+
+_NONE = np.zeros((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,9 @@ class Exchange:
         Whether `contributions` are everybody's.
     start : float32 [dim]
         All that was sent down, one tensor after the other; empty where nothing was.
+    directions : float32 [m, dim]
+        What each canary adds if it is in; empty where that is the worst there is: as far as the
+        clip, along its own coordinate.
     """
 
     kind: str
@@ -49,6 +54,7 @@ class Exchange:
     contributions: npt.NDArray[np.float32]
     known: bool
     start: npt.NDArray[np.float32]
+    directions: npt.NDArray[np.float32] = field(default_factory=lambda: _NONE)
 
     @property
     def name(self) -> str:
@@ -149,6 +155,9 @@ class Observed:
         The same files with all their numbers.
     moved : float64 [dim]
         From the first iterate to the released adapter, in the coordinates of sums.
+    liked : float64 [m] or None
+        By how much more the released model likes each canary's window than the public start does,
+        as a log-likelihood; None where canaries have no windows of their own.
     """
 
     config: ExperimentConfig
@@ -164,6 +173,7 @@ class Observed:
     public: Mapping[str, Any]
     told: Mapping[str, Any]
     moved: Vector
+    liked: Vector | None = None
 
     def of(self, kind: str) -> list[Release]:
         """Releases of a kind, in order."""
