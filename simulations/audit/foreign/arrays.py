@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,13 @@ LARGEST = 1e30
 """Of one number: its square, times any divisor, is a number still."""
 
 _NAMES = ("sent", "clipped", "start", "released")
-_KINDS = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+_KINDS: dict[str, npt.DTypeLike] = {"F32": "<f4", "F64": "<f8"}
 _HEADER = 2**16  # bytes of a file beside its numbers
 
-Arrays = dict[str, npt.NDArray[np.floating[Any]]]
+_Told = list[tuple[str, Mapping[str, Any]]]
+_deserialize: Callable[[bytes], _Told] = safetensors.deserialize
+
+Arrays = dict[str, npt.NDArray[Any]]
 
 
 def read_bytes(file: Path, most: int) -> bytes:
@@ -42,9 +45,7 @@ def read_bytes(file: Path, most: int) -> bytes:
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from None
     if len(content) > most:
-        raise DataError(
-            f"{file}: more than {most} bytes; expected fewer, see docs/audit-foreign.md"
-        )
+        raise DataError(f"{file}: more than {most} bytes: expected fewer; give fewer rounds")
     return content
 
 
@@ -65,7 +66,7 @@ def arrays_of(content: bytes, file: Path, left: int) -> Arrays:
         If it is none, or holds other arrays than those of the format, or too many numbers.
     """
     try:
-        told: list[tuple[str, Mapping[str, Any]]] = safetensors.deserialize(content)
+        told = _deserialize(content)
     except (safetensors.SafetensorError, ValueError, OverflowError, MemoryError) as error:
         why = printable(str(error)[:100])
         raise DataError(f"{file}: no safetensors file ({why}); write it with safetensors") from None
@@ -79,21 +80,19 @@ def arrays_of(content: bytes, file: Path, left: int) -> Arrays:
         left -= math.prod(each["shape"])
         if left < 0:
             raise DataError(f"{file}: {name}: more than {MOST} numbers in all; give fewer rounds")
-        kind = _KINDS[each["dtype"]]
-        found[name] = np.frombuffer(each["data"], dtype=kind).reshape(each["shape"])
+        numbers = np.frombuffer(each["data"], dtype=_KINDS[each["dtype"]])
+        found[name] = numbers.reshape(each["shape"])
         _check_numbers(found[name], f"{file}: {name}")
     return found
 
 
-def _check_numbers(array: npt.NDArray[np.floating[Any]], name: str) -> None:
+def _check_numbers(array: npt.NDArray[Any], name: str) -> None:
     if array.ndim not in (1, 2) or 0 in array.shape:
-        raise DataError(
-            f"{name} of shape {list(array.shape)}: expected one or two dimensions, none 0"
-        )
-    least, most = float(array.min()), float(array.max())
-    if not (-LARGEST <= least and most <= LARGEST):
-        wrong = most if -LARGEST <= least else least
-        raise DataError(f"{name} holds {wrong:g}: expected finite numbers, at most {LARGEST:g}")
+        shape = list(array.shape)
+        raise DataError(f"{name} of shape {shape}: expected one or two dimensions, none of them 0")
+    far = max(float(array.max()), -float(array.min()))
+    if not far <= LARGEST:  # NaN, where there is one
+        raise DataError(f"{name} holds {far:g}: expected finite numbers, at most {LARGEST:g}")
 
 
 def room(left: int) -> int:

@@ -33,6 +33,7 @@ _RELATIONS = {
 _GRID = 1e-4  # of losses
 _NEAR = 5e-3  # relative: how far a cost may lie above a claim that was rounded
 _LEAST = 0.3  # noise multiplier, below which losses of sampled cohorts do not fit on a grid
+_HOPELESS = 1e12  # square of the signal over the noise, beyond which epsilon is no figure
 _OFTEN = 10**5  # rounds, above which they are not composed
 
 
@@ -112,17 +113,17 @@ def cost(run: ForeignRun, sums: Stated) -> Finding:
     """
     claim = run.claim
     noises = [each.deviation / each.limit for each in sums.releases]
-    if 0.0 in noises or (not noises and claim.weights == "examples"):
+    heaviest = [each.limit for each in sums.releases]
+    if math.inf in heaviest or (claim.weights == "examples" and not heaviest):
         why = "How much the heaviest client weighs is not told"
         return not_shown(record.EPSILON, why, FILES)
-    default = min(
-        noises, default=claim.deviation(run.divisor or claim.cohort) / claim.clipping_norm
-    )
+    planned = claim.deviation(run.divisor or claim.cohort) / claim.clipping_norm
+    default = min(noises, default=planned)
     counted = Counter(noises)
     counted[default] += max(0, claim.rounds - len(noises))
     found, how, exact = _counted(claim, +counted)
     figures = {"recomputed": found, "claimed": claim.epsilon, "delta": claim.delta}
-    figures |= {"least noise multiplier": min(noises, default=default)}
+    figures |= {"least noise multiplier": default}
     if math.isinf(claim.epsilon):
         return Finding(
             record.EPSILON, "not shown", FILES, f"None is claimed; {found:.3f} {how}", figures
@@ -138,14 +139,10 @@ def cost(run: ForeignRun, sums: Stated) -> Finding:
 def _counted(claim: Claim, noises: Counter[float]) -> tuple[float, str, bool]:
     """Epsilon, how it was counted, and whether that is what it is, not only a bound."""
     apart = 2.0 if claim.relation == "replace_one" else 1.0  # clipping norms, of two sums
-    square = sum(
-        times * (apart / noise) ** 2 if noise else math.inf for noise, times in noises.items()
-    )
-    whole = (
-        float(get_epsilon_gaussian(1 / math.sqrt(square), claim.delta))
-        if square < 1e12
-        else math.inf
-    )
+    square = sum(times * _signal(apart, noise) ** 2 for noise, times in noises.items())
+    whole = math.inf
+    if square < _HOPELESS:
+        whole = float(get_epsilon_gaussian(1 / math.sqrt(square), claim.delta))
     kind, share = claim.sampling.kind, claim.sampling.probability
     fits = min(noises) >= _LEAST * apart and sum(noises.values()) <= _OFTEN
     if kind == "everyone" or share >= 1:
@@ -165,3 +162,7 @@ def _counted(claim: Claim, noises: Counter[float]) -> tuple[float, str, bool]:
         if found < whole:
             return found, "with cohorts of fixed size (RDP)", False
     return whole, "without amplification by sampling", False
+
+
+def _signal(apart: float, noise: float) -> float:
+    return apart / noise if noise else math.inf

@@ -1,4 +1,4 @@
-"""Reading a foreign run: every error is one line that names file, field, value and what is meant."""
+"""Reading a foreign run: every error is one line with file, field, value and what is expected."""
 
 from __future__ import annotations
 
@@ -77,10 +77,8 @@ class _Reader:
         places = {name: place for place, name in enumerate(clients)}
         found = _canaries(canaries, places, _dim(rounds)) if canaries else None
         if len(places) > claim.clients:
-            named = f"{len(places)} clients are named"
-            raise refused(
-                fields.name("claim.clients"), claim.clients, f"at least as many as {named}"
-            )
+            expected = f"at least the {len(places)} who are named"
+            raise refused(fields.name("claim.clients"), claim.clients, expected)
         return ForeignRun(
             name, claim, released, divisor, tensors, tuple(rounds), places, found, self._digests
         )
@@ -121,11 +119,8 @@ class _Reader:
         expected = sum(size for _, size in tensors) or _dim(rounds)
         for name, array in _numbers(rounds[-1]):
             if array.shape[-1] != expected:
-                raise refused(
-                    f"{fields.name('file')}: length of {name}",
-                    array.shape[-1],
-                    f"{expected}, as elsewhere",
-                )
+                place = f"{fields.name('file')}: length of {name}"
+                raise refused(place, array.shape[-1], f"{expected}, as elsewhere")
 
 
 def _of(names: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -217,31 +212,38 @@ def _canaries(fields: Fields, clients: dict[str, int], dim: int) -> Canaries:
 def _filled(told: Round, arrays: Arrays, fields: Fields) -> Round:
     """The round with its arrays, where they fit who is in it."""
     for name, array in arrays.items():
-        if (array.ndim == 2) != (name in ("sent", "clipped")):
-            expected = "[members, length]" if name in ("sent", "clipped") else "[length]"
-            raise refused(
-                f"{fields.name('file')}: shape of {name}",
-                " x ".join(map(str, array.shape)),
-                expected,
-            )
-        if array.ndim == 2 and len(array) != len(_of(told.members)):
-            expected = f"{len(_of(told.members))}, one of each member"
-            raise refused(f"{fields.name('file')}: rows of {name}", len(array), expected)
-    exact = [arrays[name].dtype.itemsize for name in ("start", "released") if name in arrays]
+        place = f"{fields.name('file')}: shape of {name}"
+        if name in ("sent", "clipped"):
+            expected, count = "[{}, length], a row for each member", len(_of(told.members))
+            if array.ndim != 2 or len(array) != count:
+                raise refused(place, _shape(array), expected.format(count))
+        elif array.ndim != 1:
+            raise refused(place, _shape(array), "[length]")
     rows = {n: arrays[n].astype(np.float32) for n in ("sent", "clipped") if n in arrays}
     flat = {n: arrays[n].astype(np.float64) for n in ("start", "released") if n in arrays}
-    rounding = 2.0**-53 if exact and min(exact) == 8 else 2.0**-24
-    return replace(told, **rows, **flat, rounding=rounding)
+    exact = all(arrays[name].dtype.itemsize == 8 for name in flat)
+    return replace(
+        told,
+        sent=rows.get("sent"),
+        clipped=rows.get("clipped"),
+        start=flat.get("start"),
+        released=flat.get("released"),
+        rounding=2.0**-53 if exact else 2.0**-24,
+    )
+
+
+def _shape(array: npt.NDArray[Any]) -> str:
+    return " x ".join(map(str, array.shape))
 
 
 def _numbers(each: Round) -> list[tuple[str, npt.NDArray[Any]]]:
-    found = (
-        ("sent", each.sent),
-        ("clipped", each.clipped),
-        ("start", each.start),
-        ("released", each.released),
-    )
-    return [(name, array) for name, array in found if array is not None]
+    found = {
+        "sent": each.sent,
+        "clipped": each.clipped,
+        "start": each.start,
+        "released": each.released,
+    }
+    return [(name, array) for name, array in found.items() if array is not None]
 
 
 def _dim(rounds: list[Round]) -> int:

@@ -49,7 +49,7 @@ class Stated(Sums):
 
 
 def taking_part(run: ForeignRun) -> Stated:
-    """Who was in which round, and with what after the clip, whether or not anything was released."""
+    """Who was in which round, and with what after the clip, released or not."""
     found = []
     for each in run.rounds:
         if each.members is not None:
