@@ -71,16 +71,22 @@ class _Reader:
             self._check_dim(each, rounds, tensors)
             if released == "model" and rounds[-1].released is not None and rounds[-1].start is None:
                 raise DataError(f"{each.name('file')}: start is missing, from which a model moved")
-        clients = {name: None for each in rounds for name in (*_of(each.asked), *_of(each.members))}
-        canaries = fields.inside("canaries") if fields.has("canaries") else None
+        named = [name for each in rounds for name in (*_of(each.asked), *_of(each.members))]
+        canaries = None
+        if fields.has("canaries"):
+            inside = fields.inside("canaries")
+            known = inside.names("clients", _dim(rounds) or 1)
+            canaries = _canaries(inside, known, _dim(rounds))
+            named += known
         fields.end()
-        places = {name: place for place, name in enumerate(clients)}
-        found = _canaries(canaries, places, _dim(rounds)) if canaries else None
-        if len(places) > claim.clients:
-            expected = f"at least the {len(places)} who are named"
+        clients = {name: place for place, name in enumerate(dict.fromkeys(named))}
+        if len(clients) > claim.clients:
+            expected = f"at least the {len(clients)} who are named"
             raise refused(fields.name("claim.clients"), claim.clients, expected)
+        if canaries:
+            canaries = replace(canaries, keys=tuple(clients[name] for name in known))
         return ForeignRun(
-            name, claim, released, divisor, tensors, tuple(rounds), places, found, self._digests
+            name, claim, released, divisor, tensors, tuple(rounds), clients, canaries, self._digests
         )
 
     def _round(self, fields: Fields, before: int) -> Round:
@@ -190,20 +196,18 @@ def _tensors(fields: Fields) -> tuple[tuple[str, int], ...]:
     return tuple(found.items())
 
 
-def _canaries(fields: Fields, clients: dict[str, int], dim: int) -> Canaries:
-    names = fields.names("clients", len(clients) or 1)
+def _canaries(fields: Fields, names: tuple[str, ...], dim: int) -> Canaries:
+    """Who was in, numbered as they are listed."""
+    if len(names) < 2 or not dim:
+        expected = "two or more, in a run that has arrays"
+        raise refused(fields.name("clients"), [*names], expected)
     included = fields.bits("included", len(names))
-    if not dim:
-        raise refused(fields.name("coordinates"), [*names], "a run that has arrays")
     coordinates = fields.wholes("coordinates", len(names), 0, dim - 1)
     fields.end()
-    if len(names) < 2 or len({*coordinates}) < len(names):
-        raise refused(fields.name("coordinates"), [*names], "two or more, everyone's own")
-    for at, name in enumerate(names):
-        if name not in clients:
-            raise refused(fields.name(f"clients[{at}]"), name, "a client of some round")
+    if len({*coordinates}) < len(names):
+        raise refused(fields.name("coordinates"), [*coordinates], "each coordinate once")
     return Canaries(
-        tuple(clients[name] for name in names),
+        tuple(range(len(names))),
         np.array(included, dtype=np.bool_),
         np.array(coordinates, dtype=np.int64),
     )

@@ -72,7 +72,8 @@ def summed(run: ForeignRun) -> Stated:
         divisor, vector = 1.0, each.released
         if run.released != "sum":
             divisor = run.divisor or len(each.members or ()) or run.claim.cohort
-            vector = divisor * (vector - each.start if each.start is not None else vector)
+            moved_from = each.start if run.released == "model" else None
+            vector = divisor * (vector - (0.0 if moved_from is None else moved_from))
         found.append(
             Release(
                 exchange,
