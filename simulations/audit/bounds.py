@@ -18,7 +18,7 @@ from simulations.audit import evidence
 from simulations.audit.checks.record import raw
 from simulations.audit.checks.risk import RISK, decision
 from simulations.audit.findings import Finding, judged
-from simulations.audit.replay.observed import Observed
+from simulations.audit.replay.observed import Sums
 from simulations.audit.threats.seen import Blind, View, views
 
 ANY, GAUSSIAN, FITTED = "epsilon, any mechanism", "epsilon, Gaussian", "epsilon, estimated"
@@ -29,12 +29,12 @@ _DRAWN = "Who is asked is drawn: what happened is no Gaussian mechanism, and no 
 _PART = 0.01  # of the risk, that delta may take of a decision
 
 
-def bounds(observed: Observed, confidence: float = 0.95) -> list[Finding]:
+def bounds(observed: Sums, confidence: float = 0.95) -> list[Finding]:
     """What the canaries of one replay show of epsilon, view by view.
 
     Parameters
     ----------
-    observed : Observed
+    observed : Sums
     confidence : float
         In (0, 1), of each bound that is shown alone; a verdict is wrong with probability 1e-4.
     """
@@ -70,7 +70,7 @@ def _bound(view: View, name: str, how: evidence.Bound, told: dict[str, float]) -
     return Finding(name, verdict, view.name, words, figures)
 
 
-def without_noise(observed: Observed) -> Observed:
+def without_noise(observed: Sums) -> Sums:
     """The same as if what was sent had been released as it is."""
     exact = [
         replace(each, vector=each.exchange.contributions.astype(np.float64).sum(0))
@@ -80,7 +80,7 @@ def without_noise(observed: Observed) -> Observed:
     return replace(observed, releases=tuple(exact))
 
 
-def controls(observed: Observed, confidence: float = 0.95) -> list[Finding]:
+def controls(observed: Sums, confidence: float = 0.95) -> list[Finding]:
     """Whether this audit would have seen that there is no noise, and sees nobody who was not in.
 
     The first takes the very sums of the replay without their noise: a bound above the claim flags
@@ -94,7 +94,7 @@ def controls(observed: Observed, confidence: float = 0.95) -> list[Finding]:
     return [_noise_off(observed, first, confidence), _held_out(observed, first)]
 
 
-def _noise_off(observed: Observed, view: View, confidence: float) -> Finding:
+def _noise_off(observed: Sums, view: View, confidence: float) -> Finding:
     bare = without_noise(observed)
     if not bare.releases:
         why = "Noise that devices added cannot be taken off their messages again"
@@ -114,9 +114,9 @@ def _noise_off(observed: Observed, view: View, confidence: float) -> Finding:
     return Finding(OFF, "holds", view.name, words, figures)
 
 
-def _held_out(observed: Observed, view: View) -> Finding:
+def _held_out(observed: Sums, view: View) -> Finding:
     out, promised = view.scores[~view.included], view.promised
-    bits = np.random.default_rng(observed.config.seed).random(len(out)) < 0.5
+    bits = np.random.default_rng(observed.seed).random(len(out)) < 0.5
     bound = evidence.best(out, bits, promised.delta, 1 - RISK) if len(out) >= 2 else 0.0
     figures = {"canaries": float(len(out)), "bound": bound}
     words = f"Among {len(out)} canaries none of which was in, the bound is {bound:.2f}"

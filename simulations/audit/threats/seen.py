@@ -6,11 +6,15 @@ A view is one threat model. Where none applies, it says why.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from dp_accounting import DpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+from dp_accounting import (
+    DpEvent,
+    PoissonSampledDpEvent,
+    SampledWithoutReplacementDpEvent,
+    SelfComposedDpEvent,
+)
 
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import epsilon
@@ -19,7 +23,7 @@ from shared.privacy.guarantee import Guarantee
 from shared.privacy.plan.plan import Plan
 from simulations.audit.canaries import Canaries
 from simulations.audit.canaries.drawn import by_window
-from simulations.audit.replay.observed import Exchange, Observed, Release, Vector
+from simulations.audit.replay.observed import Events, Exchange, Observed, Release, Sums, Vector
 from simulations.audit.threats.tally import Tally
 
 ALL_ROUNDS = "white box: every released sum of every round"
@@ -32,7 +36,7 @@ _STATISTIC = "white box: the released {} alone"
 _ONCE = ("histogram", "moments")
 _SUMS = (*_ONCE, "update")  # in which canaries are
 
-Events = Sequence[tuple[DpEvent, int]]
+Claim = tuple[Guarantee, Events]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +75,8 @@ class View:
         """
         if delta >= self.promised.delta:
             return self.promised.budget
+        if not self.events:
+            return math.inf
         return _cost(self.events, self.promised, delta)
 
 
@@ -87,50 +93,55 @@ class Blind:
     why: str
 
 
-def views(observed: Observed) -> list[View | Blind]:
-    """Every threat model of a replay, those that see more first."""
-    canaries, plan = observed.canaries, observed.plan or observed.device
-    if canaries is None or plan is None:
+def views(observed: Sums) -> list[View | Blind]:
+    """Every threat model of a run, those that see more first."""
+    canaries = observed.canaries
+    plan = (observed.plan or observed.device) if isinstance(observed, Observed) else None
+    promised = plan.guarantee if plan else observed.promised
+    if canaries is None or promised is None:
         why = "There is no canary" if canaries is None else "Nothing is promised"
         return [Blind(ALL_ROUNDS, why)]
+    claim = promised, observed.events
+    if not isinstance(observed, Observed) or plan is None:
+        final = [_final(observed, canaries, claim)] if len(observed.moved) else []
+        return [_white_box(observed, canaries, claim), *final]
     return [
-        _white_box(observed, canaries, plan),
+        _white_box(observed, canaries, claim)
+        if observed.plan
+        else _messages(observed, canaries, plan),
         *(_statistic(observed, canaries, plan, of) for of in _ONCE if plan.of(of)),
-        _final(observed, canaries, plan),
-        _black_box(observed, canaries, plan),
+        _final(observed, canaries, claim),
+        _black_box(observed, canaries, claim),
     ]
 
 
-def _view(name: str, scores: Vector, canaries: Canaries, plan: Plan) -> View:
-    events = [(planned.event, planned.times) for planned in plan.releases]
-    return View(name, scores, canaries.included, plan.guarantee, events)
+def _view(name: str, scores: Vector, canaries: Canaries, claim: Claim) -> View:
+    return View(name, scores, canaries.included, *claim)
 
 
-def _white_box(observed: Observed, canaries: Canaries, plan: Plan) -> View | Blind:
-    if observed.plan is None:
-        return _messages(observed, canaries, plan)
-    name = OPENED if plan.guarantee.trust == "distributed" else ALL_ROUNDS
+def _white_box(observed: Sums, canaries: Canaries, claim: Claim) -> View | Blind:
+    name = OPENED if claim[0].trust == "distributed" else ALL_ROUNDS
     tally, some = Tally(len(canaries.keys)), False
     for release in observed.releases:
         some = _add(tally, observed, release, canaries) or some
     if not some:
         return Blind(name, "No canary is in a sum that was released")
-    return _view(name, tally.scores(), canaries, plan)
+    return _view(name, tally.scores(), canaries, claim)
 
 
-def _add(tally: Tally, observed: Observed, release: Release, canaries: Canaries) -> bool:
+def _add(tally: Tally, observed: Sums, release: Release, canaries: Canaries) -> bool:
     """Add what a released sum says; whether it says anything."""
     exchange, deviation = release.exchange, release.deviation or 1.0
     if exchange.kind not in _SUMS:
         return False
     vector = release.vector - _of_others(exchange, canaries)
-    share = observed.expected(exchange.kind) / observed.users
-    if exchange.kind == "update" and by_window(observed.config):
-        share *= observed.config.privacy.example_sampling
+    share, units = observed.expected(exchange.kind) / observed.users, 1
+    if isinstance(observed, Observed) and by_window(observed.config):
+        units = examples_per_user(observed.config)
+        share *= observed.config.privacy.example_sampling if exchange.kind == "update" else 1
     if exchange.directions.size:
         tally.along(exchange.directions.astype(np.float64), vector, deviation, share)
     elif exchange.kind == "update":
-        units = examples_per_user(observed.config) if by_window(observed.config) else 1
         size = release.limit / units if math.isfinite(release.limit) else 1.0
         tally.alone(vector[canaries.coordinates], size, deviation, share)
     return bool(exchange.directions.size) or exchange.kind == "update"
@@ -164,7 +175,7 @@ def _messages(observed: Observed, canaries: Canaries, plan: Plan) -> View | Blin
                 tally.along(mine[:, None] * each.directions, row, deviation or 1.0, share)
         if not each.directions.size:
             tally.alone(own, clip, deviation or 1.0, share)
-    return _view(MESSAGES, tally.scores(), canaries, plan)
+    return _view(MESSAGES, tally.scores(), canaries, (plan.guarantee, observed.events))
 
 
 def _statistic(observed: Observed, canaries: Canaries, plan: Plan, kind: str) -> View | Blind:
@@ -185,21 +196,23 @@ def _statistic(observed: Observed, canaries: Canaries, plan: Plan, kind: str) ->
     return View(name, tally.scores()[there], canaries.included[there], promised, events)
 
 
-def _final(observed: Observed, canaries: Canaries, plan: Plan) -> View | Blind:
-    updates = [each for each in observed.exchanges if each.kind == "update"]
-    if not updates or not observed.moved.any():
-        return Blind(FINAL, "Nothing is trained: the adapter is the statistics' alone")
-    rows = updates[0].directions.astype(np.float64)
+def _final(observed: Sums, canaries: Canaries, claim: Claim) -> View | Blind:
+    rows = np.zeros((0, 0))
+    if isinstance(observed, Observed):
+        updates = [each for each in observed.exchanges if each.kind == "update"]
+        if not updates or not observed.moved.any():
+            return Blind(FINAL, "Nothing is trained: the adapter is the statistics' alone")
+        rows = updates[0].directions.astype(np.float64)
     if not rows.size:
-        return _view(FINAL, observed.moved[canaries.coordinates], canaries, plan)
+        return _view(FINAL, observed.moved[canaries.coordinates], canaries, claim)
     length = np.maximum(np.linalg.norm(rows, axis=1), 1e-30)
-    return _view(FINAL, rows @ observed.moved / length, canaries, plan)
+    return _view(FINAL, rows @ observed.moved / length, canaries, claim)
 
 
-def _black_box(observed: Observed, canaries: Canaries, plan: Plan) -> View | Blind:
+def _black_box(observed: Observed, canaries: Canaries, claim: Claim) -> View | Blind:
     if observed.liked is None or not canaries.natural:
         return Blind(BLACK_BOX, "Canaries of the worst kind have no sequence to be liked")
-    return _view(BLACK_BOX, observed.liked, canaries, plan)
+    return _view(BLACK_BOX, observed.liked, canaries, claim)
 
 
 def _cost(events: Events, promised: Guarantee, delta: float) -> float:
@@ -212,4 +225,4 @@ def _cost(events: Events, promised: Guarantee, delta: float) -> float:
 
 def _is_sampled(event: DpEvent) -> bool:
     inner = event.event if isinstance(event, SelfComposedDpEvent) else event
-    return isinstance(inner, PoissonSampledDpEvent)
+    return isinstance(inner, PoissonSampledDpEvent | SampledWithoutReplacementDpEvent)
