@@ -121,19 +121,19 @@ def _view(name: str, scores: Vector, canaries: Canaries, claim: Claim) -> View:
 
 def _white_box(observed: Sums, canaries: Canaries, claim: Claim) -> View | Blind:
     name = OPENED if claim[0].trust == "distributed" else ALL_ROUNDS
-    tally, some = Tally(len(canaries.keys)), False
+    tally = Tally(len(canaries.keys))
     for release in observed.releases:
-        some = _add(tally, observed, release, canaries) or some
-    if not some:
+        _add(tally, observed, release, canaries)
+    if tally.about.sum() < 2:
         return Blind(name, "No canary is in a sum that was released")
-    return _view(name, tally.scores(), canaries, claim)
+    return View(name, tally.scores()[tally.about], canaries.included[tally.about], *claim)
 
 
-def _add(tally: Tally, observed: Sums, release: Release, canaries: Canaries) -> bool:
-    """Add what a released sum says; whether it says anything."""
+def _add(tally: Tally, observed: Sums, release: Release, canaries: Canaries) -> None:
+    """Add what a released sum says, if it is one that canaries are in."""
     exchange, deviation = release.exchange, release.deviation or 1.0
     if exchange.kind not in _SUMS:
-        return False
+        return
     vector = release.vector - _of_others(exchange, canaries)
     share, units = observed.expected(exchange.kind) / observed.users, 1
     if isinstance(observed, Observed) and by_window(observed.config):
@@ -144,7 +144,6 @@ def _add(tally: Tally, observed: Sums, release: Release, canaries: Canaries) -> 
     elif exchange.kind == "update":
         size = release.limit / units if math.isfinite(release.limit) else 1.0
         tally.alone(vector[canaries.coordinates], size, deviation, share)
-    return bool(exchange.directions.size) or exchange.kind == "update"
 
 
 def _of_others(exchange: Exchange, canaries: Canaries) -> Vector | float:
@@ -184,12 +183,12 @@ def _statistic(observed: Observed, canaries: Canaries, plan: Plan, kind: str) ->
     if observed.plan is None:
         return Blind(name, "Every device noises its own share: their sum is not a mechanism's")
     releases = observed.of(kind)
-    about = releases[0].exchange.directions if releases else np.zeros((0, 0), np.float32)
-    there = (about != 0).any(1) if about.size else np.zeros(0, dtype=np.bool_)
+    tally = Tally(len(canaries.keys))
+    for release in releases:
+        _add(tally, observed, release, canaries)
+    there = tally.about
     if there.sum() < 2:
         return Blind(name, "It was not released, or no canary is in it")
-    tally = Tally(len(canaries.keys))
-    _add(tally, observed, releases[0], canaries)
     events = [(planned.event, planned.times)]
     own = min(plan.guarantee.budget, _cost(events, plan.guarantee, plan.guarantee.delta))
     promised = replace(plan.guarantee, budget=own)

@@ -36,6 +36,7 @@ class Tally:
         self._precision = np.zeros((canaries, canaries))
         self._toward = np.zeros(canaries)
         self._overlap = False
+        self.about = np.zeros(canaries, dtype=np.bool_)  # on whom there is any evidence
 
     def alone(self, values: Vector, size: float, deviation: float, share: float) -> None:
         """Add a vector in which every canary has a coordinate of its own.
@@ -55,6 +56,7 @@ class Tally:
         if share < 1:
             found = np.logaddexp(np.log1p(-share), np.log(share) + found)
         self._apart += found
+        self.about[:] = True
 
     def along(self, rows: Vector, vector: Vector, deviation: float, share: float = 1.0) -> None:
         """Add a vector [dim] to which canaries add `rows` [m, dim] if they are in and asked.
@@ -70,6 +72,7 @@ class Tally:
         """
         expected = share * rows
         self._overlap = True
+        self.about |= (rows != 0).any(1)
         self._precision += expected @ expected.T / deviation**2
         self._toward += expected @ (vector - expected.sum(0) / 2) / deviation**2
 
