@@ -6,11 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors.numpy import load_file
+
 from shared.config import DataConfig, EngineConfig, ExperimentConfig
 from shared.data.names import WORLD
 from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, DataError
 from shared.run_files import RunFolder
+from simulations.audit.attacks.reconstruction import BIAS
 from simulations.engine.simulation import Simulation
 from simulations.results import Results
 
@@ -52,7 +55,7 @@ def opened(directory: Path, results: Results) -> People:
         raise ConfigError(f"results.json: config: not a run's settings ({error})") from None
     config = dataclasses.replace(config, engine=EngineConfig(dtype=config.engine.dtype))
     if not results.simulated:
-        return _made_up(config, results, "a deployment's people keep their data")
+        return _made_up(directory, config, results, "a deployment's people keep their data")
     digest = RunFolder(directory).data
     try:
         data = SaltedDigest.read(digest) if digest.exists() else None
@@ -60,18 +63,19 @@ def opened(directory: Path, results: Results) -> People:
         if results.users != len(simulation.population):
             raise DataError(f"the run was about {results.users} people")
     except (ConfigError, DataError) as error:
-        return _made_up(config, results, str(error))
+        return _made_up(directory, config, results, str(error))
     words = f"on its own data, {len(simulation.population)} people"
     return People(simulation, simulation.config, own=True, words=words)
 
 
-def _made_up(config: ExperimentConfig, results: Results, why: str) -> People:
-    items, users = results.data.get("items"), results.users
-    if users is None or type(items) is not int or items < _LEAST_ITEMS:
+def _made_up(directory: Path, config: ExperimentConfig, results: Results, why: str) -> People:
+    users = results.users
+    if users is None:
+        stated = results.data.get("users")
         raise ConfigError(
-            f"results.json: data: users = {users}, items = {items}: expected whole numbers, items "
-            f"from {_LEAST_ITEMS}"
+            f"results.json: data: users = {stated!r}: expected a whole number above 0"
         )
+    items = max(_LEAST_ITEMS, _items(directory, results))
     data = DataConfig(
         spec=WORLD,
         users=users,
@@ -83,3 +87,12 @@ def _made_up(config: ExperimentConfig, results: Results, why: str) -> People:
     simulation = Simulation(changed)
     words = f"on {users} made-up people and {items} made-up items ({why})"
     return People(simulation, simulation.config, own=False, words=words)
+
+
+def _items(directory: Path, results: Results) -> int:
+    """How many items the run had: as it states, else by rows of its adapters; 0: not known."""
+    stated = results.data.get("items")
+    if type(stated) is int:
+        return stated
+    named = (directory / point.adapter for point in results.points if point.adapter)
+    return max((len(load_file(file)[BIAS]) for file in named if file.is_file()), default=0)

@@ -71,7 +71,10 @@ def _print(found: Audit) -> None:
     from simulations.show import show_line, show_table
 
     for part in found.parts:
-        rows = [(each.name, each.verdict, each.words) for each in (*part.findings, *part.controls)]
+        rows = [
+            (each.name, each.verdict, each.words, each.threat_model)
+            for each in (*part.findings, *part.controls)
+        ]
         show_table(("question", "verdict", "found", "seen by"), rows, f"{part.name}: {part.about}")
     for sentence in found.cannot:
         show_line(f"not seen from here: {sentence}")
