@@ -16,7 +16,7 @@ from simulations.audit.canaries import Canaries
 from simulations.audit.checks.record import raw
 from simulations.audit.checks.risk import RISK
 from simulations.audit.findings import Finding, judged
-from simulations.audit.replay.observed import Observed, Vector
+from simulations.audit.replay.observed import Sums, Vector
 
 ANY, GAUSSIAN, FITTED = "epsilon, any mechanism", "epsilon, Gaussian", "epsilon, estimated"
 OFF, HELD_OUT = "control: noise off", "control: held out"
@@ -25,12 +25,12 @@ ALL_ROUNDS = "white box: every released sum of every round"
 FINAL = "white box: the released adapter and the public start alone"
 
 
-def scores(observed: Observed, canaries: Canaries, view: str) -> Vector:
+def scores(observed: Sums, canaries: Canaries, view: str) -> Vector:
     """How far each canary seems to be in [m], by what a view shows.
 
     Parameters
     ----------
-    observed : Observed
+    observed : Sums
     canaries : Canaries
     view : str
         `ALL_ROUNDS` or `FINAL`.
@@ -44,33 +44,32 @@ def scores(observed: Observed, canaries: Canaries, view: str) -> Vector:
     return found
 
 
-def bounds(observed: Observed, confidence: float = 0.95) -> list[Finding]:
+def bounds(observed: Sums, confidence: float = 0.95) -> list[Finding]:
     """What the canaries of one replay show of epsilon, view by view.
 
     Parameters
     ----------
-    observed : Observed
+    observed : Sums
     confidence : float
         In (0, 1), of each bound alone.
     """
     if (about := _about(observed)) is None:
         return [Finding(ANY, "not shown", ALL_ROUNDS, "No canary is in a sum that was released")]
-    return [
-        each for view in (ALL_ROUNDS, FINAL) for each in _of_view(observed, about, view, confidence)
-    ]
+    views = (ALL_ROUNDS, FINAL) if len(observed.moved) else (ALL_ROUNDS,)
+    return [each for view in views for each in _of_view(observed, about, view, confidence)]
 
 
 _About = tuple[Canaries, Guarantee]
 
 
-def _about(observed: Observed) -> _About | None:
+def _about(observed: Sums) -> _About | None:
     """Whom guesses are about, and what is promised; None where there is nothing to guess by."""
-    if observed.canaries is None or observed.plan is None or not observed.of("update"):
+    if observed.canaries is None or observed.promised is None or not observed.of("update"):
         return None
-    return observed.canaries, observed.plan.guarantee
+    return observed.canaries, observed.promised
 
 
-def _of_view(observed: Observed, about: _About, view: str, confidence: float) -> list[Finding]:
+def _of_view(observed: Sums, about: _About, view: str, confidence: float) -> list[Finding]:
     canaries, promised = about
     found = scores(observed, canaries, view)
     included, delta = canaries.included, promised.delta
@@ -98,7 +97,7 @@ def most_provable(canaries: int, confidence: float) -> float:
     return max(evidence.most_provable(some, each) for some in guesses)
 
 
-def without_noise(observed: Observed) -> Observed:
+def without_noise(observed: Sums) -> Sums:
     """The same as if what was sent had been released as it is."""
     exact = [
         replace(each, vector=each.exchange.contributions.astype(np.float64).sum(0))
@@ -108,7 +107,7 @@ def without_noise(observed: Observed) -> Observed:
     return replace(observed, releases=tuple(exact))
 
 
-def controls(observed: Observed, confidence: float = 0.95) -> list[Finding]:
+def controls(observed: Sums, confidence: float = 0.95) -> list[Finding]:
     """Whether this audit would have seen that there is no noise, and sees nobody who was not in.
 
     The first takes the very sums of the replay without their noise: a bound above the claim flags
@@ -120,8 +119,10 @@ def controls(observed: Observed, confidence: float = 0.95) -> list[Finding]:
     return [_noise_off(observed, about, confidence), _held_out(observed, about)]
 
 
-def _noise_off(observed: Observed, about: _About, confidence: float) -> Finding:
+def _noise_off(observed: Sums, about: _About, confidence: float) -> Finding:
     bare = without_noise(observed)
+    if not bare.releases:
+        return Finding(OFF, "not shown", ALL_ROUNDS, "What was sent is not known, without noise")
     found = _of_view(bare, about, ALL_ROUNDS, confidence)
     by = [each for each in (*found, raw(bare)) if each.verdict == "violated"]
     figures = {"bound": found[0].figures["bound"], "Gaussian bound": found[1].figures["bound"]}
@@ -133,10 +134,10 @@ def _noise_off(observed: Observed, about: _About, confidence: float) -> Finding:
     return Finding(OFF, "holds", ALL_ROUNDS, words, figures)
 
 
-def _held_out(observed: Observed, about: _About) -> Finding:
+def _held_out(observed: Sums, about: _About) -> Finding:
     canaries, promised = about
     out = scores(observed, canaries, ALL_ROUNDS)[~canaries.included]
-    bits = np.random.default_rng(observed.config.seed).random(len(out)) < 0.5
+    bits = np.random.default_rng(observed.seed).random(len(out)) < 0.5
     bound = evidence.best(out, bits, promised.delta, 1 - RISK) if len(out) >= 2 else 0.0
     figures = {"people": float(len(out)), "bound": bound}
     words = f"Among {len(out)} people none of whom was in, the bound is {bound:.2f}"

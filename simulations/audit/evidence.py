@@ -26,8 +26,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.special import expit
-from scipy.stats import binom, norm
+from scipy.special import expit, log_ndtr, ndtr, ndtri
+from scipy.stats import binom
 
 from shared.errors import ConfigError
 
@@ -120,7 +120,7 @@ def _too_many(right: int, guesses: int, canaries: int, shift: float, risk: float
     over = risk * right / canaries
     at = risk * (guesses - right) / canaries
     for count in range(right - 1, -1, -1):
-        raised = max(at, float(norm.cdf(norm.ppf(over) - shift)))
+        raised = max(at, float(ndtr(ndtri(over) - shift)))
         if raised == at:
             break
         at, over = raised, min(1.0, over + count / (guesses - count) * (raised - at))
@@ -138,7 +138,7 @@ def gaussian_shift(eps: float, delta: float) -> float:
     0.268
     """
     if eps <= 0:
-        return 2 * float(norm.ppf((1 + delta) / 2))
+        return 2 * float(ndtri((1 + delta) / 2))
 
     def excess(shift: float) -> float:
         return gaussian_delta(eps, shift) - delta
@@ -148,8 +148,8 @@ def gaussian_shift(eps: float, delta: float) -> float:
 
 def gaussian_delta(eps: float, shift: float) -> float:
     """Delta at epsilon of a Gaussian whose two worlds are `shift` standard deviations apart."""
-    below = norm.logcdf(-shift / 2 - eps / shift) + eps
-    return float(norm.cdf(shift / 2 - eps / shift) - math.exp(min(below, 0.0)))
+    below = float(log_ndtr(-shift / 2 - eps / shift)) + eps
+    return float(ndtr(shift / 2 - eps / shift) - math.exp(min(below, 0.0)))
 
 
 def fitted(scores: Scores, included: Bits, delta: float) -> float:

@@ -12,7 +12,7 @@ from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.accounting.steps import Step, steps_of
 from simulations.audit.checks.risk import RISK, finding, not_shown
 from simulations.audit.findings import Finding
-from simulations.audit.replay.observed import Observed, Release
+from simulations.audit.replay.observed import Observed, Release, Sums
 
 SCALE, MEAN, DROPOUTS = "noise scale", "noise for a mean", "noise after dropouts"
 SHAPE, FRESH = "noise shape", "noise fresh"
@@ -22,12 +22,12 @@ _NEAR = 0.2  # relative: how near a ratio must be to be explained by a number
 _FEW = 50  # numbers, below which a distribution has no shape
 
 
-def noised(observed: Observed) -> list[Release]:
+def noised(observed: Sums) -> list[Release]:
     """Releases whose noise is claimed and whose sum without it is known."""
     return [each for each in observed.releases if each.deviation > 0 and each.exchange.known]
 
 
-def noise_scale(observed: Observed) -> Finding:
+def noise_scale(observed: Sums) -> Finding:
     """Whether every release holds as much noise as plan and ledger claim.
 
     The part of a release that no weighting of what was sent explains is the noise in `freedom`
@@ -62,18 +62,18 @@ def noise_scale(observed: Observed) -> Finding:
     return finding(name, f"{words}; so in {len(wrong)} of {len(found)} releases", right, figures)
 
 
-def _unlikely(observed: Observed, release: Release, risk: float) -> bool:
+def _unlikely(observed: Sums, release: Release, risk: float) -> bool:
     square = float(release.apart @ release.apart) / release.deviation**2
     if chi2.cdf(square, release.freedom) < risk:
         return True
     return not _in_shares(observed) and bool(chi2.sf(square, release.freedom) < risk)
 
 
-def _in_shares(observed: Observed) -> bool:
-    return observed.plan is not None and observed.plan.guarantee.trust == "distributed"
+def _in_shares(observed: Sums) -> bool:
+    return observed.promised is not None and observed.promised.trust == "distributed"
 
 
-def _named(observed: Observed, release: Release, ratio: float) -> tuple[str, str]:
+def _named(observed: Sums, release: Release, ratio: float) -> tuple[str, str]:
     """What kind of mistake makes noise this small, where one is known to."""
     expected = observed.expected(release.exchange.kind)
     if abs(ratio * expected - 1) < _NEAR:
@@ -84,10 +84,11 @@ def _named(observed: Observed, release: Release, ratio: float) -> tuple[str, str
     return SCALE, ""
 
 
-def _ratio_to_ledger(observed: Observed, release: Release) -> float:
+def _ratio_to_ledger(observed: Sums, release: Release) -> float:
     """The plan's noise over that of the ledger's entry; 1 where there is no such entry."""
-    entries = observed.ledger.entries if observed.ledger else ()
-    for entry in entries:
+    if not isinstance(observed, Observed) or observed.ledger is None:
+        return 1.0
+    for entry in observed.ledger.entries:
         if (entry.release, entry.round) == (release.exchange.kind, release.exchange.round):
             if isinstance(entry.event, SkellamDpEvent):
                 return 1.0
@@ -98,7 +99,7 @@ def _ratio_to_ledger(observed: Observed, release: Release) -> float:
     return 1.0
 
 
-def noise_shape(observed: Observed) -> Finding:
+def noise_shape(observed: Sums) -> Finding:
     """Whether noise is Gaussian, as plan and ledger say: Kolmogorov-Smirnov, release by release.
 
     With the scale that it has, so that how much there is stays another question's.
@@ -118,7 +119,7 @@ def noise_shape(observed: Observed) -> Finding:
     return finding(SHAPE, words, right, {"least p": least, "releases": float(len(found))})
 
 
-def noise_fresh(observed: Observed) -> Finding:
+def noise_fresh(observed: Sums) -> Finding:
     """Whether no two releases, of whatever rounds and kinds, share noise.
 
     Their first numbers in common are uncorrelated then; under independence a correlation of n

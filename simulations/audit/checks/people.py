@@ -13,7 +13,7 @@ from scipy.stats import binom, chi2, norm
 from simulations.audit.checks.noise import noised
 from simulations.audit.checks.risk import RISK, finding, not_shown
 from simulations.audit.findings import Finding
-from simulations.audit.replay.observed import Observed, Release, Vector
+from simulations.audit.replay.observed import Release, Sums, Vector
 
 CLIP, LAYERS, WEIGHTS, SAMPLING = "clip", "clip of each layer", "weights", "sampling"
 
@@ -22,7 +22,7 @@ _ROUNDING = 1e-4  # relative, of a norm
 Weight = Callable[[Vector], Vector]
 
 
-def clip(observed: Observed) -> Finding:
+def clip(observed: Sums) -> Finding:
     """Whether nobody's contribution is longer than its clip, canaries far beyond it included."""
     found = [each for each in observed.releases if math.isfinite(each.limit) and _seen(each)]
     if not found:
@@ -49,13 +49,13 @@ def _norms(rows: npt.NDArray[np.float32]) -> Vector:
     return norms
 
 
-def _each_layer_is_within(observed: Observed, release: Release) -> bool:
+def _each_layer_is_within(observed: Sums, release: Release) -> bool:
     rows, most = release.exchange.contributions, release.limit * (1 + _ROUNDING)
     slices = [observed.schema.slice_of(name) for name in observed.schema.names]
     return len(slices) > 1 and all(_norms(rows[:, at]).max() <= most for at in slices)
 
 
-def weights(observed: Observed) -> Finding:
+def weights(observed: Sums) -> Finding:
     """Whether everyone counts once in what is released: as much as everyone else, and no more.
 
     What a release holds beyond the sum is noise, which goes along with nobody's contribution. So it
@@ -82,7 +82,7 @@ def weights(observed: Observed) -> Finding:
     return finding(WEIGHTS, words, "Everyone's weight is one, as far as noise lets see", figures)
 
 
-def _along(observed: Observed, found: list[Release], weight: Weight) -> float:
+def _along(observed: Sums, found: list[Release], weight: Weight) -> float:
     """How far releases lie along so weighted contributions, in standard deviations."""
     inner, square = 0.0, 0.0
     for each in found:
@@ -94,7 +94,7 @@ def _along(observed: Observed, found: list[Release], weight: Weight) -> float:
     return inner / math.sqrt(square) if square else 0.0
 
 
-def _canaries_apart(observed: Observed, found: list[Release]) -> float:
+def _canaries_apart(observed: Sums, found: list[Release]) -> float:
     """Chance of canaries' weights differing so much over all rounds, if all are one."""
     canaries = observed.canaries
     if canaries is None:
@@ -110,7 +110,7 @@ def _canaries_apart(observed: Observed, found: list[Release]) -> float:
     return float(chi2.sf(np.sum(total[some] ** 2 / times[some]), some.sum())) if some.any() else 1.0
 
 
-def sampling(observed: Observed) -> Finding:
+def sampling(observed: Sums) -> Finding:
     """Whether cohorts are Poisson samples of the claimed probability, each drawn anew.
 
     Their sizes are binomial then, together about chi-square; who is in two of them in turn, and how
@@ -118,7 +118,7 @@ def sampling(observed: Observed) -> Finding:
     """
     cohorts = [each.exchange for each in observed.releases if each.exchange.kind == "update"]
     share = observed.expected("update") / observed.users
-    if not cohorts or observed.plan is None or observed.plan.correlation is not None:
+    if not cohorts or not observed.sampled:
         return not_shown(SAMPLING, "No cohort is claimed to be sampled")
     sizes = np.array([len(each.asked) for each in cohorts], dtype=float)
     figures = {"claimed probability": share, "mean size": float(sizes.mean())}

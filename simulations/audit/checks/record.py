@@ -12,7 +12,7 @@ from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.guarantee import Guarantee
 from simulations.audit.checks.risk import FILES, finding, not_shown
 from simulations.audit.findings import Finding
-from simulations.audit.replay.observed import Observed
+from simulations.audit.replay.observed import Observed, Release, Sums
 
 LEDGER, EPSILON, RAW = "ledger", "epsilon", "raw release"
 
@@ -93,14 +93,14 @@ def _of_group(event: DpEvent, group: int) -> DpEvent | None:
     return event if plain else None
 
 
-def raw(observed: Observed) -> Finding:
+def raw(observed: Sums) -> Finding:
     """Whether nothing is released as it is: no sum without its noise, no exact figure in a file."""
     exact = [
         each.exchange.name
         for each in observed.releases
         if each.deviation > 0
         and each.exchange.known
-        and abs(each.rest).max(initial=0.0) <= 1e-6 * each.deviation
+        and abs(each.rest).max(initial=0.0) <= _nothing(each)
     ]
     secret = _secrets(observed)
     told = [where for where, number in _numbers(observed.told, "") if _among(number, secret)]
@@ -111,7 +111,12 @@ def raw(observed: Observed) -> Finding:
     return finding(RAW, words, "No exact sum and no exact figure is in any file", figures)
 
 
-def _secrets(observed: Observed) -> list[float]:
+def _nothing(release: Release) -> float:
+    """How large the rest of a sum may be that has no noise: what rounding leaves, within reason."""
+    return max(1e-6 * release.deviation, min(release.rounding, 1e-4 * release.deviation))
+
+
+def _secrets(observed: Sums) -> list[float]:
     """Figures that no file may hold: exact sums of metrics, and rates made of them."""
     found = []
     for each in observed.of("metrics"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from shared.config import ExperimentConfig
 from shared.model.adapter import AdapterSchema
+from shared.privacy.guarantee import Guarantee
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.plan.plan import Plan
 from simulations.audit.canaries import Canaries
@@ -70,12 +72,15 @@ class Release:
         Standard deviation of the noise that the plan claims for each number.
     limit : float
         L2 norm that one contribution may have.
+    rounding : float
+        How far each number may be off by what it was computed and kept in.
     """
 
     exchange: Exchange
     vector: Vector
     deviation: float
     limit: float
+    rounding: float = 0.0
 
     @cached_property
     def rest(self) -> Vector:
@@ -120,57 +125,102 @@ class Release:
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class Observed:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sums(ABC):
+    """Sums over people as they were released, and what is claimed of them.
+
+    Attributes
+    ----------
+    users : int
+        Size of the population.
+    schema : AdapterSchema
+        Of what rounds sum.
+    canaries : Canaries or None
+    histories : dict of int to int
+        Interactions of every person, by key.
+    releases : tuple of Release
+    moved : float64 [dim]
+        From the first iterate to the released adapter, in the coordinates of sums; empty where that
+        is not known.
+    told : mapping
+        What files tell of the run, with all their numbers.
+    """
+
+    users: int
+    schema: AdapterSchema
+    canaries: Canaries | None
+    histories: Mapping[int, int]
+    releases: tuple[Release, ...]
+    moved: Vector
+    told: Mapping[str, Any]
+
+    @property
+    @abstractmethod
+    def promised(self) -> Guarantee | None:
+        """What is promised to a person by whoever adds noise to the sums; None: nothing."""
+
+    @property
+    @abstractmethod
+    def sampled(self) -> bool:
+        """Whether cohorts are claimed to be Poisson samples, or everyone."""
+
+    @property
+    @abstractmethod
+    def seed(self) -> int:
+        """Of what the auditor draws."""
+
+    @abstractmethod
+    def expected(self, kind: str) -> float:
+        """People expected in a sum of a kind."""
+
+    def of(self, kind: str) -> list[Release]:
+        """Releases of a kind, in order."""
+        return [each for each in self.releases if each.exchange.kind == kind]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Observed(Sums):
     """One replay.
 
     Attributes
     ----------
     config : ExperimentConfig
         Of the point.
-    users : int
-        Size of the population.
     plan : Plan or None
-        Of the server's guarantee, which follows from those two.
+        Of the server's guarantee, which follows from settings and population.
     device : Plan or None
         Of each device's own.
-    schema : AdapterSchema
-        Of what rounds sum.
-    canaries : Canaries or None
-    histories : dict of int to int
-        Interactions of every person, by key.
     exchanges : tuple of Exchange
         In the order in which they happened.
-    releases : tuple of Release
     ledger : Ledger or None
     public : mapping
         What is told of the run by file, without numbers that noise is in.
-    told : mapping
-        The same files with all their numbers.
-    moved : float64 [dim]
-        From the first iterate to the released adapter, in the coordinates of sums.
     """
 
     config: ExperimentConfig
-    users: int
     plan: Plan | None
     device: Plan | None
-    schema: AdapterSchema
-    canaries: Canaries | None
-    histories: Mapping[int, int]
     exchanges: tuple[Exchange, ...]
-    releases: tuple[Release, ...]
     ledger: Ledger | None
     public: Mapping[str, Any]
-    told: Mapping[str, Any]
-    moved: Vector
 
-    def of(self, kind: str) -> list[Release]:
-        """Releases of a kind, in order."""
-        return [each for each in self.releases if each.exchange.kind == kind]
+    @property
+    def promised(self) -> Guarantee | None:
+        """As planned."""
+        return self.plan.guarantee if self.plan else None
+
+    @property
+    def sampled(self) -> bool:
+        """Where there is a plan, and rounds' noise is not correlated."""
+        return self.plan is not None and self.plan.correlation is None
+
+    @property
+    def seed(self) -> int:
+        """The point's."""
+        return self.config.seed
 
     def expected(self, kind: str) -> float:
-        """People expected in a sum of a kind."""
+        """By the settings."""
         federation = self.config.federation
         expected = {
             "update": federation.expected_cohort,
