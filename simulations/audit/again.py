@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from shared.privacy.ledger.seal import digests
+from shared.privacy.ledger.seal import file_problem
 from simulations.audit.outcome import EXIT, Audit, Read
 from simulations.verify.run import vouching
 
@@ -74,17 +74,23 @@ def check_audit(folder: Path, key: str | None = None) -> AuditReport:
     read = Read.of(folder)
     who, vouched, foreign = vouching(read.key, key)
     problems = [*read.problems, *([who] if foreign else [])]
-    now, was = _now(folder, read.audit), read.audit.subject.get("sha256")
-    if now is not None and now != was:
-        problems.append(f"{read.audit.subject.get('name')}: beside it, and not what was audited")
-    return AuditReport(read.audit, read.key, who, vouched, tuple(problems), now is not None)
+    there = _there(folder, read.audit)
+    if there is not None and (changed := _changed(there, read.audit)):
+        name = read.audit.subject.get("name")
+        problems.append(f"{name}: beside it, and not what was audited: {changed}")
+    return AuditReport(read.audit, read.key, who, vouched, tuple(problems), there is not None)
 
 
-def _now(folder: Path, audit: Audit) -> str | None:
-    """SHA-256 of what was audited as it lies beside the audit; None where it does not."""
-    name, file = (str(audit.subject.get(each)) for each in ("name", "file"))
-    if any(PurePosixPath(each).name != each for each in (name, file)):
-        return None
+def _there(folder: Path, audit: Audit) -> Path | None:
+    """What was audited, where it lies beside the audit."""
+    name = str(audit.subject.get("name"))
     there = folder.resolve().parent / name
-    found = there if there.is_file() else there / file
-    return digests(found.parent, [found]).get(found.name)
+    return there if PurePosixPath(name).name == name and there.exists() else None
+
+
+def _changed(there: Path, audit: Audit) -> str:
+    """The first of the audited files that is another now; empty if none is."""
+    named = str(audit.subject.get("file"))
+    files = audit.subject.get("files") or {named: audit.subject.get("sha256")}
+    folder = there.parent if there.is_file() else there
+    return next(filter(None, (file_problem(folder, name, was) for name, was in files.items())), "")

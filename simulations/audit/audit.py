@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from client.device.folder import SETTINGS as DEVICE
@@ -12,13 +13,19 @@ from shared.errors import ConfigError, DataError
 from shared.files import make_folder
 from shared.privacy.ledger.seal import digests
 from shared.run_files import RunFolder, no_run
-from simulations.audit import held
+from simulations.audit import foreign, held
+from simulations.audit.bounds import HELD_OUT, OFF
+from simulations.audit.checks.noise import SCALE
+from simulations.audit.checks.people import CLIP
+from simulations.audit.checks.record import EPSILON
+from simulations.audit.foreign.reading import FILE as FOREIGN
 from simulations.audit.outcome import Audit, Part
 from simulations.audit.report.page import write_page
 from simulations.audit.run import Depth, Say, run_parts, subject
 from simulations.audit.words import CANNOT, LIMITS
 from simulations.results import Results
 
+_NEEDED = (EPSILON, SCALE, CLIP)  # of a foreign run, without which its claim is not shown
 Parts = Callable[[], Iterator[Part]]
 
 
@@ -28,7 +35,8 @@ def audit(path: Path, key: str | None, depth: Depth, say: Say) -> Audit:
     Parameters
     ----------
     path : Path
-        A run's folder, a device's folder, a released adapter (.safetensors).
+        A run's folder, a device's folder, a released adapter (.safetensors), or the folder of a
+        foreign run.
     key : str, optional
         The operator's public key, 64 hexadecimal digits.
     depth : Depth
@@ -57,14 +65,32 @@ def _kind(path: Path, key: str | None, depth: Depth, say: Say) -> tuple[dict[str
         results = Results.read(run.results)
         return subject(path, results), lambda: run_parts(path, key, depth, say)
     if (path / DEVICE).is_file():
-        return _named("device", path, path / DEVICE), lambda: held.device_parts(path)
+        about = _named("device", path, path / DEVICE) | {"files": held.records_of(path)}
+        return about, lambda: held.device_parts(path)
+    if (path / FOREIGN).is_file():
+        say("reading arrays")
+        told = foreign.read(path)
+        about = _named("foreign", path, path / FOREIGN) | {"files": dict(told.digests)}
+        return about, lambda: _foreign(told, depth, say)
     if path.is_file() and path.suffix == ".safetensors":
         return _named("adapter", path, path), lambda: held.adapter_parts(path, key)
     if not path.exists() or path.is_dir():
         raise DataError(f"{path}: {no_run(path, run.results.name)}, nor is it a device's folder")
     raise DataError(
-        f"{path}: a file; give a run's folder, a device's folder, or an adapter (.safetensors)"
+        f"{path}: a file; give the folder of a run or a device, or an adapter (.safetensors)"
     )
+
+
+def _foreign(run: foreign.ForeignRun, depth: Depth, say: Say) -> Iterator[Part]:
+    say("checks and bounds")
+    found = foreign.audited(run, depth.confidence)
+    controls = tuple(each for each in found if each.name in (OFF, HELD_OUT))
+    rest = [each for each in found if each not in controls]
+    rest = [replace(each, required=each.name in _NEEDED) for each in rest]
+    claim = run.claim
+    claimed = {"epsilon": claim.epsilon, "delta": claim.delta, "relation": claim.relation}
+    about = "A federated run that is not ours, as its folder tells it."
+    yield Part(run.name, about, claimed, tuple(rest), controls)
 
 
 def _named(kind: str, path: Path, file: Path) -> dict[str, object]:

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from client.device.agreement import AGREED
-from client.device.folder import DeviceFolder
+from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION
+from client.device.folder import SETTINGS, DeviceFolder
 from client.person.spending import Spending, read_spending
 from shared.errors import LedgerError, PrivacyError
+from shared.privacy.ledger.budget import records
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.promise import SECURE, in_words, read_metadata, read_promise
+from shared.privacy.ledger.seal import digests
 from shared.privacy.policy.signed import Policy, load_policy
 from shared.published import MANIFEST, check_files, read_manifest
 from simulations.audit.checks import record
@@ -30,6 +32,12 @@ RECORD, CAP, AGREEMENT, RELEASE = "own record", "cap", "agreement", "release"
 PROMISE, GENERATOR, BESIDE = "promise", "generator of noise", "nothing beside"
 
 _CARRIED = {"settings", "promise"}
+
+
+def records_of(state: Path) -> dict[str, str]:
+    """SHA-256 of what an audit of a device rests on, by name."""
+    kept = [each for name in (PARTICIPATION, LEDGER) for each in records(state / name)]
+    return digests(state, [state / SETTINGS, state / AGREED, state / CAPS, *kept])
 
 
 def device_parts(state: Path) -> Iterator[Part]:

@@ -115,7 +115,7 @@ class Audit:
             if each.verdict == "violated":
                 return f"VIOLATED: {part.name}: {each.name}: {each.words}."
         counted = Counter(each.verdict for _, each in self.findings)
-        told = f"{counted['holds']} checks hold, {counted['not shown']} show nothing here"
+        told = f"{counted['holds']} checks hold; {counted['not shown']} decide nothing here"
         if self.verdict == "holds":
             return f"No violation was found: {told}."
         reasons = [
@@ -194,4 +194,6 @@ def _audit(tree: Mapping[str, Any]) -> Audit:
     parts = tuple(Part.of(each) for each in tree["parts"])
     told: Sequence[Sequence[str]] = (tree["cannot"], tree["limits"])
     cannot, limits = (tuple(map(str, each)) for each in told)
+    if not isinstance(tree["audited"].get("files", {}), dict):
+        raise TypeError
     return Audit(dict(tree["audited"]), dict(tree["settings"]), parts, cannot, limits)

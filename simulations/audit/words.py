@@ -35,8 +35,7 @@ CANNOT: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """What whoever holds no more than this cannot check."""
 
 LIMITS = (
-    "A lower bound below the claim is no proof of the claim: attacks may be weak. It fails to be "
-    "wrong code's alibi only as far as it could have shown more.",
+    "A lower bound below the claim is no proof of the claim: attacks may be weak.",
     "Mistakes that no check asks about are not seen. What is asked: docs/audit.md.",
     "Of correct code each check says that it is violated with a chance of one in ten thousand at "
     "most, by the test that docs/audit-replay.md names for it.",

@@ -76,7 +76,7 @@ class Scene:
     def of_releases(self) -> list[Seen]:
         """What is seen of a point's own releases; nothing where none has noise of the server's."""
         plan, people = server_plan(self.point, len(self.keys)), len(self.keys)
-        if plan is None or plan.guarantee.trust != "central":
+        if plan is None or not self.private or plan.guarantee.trust != "central":
             return []
         promised, found = promised_inside(self.point, people), []
         kinds = {each.kind for each in plan.releases}

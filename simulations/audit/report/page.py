@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import PackageLoader
 
 from shared.files import write_atomically
+from simulations.audit.attacks.reconstruction import LEAK
 from simulations.audit.findings import Finding
 from simulations.audit.outcome import PAGE, Audit, Part
 from simulations.audit.report.figure import evidence_figure
@@ -50,7 +51,8 @@ def _view(audit: Audit) -> dict[str, Any]:
 def _by_model(found: Sequence[Finding]) -> list[dict[str, Any]]:
     counted: dict[str, Counter[str]] = {}
     for each in found:
-        counted.setdefault(each.threat_model, Counter())[each.verdict] += 1
+        if not each.name.startswith(LEAK):  # each view of a leak is a model of its own
+            counted.setdefault(each.threat_model, Counter())[each.verdict] += 1
     return [
         {
             "model": model,
