@@ -34,7 +34,7 @@ _GRID = 1e-4  # of losses
 _NEAR = 5e-3  # relative: how far a cost may lie above a claim that was rounded
 _LEAST = 0.3  # noise multiplier, below which losses of sampled cohorts do not fit on a grid
 _HOPELESS = 1e12  # square of the signal over the noise, beyond which epsilon is no figure
-_MUCH = 1e6  # noise multiplier, above which it is counted as this
+_MUCH = 1e5  # noise multiplier, above which it is counted as this
 _OFTEN = 10**5  # rounds, above which they are not composed
 
 
@@ -144,8 +144,7 @@ def _counted(claim: Claim, noises: Counter[float]) -> tuple[float, str, bool]:
     whole = math.inf
     if square < _HOPELESS:
         deviation = min(_MUCH, 1 / math.sqrt(square))
-        with np.errstate(divide="ignore"):  # of a logarithm of nothing, where epsilon is
-            whole = float(get_epsilon_gaussian(deviation, claim.delta))
+        whole = float(get_epsilon_gaussian(deviation, claim.delta))
     kind, share = claim.sampling.kind, claim.sampling.probability
     fits = min(noises) >= _LEAST * apart and sum(noises.values()) <= _OFTEN
     if kind == "everyone" or share >= 1:
