@@ -1,7 +1,11 @@
 """Lower bounds on epsilon from one replay, by who attacks: what canaries give away, and controls.
 
-Only a bound decides; an estimate stands beside it, labelled as one. Each control says whether the
-attack finds what is there to be found, and nothing else.
+Only a bound decides, and one that is wrong with probability 1e-4 at most; the bound at 95 % is
+shown beside it, and an estimate, labelled as one. Each control says whether the attack finds what
+is there to be found, and nothing else.
+
+What holds for every mechanism is decided at a delta of its own: with many canaries the chance delta
+of telling everything outright, m times over, would leave no risk to decide with.
 """
 
 from __future__ import annotations
@@ -10,38 +14,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from shared.privacy.guarantee import Guarantee
 from simulations.audit import evidence
-from simulations.audit.canaries import Canaries
 from simulations.audit.checks.record import raw
-from simulations.audit.checks.risk import RISK
+from simulations.audit.checks.risk import RISK, decision
 from simulations.audit.findings import Finding, judged
-from simulations.audit.replay.observed import Sums, Vector
+from simulations.audit.replay.observed import Sums
+from simulations.audit.threats.seen import Blind, View, views
 
 ANY, GAUSSIAN, FITTED = "epsilon, any mechanism", "epsilon, Gaussian", "epsilon, estimated"
 OFF, HELD_OUT = "control: noise off", "control: held out"
 
-ALL_ROUNDS = "white box: every released sum of every round"
-FINAL = "white box: the released adapter and the public start alone"
-
-
-def scores(observed: Sums, canaries: Canaries, view: str) -> Vector:
-    """How far each canary seems to be in [m], by what a view shows.
-
-    Parameters
-    ----------
-    observed : Sums
-    canaries : Canaries
-    view : str
-        `ALL_ROUNDS` or `FINAL`.
-    """
-    if view == FINAL:
-        moved: Vector = observed.moved[canaries.coordinates]
-        return moved
-    found = np.zeros(len(canaries.keys))
-    for each in observed.of("update"):
-        found += each.vector[canaries.coordinates] / (each.deviation or 1.0)
-    return found
+_ASSUMED = "; if all that was released is one Gaussian mechanism"
+_DRAWN = "Who is asked is drawn: what happened is no Gaussian mechanism, and no such bound holds"
+_PART = 0.01  # of the risk, that delta may take of a decision
 
 
 def bounds(observed: Sums, confidence: float = 0.95) -> list[Finding]:
@@ -51,50 +36,38 @@ def bounds(observed: Sums, confidence: float = 0.95) -> list[Finding]:
     ----------
     observed : Sums
     confidence : float
-        In (0, 1), of each bound alone.
+        In (0, 1), of each bound that is shown alone; a verdict is wrong with probability 1e-4.
     """
-    if (about := _about(observed)) is None:
-        return [Finding(ANY, "not shown", ALL_ROUNDS, "No canary is in a sum that was released")]
-    views = (ALL_ROUNDS, FINAL) if len(observed.moved) else (ALL_ROUNDS,)
-    return [each for view in views for each in _of_view(observed, about, view, confidence)]
+    return [each for view in views(observed) for each in _of_view(view, confidence)]
 
 
-_About = tuple[Canaries, Guarantee]
-
-
-def _about(observed: Sums) -> _About | None:
-    """Whom guesses are about, and what is promised; None where there is nothing to guess by."""
-    if observed.canaries is None or observed.promised is None or not observed.of("update"):
-        return None
-    return observed.canaries, observed.promised
-
-
-def _of_view(observed: Sums, about: _About, view: str, confidence: float) -> list[Finding]:
-    canaries, promised = about
-    found = scores(observed, canaries, view)
-    included, delta = canaries.included, promised.delta
-    provable = most_provable(len(found), confidence)
-    told = {"canaries": float(len(found)), "confidence": confidence, "delta": delta}
-    findings = []
-    kinds = ((ANY, evidence.one_run, ""), (GAUSSIAN, evidence.gaussian_one_run, _ASSUMED))
-    for name, how, assumed in kinds:
-        bound = evidence.best(found, included, delta, confidence, how)
-        verdict, words = judged(bound, provable, promised)
-        figures = told | {"bound": bound, "most provable": provable}
-        findings.append(Finding(name, verdict, view, words + assumed, figures))
-    estimate = evidence.fitted(found, included, delta)
+def _of_view(view: View | Blind, confidence: float) -> list[Finding]:
+    if isinstance(view, Blind):
+        return [Finding(ANY, "not shown", view.name, view.why)]
+    told = {"canaries": float(len(view.scores)), "confidence": confidence}
+    told |= {"delta": view.promised.delta, "claimed": view.promised.budget}
+    findings = [_bound(view, ANY, evidence.one_run, told)]
+    if view.sampled:
+        findings.append(Finding(GAUSSIAN, "not shown", view.name, _DRAWN, told))
+    else:
+        findings.append(_bound(view, GAUSSIAN, evidence.gaussian_one_run, told))
+    estimate = evidence.fitted(view.scores, view.included, view.promised.delta)
     words = f"An estimate, no bound, as if scores were Gaussian: {estimate:.2f}; decides nothing"
-    return [*findings, Finding(FITTED, "not shown", view, words, told | {"estimate": estimate})]
+    findings.append(Finding(FITTED, "not shown", view.name, words, told | {"estimate": estimate}))
+    return findings
 
 
-_ASSUMED = "; if all rounds together are one Gaussian mechanism"
-
-
-def most_provable(canaries: int, confidence: float) -> float:
-    """The largest epsilon that so many canaries, all guessed right, could show."""
-    each = 1 - (1 - confidence) / len(evidence.SHARES)
-    guesses = [max(2, 2 * round(share * canaries / 2)) for share in evidence.SHARES]
-    return max(evidence.most_provable(some, each) for some in guesses)
+def _bound(view: View, name: str, how: evidence.Bound, told: dict[str, float]) -> Finding:
+    seen, delta = (view.scores, view.included), view.promised.delta
+    bound = evidence.best(*seen, delta, told["confidence"], how)
+    provable = evidence.most_provable(len(view.scores), delta, told["confidence"], how)
+    if how is evidence.one_run:
+        delta = min(delta, _PART * RISK / len(view.scores))
+    decided = decision(seen, delta, view.claimed(delta), how)
+    verdict, words = judged(bound, provable, view.promised, decided)
+    figures = told | {"bound": bound, "most provable": provable} | decided.figures()
+    words += _ASSUMED if name == GAUSSIAN else ""
+    return Finding(name, verdict, view.name, words, figures)
 
 
 def without_noise(observed: Sums) -> Sums:
@@ -112,33 +85,39 @@ def controls(observed: Sums, confidence: float = 0.95) -> list[Finding]:
 
     The first takes the very sums of the replay without their noise: a bound above the claim flags
     them or, where no bound of so many canaries reaches the claim, their rest, which is no noise.
-    The second guesses among people none of whom was in; it is wrong with probability 1e-4 at most.
+    The second guesses among canaries none of whom was in; it is wrong with probability 1e-4 at
+    most.
     """
-    if (about := _about(observed)) is None:
+    first = views(observed)[0]
+    if isinstance(first, Blind):
         return []
-    return [_noise_off(observed, about, confidence), _held_out(observed, about)]
+    return [_noise_off(observed, first, confidence), _held_out(observed, first)]
 
 
-def _noise_off(observed: Sums, about: _About, confidence: float) -> Finding:
+def _noise_off(observed: Sums, view: View, confidence: float) -> Finding:
     bare = without_noise(observed)
     if not bare.releases:
-        return Finding(OFF, "not shown", ALL_ROUNDS, "What was sent is not known, without noise")
-    found = _of_view(bare, about, ALL_ROUNDS, confidence)
+        why = "Noise that devices added cannot be taken off their messages again"
+        return Finding(OFF, "not shown", view.name, why)
+    found = _of_view(views(bare)[0], confidence)
     by = [each for each in (*found, raw(bare)) if each.verdict == "violated"]
-    figures = {"bound": found[0].figures["bound"], "Gaussian bound": found[1].figures["bound"]}
-    figures |= {"most provable": found[0].figures["most provable"]}
+    names = {ANY: "bound", GAUSSIAN: "Gaussian bound"}
+    figures = {
+        names[each.name]: each.figures["bound"]
+        for each in found
+        if each.name in names and "bound" in each.figures
+    }
     if not by:
         words = "Without its noise this run would not have been flagged: this audit shows nothing"
-        return Finding(OFF, "violated", ALL_ROUNDS, words, figures)
-    words = f"Without its noise this run is flagged, first by: {by[0].name}"
-    return Finding(OFF, "holds", ALL_ROUNDS, words, figures)
+        return Finding(OFF, "violated", view.name, words, figures)
+    words = f"Without its noise this run is flagged, by: {', '.join(each.name for each in by)}"
+    return Finding(OFF, "holds", view.name, words, figures)
 
 
-def _held_out(observed: Sums, about: _About) -> Finding:
-    canaries, promised = about
-    out = scores(observed, canaries, ALL_ROUNDS)[~canaries.included]
+def _held_out(observed: Sums, view: View) -> Finding:
+    out, promised = view.scores[~view.included], view.promised
     bits = np.random.default_rng(observed.seed).random(len(out)) < 0.5
     bound = evidence.best(out, bits, promised.delta, 1 - RISK) if len(out) >= 2 else 0.0
-    figures = {"people": float(len(out)), "bound": bound}
-    words = f"Among {len(out)} people none of whom was in, the bound is {bound:.2f}"
-    return Finding(HELD_OUT, "violated" if bound > 0 else "holds", ALL_ROUNDS, words, figures)
+    figures = {"canaries": float(len(out)), "bound": bound}
+    words = f"Among {len(out)} canaries none of which was in, the bound is {bound:.2f}"
+    return Finding(HELD_OUT, "violated" if bound > 0 else "holds", view.name, words, figures)

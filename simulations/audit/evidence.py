@@ -25,9 +25,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.special import expit, log_ndtr, ndtr, ndtri
-from scipy.stats import binom
+from scipy.special import bdtrc, expit, log_ndtr, ndtr, ndtri
 
 from shared.errors import ConfigError
 
@@ -37,17 +35,7 @@ Bits = npt.NDArray[np.bool_]
 SHARES = (0.04, 0.1, 0.25, 0.5)
 """Of the canaries, that are guessed about: chosen before a run, each at its part of the risk."""
 _MOST = 64.0  # epsilon, beyond which nobody asks
-
-
-def most_provable(guesses: int, confidence: float) -> float:
-    """The largest epsilon that so many guesses, all of them right, could show.
-
-    Examples
-    --------
-    >>> round(most_provable(100, 0.95), 2)
-    3.49
-    """
-    return _largest(lambda eps: guesses * math.log(expit(eps)) < math.log(1 - confidence))
+_HALVINGS = 30
 
 
 def right_guesses(scores: Scores, included: Bits, guesses: int) -> int:
@@ -60,7 +48,14 @@ def right_guesses(scores: Scores, included: Bits, guesses: int) -> int:
     included : bool [m]
     guesses : int
         In [2, m], even.
+
+    Raises
+    ------
+    ConfigError
+        For another number.
     """
+    if not 2 <= guesses <= len(scores) or guesses % 2:
+        raise ConfigError(f"guesses = {guesses}: expected an even number in [2, {len(scores)}]")
     order = np.argsort(scores, kind="stable")
     half = guesses // 2
     return int((~included[order[:half]]).sum() + included[order[-half:]].sum())
@@ -90,12 +85,19 @@ def one_run(right: int, guesses: int, canaries: int, delta: float, confidence: f
 def _chance(right: int, guesses: int, canaries: int, eps: float, delta: float) -> float:
     """At most that probable under (eps, delta): so many right ones, or more (Theorem 5.2)."""
     accuracy = expit(eps)
-    above = float(binom.sf(right - 1, guesses, accuracy))
+    above = _at_least(right, guesses, accuracy)
     if delta == 0 or right == 0:
         return above
     fewer = np.arange(1, right + 1)
-    between = binom.sf(right - fewer - 1, guesses, accuracy) - above
+    between = np.ones(right)  # of at least none
+    between[:-1] = bdtrc(right - fewer[:-1] - 1, guesses, accuracy)
+    between -= above
     return min(1.0, above + 2 * canaries * delta * float(np.max(between / fewer)))
+
+
+def _at_least(right: int, guesses: int, accuracy: float) -> float:
+    """Of so many independent guesses, at least so many right ones."""
+    return float(bdtrc(right - 1, guesses, accuracy)) if right else 1.0
 
 
 def gaussian_one_run(
@@ -103,12 +105,11 @@ def gaussian_one_run(
 ) -> float:
     """Lower bound on epsilon of a Gaussian mechanism; parameters as for `one_run`."""
     _check(right, guesses, canaries)
-
-    def unlikely(eps: float) -> bool:
-        shift = gaussian_shift(eps, delta)
-        return _too_many(right, guesses, canaries, shift, 1 - confidence)
-
-    return _largest(unlikely) if delta > 0 else 0.0
+    if delta <= 0:
+        return 0.0
+    risk = 1 - confidence
+    shift = _largest(lambda shift: _too_many(right, guesses, canaries, shift, risk))
+    return gaussian_epsilon(shift, delta)
 
 
 def _too_many(right: int, guesses: int, canaries: int, shift: float, risk: float) -> bool:
@@ -127,29 +128,25 @@ def _too_many(right: int, guesses: int, canaries: int, shift: float, risk: float
     return over + at > guesses / canaries
 
 
-def gaussian_shift(eps: float, delta: float) -> float:
-    """How far apart, in standard deviations, a Gaussian's two worlds are at (eps, delta).
+def gaussian_epsilon(shift: float, delta: float) -> float:
+    """Epsilon at delta of a Gaussian whose two worlds are `shift` standard deviations apart.
 
     Balle and Wang 2018: delta = Phi(s/2 - eps/s) - e^eps Phi(-s/2 - eps/s).
 
     Examples
     --------
-    >>> round(gaussian_shift(1.0, 1e-5), 3)
-    0.268
+    >>> round(gaussian_epsilon(0.268, 1e-5), 2)
+    1.0
     """
-    if eps <= 0:
-        return 2 * float(ndtri((1 + delta) / 2))
-
-    def excess(shift: float) -> float:
-        return gaussian_delta(eps, shift) - delta
-
-    return float(brentq(excess, 1e-9, 4 * math.sqrt(eps) + 2 * eps + 20))
+    if shift <= 0:
+        return 0.0
+    return _largest(lambda eps: gaussian_delta(eps, shift) > delta)
 
 
 def gaussian_delta(eps: float, shift: float) -> float:
     """Delta at epsilon of a Gaussian whose two worlds are `shift` standard deviations apart."""
     below = float(log_ndtr(-shift / 2 - eps / shift)) + eps
-    return float(ndtr(shift / 2 - eps / shift) - math.exp(min(below, 0.0)))
+    return float(ndtr(shift / 2 - eps / shift)) - math.exp(min(below, 0.0))
 
 
 def fitted(scores: Scores, included: Bits, delta: float) -> float:
@@ -168,9 +165,7 @@ def fitted(scores: Scores, included: Bits, delta: float) -> float:
         return 0.0
     spread = math.sqrt((there.var(ddof=1) + out.var(ddof=1)) / 2)
     shift = (there.mean() - out.mean()) / spread if spread else math.inf
-    if shift <= 0:
-        return 0.0
-    return _largest(lambda eps: gaussian_delta(eps, shift) > delta)
+    return gaussian_epsilon(shift, delta) if math.isfinite(shift) else math.inf
 
 
 Bound = Callable[[int, int, int, float, float], float]
@@ -195,24 +190,55 @@ def best(
     bound : callable
     shares : sequence of float
         In (0, 1], of the canaries.
+
+    Raises
+    ------
+    ConfigError
+        For fewer than two canaries.
     """
-    each = 1 - (1 - confidence) / len(shares)
     found = 0.0
-    for share in shares:
-        guesses = max(2, 2 * round(share * len(scores) / 2))
+    each = 1 - (1 - confidence) / len(shares)
+    for guesses in _guesses(len(scores), shares):
         right = right_guesses(scores, included, guesses)
         found = max(found, bound(right, guesses, len(scores), delta, each))
     return found
 
 
+def most_provable(
+    canaries: int,
+    delta: float,
+    confidence: float,
+    bound: Bound = one_run,
+    shares: Sequence[float] = SHARES,
+) -> float:
+    """The largest epsilon that `best` can give: every guess is right; parameters as there.
+
+    Examples
+    --------
+    >>> round(most_provable(100, 0.0, 0.95, shares=[1.0]), 2)
+    3.49
+    """
+    each = 1 - (1 - confidence) / len(shares)
+    return max(bound(n, n, canaries, delta, each) for n in _guesses(canaries, shares))
+
+
+def _guesses(canaries: int, shares: Sequence[float]) -> list[int]:
+    """How many are guessed about: even, at least two, at most all."""
+    if canaries < 2:
+        raise ConfigError(f"{canaries} canaries: expected at least 2")
+    return [
+        min(max(2, 2 * round(share * canaries / 2)), canaries - canaries % 2) for share in shares
+    ]
+
+
 def _largest(unlikely: Callable[[float], bool]) -> float:
-    """Up to where so much was unlikely; what is asked falls with epsilon."""
+    """Up to where so much was unlikely; what is asked falls with epsilon, and with a shift."""
     if not unlikely(0.0):
         return 0.0
     low, high = 0.0, 1.0
     while high < _MOST and unlikely(high):
         low, high = high, 2 * high
-    for _ in range(40):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if unlikely(middle) else (low, middle)
     return low

@@ -37,24 +37,65 @@ class Finding:
     required: bool = False
 
 
-def judged(bound: float, provable: float, promised: Guarantee | None) -> tuple[Verdict, str]:
+@dataclass(frozen=True)
+class Decision:
+    """What a verdict rests on: a bound that is wrong far less often than the one that is shown.
+
+    Attributes
+    ----------
+    bound : float
+        >= 0, at confidence 1 - RISK (`simulations.audit.checks.risk`).
+    provable : float
+        The largest that it could have been: a claim above it is not tested.
+    claimed : float
+        At its own delta.
+    delta : float
+    """
+
+    bound: float
+    provable: float
+    claimed: float
+    delta: float
+
+    def figures(self) -> dict[str, float]:
+        """As a finding states it."""
+        return {
+            "deciding bound": self.bound,
+            "most deciding": self.provable,
+            "deciding claim": self.claimed,
+            "deciding delta": self.delta,
+        }
+
+
+def judged(
+    bound: float, provable: float, promised: Guarantee | None, decision: Decision | None = None
+) -> tuple[Verdict, str]:
     """What a lower bound on epsilon says of a promise, and that in words.
 
     Parameters
     ----------
     bound : float
-        >= 0.
+        >= 0, at the confidence that is shown.
     provable : float
-        The largest bound that the attack could have given: a promise above it is not tested.
+        The largest bound that the attack could have given.
     promised : Guarantee or None
         To a person, against whoever has the view; None, or without a budget: nothing is.
+    decision : Decision or None
+        What a verdict rests on; without one nothing is decided.
     """
     if promised is None or not math.isfinite(promised.budget):
         return "not shown", "Nothing is promised to a person against this view"
-    claimed = promised.budget
-    words = f"Epsilon is at least {bound:.2f}, of {claimed:g} claimed"
-    if bound > claimed:
-        return "violated", words
-    if provable > claimed:
-        return "holds", f"{words} and {provable:.2f} that could have been shown"
-    return "not shown", f"{words}; more than {provable:.2f} could not have been shown"
+    words = f"Epsilon is at least {bound:.2f}, of {promised.budget:g} claimed"
+    if decision is None:
+        return "not shown", f"{words}; at most {provable:.2f} could have been shown"
+    at = f"at delta {decision.delta:.2g}, "
+    at = "" if decision.delta == promised.delta else at
+    if decision.bound > decision.claimed:
+        return "violated", (
+            f"{words}; at the confidence that decides at least {decision.bound:.2f}, "
+            f"{at}of {decision.claimed:.3g}"
+        )
+    most = f"{words}; to decide, {decision.provable:.2f} could have been shown"
+    beyond = f"{most}, {at}of {decision.claimed:.3g}"
+    tested = decision.provable > decision.claimed and bound <= promised.budget
+    return ("holds" if tested else "not shown"), beyond

@@ -34,21 +34,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from client.training.batches import user_windows
-from client.training.train import token_losses
 from shared.aggregation import rule_of
 from shared.config import ExperimentConfig
 from shared.data.population import history_of
+from shared.data.windows import Windows
 from shared.errors import ConfigError
 from shared.privacy.contribution.histogram import user_histogram
 from shared.privacy.guarantee import Guarantee
 from simulations.audit.attacks.halves import Released
 from simulations.audit.attacks.intervals import Bits, Found, Rate, Scores
 from simulations.audit.attacks.updates import updates_of
-from simulations.audit.evidence import best
-from simulations.audit.findings import Finding, judged
+from simulations.audit.canaries import likelihood
+from simulations.audit.checks.risk import decision
+from simulations.audit.evidence import best, most_provable
+from simulations.audit.findings import Decision, Finding, judged
 from simulations.engine.cohort import CohortEngine
 
 Signals = Mapping[str, Scores]  # each [models, people]
@@ -56,7 +57,6 @@ Signals = Mapping[str, Scores]  # each [models, people]
 BLACK_BOX = ("scores",)
 _RIDGE = 1.0  # r, in units of the mean square of an update
 _LEAST = 1e-9  # of a variance, that another is divided by
-_WINDOWS = 64  # read at once
 _SHARES = (0.1, 0.5)  # of the people, that are guessed about
 _EXPOSED = 0.05  # of the people, whose exposure is told apart
 
@@ -95,6 +95,8 @@ class Attack:
     bound, provable : float
         Of epsilon, from below, by the first run, together with all other attacks; and what it
         would be if every guess were right. More runs would share one risk, and delta leaves none.
+    decision : Decision
+        What a verdict rests on.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Attack:
     found: Found
     bound: float
     provable: float
+    decision: Decision
 
 
 @dataclass(frozen=True)
@@ -175,9 +178,12 @@ def membership(
             strongest = np.stack([attack(chosen, bits, target) for target in range(len(models))])
             own = bits[0], delta, each
             bound = best(strongest[0], *own, shares=_SHARES)
-            provable = best(bits[0].astype(np.float64), *own, shares=_SHARES)
+            provable = most_provable(len(keys), delta, each, shares=_SHARES)
+            seen_of = strongest[0], bits[0]
+            budget = promised.budget if promised else math.inf
+            decided = decision(seen_of, delta, budget, shares=_SHARES)
             found = Found.of(strongest.ravel(), bits.ravel(), confidence)
-            attacks.append(Attack(name, view, found, bound, provable))
+            attacks.append(Attack(name, view, found, bound, provable, decided))
     worst, exposed, everybody = _exposed(engine, strongest, bits, confidence)
     findings = [_finding(attack, promised) for attack in attacks]
     return Membership(attacks, worst, exposed, everybody, *bits.shape, findings)
@@ -204,7 +210,6 @@ def signals(
     return found
 
 
-@torch.no_grad()
 def log_likelihoods(
     engine: CohortEngine, config: ExperimentConfig, model: Released, keys: Sequence[int]
 ) -> Scores:
@@ -212,19 +217,15 @@ def log_likelihoods(
 
     0 of somebody without any.
     """
-    tensors = engine.schema.unflatten(engine.schema.from_arrays(model.adapter).to(engine.device))
     cuts = [user_windows(history_of(engine.population, key), config) for key in keys]
     owner = np.repeat(np.arange(len(keys)), [len(cut) for cut in cuts])
-    inputs = np.concatenate([cut.inputs for cut in cuts])
-    targets = np.concatenate([cut.targets for cut in cuts])
-    lost = np.zeros(len(keys))
-    for start in range(0, len(inputs), _WINDOWS):
-        rows = slice(start, start + _WINDOWS)
-        pair = [torch.from_numpy(x[rows]).to(engine.device) for x in (inputs, targets)]
-        losses = token_losses(engine.recommender, tensors, *pair).sum(-1)
-        np.add.at(lost, owner[rows], losses.double().cpu().numpy())
-    counted = np.bincount(owner, (targets >= 0).sum(-1), minlength=len(keys))
-    return -lost / np.maximum(counted, 1)
+    together = Windows(
+        np.concatenate([cut.inputs for cut in cuts]), np.concatenate([cut.targets for cut in cuts])
+    )
+    found = np.zeros(len(keys))
+    np.add.at(found, owner, likelihood.log_likelihoods(engine, model.adapter, together))
+    counted = np.bincount(owner, (together.targets >= 0).sum(-1), minlength=len(keys))
+    return found / np.maximum(counted, 1)
 
 
 def rmia(chosen: Sequence[Scores], bits: Bits, target: int) -> Scores:
@@ -332,9 +333,10 @@ def _finding(attack: Attack, promised: Guarantee | None) -> Finding:
     figures = {
         "bound": attack.bound,
         "most_provable": attack.provable,
+        **attack.decision.figures(),
         "auc": found.auc.value,
         **{f"tpr@{rate:g}": of.value for rate, of in found.at.items()},
     }
     told = "of those who are in it finds " + " and ".join(found.told(rate) for rate in found.at)
-    verdict, about = judged(attack.bound, attack.provable, promised)
+    verdict, about = judged(attack.bound, attack.provable, promised, attack.decision)
     return Finding(name, verdict, attack.threat_model, f"{about}; {told}.", figures)

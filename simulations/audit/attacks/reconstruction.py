@@ -25,6 +25,7 @@ Balle, Cherubin, Hayes 2022, Reconstructing Training Data with Informed Adversar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,8 +40,9 @@ from shared.errors import ConfigError
 from shared.privacy.guarantee import Guarantee
 from simulations.audit.attacks.intervals import Rate
 from simulations.audit.attacks.views import View
-from simulations.audit.evidence import best
-from simulations.audit.findings import Finding, judged
+from simulations.audit.checks.risk import decision
+from simulations.audit.evidence import best, most_provable
+from simulations.audit.findings import Decision, Finding, judged
 from simulations.engine.cohort import CohortEngine
 
 Scores = npt.NDArray[np.float64]
@@ -71,6 +73,8 @@ class Leak:
         have them, and of guessing.
     bound, provable : float
         Of epsilon, from below, together with all other leaks; and the most that could be shown.
+    decision : Decision
+        What a verdict rests on.
     """
 
     view: str
@@ -84,6 +88,7 @@ class Leak:
     chance: float
     bound: float
     provable: float
+    decision: Decision
 
 
 def readers(engine: CohortEngine, config: ExperimentConfig) -> dict[str, Reader]:
@@ -195,7 +200,8 @@ def leaks(
             there, away = (read(seen) for seen in pair)
             coins = random.random(len(chosen)) < 0.5
             out = _standing_out(np.where(coins[:, None], there, away), known)
-            delta = view.promised.delta if view.promised else 0.0
+            promised = view.promised
+            delta, budget = (promised.delta, promised.budget) if promised else (0.0, math.inf)
             found.append(
                 Leak(
                     view.name,
@@ -205,7 +211,8 @@ def leaks(
                     popular=popular,
                     chance=float(known.mean()),
                     bound=best(out, coins, delta, each, shares=_SHARES),
-                    provable=best(coins.astype(np.float64), coins, delta, each, shares=_SHARES),
+                    provable=most_provable(len(coins), delta, each, shares=_SHARES),
+                    decision=decision((out, coins), delta, budget, shares=_SHARES),
                 )
             )
     return found
@@ -294,6 +301,7 @@ def _finding(leak: Leak, promised: Guarantee | None) -> Finding:
         "chance": leak.chance,
         "bound": leak.bound,
         "most_provable": leak.provable,
+        **leak.decision.figures(),
         **{f"precision@{k}": of for k, of in leak.precision.items()},
         **{f"recall@{k}": of for k, of in leak.recall.items()},
     }
@@ -301,5 +309,5 @@ def _finding(leak: Leak, promised: Guarantee | None) -> Finding:
         f"{leak.own:.0%} of a person's items are found in as many guesses (popularity "
         f"{leak.popular:.0%}, chance {leak.chance:.0%})"
     )
-    verdict, about = judged(leak.bound, leak.provable, promised)
+    verdict, about = judged(leak.bound, leak.provable, promised, leak.decision)
     return Finding(name, verdict, leak.view, f"{about}; {told}.", figures)

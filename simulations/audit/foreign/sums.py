@@ -8,11 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from dp_accounting import (
+    DpEvent,
+    GaussianDpEvent,
+    PoissonSampledDpEvent,
+    SampledWithoutReplacementDpEvent,
+)
 
 from shared.model.adapter import AdapterSchema
 from shared.privacy.guarantee import Guarantee
 from simulations.audit.foreign.run import Claim, ForeignRun, Round
-from simulations.audit.replay.observed import Exchange, Release, Sums, Vector
+from simulations.audit.replay.observed import Events, Exchange, Release, Sums, Vector
 
 Rows = npt.NDArray[np.float32]
 
@@ -42,6 +48,22 @@ class Stated(Sums):
     def seed(self) -> int:
         """One for all: a run says nothing of its own."""
         return 0
+
+    @property
+    def events(self) -> Events:
+        """A Gaussian a release, as its noise and the sampling are claimed."""
+        sampling, found = self.claim.sampling, []
+        for each in self.releases:
+            if not (each.deviation > 0 and math.isfinite(each.limit)):
+                return []
+            event: DpEvent = GaussianDpEvent(each.deviation / each.limit)
+            if sampling.kind == "poisson" and sampling.probability < 1:
+                event = PoissonSampledDpEvent(sampling.probability, event)
+            if sampling.kind == "fixed":
+                size = round(self.claim.cohort)
+                event = SampledWithoutReplacementDpEvent(self.claim.clients, size, event)
+            found.append((event, 1))
+        return found
 
     def expected(self, kind: str) -> float:
         """As claimed, of whatever kind."""

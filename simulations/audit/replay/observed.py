@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from dp_accounting import DpEvent
 
 from shared.config import ExperimentConfig
 from shared.model.adapter import AdapterSchema
@@ -20,6 +21,10 @@ from shared.privacy.plan.plan import Plan
 from simulations.audit.canaries import Canaries
 
 Vector = npt.NDArray[np.float64]
+Events = Sequence[tuple[DpEvent, int]]
+"""What happened, as an accountant counts it, and how often each."""
+
+_NONE = np.zeros((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,9 @@ class Exchange:
         Whether `contributions` are everybody's.
     start : float32 [dim]
         All that was sent down, one tensor after the other; empty where nothing was.
+    directions : float32 [m, dim]
+        What each canary adds if it is in; empty where that is the worst there is: as far as the
+        clip, along its own coordinate.
     """
 
     kind: str
@@ -51,6 +59,7 @@ class Exchange:
     contributions: npt.NDArray[np.float32]
     known: bool
     start: npt.NDArray[np.float32]
+    directions: npt.NDArray[np.float32] = field(default_factory=lambda: _NONE)
 
     @property
     def name(self) -> str:
@@ -169,6 +178,11 @@ class Sums(ABC):
     def seed(self) -> int:
         """Of what the auditor draws."""
 
+    @property
+    @abstractmethod
+    def events(self) -> Events:
+        """What the claim says that happened; nothing where it is not told."""
+
     @abstractmethod
     def expected(self, kind: str) -> float:
         """People expected in a sum of a kind."""
@@ -195,6 +209,9 @@ class Observed(Sums):
     ledger : Ledger or None
     public : mapping
         What is told of the run by file, without numbers that noise is in.
+    liked : float64 [m] or None
+        By how much more the released model likes each canary's window than the public start does,
+        as a log-likelihood; None where canaries have no windows of their own.
     """
 
     config: ExperimentConfig
@@ -203,6 +220,7 @@ class Observed(Sums):
     exchanges: tuple[Exchange, ...]
     ledger: Ledger | None
     public: Mapping[str, Any]
+    liked: Vector | None = None
 
     @property
     def promised(self) -> Guarantee | None:
@@ -218,6 +236,12 @@ class Observed(Sums):
     def seed(self) -> int:
         """The point's."""
         return self.config.seed
+
+    @property
+    def events(self) -> Events:
+        """As planned."""
+        plan = self.plan or self.device
+        return [(planned.event, planned.times) for planned in plan.releases] if plan else []
 
     def expected(self, kind: str) -> float:
         """By the settings."""

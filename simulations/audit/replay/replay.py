@@ -24,12 +24,16 @@ from shared.data.population import Population, history_of
 from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.evaluation import METRICS_CLIP
+from shared.privacy.contribution.units import examples_per_user
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.mechanisms.gaussian import UpdateWithBits
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.request import Request
 from shared.run_files import RunFiles, run_files
+from shared.update import Arrays
 from simulations.audit.canaries import AuditedEngine, Canaries
+from simulations.audit.canaries.drawn import by_window
+from simulations.audit.canaries.likelihood import log_likelihoods
 from simulations.audit.replay.observed import Exchange, Observed, Release, Vector
 from simulations.audit.replay.watching import WatchedGrid
 from simulations.engine.simulation import Simulation
@@ -88,9 +92,16 @@ class Replay:
         whole = self._simulation.engine(self.config.model).schema
         return whole.subset(rule_of(self.config).trained(whole.names, 1))
 
-    def canaries(self, most: int) -> Canaries:
-        """Up to `most` people, drawn by the point's seed."""
-        return Canaries.drawn(self.population, self.schema.dim, most, self.config.seed)
+    def canaries(self, most: int, natural: bool = False) -> Canaries:
+        """Up to `most` people, or windows where examples are promised, drawn by the point's seed.
+
+        Parameters
+        ----------
+        most : int
+        natural : bool
+            Whether they train on odd sequences of items, instead of sending the worst there is.
+        """
+        return Canaries.drawn(self.population, self.config, self.schema.dim, most, natural)
 
     def run(
         self,
@@ -111,7 +122,7 @@ class Replay:
         people = population or self.population
         base = self._simulation.engine(self.config.model)
         engine = AuditedEngine(people, base.recommender, self.config.engine)
-        engine.hold(canaries or Canaries.none())
+        engine.hold(canaries or Canaries.none(), self.config)
         with tempfile.TemporaryDirectory() as folder:
             settings = prepare(base.recommender, self.config, Path(folder))
             files = run_files(Path(folder), str(settings["name"]))
@@ -144,7 +155,7 @@ class Replay:
                 continue
             if each.kind == "update":
                 vector = vector[where] * config.federation.expected_cohort(len(people))
-            found.append(_release(each, vector, plan, states))
+            found.append(_release(each, vector, plan, states, config))
         adapter, initial = load_file(files.adapter), load_file(files.initial)
         before = states[0].adapter if 0 in states else engine.schema.join(initial)
         histories = {key: len(history_of(people, key)) for key in people.keys}
@@ -163,7 +174,20 @@ class Replay:
             public=_without(told, (*_NOISED, *_OWN)),
             told=told,
             moved=(engine.schema.join(adapter).astype(np.float64) - before)[where],
+            liked=_liked(engine, config, initial, adapter),
         )
+
+
+def _liked(
+    engine: AuditedEngine, config: ExperimentConfig, initial: Arrays, adapter: Arrays
+) -> Vector | None:
+    canaries = engine.canaries
+    if not canaries.keys or not (canaries.natural or by_window(config)):
+        return None
+    cut = canaries.cut(config)
+    liked = [log_likelihoods(engine, arrays, cut) for arrays in (adapter, initial)]
+    difference: Vector = liked[0] - liked[1]
+    return difference
 
 
 def _released(
@@ -204,20 +228,25 @@ def mean_update(before: ServerState, after: ServerState, settings: FederationCon
 
 
 def _release(
-    exchange: Exchange, vector: Vector, plan: Plan | None, states: dict[int, ServerState]
+    exchange: Exchange,
+    vector: Vector,
+    plan: Plan | None,
+    states: dict[int, ServerState],
+    config: ExperimentConfig,
 ) -> Release:
     planned = plan.of(exchange.kind) if plan else None
     if planned is None:
         return Release(exchange, vector, 0.0, math.inf)
     mechanism = planned.mechanism
-    noise, limit = mechanism.noise_multiplier, mechanism.clip.norm
+    noise, clip = mechanism.noise_multiplier, mechanism.clip.norm
     if isinstance(mechanism, UpdateWithBits):
-        noise, limit = mechanism.update.noise_multiplier, states[0].clips[0]
+        noise, clip = mechanism.update.noise_multiplier, states[0].clips[0]
         if len(clips := states[max(states)].clips) >= exchange.round:
-            limit = clips[exchange.round - 1]
+            clip = clips[exchange.round - 1]
     if exchange.kind == "metrics":
-        limit = METRICS_CLIP.norm
-    return Release(exchange, vector, noise * limit, limit)
+        clip = METRICS_CLIP.norm
+    units = examples_per_user(config) if by_window(config) else 1
+    return Release(exchange, vector, noise * clip, units * clip)
 
 
 def _told(files: RunFiles, outcome: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from flwr.app import Message
 
 from client.messages import parse, reply
-from shared.data.population import history_of
-from shared.privacy.contribution.histogram import user_histogram
 from shared.privacy.contribution.units import sums_in_ring
 from shared.request import SUMMED, Request
 from shared.update import Update
@@ -65,7 +63,7 @@ class WatchedGrid(CohortGrid):
             if not isinstance(answer, Update):
                 continue
             members += each
-            rows.append(self._meant(request, each[0]) if ring else np.array(answer.vector))
+            rows.append(self._audited.meant(request, each[0]) if ring else np.array(answer.vector))
         start = [np.ravel(request.arrays[name]) for name in sorted(request.arrays)]
         self.exchanges.append(
             Exchange(
@@ -74,24 +72,16 @@ class WatchedGrid(CohortGrid):
                 tuple(asked),
                 tuple(members),
                 np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32),
-                not ring or self._everyone_is_known(members),
+                not ring or self._known(request, members),
                 np.concatenate(start).astype(np.float32) if start else np.zeros(0, np.float32),
+                self._audited.directions(request),
             )
         )
         for each, answer in answers:
             yield reply(asked[each[0]], answer, [node_of(key) for key in each])
 
-    def _everyone_is_known(self, members: list[int]) -> bool:
+    def _known(self, request: Request, members: list[int]) -> bool:
+        """Whether what messages in a ring are made of is known: of updates, of canaries alone."""
         canaries = self._audited.canaries
-        return set(members) <= {*canaries.keys, *canaries.spread}
-
-    def _meant(self, request: Request, key: int) -> npt.NDArray[np.float32]:
-        """What a canary's message is made of, as its noise hides that from whoever sees it."""
-        engine, config = self._audited, request.config
-        if request.release == "histogram":
-            history = history_of(engine.mixed, key)
-            return user_histogram(history, len(engine.population.catalogue))
-        far = engine.far(key, engine.part(request).schema.dim)
-        length = float(np.linalg.norm(far))
-        scale = min(1.0, config.privacy.clipping_norm / length) if length else 1.0
-        return (far * scale).astype(np.float32)
+        everyone = set(members) <= {*canaries.keys, *canaries.spread}
+        return everyone if request.release == "update" else request.release != "metrics"

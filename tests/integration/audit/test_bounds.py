@@ -4,9 +4,10 @@ import pytest
 
 from shared.config import at_epsilon, from_dict
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
-from simulations.audit.bounds import ANY, FINAL, GAUSSIAN, HELD_OUT, OFF, bounds, controls
+from simulations.audit.bounds import ANY, GAUSSIAN, HELD_OUT, OFF, bounds, controls
 from simulations.audit.checks.record import RAW, raw
 from simulations.audit.replay.replay import Replay
+from simulations.audit.threats import ALL_ROUNDS
 from simulations.engine.simulation import Simulation
 
 CANARIES = 300
@@ -51,7 +52,7 @@ def test_bounds_of_correct_code_are_sharp_and_below_theory(simulation):
     observed = replayed(simulation, 8.0)
     found = shown(bounds(observed))
     assert not [each for each in found.values() if each.verdict == "violated"]
-    (white,) = [each for each in found.values() if each.name == ANY and each.threat_model != FINAL]
+    white = found[ANY, ALL_ROUNDS]
     assert 1 < white.figures["bound"] < 8
     assert white.figures["bound"] < white.figures["most provable"]
     controlled = {each.name: each for each in controls(observed)}

@@ -2,8 +2,11 @@
 
 import math
 
+from scipy.optimize import brentq
+
 from shared.config import at_epsilon, from_dict
 from simulations.audit.attacks.halves import audited, memberships, released_without
+from simulations.audit.evidence import gaussian_delta
 from simulations.engine.simulation import Simulation
 
 
@@ -40,3 +43,8 @@ def trained(simulation, epsilon, models, folder, seed=0):
         point = at(simulation, epsilon, number)
         released.append(released_without(simulation, point, out, folder / str(number)))
     return released, bits
+
+
+def shift_of(epsilon, delta):
+    """How far apart, in standard deviations, a Gaussian's two worlds are at (epsilon, delta)."""
+    return brentq(lambda shift: gaussian_delta(epsilon, shift) - delta, 1e-9, 50)

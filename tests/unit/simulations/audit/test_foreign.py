@@ -5,10 +5,11 @@ import math
 
 import pytest
 
-from simulations.audit.bounds import ALL_ROUNDS, ANY, FINAL, HELD_OUT, OFF
+from simulations.audit.bounds import ANY, HELD_OUT, OFF
 from simulations.audit.checks import noise, people, record
 from simulations.audit.foreign import audited, read
 from simulations.audit.static import cause
+from simulations.audit.threats import ALL_ROUNDS, FINAL
 from tests.support.auditing import foreign
 
 POISSON = {"kind": "poisson", "probability": 0.4}
