@@ -51,9 +51,6 @@ PRINTED = {
     "Clips, noise, sampling, and whose data it was made of.": (
         "simulations.audit.held.adapter_parts"
     ),
-    "Rest the pointer on a mark to read its numbers; the tables below hold the same. A bar is as "
-    "high as the bound could have been, had every guess been right; correct code stays below the "
-    "dashed line.": "simulations.audit.evidence.most_provable",
     "after … round(s): …-level epsilon … at delta … (… trust); …": (
         "shared.privacy.ledger.ledger.Ledger"
     ),

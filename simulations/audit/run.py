@@ -36,7 +36,7 @@ from simulations.verify.run import VerifyReport, verify_run
 
 Say = Callable[[str], None]
 
-VERIFIED = "claims, ledgers and files"
+VERIFIED, ROUNDS = "claims, ledgers and files", "noise of rounds"
 _MOST_PEOPLE = 20_000  # of a replay, whose messages are all in memory
 
 
@@ -173,8 +173,16 @@ class _Run:
         if self.there.own and not self.depth.quick:
             self.say(f"{name}: running it again as it was")
             found.append(self._again(name, config))
+        if observed.plan is not None and observed.plan.correlation is not None:
+            words = "Noise that is correlated over rounds is not looked at"
+            found.append(Finding(ROUNDS, "not shown", REPLAY, words))
         of_server, of_device = (plan is not None for plan in (observed.plan, observed.device))
-        required = {noise.SCALE: of_server, people.CLIP: of_server, devices.DEVICES: of_device}
+        required = {
+            noise.SCALE: of_server,
+            people.CLIP: of_server,
+            devices.DEVICES: of_device,
+            ROUNDS: True,
+        }
         found = [replace(each, required=required.get(each.name, False)) for each in found]
         checked = tuple(controls(observed, self.depth.confidence))
         return Part(name, about, claimed, tuple(found), checked)
@@ -191,7 +199,7 @@ class _Run:
             return observed, of_one(observed)
         if privacy.trust == "distributed":  # where everybody is known, though no message is
             share = privacy.min_survivors if (privacy.min_survivors or 1) < 1 else None
-            lost = 0.9 * (1 - share) if share else 0.0
+            lost = max(0.0, (1 - share) / 2 - privacy.colluding) if share else 0.0
             observed = replay.run(replay.canaries(everybody), lost=lost)
             return observed, of_one(observed)
         canaries = replay.canaries(min(self.depth.canaries, everybody // 2))
