@@ -201,8 +201,8 @@ def _released(
     last = states[max(states)]
     if exchange.kind == "update":
         before, after = states.get(exchange.round - 1), states.get(exchange.round)
-        kept = _MOMENT[settings.server_optimizer == "fedavgm"]
-        if before is None or after is None or kept not in after.optimizer:
+        moment = _MOMENT[settings.server_optimizer == "fedavgm"]
+        if before is None or after is None or moment not in after.optimizer:
             return None  # too few answered
         return mean_update(before, after, settings)
     if exchange.kind == "metrics":
