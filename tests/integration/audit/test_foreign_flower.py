@@ -52,7 +52,7 @@ def test_each_run_is_flagged_in_nine_of_ten_seeds(flower, tmp_path, name):
 
 
 def test_the_page_tells_of_every_run(flower):
-    told = {name: flagged for name, flagged in rows("| run |")}
+    told = dict(rows("| run |"))
     assert [*told] == [*flower.SETUPS] == [*FLAGGED]
     for name, flagged in FLAGGED.items():
         assert told[name].startswith(f"`{flagged}`" if flagged else "-")
