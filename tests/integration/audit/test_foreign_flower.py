@@ -40,7 +40,7 @@ def test_the_audit_is_that_of_the_page(flower, tmp_path, name):
     found = flower.of(flower.SETUPS[name], tmp_path)
     assert cause(found) == FLAGGED[name]
     if FLAGGED[name] is None:
-        told = [(name, verdict) for name, verdict, *_ in rows("| finding |")]
+        told = [(name, verdict) for name, verdict, *_ in rows("| finding | verdict |")]
         assert told == [(each.name, each.verdict) for each in found]
 
 

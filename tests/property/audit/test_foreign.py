@@ -48,12 +48,12 @@ def tried(folder, tree, files):
     try:
         run = read(folder)
     except DataError as error:
-        refused = str(error)
+        told = str(error)
     else:
-        refused = ""
-    if refused:
-        assert "\n" not in refused
-        assert refused.startswith(str(folder))
+        told = ""
+    if told:
+        assert "\n" not in told
+        assert told.startswith(str(folder))
         return False
     assert {each.verdict for each in audited(run)} <= {"holds", "violated", "not shown"}
     return True
