@@ -75,7 +75,7 @@ def without_noise(observed: Sums) -> Sums:
     exact = [
         replace(each, vector=each.exchange.contributions.astype(np.float64).sum(0))
         for each in observed.releases
-        if each.exchange.known
+        if each.exchange.known and each.deviation > 0
     ]
     return replace(observed, releases=tuple(exact))
 

@@ -26,6 +26,7 @@ from shared.data.split import MIN_EVALUATED
 from shared.data.windows import Windows
 from shared.errors import ConfigError
 from shared.privacy.contribution.units import by_example, examples_per_user
+from shared.privacy.plan.plan import server_plan
 
 Indices = npt.NDArray[np.int64]
 
@@ -98,7 +99,9 @@ class Canaries:
             chosen = smallest(population.keys, min(most, dim))
             few = min(_SPREAD, len(chosen) // 8)
             keys, spread = chosen[few:], chosen[:few]
-            histories = _own(keys, items, 2 if config.model.moments_rank else 1)
+            plan = server_plan(config, len(population))
+            pairs = plan is not None and plan.of("moments") is not None
+            histories = _own(keys, items, 2 if pairs else 1)
         if len(keys) < 2:
             raise ConfigError(f"{len(keys)} canaries: expected at least 2")
         return cls(

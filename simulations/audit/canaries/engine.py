@@ -96,10 +96,21 @@ class AuditedEngine(CohortEngine):
             return np.stack([example_histogram(Windows(*pair), items) for pair in pairs])
         return np.stack([self._share(request, key, self._all_in) for key in self.canaries.keys])
 
-    def meant(self, request: Request, key: int) -> Rows:
-        """What somebody's message in a ring is made of, float32 [dim]: of updates a canary's."""
+    def meant(self, request: Request, key: int, directions: Rows) -> Rows:
+        """What somebody's message in a ring is made of, float32 [dim]: of updates a canary's.
+
+        Parameters
+        ----------
+        request : Request
+        key : int
+        directions : float32 [m, dim]
+            Of this request.
+        """
         if request.release != "update":
             return self._share(request, key, self.mixed)
+        if key in self._places and directions.size:
+            there: Rows = directions[self._places[key]] * self.canaries.included[self._places[key]]
+            return there
         far = self._far(key, self.part(request).schema.dim)
         return bounded(torch.from_numpy(far), request.config, request.clip)[0].numpy()
 

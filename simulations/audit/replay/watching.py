@@ -59,11 +59,16 @@ class WatchedGrid(CohortGrid):
         members, rows = list[int](), list[npt.NDArray[np.float32]]()
         answers = list(self.engine.answer(replace(request, merge=False), there, self.state))
         ring = sums_in_ring(request.config, simulated=True)
+        directions = self._audited.directions(request)
         for each, answer in answers:
             if not isinstance(answer, Update):
                 continue
             members += each
-            rows.append(self._audited.meant(request, each[0]) if ring else np.array(answer.vector))
+            rows.append(
+                self._audited.meant(request, each[0], directions)
+                if ring
+                else np.array(answer.vector)
+            )
         start = [np.ravel(request.arrays[name]) for name in sorted(request.arrays)]
         self.exchanges.append(
             Exchange(
@@ -74,7 +79,7 @@ class WatchedGrid(CohortGrid):
                 np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32),
                 not ring or self._known(request, members),
                 np.concatenate(start).astype(np.float32) if start else np.zeros(0, np.float32),
-                self._audited.directions(request),
+                directions,
             )
         )
         for each, answer in answers:

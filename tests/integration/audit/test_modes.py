@@ -4,7 +4,7 @@ import pytest
 
 from simulations.audit.run import Depth, run_parts
 from simulations.sweep.sweep import run_sweep
-from tests.integration.audit.test_planted import settings
+from tests.support.auditing.tried import settings
 
 MODES = {
     "user, distributed": {

@@ -23,6 +23,7 @@ from server.release.releases import Releases
 from shared.aggregation.rule import AggregationRule
 from shared.data.population import history_of
 from shared.privacy.accounting import accountant, pld
+from shared.privacy.contribution.bound import bounded
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.ledger.budget import DeviceBudget
@@ -83,6 +84,24 @@ def clip_of_each_layer(patch, replay):
     most = norm * math.sqrt(len(schema.names))
     patch.setattr(simulations.engine.cohort, "bounded", bounded)
     patch.setattr(server.round, "update_limit", lambda config, adapted: most)
+
+
+def a_round_with_twice_the_clip(patch, replay):
+    """As a setting that is read anew in every round, and was changed for one of them."""
+    engine, right, asked = simulations.engine.cohort.CohortEngine, bounded, []
+    trained, far = engine._trained, L2Clip(2 * replay.config.privacy.clipping_norm)
+
+    def training(self, request, *rest):
+        asked[:] = [request.round_number]
+        yield from trained(self, request, *rest)
+
+    def bounding(deltas, config, adapted=0.0):
+        found = right(deltas, config, adapted)
+        return (far(deltas), found[1]) if asked == [2] else found
+
+    patch.setattr(engine, "_trained", training)
+    patch.setattr(simulations.engine.cohort, "bounded", bounding)
+    patch.setattr(server.round, "update_limit", lambda config, adapted: None)
 
 
 def weights_by_interactions(patch, replay):
