@@ -17,9 +17,11 @@ from typing import TypeVar
 import httpx
 
 from server.up.authority import check_certificate
+from server.up.connections import room
 from server.up.flower import Link, SuperLink
 from server.up.folder import CATALOGUE, ServerFolder
 from server.up.front import Front
+from server.up.invitations import Enrolled, enrolled, revoke
 from shared.config import settings_hash
 from shared.errors import ConfigError, EngineError
 from shared.files import FolderLock, read_record, write_atomically
@@ -100,9 +102,11 @@ class Conductor:
         with FolderLock(self._folder.path) as lock:
             lock.take()
             self.check()
+            room()  # before Flower's processes, which have as many files as this one
             with SuperLink(self._folder) as superlink:
                 link = Link(superlink.address, self._folder.authority.read_bytes())
                 try:
+                    link.unregister(revoked_keys(self._folder))
                     with Front(self._folder, superlink.address, link):
                         self._note(superlink, None)
                         self._say(f"nodes connect to {self._served.hosts[0]}:{self._served.port}")
@@ -186,6 +190,52 @@ class Conductor:
     def _release(self) -> None:
         version = publish(self._folder)
         self._say(f"release {version} is published; starling verify {self._folder.run}")
+
+
+@contextmanager
+def asking(folder: ServerFolder) -> Iterator[Link]:
+    """The SuperLink of a server that is up, in whatever process."""
+    address = str(read_record(folder.flower / STATE, ("superlink",))["superlink"])
+    link = Link(address, folder.authority.read_bytes())
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def revoked_keys(folder: ServerFolder) -> set[str]:
+    """Public keys (PEM) that are accepted no more."""
+    return {each.key for each in enrolled(folder.invitations) if each.revoked}
+
+
+def turn_away(folder: ServerFolder, which: str) -> tuple[Enrolled, bool]:
+    """Revoke an invitation, with the node that used it.
+
+    The front lets it in no more as soon as that is on record, and stands before the SuperLink. That
+    is told too, now if the server is up, else when it starts.
+
+    Parameters
+    ----------
+    folder : ServerFolder
+    which : str
+        As `server.up.invitations.revoke`.
+
+    Returns
+    -------
+    Enrolled
+        What is on record.
+    bool
+        Whether the SuperLink knows.
+    """
+    gone = revoke(folder.invitations, which)
+    if not (folder.flower / STATE).exists():
+        return gone, False
+    with asking(folder) as link:
+        try:
+            link.unregister({gone.key})
+        except httpx.HTTPError:
+            return gone, False
+    return gone, True
 
 
 def publish(folder: ServerFolder) -> int:
