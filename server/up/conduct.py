@@ -17,12 +17,12 @@ from typing import TypeVar
 import httpx
 
 from server.up.authority import check_certificate
-from server.up.connections import room
 from server.up.flower import Link, SuperLink
 from server.up.folder import CATALOGUE, ServerFolder
 from server.up.front import Front
 from server.up.invitations import Enrolled, enrolled, revoke
 from shared.config import settings_hash
+from shared.connections import room
 from shared.errors import ConfigError, EngineError
 from shared.files import FolderLock, read_record, write_atomically
 from shared.privacy.keys import load_or_create_signing_key, public_hex

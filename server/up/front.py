@@ -30,11 +30,11 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from starlette.requests import ClientDisconnect
 
-from server.up.connections import TimedServer
 from server.up.flower import Link, key_of
 from server.up.folder import CATALOGUE, ServerFolder
 from server.up.invitations import Refused, admit, enrolled
 from shared.canonical import read_json
+from shared.connections import TimedServer
 from shared.errors import EngineError, ProtocolError
 from shared.published import ADAPTER, MANIFEST
 from shared.published import CATALOGUE as RELEASED_CATALOGUE

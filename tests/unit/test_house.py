@@ -25,8 +25,8 @@ ROOMS = {  # room -> the rooms that it may import
 # beside it and nothing above. Parts that move in later have their place already.
 ORDER = {
     "shared": (
-        "errors leaves printable < canonical files < config metrics run_files secagg < data update "
-        "< model privacy request < aggregation invitation published"
+        "connections errors leaves printable < canonical files < config metrics run_files secagg "
+        "< data update < model privacy request < aggregation invitation published"
     ),
     "shared.privacy": (
         "guarantee keys < accounting contribution < mechanisms sentences < plan < ledger policy "

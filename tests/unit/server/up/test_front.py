@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from client.enrolment import Server, Unheard, fetch_release, invited, join
-from server.up import connections
 from server.up.authority import certificates, check_certificate
 from server.up.flower import key_of
 from server.up.front import ENROL_BYTES
 from server.up.invitations import Refused, admit, enrolled, issue, left, named, revoke
+from shared import connections
 from shared.errors import ConfigError, EngineError, PrivacyError, ProtocolError
 from shared.invitation import read_invitation
 from shared.privacy.keys import load_or_create_signing_key

@@ -1,4 +1,4 @@
-"""Connections to the one port that nodes reach: a slow peer keeps nobody else out.
+"""Connections to a service over HTTP, a server's or a page's: a slow peer keeps nobody else out.
 
 A request's head and its whole exchange have to be over in time. Where more connect than there is
 room for, the newcomer is let in, and of the address that holds the most the connection closes that
@@ -18,13 +18,12 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 30.0
-"""Until a TLS connection stands; and from then, or from an answer, until the next request's head is
-there."""
+"""Until a connection stands; from then, or from an answer, until the next request's head came."""
 EXCHANGE_SECONDS = 600.0
 """From a request's head until its body was read and its answer taken."""
 MOST = 4096
 """Connections at once; fewer where the system allows fewer files."""
-_EACH = 4  # files for a connection: its own, one to the SuperLink, as much again to spare
+_EACH = 4  # files for a connection: its own, one to whatever is behind, as much again to spare
 
 
 def room() -> int:
@@ -116,10 +115,14 @@ class Timed(H11Protocol):
 
 
 class TimedServer(uvicorn.Server):
-    """uvicorn, whose connections are `Timed`; its configuration has a host, a port and TLS."""
+    """uvicorn, whose connections are `Timed`."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; a port that cannot be had ends it."""
+        """Listen on sockets, or where the configuration says; a port that is taken ends it."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            self.should_exit = True
+            return
         among, loop, config = Connections(room()), asyncio.get_running_loop(), self.config
 
         def accepted() -> Timed:
@@ -131,19 +134,18 @@ class TimedServer(uvicorn.Server):
                 _loop=loop,
             )
 
+        named: dict[str, Any] = {"backlog": config.backlog}
+        if config.ssl:
+            named |= {"ssl": config.ssl, "ssl_handshake_timeout": HEAD_SECONDS}
         try:
-            listening = await loop.create_server(
-                accepted,
-                config.host,
-                config.port,
-                ssl=config.ssl,
-                backlog=config.backlog,
-                ssl_handshake_timeout=HEAD_SECONDS,
-            )
+            if sockets:
+                made = [await loop.create_server(accepted, sock=at, **named) for at in sockets]
+            else:
+                made = [await loop.create_server(accepted, config.host, config.port, **named)]
         except OSError:
             self.should_exit = True
             return
-        self.servers = [listening]
+        self.servers = made
         self.started = True
 
 
