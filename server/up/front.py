@@ -20,6 +20,7 @@ import threading
 import time
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,6 @@ def create_front(folder: ServerFolder, superlink: str, link: Link) -> FastAPI:
     link : Link
         Where nodes are registered.
     """
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     context = ssl.create_default_context(cafile=str(folder.authority))
     client = httpx.AsyncClient(
         base_url=f"https://{superlink}",
@@ -107,6 +107,13 @@ def create_front(folder: ServerFolder, superlink: str, link: Link) -> FastAPI:
         trust_env=False,
         limits=httpx.Limits(max_connections=None),  # as many as nodes have here
     )
+
+    @asynccontextmanager
+    async def closing(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await client.aclose()
+
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=closing)
     callers = Callers(folder.invitations)
 
     def admitted(token: str, key: str) -> int:
@@ -233,7 +240,7 @@ class Front:
             "ssl_keyfile": str(folder.key),
             "log_config": None,
             "ws": "none",
-            "lifespan": "off",
+            "lifespan": "on",
             "access_log": False,
             "server_header": False,
             "timeout_graceful_shutdown": 3,
