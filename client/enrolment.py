@@ -42,20 +42,47 @@ class Unheard(ConfigError):
     """Whether a node was enrolled is not known: its key may be in use."""
 
 
+class Untrusted(ConfigError):
+    """Whoever answers shows no certificate that holds, or one of another authority."""
+
+
 class Server:
-    """The server of an invitation, by its own authority and no other.
+    """A server by its own authority, an invitation's, and no other.
 
     Parameters
     ----------
-    invitation : Invitation
+    address : str
+        host:port.
+    authority : str
+        Its certificate, PEM.
     """
 
-    def __init__(self, invitation: Invitation) -> None:
-        self._address = invitation.address
+    def __init__(self, address: str, authority: str) -> None:
+        self._address = address
         try:
-            self._context = ssl.create_default_context(cadata=invitation.authority)
+            self._context = ssl.create_default_context(cadata=authority)
         except (ssl.SSLError, ValueError):
             raise ConfigError("authority: not a certificate; ask for another invitation") from None
+
+    @classmethod
+    def of(cls, invitation: Invitation) -> Server:
+        """The one of an invitation."""
+        return cls(invitation.address, invitation.authority)
+
+    def check_trusted(self) -> None:
+        """Refuse at once one whose certificate does not hold; one that is silent may come yet.
+
+        Raises
+        ------
+        Untrusted
+            Saying what to do.
+        """
+        try:
+            self._ask("GET", "/releases/latest", None, _FEW)
+        except Untrusted:
+            raise
+        except ConfigError:
+            return
 
     def get(self, path: str, most: int = _FEW) -> bytes | None:
         """What lies at a path; None if there is nothing.
@@ -105,9 +132,7 @@ class Server:
             answer = link.getresponse()
             found = answer.read(most + 1)
         except ssl.SSLCertVerificationError as error:
-            raise ConfigError(
-                f"{self._address}: not the server of this invitation ({error.verify_message})"
-            ) from None
+            raise Untrusted(f"{self._address}: {_why(error)}") from None
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "strerror", None) or error or type(error).__name__
             raise ConfigError(f"{self._address}: cannot be reached ({why})") from None
@@ -134,7 +159,7 @@ def invited(file: Path, operator: str | None = None) -> tuple[Catalogue, str]:
         If the invitation or the server is not what it should be.
     """
     invitation = _of_operator(file, operator)
-    text = Server(invitation).get("/catalogue.json", MOST_BYTES)
+    text = Server.of(invitation).get("/catalogue.json", MOST_BYTES)
     if text is None:
         raise ConfigError(f"{invitation.address}: has no catalogue; is it a Starling server?")
     with tempfile.TemporaryDirectory() as folder:
@@ -176,7 +201,7 @@ def join(file: Path, node: Path, socket: Path, operator: str | None = None) -> I
         raise ConfigError(f"--socket {str(socket)!r}: give a full path")
     if socket.parent.exists():
         check_place(socket)
-    server = Server(invitation)
+    server = Server.of(invitation)
     if server.get("/releases/latest") is None and server.get("/catalogue.json", MOST_BYTES) is None:
         raise ConfigError(f"{invitation.address}: is no Starling server")
     try:
@@ -229,7 +254,7 @@ def fetch_release(file: Path, into: Path) -> Path:
         If it is not signed by the invitation's operator, or a file is not the one released.
     """
     invitation = read_invitation(file)
-    server = Server(invitation)
+    server = Server.of(invitation)
     text = server.get("/releases/latest")
     if text is None:
         raise ConfigError(f"{invitation.address}: nothing was released yet")
@@ -244,6 +269,24 @@ def fetch_release(file: Path, into: Path) -> Path:
         (folder / name).write_bytes(content)
     check_files(manifest, folder)
     return folder
+
+
+_EXPIRED, _NOT_YET, _ANOTHER_NAME = 10, 9, {62, 64}  # of OpenSSL: X509_V_ERR_...
+
+
+def _why(error: ssl.SSLCertVerificationError) -> str:
+    """What is wrong with a server's certificate, and what to do."""
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    if error.verify_code == _EXPIRED:
+        return (
+            f"its certificate has expired, if it is {now}: set this clock if it is not; else tell "
+            "the operator, whose starling server renew it takes and nothing here"
+        )
+    if error.verify_code == _NOT_YET:
+        return f"its certificate does not hold yet, if it is {now}: set this device's clock"
+    if error.verify_code in _ANOTHER_NAME:
+        return "its certificate is for another address; ask the operator for starling server renew"
+    return f"not the server of this invitation ({error.verify_message})"
 
 
 def _of_operator(file: Path, operator: str | None) -> Invitation:

@@ -1,4 +1,4 @@
-"""`starling server init`, `invite`, `revoke`, `run` and `status`."""
+"""`starling server init`, `invite`, `revoke`, `renew`, `run` and `status`."""
 
 from __future__ import annotations
 
@@ -133,6 +133,29 @@ def revoke(
     typer.echo(f"node {gone.node}: is let in no more; what it sent before is in the sums")
     if not known:
         typer.echo("the SuperLink does not answer; it is told when the server starts")
+
+
+def renew(
+    folder: _Folder,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="Another name or address of this server, besides those it has."),
+    ] = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Make another certificate by the same authority: nodes go on, a restart shows it."""
+    from server.up.authority import lasts, until_of
+    from server.up.folder import ServerFolder
+
+    server = ServerFolder(folder)
+    hosts = server.renew(host or [])
+    until = until_of(server.certificate, server.authority)
+    if as_json:
+        end = until.certificate.isoformat(timespec="seconds")
+        typer.echo(document({"hosts": hosts, "until": end, "days": until.days}))
+        return
+    typer.echo(f"certificate: {lasts(until)}, for {', '.join(hosts)}")
+    typer.echo("next: restart the server, and the proxy before it if there is one")
 
 
 def run(

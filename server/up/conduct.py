@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import httpx
 
-from server.up.authority import check_certificate
+from server.up.authority import check_certificate, lasts
 from server.up.flower import Link, SuperLink
 from server.up.folder import CATALOGUE, ServerFolder
 from server.up.front import Front
@@ -60,8 +60,10 @@ class Conductor:
             Naming it.
         """
         folder, served = self._folder, self._served
-        until = check_certificate(folder.certificate, [*served.hosts, "127.0.0.1"])
-        for file in (folder.key, folder.path / "ca.key"):
+        until = check_certificate(
+            folder.certificate, folder.key, folder.authority, [*served.hosts, "127.0.0.1"]
+        )
+        for file in (folder.key, folder.authority_key):
             if file.exists() and file.stat().st_mode & 0o077:
                 raise ConfigError(f"{file}: can be read by others; run chmod 600 on it")
         ours = public_hex(load_or_create_signing_key())
@@ -75,7 +77,7 @@ class Conductor:
         if folder.catalogue.digest != folder.config.data.catalogue:
             raise ConfigError(f"{folder.path / CATALOGUE}: not the items that the run is about")
         _check_port(served.listen, served.port)
-        self._say(f"certificate holds until {until:%Y-%m-%d}; operator {served.operator}")
+        self._say(f"certificate: {lasts(until)}; operator {served.operator}")
 
     def run(self, *, once: bool) -> None:
         """Be up until the operator ends it; `once`: until the run is released.

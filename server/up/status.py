@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from server.checkpoint import load
+from server.up.authority import lasts, until_of
 from server.up.conduct import STATE, asking
 from server.up.folder import ServerFolder
 from server.up.invitations import enrolled, left
@@ -30,6 +31,7 @@ _HELP = {
     "rounds": "Rounds that are to be run.",
     "epsilon_spent": "By the ledger; absent where nothing was noised.",
     "release": "Version of the last release; 0: none.",
+    "certificate_days": "For which the server's certificate still holds; below 0 it does not.",
 }
 
 
@@ -41,13 +43,14 @@ def status_of(folder: ServerFolder) -> dict[str, Any]:
     dict
         `up`, `run` (not begun, running, interrupted, complete), rounds, `nodes` by invitation,
         `nodes_online` (None: unknown, it is not up), invitations, epsilon and delta (None: nothing
-        was noised, or no release yet),
+        was noised, or no release yet), certificate,
         `opened` (of each sum that is asked for once, whether enough devices were in it), `release`.
     """
     served, files, config = folder.served, folder.files, folder.config
     up = _is_up(folder)
     online = _online(folder) if up else None
     came = enrolled(folder.invitations)
+    until = until_of(folder.certificate, folder.authority)
     state, file = load(files.checkpoint), RunFolder(folder.run).results
     results = read_record(file, ()) if file.exists() else {}
     complete = results.get("complete") is True
@@ -79,6 +82,8 @@ def status_of(folder: ServerFolder) -> dict[str, Any]:
         "opened": point.get("opened"),
         "released_metrics": point.get("released_metrics"),
         "release": folder.latest,
+        "certificate_days": until.days,
+        "certificate": lasts(until),
     }
 
 
@@ -101,6 +106,7 @@ def in_words(found: dict[str, Any]) -> str:
     for name, value in (found["released_metrics"] or {}).items():
         lines.append(f"validation, from devices: {name} {value}")
     lines.append(f"last release: {found['release'] or 'none'}")
+    lines.append(f"certificate: {found['certificate']}")
     return "\n".join(lines)
 
 

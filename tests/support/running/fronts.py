@@ -74,7 +74,11 @@ def fronted(folder):
         def log_message(self, *words):
             pass
 
-    behind = http.server.ThreadingHTTPServer(("127.0.0.1", 0), SuperLink)
+    class Quiet(http.server.ThreadingHTTPServer):
+        def handle_error(self, *about):
+            """Peers that hang up."""
+
+    behind = Quiet(("127.0.0.1", 0), SuperLink)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder.certificate, folder.key)
     behind.socket = context.wrap_socket(behind.socket, server_side=True)

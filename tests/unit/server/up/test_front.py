@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from client.enrolment import Server, Unheard, fetch_release, invited, join
-from server.up.authority import certificates, check_certificate
+from server.up.authority import certificates
 from server.up.flower import key_of
 from server.up.front import ENROL_BYTES
 from server.up.invitations import Refused, admit, enrolled, issue, left, named, revoke
@@ -406,9 +406,3 @@ def test_a_release_is_fetched_and_an_altered_one_refused(front, invitation, tmp_
     (folder / ADAPTER).write_bytes(b"Adapter")
     with pytest.raises(PrivacyError, match="not the file that was released"):
         fetch_release(invitation, tmp_path / "altered")
-
-
-def test_a_certificate_is_for_its_hosts_and_its_time(front):
-    check_certificate(front.folder.certificate, ["127.0.0.1", "localhost"])
-    with pytest.raises(ConfigError, match=r"is not for other\.example"):
-        check_certificate(front.folder.certificate, ["other.example"])
