@@ -139,6 +139,7 @@ class Conductor:
             "name": files.name,
             "users": self._served.users,
             "policy": "",
+            "declined": str(self._folder.declined.absolute()),
         }
         for attempt in range(_ATTEMPTS):
             log = self._folder.flower / "run.log"

@@ -58,6 +58,7 @@ RUN_KEYS: Mapping[str, str | int] = {
     "name": "",
     "users": 0,
     "policy": "",
+    "declined": "",
 }
 
 

@@ -6,7 +6,7 @@ catalogue.json          the public items
 run/                    the run, as a simulation's: initial adapter, ledger, adapter, results
 invitations/            hashes of tokens, see `server.up.invitations`
 releases/N/             what was published, see `shared.published`
-superlink/              Flower's: database, bundle, logs
+superlink/              Flower's: database, bundle, logs; and how many devices declined
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class ServerFolder:
         self.path = path
         self.run, self.releases = path / "run", path / "releases"
         self.invitations, self.flower = path / "invitations", path / "superlink"
+        self.declined = self.flower / "declined.json"
         self.authority, self.certificate = path / "ca.pem", path / "server.pem"
         self.key, self.authority_key = path / "server.key", path / "ca.key"
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from server.checkpoint import load
+from server.cohort.declined import read_declined
 from server.up.authority import lasts, until_of
 from server.up.conduct import STATE, asking
 from server.up.folder import ServerFolder
@@ -43,7 +44,7 @@ def status_of(folder: ServerFolder) -> dict[str, Any]:
     dict
         `up`, `run` (not begun, running, interrupted, complete), rounds, `nodes` by invitation,
         `nodes_online` (None: unknown, it is not up), invitations, epsilon and delta (None: nothing
-        was noised, or no release yet), certificate,
+        was noised, or no release yet), certificate, `declined` (round -> word -> devices),
         `opened` (of each sum that is asked for once, whether enough devices were in it), `release`.
     """
     served, files, config = folder.served, folder.files, folder.config
@@ -79,6 +80,7 @@ def status_of(folder: ServerFolder) -> dict[str, Any]:
             for each in came
         ],
         **_spent(folder),
+        "declined": {str(n): counts for n, counts in read_declined(folder.declined).items()},
         "opened": point.get("opened"),
         "released_metrics": point.get("released_metrics"),
         "release": folder.latest,
@@ -103,6 +105,11 @@ def in_words(found: dict[str, Any]) -> str:
         lines.append("spent: nothing yet")
     else:
         lines.append("spent: not counted, the run adds no noise")
+    if found["declined"]:
+        lines.append("devices that declined, by their word:")
+    for number, counts in found["declined"].items():
+        said = ", ".join(f"{word} {count}" for word, count in counts.items())
+        lines.append(f"  round {number}: {said}")
     for name, value in (found["released_metrics"] or {}).items():
         lines.append(f"validation, from devices: {name} {value}")
     lines.append(f"last release: {found['release'] or 'none'}")
@@ -129,6 +136,14 @@ def metrics(found: dict[str, Any]) -> str:
             f"# TYPE starling_{name} gauge",
             f"starling_{name} {float(value):g}",
         ]
+    if found["declined"]:
+        lines += [
+            "# HELP starling_declined Devices that declined in a round, by their word.",
+            "# TYPE starling_declined gauge",
+        ]
+    for number, counts in found["declined"].items():
+        for word, count in counts.items():
+            lines.append(f'starling_declined{{round="{number}",word="{word}"}} {count}')
     return "\n".join(lines)
 
 

@@ -37,7 +37,7 @@ ORDER = {
         "< page < commands"
     ),
     "server": (
-        "checkpoint cohort exchange grid messages optimizer results run_policy < secagg < release "
+        "checkpoint cohort exchange messages optimizer results run_policy < grid secagg < release "
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
