@@ -2,13 +2,15 @@
 
 Flower's SuperNode asks for messages every three seconds, and starts Python anew for each. A secure
 sum is a talk of several turns: so for half a minute after a message this one asks again sooner, and
-its SuperExec, which has everything loaded, forks. What a message runs is a process of its own as
-before, of the same user, and ends with its answer. Both are done to Flower's modules here alone.
+its SuperExec, which has loaded what a message needs and no more, forks. What a message runs is a
+process of its own as before, of the same user, and ends with its answer. All of it is done to
+Flower's modules here alone.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import signal
 import socket
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -131,14 +134,28 @@ class _Forks:
         return getattr(subprocess, name)
 
 
+def load() -> None:
+    """Import what a message's process needs, and nothing for its neighbours' sake.
+
+    Flower's packages of programs import all of their programs: a SuperNode's database, web service
+    and migrations would be a third of what stays in memory, and no message uses them.
+    """
+    for name in ("flwr.supernode.cli", "flwr.supercore.cli"):
+        found = importlib.util.find_spec(name)
+        if found is not None and name not in sys.modules:
+            sys.modules[name] = bare = types.ModuleType(name)
+            bare.__path__, bare.__spec__ = list(found.submodule_search_locations or ()), found
+    for name in ("client.app", "client.link", "flwr.supernode.cli.flwr_clientapp"):
+        importlib.import_module(name)
+
+
 def main() -> None:
     """Be a SuperNode of the words given, or the SuperExec that it starts."""
     if sys.argv[1:2] == [SUPEREXEC]:
+        load()
         from flwr.supercore.cli.flower_superexec import flower_superexec
         from flwr.supercore.superexec.executor import subprocess_executor
 
-        for name in ("client.app", "client.link", "flwr.supernode.cli.flwr_clientapp"):
-            importlib.import_module(name)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
         subprocess_executor.subprocess = _Forks()  # type: ignore[attr-defined,assignment]
         del sys.argv[1]

@@ -1,25 +1,16 @@
 """Real devices in secure sums compute what a simulation of the same people does, and its noise."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
-from scipy import stats
 
-from server.federation import run_federation
-from server.prepare import prepare
-from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.mechanisms.skellam import SkellamNoise
 from shared.privacy.mechanisms.source import NoiseSource
-from shared.privacy.plan.plan import server_plan
 from shared.privacy.plan.summed import summed_form
-from shared.run_files import run_files
-from simulations.engine.simulation import Simulation
-from simulations.flower.grid import CohortGrid
 from tests.support.federations import point_config
-from tests.support.running.nodes import USERS, Loopback, Node, model_of, write_log
+from tests.support.privacy.noised import FALSE_ALARM, noise_p, simulated, trained
+from tests.support.running.nodes import USERS, Loopback, Node, write_log
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -30,13 +21,6 @@ ROUNDS = 3
 def log(tmp_path):
     (tmp_path / "log").mkdir()
     return str(write_log(tmp_path / "log"))
-
-
-def trained(grid, config, log, folder, *, simulated):
-    made = prepare(model_of(log, config.model), config, folder)
-    files = run_files(folder, str(made["name"]))
-    run_federation(grid, config, files, simulated=simulated)
-    return load_file(files.adapter), load_file(files.initial)
 
 
 def test_without_noise_the_adapter_is_a_simulations(log, tiny_bert, tmp_path):
@@ -59,18 +43,12 @@ def test_without_noise_the_adapter_is_a_simulations(log, tiny_bert, tmp_path):
     for node in nodes:
         node.caps("epsilon = inf")
     real, initial = trained(Loopback(nodes), config, log, tmp_path / "real", simulated=False)
-    simulation = Simulation(replace(config, data=replace(config.data, spec=log)))
-    grid = CohortGrid(simulation.engine(config.model))
-    virtual, _ = trained(grid, config, log, tmp_path / "virtual", simulated=True)
+    virtual, _ = simulated(config, log, tmp_path / "virtual")
     assert real.keys() == virtual.keys()
     moved = max(np.abs(real[name] - initial[name]).max() for name in real)
     apart = max(np.abs(real[name] - virtual[name]).max() for name in real)
     step = summed_form(config, USERS, "update", 1).grid.step
     assert apart <= ROUNDS * step < moved * 1e-3
-
-
-FALSE_ALARM = 1e-7
-"""Of one verdict below, where all is as it should be: their noise is new every time."""
 
 
 @pytest.fixture
@@ -96,34 +74,10 @@ def noised(tiny_bert):
 
 
 def p_value(config, log, folder):
-    """Of as much or as little noise in the adapter of real devices as its ledger does not state.
-
-    Noise is what is apart from a simulation of the same settings in which none is added: the same
-    people, the same clip, the same coordinates. Two-sided, by the chi-squared distribution.
-    """
     nodes = [Node(folder, log, user) for user in range(USERS)]
     real, _ = trained(Loopback(nodes), config, log, folder / "real", simulated=False)
-    simulation = Simulation(replace(config, data=replace(config.data, spec=log)))
-    grid = CohortGrid(simulation.engine(config.model))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(NoiseSource, "normal", lambda self, size: np.zeros(size))
-        patch.setattr(SkellamNoise, "draw", lambda self, source, size: np.zeros(size, dtype=int))
-        without, initial = trained(grid, config, log, folder / "virtual", simulated=True)
-    (entry,) = Ledger.open(next(folder.glob("real/**/*ledger*.jsonl"))).entries
-    mechanism, event = server_plan(config, USERS).planned("update").mechanism, entry.event
-    if config.privacy.trust == "distributed":
-        # What is on record is of honest devices alone; all of them added their shares.
-        shares = USERS / mechanism.counted.survivors
-        z = math.sqrt(event.variance * shares) / event.l2_sensitivity
-    else:
-        z = event.noise_multiplier
-    # step = rate x (sum + noise) / expected cohort
-    scale = config.federation.server_lr / USERS * z * config.privacy.clipping_norm
-    moved = [name for name in real if (without[name] != initial[name]).any()]
-    apart = np.concatenate([(real[name] - without[name]).ravel() for name in moved])
-    assert apart.size >= 100  # so that half the noise is seen
-    cdf = stats.chi2(apart.size).cdf(float((apart.astype(np.float64) ** 2).sum()) / scale**2)
-    return 2 * min(cdf, 1 - cdf)
+    (ledger,) = folder.glob("real/**/*ledger*.jsonl")
+    return noise_p(real, ledger, config, log, USERS, folder / "virtual")
 
 
 @pytest.mark.parametrize("trust", ["central", "distributed"])
