@@ -114,7 +114,9 @@ def test_its_end_is_asked_to_be_heeded_a_month_before(folder, monkeypatch):
     assert lasts(check(folder)).endswith("for 19 days: make another with starling server renew")
     found = dict.fromkeys(("up", "nodes_enrolled", "nodes_revoked", "nodes_online", "users"), 1)
     found |= dict.fromkeys(("rounds_done", "rounds", "epsilon_spent", "release"), 1)
-    assert "starling_certificate_days 19" in metrics(found | {"certificate_days": 19})
+    assert "starling_certificate_days 19" in metrics(
+        found | {"certificate_days": 19, "declined": {}}
+    )
 
 
 def test_it_ends_no_later_than_its_authority(monkeypatch):
