@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Sequence
@@ -95,11 +96,20 @@ class _Ours:
 
     @staticmethod
     def Popen(words: Sequence[str], **named: Any) -> subprocess.Popen[bytes]:
-        ours = [sys.executable, "-P", "-m", "client.relay", *words]
-        return subprocess.Popen(ours if words[0] == SUPEREXEC else words, **named)
+        if words[0] != SUPEREXEC:
+            return subprocess.Popen(words, **named)
+        ours = subprocess.Popen([sys.executable, "-P", "-m", "client.relay", *words], **named)
+        threading.Thread(target=_end_with, args=(ours,), daemon=True).start()
+        return ours
 
     def __getattr__(self, name: str) -> Any:
         return getattr(subprocess, name)
+
+
+def _end_with(superexec: subprocess.Popen[bytes]) -> None:
+    """A SuperNode without it would take messages and answer none: ended, it is started again."""
+    superexec.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Forks:
