@@ -48,7 +48,7 @@ class Connection:
                     target.sendall(data[: len(data) // 2])
                     for end in self._ends:
                         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                        end.close()
+                        end.shutdown(socket.SHUT_RDWR)
                     break
                 target.sendall(data)
         with suppress(OSError):

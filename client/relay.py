@@ -3,11 +3,14 @@
 Flower's SuperNode asks for messages every three seconds, and starts Python anew for each. A secure
 sum is a talk of several turns: so for half a minute after a message this one asks again sooner, and
 its SuperExec, which has everything loaded, forks. What a message runs is a process of its own as
-before, of the same user, and ends with its answer. Both are done to Flower's modules here alone.
+before, of the same user, and ends with its answer. A SuperExec that ends, ends its SuperNode, and
+with itself what it has forked. How broken connections are mended is `client.fleet`'s. All of it is
+done to Flower's modules here alone.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import signal
@@ -26,6 +29,7 @@ from shared.errors import ConfigError
 from shared.files import read_file
 
 SUPEREXEC = "flower-superexec"
+_PR_SET_PDEATHSIG = 1
 SOON, AWAKE = 0.3, 30.0
 """Seconds from one look to the next, and for how long after a message."""
 
@@ -123,6 +127,8 @@ class _Forks:
             return subprocess.Popen(words, **named)
         if os.fork():
             return None
+        if sys.platform == "linux":  # else it asks for ever whom to tell its answer
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         status = 1
         try:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
@@ -154,9 +160,12 @@ def main() -> None:
         del sys.argv[1]
         flower_superexec()
         return
-    from flwr.supernode import start_client_internal
+    from flwr.supernode import fleet_http_connection, start_client_internal
     from flwr.supernode.cli import flower_supernode
 
+    from client.fleet import SteadyFleet
+
+    fleet_http_connection.FleetHttpClient = SteadyFleet  # type: ignore[attr-defined,misc]
     start_client_internal.time = _Awake()  # type: ignore[attr-defined,assignment]
     start_client_internal.subprocess = _Ours()  # type: ignore[attr-defined,assignment]
     flower_supernode()

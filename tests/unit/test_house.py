@@ -33,7 +33,7 @@ ORDER = {
         "< claims"
     ),
     "client": (
-        "link messages secagg training < enrolment store < relay serving < app device < person "
+        "fleet link messages secagg training < enrolment store < relay serving < app device < person "
         "< page < commands"
     ),
     "server": (
