@@ -334,7 +334,9 @@ class Chaos(Federation):
 
     def hit_superlink(self, number: int) -> bool:
         file = self.server / "superlink" / STATE
-        return file.exists() and killed(json.loads(file.read_text())["children"]["flower-superlink"])
+        return file.exists() and killed(
+            json.loads(file.read_text())["children"]["flower-superlink"]
+        )
 
     def hit_serverapp(self, number: int) -> bool:
         told, found = os.fsencode(self.server / "ca.pem"), []
@@ -416,8 +418,10 @@ class Chaos(Federation):
         entries = [e for file in files for e in Ledger.recover(file, repair=False).entries]
         recorded = collections.Counter((entry.release, entry.round) for entry in entries)
         events = {(entry.release, entry.round): entry.event for entry in entries}
-        spent = [epsilon([(events[each], n) for each, n in of.items() if each in events], 1e-5)
-                 for of in (answered, recorded)]
+        spent = [
+            epsilon([(events[each], n) for each, n in of.items() if each in events], 1e-5)
+            for of in (answered, recorded)
+        ]
         holds = {
             "an interaction was lost": self._acknowledged[number] <= kept,
             "an interaction came from nowhere": kept <= self._tried[number],
@@ -441,7 +445,9 @@ class Chaos(Federation):
 def children(process: int) -> list[int]:
     """Of a process."""
     with suppress(OSError):
-        return [int(n) for n in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+        return [
+            int(n) for n in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        ]
     return []
 
 
