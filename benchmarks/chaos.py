@@ -45,7 +45,6 @@ from client.store import FILE, Interaction, Store
 from server.up.conduct import STATE
 from server.up.flower import begun, free_port
 from server.up.folder import SETTINGS, ServerFolder
-from shared.data.log import InteractionLog
 from shared.data.sources import open_log
 from shared.errors import StarlingError
 from shared.privacy.accounting.accountant import epsilon
@@ -270,7 +269,7 @@ class Chaos(Federation):
         kind = self.due.pop()
         number = self.chance.randint(1, PEOPLE)
         writer, numbers = self._write(self.chance.randint(1, PEOPLE))
-        there = getattr(self, f"hit_{kind}")(number)
+        there = getattr(self, f"_hit_{kind}")(number)
         self._end_of(writer, numbers)
         self._say(f"*** {kind} {number}" + ("" if there else ": was not there, later"))
         if there:
@@ -312,18 +311,18 @@ class Chaos(Federation):
             time.sleep(0.005)
         time.sleep(self.chance.uniform(0, 0.3))
 
-    def hit_device(self, number: int) -> bool:
+    def _hit_device(self, number: int) -> bool:
         if self.chance.random() < 0.5:
             self._in_hand(number)
         return self._kill(f"device-{number}")
 
-    def hit_supernode(self, number: int) -> bool:
+    def _hit_supernode(self, number: int) -> bool:
         return self._kill(f"relay-{number}")
 
-    def hit_superexec(self, number: int) -> bool:
+    def _hit_superexec(self, number: int) -> bool:
         return any(map(killed, executors(self._children[f"relay-{number}"].pid)))
 
-    def hit_relay(self, number: int) -> bool:
+    def _hit_relay(self, number: int) -> bool:
         until = time.monotonic() + 20
         while time.monotonic() < until:
             for parent in executors(self._children[f"relay-{number}"].pid):
@@ -332,25 +331,25 @@ class Chaos(Federation):
             time.sleep(0.01)
         return False
 
-    def hit_superlink(self, number: int) -> bool:
+    def _hit_superlink(self, number: int) -> bool:
         file = self.server / "superlink" / STATE
         return file.exists() and killed(
             json.loads(file.read_text())["children"]["flower-superlink"]
         )
 
-    def hit_serverapp(self, number: int) -> bool:
+    def _hit_serverapp(self, number: int) -> bool:
         told, found = os.fsencode(self.server / "ca.pem"), []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 words = (process / "cmdline").read_bytes().split(b"\0")
                 if told in words and any(word.endswith(b"flwr-serverapp") for word in words[:2]):
                     found.append(int(process.name))
-        return any([killed(each) for each in found])
+        return sum(map(killed, found)) > 0
 
-    def hit_server(self, number: int) -> bool:
+    def _hit_server(self, number: int) -> bool:
         return self._kill("server")
 
-    def hit_tls(self, number: int) -> bool:
+    def _hit_tls(self, number: int) -> bool:
         open_ones = [each for each in self.front.connections if each.open] if self.front else []
         if self.chance.random() < 0.5:
             open_ones = open_ones[-1:]
@@ -358,36 +357,36 @@ class Chaos(Federation):
             each.cut = True
         return bool(open_ones)
 
-    def hit_disk(self, number: int) -> bool:
+    def _hit_disk(self, number: int) -> bool:
         self._kill(name := f"device-{number}")
         largest = max(file.stat().st_size for file in self._state(number).glob("*.jsonl"))
         share = self.chance.choice([0.0, 0.5, 1.0, 1.0])
         self._start_under(name, int(share * largest) + self.chance.randrange(300), 0)
         return True
 
-    def hit_clock(self, number: int) -> bool:
+    def _hit_clock(self, number: int) -> bool:
         self._kill(name := f"device-{number}")
         self._start_under(name, None, self.chance.choice((-1, 1)) * 30 * 3600.0)
         return True
 
-    def hit_store(self, number: int) -> bool:
+    def _hit_store(self, number: int) -> bool:
         self._kill(f"device-{number}")
         file = self._state(number) / FILE
         with file.open("r+b") as stream:
             stream.truncate(self.chance.randrange(file.stat().st_size))
         return True
 
-    def hit_record(self, number: int) -> bool:
+    def _hit_record(self, number: int) -> bool:
         kept = records(self._state(number) / "participation.jsonl")
         return bool(kept) and self._kill(f"device-{number}") and self._half_a_line(kept[-1])
 
-    def hit_ledger(self, number: int) -> bool:
+    def _hit_ledger(self, number: int) -> bool:
         file = ServerFolder(self.server).files.ledger
         if not file.exists():
             return False
         self._kill("server")
-        self.hit_superlink(number)
-        self.hit_serverapp(number)
+        self._hit_superlink(number)
+        self._hit_serverapp(number)
         return self._half_a_line(file)
 
     def _half_a_line(self, file: Path) -> bool:

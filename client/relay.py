@@ -165,7 +165,7 @@ def main() -> None:
 
     from client.fleet import SteadyFleet
 
-    fleet_http_connection.FleetHttpClient = SteadyFleet  # type: ignore[attr-defined,misc]
+    fleet_http_connection.FleetHttpClient = SteadyFleet  # type: ignore[attr-defined]
     start_client_internal.time = _Awake()  # type: ignore[attr-defined,assignment]
     start_client_internal.subprocess = _Ours()  # type: ignore[attr-defined,assignment]
     flower_supernode()

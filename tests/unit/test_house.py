@@ -33,8 +33,8 @@ ORDER = {
         "< claims"
     ),
     "client": (
-        "fleet link messages secagg training < enrolment store < relay serving < app device < person "
-        "< page < commands"
+        "fleet link messages secagg training < enrolment store < relay serving < app device "
+        "< person < page < commands"
     ),
     "server": (
         "checkpoint cohort exchange grid messages optimizer results run_policy < secagg < release "

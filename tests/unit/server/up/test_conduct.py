@@ -69,7 +69,7 @@ def test_a_run_that_goes_on_waits_for_all_for_a_minute(online, until, passing, t
 def test_a_run_that_could_not_begin_as_a_node_went_again_begins_when_it_is_back(passing, tmp_path):
     up = Up(tmp_path, [3, 2, 3], ends=["failed", "completed"])
     up.conductor._carry_out(up.superlink, up)
-    assert [line for line in up.said if line.startswith("the run")][0] == "the run begins"
+    assert next(line for line in up.said if line.startswith("the run")) == "the run begins"
     assert not up.ends
 
 
