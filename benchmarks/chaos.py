@@ -359,7 +359,8 @@ class Chaos(Federation):
 
     def _hit_disk(self, number: int) -> bool:
         self._kill(name := f"device-{number}")
-        largest = max(file.stat().st_size for file in self._state(number).glob("*.jsonl"))
+        kept = self._state(number).glob("*.jsonl")
+        largest = max((file.stat().st_size for file in kept), default=0)
         share = self.chance.choice([0.0, 0.5, 1.0, 1.0])
         self._start_under(name, int(share * largest) + self.chance.randrange(300), 0)
         return True

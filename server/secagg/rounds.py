@@ -7,8 +7,8 @@
     5. unmask     each gives up one secret of every neighbour: the mask over its own message if that
                   arrived, else those that it shares with others; never both
 
-Between 4 and 5 the release is recorded, where the devices noise it: before that nothing is
-revealed, so a sum for which too few are left costs nothing.
+Between 4 and 5 the release is recorded, where the devices noise it, before anything is revealed. A
+sum for which too few are left reveals nothing, and is recorded all the same: a run has no gaps.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def secure_sum(
     about : (str, int)
         Schema and size of what is summed.
     commit : callable
-        Called once, before anything is revealed: what it raises ends the run with nothing revealed.
+        Called once, before anything is revealed or when nothing will be: what it raises ends the
+        run with nothing revealed.
     """
     schema, dim = about
     colluding = request.config.privacy.colluding
@@ -75,7 +76,7 @@ def secure_sum(
         request.about, secrets.token_bytes(16), form.ring.bits, dim, form.fewest, colluding
     )
     exchanges = _Exchanges(grid, request)
-    sums = Aggregator(session)
+    sums, committed = Aggregator(session), False
     try:
         advertised = exchanges.stage("keys", nodes, session.to_bytes())
         adverts = sums.adverts(advertised)
@@ -85,9 +86,12 @@ def secure_sum(
         survivors = sums.survivors()
         agreed = exchanges.stage("survivors", summed, survivors)
         quorum = sums.quorum(agreed)
+        committed = True
         commit()
         total = sums.total(exchanges.stage("unmask", list(agreed), quorum))
     except SecureAggregationError as error:
+        if not committed:
+            commit()
         # Not how many there were: whoever reads a log need not know the size of a cohort.
         return exchanges.end((), [*refused(sums), f"secure sum: {type(error).__name__}"], None)
     return exchanges.end(summed, refused(sums), total)
