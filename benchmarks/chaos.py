@@ -1,6 +1,6 @@
 """Faults at random instants of a whole federation: is anything lost, or spent and not counted?
 
-    python benchmarks/chaos.py [--instants 50] [--seed 0] [--folder DIR] [--out FILE] (make chaos)
+    python benchmarks/chaos.py [--instants 52] [--seed 0] [--folder DIR] [--out FILE] (make chaos)
 
 What `starling federation up` starts, runs until that many instants have passed, one federation
 after another. Each instant one fault, the kinds by turns in an order that the seed draws:
@@ -106,7 +106,7 @@ for number in sys.argv[2:]:
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--instants", type=int, default=50)
+    parser.add_argument("--instants", type=int, default=52)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", default=",".join(KINDS), help="some of them, with commas")
     parser.add_argument("--folder", type=Path, help="new; keep everything there")
