@@ -45,7 +45,8 @@ class SteadyFleet(FleetHttpClient):
         try:
             return super()._unary_unary(**named)
         except httpx.TransportError as error:
-            if "certificate" in str(error).lower():
+            said = str(error).lower()
+            if "certificate" in said or not ("ssl" in said or "tls" in said):
                 raise
             raise type(error)("the connection broke") from None
 
