@@ -30,7 +30,6 @@ import hashlib
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from faults import UNDER, WRITER, children, executors, half_a_line, killed, serverapps
 from machine import hardware, load, versions
 from taps import Tap, asked, before, between, left
 
@@ -75,31 +75,6 @@ max_windows = 2
 cohort = 1.0
 [privacy]
 delta = 1e-5
-"""
-UNDER = """
-import json, resource, runpy, sys
-most, ahead = json.loads(sys.argv[1])
-if most is not None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-if ahead:
-    import datetime
-    import client.device.clock as clock
-    class Jumped(datetime.datetime):
-        @classmethod
-        def now(cls, zone=None):
-            return super().now(zone) + datetime.timedelta(seconds=ahead)
-    clock.datetime = Jumped
-sys.argv = sys.argv[2:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-WRITER = """
-import sys
-from pathlib import Path
-from client.store import Interaction, Store
-store = Store(Path(sys.argv[1]))
-for number in sys.argv[2:]:
-    store.add([Interaction(f"i{number}", int(number))])
-    print(number, flush=True)
 """
 
 
@@ -338,13 +313,7 @@ class Chaos(Federation):
         )
 
     def _hit_serverapp(self, number: int) -> bool:
-        told, found = os.fsencode(self.server / "ca.pem"), []
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                words = (process / "cmdline").read_bytes().split(b"\0")
-                if told in words and any(word.endswith(b"flwr-serverapp") for word in words[:2]):
-                    found.append(int(process.name))
-        return sum(map(killed, found)) > 0
+        return sum(map(killed, serverapps(self.server / "ca.pem"))) > 0
 
     def _hit_server(self, number: int) -> bool:
         return self._kill("server")
@@ -379,7 +348,7 @@ class Chaos(Federation):
 
     def _hit_record(self, number: int) -> bool:
         kept = records(self._state(number) / "participation.jsonl")
-        return bool(kept) and self._kill(f"device-{number}") and self._half_a_line(kept[-1])
+        return bool(kept) and self._kill(f"device-{number}") and half_a_line(kept[-1], self.chance)
 
     def _hit_ledger(self, number: int) -> bool:
         file = ServerFolder(self.server).files.ledger
@@ -388,13 +357,7 @@ class Chaos(Federation):
         self._kill("server")
         self._hit_superlink(number)
         self._hit_serverapp(number)
-        return self._half_a_line(file)
-
-    def _half_a_line(self, file: Path) -> bool:
-        last = file.read_bytes().splitlines()[-1]
-        with file.open("ab") as stream:
-            stream.write(last[: self.chance.randrange(1, len(last))])
-        return True
+        return half_a_line(file, self.chance)
 
     # Whether it holds
 
@@ -417,11 +380,14 @@ class Chaos(Federation):
         files = records(self._state(number) / "participation.jsonl")
         entries = [e for file in files for e in Ledger.recover(file, repair=False).entries]
         recorded = collections.Counter((entry.release, entry.round) for entry in entries)
-        events = {(entry.release, entry.round): entry.event for entry in entries}
-        spent = [
-            epsilon([(events[each], n) for each, n in of.items() if each in events], 1e-5)
-            for of in (answered, recorded)
-        ]
+        events = {entry.release: entry.event for entry in entries}  # the same in every round
+
+        def cost(of: collections.Counter[tuple[str, int]]) -> float:
+            if not {release for release, _ in of} <= events.keys():
+                return float("inf")
+            return epsilon([(events[release], times) for (release, _), times in of.items()], 1e-5)
+
+        spent = cost(answered), cost(recorded)
         holds = {
             "an interaction was lost": self._acknowledged[number] <= kept,
             "an interaction came from nowhere": kept <= self._tried[number],
@@ -440,33 +406,6 @@ class Chaos(Federation):
             "epsilon_of_answers": spent[0],
             "epsilon_of_records": spent[1],
         }
-
-
-def children(process: int) -> list[int]:
-    """Of a process."""
-    with suppress(OSError):
-        return [
-            int(n) for n in Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        ]
-    return []
-
-
-def executors(relay: int) -> list[int]:
-    """What starts the relays of a SuperNode."""
-    found = []
-    for each in children(relay):
-        with suppress(OSError):
-            if b"flower-superexec" in Path(f"/proc/{each}/cmdline").read_bytes():
-                found.append(each)
-    return found
-
-
-def killed(process: int) -> bool:
-    """Kill -9; whether it was there."""
-    with suppress(ProcessLookupError):
-        os.kill(process, signal.SIGKILL)
-        return True
-    return False
 
 
 if __name__ == "__main__":
