@@ -122,9 +122,9 @@ def ask_for_sum(
     """Put a request to a cohort for the sum of its answers.
 
     A release whose noise the devices add is on record before anything of it can be known: before
-    they are asked, or before a secure sum is unmasked; and where too few are left for it, too, as a
-    record with gaps could not be told from one with lines taken out. Where the server adds noise a
-    sum of too few is one of nobody.
+    they are asked, or before a secure sum is unmasked. A round is on record also where too few are
+    left in its sum, as a record with gaps could not be told from one with lines taken out: where
+    the server adds noise it is then a round of nobody. What is asked for once is not opened then.
 
     Parameters
     ----------
@@ -156,14 +156,18 @@ def ask_for_sum(
     secured, nodes = is_secured(request, simulated=simulated), nodes[: form.most]
     size = form.size(expected.dim)  # refused, where no ring holds it, before it is counted
     shared = devices_share_noise(request.config)
+    of_round = request.release == "update"
     if len(nodes) < form.fewest:
-        announce()
+        if of_round or not secured:
+            announce()
         return Answers(Replies([], [], request), [], form, alone=not shared)
     if secured:
         request = replace(request, merge=False)
         found = secure_sum(grid, request, nodes, form, (expected.schema, size), announce)
         if found.total is None:
-            return Answers(found.replies, [], form, alone=not shared)
+            if of_round and not found.committed:
+                announce()
+            return Answers(found.replies, [], form, alone=of_round and not shared)
         count = len(found.replies.answered)
         return _opened(found.replies, [read(found.total, count, form, expected.schema)], form)
     announce()
