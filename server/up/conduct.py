@@ -33,6 +33,8 @@ from shared.run_files import RunFolder
 Say = Callable[[str], None]
 Answer = TypeVar("Answer")
 STATE = "state.json"  # in `superlink/`: what `starling server status` asks
+RETURN = 60.0
+"""Seconds in which a run that goes on waits for all nodes: they beat every half a minute."""
 _LOOK = 0.5  # seconds from one look at the SuperLink to the next
 _ATTEMPTS = 20  # runs of Flower's for the one of ours, each going on from its checkpoint
 
@@ -91,7 +93,6 @@ class Conductor:
         """
         with self._up() as (superlink, link):
             if not self._complete():
-                self._wait_for_nodes(superlink, link)
                 self._carry_out(superlink, link)
             if not self._folder.latest:
                 self._release()
@@ -118,14 +119,14 @@ class Conductor:
                     (self._folder.flower / STATE).unlink(missing_ok=True)
 
     def _wait_for_nodes(self, superlink: SuperLink, link: Link) -> None:
-        wanted, said = self._served.users, -1
-        begun = self._folder.files.checkpoint.exists()  # a run goes on with whoever is there
+        wanted, said, begun = self._served.users, -1, self._has_begun()
+        until = time.monotonic() + RETURN  # then a run that has begun goes on with whoever is there
         while True:
             online = sum(node.online for node in _asked(link.nodes))
             if online != said:
                 said = online
                 self._say(f"{online} of {wanted} nodes are connected")
-            if online >= (1 if begun else wanted):
+            if online >= wanted or (begun and online and time.monotonic() > until):
                 return
             time.sleep(_LOOK)
             self._keep_up(superlink)
@@ -142,6 +143,7 @@ class Conductor:
             "declined": str(self._folder.declined.absolute()),
         }
         for attempt in range(_ATTEMPTS):
+            self._wait_for_nodes(superlink, link)
             log = self._folder.flower / "run.log"
             heard = _Tail(log)
             number = link.start(told)
@@ -151,9 +153,17 @@ class Conductor:
             cut_off = self._follow(superlink, link, number, heard)
             if self._complete():
                 return
-            if not cut_off:
+            if not (cut_off or self._lacked_nodes(link)):
                 break
         raise EngineError(f"the run failed: {heard.last_error() or 'without a word'}; see {log}")
+
+    def _has_begun(self) -> bool:
+        return self._folder.files.checkpoint.exists()
+
+    def _lacked_nodes(self, link: Link) -> bool:
+        """Whether it could not begin, as a node had gone again."""
+        online = sum(node.online for node in _asked(link.nodes))
+        return online < self._served.users and not self._has_begun()
 
     def _follow(self, superlink: SuperLink, link: Link, number: int, heard: _Tail) -> bool:
         """Until a run of Flower's has ended; whether one of the processes had to be restarted."""

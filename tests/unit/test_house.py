@@ -33,8 +33,8 @@ ORDER = {
         "< claims"
     ),
     "client": (
-        "link messages secagg training < enrolment store < relay serving < app device < person "
-        "< page < commands"
+        "fleet link messages secagg training < enrolment store < relay serving < app device "
+        "< person < page < commands"
     ),
     "server": (
         "checkpoint cohort exchange messages optimizer results run_policy < grid secagg < release "

@@ -1,5 +1,6 @@
-"""What a relay has loaded for every message: no more than a message uses."""
+"""A relay: what it has loaded for every message, and how its SuperNode ends."""
 
+import signal
 import subprocess
 import sys
 
@@ -36,3 +37,13 @@ def test_a_relay_loads_no_database_for_a_message():
 def test_flowers_own_program_does():
     """Else what the relay does to its packages would be in vain, and could go."""
     assert "sqlalchemy" in loaded(LOADED.replace("load()\n", ""))
+
+
+def test_a_supernode_without_what_runs_its_messages_ends():
+    """It would take messages and answer none: ended, its service manager starts it again."""
+    code = (
+        "import sys, time; import client.relay as relay; sys.executable = '/bin/false'; "
+        "relay._Ours.Popen([relay.SUPEREXEC]); time.sleep(6); print('stayed')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, b"", b"")
