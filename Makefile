@@ -80,8 +80,8 @@ bench-gpu:
 	&& $(PIP) --no-deps -r benchmarks/requirements.txt && touch $@ \
 	|| { echo "The peers cannot be installed: .venv is used, and the rows of pfl are skipped."; $(MAKE) setup; }
 
-# Faults at random instants of a device: INSTANTS of them, drawn by SEED.
-INSTANTS ?= 40
+# Faults at random instants of a whole federation: INSTANTS of them, drawn by SEED.
+INSTANTS ?= 52
 SEED ?= 0
 chaos: .venv/.ready
 	$(BIN)/python benchmarks/chaos.py --instants $(INSTANTS) --seed $(SEED)

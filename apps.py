@@ -43,4 +43,5 @@ def coordinate(grid: Grid, context: Context) -> None:
     else:
         from server.grid import PromptGrid
 
-        serve(PromptGrid(grid), context.run_config)
+        declined = str(context.run_config.get("declined") or "")
+        serve(PromptGrid(grid, declined), context.run_config)

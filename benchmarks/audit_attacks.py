@@ -31,20 +31,16 @@ from tables import table
 from shared.config import ExperimentConfig, at_epsilon, load_toml
 from shared.config.presets import override, preset_file
 from shared.data.sources import known_sources
-from shared.model.adapter import current
-from shared.privacy.contribution.histogram import user_histogram
 from shared.privacy.plan.terms import server_terms
 from simulations.audit.attacks import attributes, membership, reconstruction
 from simulations.audit.attacks.halves import Released, audited, memberships, released_without
 from simulations.audit.attacks.order import orders
-from simulations.audit.attacks.updates import updates_of
-from simulations.audit.attacks.views import View, alone, in_shares, noised, promised_inside
-from simulations.engine.cohort import CohortEngine
+from simulations.audit.attacks.scene import Scene
+from simulations.audit.attacks.views import noised
 from simulations.engine.simulation import Simulation
 
 EPSILONS = (math.inf, 8.0, 1.0)
 RUNS, TARGETS, ORDERED, PEOPLE = 8, 100, 10, 1500
-IN_SHARES = 50.0  # expected devices of a sum whose noise comes in shares
 _YOUNG, _OLD = 18, 50  # codes of `users.dat`: at most, and at least
 
 Figures = dict[str, Any]
@@ -98,13 +94,18 @@ def items(simulation: Simulation) -> Figures:
     """Items in every view."""
     found: Figures = {}
     for epsilon in EPSILONS:
-        scene = Scene(simulation, epsilon)
-        views, more = scene.views()
+        scene = Scene(simulation, point_of(simulation, epsilon))
+        seen = scene.of_releases()
+        if epsilon != EPSILONS[2]:
+            seen += scene.of_the_server()
+        if epsilon == EPSILONS[1]:
+            seen += scene.of_other_trusts()
         leaks, findings = [], []
-        for sent, seen, ways in ((scene.sent, views, scene.ways), *more):
-            some = reconstruction.leaks(sent, scene.mine, scene.items, seen, ways, TARGETS)
+        for each in seen:
+            of = (each.sent, scene.mine, scene.items, each.views, each.readers)
+            some = reconstruction.leaks(*of, TARGETS)
             leaks += some
-            findings += reconstruction.findings(some, seen)
+            findings += reconstruction.findings(some, each.views)
         found[f"{epsilon:g}"] = {"leaks": plain(leaks), "findings": plain(findings)}
         said(f"items at epsilon {epsilon:g}")
     return found
@@ -112,72 +113,14 @@ def items(simulation: Simulation) -> Figures:
 
 def order() -> Figures:
     """The order of the items of people of the world, who have fewer."""
-    scene = Scene(opened("world", data__users=300), math.inf)
+    world = opened("world", data__users=300)
+    scene = Scene(world, point_of(world, math.inf))
     short = [row for row, mine in enumerate(scene.mine) if 8 <= len(mine) <= 10][:ORDERED]
     keys = [scene.keys[row] for row in short]
     of = (scene.engine, scene.point, scene.adapter, scene.sent[short], keys)
     found: Figures = plain(orders(*of))
     said("orders")
     return found
-
-
-class Scene:
-    """What everyone sends in the first round of a point."""
-
-    def __init__(self, simulation: Simulation, epsilon: float) -> None:
-        self.point = point_of(simulation, epsilon)
-        self.engine: CohortEngine = simulation.engine(self.point.model)
-        self.keys, self.items = list(simulation.users), len(simulation.population.catalogue)
-        recommender = self.engine.recommender
-        self.adapter = current(recommender, self.engine.schema).double().numpy()
-        self.sent = updates_of(self.engine, self.point, self.keys, self.adapter)
-        self.mine = reconstruction.trained_items(self.engine, self.point)
-        self.ways = reconstruction.readers(self.engine, self.point)
-
-    def views(self) -> tuple[list[View], list[tuple[Any, list[View], Any]]]:
-        """Of updates; and of histograms and of messages with noise of their own."""
-        people = len(self.keys)
-        exact = [View(name, n, alone) for name, n in (("one update", 1), ("a sum of 10", 10))]
-        exact += [View("a sum of 100", 100, alone), View("a sum of all", people, alone)]
-        shares = np.stack([self._histogram(key) for key in self.keys])
-        read = {"histogram": reconstruction.by_histogram}
-        if not math.isfinite(self.point.privacy.epsilon):
-            return exact, [(shares, [View("one histogram", 1, alone)], read)]
-        promised = promised_inside(self.point, people)
-        views = [
-            View("a noised sum of all", people, noised(self.point, people, "update"), promised),
-            View(
-                "one update, with a sum's noise", 1, noised(self.point, people, "update"), promised
-            ),
-        ]
-        counted = [
-            View("a noised sum of all", people, noised(self.point, people, "histogram"), promised)
-        ]
-        more: list[tuple[Any, list[View], Any]] = [(shares, counted, read)]
-        if self.point.privacy.epsilon != EPSILONS[1]:
-            return views, more
-        shared = self._changed(trust="distributed")
-        federation = dataclasses.replace(shared.federation, cohort=IN_SHARES)
-        shared = dataclasses.replace(shared, federation=federation)
-        opened = in_shares(shared, people, "update")
-        inside = promised_inside(shared, people)
-        name = f"a sum of {IN_SHARES:.0f}, noise in shares"
-        more.append((self.sent, [View(name, int(IN_SHARES), opened, inside)], self.ways))
-        local = self._changed(trust="local", unit="example")
-        with tempfile.TemporaryDirectory() as folder:
-            alone_noised = updates_of(
-                self.engine, local, self.keys, self.adapter, state=Path(folder)
-            )
-        more.append((alone_noised, [View("one message, noised by window", 1, alone)], self.ways))
-        return [*exact, *views], more
-
-    def _changed(self, **privacy: Any) -> ExperimentConfig:
-        changed = dataclasses.replace(self.point.privacy, **privacy)
-        return dataclasses.replace(self.point, privacy=changed)
-
-    def _histogram(self, key: int) -> npt.NDArray[np.float32]:
-        population = self.engine.population
-        return user_histogram(population.history(population.user_of(key)), self.items)
 
 
 def kinds(folder: Path) -> Figures:
@@ -199,7 +142,7 @@ def kinds(folder: Path) -> Figures:
     }
     found = []
     for epsilon in EPSILONS:
-        scene = Scene(simulation, epsilon)
+        scene = Scene(simulation, point_of(simulation, epsilon))
         sent = scene.sent
         if math.isfinite(epsilon):
             noise = noised(scene.point, len(scene.keys), "update")
@@ -221,7 +164,7 @@ def recommended(
 ) -> list[Figures]:
     """Attributes from what adapters recommend to people who were in the run, and who were not."""
     released, bits = runs(simulation, math.inf, 1, folder)
-    scene = Scene(simulation, math.inf)
+    scene = Scene(simulation, point_of(simulation, math.inf))
     start = scene.engine.schema.split(scene.adapter)
     found = []
     for name, adapter in (("start", start), ("trained adapter", released[0].adapter)):

@@ -5,8 +5,9 @@
 Three answer the same request in turns, each for a folder of its own: a resident device in this
 process (training alone), a relay that is started for the message and asks `starling client serve`
 over its socket, and an app started for the message that opens the folder itself. Both of these are
-processes that import what Flower's `flwr-clientapp` imports and are measured from their start to
-their end; what Flower's link takes on top is the same for both. Memory is what stays resident, at
+processes of Flower's: the app imports what `flwr-clientapp` does, the relay what ours has loaded
+for a message (`client.relay.load`), and they are measured from their start to their end; what
+Flower's link takes on top is the same for both. Memory is what stays resident, at
 most; idle CPU is that of the device's process after its rounds. All with the owner's default
 limits: one thread, nice 10.
 """
@@ -203,7 +204,12 @@ class Rounds:
 
 def answer(how: str, folder: Path) -> None:
     """As `flwr-clientapp` does for one message: a process that lives as long as its answer."""
-    import flwr.supernode.cli.flwr_clientapp  # noqa: F401 (what Flower's own process imports)
+    if how == "relay":
+        from client.relay import load
+
+        load()
+    else:
+        import flwr.supernode.cli.flwr_clientapp  # noqa: F401 (what Flower's own process imports)
     from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
     from flwr.supercore.task_identity import TaskIdentity
     from safetensors.numpy import load_file

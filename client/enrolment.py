@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import shutil
@@ -24,7 +25,7 @@ from client.link import check_place
 from shared.canonical import read_json
 from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError, PrivacyError
-from shared.files import make_folder
+from shared.files import make_folder, write_atomically
 from shared.invitation import Invitation, read_invitation
 from shared.printable import printable
 from shared.published import ADAPTER, CATALOGUE, MANIFEST, catalogue_of, check_files, read_manifest
@@ -33,6 +34,7 @@ SECONDS = 60.0
 MOST_BYTES = 1 << 30
 """Of a release's largest file."""
 NODE = "node.toml"
+_BEGUN = "joining"  # in a node's folder until the server has said that it is enrolled
 _FEW = 1 << 20
 
 
@@ -40,20 +42,47 @@ class Unheard(ConfigError):
     """Whether a node was enrolled is not known: its key may be in use."""
 
 
+class Untrusted(ConfigError):
+    """Whoever answers shows no certificate that holds, or one of another authority."""
+
+
 class Server:
-    """The server of an invitation, by its own authority and no other.
+    """A server by its own authority, an invitation's, and no other.
 
     Parameters
     ----------
-    invitation : Invitation
+    address : str
+        host:port.
+    authority : str
+        Its certificate, PEM.
     """
 
-    def __init__(self, invitation: Invitation) -> None:
-        self._address = invitation.address
+    def __init__(self, address: str, authority: str) -> None:
+        self._address = address
         try:
-            self._context = ssl.create_default_context(cadata=invitation.authority)
+            self._context = ssl.create_default_context(cadata=authority)
         except (ssl.SSLError, ValueError):
             raise ConfigError("authority: not a certificate; ask for another invitation") from None
+
+    @classmethod
+    def of(cls, invitation: Invitation) -> Server:
+        """The one of an invitation."""
+        return cls(invitation.address, invitation.authority)
+
+    def check_trusted(self) -> None:
+        """Refuse at once one whose certificate does not hold; one that is silent may come yet.
+
+        Raises
+        ------
+        Untrusted
+            Saying what to do.
+        """
+        try:
+            self._ask("GET", "/releases/latest", None, _FEW)
+        except Untrusted:
+            raise
+        except ConfigError:
+            return
 
     def get(self, path: str, most: int = _FEW) -> bytes | None:
         """What lies at a path; None if there is nothing.
@@ -103,9 +132,7 @@ class Server:
             answer = link.getresponse()
             found = answer.read(most + 1)
         except ssl.SSLCertVerificationError as error:
-            raise ConfigError(
-                f"{self._address}: not the server of this invitation ({error.verify_message})"
-            ) from None
+            raise Untrusted(f"{self._address}: {_why(error)}") from None
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "strerror", None) or error or type(error).__name__
             raise ConfigError(f"{self._address}: cannot be reached ({why})") from None
@@ -132,7 +159,7 @@ def invited(file: Path, operator: str | None = None) -> tuple[Catalogue, str]:
         If the invitation or the server is not what it should be.
     """
     invitation = _of_operator(file, operator)
-    text = Server(invitation).get("/catalogue.json", MOST_BYTES)
+    text = Server.of(invitation).get("/catalogue.json", MOST_BYTES)
     if text is None:
         raise ConfigError(f"{invitation.address}: has no catalogue; is it a Starling server?")
     with tempfile.TemporaryDirectory() as folder:
@@ -145,14 +172,17 @@ def invited(file: Path, operator: str | None = None) -> tuple[Catalogue, str]:
 
 
 def join(file: Path, node: Path, socket: Path, operator: str | None = None) -> Invitation:
-    """Make a node's folder: its key, enrolled; complete or not at all.
+    """Make a node's folder: its key, enrolled; or go on where the server's answer was lost.
+
+    The token is good for one key, and for that as often as it asks: who tries again with the same
+    invitation and folder is the same node.
 
     Parameters
     ----------
     file : Path
         The invitation; its token is used up.
     node : Path
-        New.
+        New, or one whose enrolment was not heard of.
     socket : Path
         Of the device's process.
     operator : str, optional
@@ -165,31 +195,52 @@ def join(file: Path, node: Path, socket: Path, operator: str | None = None) -> I
     Unheard
         If the server's answer was lost. The folder stays: its key may be enrolled.
     """
-    if node.exists() or node.is_symlink():
-        raise ConfigError(f"--node {node}: is there already; give a new folder")
     invitation = _of_operator(file, operator)
+    begun = _begun(node, invitation)
     if not socket.is_absolute():
         raise ConfigError(f"--socket {str(socket)!r}: give a full path")
     if socket.parent.exists():
         check_place(socket)
-    server = Server(invitation)
+    server = Server.of(invitation)
     if server.get("/releases/latest") is None and server.get("/catalogue.json", MOST_BYTES) is None:
         raise ConfigError(f"{invitation.address}: is no Starling server")
     try:
-        _write(node, invitation, socket)
+        _write(node, invitation, socket, new=not begun)
         server.enrol(invitation.token, (node / "node.pub").read_text())
+        (node / _BEGUN).unlink()
     except OSError as error:
-        shutil.rmtree(node, ignore_errors=True)
+        if not begun:
+            shutil.rmtree(node, ignore_errors=True)
         raise ConfigError(f"--node {node}: cannot be written ({error.strerror})") from None
     except Unheard as error:
         raise Unheard(
-            f"{error}: the node may be enrolled nonetheless, and {node} is kept: try starling "
-            "client relay; if that is refused, remove it and join anew"
+            f"{error}: the node may be enrolled nonetheless, and {node} is kept: type the same "
+            "again, to be the same node"
         ) from None
     except ConfigError:
         shutil.rmtree(node, ignore_errors=True)
         raise
     return invitation
+
+
+def _begun(node: Path, invitation: Invitation) -> bool:
+    """Whether a node's folder is one whose enrolment was not heard of, by the same invitation."""
+    if not node.exists() and not node.is_symlink():
+        return False
+    try:
+        before = (node / _BEGUN).read_text()
+        complete = (node / "node.pub").is_file() and (node / "node.key").is_file()
+    except OSError:
+        raise ConfigError(f"--node {node}: is there already; give a new folder") from None
+    if before != _known_by(invitation) or not complete:
+        raise ConfigError(
+            f"--node {node}: was begun with another invitation; give that one, or a new folder"
+        )
+    return True
+
+
+def _known_by(invitation: Invitation) -> str:
+    return hashlib.sha256(invitation.token.encode()).hexdigest()
 
 
 def fetch_release(file: Path, into: Path) -> Path:
@@ -203,7 +254,7 @@ def fetch_release(file: Path, into: Path) -> Path:
         If it is not signed by the invitation's operator, or a file is not the one released.
     """
     invitation = read_invitation(file)
-    server = Server(invitation)
+    server = Server.of(invitation)
     text = server.get("/releases/latest")
     if text is None:
         raise ConfigError(f"{invitation.address}: nothing was released yet")
@@ -218,6 +269,24 @@ def fetch_release(file: Path, into: Path) -> Path:
         (folder / name).write_bytes(content)
     check_files(manifest, folder)
     return folder
+
+
+_EXPIRED, _NOT_YET, _ANOTHER_NAME = 10, 9, {62, 64}  # of OpenSSL: X509_V_ERR_...
+
+
+def _why(error: ssl.SSLCertVerificationError) -> str:
+    """What is wrong with a server's certificate, and what to do."""
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    if error.verify_code == _EXPIRED:
+        return (
+            f"its certificate has expired, if it is {now}: set this clock if it is not; else tell "
+            "the operator, whose starling server renew it takes and nothing here"
+        )
+    if error.verify_code == _NOT_YET:
+        return f"its certificate does not hold yet, if it is {now}: set this device's clock"
+    if error.verify_code in _ANOTHER_NAME:
+        return "its certificate is for another address; ask the operator for starling server renew"
+    return f"not the server of this invitation ({error.verify_message})"
 
 
 def _of_operator(file: Path, operator: str | None) -> Invitation:
@@ -236,16 +305,17 @@ def _of_operator(file: Path, operator: str | None) -> Invitation:
     return invitation
 
 
-def _write(node: Path, invitation: Invitation, socket: Path) -> None:
+def _write(node: Path, invitation: Invitation, socket: Path, *, new: bool) -> None:
     make_folder(node)
     node.chmod(0o700)
-    key = ec.generate_private_key(ec.SECP384R1())
-    (node / "node.key").touch(mode=0o600)
-    (node / "node.key").write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    )
-    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    (node / "node.pub").write_bytes(public)
-    (node / "ca.pem").write_text(invitation.authority)
+    if new:
+        key = ec.generate_private_key(ec.SECP384R1())
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        write_atomically(node / "node.key", private)
+        (node / "node.key").chmod(0o600)
+        public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        write_atomically(node / "node.pub", public)
+        write_atomically(node / _BEGUN, _known_by(invitation))
+    write_atomically(node / "ca.pem", invitation.authority)
     told = {"superlink": invitation.address, "device": str(socket)}
-    (node / NODE).write_text(tomli_w.dumps(told))
+    write_atomically(node / NODE, tomli_w.dumps(told))

@@ -2,20 +2,26 @@
 
 Flower's SuperNode asks for messages every three seconds, and starts Python anew for each. A secure
 sum is a talk of several turns: so for half a minute after a message this one asks again sooner, and
-its SuperExec, which has everything loaded, forks. What a message runs is a process of its own as
-before, of the same user, and ends with its answer. Both are done to Flower's modules here alone.
+its SuperExec, which has loaded what a message needs and no more, forks. What a message runs is a
+process of its own as before, of the same user, and ends with its answer. A SuperExec that ends,
+ends its SuperNode, and with itself what it has forked. How broken connections are mended is
+`client.fleet`'s. All of it is done to Flower's modules here alone.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import importlib.util
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +31,7 @@ from shared.errors import ConfigError
 from shared.files import read_file
 
 SUPEREXEC = "flower-superexec"
+_PR_SET_PDEATHSIG = 1
 SOON, AWAKE = 0.3, 30.0
 """Seconds from one look to the next, and for how long after a message."""
 
@@ -95,11 +102,20 @@ class _Ours:
 
     @staticmethod
     def Popen(words: Sequence[str], **named: Any) -> subprocess.Popen[bytes]:
-        ours = [sys.executable, "-P", "-m", "client.relay", *words]
-        return subprocess.Popen(ours if words[0] == SUPEREXEC else words, **named)
+        if words[0] != SUPEREXEC:
+            return subprocess.Popen(words, **named)
+        ours = subprocess.Popen([sys.executable, "-P", "-m", "client.relay", *words], **named)
+        threading.Thread(target=_end_with, args=(ours,), daemon=True).start()
+        return ours
 
     def __getattr__(self, name: str) -> Any:
         return getattr(subprocess, name)
+
+
+def _end_with(superexec: subprocess.Popen[bytes]) -> None:
+    """A SuperNode without it would take messages and answer none: ended, it is started again."""
+    superexec.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Forks:
@@ -113,6 +129,8 @@ class _Forks:
             return subprocess.Popen(words, **named)
         if os.fork():
             return None
+        if sys.platform == "linux":  # else it asks for ever whom to tell its answer
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         status = 1
         try:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
@@ -131,22 +149,39 @@ class _Forks:
         return getattr(subprocess, name)
 
 
+def load() -> None:
+    """Import what a message's process needs, and nothing for its neighbours' sake.
+
+    Flower's packages of programs import all of their programs: a SuperNode's database, web service
+    and migrations would be a third of what stays in memory, and no message uses them.
+    """
+    for name in ("flwr.supernode.cli", "flwr.supercore.cli"):
+        found = importlib.util.find_spec(name)
+        if found is not None and name not in sys.modules:
+            sys.modules[name] = bare = types.ModuleType(name)
+            bare.__path__, bare.__spec__ = list(found.submodule_search_locations or ()), found
+    for name in ("client.app", "client.link", "flwr.supernode.cli.flwr_clientapp"):
+        importlib.import_module(name)
+
+
 def main() -> None:
     """Be a SuperNode of the words given, or the SuperExec that it starts."""
     if sys.argv[1:2] == [SUPEREXEC]:
+        load()
         from flwr.supercore.cli.flower_superexec import flower_superexec
         from flwr.supercore.superexec.executor import subprocess_executor
 
-        for name in ("client.app", "client.link", "flwr.supernode.cli.flwr_clientapp"):
-            importlib.import_module(name)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
         subprocess_executor.subprocess = _Forks()  # type: ignore[attr-defined,assignment]
         del sys.argv[1]
         flower_superexec()
         return
-    from flwr.supernode import start_client_internal
+    from flwr.supernode import fleet_http_connection, start_client_internal
     from flwr.supernode.cli import flower_supernode
 
+    from client.fleet import SteadyFleet
+
+    fleet_http_connection.FleetHttpClient = SteadyFleet  # type: ignore[attr-defined]
     start_client_internal.time = _Awake()  # type: ignore[attr-defined,assignment]
     start_client_internal.subprocess = _Ours()  # type: ignore[attr-defined,assignment]
     flower_supernode()

@@ -10,6 +10,14 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "server.commands.deploy:invite",
         "Write one-time invitations: one for each node.",
     ),
+    "server revoke": (
+        "server.commands.deploy:revoke",
+        "Let an invitation's node in no more, or nobody where it was not used yet.",
+    ),
+    "server renew": (
+        "server.commands.deploy:renew",
+        "Make another certificate by the same authority: nodes go on, a restart shows it.",
+    ),
     "server run": (
         "server.commands.deploy:run",
         "Be up: enrol nodes, wait for enough of them, carry out the run, publish its release.",

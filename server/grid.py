@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
+from server.cohort.declined import Declined, round_of
+
+NOBODY = 120.0
+"""Seconds in which nodes return that lost their server: it was started anew, or a network broke."""
 _FIRST, _LONGEST, _GROWS = 0.2, 3.0, 1.1  # seconds until the next look, and by what it grows
 
 
@@ -20,21 +25,29 @@ class PromptGrid(Grid):
     ----------
     grid : Grid
         Of a SuperLink.
+    declined : str
+        A file that counts of devices that decline are kept in; empty: they are not.
     """
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, declined: str = "") -> None:
         self._grid = grid
+        self._declined = Declined(Path(declined)) if declined else None
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterator[Message]:
         """Push messages, and yield each reply; those that are late by `timeout` never come."""
+        messages = list(messages)
+        if self._declined and messages:
+            self._declined.asked(round_of(messages[0]))
         waiting = set(self._grid.push_messages(messages))
         until = None if timeout is None else time.monotonic() + timeout
         pause = _FIRST
         while waiting and (until is None or time.monotonic() < until):
             for reply in self._grid.pull_messages(waiting):
                 waiting.discard(reply.metadata.reply_to_message_id)
+                if self._declined:
+                    self._declined.heard(reply)
                 yield reply
                 pause = _FIRST
             if waiting:
@@ -42,8 +55,11 @@ class PromptGrid(Grid):
                 pause = min(pause * _GROWS, _LONGEST)
 
     def get_node_ids(self) -> Iterable[int]:
-        """Of connected nodes."""
-        return self._grid.get_node_ids()
+        """Of connected nodes; while there are none, not yet: a round among nobody is lost."""
+        until = time.monotonic() + NOBODY
+        while not (found := list(self._grid.get_node_ids())) and time.monotonic() < until:
+            time.sleep(_LONGEST)
+        return found
 
     def set_run(self, run: Run) -> None:
         """As the grid below, like what follows."""

@@ -9,6 +9,10 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "simulations.commands.verify:verify",
         "Recompute every epsilon of a run from its ledgers.",
     ),
+    "audit": (
+        "simulations.commands.audit:audit",
+        "Attack a run and check what it promises; write a signed verdict and a page.",
+    ),
     "policy": ("", "Make and read signed policies, and ask what a device would say."),
     "policy make": (
         "simulations.commands.policy:make",

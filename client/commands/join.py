@@ -31,7 +31,7 @@ def join(
     made = joined(invitation, node, socket, key)
     typer.echo(f"{printable(node)}: a node of {made.address}")
     typer.echo(f"operator {made.operator}: compare it with what you were told by another way")
-    if text := Server(made).get("/policy.json"):
+    if text := Server.of(made).get("/policy.json"):
         try:
             typer.echo(in_words(read_policy(text.decode(), made.operator), Path("policy.json")))
         except (PrivacyError, UnicodeDecodeError) as why:
@@ -44,8 +44,13 @@ def relay(node: Annotated[Path, typer.Argument(help="The node's folder.")]) -> N
     import os
     import sys
 
+    from client.enrolment import Server
     from client.relay import told
+    from shared.files import read_file
 
     words, environment = told(node)
+    # Flower would try again for ever, and say nothing of whose certificate it is that ended.
+    authority = read_file(node / "ca.pem").decode(errors="replace")
+    Server(words[words.index("--superlink") + 1], authority).check_trusted()
     os.environ.update(environment)
     os.execv(sys.executable, [sys.executable, "-P", "-m", "client.relay", *words])

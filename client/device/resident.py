@@ -62,7 +62,9 @@ class Resident:
         self._identity = identity_of(folder.path)
         self._kept: dict[str, bytes] = {}
         self._masking(0)
-        if not folder.forgotten:
+        if folder.forgotten:
+            folder.forget()  # what work in hand may have kept since, where it was killed
+        else:
             folder.store.history(folder.catalogue)
 
     def answer(self, request: Request, node: int) -> Answer:

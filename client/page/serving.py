@@ -15,6 +15,7 @@ import uvicorn
 from client.page.app import build
 from client.page.guard import Guard, Secrets
 from client.person.person import Person
+from shared.connections import TimedServer
 from shared.errors import ConfigError
 from shared.files import read_file
 
@@ -67,7 +68,7 @@ def server(person: Person, listener: socket.socket) -> tuple[uvicorn.Server, Sec
         server_header=False,
         ws="none",
     )
-    return uvicorn.Server(config), kept
+    return TimedServer(config), kept
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`starling server init`, `invite`, `run` and `status`."""
+"""`starling server init`, `invite`, `revoke`, `renew`, `run` and `status`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def invite(
 ) -> None:
     """Write one-time invitations: one for each node."""
     from server.up.folder import ServerFolder
-    from server.up.invitations import issue
+    from server.up.invitations import issue, named
     from shared.files import make_folder, write_once
     from shared.invitation import Invitation, signed_invitation
     from shared.privacy.keys import load_or_create_signing_key
@@ -79,6 +79,7 @@ def invite(
     served, key = server.served, load_or_create_signing_key()
     authority, items = server.authority.read_text(), server.catalogue.digest
     written: list[str] = []
+    names: list[str] = []
     try:
         make_folder(out)
         while len(written) < count:
@@ -91,13 +92,70 @@ def invite(
                 number += 1
             (out / f"invitation-{number}.json").chmod(0o600)
             written.append(str(out / f"invitation-{number}.json"))
+            names.append(named(token))
     except OSError as error:
         raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from None
     if as_json:
-        typer.echo(document({"invitations": written, "expires": expires}))
+        typer.echo(document({"invitations": written, "names": names, "expires": expires}))
     else:
-        typer.echo("\n".join(map(printable, written)))
+        for name, file in zip(names, written, strict=True):
+            typer.echo(f"{name}  {printable(file)}")
+        typer.echo("note who gets which: by its name it can be revoked")
         typer.echo(f"each is good for one node, until {expires}; hand it over in confidence")
+
+
+def revoke(
+    folder: _Folder,
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="INVITATION", help="Its name, as invite and status say it, or a node's number."
+        ),
+    ],
+    as_json: _AsJson = False,
+) -> None:
+    """Let an invitation's node in no more, or nobody where it was not used yet."""
+    from server.up.conduct import turn_away
+    from server.up.folder import ServerFolder
+
+    server = ServerFolder(folder)
+    _ = server.served
+    gone, known = turn_away(server, which)
+    if as_json:
+        number = None if gone.node is None else str(gone.node)
+        told = {"invitation": gone.name, "node": number, "revoked": gone.revoked}
+        typer.echo(document({**told, "superlink_knows": known}))
+        return
+    typer.echo(f"invitation {gone.name} was revoked at {gone.revoked}")
+    if gone.node is None:
+        typer.echo("no node had used it, and none can")
+        return
+    typer.echo(f"node {gone.node}: is let in no more; what it sent before is in the sums")
+    if not known:
+        typer.echo("the SuperLink does not answer; it is told when the server starts")
+
+
+def renew(
+    folder: _Folder,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="Another name or address of this server, besides those it has."),
+    ] = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Make another certificate by the same authority: nodes go on, a restart shows it."""
+    from server.up.authority import lasts, until_of
+    from server.up.folder import ServerFolder
+
+    server = ServerFolder(folder)
+    hosts = server.renew(host or [])
+    until = until_of(server.certificate, server.authority)
+    if as_json:
+        end = until.certificate.isoformat(timespec="seconds")
+        typer.echo(document({"hosts": hosts, "until": end, "days": until.days}))
+        return
+    typer.echo(f"certificate: {lasts(until)}, for {', '.join(hosts)}")
+    typer.echo("next: restart the server, and the proxy before it if there is one")
 
 
 def run(

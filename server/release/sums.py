@@ -61,7 +61,7 @@ class Answers:
     form : SummedForm or None
         Of a sum that is not of single answers.
     alone : bool
-        Whether nobody was asked, so that the sum is zero: a cohort too small to hide in.
+        Whether the sum is zero, as of nobody: a cohort too small to hide in, or too few left.
     """
 
     replies: Replies
@@ -122,7 +122,9 @@ def ask_for_sum(
     """Put a request to a cohort for the sum of its answers.
 
     A release whose noise the devices add is on record before anything of it can be known: before
-    they are asked, or before a secure sum is unmasked.
+    they are asked, or before a secure sum is unmasked. A round is on record also where too few are
+    left in its sum, as a record with gaps could not be told from one with lines taken out: where
+    the server adds noise it is then a round of nobody. What is asked for once is not opened then.
 
     Parameters
     ----------
@@ -153,17 +155,21 @@ def ask_for_sum(
         return Answers(replies, replies.updates(*whole, opened=expected.opener))
     secured, nodes = is_secured(request, simulated=simulated), nodes[: form.most]
     size = form.size(expected.dim)  # refused, where no ring holds it, before it is counted
+    shared = devices_share_noise(request.config)
+    of_round = request.release == "update"
     if len(nodes) < form.fewest:
-        shared = devices_share_noise(request.config)
-        if shared and not secured:
+        if of_round or not secured:
             announce()
         return Answers(Replies([], [], request), [], form, alone=not shared)
     if secured:
         request = replace(request, merge=False)
         found = secure_sum(grid, request, nodes, form, (expected.schema, size), announce)
+        if found.total is None:
+            if of_round and not found.committed:
+                announce()
+            return Answers(found.replies, [], form, alone=of_round and not shared)
         count = len(found.replies.answered)
-        total = [] if found.total is None else [read(found.total, count, form, expected.schema)]
-        return _opened(found.replies, total, form)
+        return _opened(found.replies, [read(found.total, count, form, expected.schema)], form)
     announce()
     replies = Replies(
         grid.send_and_receive(messages(request, nodes), timeout=TIMEOUT), nodes, request

@@ -8,7 +8,7 @@
                   arrived, else those that it shares with others; never both
 
 Between 4 and 5 the release is recorded, where the devices noise it: before that nothing is
-revealed, so a sum for which too few are left costs nothing.
+revealed, whoever is left.
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ class SecureSum:
         Who is in the sum, and why others are not, of all exchanges.
     total : array of the ring's words [dim], or None
         None where too few were left: nothing was revealed.
+    committed : bool
+        Whether it came so far that it could have been.
     """
 
     replies: Replies
     total: Words | None
+    committed: bool
 
 
 def secure_sum(
@@ -67,7 +70,7 @@ def secure_sum(
     about : (str, int)
         Schema and size of what is summed.
     commit : callable
-        Called once, before anything is revealed: what it raises ends the run with nothing revealed.
+        Called before anything is revealed: what it raises ends the run with nothing revealed.
     """
     schema, dim = about
     colluding = request.config.privacy.colluding
@@ -75,7 +78,7 @@ def secure_sum(
         request.about, secrets.token_bytes(16), form.ring.bits, dim, form.fewest, colluding
     )
     exchanges = _Exchanges(grid, request)
-    sums = Aggregator(session)
+    sums, committed = Aggregator(session), False
     try:
         advertised = exchanges.stage("keys", nodes, session.to_bytes())
         adverts = sums.adverts(advertised)
@@ -85,12 +88,14 @@ def secure_sum(
         survivors = sums.survivors()
         agreed = exchanges.stage("survivors", summed, survivors)
         quorum = sums.quorum(agreed)
+        committed = True
         commit()
         total = sums.total(exchanges.stage("unmask", list(agreed), quorum))
     except SecureAggregationError as error:
         # Not how many there were: whoever reads a log need not know the size of a cohort.
-        return exchanges.end((), [*refused(sums), f"secure sum: {type(error).__name__}"], None)
-    return exchanges.end(summed, refused(sums), total)
+        failed = [*refused(sums), f"secure sum: {type(error).__name__}"]
+        return SecureSum(exchanges.end((), failed), None, committed)
+    return SecureSum(exchanges.end(summed, refused(sums)), total, committed)
 
 
 def refused(sums: Aggregator) -> list[str]:
@@ -122,7 +127,7 @@ class _Exchanges:
         for update in replies.updates(schema, dim, None, form.ring):
             yield replies.latest, update.vector
 
-    def end(self, summed: Sequence[int], failures: Sequence[str], total: Words | None) -> SecureSum:
+    def end(self, summed: Sequence[int], failures: Sequence[str]) -> Replies:
         self._replies.answered = set(summed)
         self._replies.failures.extend(failures)
-        return SecureSum(self._replies, total)
+        return self._replies

@@ -16,11 +16,13 @@ from typing import TypeVar
 
 import httpx
 
-from server.up.authority import check_certificate
+from server.up.authority import check_certificate, lasts
 from server.up.flower import Link, SuperLink
 from server.up.folder import CATALOGUE, ServerFolder
 from server.up.front import Front
+from server.up.invitations import Enrolled, enrolled, revoke
 from shared.config import settings_hash
+from shared.connections import room
 from shared.errors import ConfigError, EngineError
 from shared.files import FolderLock, read_record, write_atomically
 from shared.privacy.keys import load_or_create_signing_key, public_hex
@@ -31,6 +33,8 @@ from shared.run_files import RunFolder
 Say = Callable[[str], None]
 Answer = TypeVar("Answer")
 STATE = "state.json"  # in `superlink/`: what `starling server status` asks
+RETURN = 60.0
+"""Seconds in which a run that goes on waits for all nodes: they beat every half a minute."""
 _LOOK = 0.5  # seconds from one look at the SuperLink to the next
 _ATTEMPTS = 20  # runs of Flower's for the one of ours, each going on from its checkpoint
 
@@ -58,8 +62,10 @@ class Conductor:
             Naming it.
         """
         folder, served = self._folder, self._served
-        until = check_certificate(folder.certificate, [*served.hosts, "127.0.0.1"])
-        for file in (folder.key, folder.path / "ca.key"):
+        until = check_certificate(
+            folder.certificate, folder.key, folder.authority, [*served.hosts, "127.0.0.1"]
+        )
+        for file in (folder.key, folder.authority_key):
             if file.exists() and file.stat().st_mode & 0o077:
                 raise ConfigError(f"{file}: can be read by others; run chmod 600 on it")
         ours = public_hex(load_or_create_signing_key())
@@ -73,7 +79,7 @@ class Conductor:
         if folder.catalogue.digest != folder.config.data.catalogue:
             raise ConfigError(f"{folder.path / CATALOGUE}: not the items that the run is about")
         _check_port(served.listen, served.port)
-        self._say(f"certificate holds until {until:%Y-%m-%d}; operator {served.operator}")
+        self._say(f"certificate: {lasts(until)}; operator {served.operator}")
 
     def run(self, *, once: bool) -> None:
         """Be up until the operator ends it; `once`: until the run is released.
@@ -87,7 +93,6 @@ class Conductor:
         """
         with self._up() as (superlink, link):
             if not self._complete():
-                self._wait_for_nodes(superlink, link)
                 self._carry_out(superlink, link)
             if not self._folder.latest:
                 self._release()
@@ -100,9 +105,11 @@ class Conductor:
         with FolderLock(self._folder.path) as lock:
             lock.take()
             self.check()
+            room()  # before Flower's processes, which have as many files as this one
             with SuperLink(self._folder) as superlink:
                 link = Link(superlink.address, self._folder.authority.read_bytes())
                 try:
+                    _asked(lambda: link.unregister(revoked_keys(self._folder)))
                     with Front(self._folder, superlink.address, link):
                         self._note(superlink, None)
                         self._say(f"nodes connect to {self._served.hosts[0]}:{self._served.port}")
@@ -112,14 +119,14 @@ class Conductor:
                     (self._folder.flower / STATE).unlink(missing_ok=True)
 
     def _wait_for_nodes(self, superlink: SuperLink, link: Link) -> None:
-        wanted, said = self._served.users, -1
-        begun = self._folder.files.checkpoint.exists()  # a run goes on with whoever is there
+        wanted, said, begun = self._served.users, -1, self._has_begun()
+        until = time.monotonic() + RETURN  # then a run that has begun goes on with whoever is there
         while True:
             online = sum(node.online for node in _asked(link.nodes))
             if online != said:
                 said = online
                 self._say(f"{online} of {wanted} nodes are connected")
-            if online >= (1 if begun else wanted):
+            if online >= wanted or (begun and online and time.monotonic() > until):
                 return
             time.sleep(_LOOK)
             self._keep_up(superlink)
@@ -133,8 +140,10 @@ class Conductor:
             "name": files.name,
             "users": self._served.users,
             "policy": "",
+            "declined": str(self._folder.declined.absolute()),
         }
         for attempt in range(_ATTEMPTS):
+            self._wait_for_nodes(superlink, link)
             log = self._folder.flower / "run.log"
             heard = _Tail(log)
             number = link.start(told)
@@ -144,9 +153,17 @@ class Conductor:
             cut_off = self._follow(superlink, link, number, heard)
             if self._complete():
                 return
-            if not cut_off:
+            if not (cut_off or self._lacked_nodes(link)):
                 break
         raise EngineError(f"the run failed: {heard.last_error() or 'without a word'}; see {log}")
+
+    def _has_begun(self) -> bool:
+        return self._folder.files.checkpoint.exists()
+
+    def _lacked_nodes(self, link: Link) -> bool:
+        """Whether it could not begin, as a node had gone again."""
+        online = sum(node.online for node in _asked(link.nodes))
+        return online < self._served.users and not self._has_begun()
 
     def _follow(self, superlink: SuperLink, link: Link, number: int, heard: _Tail) -> bool:
         """Until a run of Flower's has ended; whether one of the processes had to be restarted."""
@@ -186,6 +203,52 @@ class Conductor:
     def _release(self) -> None:
         version = publish(self._folder)
         self._say(f"release {version} is published; starling verify {self._folder.run}")
+
+
+@contextmanager
+def asking(folder: ServerFolder) -> Iterator[Link]:
+    """The SuperLink of a server that is up, in whatever process."""
+    address = str(read_record(folder.flower / STATE, ("superlink",))["superlink"])
+    link = Link(address, folder.authority.read_bytes())
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def revoked_keys(folder: ServerFolder) -> set[str]:
+    """Public keys (PEM) that are accepted no more."""
+    return {each.key for each in enrolled(folder.invitations) if each.revoked}
+
+
+def turn_away(folder: ServerFolder, which: str) -> tuple[Enrolled, bool]:
+    """Revoke an invitation, with the node that used it.
+
+    The front lets it in no more as soon as that is on record, and stands before the SuperLink. That
+    is told too, now if the server is up, else when it starts.
+
+    Parameters
+    ----------
+    folder : ServerFolder
+    which : str
+        As `server.up.invitations.revoke`.
+
+    Returns
+    -------
+    Enrolled
+        What is on record.
+    bool
+        Whether the SuperLink knows.
+    """
+    gone = revoke(folder.invitations, which)
+    if not (folder.flower / STATE).exists():
+        return gone, False
+    with asking(folder) as link:
+        try:
+            link.unregister({gone.key})
+        except httpx.HTTPError:
+            return gone, False
+    return gone, True
 
 
 def publish(folder: ServerFolder) -> int:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata, util
@@ -41,6 +41,7 @@ from flwr.proto.control_pb2 import (
     RegisterNodeRequest,
     StartRunRequest,
     StreamLogsRequest,
+    UnregisterNodeRequest,
 )
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
@@ -57,6 +58,7 @@ RUN_KEYS: Mapping[str, str | int] = {
     "name": "",
     "users": 0,
     "policy": "",
+    "declined": "",
 }
 
 
@@ -68,10 +70,38 @@ class Node:
     ----------
     number : int
     online : bool
+    key : str
+        Its public key (PEM).
+    registered : bool
+        Whether its key is accepted: one that was unregistered stays on record.
     """
 
     number: int
     online: bool
+    key: str
+    registered: bool
+
+
+def key_of(text: str) -> str:
+    """A node's public key (PEM) as the SuperLink knows it.
+
+    Parameters
+    ----------
+    text : str
+        As OpenSSH writes it.
+
+    Raises
+    ------
+    ProtocolError
+        If it is no key of the elliptic curve P-384.
+    """
+    try:
+        found = load_ssh_public_key(text.encode())
+    except Exception:  # of whatever somebody sent
+        found = None
+    if not isinstance(found, ec.EllipticCurvePublicKey) or found.curve.name != "secp384r1":
+        raise ProtocolError("key: expected a public key of the curve P-384, as OpenSSH has it")
+    return found.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 class Link:
@@ -90,35 +120,46 @@ class Link:
         self._client = ControlHttpClient.from_server_address(address, False, authority, told)
 
     def register(self, key: str) -> int:
-        """Register a node by its public key (OpenSSH, elliptic curve P-384); its number.
+        """The number of a public key (PEM), which is registered if it is not yet.
 
         Raises
         ------
         ProtocolError
-            If it is no such key, or one that is registered.
+            If it is refused, such as one that was unregistered.
         EngineError
             If the SuperLink does not answer.
         """
         try:
-            found = load_ssh_public_key(key.encode())
-        except Exception:  # of whatever somebody sent
-            found = None
-        if not isinstance(found, ec.EllipticCurvePublicKey) or found.curve.name != "secp384r1":
-            raise ProtocolError("key: expected a public key of the curve P-384, as OpenSSH has it")
-        pem = found.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        try:
+            pem = key.encode()
             return int(self._client.RegisterNode(RegisterNodeRequest(public_key=pem)).node_id)
         except httpx.HTTPStatusError as error:
-            if error.response.status_code < 500:
-                raise ProtocolError("key: is registered already") from None
-            raise EngineError("the SuperLink could not register the node") from None
+            if error.response.status_code >= 500:
+                raise EngineError("the SuperLink could not register the node") from None
+            there = [node.number for node in self.nodes() if node.key == key and node.registered]
+            if not there:
+                raise ProtocolError("key: is not accepted by the SuperLink") from None
+            return there[0]
         except httpx.HTTPError as error:
             raise EngineError(f"the SuperLink does not answer ({error})") from None
 
+    def unregister(self, keys: Collection[str]) -> None:
+        """Accept public keys (PEM) no more; nothing happens to those that are not registered."""
+        for node in self.nodes():
+            if node.registered and node.key in keys:
+                self._client.UnregisterNode(UnregisterNodeRequest(node_id=node.number))
+
     def nodes(self) -> list[Node]:
-        """All registered nodes."""
-        answer = self._client.ListNodes(ListNodesRequest())
-        return [Node(each.node_id, each.status == "online") for each in answer.nodes_info]
+        """All nodes that were registered."""
+        found = self._client.ListNodes(ListNodesRequest()).nodes_info
+        return [
+            Node(
+                each.node_id,
+                each.status == "online",
+                each.public_key.decode(errors="replace"),
+                each.status != "unregistered",
+            )
+            for each in found
+        ]
 
     def start(self, told: Mapping[str, str | int]) -> int:
         """Start a run of the bundle; its number."""

@@ -6,7 +6,7 @@ catalogue.json          the public items
 run/                    the run, as a simulation's: initial adapter, ledger, adapter, results
 invitations/            hashes of tokens, see `server.up.invitations`
 releases/N/             what was published, see `shared.published`
-superlink/              Flower's: database, bundle, logs
+superlink/              Flower's: database, bundle, logs; and how many devices declined
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +23,7 @@ import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from server.up.authority import renewed
 from shared.config import ExperimentConfig, from_dict, load_toml
 from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError
@@ -75,8 +76,9 @@ class ServerFolder:
         self.path = path
         self.run, self.releases = path / "run", path / "releases"
         self.invitations, self.flower = path / "invitations", path / "superlink"
+        self.declined = self.flower / "declined.json"
         self.authority, self.certificate = path / "ca.pem", path / "server.pem"
-        self.key = path / "server.key"
+        self.key, self.authority_key = path / "server.key", path / "ca.key"
 
     @classmethod
     def begin(cls, path: Path, catalogue: Catalogue, secrets: Mapping[str, bytes]) -> ServerFolder:
@@ -106,6 +108,39 @@ class ServerFolder:
     def configure(self, served: Served) -> None:
         """Write what makes it a server's folder."""
         write_atomically(self.path / SETTINGS, tomli_w.dumps(asdict(served)))
+
+    def renew(self, hosts: Sequence[str]) -> list[str]:
+        """Another certificate by the same authority; a server that runs shows it after a restart.
+
+        Nodes that trust the authority go on. Both files are new: if only one was written, a server
+        does not start, says so, and this is done again.
+
+        Parameters
+        ----------
+        hosts : sequence of str
+            By which nodes reach the server besides those that the certificate names.
+
+        Returns
+        -------
+        list of str
+            All that it names.
+
+        Raises
+        ------
+        ConfigError
+            As `server.up.authority.renewed`; or if it cannot be written.
+        """
+        served = self.served
+        named = list(dict.fromkeys([*served.hosts, *hosts]))
+        made = renewed(self.authority, self.authority_key, named)
+        try:
+            for name, content in made.items():
+                write_atomically(self.path / name, content)
+                (self.path / name).chmod(0o600)
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be written ({error.strerror})") from None
+        self.configure(replace(served, hosts=named))
+        return named
 
     @property
     def served(self) -> Served:

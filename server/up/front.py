@@ -7,7 +7,9 @@
     GET  /releases/N/FILE     a release
     POST /v1/fleet/...        Flower's Fleet API, passed on to the SuperLink as it is
 
-Nothing else is passed on: the SuperLink's other APIs start runs and ask nobody who they are.
+Nothing else is passed on: the SuperLink's other APIs start runs and ask nobody who they are. Nor is
+anything of whoever shows no enrolled node's key: not even its body is read. Whether it is that
+node, by a signature, the SuperLink looks itself.
 """
 
 from __future__ import annotations
@@ -15,18 +17,25 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
+import time
+from base64 import b64decode
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
+from starlette.requests import ClientDisconnect
 
-from server.up.flower import Link
+from server.up.flower import Link, key_of
 from server.up.folder import CATALOGUE, ServerFolder
-from server.up.invitations import Refused, used_up
+from server.up.invitations import Refused, admit, enrolled
 from shared.canonical import read_json
+from shared.connections import TimedServer
 from shared.errors import EngineError, ProtocolError
 from shared.published import ADAPTER, MANIFEST
 from shared.published import CATALOGUE as RELEASED_CATALOGUE
@@ -39,9 +48,40 @@ _FLEET = {  # what a SuperNode calls, and nothing else of what Flower may have t
     *("activate-node", "deactivate-node", "send-node-heartbeat", "pull-messages", "push-messages"),
     *("get-run", "get-fab", "push-object", "pull-object", "confirm-message-received"),
 }
+_TICK = 100_000_000  # nanoseconds: coarser than a file system's clock
 _FILES = (MANIFEST, ADAPTER, RELEASED_CATALOGUE)
 _OWN_TO_A_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "upgrade", "te"}
 _TIMEOUT = httpx.Timeout(60.0)
+
+
+class Callers:
+    """Nodes that may call: enrolled, and not revoked.
+
+    Parameters
+    ----------
+    invitations : Path
+        Where that stands; another process may revoke one.
+    """
+
+    def __init__(self, invitations: Path) -> None:
+        self._invitations = invitations
+        self._read, self._keys = 0, frozenset[str]()
+
+    def know(self, header: str) -> bool:
+        """Whether a key is one of them, as a SuperNode's header has it: PEM, in base 64."""
+        changed = self._invitations.stat().st_mtime_ns
+        if changed != self._read:
+            there = enrolled(self._invitations)
+            self._keys = frozenset(each.key for each in there if each.node and not each.revoked)
+            # What is written as this reads, or right after, may leave the folder's time as it is.
+            self._read = changed if time.time_ns() - changed > _TICK else 0
+        return self._holds(header)
+
+    def _holds(self, header: str) -> bool:
+        try:
+            return b64decode(header, validate=True).decode() in self._keys
+        except ValueError:
+            return False
 
 
 class _TooLong(Exception):
@@ -59,16 +99,25 @@ def create_front(folder: ServerFolder, superlink: str, link: Link) -> FastAPI:
     link : Link
         Where nodes are registered.
     """
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     context = ssl.create_default_context(cafile=str(folder.authority))
     client = httpx.AsyncClient(
-        base_url=f"https://{superlink}", verify=context, timeout=_TIMEOUT, trust_env=False
+        base_url=f"https://{superlink}",
+        verify=context,
+        timeout=_TIMEOUT,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=None),  # as many as nodes have here
     )
-    lock = threading.Lock()
+
+    @asynccontextmanager
+    async def closing(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await client.aclose()
+
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=closing)
+    callers = Callers(folder.invitations)
 
     def admitted(token: str, key: str) -> int:
-        with lock, used_up(folder.invitations, token):
-            return link.register(key)
+        return admit(folder.invitations, token, key_of(key), link.register)
 
     @app.post("/enrol")
     async def enrol(request: Request) -> Response:
@@ -86,6 +135,8 @@ def create_front(folder: ServerFolder, superlink: str, link: Link) -> FastAPI:
             return _told(400, str(why))
         except EngineError as why:
             return _told(503, str(why))
+        except ClientDisconnect:
+            return Response(status_code=499)  # which nobody hears
         return JSONResponse({"node": str(number)}, status_code=201)
 
     @app.get("/catalogue.json")
@@ -114,6 +165,8 @@ def create_front(folder: ServerFolder, superlink: str, link: Link) -> FastAPI:
     async def fleet(name: str, request: Request) -> Response:
         if name not in _FLEET:
             return _told(404, "there is no such call")
+        if not callers.know(request.headers.get(FLEET_HTTP_PUBLIC_KEY_HEADER, "")):
+            return _told(401, "no node's key: never enrolled here, or revoked")
         kept = {n: v for n, v in request.headers.items() if n.lower() not in _OWN_TO_A_HOP}
         asked = client.build_request(
             "POST", f"/v1/fleet/{name}", headers=kept, content=_at_most(request, FLEET_BYTES)
@@ -122,6 +175,8 @@ def create_front(folder: ServerFolder, superlink: str, link: Link) -> FastAPI:
             answer = await client.send(asked, stream=True)
         except _TooLong:
             return _told(413, f"a message has at most {FLEET_BYTES} bytes")
+        except ClientDisconnect:
+            return Response(status_code=499)
         except httpx.HTTPError:
             return _told(503, "the SuperLink does not answer")
         headers = {n: v for n, v in answer.headers.items() if n.lower() not in _OWN_TO_A_HOP}
@@ -185,7 +240,7 @@ class Front:
             "ssl_keyfile": str(folder.key),
             "log_config": None,
             "ws": "none",
-            "lifespan": "off",
+            "lifespan": "on",
             "access_log": False,
             "server_header": False,
             "timeout_graceful_shutdown": 3,
@@ -193,7 +248,7 @@ class Front:
         app = create_front(folder, superlink, link)
         logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a message, else
         config = uvicorn.Config(app, host=served.listen, port=served.port, **settings)
-        self._server = uvicorn.Server(config)
+        self._server = TimedServer(config)
         self._thread = threading.Thread(target=self._server.run, name="front", daemon=True)
 
     def __enter__(self) -> Front:

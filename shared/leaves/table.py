@@ -270,7 +270,9 @@ key | trusted server | by which this node is known from then on: who is enrolled
 server.toml, ca.pem, server.pem, catalogue.json, releases/** | public | who it is, and what was
   released
 ca.key, server.key | local only | of its certificate
-invitations/** | local only | hashes of tokens, and which were used
+invitations/** | local only | hashes of tokens, the nodes that used them, and which were revoked
+superlink/declined.json | not covered | how many devices declined in a round, by their word: what
+  replies said, see above; counts alone, for the operator
 superlink/** | trusted server | Flower's database and logs: who is enrolled and connected, and
   messages until they are fetched
 

@@ -26,6 +26,31 @@ DEVICES = "docs/devices.md"
 
 # Lines with figures and labels that stand elsewhere in the source, and what their figures are.
 PRINTED = {
+    "Epsilon claimed and epsilon shown, for each view; the tables below hold the same numbers.": (
+        "simulations.audit.report.figure.evidence_figure"
+    ),
+    "A lower bound below the claim is no proof of the claim: attacks may be weak.": (
+        "simulations.audit.evidence.most_provable"
+    ),
+    "Its figures about people are computed from their data without noise: they are the auditor's, "
+    "and not for release.": "simulations.audit.attacks.membership.membership",
+    "Whether real devices run this code, and draw noise from the operating system.": (
+        "simulations.audit.run.run_parts"
+    ),
+    "Whether devices kept to their clip, and their own noise where they add it: each one's owner "
+    "audits the device's folder.": "simulations.audit.held.device_parts",
+    "What other devices sent, how many took part, and the noise that was added to sums.": (
+        "simulations.audit.held.device_parts"
+    ),
+    "What the operator's ledger says: whoever has the run's folder audits that.": (
+        "simulations.audit.run.run_parts"
+    ),
+    "What was spent: the ledger is in the run's folder, and this file says so of itself.": (
+        "simulations.audit.held.adapter_parts"
+    ),
+    "Clips, noise, sampling, and whose data it was made of.": (
+        "simulations.audit.held.adapter_parts"
+    ),
     "after … round(s): …-level epsilon … at delta … (… trust); …": (
         "shared.privacy.ledger.ledger.Ledger"
     ),

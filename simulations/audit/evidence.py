@@ -161,6 +161,8 @@ def fitted(scores: Scores, included: Bits, delta: float) -> float:
         In (0, 1).
     """
     there, out = scores[included], scores[~included]
+    if min(len(there), len(out)) < 2:
+        return 0.0
     spread = math.sqrt((there.var(ddof=1) + out.var(ddof=1)) / 2)
     shift = (there.mean() - out.mean()) / spread if spread else math.inf
     return gaussian_epsilon(shift, delta) if math.isfinite(shift) else math.inf

@@ -25,6 +25,8 @@ class Finding:
     words : str
         One or two sentences.
     figures : mapping of str to float
+    required : bool
+        Whether nothing is shown as long as this is not.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Finding:
     threat_model: str
     words: str
     figures: Mapping[str, float] = field(default_factory=dict)
+    required: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,10 @@ WHY_THEY_DIFFER = (
 
 
 def verify(
-    directory: Annotated[Path, typer.Argument(help="Folder of a run: results.json and ledgers.")],
+    directory: Annotated[Path, typer.Argument(help="Folder of a run, or of an audit.")],
     key: Annotated[
         str | None,
-        typer.Option(help="The operator's public key that must have sealed it: hex, or a file."),
+        typer.Option(help="The public key that must have sealed it: hex, or a file."),
     ] = None,
     deltas: Annotated[
         str | None, typer.Option(help="Epsilon at these too, such as 1e-4,1e-6.")
@@ -42,6 +42,8 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Recompute every epsilon of a run from its ledgers, and check all that it hands on.
+
+    Of an audit's folder: whether it is as its auditor sealed it, about the run beside it.
 
     Exit code 0: shown. 3: something disagrees. 4: nothing disagrees, but the run is incomplete,
     nobody vouches for the key, or devices keep the ledgers.
@@ -51,11 +53,15 @@ def verify(
 
     with waiting("reading ledgers and asking the accountants"):
         from client.device.covered import typed_key
+        from simulations.audit.outcome import FILE
         from simulations.verify.run import verify_run
 
+        named = None if key is None else typed_key("--key", key)
+        if (directory / FILE).is_file():
+            raise typer.Exit(_of_audit(directory, named, as_json))
         if not directory.is_dir() or not RunFolder(directory).results.exists():
             raise DataError(f"{directory}: {no_run(directory, RunFolder(directory).results.name)}")
-        report = verify_run(directory, None if key is None else typed_key("--key", key))
+        report = verify_run(directory, named)
     if as_json:
         typer.echo(document(plain(report, chosen)))
     else:
@@ -63,6 +69,29 @@ def verify(
         if chosen:
             print_deltas(report, chosen)
     raise typer.Exit(report.exit_code)
+
+
+def _of_audit(folder: Path, key: str | None, as_json: bool) -> int:
+    """Say whether an audit is what was sealed; the exit code."""
+    from simulations.audit.again import check_audit
+    from simulations.show import show_line
+
+    report = check_audit(folder, key)
+    found = report.audit
+    if as_json:
+        told = {"exit_code": report.exit_code, "verdict": report.verdict, "key": report.key}
+        told |= {"problems": report.problems, "vouched": report.vouched, "signer": report.signer}
+        typer.echo(document(told | {"beside": report.beside, "audit": found.stated()}))
+        return report.exit_code
+    for problem in report.problems:
+        show_line(problem)
+    about = found.subject
+    show_line(
+        f"An audit of {about.get('kind')} {about.get('name')}, {found.settings.get('created')}."
+    )
+    show_line(f"It is {report.signer}.")
+    show_line(report.verdict)
+    return report.exit_code
 
 
 def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:

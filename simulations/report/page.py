@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import (
+    BaseLoader,
+    ChoiceLoader,
+    Environment,
+    PackageLoader,
+    StrictUndefined,
+    Template,
+)
 from markupsafe import Markup
 
 from shared.data.protocol import DRAWN, FULL, negatives_in_words
@@ -45,15 +52,20 @@ def write_report(results: Results, directory: Path) -> Path:
 
 def render(results: Results) -> str:
     """The page as text; every value from the results is escaped."""
+    return template().render(_view(results))
+
+
+def template(*pages: BaseLoader) -> Template:
+    """`page.html` of the first loader, escaped; `style.css` is the report's."""
     environment = Environment(
-        loader=PackageLoader("simulations.report", "."),
+        loader=ChoiceLoader([*pages, PackageLoader("simulations.report", ".")]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(_view(results))
+    return environment.get_template("page.html")
 
 
 def _shown(value: Any) -> Any:

@@ -33,7 +33,8 @@ def release_reasons(record: Record, claim: Claim) -> list[str]:
     for kind in sorted(shown - set(claimed)):
         reasons.append(f"the ledger shows a {kind} release that the point does not state")
     for kind, stated in sorted(claimed.items()):
-        reasons += _event_reasons(record, kind, stated.get("event"))
+        if kind in shown or claim.table("opened").get(kind) is not False:  # else it was in no sum
+            reasons += _event_reasons(record, kind, stated.get("event"))
         reasons += _times_reasons(record, kind, stated.get("times"))
     return reasons + _noise_reasons(claim, claimed)
 

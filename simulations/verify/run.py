@@ -103,7 +103,7 @@ def verify_run(directory: Path, key: str | None = None) -> VerifyReport:
         found = promise_reasons(directory, results, point, expected, [first, *more])
         rows += [replace(first, reasons=(*first.reasons, *found)), *more]
     by = signer(results.stated)
-    who, vouched, foreign = _signer(by, key)
+    who, vouched, foreign = vouching(by, key)
     return VerifyReport(
         rows=tuple(rows),
         problems=(*plan.problems, *altered, *([who] if foreign else [])),
@@ -117,8 +117,14 @@ def verify_run(directory: Path, key: str | None = None) -> VerifyReport:
     )
 
 
-def _signer(by: str | None, named: str | None) -> tuple[str, bool, bool]:
-    """Who sealed it in words, whether the reader may rely on that, and whether it is another."""
+def vouching(by: str | None, named: str | None) -> tuple[str, bool, bool]:
+    """Who sealed it in words, whether the reader may rely on that, and whether it is another.
+
+    Parameters
+    ----------
+    by, named : str or None
+        Public keys: of the seal, and whose the reader expects it to be.
+    """
     if by is None:
         return "not sealed: nobody vouches for it", False, named is not None
     if by == named:

@@ -25,19 +25,19 @@ ROOMS = {  # room -> the rooms that it may import
 # beside it and nothing above. Parts that move in later have their place already.
 ORDER = {
     "shared": (
-        "errors leaves printable < canonical files < config metrics run_files secagg < data update "
-        "< model privacy request < aggregation invitation published"
+        "connections errors leaves printable < canonical files < config metrics run_files secagg "
+        "< data update < model privacy request < aggregation invitation published"
     ),
     "shared.privacy": (
         "guarantee keys < accounting contribution < mechanisms sentences < plan < ledger policy "
         "< claims"
     ),
     "client": (
-        "link messages secagg training < enrolment store < relay serving < app device < person "
-        "< page < commands"
+        "fleet link messages secagg training < enrolment store < relay serving < app device "
+        "< person < page < commands"
     ),
     "server": (
-        "checkpoint cohort exchange grid messages optimizer results run_policy < secagg < release "
+        "checkpoint cohort exchange messages optimizer results run_policy < grid secagg < release "
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (

@@ -112,14 +112,28 @@ def test_what_a_page_types_can_be_typed(page):
 
 
 def test_who_runs_what():
-    """The gate, the relay and the server are three users; the page is the gate's."""
+    """The gate, the relay and the server are three users; the page is the gate's.
+
+    Each person's relay is a user of its own: one of all would be answered by everybody's device.
+    """
     users = {file.name: unit(file)["Service"]["User"][0] for file in UNITS}
     assert users == {
         "starling-device@.service": "%i",
         "starling-page@.service": "%i",
-        "starling-relay@.service": "starling-relay",
+        "starling-relay@.service": "starling-relay-%i",
         "starling-server.service": "starling-server",
     }
+    device, relay = (
+        unit(DEVICE / f"starling-{name}@.service")["Service"] for name in ("device", "relay")
+    )
+    assert device["Group"] == relay["Group"] == relay["User"]
+    assert device["ExecStart"][0].split("--uid ")[1].split() == relay["User"]
+    (node,) = unit(DEVICE / "starling-relay@.service")["Unit"]["ConditionPathExists"]
+    assert f"client relay {node.removesuffix('/node.toml')}" in relay["ExecStart"][0]
+    assert node.startswith(f"/var/lib/{relay['StateDirectory'][0]}/")
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert f"--node {node.removesuffix('/node.toml').replace('%i', 'ann')} " in page
+    assert "sudo -u starling-relay-ann starling client join" in page
     who = {name: service["user"] for _, name, service in services()}
     assert who["device"] == who["page"]
     assert len({who["device"], who["relay"], who["server"]}) == 3

@@ -50,6 +50,7 @@ Items = npt.NDArray[np.int64]
 Reader = Callable[[Scores], Scores]
 """Scores [people, items] of what was seen [people, dim]."""
 
+LEAK = "reconstruction"  # what its findings are called, before channel and view
 BIAS, CORE, ROWS = "item_bias.weight", "core.weight", ("item_in.weight", "item_out.weight")
 _SPAN = 1e-5  # of the largest eigenvalue: directions with less are hardly of a span
 _SHARES = (0.25, 0.9)  # of the targets, that are guessed about
@@ -291,7 +292,7 @@ def findings(found: Sequence[Leak], views: Sequence[View]) -> list[Finding]:
 
 
 def _finding(leak: Leak, promised: Guarantee | None) -> Finding:
-    name = f"reconstruction, {leak.channel}, {leak.view}"
+    name = f"{LEAK}, {leak.channel}, {leak.view}"
     figures = {
         "top": leak.top.value,
         "top_without": leak.top_without.value,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from dp_accounting import DpEvent, GaussianDpEvent, NeighboringRelation, PoissonSampledDpEvent
 from dp_accounting.pld import PLDAccountant
 
 from shared.privacy.accounting.events import SkellamDpEvent
+from shared.privacy.guarantee import Guarantee
 from simulations.audit.checks.risk import FILES, finding, not_shown
 from simulations.audit.findings import Finding
 from simulations.audit.replay.observed import Observed, Release, Sums
@@ -48,23 +50,37 @@ def epsilon(observed: Observed) -> Finding:
     if observed.ledger is None:
         return not_shown(EPSILON, "There is no server's ledger", FILES)
     promised = observed.ledger.header.guarantee
-    events = [each.event for each in observed.ledger.entries]
+    return counted(EPSILON, [each.event for each in observed.ledger.entries], promised)
+
+
+def counted(name: str, events: Sequence[DpEvent], promised: Guarantee) -> Finding:
+    """Whether events cost no more than their promise, by `dp_accounting` alone.
+
+    Parameters
+    ----------
+    name : str
+        Of the finding.
+    events : sequence of DpEvent
+        Of a ledger, all of them.
+    promised : Guarantee
+        Whose budget they have, at its delta.
+    """
     if not math.isfinite(promised.budget):
-        return not_shown(EPSILON, "Nothing is promised", FILES)
+        return not_shown(name, "Nothing is promised", FILES)
     moved = [_of_group(event, promised.group) for event in events]
     if any(event is None for event in moved):
-        return not_shown(EPSILON, "Its events are not ones that another accountant counts", FILES)
+        return not_shown(name, "Its events are not ones that another accountant counts", FILES)
     accountant = PLDAccountant(_RELATIONS[promised.relation], value_discretization_interval=_GRID)
     try:
         for event in moved:
             accountant.compose(event)
         found = float(accountant.get_epsilon(promised.delta))
     except (ValueError, NotImplementedError) as error:
-        return not_shown(EPSILON, f"Another accountant refuses its events ({error})", FILES)
+        return not_shown(name, f"Another accountant refuses its events ({error})", FILES)
     figures = {"recomputed": found, "promised": promised.budget, "delta": promised.delta}
     over = found > promised.budget * (1 + _GRID) + len(events) * _GRID
     words = f"The ledger costs {found:.3f} under {promised.relation}, of {promised.budget:g}"
-    return finding(EPSILON, words if over else "", words, figures, FILES)
+    return finding(name, words if over else "", words, figures, FILES)
 
 
 def _of_group(event: DpEvent, group: int) -> DpEvent | None:

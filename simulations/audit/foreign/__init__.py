@@ -4,7 +4,7 @@ The format is described in docs/audit-foreign.md. What a folder does not hold is
 """
 
 from simulations.audit.foreign.audit import audited
-from simulations.audit.foreign.read import read
+from simulations.audit.foreign.reading import read
 from simulations.audit.foreign.run import ForeignRun
 
 __all__ = ["ForeignRun", "audited", "read"]

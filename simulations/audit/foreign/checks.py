@@ -34,6 +34,7 @@ _GRID = 1e-4  # of losses
 _NEAR = 5e-3  # relative: how far a cost may lie above a claim that was rounded
 _LEAST = 0.3  # noise multiplier, below which losses of sampled cohorts do not fit on a grid
 _HOPELESS = 1e12  # square of the signal over the noise, beyond which epsilon is no figure
+_MUCH = 1e5  # noise multiplier, above which it is counted as this
 _OFTEN = 10**5  # rounds, above which they are not composed
 
 
@@ -142,7 +143,8 @@ def _counted(claim: Claim, noises: Counter[float]) -> tuple[float, str, bool]:
     square = sum(times * _signal(apart, noise) ** 2 for noise, times in noises.items())
     whole = math.inf
     if square < _HOPELESS:
-        whole = float(get_epsilon_gaussian(1 / math.sqrt(square), claim.delta))
+        deviation = min(_MUCH, 1 / math.sqrt(square))
+        whole = float(get_epsilon_gaussian(deviation, claim.delta))
     kind, share = claim.sampling.kind, claim.sampling.probability
     fits = min(noises) >= _LEAST * apart and sum(noises.values()) <= _OFTEN
     if kind == "everyone" or share >= 1:

@@ -39,6 +39,7 @@ from simulations.audit.replay.watching import WatchedGrid
 from simulations.engine.simulation import Simulation
 from simulations.flower.grid import run_app
 
+_MOMENT = ("m", "momentum")  # what an optimiser keeps of means: others, and fedavgm
 # Of an outcome: what an evaluator alone is told, and what says how long it took.
 _EVALUATOR = ("validation", "metrics", "ranks", "history", "seconds", "metrics_status")
 # What noise is in, or names a file by its own hash.
@@ -200,7 +201,10 @@ def _released(
     last = states[max(states)]
     if exchange.kind == "update":
         before, after = states.get(exchange.round - 1), states.get(exchange.round)
-        return None if before is None or after is None else mean_update(before, after, settings)
+        moment = _MOMENT[settings.server_optimizer == "fedavgm"]
+        if before is None or after is None or moment not in after.optimizer:
+            return None  # too few answered
+        return mean_update(before, after, settings)
     if exchange.kind == "metrics":
         releases = outcome.get("released_metrics", {}).get("releases", [])
         sums = [each["sums"] for each in releases if each["round"] == exchange.round]
@@ -218,7 +222,7 @@ def mean_update(before: ServerState, after: ServerState, settings: FederationCon
         Of two rounds in turn.
     settings : FederationConfig
     """
-    name = "momentum" if settings.server_optimizer == "fedavgm" else "m"
+    name = _MOMENT[settings.server_optimizer == "fedavgm"]
     new, beta = after.optimizer[name], settings.beta_1
     old = before.optimizer.get(name, np.zeros_like(new))
     if name == "momentum":
@@ -240,11 +244,13 @@ def _release(
     mechanism = planned.mechanism
     noise, clip = mechanism.noise_multiplier, mechanism.clip.norm
     if isinstance(mechanism, UpdateWithBits):
-        noise, clip = mechanism.update.noise_multiplier, states[0].clips[0]
+        noise, clip = mechanism.update.noise_multiplier, config.privacy.clipping_norm
         if len(clips := states[max(states)].clips) >= exchange.round:
             clip = clips[exchange.round - 1]
     if exchange.kind == "metrics":
         clip = METRICS_CLIP.norm
+    if plan is not None and plan.correlation is not None and exchange.kind == "update":
+        noise = 0.0  # correlated over rounds: what one round's alone is, nothing claims
     units = examples_per_user(config) if by_window(config) else 1
     return Release(exchange, vector, noise * clip, units * clip)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from safetensors.numpy import load_file
 
 from server.up.folder import ServerFolder
 from server.up.status import in_words, metrics, status_of
-from shared.config import dump_toml
+from shared.config import dump_toml, from_dict, load_toml
 from shared.data.sources import open_log
 from shared.privacy.plan.summed import summed_form
 from shared.published import check_files, read_manifest
 from simulations.loopback.federation import Federation, Settings
 from tests.support import ROOT
 from tests.support.federations import point_config
+from tests.support.privacy.noised import FALSE_ALARM, noise_p
 from tests.support.running.nodes import write_log
 
 PEOPLE, ROUNDS = 3, 2
@@ -116,6 +118,25 @@ def test_its_adapter_is_a_simulations(federation, settings, log, tmp_path):
     step = summed_form(ServerFolder(made.server).config, PEOPLE, "update", 1).grid.step
     for each in real:
         np.testing.assert_allclose(real[each], simulated[each], rtol=0, atol=ROUNDS * step)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("flower")
+def test_its_noise_is_what_its_ledger_states(settings, log, tmp_path, monkeypatch):
+    """Of processes and their secure generator, through relays and secure sums; one round."""
+    monkeypatch.setenv("STARLING_HOME", str(tmp_path / "home"))
+    tree = from_dict(load_toml(settings))
+    once = replace(tree.federation, rounds=1, popularity_start=False)
+    file = tmp_path / "settings.toml"
+    file.write_text(dump_toml(replace(tree, federation=once)))
+    made = Federation(
+        tmp_path / "federation", Settings(PEOPLE, 1, 8.0, (), ("--config", str(file))), print
+    )
+    made.run(open_log(str(log)))
+    folder = ServerFolder(made.server)
+    real, config = load_file(folder.files.adapter), folder.config
+    found = noise_p(real, folder.files.ledger, config, str(log), PEOPLE, tmp_path / "virtual")
+    assert found > FALSE_ALARM
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def settings(backbone, **sections):
     }
     tree["data"]["negatives"] = 20
     for section, more in sections.items():
-        tree[section] |= more
+        tree[section] = tree.get(section, {}) | more
     return from_dict(tree)
 
 

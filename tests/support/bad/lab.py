@@ -116,7 +116,7 @@ class Lab:
         return {path: _content(path) for path in paths}
 
     def plain(self, line: str) -> str:
-        """The line without what differs between machines and versions: folders, hashes."""
+        """The line without what differs between machines, versions and days."""
         for path, name in (
             (f"{self.folder}/", ""),
             (str(self.folder), "."),
@@ -125,6 +125,7 @@ class Lab:
             (str(self.backbone), "tiny-bert"),
         ):
             line = line.replace(path, name)
+        line = re.sub(r"(?<!')\b\d{4}-\d\d-\d\d(T[\d:]+\+00:00)?", "<date>", line)
         return re.sub(r"\b(?=[0-9]*[a-f])[0-9a-f]{12,64}\b", "<hash>", line)
 
 
@@ -142,7 +143,7 @@ class Case:
     Attributes
     ----------
     kind : str
-        flag, file, value, state or environment.
+        flag, file, value, state, device, server or environment.
     tried : str
         In words, for the page.
     act : callable

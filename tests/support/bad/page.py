@@ -17,15 +17,17 @@ from tests.support.bad.environments import ENVIRONMENTS
 from tests.support.bad.files import FILES
 from tests.support.bad.flags import FLAGS
 from tests.support.bad.lab import Case, Lab, answer
+from tests.support.bad.servers import SERVERS
 from tests.support.bad.states import STATES
 
-CASES = (*FLAGS, *FILES, *STATES, *DEVICES, *ENVIRONMENTS)
+CASES = (*FLAGS, *FILES, *STATES, *DEVICES, *SERVERS, *ENVIRONMENTS)
 KINDS = {
     "flag": "Flags and words",
     "value": "Values",
     "file": "Files",
     "state": "A run's folder",
     "device": "A device's folder",
+    "server": "A server's folder",
     "environment": "The machine",
 }
 INTRODUCTION = """# Bad input

@@ -12,9 +12,12 @@ import server.app
 import server.federation
 from client.messages import declined_reply, parse, update_reply
 from server.checkpoint import load
+from server.cohort.declined import read_declined
 from server.cohort.silence import EXPECTED, Silence
 from server.federation import run_federation
+from server.grid import PromptGrid
 from server.release.releases import Releases
+from server.up.status import _HELP, metrics
 from shared.errors import ConfigError, Declined, EngineError
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.signed import load_policy
@@ -282,3 +285,43 @@ def test_the_bytes_are_a_formula(summed_before, tmp_path):
         "up": 4 * (3 * 4 * DIM + USERS // 2 * ITEMS),
         "down": 4 * 3 * 4 * DIM,
     }
+
+
+class Pushed(Canned):
+    """Nodes as Flower's grid has them: asked first, and looked for until they have answered."""
+
+    def push_messages(self, messages):
+        self.replies = list(super().send_and_receive(messages))
+        return [reply.metadata.reply_to_message_id for reply in self.replies]
+
+    def pull_messages(self, message_ids):
+        first, self.replies = self.replies[:1], self.replies[1:]
+        return first
+
+
+def test_who_runs_a_server_is_told_how_many_declined_and_by_which_word(tmp_path):
+    """In a file of its own; what the run keeps is the same without it, as it is above."""
+    canned, words = Canned(), {11: "owner", 12: "owner", 13: "policy", 14: "of its own making"}
+
+    def answer(message, request):
+        node = message.metadata.dst_node_id
+        if node not in words or request.round_number == 2:
+            return canned.good(message, request)
+        return declined_reply(message, Declined("spent 0.7 of 1.0", words[node]), node)
+
+    config = settings(federation={"rounds": 3, "cohort": 1.0})
+    counts, told = {"policy": 1, "owner": 2, "other": 1}, tmp_path / "declined.json"
+    grid = PromptGrid(Pushed(answer=answer), str(told))
+    deployed(tmp_path, grid, config)
+    found = read_declined(told)
+    assert found.pop(0, counts) == counts  # where a histogram is asked for
+    assert found == {1: counts, 3: counts}
+    assert all(name not in told.read_text() for name in ("0.7", "making", "node"))
+    status = dict.fromkeys(("nodes", "released_metrics"), ()) | {"declined": {"3": counts}}
+    assert 'starling_declined{round="3",word="owner"} 2' in metrics(dict.fromkeys(_HELP) | status)
+
+
+def test_counts_that_are_none_are_refused(tmp_path):
+    (tmp_path / "declined.json").write_text('{"1": 2}')
+    with pytest.raises(ConfigError, match="damaged"):
+        read_declined(tmp_path / "declined.json")

@@ -1,6 +1,9 @@
 """What a device keeps of its person is shown whole, erased whole, and paused by one line."""
 
 import json
+import subprocess
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.caps import load_caps
 from shared.privacy.sentences import unlearned
+from tests.support import ROOT
 from tests.support.asking import asked
 from tests.support.command import command
 from tests.support.federations import point_config
@@ -104,6 +108,47 @@ def test_who_is_forgotten_while_the_device_is_at_work_is_in_no_answer(
     monkeypatch.setattr("client.device.device.Device._trained", trained)
     with pytest.raises(Declined, match="has forgotten its person"):
         resident.answer(request(1), 2)
+    assert not (device.path / TENSORS).exists()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from client.store import Interaction, Store
+from shared.errors import DataError
+store = Store(Path(sys.argv[1]))
+with store._database.writing() as database:
+    database.execute("INSERT INTO interactions (item, time) VALUES ('plums again', 1)")
+    print("within", flush=True)
+    sys.stdin.readline()
+for write in (lambda: store.add([Interaction("plums", 2)]), lambda: store.judge("plums", True, 3)):
+    try:
+        write()
+    except DataError as why:
+        print(why, flush=True)
+"""
+
+
+def test_whoever_writes_while_it_forgets_brings_nothing_back(device):
+    """Another process is within its writing: forgetting waits for it, and it finds the mark."""
+    words = [sys.executable, "-c", WRITER, str(device.path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as writer:
+        assert writer.stdout.readline() == "within\n"
+        forgetting = threading.Thread(target=device.forget)
+        forgetting.start()
+        forgetting.join(1.0)  # it would be done by now, if it did not wait
+        told, _ = writer.communicate("go on\n")
+        forgetting.join()
+    assert told.count("its person was forgotten; nothing is kept") == 2, told
+    assert [word for word in SECRETS if word in holding(device)] == []
+    assert not [*device.path.glob("*.sqlite*"), *device.path.glob("*.part")]
+
+
+def test_what_a_killed_process_kept_of_someone_forgotten_goes_with_its_next_start(device):
+    device.forget()
+    PersonalStore(device.path / TENSORS, "s", 1).keep([1], 1, np.ones((1, 1), np.float32))
+    Resident(DeviceFolder(device.path))
     assert not (device.path / TENSORS).exists()
 
 

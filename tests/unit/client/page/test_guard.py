@@ -1,12 +1,14 @@
 """Everybody but the owner's own browser, or a program with the token, is refused by the page."""
 
 import json
+import socket
 import stat
 
 import pytest
 
 from client.page.guard import HEADERS, MOST_BYTES
 from client.page.serving import TOKEN, token_of
+from shared import connections
 from shared.errors import ConfigError
 from tests.support.running import pages
 from tests.support.running.released import begun, person
@@ -296,3 +298,12 @@ def test_what_programs_are_told(program, who):
     assert client.get(f"{api}/budget").json()["caps"]["pause"]
     assert client.post(f"{api}/pause", json={"paused": False}).status_code == 200
     assert json.loads(client.get(api.removesuffix("api") + "export.json").text)
+
+
+def test_whoever_connects_and_says_nothing_is_hung_up_on(who, monkeypatch):
+    """Another user of this machine could else hold all the files that the page may open."""
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    with pages.served(who) as (base, _):
+        _, _, port = base.rpartition(":")
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=60) as silent:
+            assert silent.recv(1) == b""

@@ -23,11 +23,12 @@ WORDS = 8  # fewer are a label
 # What prints, and where its other long strings about privacy come from.
 PRINTING = (
     *("simulations.report", "simulations.commands", "simulations.doctor"),
+    *("simulations.audit.report", "simulations.audit.words", "simulations.audit.outcome"),
     *("server.app", "server.cohort.silence", "client.commands.gate", "client.device.rehearsal"),
     *("client.commands.person", "client.person", "client.page"),
     *("shared.privacy.ledger.promise", "shared.privacy.policy.show", "shared.privacy.policy.caps"),
 )
-TEMPLATE = ROOT / "simulations" / "report" / "page.html"
+TEMPLATES = [ROOT / "simulations" / room / "page.html" for room in ("report", "audit/report")]
 
 
 def flat(text):
@@ -97,7 +98,8 @@ def told():
     for name, module in house.modules().items():
         if name.split(".")[0] in ("client", "server", "shared", "simulations"):
             yield name, flat(module.text)
-    yield "page.html", flat(TEMPLATE.read_text(encoding="utf-8"))
+    for page in TEMPLATES:
+        yield page.name, flat(page.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("kind", FALSE)
@@ -172,7 +174,12 @@ def test_sentences_about_privacy_stand_nowhere_else():
         for text in statements(ast.parse(module.text))
         if text not in known
     ]
-    found += [text for text in of_template(TEMPLATE.read_text("utf-8")) if text not in known]
+    found += [
+        text
+        for page in TEMPLATES
+        for text in of_template(page.read_text("utf-8"))
+        if text not in known
+    ]
     assert found == []
 
 
@@ -183,7 +190,7 @@ def test_no_row_is_of_a_sentence_that_is_gone():
         if name.startswith(PRINTING)
         for text in statements(ast.parse(module.text))
     }
-    printed |= set(of_template(TEMPLATE.read_text("utf-8")))
+    printed |= {text for page in TEMPLATES for text in of_template(page.read_text("utf-8"))}
     assert [text for text in claims.PRINTED if text not in printed] == []
 
 

@@ -161,3 +161,17 @@ def test_files_are_named_with_their_digests(tmp_path):
     digests = read(tmp_path).digests
     assert {*digests} == {each.name for each in tmp_path.iterdir()}
     assert {len(each) for each in digests.values()} == {64}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", RIGHT.values(), ids=RIGHT)
+def test_nothing_is_said_of_right_runs_in_fifteen_seeds(tmp_path, settings):
+    found = [cause(audit(tmp_path, seed=seed, **settings)) for seed in range(1, 16)]
+    assert found == [None] * 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("settings", "name"), WRONG.values(), ids=WRONG)
+def test_a_mistake_is_named_in_nine_of_ten_seeds(tmp_path, settings, name):
+    found = [cause(audit(tmp_path, seed=seed, **settings)) for seed in range(1, 11)]
+    assert found.count(name) >= 9, found

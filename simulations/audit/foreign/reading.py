@@ -146,7 +146,7 @@ def _claim(fields: Fields) -> Claim:
         rounds=fields.whole("rounds", 1, _MOST_ROUNDS),
         weights=fields.word("weights", ("equal", "examples")),
         delta=fields.number("delta", 1e-30, 0.5),
-        epsilon=fields.number("epsilon", 1e-6, 1e6) if fields.has("epsilon") else float("inf"),
+        epsilon=fields.number("epsilon", 1e-3, 1e6) if fields.has("epsilon") else float("inf"),
         accountant=fields.text("accountant", 200) if fields.has("accountant") else "",
     )
     fields.end()

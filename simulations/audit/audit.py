@@ -1,0 +1,127 @@
+"""The audit of whatever somebody holds: a run, a device, an adapter, or a run that is not ours."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from client.device.folder import SETTINGS as DEVICE
+from shared.errors import ConfigError, DataError
+from shared.files import make_folder
+from shared.privacy.ledger.seal import digests
+from shared.run_files import RunFolder, no_run
+from simulations.audit import foreign, held
+from simulations.audit.bounds import HELD_OUT, OFF
+from simulations.audit.checks.noise import SCALE
+from simulations.audit.checks.people import CLIP
+from simulations.audit.checks.record import EPSILON
+from simulations.audit.foreign.reading import FILE as FOREIGN
+from simulations.audit.outcome import Audit, Part
+from simulations.audit.report.page import write_page
+from simulations.audit.run import Depth, Say, run_parts, subject
+from simulations.audit.words import CANNOT, LIMITS
+from simulations.results import Results
+
+_NEEDED = (EPSILON, SCALE, CLIP)  # of a foreign run, without which its claim is not shown
+Parts = Callable[[], Iterator[Part]]
+
+
+def audit(path: Path, key: str | None, depth: Depth, say: Say) -> Audit:
+    """Audit what lies at a path.
+
+    Parameters
+    ----------
+    path : Path
+        A run's folder, a device's folder, a released adapter (.safetensors), or the folder of a
+        foreign run.
+    key : str, optional
+        The operator's public key, 64 hexadecimal digits.
+    depth : Depth
+    say : callable
+        Told what is being done.
+
+    Raises
+    ------
+    DataError
+        If it is none of these.
+    ConfigError, ModelError
+        If what it needs is not here.
+    """
+    about, parts = _kind(path, key, depth, say)
+    settings = {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "starling": importlib.metadata.version("starling"),
+        **depth.stated(),
+    }
+    return Audit(about, settings, tuple(parts()), CANNOT[str(about["kind"])], LIMITS)
+
+
+def _kind(path: Path, key: str | None, depth: Depth, say: Say) -> tuple[dict[str, object], Parts]:
+    run = RunFolder(path)
+    if run.results.is_file():
+        results = Results.read(run.results)
+        return subject(path, results), lambda: run_parts(path, key, depth, say)
+    if (path / DEVICE).is_file():
+        about = _named("device", path, path / DEVICE) | {"files": held.records_of(path)}
+        return about, lambda: held.device_parts(path)
+    if (path / FOREIGN).is_file():
+        say("reading arrays")
+        told = foreign.read(path)
+        about = _named("foreign", path, path / FOREIGN) | {"files": dict(told.digests)}
+        return about, lambda: _foreign(told, depth, say)
+    if path.is_file() and path.suffix == ".safetensors":
+        return _named("adapter", path, path), lambda: held.adapter_parts(path, key)
+    if not path.exists() or path.is_dir():
+        raise DataError(f"{path}: {no_run(path, run.results.name)}, nor is it a device's folder")
+    raise DataError(
+        f"{path}: a file; give the folder of a run or a device, or an adapter (.safetensors)"
+    )
+
+
+def _foreign(run: foreign.ForeignRun, depth: Depth, say: Say) -> Iterator[Part]:
+    say("checks and bounds")
+    found = foreign.audited(run, depth.confidence)
+    controls = tuple(each for each in found if each.name in (OFF, HELD_OUT))
+    rest = [each for each in found if each not in controls]
+    rest = [replace(each, required=each.name in _NEEDED) for each in rest]
+    claim = run.claim
+    claimed = {"epsilon": claim.epsilon, "delta": claim.delta, "relation": claim.relation}
+    about = "A federated run that is not ours, as its folder tells it."
+    yield Part(run.name, about, claimed, tuple(rest), controls)
+
+
+def _named(kind: str, path: Path, file: Path) -> dict[str, object]:
+    digest = digests(file.parent, [file])[file.name]
+    return {"kind": kind, "name": path.resolve().name, "file": file.name, "sha256": digest}
+
+
+def default_folder(path: Path) -> Path:
+    """Where an audit of a path goes unless it is said: beside it, never into it."""
+    at = path.resolve()
+    return at.with_name(f"{at.stem if at.is_file() else at.name}-audit")
+
+
+def new_folder(folder: Path) -> Path:
+    """Make the folder of an audit.
+
+    Raises
+    ------
+    ConfigError
+        If there is something already, or it cannot be made.
+    """
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder}: is there already; choose a new or empty --out")
+        make_folder(folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from None
+    return folder
+
+
+def save(found: Audit, folder: Path) -> tuple[Path, Path]:
+    """Write an audit into its folder: the page, and `audit.json` under the auditor's seal."""
+    page = write_page(found, folder)
+    return found.write(folder), page

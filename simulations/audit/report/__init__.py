@@ -1,0 +1,1 @@
+"""What people read of an audit: one page, the verdict first."""

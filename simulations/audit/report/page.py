@@ -1,0 +1,96 @@
+"""The page of an audit: self-contained, and everything in it is escaped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import PackageLoader
+
+from shared.files import write_atomically
+from simulations.audit.attacks.reconstruction import LEAK
+from simulations.audit.findings import Finding
+from simulations.audit.outcome import PAGE, Audit, Part
+from simulations.audit.report.figure import evidence_figure
+from simulations.report.figures import inline_svg
+from simulations.report.page import template
+from simulations.report.tables import number
+
+_DRAWN = "Epsilon claimed and epsilon shown, for each view; the tables below hold the same numbers."
+
+
+def write_page(audit: Audit, folder: Path) -> Path:
+    """Write `audit.html` into an existing folder."""
+    path = folder / PAGE
+    write_atomically(path, render(audit))
+    return path
+
+
+def render(audit: Audit) -> str:
+    """The page as text."""
+    page = template(PackageLoader("simulations.audit.report", "."))
+    return page.render(_view(audit))
+
+
+def _view(audit: Audit) -> dict[str, Any]:
+    drawn = evidence_figure(audit)
+    quick = audit.settings.get("quick")
+    return {
+        "audit": audit,
+        "depth": "a quick audit" if quick else "a full audit",
+        "warnings": [part.about for part in audit.parts if "made-up" in part.about][:1],
+        "models": _by_model([each for _, each in audit.findings]),
+        "figure": inline_svg(drawn[0], "evidence", _DRAWN, drawn[1]) if drawn else None,
+        "parts": [_of_part(part) for part in audit.parts],
+        "about": [(name, number(of)) for name, of in {**audit.subject, **audit.settings}.items()],
+    }
+
+
+def _by_model(found: Sequence[Finding]) -> list[dict[str, Any]]:
+    counted: dict[str, Counter[str]] = {}
+    for each in found:
+        if not each.name.startswith(LEAK):  # each view of a leak is a model of its own
+            counted.setdefault(each.threat_model, Counter())[each.verdict] += 1
+    return [
+        {
+            "model": model,
+            "holds": of["holds"],
+            "violated": of["violated"],
+            "unshown": of["not shown"],
+        }
+        for model, of in counted.items()
+    ]
+
+
+def _of_part(part: Part) -> dict[str, Any]:
+    claimed = ", ".join(f"{name} {number(of)}" for name, of in part.claimed.items())
+    tables = (("", part.findings), ("Controls: what this audit would have seen", part.controls))
+    return {
+        "name": part.name,
+        "about": part.about,
+        "claimed": claimed,
+        "tables": [(title, [_row(each) for each in found]) for title, found in tables],
+        "worst": [_person(each) for each in part.worst],
+    }
+
+
+def _row(found: Finding) -> dict[str, str]:
+    figures = "; ".join(f"{name} {of:.4g}" for name, of in found.figures.items())
+    return {
+        "name": found.name,
+        "verdict": found.verdict,
+        "words": found.words,
+        "figures": figures,
+        "threat_model": found.threat_model,
+    }
+
+
+def _person(of: Mapping[str, Any]) -> dict[str, str]:
+    value, low, high = (f"{100 * float(of[name]):.0f}" for name in ("value", "low", "high"))
+    return {
+        "interactions": f"{of['interactions']}",
+        "shift": f"{float(of['shift']):.2f}",
+        "right": f"{value} % ({low} to {high})",
+    }

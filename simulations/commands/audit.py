@@ -1,0 +1,81 @@
+"""`starling audit`: try to break a promise, and say with confidence whether that worked."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shared.canonical import document
+from shared.printable import printable, shell_word
+
+if TYPE_CHECKING:
+    from simulations.audit.outcome import Audit
+
+
+def audit(
+    subject: Annotated[
+        Path, typer.Argument(help="A run's folder, a device's folder, or a released adapter.")
+    ],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One point, one replay, no reference runs.")
+    ] = False,
+    key: Annotated[
+        str | None, typer.Option(help="The operator's public key: hex, or a file.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder; default: NAME-audit beside the subject.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Attack a run and check what it promises; write a signed verdict and a page.
+
+    Exit code 0: no violation was found, and its controls worked. 3: something is violated. 4: not
+    shown.
+    """
+    from client.device.covered import typed_key
+    from simulations.audit.audit import audit as audited
+    from simulations.audit.audit import default_folder, new_folder, save
+    from simulations.audit.run import Depth
+
+    named = None if key is None else typed_key("--key", key)
+    folder = new_folder(out or default_folder(subject))
+    logging.getLogger("flwr").setLevel(logging.WARNING)  # what is done is said here
+    try:
+        found = audited(subject, named, Depth(quick=quick), _say)
+    except BaseException:
+        folder.rmdir()
+        raise
+    file, page = save(found, folder)
+    if as_json:
+        typer.echo(
+            document({"folder": str(folder), "exit_code": found.exit_code, **found.stated()})
+        )
+    else:
+        _print(found)
+        typer.echo(f"  {printable(page)}\n  {printable(file)}")
+        typer.echo(f"Check it: starling verify {shell_word(folder)}")
+    raise typer.Exit(found.exit_code)
+
+
+def _say(what: str) -> None:
+    """Progress: a line each, on standard error."""
+    sys.stderr.write(f"{printable(what)}\n")
+    sys.stderr.flush()
+
+
+def _print(found: Audit) -> None:
+    from simulations.show import show_line, show_table
+
+    for part in found.parts:
+        rows = [
+            (each.name, each.verdict, each.words, each.threat_model)
+            for each in (*part.findings, *part.controls)
+        ]
+        show_table(("question", "verdict", "found", "seen by"), rows, f"{part.name}: {part.about}")
+    for sentence in found.cannot:
+        show_line(f"not seen from here: {sentence}")
+    show_line(found.words)

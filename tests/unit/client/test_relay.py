@@ -1,0 +1,49 @@
+"""A relay: what it has loaded for every message, and how its SuperNode ends."""
+
+import signal
+import subprocess
+import sys
+
+from tests.support import ROOT
+
+LOADED = """
+import sys
+from client.relay import load
+load()
+import flwr.supercore.cli.flower_superexec
+import apps
+print(*sorted({name.split(".")[0] for name in sys.modules}))
+"""
+HEAVY = {"torch", "transformers", "scipy", "sqlalchemy", "alembic", "mako", "uvicorn"}
+
+
+def loaded(program):
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return set(done.stdout.split())
+
+
+def test_a_relay_loads_no_database_for_a_message():
+    found = loaded(LOADED)
+    assert {"flwr", "client", "apps"} <= found
+    assert not found & HEAVY
+
+
+def test_flowers_own_program_does():
+    """Else what the relay does to its packages would be in vain, and could go."""
+    assert "sqlalchemy" in loaded(LOADED.replace("load()\n", ""))
+
+
+def test_a_supernode_without_what_runs_its_messages_ends():
+    """It would take messages and answer none: ended, its service manager starts it again."""
+    code = (
+        "import sys, time; import client.relay as relay; sys.executable = '/bin/false'; "
+        "relay._Ours.Popen([relay.SUPEREXEC]); time.sleep(6); print('stayed')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, b"", b"")
