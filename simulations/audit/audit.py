@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from client.device.folder import SETTINGS as DEVICE
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, StarlingError
 from shared.files import make_folder
 from shared.privacy.ledger.seal import digests
 from shared.run_files import RunFolder, no_run
@@ -17,7 +17,9 @@ from simulations.audit import foreign, held
 from simulations.audit.bounds import HELD_OUT, OFF
 from simulations.audit.checks.noise import SCALE
 from simulations.audit.checks.people import CLIP
-from simulations.audit.checks.record import EPSILON
+from simulations.audit.checks.record import EPSILON, LEDGER
+from simulations.audit.checks.risk import FILES
+from simulations.audit.findings import Finding
 from simulations.audit.foreign.reading import FILE as FOREIGN
 from simulations.audit.outcome import Audit, Part
 from simulations.audit.report.page import write_page
@@ -25,7 +27,7 @@ from simulations.audit.run import Depth, Say, run_parts, subject
 from simulations.audit.words import CANNOT, LIMITS
 from simulations.results import Results
 
-_NEEDED = (EPSILON, SCALE, CLIP)  # of a foreign run, without which its claim is not shown
+_NEEDED = (EPSILON, LEDGER, SCALE, CLIP)  # of a foreign run, without which its claim is not shown
 Parts = Callable[[], Iterator[Part]]
 
 
@@ -56,7 +58,20 @@ def audit(path: Path, key: str | None, depth: Depth, say: Say) -> Audit:
         "starling": importlib.metadata.version("starling"),
         **depth.stated(),
     }
-    return Audit(about, settings, tuple(parts()), CANNOT[str(about["kind"])], LIMITS)
+    return Audit(about, settings, _gathered(parts()), CANNOT[str(about["kind"])], LIMITS)
+
+
+def _gathered(parts: Iterator[Part]) -> tuple[Part, ...]:
+    """All of them; of what is spoilt already, as many as its files let one look at."""
+    found = list[Part]()
+    try:
+        found.extend(parts)
+    except StarlingError as error:
+        if not any(each.verdict == "violated" for part in found for each in part.findings):
+            raise
+        stopped = Finding("replay", "not shown", FILES, str(error))
+        found.append(Part("what came no further", "", findings=(stopped,)))
+    return tuple(found)
 
 
 def _kind(path: Path, key: str | None, depth: Depth, say: Say) -> tuple[dict[str, object], Parts]:
@@ -86,6 +101,9 @@ def _foreign(run: foreign.ForeignRun, depth: Depth, say: Say) -> Iterator[Part]:
     found = foreign.audited(run, depth.confidence)
     controls = tuple(each for each in found if each.name in (OFF, HELD_OUT))
     rest = [each for each in found if each not in controls]
+    if not controls:
+        why = "No canary is known: nothing says what this audit would have seen"
+        controls = (Finding(OFF, "not shown", FILES, why),)
     rest = [replace(each, required=each.name in _NEEDED) for each in rest]
     claim = run.claim
     claimed = {"epsilon": claim.epsilon, "delta": claim.delta, "relation": claim.relation}

@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import load_file
-
 from client.device.agreement import AGREED, CAPS, LEDGER, PARTICIPATION
 from client.device.folder import SETTINGS, DeviceFolder
 from client.person.spending import Spending, read_spending
-from shared.errors import LedgerError, PrivacyError
+from client.serving.releases import FOLDER
+from shared.errors import LedgerError, ModelError, PrivacyError
 from shared.privacy.ledger.budget import records
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.promise import SECURE, in_words, read_metadata, read_promise
@@ -24,6 +22,7 @@ from simulations.audit.checks import record
 from simulations.audit.checks.risk import FILES
 from simulations.audit.findings import Finding, Verdict
 from simulations.audit.outcome import Part
+from simulations.audit.replay.same import arrays_of
 
 OWNER = "a device's owner, who has its folder"
 READER = "whoever reads a released adapter"
@@ -37,7 +36,8 @@ _CARRIED = {"settings", "promise"}
 def records_of(state: Path) -> dict[str, str]:
     """SHA-256 of what an audit of a device rests on, by name."""
     kept = [each for name in (PARTICIPATION, LEDGER) for each in records(state / name)]
-    return digests(state, [state / SETTINGS, state / AGREED, state / CAPS, *kept])
+    released = [each for each in (state / FOLDER).rglob("*") if each.is_file()]
+    return digests(state, [state / SETTINGS, state / AGREED, state / CAPS, *kept, *released])
 
 
 def device_parts(state: Path) -> Iterator[Part]:
@@ -159,11 +159,12 @@ def adapter_parts(file: Path, key: str | None) -> Iterator[Part]:
         verdict: Verdict = "holds" if fit else "not shown"
         found.append(Finding(GENERATOR, verdict, READER, words, required=True))
     more = sorted({*carried} - _CARRIED)
-    bad = [name for name, of in load_file(file).items() if not np.isfinite(of).all()]
     words = f"It carries {', '.join(more)} too" if more else "It carries its settings and promise"
-    if bad:
-        words = f"{bad[0]}: not finite numbers"
-    found.append(Finding(BESIDE, "violated" if more or bad else "holds", READER, words))
+    try:
+        arrays_of(file)
+    except ModelError as error:
+        more, words = [str(error)], str(error)
+    found.append(Finding(BESIDE, "violated" if more else "holds", READER, words))
     found.append(_signed(file, key))
     yield Part("adapter", "One released file alone.", findings=tuple(found))
 

@@ -6,18 +6,17 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.numpy import load_file
-
 from shared.config import DataConfig, EngineConfig, ExperimentConfig
 from shared.data.names import WORLD
 from shared.data.salted import SaltedDigest
-from shared.errors import ConfigError, DataError
-from shared.run_files import RunFolder
+from shared.errors import ConfigError, DataError, ModelError
+from shared.run_files import RunFolder, run_files
 from simulations.audit.attacks.reconstruction import BIAS
+from simulations.audit.replay.same import arrays_of
 from simulations.engine.simulation import Simulation
 from simulations.results import Results
 
-_LEAST_ITEMS = 20
+_LEAST_ITEMS, _MOST_ITEMS = 20, 100_000
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,9 @@ def opened(directory: Path, results: Results) -> People:
         if results.users != len(simulation.population):
             raise DataError(f"the run was about {results.users} people")
     except (ConfigError, DataError) as error:
-        return _made_up(directory, config, results, str(error))
+        gone = isinstance(error, DataError)
+        why = "its own data are not here" if gone else "what is here are other data"
+        return _made_up(directory, config, results, why)
     words = f"on its own data, {len(simulation.population)} people"
     return People(simulation, simulation.config, own=True, words=words)
 
@@ -94,5 +95,12 @@ def _items(directory: Path, results: Results) -> int:
     stated = results.data.get("items")
     if type(stated) is int:
         return stated
-    named = (directory / point.adapter for point in results.points if point.adapter)
-    return max((len(load_file(file)[BIAS]) for file in named if file.is_file()), default=0)
+    found = 0
+    for point in results.points:
+        name = results.point_files(point.target, point.get("seed"))
+        try:
+            arrays = arrays_of(run_files(directory, name).adapter)
+        except ModelError:
+            continue
+        found = max(found, min(len(arrays.get(BIAS, ())), _MOST_ITEMS))
+    return found

@@ -13,8 +13,8 @@ from typing import cast
 from safetensors.numpy import load_file
 
 from shared.config import ExperimentConfig, at_epsilon
-from shared.errors import ConfigError, StarlingError
-from shared.privacy.ledger.seal import digests, signer
+from shared.errors import ConfigError, ModelError, StarlingError
+from shared.privacy.ledger.seal import digests, sealed_files, signer
 from shared.privacy.plan.plan import server_plan
 from shared.run_files import RunFolder, run_files
 from simulations.audit.attacks import reconstruction
@@ -29,7 +29,7 @@ from simulations.audit.outcome import Part
 from simulations.audit.people import People, opened
 from simulations.audit.replay.observed import Observed
 from simulations.audit.replay.replay import Replay
-from simulations.audit.replay.same import reproduced
+from simulations.audit.replay.same import REPRODUCED, arrays_of, reproduced
 from simulations.audit.static import examined, of_one
 from simulations.results import Point, Results
 from simulations.verify.run import VerifyReport, verify_run
@@ -37,6 +37,7 @@ from simulations.verify.run import VerifyReport, verify_run
 Say = Callable[[str], None]
 
 VERIFIED, ROUNDS = "claims, ledgers and files", "noise of rounds"
+_BANDS = (1000, 500, 200, 100, 50, 20, 10)  # of interactions
 _MOST_PEOPLE = 20_000  # of a replay, whose messages are all in memory
 
 
@@ -69,14 +70,22 @@ class Depth:
         return {**dataclasses.asdict(self), "risk": RISK}
 
 
+def band(interactions: int) -> str:
+    """About how many: an exact number would name somebody to whoever knows a log."""
+    least = next((each for each in _BANDS if interactions >= each), 0)
+    return f"{least} or more" if least else f"fewer than {_BANDS[-1]}"
+
+
 def subject(directory: Path, results: Results) -> dict[str, object]:
     """What identifies a run: its name, and the SHA-256 of its results, which seal all else."""
     file = RunFolder(directory).results
+    digest = digests(directory, [file])[file.name]
     return {
         "kind": "simulation" if results.simulated else "deployment",
         "name": directory.resolve().name,
         "file": file.name,
-        "sha256": digests(directory, [file])[file.name],
+        "sha256": digest,
+        "files": {file.name: digest, **sealed_files(results.stated)},
         "sealed_by": signer(results.stated),
         "data": results.data.get("name"),
     }
@@ -102,7 +111,12 @@ def run_parts(directory: Path, key: str | None, depth: Depth, say: Say) -> Itera
     say("reading ledgers and asking the accountants")
     yield _of_files(verify_run(directory, key))
     results = Results.read(RunFolder(directory).results)
-    if private := _private(results):
+    private = _private(results)
+    if not private:
+        words = "No point of this run promises anything: none has noise and a budget"
+        nothing = Finding("promise", "not shown", FILES, words, required=True)
+        yield Part("points", "Nothing is replayed.", findings=(nothing,))
+    else:
         say("opening data and model")
         audited_run = _Run(directory, results, opened(directory, results), depth, say)
         for point in private[:1] if depth.quick else private:
@@ -170,8 +184,7 @@ class _Run:
             return Part(name, about, claimed, (refused,))
         self.say(f"{name}: bounds")
         found += bounds(observed, self.depth.confidence)
-        if self.there.own and not self.depth.quick:
-            self.say(f"{name}: running it again as it was")
+        if self.results.simulated:
             found.append(self._again(name, config))
         if observed.plan is not None and observed.plan.correlation is not None:
             words = "Noise that is correlated over rounds is not looked at"
@@ -182,6 +195,7 @@ class _Run:
             people.CLIP: of_server,
             devices.DEVICES: of_device,
             ROUNDS: True,
+            REPRODUCED: True,
         }
         found = [replace(each, required=required.get(each.name, False)) for each in found]
         checked = tuple(controls(observed, self.depth.confidence))
@@ -209,11 +223,19 @@ class _Run:
         return examined(replay, canaries)
 
     def _again(self, name: str, config: ExperimentConfig) -> Finding:
+        """Whether the run's own adapter comes of its settings: else replays are of code alone."""
+        if not self.there.own:
+            words = "The run's own people are not here: it cannot be run again as it was"
+            return Finding(REPRODUCED, "not shown", REPLAY, words)
+        self.say(f"{name}: running it again as it was")
         run = run_files(self.directory, name)
         with tempfile.TemporaryDirectory() as folder:
             again = released_without(self.there.simulation, config, [], Path(folder))
             start = load_file(run_files(Path(folder), name).initial)
-        return reproduced(load_file(run.adapter), again.adapter, start)
+        try:
+            return reproduced(arrays_of(run.adapter), again.adapter, start)
+        except ModelError as error:
+            return Finding(REPRODUCED, "not shown", REPLAY, str(error))
 
     def attacked(self, point: Point) -> Iterator[Part]:
         """Attacks on a point; and, to see what they can do, on the same without noise."""
@@ -244,7 +266,7 @@ class _Run:
             found += reconstruction.findings(leaks, seen.views)
         members = self._members(config, name)
         worst = tuple(
-            {"interactions": each.interactions, "shift": each.shift, **vars(each.right)}
+            {"interactions": band(each.interactions), "shift": each.shift, **vars(each.right)}
             for each in members.worst
         )
         return [*members.findings, *found], worst

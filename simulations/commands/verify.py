@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.canonical import document
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from shared.run_files import RunFolder, no_run
 from simulations.commands import options
 
@@ -46,7 +46,7 @@ def verify(
     Of an audit's folder: whether it is as its auditor sealed it, about the run beside it.
 
     Exit code 0: shown. 3: something disagrees. 4: nothing disagrees, but the run is incomplete,
-    nobody vouches for the key, or devices keep the ledgers.
+    nobody vouches for the key, devices keep the ledgers, or what an audit is of is not beside it.
     """
     chosen = [] if deltas is None else options.deltas(deltas)
     from simulations.show import waiting
@@ -58,6 +58,8 @@ def verify(
 
         named = None if key is None else typed_key("--key", key)
         if (directory / FILE).is_file():
+            if chosen:
+                raise ConfigError("--deltas: an audit has no ledger; give the run's folder")
             raise typer.Exit(_of_audit(directory, named, as_json))
         if not directory.is_dir() or not RunFolder(directory).results.exists():
             raise DataError(f"{directory}: {no_run(directory, RunFolder(directory).results.name)}")

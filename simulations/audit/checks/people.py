@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom, chi2, norm
+from scipy.stats import f as f_ratio
+from scipy.stats import t as student
 
 from simulations.audit.checks.noise import noised
 from simulations.audit.checks.risk import RISK, finding, not_shown
 from simulations.audit.findings import Finding
-from simulations.audit.replay.observed import Release, Sums, Vector
+from simulations.audit.replay.observed import Exchange, Release, Sums, Vector
 
 CLIP, LAYERS, WEIGHTS, SAMPLING = "clip", "clip of each layer", "weights", "sampling"
 
 _ROUNDING = 1e-4  # relative, of a norm
+_FREE = 50  # directions that noise is estimated by, at least
+_MANY = 50  # people, from which on how often all of them are asked is about normal together
+_TAIL = 0.01  # of a risk: for what is normal about the middle alone
 
 Weight = Callable[[Vector], Vector]
 
@@ -61,20 +67,21 @@ def weights(observed: Sums) -> Finding:
     What a release holds beyond the sum is noise, which goes along with nobody's contribution. So it
     is projected on what was sent: all of it, what those with more (and fewer) interactions sent,
     and each canary's own, in units of the noise that is there. Under equal weights these are
-    normal, the last together chi-square.
+    Student's, the last together F, as the noise is estimated.
     """
     found = [each for each in noised(observed) if each.exchange.kind == "update" and _seen(each)]
-    found = [each for each in found if each.found > 0]
+    found = [each for each in found if each.found > 0 and each.freedom >= _FREE]
     if not found:
-        return not_shown(WEIGHTS, "No sum of updates whose parts were seen")
+        return not_shown(WEIGHTS, "No sum of updates whose parts and whose noise were seen")
+    freedom = sum(each.freedom for each in found)
     by: dict[str, Weight] = {
         "everyone": lambda counts: np.ones_like(counts),
         "those with more interactions": lambda counts: counts / counts.mean() - 1,
         "those with fewer interactions": lambda counts: counts.mean() / counts - 1,
     }
     shown = {who: _along(observed, found, of) for who, of in by.items()}
-    chance = {who: 2 * float(norm.sf(abs(far))) for who, far in shown.items()}
-    chance["each canary"] = _canaries_apart(observed, found)
+    chance = {who: 2 * float(student.sf(abs(far), freedom)) for who, far in shown.items()}
+    chance["each canary"] = _canaries_apart(observed, found, freedom)
     who = min(chance, key=lambda each: chance[each])
     wrong = chance[who] < RISK / len(chance)
     figures = {f"p of {name}": of for name, of in chance.items()}
@@ -94,7 +101,7 @@ def _along(observed: Sums, found: list[Release], weight: Weight) -> float:
     return inner / math.sqrt(square) if square else 0.0
 
 
-def _canaries_apart(observed: Sums, found: list[Release]) -> float:
+def _canaries_apart(observed: Sums, found: list[Release], freedom: int) -> float:
     """Chance of canaries' weights differing so much over all rounds, if all are one."""
     canaries = observed.canaries
     if canaries is None:
@@ -107,7 +114,10 @@ def _canaries_apart(observed: Sums, found: list[Release]) -> float:
         total[there] += each.rest[canaries.coordinates[there]] / each.found
         times[there] += 1
     some = times > 0
-    return float(chi2.sf(np.sum(total[some] ** 2 / times[some]), some.sum())) if some.any() else 1.0
+    if not some.any():
+        return 1.0
+    count = int(some.sum())
+    return float(f_ratio.sf(np.sum(total[some] ** 2 / times[some]) / count, count, freedom))
 
 
 def sampling(observed: Sums) -> Finding:
@@ -140,7 +150,35 @@ def sampling(observed: Sums) -> Finding:
         high = float(binom.sf(both - 1, observed.users, common))
         name = f"{one.name} and {two.name} have other people in common"
         chances[name] = min(1.0, 2 * min(low, high))
+    chances |= often(cohorts, observed.users, share)
     what = min(chances, key=lambda each: chances[each])
     wrong = f"Cohorts: {what}" if chances[what] < RISK / len(chances) else ""
     figures["least p"] = chances[what]
     return finding(SAMPLING, wrong, "Cohorts look like Poisson samples of the claim", figures)
+
+
+def often(cohorts: Sequence[Exchange], users: int, share: float) -> dict[str, float]:
+    """Chances of how often everyone is asked, all together: spread too little, or too much.
+
+    Parameters
+    ----------
+    cohorts : sequence of Exchange
+    users : int
+    share : float
+        Of them, that is asked in a round, in (0, 1).
+
+    The sum of squares of binomial counts, standardised, is about normal with the variance that a
+    binomial's fourth moment gives it.
+    """
+    rounds, each = len(cohorts), share * (1 - share)
+    if users < _MANY or rounds < 2 or rounds * each < 0.2:
+        return {}
+    counts = Counter(key for one in cohorts for key in one.asked)
+    square = sum((counts[key] - rounds * share) ** 2 for key in counts)
+    square += (users - len(counts)) * (rounds * share) ** 2
+    spread = square / (rounds * each) - users
+    far = spread / math.sqrt(users * (2 + (1 - 6 * each) / (rounds * each)))
+    return {
+        "the same people are asked again and again": min(1.0, float(norm.sf(far)) / _TAIL),
+        "everyone is asked in turn": min(1.0, float(norm.cdf(far)) / _TAIL),
+    }

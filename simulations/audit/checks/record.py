@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from dp_accounting import DpEvent, GaussianDpEvent, NeighboringRelation, PoissonSampledDpEvent
@@ -20,6 +21,8 @@ _RELATIONS = {
     "zero_out": NeighboringRelation.REPLACE_SPECIAL,
     "replace_one": NeighboringRelation.REPLACE_ONE,
 }
+_NEAR = 0.005  # relative, of a budget: as far as two accountants may differ
+_FINEST = 1e-5  # of that grid
 _GRID = 1e-3  # of losses; and how far epsilon may lie above a budget that another grid kept
 _EXACT = 1e-9  # relative
 
@@ -70,15 +73,17 @@ def counted(name: str, events: Sequence[DpEvent], promised: Guarantee) -> Findin
     moved = [_of_group(event, promised.group) for event in events]
     if any(event is None for event in moved):
         return not_shown(name, "Its events are not ones that another accountant counts", FILES)
-    accountant = PLDAccountant(_RELATIONS[promised.relation], value_discretization_interval=_GRID)
+    # Each composition may add a step of the grid: all of them a fraction of the budget.
+    step = min(_GRID, max(_FINEST, _NEAR * promised.budget / (2 * max(len(events), 1))))
+    accountant = PLDAccountant(_RELATIONS[promised.relation], value_discretization_interval=step)
     try:
-        for event in moved:
-            accountant.compose(event)
+        for event, times in Counter(moved).items():
+            accountant.compose(event, times)
         found = float(accountant.get_epsilon(promised.delta))
     except (ValueError, NotImplementedError) as error:
         return not_shown(name, f"Another accountant refuses its events ({error})", FILES)
     figures = {"recomputed": found, "promised": promised.budget, "delta": promised.delta}
-    over = found > promised.budget * (1 + _GRID) + len(events) * _GRID
+    over = found > promised.budget * (1 + _NEAR)
     words = f"The ledger costs {found:.3f} under {promised.relation}, of {promised.budget:g}"
     return finding(name, words if over else "", words, figures, FILES)
 

@@ -85,6 +85,7 @@ def fixed_cohorts(taking_part: Stated) -> Finding:
         low = float(hypergeom.cdf(both, users, size, size))
         high = float(hypergeom.sf(both - 1, users, size, size))
         chances[f"{one.name} and {two.name}: {both} people in common"] = 2 * min(low, high)
+    chances |= people.often(cohorts, users, size / users)
     what = min(chances, key=lambda each: chances[each])
     wrong = what if chances[what] < RISK / len(chances) else ""
     figures["least p"] = min(1.0, chances[what])

@@ -98,7 +98,7 @@ class Release:
         return rest
 
     @cached_property
-    def _span(self) -> Vector:
+    def span(self) -> Vector:
         """Orthonormal columns [dim, k] that span what was sent; none where that is everything."""
         sent = self.exchange.contributions.astype(np.float64)
         sent = sent[np.abs(sent).sum(1) > 0]
@@ -111,13 +111,13 @@ class Release:
     @cached_property
     def apart(self) -> Vector:
         """`rest` without all that weights of contributions could have added to it [dim]."""
-        apart: Vector = self.rest - self._span @ (self._span.T @ self.rest)
+        apart: Vector = self.rest - self.span @ (self.span.T @ self.rest)
         return apart
 
     @property
     def freedom(self) -> int:
         """In how many directions `apart` may lie."""
-        return len(self.vector) - int(self._span.shape[1])
+        return len(self.vector) - int(self.span.shape[1])
 
     @cached_property
     def found(self) -> float:
@@ -127,7 +127,7 @@ class Release:
     @cached_property
     def standardised(self) -> Vector:
         """`apart` [dim], every number in units of what its noise is claimed to be."""
-        kept = 1 - (self._span**2).sum(1)  # of the variance of a coordinate
+        kept = 1 - (self.span**2).sum(1)  # of the variance of a coordinate
         with np.errstate(divide="ignore", invalid="ignore"):
             found: Vector = self.apart / (self.deviation * np.sqrt(kept))
         found[kept < 0.05] = 0.0

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from shared.errors import ModelError
+from shared.files import check_file
 from shared.update import Arrays
 from simulations.audit.checks.risk import REPLAY
 from simulations.audit.findings import Finding
@@ -37,6 +43,25 @@ def reproduced(released: Arrays, again: Arrays, start: Arrays) -> Finding:
         f"Run again here, its settings give another adapter ({apart:.3g} away, moved {moved:.3g})"
     )
     return Finding(REPRODUCED, "not shown", REPLAY, words, figures)
+
+
+def arrays_of(file: Path) -> Arrays:
+    """The tensors of a file that anybody may have written.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, or holds anything but finite numbers.
+    """
+    try:
+        check_file(file)
+        found: dict[str, np.ndarray] = load_file(file)
+        numbers = all(np.issubdtype(of.dtype, np.number) for of in found.values())
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise ModelError(f"{file.name}: its tensors cannot be read ({str(error)[:100]})") from None
+    if not (numbers and all(np.isfinite(of).all() for of in found.values())):
+        raise ModelError(f"{file.name}: holds what is no finite number")
+    return dict(found)
 
 
 def _length(parts: list[np.ndarray]) -> float:
