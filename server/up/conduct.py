@@ -52,6 +52,7 @@ class Conductor:
     def __init__(self, folder: ServerFolder, say: Say) -> None:
         self._folder, self._say = folder, say
         self._served = folder.served
+        self._restarts = 0  # of Flower's processes
 
     def check(self) -> None:
         """Whatever would stop the run and can be known before.
@@ -122,7 +123,7 @@ class Conductor:
         wanted, said, begun = self._served.users, -1, self._has_begun()
         until = time.monotonic() + RETURN  # then a run that has begun goes on with whoever is there
         while True:
-            online = sum(node.online for node in _asked(link.nodes))
+            online = sum(node.online for node in self._asked(superlink, link.nodes))
             if online != said:
                 said = online
                 self._say(f"{online} of {wanted} nodes are connected")
@@ -146,50 +147,63 @@ class Conductor:
             self._wait_for_nodes(superlink, link)
             log = self._folder.flower / "run.log"
             heard = _Tail(log)
-            number = link.start(told)
+            number = self._asked(superlink, lambda: link.start(told))
             link.follow(number, log)
             self._note(superlink, number)
             self._say("the run begins" if not attempt else "the run goes on from its checkpoint")
             cut_off = self._follow(superlink, link, number, heard)
             if self._complete():
                 return
-            if not (cut_off or self._lacked_nodes(link)):
+            if not (cut_off or self._lacked_nodes(superlink, link)):
                 break
         raise EngineError(f"the run failed: {heard.last_error() or 'without a word'}; see {log}")
 
     def _has_begun(self) -> bool:
         return self._folder.files.checkpoint.exists()
 
-    def _lacked_nodes(self, link: Link) -> bool:
+    def _lacked_nodes(self, superlink: SuperLink, link: Link) -> bool:
         """Whether it could not begin, as a node had gone again."""
-        online = sum(node.online for node in _asked(link.nodes))
+        online = sum(node.online for node in self._asked(superlink, link.nodes))
         return online < self._served.users and not self._has_begun()
 
     def _follow(self, superlink: SuperLink, link: Link, number: int, heard: _Tail) -> bool:
         """Until a run of Flower's has ended; whether one of the processes had to be restarted."""
-        cut_off = False
+        before = followed = self._restarts
         while True:
             for line in heard.rounds():
                 self._say(line)
-            if self._keep_up(superlink):
-                cut_off = True
+            self._keep_up(superlink)
+            state = self._asked(superlink, lambda: link.state_of(number))
+            if self._restarts > followed:
+                followed = self._restarts
                 link.follow(number, heard.file)
-            state = _asked(lambda: link.state_of(number))
             if state in ("completed", "failed", "stopped"):
                 time.sleep(_LOOK)  # until its last words are there
                 for line in heard.rounds():
                     self._say(line)
-                return cut_off
+                return self._restarts > before
             time.sleep(_LOOK)
 
-    def _keep_up(self, superlink: SuperLink) -> list[str]:
+    def _asked(self, superlink: SuperLink, ask: Callable[[], Answer]) -> Answer:
+        """An answer of the SuperLink, which may just be starting again, or have to be started."""
+        until = time.monotonic() + 60
+        while True:
+            try:
+                return ask()
+            except httpx.HTTPError as error:
+                if time.monotonic() > until:
+                    raise EngineError(f"the SuperLink does not answer ({error})") from None
+                time.sleep(_LOOK)
+                self._keep_up(superlink)
+
+    def _keep_up(self, superlink: SuperLink) -> None:
         ended = superlink.keep_up()
+        self._restarts += len(ended)
         for name in ended:
             self._say(f"{name} had ended; it was started again")
         if ended:
             state = read_record(self._folder.flower / STATE, ())
             self._note(superlink, state.get("run"))
-        return ended
 
     def _note(self, superlink: SuperLink, number: int | None) -> None:
         known = {"pid": os.getpid(), "children": superlink.pids}
@@ -309,18 +323,6 @@ def _plain(line: str) -> str:
     """A line of Flower's log without colours and its word for how grave it is."""
     bare = re.sub(r"\x1b\[[0-9;]*m", "", line)
     return re.sub(r"^[A-Z]+ *:\s*", "", bare).strip()
-
-
-def _asked(ask: Callable[[], Answer]) -> Answer:
-    """An answer of the SuperLink, which may just be starting again."""
-    until = time.monotonic() + 60
-    while True:
-        try:
-            return ask()
-        except httpx.HTTPError as error:
-            if time.monotonic() > until:
-                raise EngineError(f"the SuperLink does not answer ({error})") from None
-            time.sleep(_LOOK)
 
 
 def _check_port(listen: str, port: int) -> None:

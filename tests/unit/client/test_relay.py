@@ -47,3 +47,19 @@ def test_a_supernode_without_what_runs_its_messages_ends():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, b"", b"")
+
+
+def test_a_message_in_hand_ends_with_what_runs_messages():
+    """It would ask for ever whom to tell its answer."""
+    code = (
+        "import os, signal, sys, time; import client.relay as relay\n"
+        "import flwr.supernode.cli.flwr_clientapp\n"
+        "def app(): print(os.getpid(), flush=True); time.sleep(9); print('stayed', flush=True)\n"
+        "sys.modules['flwr.supernode.cli.flwr_clientapp'].flwr_clientapp = app\n"
+        "relay._Forks.Popen(['flwr-clientapp'])\n"
+        "signal.pause()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT) as runs:
+        assert int(runs.stdout.readline()) != runs.pid
+        runs.kill()
+        assert runs.stdout.read() == b"", "its output is open until it has ended, too"

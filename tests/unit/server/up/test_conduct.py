@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 import server.grid
@@ -79,6 +80,30 @@ def test_a_run_that_could_not_begin_as_a_node_went_again_begins_when_it_is_back(
     up.conductor._carry_out(up.superlink, up)
     assert next(line for line in up.said if line.startswith("the run")) == "the run begins"
     assert not up.ends
+
+
+def test_a_superlink_that_ends_while_it_is_asked_is_started_again(passing, tmp_path):
+    """Not only one that is seen to have ended before."""
+    up = Up(tmp_path, [3], begun=True, ends=["running", "failed", "completed"])
+    gone, state_of = [], up.state_of
+
+    def asked(number):
+        if len(up.ends) == 2 and not gone:
+            gone.append("flower-superlink")
+        if gone == ["flower-superlink"]:
+            raise httpx.ConnectError("refused")
+        return state_of(number)
+
+    def keep_up():
+        ended = gone[:1] if len(gone) == 1 else []
+        gone.extend(["started again"] * len(ended))
+        return ended
+
+    up.state_of, up.superlink.keep_up = asked, keep_up
+    (up.conductor._folder.flower / "state.json").write_text('{"run": 1}')
+    up.conductor._carry_out(up.superlink, up)
+    assert "flower-superlink had ended; it was started again" in up.said
+    assert "the run goes on from its checkpoint" in up.said
 
 
 def test_a_round_waits_while_nobody_is_connected_and_not_for_ever(passing):
