@@ -80,12 +80,13 @@ def subject(directory: Path, results: Results) -> dict[str, object]:
     """What identifies a run: its name, and the SHA-256 of its results, which seal all else."""
     file = RunFolder(directory).results
     digest = digests(directory, [file])[file.name]
+    ledgers = digests(directory, RunFolder(directory).ledgers())
     return {
         "kind": "simulation" if results.simulated else "deployment",
         "name": directory.resolve().name,
         "file": file.name,
         "sha256": digest,
-        "files": {file.name: digest, **sealed_files(results.stated)},
+        "files": {file.name: digest, **sealed_files(results.stated), **ledgers},
         "sealed_by": signer(results.stated),
         "data": results.data.get("name"),
     }

@@ -68,6 +68,16 @@ def another_run(folder):
     file.write_text(file.read_text() + " ")
 
 
+def another_adapter(folder):
+    file = folder / "tiny" / "adapters" / "eps-2-seed-0.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\1")
+
+
+def shorter_ledger(folder):
+    file = folder / "tiny" / "ledger-eps-2-seed-0.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+
+
 def taken_away(folder):
     shutil.rmtree(folder / "tiny")
 
@@ -78,6 +88,8 @@ def taken_away(folder):
         (edited, 3, "edited after it was sealed"),
         (page_edited, 3, "not the file that was sealed"),
         (another_run, 3, "not what was audited"),
+        (another_adapter, 3, "not what was audited"),
+        (shorter_ledger, 3, "not what was audited"),
         (taken_away, 4, "is not beside it"),
     ],
 )
@@ -138,3 +150,38 @@ def test_a_reader_of_an_adapter_is_told_what_it_says_of_itself(run, tmp_path):
     assert done.code == 4
     assert "whoever knows settings and seed can take it off" in done.out
     assert "promise: user-level epsilon" in done.out
+
+
+def test_a_run_that_was_trained_with_half_its_noise_does_not_hold(
+    settings, tiny_bert, tmp_path, monkeypatch
+):
+    """The code here is right, and the files agree: but this run did not come of that code."""
+    with monkeypatch.context() as patch:
+        planted.half_the_noise(patch, None)
+        words = ("--config", settings, "--backbone", tiny_bert, "--epsilon", "2")
+        assert command("simulate", *words, "--out", tmp_path / "run").code == 0
+    done = command("audit", tmp_path / "run", "--quick")
+    assert done.code == 4
+    assert "NOT SHOWN: eps-2-seed-0: reproduced: Run again here" in done.out
+
+
+def test_a_run_that_promises_nothing_does_not_hold(settings, tiny_bert, tmp_path):
+    words = ("--config", settings, "--backbone", tiny_bert, "--epsilon", "inf")
+    assert command("simulate", *words, "--out", tmp_path / "run").code == 0
+    done = command("audit", tmp_path / "run")
+    assert done.code == 4
+    assert "No point of this run promises anything" in done.out
+
+
+def test_an_adapter_that_cannot_be_read_is_a_verdict_and_no_crash(copy):
+    adapter = copy / "tiny" / "adapters" / "eps-2-seed-0.safetensors"
+    adapter.unlink()
+    done = command("audit", copy / "tiny", "--quick", "--out", copy / "gone")
+    assert done.code == 3
+    assert "VIOLATED: files" in done.out
+
+
+def test_an_audit_has_no_other_deltas(quick):
+    done = command("verify", quick[0] / "tiny-audit", "--deltas", "1e-6")
+    assert done.code == 2
+    assert "--deltas" in done.error

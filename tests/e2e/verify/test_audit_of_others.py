@@ -118,3 +118,21 @@ def test_a_run_that_is_not_ours_with_half_its_noise_is_named(tmp_path):
     document, found = audited(tmp_path / "theirs", tmp_path / "audit")
     assert document["exit_code"] == 3
     assert found["noise scale"]["verdict"] == "violated"
+
+
+def test_a_part_of_a_run_that_is_not_ours_is_not_shown(tmp_path):
+    write(tmp_path / "theirs", claim__rounds=100, claim__epsilon=40.0)
+    document, found = audited(tmp_path / "theirs", tmp_path / "audit")
+    assert document["exit_code"] == 4
+    assert found["ledger"]["verdict"] == "not shown"
+
+
+def test_without_known_people_nothing_says_what_would_have_been_seen(tmp_path):
+    write(tmp_path / "theirs")
+    file = tmp_path / "theirs" / "federated-run.json"
+    tree = json.loads(file.read_text())
+    del tree["canaries"]
+    file.write_text(json.dumps(tree))
+    document, _ = audited(tmp_path / "theirs", tmp_path / "audit")
+    assert document["exit_code"] == 4
+    assert "No canary is known" in document["words"]
