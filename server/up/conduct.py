@@ -110,7 +110,7 @@ class Conductor:
             with SuperLink(self._folder) as superlink:
                 link = Link(superlink.address, self._folder.authority.read_bytes())
                 try:
-                    _asked(lambda: link.unregister(revoked_keys(self._folder)))
+                    self._asked(superlink, lambda: link.unregister(revoked_keys(self._folder)))
                     with Front(self._folder, superlink.address, link):
                         self._note(superlink, None)
                         self._say(f"nodes connect to {self._served.hosts[0]}:{self._served.port}")
