@@ -186,7 +186,7 @@ class _Run:
         self.say(f"{name}: bounds")
         found += bounds(observed, self.depth.confidence)
         if self.results.simulated:
-            found.append(self._again(name, config))
+            found.append(self._again(name, at_epsilon(self.there.config, target, seed)))
         if observed.plan is not None and observed.plan.correlation is not None:
             words = "Noise that is correlated over rounds is not looked at"
             found.append(Finding(ROUNDS, "not shown", REPLAY, words))
