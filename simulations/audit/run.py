@@ -31,6 +31,7 @@ from simulations.audit.replay.observed import Observed
 from simulations.audit.replay.replay import Replay
 from simulations.audit.replay.same import REPRODUCED, arrays_of, reproduced
 from simulations.audit.static import examined, of_one
+from simulations.audit.threats import BLACK_BOX
 from simulations.results import Point, Results
 from simulations.verify.run import VerifyReport, verify_run
 
@@ -209,19 +210,23 @@ class _Run:
             raise ConfigError(f"{everybody} people: a replay holds messages of {_MOST_PEOPLE}")
         replay, privacy = Replay(config, self.there.simulation), config.privacy
         self.say(f"{name}: replaying")
+        some = min(self.depth.canaries, everybody // 2)
         if privacy.trust == "local":
-            observed = replay.run()
+            observed = replay.run(replay.canaries(some))
             return observed, of_one(observed)
         if privacy.trust == "distributed":  # where everybody is known, though no message is
             share = privacy.min_survivors if (privacy.min_survivors or 1) < 1 else None
             lost = max(0.0, (1 - share) / 2 - privacy.colluding) if share else 0.0
             observed = replay.run(replay.canaries(everybody), lost=lost)
             return observed, of_one(observed)
-        canaries = replay.canaries(min(self.depth.canaries, everybody // 2))
+        canaries = replay.canaries(some)
         if self.depth.quick:
             observed = replay.run(canaries)
             return observed, of_one(observed)
-        return examined(replay, canaries)
+        observed, found = examined(replay, canaries)
+        self.say(f"{name}: replaying with odd histories")
+        odd = bounds(replay.run(replay.canaries(some, natural=True)), self.depth.confidence)
+        return observed, [*found, *(each for each in odd if each.threat_model == BLACK_BOX)]
 
     def _again(self, name: str, config: ExperimentConfig) -> Finding:
         """Whether the run's own adapter comes of its settings: else replays are of code alone."""
