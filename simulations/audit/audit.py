@@ -90,7 +90,7 @@ def _kind(path: Path, key: str | None, depth: Depth, say: Say) -> tuple[dict[str
     if path.is_file() and path.suffix == ".safetensors":
         return _named("adapter", path, path), lambda: held.adapter_parts(path, key)
     if not path.exists() or path.is_dir():
-        raise DataError(f"{path}: {no_run(path, run.results.name)}, nor is it a device's folder")
+        raise DataError(f"{path}: {no_run(path, run.results.name)}; or a device's folder, or an adapter")
     raise DataError(
         f"{path}: a file; give the folder of a run or a device, or an adapter (.safetensors)"
     )
