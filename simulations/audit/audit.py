@@ -90,7 +90,8 @@ def _kind(path: Path, key: str | None, depth: Depth, say: Say) -> tuple[dict[str
     if path.is_file() and path.suffix == ".safetensors":
         return _named("adapter", path, path), lambda: held.adapter_parts(path, key)
     if not path.exists() or path.is_dir():
-        raise DataError(f"{path}: {no_run(path, run.results.name)}; or a device's folder, or an adapter")
+        why = no_run(path, run.results.name)
+        raise DataError(f"{path}: {why}; or a device's folder, or an adapter")
     raise DataError(
         f"{path}: a file; give the folder of a run or a device, or an adapter (.safetensors)"
     )
@@ -103,7 +104,7 @@ def _foreign(run: foreign.ForeignRun, depth: Depth, say: Say) -> Iterator[Part]:
     rest = [each for each in found if each not in controls]
     if not controls:
         why = "No canary is known: nothing says what this audit would have seen"
-        controls = (Finding(OFF, "not shown", FILES, why),)
+        controls = (Finding(OFF, "not shown", FILES, why, required=True),)
     rest = [replace(each, required=each.name in _NEEDED) for each in rest]
     claim = run.claim
     claimed = {"epsilon": claim.epsilon, "delta": claim.delta, "relation": claim.relation}

@@ -63,6 +63,15 @@ class Part:
 _FINDINGS = ("findings", "controls")
 
 
+def _lacks(found: Finding) -> bool:
+    return found.verdict != "holds"
+
+
+def _fails(control: Finding) -> bool:
+    """Where noise is on every message none can be taken off: that alone is no failure."""
+    return control.verdict == "violated" or (control.required and _lacks(control))
+
+
 @dataclass(frozen=True)
 class Audit:
     """What was audited, how, and what came of it.
@@ -98,7 +107,7 @@ class Audit:
         verdicts = Counter(each.verdict for _, each in self.findings)
         if verdicts["violated"]:
             return "violated"
-        blind = any(each.verdict != "holds" for part in self.parts for each in part.controls)
+        blind = any(_fails(each) for part in self.parts for each in part.controls)
         needed = [each for _, each in self.findings if each.required]
         shown = all(each.verdict == "holds" for each in needed)
         return "holds" if needed and shown and not blind else "not shown"
@@ -117,14 +126,28 @@ class Audit:
         counted = Counter(each.verdict for _, each in self.findings)
         told = f"{counted['holds']} checks hold; {counted['not shown']} decide nothing here"
         if self.verdict == "holds":
-            return f"No violation was found: {told}."
+            return f"No violation was found: {told}{self._power()}."
         reasons = [
             f"{part.name}: {each.name}: {each.words}"
             for part in self.parts
             for each in (*part.controls, *part.findings)
-            if each.verdict != "holds" and (each.required or each in part.controls)
+            if (each in part.controls and _fails(each)) or (each.required and _lacks(each))
         ]
         return f"NOT SHOWN: {reasons[0] if reasons else told}."
+
+    def _power(self) -> str:
+        """What bounds could have decided; empty where nothing is claimed of any."""
+        bounded = [each for _, each in self.findings if each.figures.get("most deciding", 0) > 0]
+        if not bounded:
+            return ""
+        sharp = [each for each in bounded if each.verdict == "holds"]
+        if sharp:
+            return f"; {len(sharp)} lower bounds could have exceeded their claim, and do not"
+        most = max(each.figures["most deciding"] for each in bounded)
+        return (
+            f"; no lower bound could have exceeded its claim (epsilon {most:.2f} at most): what "
+            "holds is by the other checks"
+        )
 
     def stated(self) -> dict[str, Any]:
         """As `audit.json` has it."""
