@@ -31,6 +31,8 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 AWAY = 6.0
 """Seconds: a server looks for answers every three."""
 _AGAIN = 1.0  # seconds until the server is told again that could not be told
+_STALE = 120  # times: a server counts a node as connected for a minute after it was last heard
+_CONNECTED = 412
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -39,7 +41,7 @@ class SteadyFleet(FleetHttpClient):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self._key, self._away = b"", False
+        self._key, self._away, self._killed = b"", False, False
 
     def _unary_unary(self, **named: Any) -> Any:
         try:
@@ -51,9 +53,27 @@ class SteadyFleet(FleetHttpClient):
             raise type(error)("the connection broke") from None
 
     def ActivateNode(self, request: ActivateNodeRequest) -> ActivateNodeResponse:
-        """As Flower's; the key is kept."""
+        """As Flower's, and the key is kept; a node that counts as connected leaves first.
+
+        It is this node's last process, which was killed: what that had been asked is lost.
+        """
         self._key = request.public_key
-        return super().ActivateNode(request)
+        for _ in range(_STALE):
+            try:
+                found = super().ActivateNode(request)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != _CONNECTED:
+                    raise
+                self._killed = True
+                time.sleep(_AGAIN)
+            else:
+                break
+        else:
+            return super().ActivateNode(request)
+        if self._killed:
+            self._killed = False
+            self._leave_and_return(found.node_id)
+        return found
 
     def SendNodeHeartbeat(self, request: SendNodeHeartbeatRequest) -> SendNodeHeartbeatResponse:
         """As Flower's, unless the node is away."""
@@ -79,7 +99,7 @@ class SteadyFleet(FleetHttpClient):
             returned = ActivateNodeRequest(
                 public_key=self._key, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
             )
-            _told(lambda: self.ActivateNode(returned))
+            _told(lambda: super(SteadyFleet, self).ActivateNode(returned))
         finally:
             self._away = False
 

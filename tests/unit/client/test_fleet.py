@@ -93,3 +93,27 @@ def test_only_a_certificates_error_is_told_as_one(said, kept, connected):
     with pytest.raises(httpx.ConnectError) as caught:
         node.PushMessages(PushMessagesRequest())
     assert ("ssl" in str(caught.value).lower()) is kept
+
+
+def test_a_node_that_was_killed_leaves_before_it_goes_on(monkeypatch):
+    """The server took it for connected all the while, and would wait for what it had asked."""
+    server = Server({"activate-node": [412, 412]})
+    monkeypatch.setattr(client.fleet.time, "sleep", lambda _: None)
+    node = SteadyFleet("https://server.example")
+    node._client = httpx.Client(transport=httpx.MockTransport(server))
+    found = node.ActivateNode(ActivateNodeRequest(public_key=KEY, heartbeat_interval=30))
+    assert found.node_id == 7
+    assert server.heard == [*["activate-node"] * 3, "deactivate-node", "activate-node"]
+    server.heard.clear()
+    node.ActivateNode(ActivateNodeRequest(public_key=KEY, heartbeat_interval=30))
+    assert server.heard == ["activate-node"]
+
+
+def test_a_node_whose_key_another_process_uses_is_refused_after_a_while(monkeypatch):
+    server = Server({"activate-node": [412] * 1000})
+    monkeypatch.setattr(client.fleet.time, "sleep", lambda _: None)
+    node = SteadyFleet("https://server.example")
+    node._client = httpx.Client(transport=httpx.MockTransport(server))
+    with pytest.raises(httpx.HTTPStatusError):
+        node.ActivateNode(ActivateNodeRequest(public_key=KEY, heartbeat_interval=30))
+    assert set(server.heard) == {"activate-node"}
