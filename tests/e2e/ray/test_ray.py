@@ -47,6 +47,7 @@ def same_points(ours, theirs):
         assert one["epsilon"] == other["epsilon"]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_on_ray_gives_the_cohorts_run(
     settings, tiny_bert, cohort, tmp_path, marked
 ):

@@ -54,7 +54,7 @@ def edit_a_field(rng, run):
 def test_no_edit_of_a_released_file_goes_unnoticed(kind, edit, folders):
     copy, rng = folders(kind), random.Random(13)
     before = {file: file.read_bytes() for file in released(copy)}
-    for _ in range(50):
+    for _ in range(25):
         done = edit(rng, copy)
         try:
             noticed = verify_run(copy).exit_code == 3

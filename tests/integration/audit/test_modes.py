@@ -38,7 +38,12 @@ SWEEP = {"sweep": {"epsilons": [8.0], "references": []}}
 SHOWN = {"user, distributed", "example, local", "moments", "sums under masks", "an adaptive clip"}
 
 
-@pytest.mark.parametrize("mode", MODES)
+SLOW = {"an adaptive clip", "alternating", "sums under masks"}
+
+
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=[pytest.mark.slow] * (mode in SLOW)) for mode in MODES]
+)
 def test_nothing_is_violated(mode, tiny_bert, tmp_path):
     config = settings(tiny_bert, **SWEEP | MODES[mode])
     run_sweep(config, tmp_path, quiet=True)
