@@ -26,8 +26,11 @@ DEVICES = "docs/devices.md"
 
 # Lines with figures and labels that stand elsewhere in the source, and what their figures are.
 PRINTED = {
-    "; no lower bound could have exceeded its claim (epsilon … at most): what holds is by "
-    "the other checks": "simulations.audit.evidence.most_provable",
+    "; no lower bound could have exceeded its claim (at most epsilon …, of … needed): what holds "
+    "is by the other checks": "simulations.audit.evidence.most_provable",
+    "A simulation's noise follows from its settings: its adapters are not for release.": (
+        "shared.privacy.ledger.promise.promise_of"
+    ),
     "Epsilon claimed and epsilon shown, for each view; the tables below hold the same numbers.": (
         "simulations.audit.report.figure.evidence_figure"
     ),

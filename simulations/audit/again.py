@@ -21,7 +21,8 @@ class AuditReport:
         The auditor's.
     signer : str
         Who vouches for it, or that no one does.
-    vouched : bool
+    vouched, foreign : bool
+        Whether the reader may rely on that; and whether it is by another key than was named.
     problems : tuple of str
         Why it is not what was sealed, or not about what lies beside it.
     beside : bool
@@ -32,6 +33,7 @@ class AuditReport:
     key: str | None
     signer: str
     vouched: bool
+    foreign: bool
     problems: tuple[str, ...]
     beside: bool
 
@@ -47,6 +49,8 @@ class AuditReport:
     @property
     def verdict(self) -> str:
         """In one line."""
+        if self.foreign:
+            return "The audit was NOT sealed by the key that was named."
         if self.problems:
             return "The audit is NOT what was sealed, or not about what lies beside it."
         told = f"The audit is as it was sealed. {self.audit.words}"
@@ -72,20 +76,23 @@ def check_audit(folder: Path, key: str | None = None) -> AuditReport:
         If there is no audit in it.
     """
     read = Read.of(folder)
-    who, vouched, foreign = vouching(read.key, key)
+    who, vouched, foreign = vouching(read.key, key, "auditor")
     problems = [*read.problems, *([who] if foreign else [])]
     there = _there(folder, read.audit)
     if there is not None and (changed := _changed(there, read.audit)):
         name = read.audit.subject.get("name")
         problems.append(f"{name}: beside it, and not what was audited: {changed}")
-    return AuditReport(read.audit, read.key, who, vouched, tuple(problems), there is not None)
+    return AuditReport(
+        read.audit, read.key, who, vouched, foreign, tuple(problems), there is not None
+    )
 
 
 def _there(folder: Path, audit: Audit) -> Path | None:
     """What was audited, where it lies beside the audit."""
-    name = str(audit.subject.get("name"))
+    name = PurePosixPath(str(audit.subject.get("name")))
     there = folder.resolve().parent / name
-    return there if PurePosixPath(name).name == name and there.exists() else None
+    plain = not name.is_absolute() and ".." not in name.parts
+    return there if plain and there.exists() else None
 
 
 def _changed(there: Path, audit: Audit) -> str:

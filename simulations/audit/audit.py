@@ -11,6 +11,7 @@ from pathlib import Path
 from client.device.folder import SETTINGS as DEVICE
 from shared.errors import ConfigError, DataError, StarlingError
 from shared.files import make_folder
+from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.ledger.seal import digests
 from shared.run_files import RunFolder, no_run
 from simulations.audit import foreign, held
@@ -21,10 +22,10 @@ from simulations.audit.checks.record import EPSILON, LEDGER
 from simulations.audit.checks.risk import FILES
 from simulations.audit.findings import Finding
 from simulations.audit.foreign.reading import FILE as FOREIGN
-from simulations.audit.outcome import Audit, Part
+from simulations.audit.outcome import FILE, Audit, Part
 from simulations.audit.report.page import write_page
 from simulations.audit.run import Depth, Say, run_parts, subject
-from simulations.audit.words import CANNOT, LIMITS
+from simulations.audit.words import CANNOT, LIMITS, OWN
 from simulations.results import Results
 
 _NEEDED = (EPSILON, LEDGER, SCALE, CLIP)  # of a foreign run, without which its claim is not shown
@@ -53,12 +54,17 @@ def audit(path: Path, key: str | None, depth: Depth, say: Say) -> Audit:
         If what it needs is not here.
     """
     about, parts = _kind(path, key, depth, say)
+    ours = public_hex(load_or_create_signing_key())
     settings = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "starling": importlib.metadata.version("starling"),
+        "auditor": ours,
         **depth.stated(),
     }
-    return Audit(about, settings, _gathered(parts()), CANNOT[str(about["kind"])], LIMITS)
+    cannot = CANNOT[str(about["kind"])]
+    if about.get("sealed_by") == ours:
+        cannot = (*cannot, OWN)
+    return Audit(about, settings, _gathered(parts()), cannot, LIMITS)
 
 
 def _gathered(parts: Iterator[Part]) -> tuple[Part, ...]:
@@ -89,6 +95,8 @@ def _kind(path: Path, key: str | None, depth: Depth, say: Say) -> tuple[dict[str
         return about, lambda: _foreign(told, depth, say)
     if path.is_file() and path.suffix == ".safetensors":
         return _named("adapter", path, path), lambda: held.adapter_parts(path, key)
+    if (path / FILE).is_file():
+        raise DataError(f"{path}: an audit itself; check it with starling verify")
     if not path.exists() or path.is_dir():
         why = no_run(path, run.results.name)
         raise DataError(f"{path}: {why}; or a device's folder, or an adapter")
@@ -114,13 +122,23 @@ def _foreign(run: foreign.ForeignRun, depth: Depth, say: Say) -> Iterator[Part]:
 
 def _named(kind: str, path: Path, file: Path) -> dict[str, object]:
     digest = digests(file.parent, [file])[file.name]
-    return {"kind": kind, "name": path.resolve().name, "file": file.name, "sha256": digest}
+    name = path.resolve().relative_to(_outermost(path).parent)
+    return {"kind": kind, "name": str(name), "file": file.name, "sha256": digest}
+
+
+def _outermost(path: Path) -> Path:
+    """The run's folder that something lies in; itself where it is in none."""
+    at = path.resolve()
+    runs = [each for each in at.parents if RunFolder(each).results.is_file()]
+    return runs[-1] if runs else at
 
 
 def default_folder(path: Path) -> Path:
     """Where an audit of a path goes unless it is said: beside it, never into it."""
-    at = path.resolve()
-    return at.with_name(f"{at.stem if at.is_file() else at.name}-audit")
+    outer, own = _outermost(path), path.resolve()
+    name = own.stem if own.is_file() else own.name
+    inside = f"{outer.name}-" if outer != own else ""
+    return outer.with_name(f"{inside}{name}-audit")
 
 
 def new_folder(folder: Path) -> Path:
@@ -131,6 +149,11 @@ def new_folder(folder: Path) -> Path:
     ConfigError
         If there is something already, or it cannot be made.
     """
+    inside = [each for each in folder.resolve().parents if RunFolder(each).results.is_file()]
+    if inside:
+        raise ConfigError(
+            f"{folder}: in the folder of a run, whose seal knows no such file; choose another --out"
+        )
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder}: is there already; choose a new or empty --out")

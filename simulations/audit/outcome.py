@@ -7,6 +7,7 @@ its SHA-256: neither can be edited, nor laid beside another run, unnoticed.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from shared.privacy.ledger.seal import digests, seal_problems, sealed_files, sig
 from simulations.audit.findings import Finding, Verdict
 
 SCHEMA = 1
+UNCOVERED = "points not covered"
 FILE, PAGE = "audit.json", "audit.html"
 EXIT: Mapping[str, int] = {"holds": 0, "violated": 3, "not shown": 4}
 
@@ -126,7 +128,10 @@ class Audit:
         counted = Counter(each.verdict for _, each in self.findings)
         told = f"{counted['holds']} checks hold; {counted['not shown']} decide nothing here"
         if self.verdict == "holds":
-            return f"No violation was found: {told}{self._power()}."
+            more = " ".join(
+                f" {each.words}." for _, each in self.findings if each.name == UNCOVERED
+            )
+            return f"No violation was found: {told}{self._power()}.{more}"
         reasons = [
             f"{part.name}: {each.name}: {each.words}"
             for part in self.parts
@@ -137,16 +142,21 @@ class Audit:
 
     def _power(self) -> str:
         """What bounds could have decided; empty where nothing is claimed of any."""
-        bounded = [each for _, each in self.findings if each.figures.get("most deciding", 0) > 0]
+        bounded = [
+            (each.figures["most deciding"], claim, each.verdict)
+            for _, each in self.findings
+            if "most deciding" in each.figures
+            and 0 < (claim := each.figures.get("deciding claim", math.inf)) < math.inf
+        ]
         if not bounded:
             return ""
-        sharp = [each for each in bounded if each.verdict == "holds"]
+        sharp = sum(verdict == "holds" for *_, verdict in bounded)
         if sharp:
-            return f"; {len(sharp)} lower bounds could have exceeded their claim, and do not"
-        most = max(each.figures["most deciding"] for each in bounded)
+            return f"; {sharp} lower bounds could have exceeded their claim, and do not"
+        most, claim, _ = max(bounded, key=lambda each: each[0] / each[1])
         return (
-            f"; no lower bound could have exceeded its claim (epsilon {most:.2f} at most): what "
-            "holds is by the other checks"
+            f"; no lower bound could have exceeded its claim (at most epsilon {most:.2f}, of "
+            f"{claim:.3g} needed): what holds is by the other checks"
         )
 
     def stated(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from simulations.audit.bounds import bounds, controls
 from simulations.audit.checks import devices, noise, people
 from simulations.audit.checks.risk import FILES, REPLAY, RISK
 from simulations.audit.findings import Finding
-from simulations.audit.outcome import Part
+from simulations.audit.outcome import UNCOVERED, Part
 from simulations.audit.people import People, opened
 from simulations.audit.replay.observed import Observed
 from simulations.audit.replay.replay import Replay
@@ -111,9 +111,10 @@ def run_parts(directory: Path, key: str | None, depth: Depth, say: Say) -> Itera
         If it is no run, or the model that it was trained with is not here.
     """
     say("reading ledgers and asking the accountants")
-    yield _of_files(verify_run(directory, key))
+    files = _of_files(verify_run(directory, key))
     results = Results.read(RunFolder(directory).results)
     private = _private(results)
+    yield replace(files, findings=(*files.findings, *_uncovered(results, private)))
     if not private:
         words = "No point of this run promises anything: none has noise and a budget"
         nothing = Finding("promise", "not shown", FILES, words, required=True)
@@ -154,6 +155,18 @@ def _private(results: Results) -> list[Point]:
     return list(found.values())
 
 
+def _uncovered(results: Results, private: list[Point]) -> list[Finding]:
+    """What stands in the same folder, and is promised to nobody."""
+    bare = sum(not any(claim.private for claim in point.claims) for point in results.points)
+    if not (bare and private):
+        return []
+    words = (
+        f"{bare} of {len(results.points)} points promise nothing and are not covered: people can "
+        "be found in what they released"
+    )
+    return [Finding(UNCOVERED, "not shown", FILES, words)]
+
+
 @dataclass(frozen=True)
 class _Run:
     """A run, on whose data it is looked at, and how."""
@@ -177,7 +190,9 @@ class _Run:
         seed, target = cast("int", point.get("seed")), point.target
         name, config = self.results.point_files(target, seed), self.config_of(target, seed)
         about = f"Its settings, run again {self.there.words}, and watched from outside."
-        claimed = {each: point.get(each) for each in ("unit", "trust", "delta", "relation")}
+        claimed = {
+            each: point.get(each) for each in ("unit", "trust", "delta", "relation", "adversary")
+        }
         claimed |= {"epsilon": point.number("epsilon"), "target": target}
         try:
             observed, found = self._watched(config, name)

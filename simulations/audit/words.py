@@ -10,6 +10,7 @@ CANNOT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "simulation": (
             "Whether real devices run this code, and draw noise from the operating system.",
             "What was read while the run went on, by whoever had its machine.",
+            "A simulation's noise follows from its settings: its adapters are not for release.",
         ),
         "deployment": (
             "What single devices sent: secure aggregation keeps it from the operator too. The code "
@@ -33,6 +34,9 @@ CANNOT: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What whoever holds no more than this cannot check."""
+
+OWN = "The key of this audit is the one that sealed the run: whoever ran it audited it."
+"""Where nobody else looked."""
 
 LIMITS = (
     "A lower bound below the claim is no proof of the claim: attacks may be weak.",

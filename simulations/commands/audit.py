@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 def audit(
     subject: Annotated[
-        Path, typer.Argument(help="A run's folder, a device's folder, or a released adapter.")
+        Path,
+        typer.Argument(help="A run's or a device's folder, an adapter, or a federated-run.json's."),
     ],
     quick: Annotated[
-        bool, typer.Option("--quick", help="One point, one replay, no reference runs.")
+        bool, typer.Option("--quick", help="One point, one replay, no attacks.")
     ] = False,
     key: Annotated[
-        str | None, typer.Option(help="The operator's public key: hex, or a file.")
+        str | None, typer.Option(help="The operator's public key, of a run made elsewhere.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="A new folder; default: NAME-audit beside the subject.")
@@ -34,7 +35,7 @@ def audit(
     """Attack a run and check what it promises; write a signed verdict and a page.
 
     Exit code 0: no violation was found, and its controls worked. 3: something is violated. 4: not
-    shown.
+    shown. 2: a mistake in what was given.
     """
     from client.device.covered import typed_key
     from simulations.audit.audit import audit as audited
@@ -57,7 +58,8 @@ def audit(
     else:
         _print(found)
         typer.echo(f"  {printable(page)}\n  {printable(file)}")
-        typer.echo(f"Check it: starling verify {shell_word(folder)}")
+        key_is = f"--key {found.settings['auditor']}"
+        typer.echo(f"Check it: starling verify {shell_word(folder)} (elsewhere: {key_is})")
     raise typer.Exit(found.exit_code)
 
 
@@ -68,14 +70,19 @@ def _say(what: str) -> None:
 
 
 def _print(found: Audit) -> None:
+    """What decided, part by part; the page has all of it."""
     from simulations.show import show_line, show_table
 
+    columns = ("question", "verdict", "found", "seen by")
     for part in found.parts:
-        rows = [
-            (each.name, each.verdict, each.words, each.threat_model)
-            for each in (*part.findings, *part.controls)
-        ]
-        show_table(("question", "verdict", "found", "seen by"), rows, f"{part.name}: {part.about}")
+        decided = [each for each in part.findings if each.required or each.verdict == "violated"]
+        shown = [*decided, *part.controls]
+        rows = [(each.name, each.verdict, each.words, each.threat_model) for each in shown]
+        left = len(part.findings) - len(decided)
+        title = f"{part.name}: {part.about}"
+        show_table(columns, rows, title)
+        if left:
+            show_line(f"{part.name}: {left} more are on the page")
     for sentence in found.cannot:
         show_line(f"not seen from here: {sentence}")
     show_line(found.words)

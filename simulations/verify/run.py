@@ -117,13 +117,15 @@ def verify_run(directory: Path, key: str | None = None) -> VerifyReport:
     )
 
 
-def vouching(by: str | None, named: str | None) -> tuple[str, bool, bool]:
+def vouching(by: str | None, named: str | None, whose: str = "operator") -> tuple[str, bool, bool]:
     """Who sealed it in words, whether the reader may rely on that, and whether it is another.
 
     Parameters
     ----------
     by, named : str or None
         Public keys: of the seal, and whose the reader expects it to be.
+    whose : str
+        Whose key that is, in words.
     """
     if by is None:
         return "not sealed: nobody vouches for it", False, named is not None
@@ -135,7 +137,7 @@ def vouching(by: str | None, named: str | None) -> tuple[str, bool, bool]:
         return f"sealed by {by}, this machine's own key", True, False
     return (
         f"sealed by {by}, whom nobody vouches for: whoever can write to the folder could have "
-        "rewritten everything; name the operator's key with --key",
+        f"rewritten everything; name the {whose}'s key with --key",
         False,
         False,
     )

@@ -44,8 +44,16 @@ def _view(audit: Audit) -> dict[str, Any]:
         "models": _by_model([each for _, each in audit.findings]),
         "figure": inline_svg(drawn[0], "evidence", _DRAWN, drawn[1]) if drawn else None,
         "parts": [_of_part(part) for part in audit.parts],
-        "about": [(name, number(of)) for name, of in {**audit.subject, **audit.settings}.items()],
+        "about": [
+            (name, _shown(of))
+            for name, of in {**audit.subject, **audit.settings}.items()
+            if name != "files"
+        ],
     }
+
+
+def _shown(value: object) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else number(value)
 
 
 def _by_model(found: Sequence[Finding]) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ def test_a_run_is_audited_beside_itself(quick):
     assert "No violation was found" in done.out
     assert "eps-2-seed-0: replaying" in done.err
     assert findings(place / "tiny-audit", "eps-2-seed-0")["noise scale"] == "holds"
-    assert findings(place / "tiny-audit", "files") == {"claims, ledgers and files": "holds"}
+    assert findings(place / "tiny-audit", "files")["claims, ledgers and files"] == "holds"
     page = (place / "tiny-audit" / "audit.html").read_text()
     assert page.index("HOLDS") < page.index("What was checked") < page.index("Theory against")
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
@@ -104,6 +104,7 @@ def test_another_auditors_key_is_noticed(copy):
     done = command("verify", copy / "tiny-audit", "--key", "ab" * 32)
     assert done.code == 3
     assert "not by the key that was named" in done.out
+    assert "NOT sealed by the key" in done.out
 
 
 def test_code_with_half_the_noise_is_named(copy, monkeypatch):
@@ -185,3 +186,24 @@ def test_an_audit_has_no_other_deltas(quick):
     done = command("verify", quick[0] / "tiny-audit", "--deltas", "1e-6")
     assert done.code == 2
     assert "--deltas" in done.error
+
+
+def test_nothing_is_written_into_a_run(copy):
+    """Its seal knows no such file: the run would no longer verify."""
+    adapter = copy / "tiny" / "adapters" / "eps-2-seed-0.safetensors"
+    assert command("audit", adapter).code == 4
+    assert (copy / "tiny-eps-2-seed-0-audit" / "audit.json").is_file()
+    assert "is not beside it" not in command("verify", copy / "tiny-eps-2-seed-0-audit").out
+    assert command("audit", adapter, "--out", copy / "tiny" / "adapters" / "x").code == 2
+    assert command("verify", copy / "tiny").code == 0
+
+
+def test_an_audit_is_told_from_a_run(copy):
+    done = command("audit", copy / "tiny-audit")
+    assert done.code == 2
+    assert "starling verify" in done.err
+
+
+def test_what_promises_nothing_is_said_not_to_be_covered(quick):
+    assert "1 of 2 points promise nothing and are not covered" in quick[1].out
+    assert "whoever ran it audited it" in quick[1].out

@@ -1,5 +1,7 @@
 """One verdict of many findings: what it takes to hold, and what it says."""
 
+import math
+
 import pytest
 
 from simulations.audit.findings import Finding
@@ -15,8 +17,9 @@ ABSENT = Finding("control: noise off", "not shown", "", "on every message")
 UNKNOWN = Finding("control: noise off", "not shown", "", "no canary", required=True)
 
 
-def bound(verdict, most):
-    return Finding("epsilon", verdict, "", "at least 0.5", {"bound": 0.5, "most deciding": most})
+def bound(verdict, most, claim=2.5):
+    figures = {"bound": 0.5, "most deciding": most, "deciding claim": claim}
+    return Finding("epsilon", verdict, "", "at least 0.5", figures)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,18 @@ def bound(verdict, most):
         ([BESIDE], [SEEN], "not shown", "NOT SHOWN"),
         ([], [], "not shown", "NOT SHOWN"),
         ([NEEDED, bound("holds", 3.0)], [SEEN], "holds", "1 lower bounds could have exceeded"),
-        ([NEEDED, bound("not shown", 2.0)], [SEEN], "holds", "(epsilon 2.00 at most)"),
+        (
+            [NEEDED, bound("not shown", 2.0)],
+            [SEEN],
+            "holds",
+            "(at most epsilon 2.00, of 2.5 needed)",
+        ),
+        (
+            [NEEDED, bound("not shown", 2.0, 8.0), bound("not shown", 9.0, math.inf)],
+            [SEEN],
+            "holds",
+            "(at most epsilon 2.00, of 8 needed)",
+        ),
     ],
 )
 def test_a_verdict_is_no_better_than_what_was_shown(findings, controls, verdict, word):
