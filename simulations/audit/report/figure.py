@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -78,7 +79,8 @@ def _panel(
 ) -> None:
     claims = [_claimed(part) for part, _ in found]
     low, high = min(claims) / 1.6, max(claims) * 1.6
-    axes.plot([low, high], [low, high], color=INK, linestyle="--", linewidth=1.2)
+    same = np.geomspace(low, high, 64)  # on a logarithmic axis no straight line
+    axes.plot(same, same, color=INK, linestyle="--", linewidth=1.2)
     for number, (part, each) in enumerate(found):
         kind = _kind(each)
         shown, look, at = _shown(each) or 0.0, _KINDS[kind], _claimed(part)
