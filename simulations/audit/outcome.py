@@ -53,7 +53,7 @@ class Part:
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Self:
         """What `stated` gave."""
-        found = {name: tuple(Finding(**each) for each in tree[name]) for name in _FINDINGS}
+        found = {name: tuple(_finding(each) for each in tree[name]) for name in _FINDINGS}
         return cls(**{**tree, **found, "worst": tuple(tree["worst"])})
 
     def stated(self) -> dict[str, Any]:
@@ -63,6 +63,12 @@ class Part:
 
 
 _FINDINGS = ("findings", "controls")
+
+
+def _finding(tree: Mapping[str, Any]) -> Finding:
+    """Of a file, in which infinity is text."""
+    figures = {name: float(of) for name, of in tree["figures"].items()}
+    return Finding(**{**tree, "figures": figures})
 
 
 def _lacks(found: Finding) -> bool:

@@ -128,8 +128,9 @@ def test_a_run_that_was_edited_is_named(copy):
 
 def test_all_of_a_run(run, tmp_path):
     """Every point, attacks, and that the run's own adapter comes of its settings."""
-    done = command("audit", run, "--out", tmp_path / "full")
+    done = command("audit", shutil.copytree(run, tmp_path / "tiny"), "--out", tmp_path / "full")
     assert done.code == 0, done.out
+    assert command("verify", tmp_path / "full").code == 0
     found = findings(tmp_path / "full", "eps-2-seed-0")
     assert found["reproduced"] == found["public fields"] == found["place in the log"] == "holds"
     names = [each["name"] for each in told(tmp_path / "full")["parts"]]
