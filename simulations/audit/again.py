@@ -91,7 +91,7 @@ def _there(folder: Path, audit: Audit) -> Path | None:
     """What was audited, where it lies beside the audit."""
     name = PurePosixPath(str(audit.subject.get("name")))
     there = folder.resolve().parent / name
-    plain = not name.is_absolute() and ".." not in name.parts
+    plain = not name.is_absolute() and ".." not in name.parts and "\0" not in str(name)
     return there if plain and there.exists() else None
 
 

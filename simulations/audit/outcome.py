@@ -215,6 +215,7 @@ class Read:
         try:
             tree = json.loads(read_file(file).decode())
             audit = _audit(tree)
+            follows = (tree["verdict"], tree["words"]) == (audit.verdict, audit.words)
         except OSError as error:
             raise DataError(f"{file}: cannot be read: {error.strerror}") from None
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
@@ -222,7 +223,7 @@ class Read:
         problems = seal_problems(file, tree, folder)
         if PAGE not in sealed_files(tree):
             problems.append(f"{PAGE}: the seal does not vouch for it")
-        if (tree["verdict"], tree["words"]) != (audit.verdict, audit.words):
+        if not follows:
             problems.append(f"{FILE}: its verdict does not follow from its findings")
         return cls(audit, signer(tree), tuple(problems))
 

@@ -208,3 +208,24 @@ def test_an_audit_is_told_from_a_run(copy):
 def test_what_promises_nothing_is_said_not_to_be_covered(quick):
     assert "1 of 2 points promise nothing and are not covered" in quick[1].out
     assert "whoever ran it audited it" in quick[1].out
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda tree: tree["parts"][0]["findings"][0].update(verdict=[]),
+        lambda tree: tree["parts"][0]["findings"][0].update(figures={"bound": "much"}),
+        lambda tree: tree["parts"][0]["findings"][0].pop("words"),
+        lambda tree: tree["audited"].update(name="\0"),
+        lambda tree: tree["audited"].update(files=[]),
+        lambda tree: tree.update(parts=3),
+        lambda tree: tree.update(settings="none"),
+    ],
+)
+def test_what_is_no_audit_is_one_line(copy, spoilt):
+    file, tree = copy / "tiny-audit" / "audit.json", told(copy / "tiny-audit")
+    spoilt(tree)
+    file.write_text(json.dumps(tree))
+    done = command("verify", copy / "tiny-audit")
+    assert done.code in (2, 3)
+    assert "unexpected" not in done.err
