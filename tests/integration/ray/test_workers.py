@@ -7,6 +7,7 @@ import signal
 import threading
 import warnings
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
 import pytest
 from safetensors.numpy import load_file
@@ -45,7 +46,15 @@ def what_ray_leaves_open():
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def unseen():
+    """A head writes its address where every `ray.init()` of the machine would find it."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(unseen):
     """A head without room for workers, and two nodes with room for one each."""
     from ray.cluster_utils import Cluster
 

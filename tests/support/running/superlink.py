@@ -87,6 +87,8 @@ def environment_of(home: Path) -> dict[str, str]:
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Not the cluster that another's run on this machine left in /tmp/ray/ray_current_cluster.
+        "RAY_ADDRESS": "local",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
 
