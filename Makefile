@@ -16,6 +16,7 @@ demo: .venv/.ready
 
 # Everything is installed: Flower need not install the bundle's dependencies once more.
 flower: export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION = 1
+flower: export RAY_ADDRESS = local
 flower: export PATH := $(CURDIR)/$(BIN):$(PATH)
 flower: .venv/.ready
 	flwr run . --stream --federation-config "num-supernodes=40 client-resources-num-cpus=1"
