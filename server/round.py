@@ -102,6 +102,7 @@ class Run:
         self.rule = rule_of(self.config)
         self.silence = Silence(self.config.federation.rounds)
         self.clip = RoundClip(self.config, self.state)
+        self.clip.completed(self.state.round_number)
         self.optimizer = ServerOptimizer(self.config.federation)
         self.optimizer.restore(self.state.optimizer)
 
@@ -158,6 +159,7 @@ def run_round(run: Run, number: int) -> None:
         noised = run.clip.release(run.releases, *sums)  # 4, 5
         state.adapter = _step(run, number, noised / expected, exchange.summed)  # 6, 7
     state.round_number = number
+    run.clip.completed(number)
     state.ledger = run.releases.position()
     _keep_average(run, number)  # 8
     _refactor(run)  # 9
