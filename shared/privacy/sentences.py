@@ -181,6 +181,22 @@ def nothing() -> str:
     return "Nothing is protected: no model in this run was trained under a finite privacy budget."
 
 
+def nothing_here() -> str:
+    """Of an adapter without a promise, or with none that is finite."""
+    return (
+        "Nothing is protected: this file carries no finite privacy budget. A model trained that "
+        "way can reveal what single people did."
+    )
+
+
+def stated_by_its_file() -> str:
+    """Above a promise that nobody compared with a ledger."""
+    return (
+        "What follows is what the adapter's file says of itself, and whoever made that file wrote "
+        "it. `starling verify`, on the run's folder, recomputes it from the ledger."
+    )
+
+
 def two_budgets() -> str:
     """Of a run under both units."""
     return (
@@ -216,6 +232,23 @@ def measured() -> str:
     return (
         "These figures are computed from the people's data without noise: they are the "
         "evaluator's, and the promise below does not cover them."
+    )
+
+
+def measured_here() -> str:
+    """Beneath such figures on a page that may be handed on."""
+    return (
+        "These figures are computed from the people's data without noise: they are the "
+        "evaluator's, and no budget on this page covers them. Take them out before the page goes "
+        "to anybody who may not see the data."
+    )
+
+
+def released_figures() -> str:
+    """Beneath private metrics."""
+    return (
+        "These figures were released with noise, in rounds that the ledger counts: the budget "
+        "above covers them. Their intervals include the noise."
     )
 
 
