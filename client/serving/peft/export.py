@@ -22,7 +22,7 @@ from shared.errors import ConfigError, ModelError
 from shared.files import make_folder, sync_folder, write_atomically
 from shared.model.backbone import hub_name, load, resolve
 from shared.model.text import instruction_tokens, surroundings
-from shared.privacy.ledger.promise import promise_text, read_promise
+from shared.privacy.ledger.promise import Tree, read_promise
 
 CONFIG, WEIGHTS, REST, CARD = (
     *("adapter_config.json", "adapter_model.safetensors"),
@@ -90,13 +90,11 @@ def write_peft(
     shapes = {each: array.shape for each, array in rest.items()}
     use = _use(config, name, revision, parts)
     text = card(Told(adapter.stem, config, name, promise, measured, shapes, use))
-    told = {"format": "pt", "about": _about(config, name, revision)}
-    told |= {} if promise is None else {"promise": promise_text(promise)}
     return _written(
         directory,
         {
             WEIGHTS: save(parts.as_peft_names_them, metadata={"format": "pt"}),
-            REST: save(rest, metadata=told),
+            REST: save(rest, metadata={"about": _about(config, name, revision, promise)}),
             CARD: text,
             CONFIG: _plain(settings),
         },
@@ -129,7 +127,8 @@ def _check(parts: Parts, backbone: nn.Module, settings: LoraConfig, adapter: Pat
         )
 
 
-def _about(config: ExperimentConfig, name: str, revision: str | None) -> str:
+def _about(config: ExperimentConfig, name: str, revision: str | None, promise: Tree | None) -> str:
+    """Under one name: of several the order in the file would be another every time."""
     model = to_dict(config)["model"] | {"backbone": name}
     model |= {} if revision is None else {"revision": revision}
     return canonical_json(
@@ -137,6 +136,7 @@ def _about(config: ExperimentConfig, name: str, revision: str | None) -> str:
             "starling": importlib.metadata.version("starling"),
             "model": model,
             "catalogue": config.data.catalogue,
+            "promise": promise,
         }
     )
 
