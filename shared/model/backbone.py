@@ -24,7 +24,7 @@ from shared.files import check_file
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # What the hub calls the weights that a name means.
 _ON_THE_HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
-_LAYER_LISTS = ("encoder.layer", "layers", "h", "transformer.layer")
+LAYER_LISTS = ("encoder.layer", "layers", "h", "transformer.layer")
 # Beside the weights, what decides the states and the item vectors.
 _SETUP = (
     "config.json",
@@ -207,7 +207,7 @@ def blocks(backbone: nn.Module) -> nn.ModuleList | None:
 def place_of_blocks(backbone: nn.Module) -> tuple[nn.Module, str] | None:
     """The module that holds the list of layers, and the list's name in it."""
     modules = dict(backbone.named_modules())
-    for path in _LAYER_LISTS:
+    for path in LAYER_LISTS:
         if isinstance(modules.get(path), nn.ModuleList):
             owner, _, name = path.rpartition(".")
             return modules[owner], name

@@ -181,20 +181,22 @@ def nothing() -> str:
     return "Nothing is protected: no model in this run was trained under a finite privacy budget."
 
 
-def nothing_here() -> str:
-    """Of an adapter without a promise, or with none that is finite."""
-    return (
-        "Nothing is protected: this file carries no finite privacy budget. A model trained that "
-        "way can reveal what single people did."
-    )
-
-
-def stated_by_its_file() -> str:
-    """Above a promise that nobody compared with a ledger."""
-    return (
-        "What follows is what the adapter's file says of itself, and whoever made that file wrote "
-        "it. `starling verify`, on the run's folder, recomputes it from the ledger."
-    )
+def of_a_file(kind: str) -> str:
+    """Of an adapter that is handed on alone: without a budget, with one, with private metrics."""
+    return {
+        "nothing": (
+            "Nothing is protected: this file carries no finite privacy budget. A model trained "
+            "that way can reveal what single people did."
+        ),
+        "told": (
+            "What follows is what the adapter's file says of itself, and whoever made that file "
+            "wrote it. `starling verify`, on the run's folder, recomputes it from the ledger."
+        ),
+        "noised": (
+            "These figures were released with noise, in rounds that the ledger counts: the budget "
+            "above covers them. Their intervals include the noise."
+        ),
+    }[kind]
 
 
 def two_budgets() -> str:
@@ -235,20 +237,12 @@ def measured() -> str:
     )
 
 
-def measured_here() -> str:
-    """Beneath such figures on a page that may be handed on."""
+def begun(digest: str) -> str:
+    """Of a model whose corrections begin from a LoRA that was made elsewhere."""
     return (
-        "These figures are computed from the people's data without noise: they are the "
-        "evaluator's, and no budget on this page covers them. Take them out before the page goes "
-        "to anybody who may not see the data."
-    )
-
-
-def released_figures() -> str:
-    """Beneath private metrics."""
-    return (
-        "These figures were released with noise, in rounds that the ledger counts: the budget "
-        "above covers them. Their intervals include the noise."
+        f"The language model's corrections began from a LoRA that was made elsewhere (SHA-256 "
+        f"{digest[:16]}). Whoever made the run states that nothing in it is of these people, and "
+        "nobody can check that. If it is not so, no budget here covers what it holds of them."
     )
 
 

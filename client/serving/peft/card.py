@@ -170,9 +170,9 @@ def _lead(told: Told) -> str:
 def _promise(told: Told, promised: list[Promised]) -> Iterator[str]:
     private = [each for each in promised if math.isfinite(each.most)]
     if not private:
-        yield sentences.nothing_here()
+        yield sentences.of_a_file("nothing")
         return
-    yield sentences.stated_by_its_file()
+    yield sentences.of_a_file("told")
     rows = [
         (
             each.guarantee.unit,
@@ -202,6 +202,8 @@ def _promise(told: Told, promised: list[Promised]) -> Iterator[str]:
 def _uncovered(told: Told, promised: list[Promised]) -> Iterator[str]:
     if (told.promise or {}).get("noise") == SEEDED:
         yield sentences.seeded()
+    if told.config.model.start is not None:
+        yield sentences.begun(str(told.config.model.start_sha256))
     private = [each for each in promised if math.isfinite(each.most)]
     if not private:
         return
@@ -252,7 +254,7 @@ def _figures(measured: Measured | None) -> Iterator[str]:
         for each in measured.figures
     ]
     yield _table(("metric", "value", "95% interval"), rows)
-    yield sentences.released_figures() if measured.released else sentences.measured_here()
+    yield sentences.of_a_file("noised") if measured.released else sentences.evaluators()
 
 
 def _differs(told: Told) -> Iterator[str]:

@@ -131,6 +131,7 @@ def _about(config: ExperimentConfig, name: str, revision: str | None, promise: T
     """Under one name: of several the order in the file would be another every time."""
     model = to_dict(config)["model"] | {"backbone": name}
     model |= {} if revision is None else {"revision": revision}
+    model.pop("start", None)  # a folder of whoever ran it; its digest stays
     return canonical_json(
         {
             "starling": importlib.metadata.version("starling"),
