@@ -19,7 +19,7 @@ from shared.errors import ConfigError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
-from shared.model.start import refuse_same_people, start_of
+from shared.model.start import refuse_on_devices, refuse_same_people, start_of
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.policy.caps import Caps
 from shared.privacy.policy.issue import promises
@@ -100,12 +100,7 @@ def begin(
     data = dataclasses.replace(config.data, catalogue=catalogue.digest)
     start = start_of(config.model, source)
     refuse_same_people(start, catalogue.digest)
-    if start is not None and config.federation.aggregation in ("ffa", "fedsa"):
-        raise ConfigError(
-            f"model.start = {start.folder} does not go with federation.aggregation = "
-            f"{config.federation.aggregation} on real devices: what devices make themselves would "
-            "need it too; use fedit, alternating, fedsvd or flexlora"
-        )
+    refuse_on_devices(config)
     begun = None if start is None else start.digest
     model = dataclasses.replace(config.model, backbone_sha256=source.digest, start_sha256=begun)
     point = dataclasses.replace(config, data=data, model=model)

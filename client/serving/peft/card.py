@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.config import ExperimentConfig
-from shared.errors import ConfigError, ModelError
+from shared.errors import ModelError
 from shared.printable import printable
 from shared.privacy import sentences
 from shared.privacy.accounting.meaning import Meaning
@@ -80,7 +80,7 @@ class Promised:
                 float(tree["epsilon_target"]),
             )
             spent = float(tree["epsilon"]) if "epsilon" in tree else None
-        except (ConfigError, TypeError, ValueError, KeyError, OverflowError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{source}: its promise is none ({str(error)[:100]}); take the adapter of a run"
             ) from None

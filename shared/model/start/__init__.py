@@ -4,7 +4,19 @@ Nothing of it is private to the run that begins from it: whoever makes the run s
 (`model.start_is_public`), since what it holds is in every adapter and no budget counts it.
 """
 
-from shared.model.start.begin import begin_from, refuse_same_people, start_of
+from shared.model.start.begin import (
+    begin_from,
+    refuse_on_devices,
+    refuse_same_people,
+    start_of,
+)
 from shared.model.start.reading import Start, read_start
 
-__all__ = ["Start", "begin_from", "read_start", "refuse_same_people", "start_of"]
+__all__ = [
+    "Start",
+    "begin_from",
+    "read_start",
+    "refuse_on_devices",
+    "refuse_same_people",
+    "start_of",
+]

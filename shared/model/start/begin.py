@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shared.config import ModelConfig
+from shared.config import ExperimentConfig, ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.model.backbone import BackboneSource, hub_name, resolve
 from shared.model.start.reading import Start, inside, read_start
@@ -55,6 +55,23 @@ def refuse_same_people(start: Start | None, catalogue: str) -> None:
             f"model.start = {start.folder}: its starling.safetensors says that it was trained on "
             f"these items ({catalogue[:12]}), so on people of this run: it is not public, and what "
             "it holds of them no budget would count; start from another"
+        )
+
+
+def refuse_on_devices(config: ExperimentConfig) -> None:
+    """Refuse a start where real devices make some of the pairs themselves, and do not have it.
+
+    Raises
+    ------
+    ConfigError
+        Under a rule of which a pair's factors do not all travel.
+    """
+    rule = config.federation.aggregation
+    if config.model.start is not None and rule in ("ffa", "fedsa"):
+        raise ConfigError(
+            f"model.start = {config.model.start} does not go with federation.aggregation = {rule} "
+            "on real devices, which make what does not travel themselves; use fedit, alternating, "
+            "fedsvd or flexlora"
         )
 
 
