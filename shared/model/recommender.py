@@ -375,17 +375,14 @@ def build_recommender(
     config: ModelConfig,
     start: Start | None = None,
 ) -> Recommender:
-    """A recommender on the first `config.layers` layers of `source`, with a fresh adapter.
-
-    Its corrections begin from `start`, where one is given; see `shared.model.start.begin_from`.
-    """
+    """A recommender on the first `config.layers` layers, its pairs fresh or those of `start`."""
     backbone = load(source, config.layers)
     around = surroundings(backbone, instruction_tokens(source, config.instruction))
     drop_word_embeddings(backbone)
-    recommender = Recommender(backbone, vectors, config, around)
-    if start is not None:
-        begin_from(recommender.backbone, start, config)
-    return recommender
+    made = Recommender(backbone, vectors, config, around)
+    if start:
+        begin_from(made.backbone, start, config)
+    return made
 
 
 def _released(weight: Tensor) -> AdapterLinear:
