@@ -93,29 +93,15 @@ def simulate(given: Any) -> None:
         value = getattr(given, name)
         if setting and value is not None:
             flags[_setting(name, setting)] = _LISTS[name](value) if name in _LISTS else value
-    flags |= _begun(given)
+    if given.start is not None or given.start_is_public:
+        from shared.model.start import started_from  # torch enters here
+
+        flags |= started_from(given.start, given.start_is_public)
     experiment = override(tree, flags, preset=config is None and resume is None)
     _tell_what_never_comes(experiment)
     directory = resume or out or Path("runs") / _default_name(experiment)
     with _saying_how_to_go_on(RunFolder(directory), resume is not None):
         _run(experiment, directory, resume is not None, given)
-
-
-def _begun(given: Any) -> dict[str, Any]:
-    """What follows from --start: the model has the shape of what it begins from."""
-    if given.start_is_public and given.start is None:
-        raise ConfigError("--start-is-public: without --start there is nothing to state it of")
-    if given.start is None:
-        return {}
-    from shared.model.start import read_start  # torch enters here
-
-    start = read_start(Path(given.start))
-    return {
-        "model.start_is_public": given.start_is_public or None,
-        "model.lora_rank": start.rank,
-        "model.lora_alpha": start.alpha,
-        "model.lora_targets": list(start.pairs),
-    }
 
 
 def _tell_what_never_comes(experiment: ExperimentConfig) -> None:

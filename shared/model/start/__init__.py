@@ -9,6 +9,7 @@ from shared.model.start.begin import (
     refuse_on_devices,
     refuse_same_people,
     start_of,
+    started_from,
 )
 from shared.model.start.reading import Start, read_start
 
@@ -19,4 +20,5 @@ __all__ = [
     "refuse_on_devices",
     "refuse_same_people",
     "start_of",
+    "started_from",
 ]

@@ -42,6 +42,38 @@ def start_of(model: ModelConfig, source: BackboneSource) -> Start | None:
     return start
 
 
+def started_from(start: str | None, is_public: bool) -> dict[str, Any]:
+    """What follows from `--start` and `--start-is-public`, as flags for `override`.
+
+    A model has the shape of what it begins from.
+
+    Parameters
+    ----------
+    start : str, optional
+        A folder with a LoRA; None: there is none.
+    is_public : bool
+        Whether it is stated that nothing in it is of the run's people.
+
+    Raises
+    ------
+    ConfigError
+        If that is stated of nothing.
+    ModelError
+        If there is no LoRA in the folder.
+    """
+    if start is None:
+        if is_public:
+            raise ConfigError("--start-is-public: without --start there is nothing to state it of")
+        return {}
+    found = read_start(Path(start))
+    stated = {"model.start_is_public": True} if is_public else {}
+    return stated | {
+        "model.lora_rank": found.rank,
+        "model.lora_alpha": found.alpha,
+        "model.lora_targets": list(found.pairs),
+    }
+
+
 def refuse_same_people(start: Start | None, catalogue: str) -> None:
     """Refuse a start that says it was trained on the same items: then on the same people, too.
 
