@@ -36,5 +36,9 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "simulations.commands.adapter:recommend_items",
         "Recommend items to one user, and say why.",
     ),
+    "export": (
+        "simulations.commands.adapter:export_adapter",
+        "Write an adapter for other libraries (PEFT), with a model card.",
+    ),
     "doctor": ("simulations.doctor:main", "Check what this machine has, and say what to do."),
 }

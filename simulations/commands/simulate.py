@@ -48,6 +48,8 @@ _OPTIONS: tuple[tuple[str, type, str, str], ...] = (
     ("references", str, "sweep.", "With commas; none for none."),
     ("backbone", str, "model.", "minilm, a folder, or id@revision."),
     ("layers", int, "model.", "Keep the first N layers; 0: all."),
+    ("start", str, "model.", "A folder with a LoRA of plain PEFT to begin from."),
+    ("start_is_public", bool, "", "State that nothing in it is of this run's people."),
     ("device", str, "engine.", "Where the model runs."),
     ("dtype", str, "engine.", "Of the backbone."),
     ("micro_batch", int, "engine.", "Clients trained at once."),
@@ -91,6 +93,10 @@ def simulate(given: Any) -> None:
         value = getattr(given, name)
         if setting and value is not None:
             flags[_setting(name, setting)] = _LISTS[name](value) if name in _LISTS else value
+    if given.start is not None or given.start_is_public:
+        from shared.model.start import started_from  # torch enters here
+
+        flags |= started_from(given.start, given.start_is_public)
     experiment = override(tree, flags, preset=config is None and resume is None)
     _tell_what_never_comes(experiment)
     directory = resume or out or Path("runs") / _default_name(experiment)
