@@ -36,6 +36,22 @@ def settings(backbone, **sections):
     return from_dict(tree)
 
 
+CROWD = 500
+
+
+def sharp(backbone, kind="user"):
+    """Everyone in every round of two; of "once" in the histogram, and in nothing else."""
+    unit, windows = ("example", 2) if kind == "example" else ("user", 1)
+    once = {"rounds": 0} if kind == "once" else {"rounds": 2, "popularity_start": False}
+    return settings(
+        backbone,
+        data={"users": CROWD, "world_items": CROWD},
+        train={"max_windows": windows},
+        federation={"cohort": 1.0, "metrics_cohort": 1.0, **once},
+        privacy={"delta": 1e-5, "unit": unit, "metrics_share": 0.0, "histogram_share": None},
+    )
+
+
 WHOLE = {"federation": {"cohort": 1.0, "metrics_cohort": 1.0}}
 SHARED = {
     "federation": {"cohort": 1.0, "rounds": 3, "popularity_start": False, "metrics_cohort": 1.0},
