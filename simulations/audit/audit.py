@@ -15,7 +15,7 @@ from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.ledger.seal import digests
 from shared.run_files import RunFolder, no_run
 from simulations.audit import foreign, held
-from simulations.audit.bounds import HELD_OUT, OFF
+from simulations.audit.bounds import OFF
 from simulations.audit.checks.noise import SCALE
 from simulations.audit.checks.people import CLIP
 from simulations.audit.checks.record import EPSILON, LEDGER
@@ -108,7 +108,7 @@ def _kind(path: Path, key: str | None, depth: Depth, say: Say) -> tuple[dict[str
 def _foreign(run: foreign.ForeignRun, depth: Depth, say: Say) -> Iterator[Part]:
     say("checks and bounds")
     found = foreign.audited(run, depth.confidence)
-    controls = tuple(each for each in found if each.name in (OFF, HELD_OUT))
+    controls = tuple(each for each in found if each.name == OFF)
     rest = [each for each in found if each not in controls]
     if not controls:
         why = "No canary is known: nothing says what this audit would have seen"

@@ -175,11 +175,6 @@ class Sums(ABC):
 
     @property
     @abstractmethod
-    def seed(self) -> int:
-        """Of what the auditor draws."""
-
-    @property
-    @abstractmethod
     def events(self) -> Events:
         """What the claim says that happened; nothing where it is not told."""
 
@@ -231,11 +226,6 @@ class Observed(Sums):
     def sampled(self) -> bool:
         """Where there is a plan, and rounds' noise is not correlated."""
         return self.plan is not None and self.plan.correlation is None
-
-    @property
-    def seed(self) -> int:
-        """The point's."""
-        return self.config.seed
 
     @property
     def events(self) -> Events:

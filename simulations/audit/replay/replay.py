@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,12 @@ class Replay:
                 run_app(server_app, grid, settings)
             keep()
             return self._observed(engine, grid.exchanges, states, files)
+
+    def held_out(self, canaries: Canaries, lost: float = 0.0) -> Observed:
+        """Once, in which none of the canaries is in: their coins, tossed before, decide nothing."""
+        none = np.zeros_like(canaries.included)
+        observed = self.run(replace(canaries, included=none), lost=lost)
+        return replace(observed, canaries=canaries)
 
     def _observed(
         self,
