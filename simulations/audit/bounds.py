@@ -24,7 +24,7 @@ from simulations.audit.threats.seen import Blind, View, views
 ANY, GAUSSIAN, FITTED = "epsilon, any mechanism", "epsilon, Gaussian", "epsilon, estimated"
 OFF, HELD_OUT = "control: noise off", "control: held out"
 
-_ASSUMED = "; if all that was released is one Gaussian mechanism"
+_ASSUMED = ". It holds if all that was released is one Gaussian mechanism"
 _DRAWN = "Who is asked is drawn: what happened is no Gaussian mechanism, and no such bound holds"
 _PART = 0.01  # of the risk, that delta may take of a decision
 
@@ -52,7 +52,7 @@ def _of_view(view: View | Blind, confidence: float) -> list[Finding]:
     else:
         findings.append(_bound(view, GAUSSIAN, evidence.gaussian_one_run, told))
     estimate = evidence.fitted(view.scores, view.included, view.promised.delta)
-    words = f"An estimate, no bound, as if scores were Gaussian: {estimate:.2f}; decides nothing"
+    words = f"An estimate and no bound, as if scores were Gaussian: {estimate:.2f}. Decides nothing"
     findings.append(Finding(FITTED, "not shown", view.name, words, told | {"estimate": estimate}))
     return findings
 
@@ -106,7 +106,7 @@ def _noise_off(observed: Sums, view: View, confidence: float) -> Finding:
     if not by:
         words = "Without its noise this run would not have been flagged: this audit shows nothing"
         return Finding(OFF, "violated", view.name, words, figures)
-    words = f"Without its noise this run is flagged, by: {', '.join(each.name for each in by)}"
+    words = f"Without its noise this run is flagged by: {', '.join(each.name for each in by)}"
     return Finding(OFF, "holds", view.name, words, figures)
 
 

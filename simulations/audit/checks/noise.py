@@ -49,8 +49,8 @@ def noise_scale(observed: Sums) -> Finding:
     figures = {"releases": float(len(found)), "smallest ratio": min(ratios)}
     figures |= {"largest ratio": max(ratios)}
     right = (
-        f"Each of {len(found)} releases holds the noise that is claimed: "
-        f"{min(ratios):.3f} to {max(ratios):.3f} times"
+        f"Each of {len(found)} releases has as much noise as is claimed "
+        f"({min(ratios):.3f} to {max(ratios):.3f} times)"
     )
     if not wrong and not unlike:
         return finding(SCALE, "", right, figures)
@@ -142,7 +142,7 @@ def noise_fresh(observed: Sums) -> Finding:
     words = (
         f"{one} and {two}: the same noise, {most:.1f} standard deviations alike" if wrong else ""
     )
-    right = f"The noise of {len(pairs)} pairs of releases is uncorrelated"
+    right = f"No two releases have the same noise ({len(pairs)} pairs compared)"
     return finding(FRESH, words, right, {"most alike": most, "pairs": float(len(pairs))})
 
 

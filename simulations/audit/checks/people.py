@@ -37,7 +37,7 @@ def clip(observed: Sums) -> Finding:
     worst = max(found, key=lambda each: longest[id(each)] / each.limit)
     ratio = float(longest[id(worst)] / worst.limit)
     figures = {"longest over the clip": ratio, "sums": float(len(found))}
-    right = f"Nobody's contribution to {len(found)} sums is longer than its clip"
+    right = f"In {len(found)} sums nobody's part is longer than its limit, the clip"
     if ratio <= 1 + _ROUNDING:
         return finding(CLIP, "", right, figures)
     words = f"{worst.exchange.name}: a contribution is {ratio:.4g} times as long as its clip"
@@ -86,7 +86,7 @@ def weights(observed: Sums) -> Finding:
     wrong = chance[who] < RISK / len(chance)
     figures = {f"p of {name}": of for name, of in chance.items()}
     words = f"The weight of {who} is not one" if wrong else ""
-    return finding(WEIGHTS, words, "Everyone's weight is one, as far as noise lets see", figures)
+    return finding(WEIGHTS, words, "Everyone counts once, as far as noise lets one see", figures)
 
 
 def _along(observed: Sums, found: list[Release], weight: Weight) -> float:

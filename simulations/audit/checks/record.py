@@ -84,7 +84,10 @@ def counted(name: str, events: Sequence[DpEvent], promised: Guarantee) -> Findin
         return not_shown(name, f"Another accountant refuses its events ({error})", FILES)
     figures = {"recomputed": found, "promised": promised.budget, "delta": promised.delta}
     over = found > promised.budget * (1 + _NEAR)
-    words = f"The ledger costs {found:.3f} under {promised.relation}, of {promised.budget:g}"
+    words = (
+        f"Another accountant counts epsilon {found:.3f} for what the ledger holds, where "
+        f"{promised.budget:g} is promised ({promised.relation})"
+    )
     return finding(name, words if over else "", words, figures, FILES)
 
 
