@@ -27,7 +27,7 @@ def bound(verdict, most, claim=2.5):
 @pytest.mark.parametrize(
     ("findings", "controls", "verdict", "word"),
     [
-        ([NEEDED, BESIDE], [SEEN], "holds", "No violation was found: 1 checks passed, 1 could decide"),
+        ([NEEDED, BESIDE], [SEEN], "holds", "found: 1 checks passed, 1 could decide"),
         ([NEEDED], [ABSENT], "holds", "No violation"),
         ([NEEDED, WRONG], [SEEN], "violated", "VIOLATED: point: clip: too long."),
         ([NEEDED, LACKS, WRONG], [BLIND], "violated", "VIOLATED: point: clip"),
