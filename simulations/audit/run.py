@@ -37,7 +37,7 @@ from simulations.verify.run import VerifyReport, verify_run
 
 Say = Callable[[str], None]
 
-VERIFIED, ROUNDS = "claims, ledgers and files", "noise of rounds"
+VERIFIED = "claims, ledgers and files"
 _BANDS = (1000, 500, 200, 100, 50, 20, 10)  # of interactions
 _MOST_PEOPLE = 20_000  # of a replay, whose messages are all in memory
 
@@ -204,15 +204,12 @@ class _Run:
         found += bounds(observed, self.depth.confidence)
         if self.results.simulated:
             found.append(self._again(name, at_epsilon(self.there.config, target, seed)))
-        if observed.plan is not None and observed.plan.correlation is not None:
-            words = "Noise that is correlated over rounds is not looked at"
-            found.append(Finding(ROUNDS, "not shown", REPLAY, words))
         of_server, of_device = (plan is not None for plan in (observed.plan, observed.device))
         required = {
             noise.SCALE: of_server,
             people.CLIP: of_server,
             devices.DEVICES: of_device,
-            ROUNDS: True,
+            people.TURNS: observed.plan is not None and observed.plan.correlation is not None,
             REPRODUCED: True,
         }
         found = [replace(each, required=required.get(each.name, False)) for each in found]

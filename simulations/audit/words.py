@@ -54,7 +54,7 @@ _QUESTIONS: Mapping[str, str] = MappingProxyType(
         "promise": "What is promised?",
         "replay": "Can it be run again?",
         "reproduced": "Do these settings give this adapter?",
-        "noise of rounds": "Could the noise of rounds be seen?",
+        "turns": "Does everyone take part as rarely as promised?",
         "clip": "Is what one person adds limited?",
         "raw release": "Is nothing released without its noise?",
         "noise scale": "Is there as much noise as claimed?",
