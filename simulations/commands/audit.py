@@ -38,15 +38,17 @@ def audit(
     Exit code 0: no violation was found, and its controls worked. 3: something is violated. 4: not
     shown. 2: a mistake in what was given.
     """
+    from simulations.audit.where import default_folder, new_folder
+
+    folder = new_folder(out or default_folder(subject))  # before anything takes its time
     from client.device.covered import typed_key
     from simulations.audit.audit import audit as audited
-    from simulations.audit.audit import default_folder, new_folder, save
+    from simulations.audit.audit import save
     from simulations.audit.run import Depth
 
-    named = None if key is None else typed_key("--key", key)
-    folder = new_folder(out or default_folder(subject))
     logging.getLogger("flwr").setLevel(logging.WARNING)  # what is done is said here
     try:
+        named = None if key is None else typed_key("--key", key)
         found = audited(subject, named, Depth(quick=quick), _say)
     except BaseException:
         folder.rmdir()
