@@ -26,8 +26,15 @@ DEVICES, CARD = "docs/devices.md", "the model card of starling export"
 
 # Lines with figures and labels that stand elsewhere in the source, and what their figures are.
 PRINTED = {
-    "; no lower bound could have exceeded its claim (at most epsilon …, of … needed): what holds "
-    "is by the other checks": "simulations.audit.evidence.most_provable",
+    "No attack could have disproved a claimed epsilon, had every guess been right: it would have "
+    "shown …, of …. What passed are the other checks.": "simulations.audit.evidence.most_provable",
+    "… attacks could have disproved a claimed epsilon, and did not.": (
+        "simulations.audit.checks.risk.decision"
+    ),
+    "is what is claimed: the smaller it is, the less anybody can learn about one person. Attacks "
+    "guess who took part, and how often they are right shows that epsilon is": (
+        "simulations.audit.evidence.one_run"
+    ),
     "A simulation's noise follows from its settings: its adapters are not for release.": (
         "shared.privacy.ledger.promise.promise_of"
     ),
