@@ -23,6 +23,10 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "simulations.commands.federation:up",
         "Run a real federation on this machine: TLS, node authentication, secure sums, processes.",
     ),
+    "tune": (
+        "simulations.commands.tune:tune",
+        "Search settings on the synthetic world or a public log, by validation alone.",
+    ),
     "account": (
         "simulations.commands.account:account",
         "Epsilon, noise, rounds or sampling from the other three.",

@@ -23,6 +23,7 @@ from shared.privacy.guarantee import USER_CENTRAL, Guarantee, Unit
 PEOPLE, WINDOWS = 943, 4
 REPORT, README, PRIVACY = "report.html", "README.md", "docs/privacy.md"
 DEVICES, CARD = "docs/devices.md", "the model card of starling export"
+TUNED = "simulations.tune.asked.refuse_private"
 
 # Lines with figures and labels that stand elsewhere in the source, and what their figures are.
 PRINTED = {
@@ -362,9 +363,8 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
             Said(sentences.evaluators(), (REPORT,), "shared.leaves.sections"),
             Said(sentences.measured(), ("starling evaluate",), "shared.leaves.sections"),
             *(Said(sentences.of_a_file(at), (CARD,), plan) for at in ("nothing", "told", "noised")),
-            Said(
-                sentences.begun("0123456789abcdef"), (REPORT, CARD), "shared.model.start.start_of"
-            ),
+            Said(sentences.begun("0" * 16), (REPORT, CARD), "shared.model.start.start_of"),
+            *(Said(sentences.chosen(log), ("starling tune",), TUNED) for log in ("", "LOG")),
             Said(sentences.seeded(), (REPORT,), "shared.privacy.mechanisms.source.NoiseSource"),
             Said(sentences.several(), (REPORT,), "-"),
             Said(sentences.population(), (REPORT,), "-"),

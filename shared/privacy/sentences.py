@@ -246,6 +246,17 @@ def begun(digest: str) -> str:
     )
 
 
+def chosen(data: str) -> str:
+    """Of settings that a search chose; `data` is the log's name, empty for the synthetic world."""
+    if not data:
+        return "Chosen on the synthetic world, which is nobody's data: that costs no budget."
+    return (
+        f"Chosen on {data}, of which whoever searched states that it is public, or of other people "
+        "than those whom the settings are for; nobody can check that. If it is so the choice costs "
+        "no budget. On the same people it would be a release of each trial that none counts."
+    )
+
+
 def seeded() -> str:
     """What simulated noise is worth."""
     return (

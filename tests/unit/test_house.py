@@ -42,7 +42,7 @@ ORDER = {
     ),
     "simulations": (
         "console < doctor results show world < summary < compare exported < unlike < engine "
-        "exploration report verify < loopback workers < flower < sweep < audit < commands"
+        "exploration report verify < loopback workers < flower < sweep < audit tune < commands"
     ),
 }
 # Parts -> what they never import, late or for types either.
