@@ -35,7 +35,7 @@ browser: .venv/.ready
 # build/site/index.html; `python3 -m http.server -d build/site` for its search, which needs a server.
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: .venv/.ready
-	$(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python -m mkdocs build --strict
 
 lint: .venv/.ready
 	$(BIN)/ruff check .
