@@ -31,16 +31,14 @@ def on_config(config: Any) -> Any:
     """Put pages that the navigation lacks at its end."""
     named = set(re.findall(r"'([\w/.-]+\.md)'", repr(config["nav"])))
     pages = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
-    decisions = [page for page in pages if page.startswith("adr/")]
-    research = [page for page in pages if page.startswith("research/") and page not in named]
-    others = [page for page in pages if page not in {*named, *decisions, *research}]
+    others = [page for page in pages if page not in named and "/" not in page]
+    below = {
+        at: [page for page in pages if page.startswith(f"{at}/")] for at in ("research", "adr")
+    }
     sections = {next(iter(each)): next(iter(each.values())) for each in config["nav"]}
-    sections["Results"] += research
-    sections["Reference"] += [{"Every command": HELP}, *others]
-    config["nav"] += [
-        {"Decisions": decisions},
-        {"The project": [{Path(k).stem.capitalize(): k} for k in BESIDE]},
-    ]
+    sections["Results"].append({"Research": below["research"]})
+    sections["Reference"] += [{"Every command": HELP}, *others, {"Decisions": below["adr"]}]
+    config["nav"].append({"The project": [{Path(k).stem.capitalize(): k} for k in BESIDE]})
     return config
 
 
@@ -109,7 +107,7 @@ def commands_page() -> str:
     """Every command's help, as it prints it in 90 columns."""
     parts = ["# Every command", "", "What `starling COMMAND --help` prints, made from the code."]
     for words, command in walk("starling", starling.command_line()):
-        context = click.Context(command, info_name=words, terminal_width=90, max_content_width=90)
+        context = click.Context(command, info_name=words, terminal_width=76, max_content_width=76)
         parts += ["", f"## {words}", "", "```text", plain(command, context), "```"]
     return "\n".join(parts) + "\n"
 
