@@ -81,7 +81,8 @@ def chroot(root, place, settings, command):
 
 
 @pytest.mark.parametrize(
-    ("room", "stage"), [("client", "relay"), ("client", "device"), ("server", "")]
+    ("room", "stage"),
+    [("client", "relay"), ("client", "device"), ("server", ""), ("simulations", "")],
 )
 def test_an_image_can_be_made_and_its_user_can_start_it(room, stage, tmp_path):
     if not can_overlay(tmp_path / "probe"):
