@@ -33,7 +33,8 @@ def blocks(name, kind):
 
 def typed(name):
     """What is given to `starling` on a page, line by line."""
-    lines = [line for _, text in blocks(name, "") for line in text.splitlines()]
+    told = "".join(text for _, text in blocks(name, "")).replace("\\\n", " ")
+    lines = told.splitlines()
     found = [shlex.split(line.removeprefix("python -m ")) for line in lines]
     assert found
     assert all(words[0] == "starling" for words in found)
