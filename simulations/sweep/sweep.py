@@ -44,6 +44,7 @@ from simulations.sweep.machines import Machines
 from simulations.sweep.point import run_point
 from simulations.sweep.progress import SweepProgress
 from simulations.sweep.same_model import reference_of
+from simulations.table import write_tables
 
 Found = Point | Reference
 
@@ -138,6 +139,7 @@ def _sweep(
     results = record.results(complete=True)
     draw_curve(results, run.curve)
     write_report(results, run.path)
+    write_tables(results, run)
     record.write(complete=True)
     return results
 
@@ -189,7 +191,8 @@ class _Record:
     def write(self, *, complete: bool = False) -> None:
         """Seal what a run claims so far, with every file of what was completed."""
         run = self._run
-        files = digests(run.path, [run.settings, *([run.curve, run.report] if complete else [])])
+        shown = [run.curve, run.report, *run.tables] if complete else []
+        files = digests(run.path, [run.settings, *shown])
         # As they were when their part was completed: what was altered since is not vouched for.
         for found in self.found.values():
             files |= sealed_files(found.stated)
