@@ -87,6 +87,8 @@ COLUMNS = (
     Column("adapter", "str", "", "the released file, in the run's folder"),
 )
 
+_MEASURED = ("users", *(name + part for name in METRICS for part, _ in _PARTS))
+
 
 def rows(results: Results) -> list[Row]:
     """A row for each point, in the order of `results.json`; what it does not state is None."""
@@ -104,11 +106,37 @@ def frame(results: Results) -> DataFrame:
     return found
 
 
+def reference_frame(results: Results) -> DataFrame:
+    """A row for each reference point: `reference`, `users`, and metrics as the points have them."""
+    from pandas import DataFrame
+
+    found = [
+        {"reference": name, **_measured(Stated(reference.metrics))}
+        for name, reference in results.references.items()
+    ]
+    kinds = {column.name: column.kind for column in COLUMNS if column.name in _MEASURED}
+    return DataFrame(found, columns=["reference", *kinds]).astype({"reference": "str", **kinds})
+
+
+def round_frame(results: Results) -> DataFrame:
+    """A row for each round of each point, as far as the evaluator saw it; exact."""
+    from pandas import DataFrame
+
+    told = (("point", "str"), ("epsilon_target", "float64"), ("seed", "Int64"), ("round", "Int64"))
+    found = [
+        {name: row[name] for name, _ in told[:3]} | dict(entry)
+        for row, point in zip(rows(results), results.points, strict=True)
+        for entry in point.history
+    ]
+    names = dict.fromkeys([*dict(told), *(name for row in found for name in row)])
+    return DataFrame(found, columns=list(names)).astype(dict(told))
+
+
 def write_tables(results: Results, run: RunFolder) -> None:
     """Write `results.csv` and `results.parquet`."""
     found = frame(results)
     write_atomically(run.csv, _csv(found))
-    write_atomically(run.parquet, cast("bytes", found.to_parquet(index=False)))
+    write_atomically(run.parquet, found.to_parquet(index=False))
 
 
 def table_problem(results: Results, run: RunFolder, name: str) -> str:
@@ -131,7 +159,7 @@ def table_problem(results: Results, run: RunFolder, name: str) -> str:
 
 
 def _csv(found: DataFrame) -> str:
-    return cast("str", found.to_csv(index=False, lineterminator="\n"))
+    return found.to_csv(index=False, lineterminator="\n")
 
 
 def _row(results: Results, point: Point) -> Row:

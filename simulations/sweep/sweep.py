@@ -27,6 +27,7 @@ from simulations.compare import (
     stated_means,
     with_comparisons,
 )
+from simulations.console import Console
 from simulations.engine.references import REFERENCES, planned_updates
 from simulations.flower.before import refuse_data, refuse_empty_rounds, warnings
 from simulations.report import draw_curve, write_report
@@ -50,7 +51,12 @@ Found = Point | Reference
 
 
 def run_sweep(
-    config: ExperimentConfig, directory: Path, *, resume: bool = False, quiet: bool = False
+    config: ExperimentConfig,
+    directory: Path,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+    console: Console | None = None,
 ) -> Results:
     """Run a whole experiment into a folder; what was completed there before is kept.
 
@@ -61,6 +67,12 @@ def run_sweep(
     config : ExperimentConfig
     directory : Path
         New or empty, unless `resume`.
+    resume : bool
+        Continue what is there.
+    quiet : bool
+        Tell warnings alone, and no progress.
+    console : Console, optional
+        Where both go; standard error by default.
 
     Raises
     ------
@@ -74,12 +86,13 @@ def run_sweep(
     """
     run = RunFolder(directory)
     refuse_another(config, run, resume)
-    if resume and (whole := _whole(run)):
+    told = console or Console(stderr=True)
+    if resume and (whole := _whole(run, told)):
         return whole
     with FolderLock(directory) as lock:
         if resume:
             lock.take()
-            if whole := _whole(run):  # by the process that held the lock
+            if whole := _whole(run, told):  # by the process that held the lock
                 return whole
         data = SaltedDigest.read(run.data) if run.settings.exists() else None
         with Machines(config, data=data) as simulation:
@@ -96,21 +109,25 @@ def run_sweep(
                 save_settings(simulation.config, simulation.data, run)
             if pool and any(devices_add_noise(point) for point in settings):
                 pool.keep_in(directory)
-            return _sweep(simulation, settings, run, quiet)
+            return _sweep(simulation, settings, run, quiet, told)
 
 
-def _whole(run: RunFolder) -> Results | None:
+def _whole(run: RunFolder, console: Console) -> Results | None:
     found = finished(run)
     if found is None:
         return None
     results, signer = found
     told = f"{run.path}: complete, nothing is computed or written again; the run is {signer}"
-    SweepProgress(0, quiet=True).message(told)
+    SweepProgress(0, quiet=True, console=console).message(told)
     return results
 
 
 def _sweep(
-    simulation: Machines, settings: list[ExperimentConfig], run: RunFolder, quiet: bool
+    simulation: Machines,
+    settings: list[ExperimentConfig],
+    run: RunFolder,
+    quiet: bool,
+    console: Console,
 ) -> Results:
     """Everything that is written, in a folder that is ours."""
     before = Results.read(run.results) if run.results.exists() else None
@@ -125,7 +142,8 @@ def _sweep(
         _remove_trial(run)
     pool = simulation.workers()
     at_once, stop = (pool.size, pool.stop) if pool else (1, _nothing)
-    with SweepProgress(sum(job.updates for job in jobs), quiet=quiet or not jobs) as progress:
+    total = sum(job.updates for job in jobs)
+    with SweepProgress(total, quiet=quiet or not jobs, console=console) as progress:
         told = another_version(_environments(before), environment(simulation))
         for line in [*(f"warning: {each}" for each in warnings(simulation, settings)), told]:
             if line:

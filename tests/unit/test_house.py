@@ -41,8 +41,8 @@ ORDER = {
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
-        "console < doctor results show world < summary < compare < unlike < engine exploration "
-        "report verify < loopback workers < flower < sweep < audit < commands"
+        "console < doctor results show world < summary < compare table < unlike < engine "
+        "exploration report verify < loopback workers < flower < sweep < api audit < commands"
     ),
 }
 # Parts -> what they never import, late or for types either.
