@@ -214,6 +214,8 @@ config.** | public | the settings
 # run | A run's folder, file by file | server
 config.toml | public | the settings
 results.json | evaluator only | holds exact metrics: see above for each field
+results.csv | evaluator only | the points of results.json as a table
+results.parquet | evaluator only | as the one above
 report.html | evaluator only | shows results.json
 curve.png | evaluator only | shows exact metrics
 ledger-*.jsonl | public | see above
