@@ -68,6 +68,8 @@ class RunFolder:
     ----------
     settings, results, curve, report, csv, parquet : Path
         Files: the first is written first, the others as points are finished.
+    tensorboard : Path
+        Folder of what TensorBoard is told, if it is: whoever asked for it reads it there.
     data : Path
         Salted digest of people's data: working state, shared with nobody.
     points, adapters, devices, personal : Path
@@ -82,6 +84,7 @@ class RunFolder:
         self.points, self.adapters = path / "points", path / "adapters"
         self.devices, self.personal = path / DEVICES, path / "personal"
         self.data = self.points / "data.json"
+        self.tensorboard = path / "tensorboard"
 
     @property
     def tables(self) -> tuple[Path, Path]:

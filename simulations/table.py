@@ -92,7 +92,21 @@ _MEASURED = ("users", *(name + part for name in METRICS for part, _ in _PARTS))
 
 def rows(results: Results) -> list[Row]:
     """A row for each point, in the order of `results.json`; what it does not state is None."""
-    return [_row(results, point) for point in results.points]
+    return [row(results, point) for point in results.points]
+
+
+def row(results: Results, point: Point) -> Row:
+    """Of one point of a run."""
+    example, traffic = Stated(point.table("example")), Stated(point.table("communication_bytes"))
+    found: Row = {
+        "point": results.point_files(point.number("epsilon_target"), point.get("seed")),
+        "example_epsilon": _figure(example, "epsilon"),
+        "example_delta": _figure(example, "delta"),
+        "bytes_up": _figure(traffic, "up"),
+        "bytes_down": _figure(traffic, "down"),
+        **_measured(Stated(point.table("metrics"))),
+    }
+    return {at.name: found[at.name] if at.name in found else _stated(point, at) for at in COLUMNS}
 
 
 def frame(results: Results) -> DataFrame:
@@ -124,11 +138,11 @@ def round_frame(results: Results) -> DataFrame:
 
     told = (("point", "str"), ("epsilon_target", "float64"), ("seed", "Int64"), ("round", "Int64"))
     found = [
-        {name: row[name] for name, _ in told[:3]} | dict(entry)
-        for row, point in zip(rows(results), results.points, strict=True)
+        {name: at[name] for name, _ in told[:3]} | dict(entry)
+        for at, point in zip(rows(results), results.points, strict=True)
         for entry in point.history
     ]
-    names = dict.fromkeys([*dict(told), *(name for row in found for name in row)])
+    names = dict.fromkeys([*dict(told), *(name for each in found for name in each)])
     return DataFrame(found, columns=list(names)).astype(dict(told))
 
 
@@ -160,19 +174,6 @@ def table_problem(results: Results, run: RunFolder, name: str) -> str:
 
 def _csv(found: DataFrame) -> str:
     return found.to_csv(index=False, lineterminator="\n")
-
-
-def _row(results: Results, point: Point) -> Row:
-    example, traffic = Stated(point.table("example")), Stated(point.table("communication_bytes"))
-    found: Row = {
-        "point": results.point_files(point.number("epsilon_target"), point.get("seed")),
-        "example_epsilon": _figure(example, "epsilon"),
-        "example_delta": _figure(example, "delta"),
-        "bytes_up": _figure(traffic, "up"),
-        "bytes_down": _figure(traffic, "down"),
-        **_measured(Stated(point.table("metrics"))),
-    }
-    return {at.name: found[at.name] if at.name in found else _stated(point, at) for at in COLUMNS}
 
 
 def _measured(metrics: Stated) -> Row:

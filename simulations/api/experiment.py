@@ -16,6 +16,7 @@ from simulations.api.run import Run
 from simulations.api.settings import experiment_of, never
 from simulations.api.words import in_python
 from simulations.console import Console
+from simulations.trackers import Tracking, track_run
 
 
 def simulate(**given: Unpack[Options]) -> Run:
@@ -67,6 +68,7 @@ def run_experiment(given: Options, console: Console, going_on: Callable[[Path], 
         What continues the run in a folder, as whoever is interrupted types it.
     """
     experiment, folder, resume = experiment_of(given)
+    tracking = Tracking(given.get("track") or ())
     for told in never(experiment):
         console.print(f"warning: {told}", soft_wrap=True)
     with _saying_how_to_go_on(RunFolder(folder), resume, going_on):
@@ -81,7 +83,10 @@ def run_experiment(given: Options, console: Console, going_on: Callable[[Path], 
                 resume=resume,
                 quiet=given.get("quiet", False),
                 console=console,
+                tracking=tracking,
             )
+        if not tracking.begun:  # nothing was left to compute
+            track_run(RunFolder(folder), tracking, console.print)
     return Run(folder)
 
 

@@ -77,6 +77,9 @@ class Options(TypedDict, total=False):
     gpus_per_client: Annotated[float, Option("engine.", "Share of a GPU of each, such as 0.25.")]
     out: Annotated[str | Path, Option("", "A new folder for everything made.")]
     resume: Annotated[bool | str | Path, Option("", "Continue the run in this folder.")]
+    track: Annotated[
+        Sequence[str], Option("", "Tell these too: tensorboard, wandb, mlflow, with commas.")
+    ]
     quiet: Annotated[bool, Option("", "No progress.")]
 
 

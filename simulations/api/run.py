@@ -140,6 +140,16 @@ class Run:
         """
         return self.adapter(self._best() if epsilon is None else epsilon, seed).recommend(user, k)
 
+    def track(self, *names: str) -> None:
+        """Tell trackers of the run: `tensorboard`, `wandb`, `mlflow`; see docs/trackers.md.
+
+        Of a real federation nothing goes there that is not released.
+        """
+        from simulations.trackers import Tracking, track_run
+
+        with in_python():
+            track_run(RunFolder(self.folder), Tracking(names), print)
+
     def verify(self, key: str | None = None) -> VerifyReport:
         """Recompute every epsilon from its ledger, and check every file against the seal.
 

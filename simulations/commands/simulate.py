@@ -20,6 +20,7 @@ _LISTS: dict[str, Callable[[str], Any]] = {
     "epsilon": lambda text: numbers("--epsilon", text, float),
     "seeds": lambda text: numbers("--seeds", text, int),
     "references": lambda text: words("--references", text),
+    "track": lambda text: words("--track", text),
 }
 
 

@@ -46,6 +46,7 @@ from simulations.sweep.point import run_point
 from simulations.sweep.progress import SweepProgress
 from simulations.sweep.same_model import reference_of
 from simulations.table import write_tables
+from simulations.trackers import Tracking
 
 Found = Point | Reference
 
@@ -57,6 +58,7 @@ def run_sweep(
     resume: bool = False,
     quiet: bool = False,
     console: Console | None = None,
+    tracking: Tracking | None = None,
 ) -> Results:
     """Run a whole experiment into a folder; what was completed there before is kept.
 
@@ -73,6 +75,8 @@ def run_sweep(
         Tell warnings alone, and no progress.
     console : Console, optional
         Where both go; standard error by default.
+    tracking : Tracking, optional
+        Told of every round and point that is computed.
 
     Raises
     ------
@@ -109,7 +113,7 @@ def run_sweep(
                 save_settings(simulation.config, simulation.data, run)
             if pool and any(devices_add_noise(point) for point in settings):
                 pool.keep_in(directory)
-            return _sweep(simulation, settings, run, quiet, told)
+            return _sweep(simulation, settings, run, (quiet, told), tracking or Tracking())
 
 
 def _whole(run: RunFolder, console: Console) -> Results | None:
@@ -126,17 +130,18 @@ def _sweep(
     simulation: Machines,
     settings: list[ExperimentConfig],
     run: RunFolder,
-    quiet: bool,
-    console: Console,
+    how: tuple[bool, Console],
+    tracking: Tracking,
 ) -> Results:
     """Everything that is written, in a folder that is ours."""
+    quiet, console = how
     before = Results.read(run.results) if run.results.exists() else None
     record = _Record(simulation, settings, run)
     if before:
         _refuse_lost(before, record, run)
     record.write()  # never less than an interrupted run had written
     jobs = [_reference_job(name, simulation, run) for name in record.references]
-    jobs += [_point_job(point, simulation, run) for point in settings]
+    jobs += [_point_job(point, simulation, run, tracking) for point in settings]
     jobs = [job for job in jobs if job.name not in record.found]
     if SAME_MODEL in record.found:  # interrupted between that and what follows
         _remove_trial(run)
@@ -150,15 +155,16 @@ def _sweep(
                 progress.message(line)
         if pool:
             pool.tell = progress.message
-        with closing(work(jobs, at_once, progress, stop)) as finished:
-            for name, found in finished:
-                record.found[name] = found
-                record.write()
-    results = record.results(complete=True)
-    draw_curve(results, run.curve)
-    write_report(results, run.path)
-    write_tables(results, run)
-    record.write(complete=True)
+        with tracking.of(run, record.results(), progress.message):
+            with closing(work(jobs, at_once, progress, stop)) as finished:
+                for name, found in finished:
+                    record.found[name] = found
+                    record.write()
+            results = record.results(complete=True)
+            draw_curve(results, run.curve)
+            write_report(results, run.path)
+            write_tables(results, run)
+            record.write(complete=True)
     return results
 
 
@@ -258,11 +264,23 @@ def _updates_left(point: ExperimentConfig, simulation: Machines, run: RunFolder)
     return round(left * federation.expected_cohort(len(simulation.users)))
 
 
-def _point_job(point: ExperimentConfig, simulation: Machines, run: RunFolder) -> Job[Found]:
+def _point_job(
+    point: ExperimentConfig, simulation: Machines, run: RunFolder, tracking: Tracking
+) -> Job[Found]:
     epsilon, seed = point.privacy.epsilon, point.seed
 
     def act(advance: Advance) -> Point:
-        return run_point(simulation, point, run.path, lambda entry: _tell(entry, advance))
+        files = run_files(run.path, point_name(epsilon, seed))
+        reached = load(files.checkpoint)
+        with tracking.point(point, files, reached.history if reached else ()) as log:
+
+            def heard(entry: dict[str, float]) -> None:
+                _tell(entry, advance)
+                log.round(entry)
+
+            found = run_point(simulation, point, run.path, heard)
+            log.finished(opening(simulation), found)
+        return found
 
     label = f"epsilon {epsilon:g}, seed {seed}"
     return Job(point_name(epsilon, seed), label, _updates_left(point, simulation, run), act)

@@ -42,7 +42,7 @@ ORDER = {
     ),
     "simulations": (
         "console < doctor results show world < summary < compare table < unlike < engine "
-        "exploration report verify < loopback workers < flower < sweep < api audit < commands"
+        "exploration report trackers verify < loopback workers < flower < sweep < api audit < commands"
     ),
 }
 # Parts -> what they never import, late or for types either.
