@@ -246,8 +246,8 @@ points/reference-same_model/** | local only | files of the run that a reference 
 
 tensorboard/** | evaluator only | what a tracker is told, see there: of whoever asked for it
 
-# tracker | What a tracker is told (`--track`, `Run.track`) | a run -> the tracker's store; of a real
-  run what is public or covered alone
+# tracker | What a tracker is told (`--track`, `Run.track`) | a run -> the tracker's store; of a
+  real run what is public or covered alone
 point/epsilon_target | public | of the promise
 point/epsilon | public | follows from the ledger
 point/epsilon_rdp | public | follows from the ledger

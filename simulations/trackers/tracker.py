@@ -89,8 +89,8 @@ def flat(settings: Settings, at: str = "") -> dict[str, object]:
     """Nested settings as `section.name`."""
     found: dict[str, object] = {}
     for name, value in settings.items():
-        inner = (
-            flat(value, f"{at}{name}.") if isinstance(value, Mapping) else {f"{at}{name}": value}
-        )
-        found |= inner
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{at}{name}.")
+        else:
+            found[at + name] = value
     return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import cast
 
 from shared.config import ExperimentConfig, at_epsilon, to_dict
@@ -12,7 +14,7 @@ from shared.leaves import sections
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import RunFiles, RunFolder, run_files
 from simulations.results import Metrics, Point, Results, Stated
-from simulations.table import COLUMNS, row
+from simulations.table import row
 from simulations.trackers.tracker import Figures, Log, Settings, Tracker, trackers
 
 Tell = Callable[[str], None]
@@ -63,7 +65,7 @@ class Tracking:
             yield
             for file in (run.curve, run.report, run.csv):
                 if logs and file.is_file() and self._may(file.name):
-                    self._each(logs, lambda log, at=file: log.file(at))
+                    self._each(logs, partial(_hand, file))
 
     @contextmanager
     def point(
@@ -138,7 +140,7 @@ class PointLog:
         if self._listens:
             number = int(entry["round"])
             seen = {f"rounds/{name}": at for name, at in entry.items() if name != "round"}
-            self._tell(seen | self._spent(number), number)
+            self._tell({**seen, **self._spent(number)}, number)
 
     def finished(self, results: Results, point: Point) -> None:
         """What was released of it on the way, and all that the table of points says."""
@@ -150,9 +152,8 @@ class PointLog:
             }
             self._tell(figures, int(Stated(release).number("round")))
         told = row(results, point)
-        numbers = {column.name: told[column.name] for column in COLUMNS if column.kind != "str"}
-        figures = {f"point/{name}": at for name, at in numbers.items() if type(at) in (int, float)}
-        self._tell(cast("Figures", figures), int(cast("int", told["rounds"] or 0)))
+        figures = {f"point/{name}": at for name, at in told.items() if isinstance(at, int | float)}
+        self._tell(figures, int(cast("int", told["rounds"] or 0)))
 
     def from_ledger(self) -> None:
         """Of a point without a history, as real ones are: what its ledger shows of each round."""
@@ -188,6 +189,10 @@ def track_run(run: RunFolder, tracking: Tracking, tell: Tell) -> None:
                 if not point.history:
                     log.from_ledger()
                 log.finished(results, point)
+
+
+def _hand(file: Path, log: Log) -> None:
+    log.file(file)
 
 
 def _nobody(figures: Figures, step: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import wandb
 
@@ -22,7 +23,7 @@ class WandB:
 
     def __init__(self, run: RunFolder) -> None:
         self._name = run.path.resolve().name
-        self._mode = os.environ.get("WANDB_MODE") or "offline"
+        self._mode: Any = os.environ.get("WANDB_MODE") or "offline"  # wandb says what is none
         local = self._mode in ("offline", "disabled", "dryrun")
         self.elsewhere = "" if local else os.environ.get("WANDB_BASE_URL") or "wandb.ai"
 

@@ -42,7 +42,8 @@ ORDER = {
     ),
     "simulations": (
         "console < doctor results show world < summary < compare table < unlike < engine "
-        "exploration report trackers verify < loopback workers < flower < sweep < api audit < commands"
+        "exploration report trackers verify < loopback workers < flower < sweep < api audit "
+        "< commands"
     ),
 }
 # Parts -> what they never import, late or for types either.
