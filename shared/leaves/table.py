@@ -248,10 +248,8 @@ tensorboard/** | evaluator only | what a tracker is told, see there: of whoever 
 
 # tracker | What a tracker is told (`--track`, `Run.track`) | a run -> the tracker's store; of a
   real run what is public or covered alone
-point/epsilon_target | public | of the promise
-point/epsilon | public | follows from the ledger
-point/epsilon_rdp | public | follows from the ledger
-point/epsilon_prv | public | follows from the ledger
+settings.** | public | the point's
+point/epsilon* | public | follows from the ledger
 point/delta | public | of the promise
 point/group_size | public | of the promise
 point/example_delta | public | of the other promise
@@ -266,15 +264,11 @@ point/trained_parameters | public | follows from settings
 point/bytes_* | public | releases x expected cohort x bytes of one, whoever came
 point/seconds | evaluator only | how long it took depends on who was drawn
 point/users | evaluator only | an exact count over people
-point/*hr@10* | evaluator only | exact
-point/*ndcg@10* | evaluator only | exact
+point/*@10* | evaluator only | exact
 point/*mrr* | evaluator only | exact
 rounds/epsilon | public | what the ledger shows up to a round, which were planned
 rounds/released_* | covered: metrics | of noised sums alone
-rounds/participants | evaluator only | an actual cohort
-rounds/failures | evaluator only | who came
-rounds/*_norm | evaluator only | exact norms
-rounds/* | evaluator only | exact metrics of a round
+rounds/* | evaluator only | participants, failures, exact norms and metrics of a round
 curve.png | evaluator only | shows exact metrics
 report.html | evaluator only | shows results.json
 results.csv | evaluator only | the points of results.json as a table

@@ -50,7 +50,7 @@ ORDER = {
 ABSENT = {
     "shared": {"flwr"},
     "client.device client.link client.serving client.training": {"flwr"},
-    "shared client server": {"matplotlib", "jinja2", "pyarrow", "ray"},
+    "shared client server": {"matplotlib", "jinja2", "pandas", "pyarrow", "ray"},
 }
 ON_DEMAND = {"pyarrow", "pyarrow.parquet"}  # when a Parquet file is opened
 
