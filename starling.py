@@ -68,6 +68,8 @@ for _name, _value in (
     ("FLWR_DISABLE_UPDATE_CHECK", "1"),
     ("RAY_USAGE_STATS_ENABLED", "0"),
     ("HF_HUB_DISABLE_TELEMETRY", "1"),
+    ("MLFLOW_DISABLE_TELEMETRY", "true"),
+    ("WANDB_ERROR_REPORTING", "false"),
     ("OMP_WAIT_POLICY", "PASSIVE"),  # idle threads must not spin on a shared machine
 ):
     os.environ.setdefault(_name, _value)
@@ -141,6 +143,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'starling' has no attribute {name!r}{_meant(name)}")
     _OnlyOurs.watch()
+    for package in PACKAGES:  # now, not in the middle of a run
+        _OnlyOurs.find_spec(package)
     globals()[name] = found = getattr(importlib.import_module(API), name)
     return found
 

@@ -44,6 +44,7 @@ class WandB:
                     disable_code=True,
                     disable_git=True,
                     disable_job_creation=True,
+                    host="localhost",
                     x_disable_machine_info=True,
                     x_disable_meta=True,
                     x_disable_stats=True,

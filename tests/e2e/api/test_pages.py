@@ -3,8 +3,6 @@
 import doctest
 import re
 
-import pytest
-
 from simulations.table import COLUMNS
 from tests.support import ROOT
 
