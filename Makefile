@@ -49,7 +49,7 @@ setup: .venv/.ready
 	@test -n "$(PYTHON)" || { echo "Starling needs Python 3.11 or newer on PATH."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulate,ray,minilm,docs,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulate,ray,minilm,tensorboard,wandb,mlflow,docs,dev]'
 	touch $@
 
 # Benchmarks. What is measured and how to rerun parts of it: docs/benchmarks.md

@@ -103,7 +103,7 @@ def _check_resumed(asked: Asked) -> None:
 def _search(asked: Asked) -> Search:
     from shared.config import from_dict, load_toml
     from shared.config.presets import override, preset_file
-    from simulations.commands.flags import PRESET
+    from simulations.api.settings import PRESET
     from simulations.tune import DEFAULT, Search, space_of
 
     if asked.config is not None and asked.preset is not None:

@@ -115,7 +115,7 @@ def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:
     ]
     return {
         "exit_code": report.exit_code,
-        "verdict": _verdict_line(report),
+        "verdict": report.verdict,
         "rows": rows,
         "problems": report.problems,
         "complete": report.complete,
@@ -165,7 +165,7 @@ def print_report(report: VerifyReport, console: Console | None = None) -> None:
     for told in report.premises:
         line(told)
     line("Each point is a release of its own; whoever sees several of them adds up their losses.")
-    line(_verdict_line(report))
+    line(report.verdict)
 
 
 def _verdict(row: VerifyRow, report: VerifyReport) -> str:
@@ -175,14 +175,6 @@ def _verdict(row: VerifyRow, report: VerifyReport) -> str:
     if report.problems:
         return "see below"
     return "agrees" if row.shown else "not here"
-
-
-def _verdict_line(report: VerifyReport) -> str:
-    if not report.ok:
-        return "Claims, ledgers and files DISAGREE."
-    if report.exit_code:
-        return "NOT SHOWN: claims, ledgers and files agree as far as they go; see the lines above."
-    return "Claims, ledgers and files agree."
 
 
 def print_deltas(

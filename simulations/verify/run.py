@@ -69,6 +69,17 @@ class VerifyReport:
         return not self.problems and all(row.ok for row in self.rows)
 
     @property
+    def verdict(self) -> str:
+        """In a sentence."""
+        if not self.ok:
+            return "Claims, ledgers and files DISAGREE."
+        if self.exit_code:
+            return (
+                "NOT SHOWN: claims, ledgers and files agree as far as they go; see the lines above."
+            )
+        return "Claims, ledgers and files agree."
+
+    @property
     def exit_code(self) -> int:
         """3 if anything disagrees; 4 if nothing does and something is not shown; else 0."""
         if not self.ok:

@@ -1,0 +1,21 @@
+"""Errors in the words of whoever calls a function: an argument has no dashes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shared.errors import StarlingError
+
+_FLAG = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)")
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """Let an error name arguments where it would name flags: `micro_batch`, not `--micro-batch`."""
+    try:
+        yield
+    except StarlingError as error:
+        error.args = (_FLAG.sub(lambda found: found[1].replace("-", "_"), str(error)),)
+        raise
