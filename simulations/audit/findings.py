@@ -87,17 +87,17 @@ def judged(
         return "not shown", "Nothing is promised to a person against whoever sees this"
     words = f"Guesses show an epsilon of at least {bound:.2f}, where {promised.budget:g} is claimed"
     if decision is None:
-        return "not shown", f"{words}. All right they would show {provable:.2f}"
+        return "not shown", f"{words}. With every guess right it would be {provable:.2f}"
     claimed = f"the {decision.claimed:.3g} that is claimed"
     if decision.delta != promised.delta:
-        claimed = f"the {decision.claimed:.3g} that this is at delta {decision.delta:.2g}"
+        claimed = f"the {decision.claimed:.3g} that the claim is at delta {decision.delta:.2g}"
     if decision.bound > decision.claimed:
         more = f"{decision.bound:.2f}, more than {claimed}"
         return "violated", f"{words}. Also with the certainty that decides it is at least {more}"
     if decision.provable <= decision.claimed:
         most = f"{decision.provable:.2f} with the certainty that decides, no more than {claimed}"
-        return "not shown", f"{words}. This decides nothing: all right they would show {most}"
+        return "not shown", f"{words}. Nothing is decided: with every guess right it would be {most}"
     if bound > promised.budget:
         return "not shown", f"{words}. That is more, but not with the certainty that decides"
     most = f"{decision.provable:.2f} with the certainty that decides, more than {claimed}"
-    return "holds", f"{words}. All right they would show {most}"
+    return "holds", f"{words}. With every guess right it would be {most}"
