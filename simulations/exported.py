@@ -70,11 +70,12 @@ def measured_of(adapter: Path) -> Measured | None:
 
 def _measured(results: Results, point: Point) -> Measured:
     data = Stated(results.data)
-    name = data.get("name") or "a log that is not named"
     items = data.number("items")
     shown = tuple(_exact(point) if results.simulated else _released(point))
     counted = 0 if math.isnan(items) else int(items)
-    return Measured(str(name), results.users or 0, counted, shown, not results.simulated)
+    return Measured(
+        str(data.get("name") or ""), results.users or 0, counted, shown, not results.simulated
+    )
 
 
 def _exact(point: Point) -> Iterator[Figure]:

@@ -38,7 +38,7 @@ class Measured:
     Attributes
     ----------
     data : str
-        Name of the log.
+        Name of the log; empty where it is nobody's but the devices'.
     users, items : int
         People and items; 0 where it is not stated.
     figures : tuple of Figure
@@ -235,17 +235,23 @@ def _not_for(told: Told) -> Iterator[str]:
 
 
 def _data(told: Told) -> Iterator[str]:
-    measured, data = told.measured, told.config.data
+    measured = told.measured
+    simulated = (told.promise or {}).get("noise") == SEEDED
+    spec = told.config.data.spec.rstrip("/").rpartition("/")[2]
+    # A server's settings name a log, too, and nothing was read of it but the items.
+    name = (measured.data if measured else spec) if simulated else ""
+    counts = ((measured.users, "people"), (measured.items, "items")) if measured else ()
+    found = ", ".join(f"{number} {what}" for number, what in counts if number)
+    yield f"{_text(name) or 'What people had on their own devices'}{found and f': {found}'}."
     if measured is None:
-        name = data.spec.rstrip("/").rpartition("/")[2]
-        yield f"{_text(name)}; the run's results were not beside the adapter, so no more is known."
-        return
-    counts = [f"{n} {w}" for n, w in ((measured.users, "people"), (measured.items, "items")) if n]
-    yield f"{_text(measured.data)}{': ' if counts else ''}{', '.join(counts)}."
+        yield "The run's results were not beside the adapter: no more is known."
 
 
 def _figures(measured: Measured | None) -> Iterator[str]:
-    if measured is None or not measured.figures:
+    if measured is None:
+        return
+    if not measured.figures:
+        yield "No figure was released."
         return
     rows = [
         (
