@@ -84,8 +84,8 @@ STOPS = {
     "SIGUSR2": "stopped (SIGUSR2)",
 }
 
-# What a run stands on is there under POSIX alone: locks of ledgers (fcntl), limits (resource), who is
-# at a socket (SO_PEERCRED), processes that end with their parent.
+# What a run stands on is there under POSIX alone: locks of ledgers (fcntl), limits (resource), who
+# is at a socket (SO_PEERCRED), processes that end with their parent.
 WINDOWS = (
     "error: Windows: Starling needs the file locks, sockets and limits of Linux; run it in WSL "
     "(wsl --install), or in the container of simulations/packaging/Dockerfile"
