@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.command import command
-from tests.support.installed import copied
+from tests.support.deploy.installed import copied
 
 PAGES = ROOT / "docs" / "howto"
 BLOCK = re.compile(r'^```(\w*)(?: title="([\w.-]+)")?\n(.*?)^```', re.MULTILINE | re.DOTALL)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.absent import hiding
-from tests.support.installed import copied, files
+from tests.support.deploy.installed import copied, files
 
 # Lines of `starling` in one process: each in a process of its own imports torch again.
 TYPE = """
