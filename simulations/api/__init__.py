@@ -5,6 +5,12 @@ simulation takes, under one name on the command line and as an argument; `settin
 experiment of it; `experiment` runs one; `run` and `adapter` are what is left of it.
 """
 
+import warnings
+
+with warnings.catch_warnings():  # in a notebook: that its own bars could be nicer
+    warnings.simplefilter("ignore")
+    import tqdm.auto  # noqa: F401
+
 from simulations.api.adapter import Adapter
 from simulations.api.experiment import simulate
 from simulations.api.run import Run, load_run

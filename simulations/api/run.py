@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,9 @@ class Run:
         """Accuracy against privacy budget, with intervals and reference lines."""
         from simulations.report.curve import curve_figure
 
-        return curve_figure(self.results)[0]
+        figure = curve_figure(self.results)[0]
+        _let_notebooks_show(type(figure))
+        return figure
 
     def report(self) -> Page:
         """The report: `.html` is its text, and a notebook shows it."""
@@ -223,6 +226,18 @@ class Page:
         """In a frame of its own, so that its style stays there."""
         frame = 'style="width: 100%; height: 70vh; border: 1px solid #ccc"'
         return f'<iframe {frame} sandbox="" srcdoc="{html.escape(self.html)}"></iframe>'
+
+
+def _let_notebooks_show(figures: type) -> None:
+    """As they do once pyplot made one, and not before; how somebody chose to see them stays."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        from IPython.core.pylabtools import select_figure_formats
+
+        try:
+            shell.display_formatter.formatters["image/png"].lookup_by_type(figures)
+        except KeyError:
+            select_figure_formats(shell, {"png"})
 
 
 def _named(point: Point) -> str:
