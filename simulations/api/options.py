@@ -64,6 +64,12 @@ class Options(TypedDict, total=False):
     references: Annotated[Sequence[str], Option("sweep.", "With commas; none for none.")]
     backbone: Annotated[str | Path, Option("model.", "minilm, a folder, or id@revision.")]
     layers: Annotated[int, Option("model.", "Keep the first N layers; 0: all.")]
+    start: Annotated[
+        str | Path, Option("model.", "A folder with a LoRA of plain PEFT to begin from.")
+    ]
+    start_is_public: Annotated[
+        bool, Option("", "State that nothing in it is of this run's people.")
+    ]
     device: Annotated[str, Option("engine.", "Where the model runs.")]
     dtype: Annotated[str, Option("engine.", "Of the backbone.")]
     micro_batch: Annotated[int, Option("engine.", "Clients trained at once.")]

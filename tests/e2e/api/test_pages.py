@@ -3,6 +3,8 @@
 import doctest
 import re
 
+import pytest
+
 from simulations.table import COLUMNS
 from tests.support import ROOT
 
