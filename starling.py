@@ -95,6 +95,13 @@ STOPS = {
     "SIGUSR2": "stopped (SIGUSR2)",
 }
 
+# What a run stands on is there under POSIX alone: locks of ledgers (fcntl), limits (resource), who
+# is at a socket (SO_PEERCRED), processes that end with their parent.
+WINDOWS = (
+    "error: Windows: Starling needs the file locks, sockets and limits of Linux; run it in WSL "
+    "(wsl --install), or in the container of simulations/packaging/Dockerfile"
+)
+
 # Notes that an error may carry (PEP 678): how to go on from it.
 NOTHING_YET, CONTINUE = "nothing was made yet", "continue: "
 
@@ -160,6 +167,8 @@ def _meant(name: str) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; errors become one line and an exit code."""
+    if sys.platform == "win32":
+        sys.exit(_tell(WINDOWS, 2))
     heard: list[BaseException] = []
     if arguments is None:
         arguments = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""`starling evaluate` and `starling recommend`: use an adapter that a run released."""
+"""`starling evaluate`, `recommend` and `export`: use an adapter that a run released."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shared.canonical import document
+from shared.printable import printable
 from simulations.commands.options import sources, takes
 
 if TYPE_CHECKING:
@@ -189,3 +190,28 @@ def _plain(one: Recommendation, catalogue: Catalogue) -> dict[str, object]:
         ],
         "alike": dict(one.kinds),
     }
+
+
+def export_adapter(
+    adapter: Annotated[Path, typer.Argument(help="DIR/adapters/NAME.safetensors of a run.")],
+    directory: Annotated[Path, typer.Argument(help="A new folder.")],
+    to: Annotated[Literal["peft"], typer.Option(help="What is to load it: peft.")],
+    base: Annotated[
+        str, typer.Option(help="The base model on the hub, where the run names a folder.")
+    ] = "",
+    as_json: _AsJson = False,
+) -> None:
+    """Write an adapter for plain transformers and peft, with a model card.
+
+    What PEFT has no place for lies beside it in starling.safetensors.
+    """
+    from simulations.show import waiting
+
+    with waiting(f"reading {adapter}"):
+        from simulations.exported import export_peft
+
+        made = export_peft(adapter, directory, base)
+    if as_json:
+        typer.echo(document({"folder": str(made), "to": to}))
+        return
+    typer.echo(f"{printable(made)}: for peft; read its README.md before it is handed on")

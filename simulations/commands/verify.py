@@ -122,6 +122,7 @@ def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:
         "planned": report.planned,
         "in_progress": report.in_progress,
         "unsealed": report.unsealed,
+        "premises": report.premises,
         "key": report.key,
         "vouched": report.vouched,
         "signer": report.signer,
@@ -161,6 +162,8 @@ def print_report(report: VerifyReport, console: Console | None = None) -> None:
             "nothing is claimed and nothing shown. Finish it (a simulation: simulate --resume)."
         )
     line(f"The run is {report.signer}.")
+    for told in report.premises:
+        line(told)
     line("Each point is a release of its own; whoever sees several of them adds up their losses.")
     line(report.verdict)
 

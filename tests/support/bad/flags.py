@@ -141,6 +141,14 @@ OTHERS = (
     ("file", "evaluate --data world --adapter run"),
     ("file", "simulate --resume run/results.json"),
     ("value", "policy make --preset demo --epsilon 0 --out new"),
+    ("flag", "export run/adapters/eps-2-seed-0.safetensors new"),
+    ("value", "export run/adapters/eps-2-seed-0.safetensors --to gguf new"),
+    ("file", "export run/results.json --to peft new"),
+    ("file", "export run --to peft new"),
+    ("file", "export run/adapters/eps-2-seed-0.safetensors --to peft run"),
+    ("flag", "simulate --preset demo --out new --start-is-public"),
+    ("file", "simulate --preset demo --out new --start here --start-is-public"),
+    ("file", "simulate --preset demo --out new --start run/results.json --start-is-public"),
 )
 
 ACCOUNT = (
