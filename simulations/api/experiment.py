@@ -16,7 +16,6 @@ from simulations.api.run import Run
 from simulations.api.settings import experiment_of, never
 from simulations.api.words import in_python
 from simulations.console import Console
-from simulations.trackers import Tracking, track_run
 
 
 def simulate(**given: Unpack[Options]) -> Run:
@@ -67,6 +66,8 @@ def run_experiment(given: Options, console: Console, going_on: Callable[[Path], 
     going_on : callable
         What continues the run in a folder, as whoever is interrupted types it.
     """
+    from simulations.trackers import Tracking, track_run
+
     experiment, folder, resume = experiment_of(given)
     tracking = Tracking(given.get("track") or ())
     for told in never(experiment):
