@@ -15,6 +15,7 @@ from tests.support import ROOT
 from tests.support.absent import hiding
 
 PACKAGES = ("shared", "client", "server", "simulations")
+STUBS = "starling-stubs"  # for who checks types: `starling` itself is a module
 FILES = ("pyproject.toml", "README.md", "LICENSE", "apps.py", "starling.py")
 # Lines of `starling` in one process: each in a process of its own imports torch again.
 TYPE = """
@@ -43,7 +44,7 @@ def run(*words, cwd=None, env=CLEAN):
 def wheel(tmp_path_factory):
     """Built from a copy: a build leaves folders beside the source."""
     place = tmp_path_factory.mktemp("wheel")
-    for name in PACKAGES:
+    for name in (*PACKAGES, STUBS):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, place / "source" / name, ignore=ignored)
     for name in FILES:
@@ -87,11 +88,12 @@ def test_the_wheel_holds_all_that_is_in_the_packages(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     tree = {
         str(file.relative_to(ROOT))
-        for package in PACKAGES
+        for package in (*PACKAGES, STUBS)
         for file in (ROOT / package).rglob("*")
         if file.is_file() and file.suffix != ".pyc"
     }
     assert names == tree | {"apps.py", "starling.py"}
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
     kinds = {Path(name).suffix for name in names}
     assert kinds >= {".toml", ".html", ".css", ".js", ".svg", ".yaml", ".service", ".conf"}
 
@@ -127,3 +129,29 @@ def test_a_device_from_an_empty_folder(type_in):
     )
     assert "a device over 300 items" in said
     assert "nothing is spent" in said
+
+
+TYPED = """
+import starling
+run = starling.simulate(data="world", epsilon=[2, 8])
+reveal_type(run.points)
+starling.simulate(epsilom=8)
+starling.simulate(rounds="two")
+"""
+
+
+@pytest.mark.slow
+def test_types_are_checked_against_the_wheel(installed, tmp_path):
+    """From its py.typed files and stubs: an argument that is misspelt, a value of another type."""
+    (site,) = installed.parent.glob("lib/python*/site-packages")
+    (site / "others.pth").write_text(sysconfig.get_path("purelib"))
+    (tmp_path / "caller.py").write_text(TYPED)
+    words = ["--python-executable", str(installed / "python"), "caller.py"]
+    line = [sys.executable, "-m", "mypy", *words]
+    done = subprocess.run(
+        line, cwd=tmp_path, env=CLEAN, capture_output=True, text=True, check=False
+    )
+    assert 'Revealed type is "pandas.core.frame.DataFrame"' in done.stdout
+    assert 'caller.py:5: error: Unexpected keyword argument "epsilom"' in done.stdout
+    assert "caller.py:6: error: Argument" in done.stdout
+    assert "Found 2 errors" in done.stdout
