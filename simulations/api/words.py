@@ -15,7 +15,7 @@ if "IPython" in sys.modules:  # in a notebook it warns that its own bars could b
         warnings.simplefilter("ignore")
         import tqdm.auto  # noqa: F401
 
-_FLAG = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)")
+_FLAG = re.compile(r"(?<![\w-])(?:--([a-z]+(?:-[a-z]+)*)|-([a-z])\b)")
 
 
 @contextmanager
@@ -24,5 +24,11 @@ def in_python() -> Iterator[None]:
     try:
         yield
     except StarlingError as error:
-        error.args = (_FLAG.sub(lambda found: found[1].replace("-", "_"), str(error)),)
+        error.args = (
+            _FLAG.sub(lambda found: (found[1] or found[2]).replace("-", "_"), str(error)),
+        )
         raise
+
+
+def _name(flag: re.Match[str]) -> str:
+    return (flag[1] or flag[2]).replace("-", "_")
