@@ -24,9 +24,7 @@ def in_python() -> Iterator[None]:
     try:
         yield
     except StarlingError as error:
-        error.args = (
-            _FLAG.sub(lambda found: (found[1] or found[2]).replace("-", "_"), str(error)),
-        )
+        error.args = (_FLAG.sub(_name, str(error)),)
         raise
 
 
