@@ -43,7 +43,6 @@ sys.meta_path.insert(0, _OnlyPythons)
 try:
     import contextlib
     import difflib
-    import importlib
     import pkgutil
     import re
     import runpy
@@ -58,7 +57,9 @@ except _Hidden as _hidden:
     sys.exit(2)
 
 if TYPE_CHECKING:
-    from simulations.api import Adapter, Run, load_run, simulate
+    from simulations.api.adapter import Adapter
+    from simulations.api.experiment import simulate
+    from simulations.api.run import Run, load_run
 
 __all__ = ["Adapter", "Run", "load_run", "main", "simulate"]
 
@@ -78,7 +79,7 @@ for _name, _value in (
 _HERE = Path(__file__).resolve().parent
 ROOMS = ("server", "simulations", "client")
 PACKAGES = ("apps", "shared", *ROOMS)
-API = "simulations.api"  # what it hands on is ours too
+API = {"simulate": "experiment", "load_run": "run", "Run": "run", "Adapter": "adapter"}
 
 SHELLS = ("bash", "zsh", "fish")
 COMPLETE = "_STARLING_COMPLETE"  # set by the shell's script that asks for completions
@@ -147,12 +148,12 @@ class _OnlyOurs:
 
 def __getattr__(name: str) -> Any:
     """What `__all__` names, imported when it is first asked for."""
-    if name not in __all__:
+    if name not in API:
         raise AttributeError(f"module 'starling' has no attribute {name!r}{_meant(name)}")
     _OnlyOurs.watch()
     for package in PACKAGES:  # now, not in the middle of a run
         _OnlyOurs.find_spec(package)
-    globals()[name] = found = getattr(importlib.import_module(API), name)
+    globals()[name] = found = pkgutil.resolve_name(f"simulations.api.{API[name]}:{name}")
     return found
 
 

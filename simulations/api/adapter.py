@@ -74,5 +74,20 @@ class Adapter:
             metrics: Mapping[str, float] = evaluated(Tried(self.path), phase)["metrics"]
         return metrics
 
+    def export_peft(self, folder: str | Path, base: str = "") -> Path:
+        """Write it as a folder that plain `transformers` and `peft` load, with a model card.
+
+        Parameters
+        ----------
+        folder : str or Path
+            A new one.
+        base : str
+            The base model on the hub, where the run names a folder.
+        """
+        from simulations.exported import export_peft
+
+        with in_python():
+            return export_peft(self.path, Path(folder), base)
+
     def __repr__(self) -> str:
         return f"Adapter({str(self.path)!r})"

@@ -7,16 +7,17 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from shared.errors import EngineError, StarlingError, nearest
 from shared.run_files import RunFolder
 from simulations.api.options import Options, options
-from simulations.api.run import Run
 from simulations.api.settings import experiment_of, never
 from simulations.api.words import in_python
 from simulations.console import Console
-from simulations.trackers import Tracking, track_run
+
+if TYPE_CHECKING:
+    from simulations.api.run import Run
 
 
 def simulate(**given: Unpack[Options]) -> Run:
@@ -68,6 +69,9 @@ def run_experiment(given: Options, console: Console, going_on: Callable[[Path], 
         What continues the run in a folder, as whoever is interrupted types it.
     """
     experiment, folder, resume = experiment_of(given)
+    from simulations.api.run import Run  # numbers enter here
+    from simulations.trackers import Tracking, track_run
+
     tracking = Tracking(given.get("track") or ())
     for told in never(experiment):
         console.print(f"warning: {told}", soft_wrap=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.errors import DataError
-from shared.run_files import RunFolder, no_run
+from shared.files import read_file
+from shared.run_files import RunFolder, no_run, run_files
 from simulations.api.adapter import Adapter
 from simulations.api.words import in_python
 from simulations.results import Point, Results, epsilon_of
@@ -88,13 +90,30 @@ class Run:
         return round_frame(self.results)
 
     def curve(self) -> Figure:
-        """Accuracy against privacy budget, with intervals and reference lines."""
+        """Accuracy against privacy budget, with intervals and reference lines.
+
+        Raises
+        ------
+        DataError
+            Of a real run: nobody measures there what a curve shows.
+        """
+        self._refuse_unmeasured("curve")
         from simulations.report.curve import curve_figure
 
-        return curve_figure(self.results)[0]
+        figure = curve_figure(self.results)[0]
+        _let_notebooks_show(type(figure))
+        return figure
 
     def report(self) -> Page:
-        """The report: `.html` is its text, and a notebook shows it."""
+        """The report: `.html` is its text, and a notebook shows it.
+
+        Of a complete run it is the file in the folder, else what there is to report by now. Errors
+        as for `curve`.
+        """
+        self._refuse_unmeasured("report")
+        file = RunFolder(self.folder).report
+        if self.complete and file.is_file():
+            return Page(read_file(file).decode())
         from simulations.report.page import render
 
         return Page(render(self.results))
@@ -114,16 +133,18 @@ class Run:
         DataError
             If there is no such point, naming those there are.
         """
+        target = epsilon_of(epsilon)
         found = [
             point
             for point in self.results.points
-            if point.target == epsilon_of(epsilon) and seed in (None, point.get("seed"))
+            if point.target == target and seed in (None, point.get("seed"))
         ]
         if not found:
-            asked = f"epsilon {epsilon:g}" + ("" if seed is None else f", seed {seed}")
+            asked = f"epsilon {target:g}" + ("" if seed is None else f", seed {seed}")
             there = ", ".join(map(_named, self.results.points)) or "none is finished"
             raise DataError(f"{self.folder}: no point at {asked}; there are: {there}")
-        return Adapter(self.folder / found[0].adapter)
+        name = self.results.point_files(target, found[0].get("seed"))
+        return Adapter(run_files(self.folder, name).adapter)
 
     def recommend(
         self, user: str, k: int = 10, *, epsilon: float | None = None, seed: int | None = None
@@ -156,8 +177,8 @@ class Run:
         Parameters
         ----------
         key : str, optional
-            The public key that must have sealed it, in 64 hexadecimal digits; by default only this
-            machine's own is vouched for.
+            The public key that must have sealed it, in 64 hexadecimal digits, or a file with one;
+            by default only this machine's own is vouched for.
 
         Returns
         -------
@@ -165,10 +186,18 @@ class Run:
             `ok` whether nothing disagrees; `exit_code` 0 if all of it is shown, 3 if anything
             disagrees, 4 if something is not shown; `verdict` in a sentence; `rows`, `problems`.
         """
+        from client.device.covered import typed_key
         from simulations.verify.run import verify_run
 
         with in_python():
-            return verify_run(self.folder, key)
+            return verify_run(self.folder, None if key is None else typed_key("--key", key))
+
+    def _refuse_unmeasured(self, what: str) -> None:
+        if not self.results.simulated:
+            raise DataError(
+                f"{self.folder}: a real run has no {what}, as no exact metric leaves a device; see "
+                "its points and what was released in results.stated"
+            )
 
     def _best(self) -> float:
         targets = [point.target for point in self.results.points]
@@ -223,6 +252,18 @@ class Page:
         """In a frame of its own, so that its style stays there."""
         frame = 'style="width: 100%; height: 70vh; border: 1px solid #ccc"'
         return f'<iframe {frame} sandbox="" srcdoc="{html.escape(self.html)}"></iframe>'
+
+
+def _let_notebooks_show(figures: type) -> None:
+    """As they do once pyplot made one, and not before; how somebody chose to see them stays."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        from IPython.core.pylabtools import select_figure_formats
+
+        try:
+            shell.display_formatter.formatters["image/png"].lookup_by_type(figures)
+        except KeyError:
+            select_figure_formats(shell, {"png"})
 
 
 def _named(point: Point) -> str:

@@ -82,7 +82,7 @@ def _given(options: Options, resume: Path | None) -> ExperimentConfig:
     if given.get("start") is not None or given.get("start_is_public"):
         from shared.model.start import started_from  # torch enters here
 
-        flags |= started_from(given.get("start"), bool(given.get("start_is_public")))
+        flags |= started_from(flags.get("model.start"), bool(given.get("start_is_public")))
     return override(tree, flags, preset=config is None and resume is None)
 
 

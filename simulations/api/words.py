@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shared.errors import StarlingError
 
-_FLAG = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)")
+if "IPython" in sys.modules:  # in a notebook it warns that its own bars could be nicer
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tqdm.auto  # noqa: F401
+
+_FLAG = re.compile(r"(?<![\w-])(?:--([a-z]+(?:-[a-z]+)*)|-([a-z])\b)")
 
 
 @contextmanager
@@ -17,5 +24,9 @@ def in_python() -> Iterator[None]:
     try:
         yield
     except StarlingError as error:
-        error.args = (_FLAG.sub(lambda found: found[1].replace("-", "_"), str(error)),)
+        error.args = (_FLAG.sub(_name, str(error)),)
         raise
+
+
+def _name(flag: re.Match[str]) -> str:
+    return (flag[1] or flag[2]).replace("-", "_")

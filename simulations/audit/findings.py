@@ -96,7 +96,10 @@ def judged(
         return "violated", f"{words}. Also with the certainty that decides it is at least {more}"
     if decision.provable <= decision.claimed:
         most = f"{decision.provable:.2f} with the certainty that decides, no more than {claimed}"
-        return "not shown", f"{words}. Nothing is decided: with every guess right it would be {most}"
+        return (
+            "not shown",
+            f"{words}. Nothing is decided: with every guess right it would be {most}",
+        )
     if bound > promised.budget:
         return "not shown", f"{words}. That is more, but not with the certainty that decides"
     most = f"{decision.provable:.2f} with the certainty that decides, more than {claimed}"

@@ -47,10 +47,11 @@ def simulate(given: Any) -> None:
         asked[name] = None if asked[name] is None else parsed(asked[name])
     from simulations.api.experiment import run_experiment
     from simulations.console import Console
+
+    run = run_experiment(cast("Options", asked), Console(stderr=True), _command)
     from simulations.report.outcome import print_outcome
     from simulations.table import rows
 
-    run = run_experiment(cast("Options", asked), Console(stderr=True), _command)
     if given.json:
         stated = read_json(RunFolder(run.folder).results.read_bytes())
         page = {"folder": str(run.folder), "results": stated, "points": rows(run.results)}

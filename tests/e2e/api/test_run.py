@@ -1,5 +1,6 @@
 """Starling from Python: what a run's folder says, and what calling it wrong says."""
 
+import ast
 import json
 import math
 import shutil
@@ -205,6 +206,16 @@ def test_every_flag_is_an_argument(capsys):
     flags = command("simulate", "--help").out
     for name in options():
         assert f"--{name.replace('_', '-')}" in flags
+
+
+def test_types_are_told_of_all_that_is_handed_on():
+    """A module cannot say that it is typed: the package of stubs beside it does."""
+    stubs = ast.parse((ROOT / "starling-stubs" / "__init__.pyi").read_text(encoding="utf-8"))
+    found = {
+        each.name for node in stubs.body if isinstance(node, ast.ImportFrom) for each in node.names
+    }
+    functions = {node.name for node in stubs.body if isinstance(node, ast.FunctionDef)}
+    assert found | functions == set(starling.__all__) == {*starling.API, "main"}
 
 
 def test_importing_is_quick_and_loads_no_library():

@@ -79,6 +79,8 @@ def test_the_wheel_holds_all_that_is_in_the_packages(wheel):
     """Presets, templates, styles, the page, units and images; and nothing of tests or data."""
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == files()
+    packages = ("shared", "client", "server", "simulations")
+    assert {f"{package}/py.typed" for package in packages} <= names
     kinds = {Path(name).suffix for name in names}
     assert kinds >= {".toml", ".html", ".css", ".js", ".svg", ".yaml", ".service", ".conf"}
 
@@ -114,3 +116,29 @@ def test_a_device_from_an_empty_folder(type_in):
     )
     assert "a device over 300 items" in said
     assert "nothing is spent" in said
+
+
+TYPED = """
+import starling
+run = starling.simulate(data="world", epsilon=[2, 8])
+reveal_type(run.points)
+starling.simulate(epsilom=8)
+starling.simulate(rounds="two")
+"""
+
+
+@pytest.mark.slow
+def test_types_are_checked_against_the_wheel(installed, tmp_path):
+    """From its py.typed files and stubs: an argument that is misspelt, a value of another type."""
+    (site,) = installed.parent.glob("lib/python*/site-packages")
+    (site / "others.pth").write_text(sysconfig.get_path("purelib"))
+    (tmp_path / "caller.py").write_text(TYPED)
+    words = ["--python-executable", str(installed / "python"), "caller.py"]
+    line = [sys.executable, "-m", "mypy", *words]
+    done = subprocess.run(
+        line, cwd=tmp_path, env=CLEAN, capture_output=True, text=True, check=False
+    )
+    assert 'Revealed type is "pandas.core.frame.DataFrame"' in done.stdout
+    assert 'caller.py:5: error: Unexpected keyword argument "epsilom"' in done.stdout
+    assert "caller.py:6: error: Argument" in done.stdout
+    assert "Found 2 errors" in done.stdout

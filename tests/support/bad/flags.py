@@ -79,6 +79,8 @@ SIMULATE = (
     ("value", "--references none,popularity"),
     ("value", "--references popularity,popularity"),
     ("value", "--references ''"),
+    ("value", "--track tensorbord"),
+    ("value", "--track mlflow,mlflow"),
     ("value", "--gpus-per-client 2"),
     ("value", "--engine ray --device cpu --gpus-per-client 0.5"),
     ("value", "--engine sequential --workers 3"),
