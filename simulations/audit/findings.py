@@ -90,7 +90,8 @@ def judged(
         return "not shown", f"{words}. With every guess right it would be {provable:.2f}"
     claimed = f"the {decision.claimed:.3g} that is claimed"
     if decision.delta != promised.delta:
-        claimed = f"the {decision.claimed:.3g} that the claim is at delta {decision.delta:.2g}"
+        known = f"{decision.claimed:.3g}" if math.isfinite(decision.claimed) else "unknown epsilon"
+        claimed = f"the {known} that the claim is at delta {decision.delta:.2g}"
     if decision.bound > decision.claimed:
         more = f"{decision.bound:.2f}, more than {claimed}"
         return "violated", f"{words}. Also with the certainty that decides it is at least {more}"
