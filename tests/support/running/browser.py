@@ -11,13 +11,23 @@ FLAGS = [
 ]
 
 
-def found_by_axe(page, axe):
-    """Violations: rule, impact and the first element of each. `axe`: the module of its package."""
+_RUN = """options => axe.run(document, options).then(found => [
+  found.passes.length,
+  found.violations.map(one => [one.id, one.impact, one.nodes[0].html]),
+])"""
+
+
+def found_by_axe(page, axe, only=None):
+    """Violations: rule, impact and the first element of each.
+
+    `axe` is the module of its package; `only` the one rule that is asked, instead of all.
+    """
     script = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
-    page.evaluate(f"(() => {{ {script} }})()")
-    found = page.evaluate("axe.run(document)")
-    assert len(found["passes"]) > 20
-    return [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found["violations"]]
+    page.evaluate(f"window.axe || (() => {{ {script} }})()")
+    options = {"resultTypes": ["violations"], **({"runOnly": [only]} if only else {})}
+    passed, found = page.evaluate(_RUN, options)
+    assert passed > (0 if only else 20)
+    return found
 
 
 def width(page):
