@@ -228,7 +228,10 @@ def _reference_lines(axes: Axes, known: Mapping[str, float]) -> None:
             fontsize=8.5,
             color=style.colour,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": style.colour, "lw": 0.7, "shrinkB": 0},
+            arrowprops={
+                **{"arrowstyle": "-", "color": style.colour, "lw": 0.7},
+                **{"shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)},
+            },
         )
 
 

@@ -7,7 +7,7 @@ from typing import cast
 
 from shared.privacy import sentences
 from shared.privacy.guarantee import seen_of_each
-from simulations.report.tables import Row, number, privacy_rows
+from simulations.report.tables import Row, distinct, number, privacy_rows
 from simulations.results import Claim, Results
 
 
@@ -17,7 +17,8 @@ def promise_rows(results: Results) -> list[Row]:
     for claim in private:
         names = ("unit", "trust", "relation", "group_size", "delta")
         groups.setdefault(tuple(claim.get(name) for name in names), []).append(claim)
-    return [_row(results, claims) for claims in groups.values()]
+    noise = ", ".join(distinct(results.points, "noise"))
+    return [{**_row(results, claims), "noise": noise} for claims in groups.values()]
 
 
 def _row(results: Results, claims: Sequence[Claim]) -> Row:

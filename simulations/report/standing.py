@@ -70,3 +70,11 @@ class Standing:
     def date(self) -> str:
         """In UTC, to the minute; empty where it is left out."""
         return "" if self.when is None else f"{self.when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+    @property
+    def checked(self) -> str:
+        """When, and by whose key, as short as a person compares one."""
+        key = self.key or ""
+        whose = self.whose.replace(key, f"{key[:8]}…") if key else self.whose
+        told = f"Checked {self.date}"
+        return f"{told}: {whose}" if self.verdict == "verified" else told

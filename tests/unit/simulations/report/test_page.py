@@ -300,7 +300,8 @@ def test_a_page_says_who_checked_it_when_and_by_whose_key_and_no_more(results):
     checked = {**CHECKED, "whose": f"sealed by {KEY}, the key that was named", "by": "Starling 9"}
     text = check(render(results, Standing("verified", **checked)))
     first = text.index("Verified. Every ε was recomputed from the ledgers")
-    assert text.index("Checked 2026-11-28 09:30 UTC") > first
+    short = "Checked 2026-11-28 09:30 UTC: sealed by abababab…, the key that was named."
+    assert text.index(short) > first
     assert (
         "starling verify of Starling 9 read the run that this page is of: it is sealed by" in text
     )
