@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from shared.config import from_dict, load_toml, to_dict
 from shared.config.presets import preset_file
@@ -182,8 +183,12 @@ def test_on_paper_it_is_light_and_six_pages_at_most(name, opened, tmp_path):
 )
 def test_pictures_for_the_docs(name, scheme, wide, chromium, tmp_path):
     run = Results.read(Path(RUN) / "results.json")
-    (tmp_path / "page.html").write_text(render(run, Standing(**CHECKED)), encoding="utf-8")
+    (tmp_path / "page.html").write_text(render(run, Standing.of_a_run(None)), encoding="utf-8")
     page = chromium.new_page(color_scheme=scheme, viewport={"width": wide, "height": WIDTHS[wide]})
     page.goto((tmp_path / "page.html").as_uri())
-    page.screenshot(path=Path(PICTURES) / f"report-{name}.png")
+    page.screenshot(path=tmp_path / "page.png")
+    small = (
+        Image.open(tmp_path / "page.png").convert("RGB").quantize(64)
+    )  # colours, of a few flat ones
+    small.save(Path(PICTURES) / f"report-{name}.png", optimize=True)
     page.close()
