@@ -14,6 +14,15 @@ from PIL import Image
 
 from shared.config import from_dict, load_toml, to_dict
 from shared.config.presets import preset_file
+from shared.privacy.guarantee import (
+    EXAMPLE_CENTRAL,
+    EXAMPLE_LOCAL,
+    USER_CENTRAL,
+    USER_DISTRIBUTED,
+    USER_SCHEDULED,
+    in_sums,
+)
+from shared.privacy.ledger.promise import SEEDED
 from simulations.audit.report.page import render as audit_page
 from simulations.report import Standing
 from simulations.report.page import render
@@ -29,18 +38,26 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get i
 PICTURES, RUN = os.environ.get("STARLING_PICTURES"), os.environ.get("STARLING_RUN")
 WIDTHS = {390: 844, 768: 1024, 1280: 900}
 CHECKED = {"when": datetime(2026, 11, 28, 9, 30, tzinfo=UTC), "key": "ab" * 32}
+HONEST = "900 of the 943 or more devices in every sum"
 HASH = "0f2d68cc49f05855d34006a5c91b31efc45c9bc3732680475f06df1ad8a4b086"
 
 
-def results():
+AGAINST = {
+    "verified": ("user", "central", in_sums(USER_CENTRAL, 566, 0.1)),
+    "scheduled": ("user", "central", USER_SCHEDULED),
+    "distributed": ("user", "distributed", USER_DISTRIBUTED.format(HONEST)),
+    "windows": ("example", "local", EXAMPLE_LOCAL),
+    "trusted": ("example", "central", EXAMPLE_CENTRAL),
+}
+
+
+def results(unit="user", trust="central", adversary=USER_CENTRAL):
     """Of five budgets and three seeds, with all settings and everything of the machine."""
     found = with_same_model(copy.deepcopy(RESULTS))
     config = to_dict(from_dict(load_toml(preset_file("demo")), "demo"))
     config["sweep"] = {**config["sweep"], **found["config"]["sweep"]}
-    adversary = "anyone who sees every released adapter and the settings, but not which users were "
-    adversary += "sampled; the server itself receives each device's own clipped contributions and "
     for point in found["points"]:
-        point["adversary"] = adversary + "must be trusted with them"
+        point |= {"unit": unit, "trust": trust, "adversary": adversary, "noise": SEEDED}
     return Results.of(found | {"config": config, "environment": dict.fromkeys(MACHINE, HASH)})
 
 
@@ -66,10 +83,11 @@ def audited():
 def files(tmp_path_factory):
     """Each page as a file: no server, and nothing beside it."""
     folder = tmp_path_factory.mktemp("pages")
-    verified = Standing("verified", **CHECKED, whose="sealed by …, the key that was named", by="…")
+    whose = f"sealed by {CHECKED['key']}, the key that was named"
+    verified = Standing("verified", **CHECKED, whose=whose, by="Starling")
     pages = {
         "report": render(results(), Standing(**CHECKED)),
-        "verified": render(results(), verified),
+        **{name: render(results(*words), verified) for name, words in AGAINST.items()},
         "small": render(small(), verified),
         "audit": audit_page(audited()),
     }
@@ -121,7 +139,7 @@ def test_nothing_is_wider_than_the_window(name, opened, tmp_path):
             page.screenshot(path=tmp_path / f"{name}-{scheme}-{wide}.png")
 
 
-@pytest.mark.parametrize("name", ["report", "verified"])
+@pytest.mark.parametrize("name", ["report", *AGAINST])
 @pytest.mark.parametrize("wide", WIDTHS)
 def test_what_is_promised_and_the_figure_are_on_the_first_screen(name, wide, opened):
     page = opened(name, viewport={"width": wide, "height": WIDTHS[wide]})
@@ -132,8 +150,9 @@ def test_what_is_promised_and_the_figure_are_on_the_first_screen(name, wide, ope
         assert box["y"] + box["height"] <= WIDTHS[wide], part.inner_text()
         assert box["width"] >= 300 or wide < 768
     told = " ".join(facts.all_inner_texts())
-    for words in ("ε", "δ", "Against", "anyone who sees every released adapter", "the server"):
-        assert words in told
+    against = AGAINST.get(name, ("", "", USER_CENTRAL))[2].partition("; ")[0]
+    for words in ("ε", "δ", f"Against {against}", "the server", SEEDED):
+        assert words in " ".join(told.split())
     # No panel is a smaller picture of a larger one: its letters are as large as they can be read.
     sizes = page.evaluate(
         "[...document.querySelectorAll('svg')].map(svg => Math.min(...[...svg.querySelectorAll("

@@ -86,7 +86,7 @@ def test_a_real_run_has_a_page_of_its_promise(deployed, tmp_path):
     text = words(tmp_path / "page.html")
     assert f"What was promised: {results(deployed)['name']}" in text
     assert "Verified. Every ε was recomputed" in text
-    assert "Promised to each of 6 people" in text
+    assert "To each of 6 people" in text
     assert "This is a simulation" not in text
     assert "HR@10" not in text
 

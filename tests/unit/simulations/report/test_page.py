@@ -88,7 +88,7 @@ def test_the_verdict_comes_first_then_the_figure_then_budgets_then_the_rest(resu
     order = (
         "Not verified. The run wrote this page itself: all on it is what the run claims.",
         *("at most 0.998, 1.996, 3.992 or 7.984 , by model ( user-level )", "δ 0.0001"),
-        "Promised to each of 943 people, with all that they ever contributed",
+        "To each of 943 people, with all that they ever contributed",
         "Against anyone who sees every released model, but not who was sampled",
         "Trusted the server, with each device's own contributions",
         *("HR@10, among at most 99 sampled negatives", "Measured for the evaluator"),
