@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 import server.app
-from shared.config import from_dict
 from shared.data.protocol import Protocol
 from shared.errors import ConfigError, DataError
 from shared.privacy.plan.plan import server_plan
 from shared.run_files import RunFolder
-from simulations.commands import simulate
+from simulations.api.experiment import simulate
+from simulations.api.settings import experiment_of
 from simulations.flower.before import warnings
 from simulations.report.outcome import ranked
 from simulations.results import Results
@@ -143,9 +143,8 @@ def test_noise_that_drowns_a_whole_cohort_is_told(tiny_bert, epsilon, sections, 
 @pytest.mark.parametrize("given", ["new/..", "new/../log/../new/.."])
 def test_a_folder_that_leads_back_leaves_none_on_the_way(tiny_bert, tmp_path, given):
     log = write_log(tmp_path / "log", LONG, 40)
-    config = point_config(tiny_bert, data={"spec": str(log)}, federation=ROUND, sweep=OPEN)
     with pytest.raises(ConfigError, match="holds other files"):
-        simulate._run(config, tmp_path / given, False, SimpleNamespace(quiet=True, json=False))
+        simulate(data=log, backbone=tiny_bert, out=tmp_path / given, quiet=True, rounds=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log"]
 
 
@@ -182,12 +181,9 @@ def test_a_run_that_cannot_keep_its_settings_leaves_no_folder(tiny_bert, tmp_pat
 def test_the_default_folder_is_named_after_where_the_data_lies(tmp_path, monkeypatch, spec, name):
     (tmp_path / "project" / "notebooks").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "project" / "notebooks")
-    asked, seen = from_dict({"data": {"spec": spec}}), []
-    monkeypatch.setattr(simulate, "_run", lambda config, directory, *others: seen.append(directory))
-    monkeypatch.setattr(simulate, "override", lambda tree, flags, **more: asked)
-    simulate.simulate()
-    assert seen == [Path("runs") / name]
-    assert seen[0].resolve().parent == Path("runs").resolve()
+    folder = experiment_of({"data": spec})[1]
+    assert folder == Path("runs") / name
+    assert folder.resolve().parent == Path("runs").resolve()
 
 
 def test_what_was_carried_out_is_told_at_the_start_in_the_outcome_and_in_the_report(
