@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from client.serving.peft import Figure, Measured, write_peft
+from shared.errors import DataError
+from shared.privacy.ledger.seal import file_problem, sealed_files, signature_problem
 from shared.run_files import RunFolder
 from simulations.results import Point, Results, Stated
 from simulations.summary import interval_of
@@ -38,7 +40,7 @@ def export_peft(adapter: Path, directory: Path, base: str = "") -> Path:
     ConfigError
         If the folder exists or cannot be written.
     DataError
-        If the results beside the adapter are damaged.
+        If the results beside the adapter, or the adapter, are not as they were sealed.
     """
     return write_peft(adapter, directory, base, measured_of(adapter))
 
@@ -53,12 +55,27 @@ def measured_of(adapter: Path) -> Measured | None:
     point = next((each for each in results.points if each.adapter == named), None)
     if point is None:
         return None
+    was = sealed_files(results.stated).get(named)
+    for problem in (
+        signature_problem(run.results, results.stated),
+        file_problem(run.path, named, was),
+    ):
+        if problem:
+            raise DataError(f"{run.path}: {problem}; starling verify says more")
+    try:
+        return _measured(results, point)
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{run.results}: its metrics are none ({str(error)[:100]})") from None
+
+
+def _measured(results: Results, point: Point) -> Measured:
     data = Stated(results.data)
-    name = data.get("name") or "a log that is not named"
     items = data.number("items")
     shown = tuple(_exact(point) if results.simulated else _released(point))
     counted = 0 if math.isnan(items) else int(items)
-    return Measured(str(name), results.users or 0, counted, shown, not results.simulated)
+    return Measured(
+        str(data.get("name") or ""), results.users or 0, counted, shown, not results.simulated
+    )
 
 
 def _exact(point: Point) -> Iterator[Figure]:

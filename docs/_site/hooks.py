@@ -99,7 +99,7 @@ def shown(place: Path) -> dict[str, str]:
         lines = [f"- [{each.name}]({place.name}/{each.name}.md)" for each in inner]
         return pages | {page_of(place): "\n".join([f"# {name}/", "", *lines, ""])}
     kind = {".py": "python", ".toml": "toml", ".yaml": "yaml"}.get(place.suffix, "text")
-    text = place.read_text(encoding="utf-8")
+    text = place.read_text(encoding="utf-8", errors="replace")
     return {page_of(place): f"# {name}\n\n````{kind}\n{text}\n````\n"}
 
 

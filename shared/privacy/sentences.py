@@ -46,6 +46,17 @@ def neighbours(unit: str, relation: str) -> str:
     }.get((unit, relation), _unknown("neighbour relation", relation))
 
 
+def whom(unit: str, users: int | None, group: int = 1) -> str:
+    """To whom a budget is promised, in a few words."""
+    if unit == "example":
+        return "each training window, not each person"
+    if unit != "user":
+        return _unknown("privacy unit", unit)
+    people = f"each of {users:,} people" if users else "each person"
+    together = "" if group == 1 else f", and any {group} of them together"
+    return f"{people}{together}, with all that they ever contributed"
+
+
 def scheduled() -> str:
     """What correlated noise takes as known."""
     return (
@@ -82,6 +93,19 @@ def server_sees(trust: str, *, in_clear: bool = False) -> str:
             "need not be trusted with single windows. Devices hold different people's windows, so "
             "the budget is that of the device that spent the most, not a sum."
         ),
+    }.get(trust, _unknown("trust model", trust))
+
+
+def trusted(trust: str, *, in_clear: bool = False) -> str:
+    """Whom a budget is not against, in a few words."""
+    return {
+        "central": (
+            "the server, with each device's own contributions"
+            if in_clear
+            else "the server, with sums of many devices' contributions"
+        ),
+        "distributed": "not the server; as many devices as the run counts on",
+        "local": "not the server, as long as it sends the agreed settings",
     }.get(trust, _unknown("trust model", trust))
 
 

@@ -90,17 +90,14 @@ def judged(
         return "not shown", f"{words}. With every guess right it would be {provable:.2f}"
     claimed = f"the {decision.claimed:.3g} that is claimed"
     if decision.delta != promised.delta:
-        claimed = f"the {decision.claimed:.3g} that the claim is at delta {decision.delta:.2g}"
+        known = f"{decision.claimed:.3g}" if math.isfinite(decision.claimed) else "unknown epsilon"
+        claimed = f"the {known} that the claim is at delta {decision.delta:.2g}"
     if decision.bound > decision.claimed:
         more = f"{decision.bound:.2f}, more than {claimed}"
         return "violated", f"{words}. Also with the certainty that decides it is at least {more}"
+    most = f"with every guess right it would be {decision.provable:.2f} with the certainty that"
     if decision.provable <= decision.claimed:
-        most = f"{decision.provable:.2f} with the certainty that decides, no more than {claimed}"
-        return (
-            "not shown",
-            f"{words}. Nothing is decided: with every guess right it would be {most}",
-        )
+        return "not shown", f"{words}. Nothing is decided: {most} decides, no more than {claimed}"
     if bound > promised.budget:
         return "not shown", f"{words}. That is more, but not with the certainty that decides"
-    most = f"{decision.provable:.2f} with the certainty that decides, more than {claimed}"
-    return "holds", f"{words}. With every guess right it would be {most}"
+    return "holds", f"{words}. W{most[1:]} decides, more than {claimed}"

@@ -158,11 +158,11 @@ class Audit:
             return ""
         sharp = sum(most > claim for most, claim in bounded)
         if sharp:
-            return f" {sharp} attacks could have disproved a claimed epsilon, and did not."
+            return f" In {sharp} cases guesses could have disproved a claimed epsilon, and did not."
         most, claim = max(bounded, key=lambda each: each[0] / each[1])
         return (
-            f" No attack could have disproved a claimed epsilon, had every guess been right: it "
-            f"would have shown {most:.2f}, of {claim:.3g}. What passed are the other checks."
+            f" No guesses could have disproved a claimed epsilon: had all been right, they would "
+            f"have shown {most:.2f}, of {claim:.3g}. What passed are the other checks."
         )
 
     def stated(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ _QUESTIONS: Mapping[str, str] = MappingProxyType(
         "sampling": "Is who takes part drawn as is claimed?",
         "ledger": "Is every release on the ledger?",
         "epsilon": "Does the ledger keep to the promise?",
-        "epsilon, any": "Do guesses about who took part stay below the claim?",
+        "epsilon, any": "Do guesses about whose data are in stay below the claim?",
         "epsilon, Gaussian": "Do guesses assuming Gaussian noise stay below?",
         "epsilon, estimated": "Where does epsilon seem to be?",
         "others unchanged": "Is what others send the same without one person's data?",

@@ -64,7 +64,7 @@ class Asked:
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
 
 
-@takes(Asked)
+@takes(Asked, {"data": "data.spec", "epsilon": "sweep.epsilons"})
 def tune(asked: Asked) -> None:
     """Search settings on the synthetic world, or on a log that is public; by validation alone.
 

@@ -39,6 +39,9 @@ def verify(
     deltas: Annotated[
         str | None, typer.Option(help="Epsilon at these too, such as 1e-4,1e-6.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="A new page of the run, with what was found at its head.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Recompute every epsilon of a run from its ledgers, and check all that it hands on.
@@ -60,17 +63,30 @@ def verify(
         if (directory / FILE).is_file():
             if chosen:
                 raise ConfigError("--deltas: an audit has no ledger; give the run's folder")
+            if report is not None:
+                raise ConfigError("--report: an audit has a page of its own; give the run's folder")
             raise typer.Exit(_of_audit(directory, named, as_json))
         if not directory.is_dir() or not RunFolder(directory).results.exists():
             raise DataError(f"{directory}: {no_run(directory, RunFolder(directory).results.name)}")
-        report = verify_run(directory, named)
+        found = _filed(directory, named, report) if report else verify_run(directory, named)
     if as_json:
-        typer.echo(document(plain(report, chosen)))
+        typer.echo(document(plain(found, chosen)))
     else:
-        print_report(report)
+        print_report(found)
         if chosen:
-            print_deltas(report, chosen)
-    raise typer.Exit(report.exit_code)
+            print_deltas(found, chosen)
+    raise typer.Exit(found.exit_code)
+
+
+def _filed(directory: Path, key: str | None, file: Path) -> VerifyReport:
+    """What was found, which a new page says at its head."""
+    from simulations.commands.filed import check_new, write_page  # draws
+    from simulations.verify.run import verify_run
+
+    check_new(file, directory)
+    found = verify_run(directory, key)
+    write_page(file, found, findings(found))
+    return found
 
 
 def _of_audit(folder: Path, key: str | None, as_json: bool) -> int:
@@ -145,27 +161,30 @@ def print_report(report: VerifyReport, console: Console | None = None) -> None:
         show_line(text, console)
 
     line(WHY_THEY_DIFFER)
-    for row in report.rows:
-        for reason in row.reasons:
-            line(f"{row.point}: {reason}")
-        if row.ok and not row.shown:
-            line(
-                f"{row.point}: each device's own ledger shows it (starling policy spent), no other"
-            )
-    for problem in report.problems:
-        line(problem)
-    for told in (*report.in_progress, *report.unsealed):
+    for told in findings(report):
         line(told)
-    if not report.complete:
-        line(
-            f"INCOMPLETE: {len(report.rows)} of {report.planned} planned points; of the others "
-            "nothing is claimed and nothing shown. Finish it (a simulation: simulate --resume)."
-        )
     line(f"The run is {report.signer}.")
     for told in report.premises:
         line(told)
     line("Each point is a release of its own; whoever sees several of them adds up their losses.")
     line(report.verdict)
+
+
+def findings(report: VerifyReport) -> list[str]:
+    """Everything that disagrees, and then what is not shown: a line each."""
+    lines = [f"{row.point}: {reason}" for row in report.rows for reason in row.reasons]
+    lines += [
+        f"{row.point}: each device's own ledger shows it (starling policy spent), no other"
+        for row in report.rows
+        if row.ok and not row.shown
+    ]
+    lines += [*report.problems, *report.in_progress, *report.unsealed]
+    if not report.complete:
+        lines.append(
+            f"INCOMPLETE: {len(report.rows)} of {report.planned} planned points; of the others "
+            "nothing is claimed and nothing shown. Finish it (a simulation: simulate --resume)."
+        )
+    return lines
 
 
 def _verdict(row: VerifyRow, report: VerifyReport) -> str:

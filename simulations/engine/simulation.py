@@ -64,6 +64,7 @@ class Simulation:
         keep_freed_memory()
         with _where_it_is(config.model.backbone, started):
             self._source = resolve(config.model.backbone)
+        with _where_it_is(config.model.start or "", started):
             self._start = start_of(config.model, self._source)
         refuse_same_people(self._start, self.population.catalogue.digest)
         self.config = self._identified(config)

@@ -24,13 +24,14 @@ from simulations.report.figures import (
     reference_style,
     spread,
 )
-from simulations.report.tables import axis_label, example_epsilons, number, scope
+from simulations.report.tables import axis_label, example_epsilons, levels, number, scope
 from simulations.results import Point, Reference, Results
 from simulations.summary import Entry, summarise
 from simulations.unlike import what_differs
 
 METRICS = (("hr@10", "HR@10"), ("ndcg@10", "NDCG@10"))
-SEED_OFFSET = 0.025  # in powers of ten
+SEED_OFFSET = 0.045  # of the axis
+_LINE = 0.165  # inches: of a label's height, and what is between it and the next
 
 
 def draw_curve(results: Results, path: Path) -> None:
@@ -81,6 +82,28 @@ def curve_figure(results: Results) -> tuple[Figure, dict[str, str]]:
     return figure, tips
 
 
+def panel_figure(results: Results, metric: str, title: str) -> tuple[Figure, dict[str, str]]:
+    """One panel of the curve as a figure of a phone's width, and what each mark in it says.
+
+    Parameters
+    ----------
+    results : Results
+    metric : str
+        As points name it, such as `hr@10` or `full_ndcg@10`.
+    title : str
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.0, 2.75))
+        axes, tips = figure.add_subplot(), dict[str, str]()
+        _panel(axes, results.points, results.references, metric, tips)
+        axes.set_title(title, loc="left", fontsize=9.5)
+        units = " and ".join(f"{unit}-level" for unit, _ in levels(results.points))
+        axes.set_xlabel(f"ε{', ' if units else ''}{units} (logarithmic; smaller protects more)")
+        axes.xaxis.label.set(x=0.0, horizontalalignment="left", fontsize=9)
+        figure.subplots_adjust(left=0.115, right=0.67, top=0.9, bottom=0.19)
+    return figure, tips
+
+
 def positions(epsilons: Sequence[float]) -> dict[float, float]:
     """Where each epsilon stands on the axis: log10, and infinity beyond the largest."""
     finite = [math.log10(epsilon) for epsilon in epsilons if math.isfinite(epsilon)]
@@ -109,10 +132,10 @@ def _panel(
     measured = [point for point in points if metric in point.metrics]
     entries = summarise(measured)
     place = positions([entry.epsilon_target for entry in entries])
-    if any(len(entry.seeds) > 1 for entry in entries):
-        _seeds(axes, measured, place, metric)
     top = _means(axes, entries, place, metric, tips)
     _epsilon_axis(axes, place)
+    if any(len(entry.seeds) > 1 for entry in entries):
+        _seeds(axes, measured, place, metric)
     known = {
         name: float(reference.metrics[metric])
         for name, reference in references.items()
@@ -153,9 +176,10 @@ def _means(
 
 
 def _seeds(axes: Axes, points: Sequence[Point], place: Mapping[float, float], metric: str) -> None:
+    low, high = axes.get_xlim()
     axes.plot(
         # beside the mean, so that neither hides the other
-        [place[point.target] + SEED_OFFSET for point in points],
+        [place[point.target] + SEED_OFFSET * (high - low) for point in points],
         [point.metrics[metric] for point in points],
         "o",
         ms=3.5,
@@ -189,21 +213,25 @@ def _epsilon_axis(axes: Axes, place: Mapping[float, float]) -> None:
 def _reference_lines(axes: Axes, known: Mapping[str, float]) -> None:
     bottom, top = axes.get_ylim()
     order = sorted(known, key=lambda name: known[name])
-    heights = spread([known[name] for name in order], least=0.055 * (top - bottom))
+    tall = axes.bbox.height / axes.figure.dpi
+    heights = spread([known[name] for name in order], least=_LINE / tall * (top - bottom))
     for name, height in zip(order, heights, strict=True):
         style = reference_style(name)
         axes.axhline(known[name], color=style.colour, ls=style.dashes, lw=1.4, zorder=2)
         axes.annotate(
             f"{style.label} {known[name]:.3f}",
             xy=(1.0, known[name]),
-            xytext=(1.03, height),
+            xytext=(1.05, height),
             xycoords=axes.get_yaxis_transform(),
             textcoords=axes.get_yaxis_transform(),
             va="center",
             fontsize=8.5,
             color=style.colour,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": style.colour, "lw": 0.7, "shrinkB": 0},
+            arrowprops={
+                **{"arrowstyle": "-", "color": style.colour, "lw": 0.7},
+                **{"shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)},
+            },
         )
 
 
@@ -220,11 +248,9 @@ def _is_private(entry: Entry) -> bool:
     return math.isfinite(entry.epsilon_target)
 
 
-def _caption(results: Results) -> str:
-    """What the figure shows, for whom the budget holds, and what the bars are."""
-    lines = [scope(results)]
-    for target, inner in sorted(example_epsilons(results).items()):
-        lines.append(f"At user-level ε {number(target)}, example-level ε is {number(inner)}.")
+def caption_of(results: Results) -> list[str]:
+    """How a panel of the curve is read: sentences."""
+    lines = []
     kinds = list(dict.fromkeys(entry.interval for entry in summarise(results.points)))
     if kinds:
         lines.append(f"Bars: 95% interval of the mean over {' or '.join(kinds)}.")
@@ -234,9 +260,17 @@ def _caption(results: Results) -> str:
     if any(name in REFERENCES for name in results.references):
         lines.append("Horizontal lines: reference points, without noise and without a budget.")
         lines.append("Their own intervals are not drawn; the report's tables hold them.")
-    lines += what_differs(results, settings=False)
     if any(not point.private for point in results.points):
         lines.append("∞ has no place on the axis: the square stands apart, beyond the dotted line.")
+    return lines
+
+
+def _caption(results: Results) -> str:
+    """What the figure shows, for whom the budget holds, and what the bars are."""
+    lines = [scope(results)]
+    for target, inner in sorted(example_epsilons(results).items()):
+        lines.append(f"At user-level ε {number(target)}, example-level ε is {number(inner)}.")
+    lines += [*caption_of(results), *what_differs(results, settings=False)]
     lines += protocol_warnings(results.data)
     lines.append("Measured for the evaluator on private data; not covered by ε, not for release.")
     if not results.complete:

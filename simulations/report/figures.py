@@ -1,12 +1,15 @@
 """How figures look, and how one becomes SVG inside an HTML page.
 
-Colours are those that colour-blind readers tell apart (Okabe and Ito); tooltips need no script.
+Colours are those that colour-blind readers tell apart (Okabe and Ito), some darker, so that words
+in them can be read; on a page the reader's light or dark takes their place. What a mark says is
+shown by pointer, by touch and by keyboard, without a script.
 """
 
 from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +27,7 @@ LINK = "{http://www.w3.org/1999/xlink}href"
 INK = "#333333"
 MODEL = "#0072B2"
 FADED = "#56B4E9"
+GRID = "#e6e6e6"
 
 # Any: matplotlib's stubs list every key as a literal type.
 # parse_math: a data set's name may hold a dollar sign, and must not be read as a formula.
@@ -37,11 +41,14 @@ STYLE: Any = {
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
+    "grid.color": GRID,
     "lines.linewidth": 1.8,
     "text.parse_math": False,
     "svg.fonttype": "none",
 }
+
+# Light to dark with the budget: readable in grey.
+SHADES = ("#8FC7E8", "#4FA3D1", "#1F78B4", "#155A8A", "#0B3A5E")
 
 
 @dataclass(frozen=True)
@@ -54,11 +61,20 @@ class ReferenceStyle:
 
 
 REFERENCES = {
-    "popularity": ReferenceStyle("popularity", "#D55E00", "--"),
+    "popularity": ReferenceStyle("popularity", "#B34E00", "--"),
     "zero_shot": ReferenceStyle("zero-shot", "#666666", ":"),
     "local_only": ReferenceStyle("local only", "#A6548A", "-."),
     "centralized": ReferenceStyle("centralized", "#00795C", (0, (8, 3))),
-    "same_model": ReferenceStyle("same model", "#0072B2", (0, (4, 1, 1, 1, 1, 1))),
+    "same_model": ReferenceStyle("same model", MODEL, (0, (4, 1, 1, 1, 1, 1))),
+}
+
+
+# What takes a colour's place on a page; `style.css` says what that is in light and in dark.
+ON_A_PAGE = {
+    **{style.colour: name.replace("_", "-") for name, style in REFERENCES.items()},
+    **{shade: f"shade-{place}" for place, shade in enumerate(SHADES)},
+    **{INK: "ink", "#000000": "ink", "#ffffff": "page", GRID: "grid"},
+    **{MODEL: "model", FADED: "faded"},
 }
 
 
@@ -109,9 +125,10 @@ def inline_svg(figure: Figure, name: str, description: str, tips: Mapping[str, s
     name : str
         Prefix of every id in the element, so that two figures can share a page.
     description : str
-        What a screen reader says in place of the figure.
+        What a screen reader says of the figure as a whole.
     tips : mapping of str to str
-        Tooltip of each group id (`gid`) in the figure.
+        What each group (`gid`) in the figure says when it is pointed at, touched or reached by
+        keyboard; screen readers read these in their order in place of the drawing.
 
     Returns
     -------
@@ -128,29 +145,48 @@ def inline_svg(figure: Figure, name: str, description: str, tips: Mapping[str, s
             parent.remove(child)
         for child in [c for c in parent if c.tag == f"{SVG}metadata"]:
             parent.remove(child)
+    for child in root:
+        child.set("aria-hidden", "true")
+    # On top of the drawing, whose words would cover what a mark says.
+    root.extend(_marks(root, tips))
     for element in root.iter():
-        _add_tip(element, tips)
         _localise(element, name)
     root.attrib = {
         "viewBox": root.attrib["viewBox"],
-        "role": "img",
+        "role": "group" if tips else "img",
         "aria-label": description,
         "style": "stroke-linejoin: round; stroke-linecap: butt",
     }
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
-def _add_tip(element: ElementTree.Element, tips: Mapping[str, str]) -> None:
-    tip = tips.get(element.get("id", ""))
-    if tip is not None:
-        title = ElementTree.Element(f"{SVG}title")
-        title.text = tip
-        element.insert(0, title)
-        element.set("class", "tip")
+def _marks(root: ElementTree.Element, tips: Mapping[str, str]) -> list[ElementTree.Element]:
+    """The groups that say something, taken out of the drawing; each can be reached by itself."""
+    width, found = float(root.attrib["viewBox"].split()[2]), {}
+    for parent in list(root.iter()):
+        for child in [c for c in parent if c.get("id") in tips]:
+            parent.remove(child)
+            found[child.attrib["id"]] = child
+    for gid, mark in found.items():
+        mark.attrib |= {"class": "tip", "tabindex": "0", "role": "img", "aria-label": tips[gid]}
+        mark.append(_readout(tips[gid], width))
+    return [found[gid] for gid in tips if gid in found]
+
+
+def _readout(tip: str, width: float) -> ElementTree.Element:
+    """What a mark says, across the top of the figure; `style.css` shows it when it is asked."""
+    lines = textwrap.wrap(tip, int(width / 5.2))
+    group = ElementTree.Element(f"{SVG}g", {"class": "readout"})
+    size = {"width": f"{width:g}", "height": f"{12 * len(lines) + 5}"}
+    ElementTree.SubElement(group, f"{SVG}rect", size)
+    for place, line in enumerate(lines, start=1):
+        at = {"x": "4", "y": f"{12 * place}"}
+        ElementTree.SubElement(group, f"{SVG}text", at).text = line
+    return group
 
 
 def _localise(element: ElementTree.Element, name: str) -> None:
-    """Tags without namespace, as HTML has it, and ids that are this figure's own."""
+    """Tags without namespace, as HTML has it, ids that are this figure's own, a page's colours."""
     element.tag = element.tag.removeprefix(SVG)
     link = element.attrib.pop(LINK, None)
     if link is not None:
@@ -159,3 +195,13 @@ def _localise(element: ElementTree.Element, name: str) -> None:
         element.set("id", f"{name}-{element.attrib['id']}")
     for key, value in element.attrib.items():
         element.set(key, re.sub(r"url\(#", f"url(#{name}-", value))
+    if "style" in element.attrib:
+        element.set("style", _HEX.sub(_page_colour, element.attrib["style"]))
+
+
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+_NAMES = {colour.lower(): f"var(--{name})" for colour, name in ON_A_PAGE.items()}
+
+
+def _page_colour(found: re.Match[str]) -> str:
+    return _NAMES.get(found[0].lower(), found[0])

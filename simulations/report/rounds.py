@@ -9,30 +9,40 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from simulations.report.figures import INK, STYLE
+from simulations.report.figures import INK, SHADES, STYLE
 from simulations.report.tables import number, ordered
 from simulations.results import Results
 
-# Light to dark with the budget, each with its own marker: readable in grey.
-SHADES = ("#8FC7E8", "#4FA3D1", "#1F78B4", "#155A8A", "#0B3A5E")
+# One for each budget, which has a shade besides.
 MARKERS = ("o", "s", "^", "D", "v")
 
 
-def noise_figure(results: Results) -> Figure | None:
+def noise_figure(results: Results) -> tuple[Figure, dict[str, str]] | None:
     """Noise norm over signal norm by round, one line per private epsilon (its first seed).
 
-    None if no point recorded both norms.
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    tips : dict of str to str
+        What each line (`gid`) says. None instead of both if no point recorded both norms.
     """
-    lines = _lines(results)
+    lines, tips = _lines(results), dict[str, str]()
     if not lines:
         return None
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.0, 3.2))
+        figure = Figure(figsize=(4.0, 2.75))
         axes = figure.add_subplot()
         for index, (label, rounds, ratios) in enumerate(lines):
+            gid = f"tip-{index}"
+            first, last = number(ratios[0], 3), number(ratios[-1], 3)
+            tips[gid] = (
+                f"{label}: {first} in round {rounds[0]}, {last} in round {rounds[-1]}; "
+                f"{number(min(ratios), 3)} to {number(max(ratios), 3)} over all"
+            )
             axes.plot(
                 rounds,
                 ratios,
+                gid=gid,
                 color=SHADES[index % len(SHADES)],
                 marker=MARKERS[index % len(MARKERS)],
                 ms=4,
@@ -45,10 +55,12 @@ def noise_figure(results: Results) -> Figure | None:
         axes.axhline(1.0, color=INK, lw=1.0, ls="--")
         axes.set_xlabel("round")
         axes.set_ylabel("noise norm / signal norm")
-        axes.set_title("Above the dashed line the noise is larger than the signal", loc="left")
+        axes.set_title(
+            "Above the dashed line the noise is larger than the signal", loc="left", fontsize=8.5
+        )
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-        figure.subplots_adjust(left=0.07, right=0.88, top=0.88, bottom=0.18)
-    return figure
+        figure.subplots_adjust(left=0.16, right=0.8, top=0.9, bottom=0.17)
+    return figure, tips
 
 
 def _lines(results: Results) -> list[tuple[str, Sequence[int], Sequence[float]]]:

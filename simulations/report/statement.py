@@ -97,7 +97,9 @@ def unprotected(results: Results) -> list[str]:
     model = Stated(results.config).table("model")
     if "start" in model:
         found.append(sentences.begun(str(model.get("start_sha256"))))
-    found += [sentences.evaluators(), sentences.seeded(), sentences.several()]
+    if results.simulated:
+        found += [sentences.evaluators(), sentences.seeded()]
+    found.append(sentences.several())
     for unit in distinct(private, "unit"):
         told = _largest([claim for claim in private if claim.get("unit") == unit])
         found += [sentences.together(told)] if told else []
@@ -108,7 +110,7 @@ def unprotected(results: Results) -> list[str]:
 
 
 def warnings(results: Results) -> list[str]:
-    """What a reader must know before believing a number on the page."""
+    """What a reader must know before believing anything on the page."""
     found = []
     if not results.points:
         found.append("No point has finished: there is nothing to read from this run yet.")
@@ -116,14 +118,21 @@ def warnings(results: Results) -> list[str]:
         found.append(sentences.only_windows())
     if not results.complete:
         found.append(f"This run is incomplete.{_missing(results)}")
-    found += [*protocol_warnings(results.data), *several_versions(results)]
-    found += [f"At {remark}." for remark in remarks(results, failing=True)]
     for row in privacy_rows(results):
         if row["over"]:
             found.append(
                 f"The point at ε {row['target']}, seed {row['seed']}{_of(row)} spent {row['pld']}: "
                 "more than its target."
             )
+    return [*found, *several_versions(results)]
+
+
+def limits(results: Results) -> list[str]:
+    """What a reader must know before believing a figure of accuracy."""
+    if not results.simulated:
+        return []
+    found = protocol_warnings(results.data)
+    found += [f"At {remark}." for remark in remarks(results, failing=True)]
     if results.points and "popularity" not in results.references:
         found.append("Popularity was not measured: nothing here shows that the model is above it.")
     return found

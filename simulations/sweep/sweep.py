@@ -15,7 +15,7 @@ from shared.errors import ConfigError, LedgerError
 from shared.files import RESTORE, FolderLock
 from shared.metrics import NOT_RELEASED
 from shared.privacy.contribution.units import devices_add_noise
-from shared.privacy.keys import load_or_create_signing_key
+from shared.privacy.keys import load_or_create_signing_key, trusted_public_key
 from shared.privacy.ledger.seal import digests, sealed_files
 from shared.privacy.plan.plan import device_plan, server_plan
 from shared.run_files import RunFolder, point_name, run_files
@@ -30,7 +30,7 @@ from simulations.compare import (
 from simulations.console import Console
 from simulations.engine.references import REFERENCES, planned_updates
 from simulations.flower.before import refuse_data, refuse_empty_rounds, warnings
-from simulations.report import draw_curve, write_report
+from simulations.report import Standing, draw_curve, write_report
 from simulations.results import Point, Reference, Results, Tree
 from simulations.sweep.environment import another_version, environment, opening
 from simulations.sweep.finished import finished
@@ -162,7 +162,7 @@ def _sweep(
                     record.write()
             results = record.results(complete=True)
             draw_curve(results, run.curve)
-            write_report(results, run.path)
+            write_report(results, run.path, Standing.of_a_run(trusted_public_key()))
             write_tables(results, run)
             record.write(complete=True)
     return results

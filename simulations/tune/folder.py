@@ -41,8 +41,8 @@ class TuneFolder:
         self.search, self.trials = path / "tune.json", path / "trials.json"
         self.best, self.work = path / "best.toml", path / ".trial"
 
-    def begin(self, asked: Search, about: Mapping[str, Any]) -> None:
-        """Write what is searched; in a folder that has a search, compare.
+    def begin(self, asked: Search, about: Mapping[str, Any]) -> bool:
+        """Write what is searched; in a folder that has a search, compare. Whether it is new.
 
         Parameters
         ----------
@@ -65,13 +65,14 @@ class TuneFolder:
                         f"{self.path}: holds another search ({odd[0]} differs); go on with "
                         "--resume alone, or give a new --out"
                     )
-                return
+                return False
             if self.path.exists() and any(self.path.iterdir()):
                 raise ConfigError(f"{self.path}: holds other files; give a new folder as --out")
             make_folder(self.path)
             write_atomically(self.search, canonical_json(stated))
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be written ({error.strerror})") from None
+        return True
 
     def asked(self) -> Search:
         """The search that the folder holds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,28 +57,41 @@ def search(asked: Search, trials: int, folder: TuneFolder, say: Say) -> list[Tri
         refuse_data(opened)
         about = {"catalogue": opened.config.data.catalogue, "users": len(opened.population)}
         vectors = opened.vectors
-    folder.begin(asked, about)
-    with FolderLock(folder.path) as lock:
+    made = folder.begin(asked, about)
+    with FolderLock(folder.path) as lock, _leaving_nothing(folder, made) as begun:
         lock.take()
         study = _study(folder)
         if "start" not in study.user_attrs:
             value, error = _measured(_Trial(asked, as_it_stands, vectors), folder)
             study.set_user_attr("start", [value, error])
+        begun.append(True)
         start = Tried(0, {}, *study.user_attrs["start"])
         _forget_interrupted(study)
         say(f"as it stands: {_figure(asked, start)}")
-        while (made := len(_told(study))) < trials:
+        while (ended := len(_told(study))) < trials:
             # Seeded by how many were told: a search that goes on tries what it would have tried.
-            study.sampler = TPESampler(seed=asked.seed * 1_000_003 + made)
+            study.sampler = TPESampler(seed=asked.seed * 1_000_003 + ended)
             tried = _try(asked, study, vectors, folder)
             folder.keep(asked, [start, *_told(study)], trials)
-            say(f"trial {made + 1} of {trials}: {tried.why or _figure(asked, tried)}")
+            say(f"trial {ended + 1} of {trials}: {tried.why or _figure(asked, tried)}")
         found = [start, *_told(study)]
         folder.keep(asked, found, trials)
     good = [each for each in found if not each.why]
     return sorted(good, key=lambda each: (-each.value, each.number)) + [
         each for each in found if each.why
     ]
+
+
+@contextmanager
+def _leaving_nothing(folder: TuneFolder, made: bool) -> Iterator[list[bool]]:
+    """Remove a new folder again where not even the settings as they stand can be run."""
+    begun: list[bool] = []
+    try:
+        yield begun
+    except BaseException:
+        if made and not begun:
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 def _figure(asked: Search, tried: Tried) -> str:

@@ -50,6 +50,8 @@ class VerifyReport:
         Ledgers of points that an interrupted run has not finished; no problem, and no promise.
     unsealed : tuple of str
         Files of such points, and files that are none of the run's: nobody vouches for them.
+    results : Results
+        What was checked, as it was read.
     """
 
     rows: tuple[VerifyRow, ...]
@@ -62,6 +64,7 @@ class VerifyReport:
     planned: int
     in_progress: tuple[str, ...]
     unsealed: tuple[str, ...]
+    results: Results
 
     @property
     def ok(self) -> bool:
@@ -131,6 +134,7 @@ def verify_run(directory: Path, key: str | None = None) -> VerifyReport:
         planned=plan.planned,
         in_progress=plan.in_progress,
         unsealed=tuple(unsealed),
+        results=results,
     )
 
 

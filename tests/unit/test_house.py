@@ -29,8 +29,8 @@ ORDER = {
         "< data update < model privacy request < aggregation invitation published"
     ),
     "shared.privacy": (
-        "guarantee keys < accounting contribution < mechanisms sentences < plan < ledger policy "
-        "< claims"
+        "guarantee keys printed < accounting contribution < mechanisms sentences < plan "
+        "< ledger policy < claims"
     ),
     "client": (
         "fleet link messages secagg training < enrolment store < relay serving < app device "

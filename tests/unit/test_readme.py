@@ -1,6 +1,7 @@
 """The README's figures are those of runs of its own commands, under the settings of now."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -29,6 +30,18 @@ def test_the_page_says_what_is_kept(readme):
     for name, command in readme.COMMANDS.items():
         assert command in typed
         assert readme.kept(name)["command"] == command
+
+
+def test_links_lead_somewhere(readme):
+    """The site, which has no README, holds the links of all other pages."""
+    links = re.findall(r"\]\(([^)#]+)(?:#([^)]+))?\)", readme.PAGE.read_text(encoding="utf-8"))
+    assert len(links) > 20
+    for path, anchor in links:
+        assert (ROOT / path).exists(), path
+        if anchor:
+            text = (ROOT / path).read_text(encoding="utf-8")
+            heads = re.findall(r"^#+ (.+)", text, re.MULTILINE)
+            assert anchor in [head.lower().replace(" ", "-") for head in heads]
 
 
 def asked(command):

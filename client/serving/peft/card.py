@@ -38,7 +38,7 @@ class Measured:
     Attributes
     ----------
     data : str
-        Name of the log.
+        Name of the log; empty where it is nobody's but the devices'.
     users, items : int
         People and items; 0 where it is not stated.
     figures : tuple of Figure
@@ -159,7 +159,9 @@ def _header(told: Told) -> str:
 
 def _lead(told: Told) -> str:
     model = told.config.model
-    layers = f"its first {model.layers} layers" if model.layers else "all its layers"
+    layers = {0: "all its layers", 1: "its first layer"}.get(
+        model.layers, f"its first {model.layers} layers"
+    )
     return (
         f"A LoRA of rank {model.lora_rank} on {_text(told.base)} ({layers}), trained by federated "
         f"learning ({told.config.federation.aggregation}) to recommend: the model reads a history "
@@ -200,13 +202,13 @@ def _promise(told: Told, promised: list[Promised]) -> Iterator[str]:
 
 
 def _uncovered(told: Told, promised: list[Promised]) -> Iterator[str]:
+    private = [each for each in promised if math.isfinite(each.most)]
+    if not private:
+        return
     if (told.promise or {}).get("noise") == SEEDED:
         yield sentences.seeded()
     if told.config.model.start is not None:
         yield sentences.begun(str(told.config.model.start_sha256))
-    private = [each for each in promised if math.isfinite(each.most)]
-    if not private:
-        return
     for trust in dict.fromkeys(each.guarantee.trust for each in private):
         seen = [each.guarantee.adversary for each in private if each.guarantee.trust == trust]
         bare = not all(seen_of_each(words)[1] > 1 for words in seen)
@@ -227,23 +229,29 @@ def _not_for(told: Told) -> Iterator[str]:
         f"- Another catalogue: {told_by}{of}.\n"
         "- Decisions about a person, or conclusions about who somebody is: a score says what "
         "people with like histories chose next, no more.\n"
-        "- As a proof of what the section on promises says: the run's folder, checked with "
-        "`starling verify`, is one, this page is none."
+        "- As evidence of what is promised: that is the run's folder, checked with `starling "
+        "verify`, and not this page."
     )
 
 
 def _data(told: Told) -> Iterator[str]:
-    measured, data = told.measured, told.config.data
+    measured = told.measured
+    simulated = (told.promise or {}).get("noise") == SEEDED
+    spec = told.config.data.spec.rstrip("/").rpartition("/")[2]
+    # A server's settings name a log, too, and nothing was read of it but the items.
+    name = (measured.data if measured else spec) if simulated else ""
+    counts = ((measured.users, "people"), (measured.items, "items")) if measured else ()
+    found = ", ".join(f"{number} {what}" for number, what in counts if number)
+    yield f"{_text(name) or 'What people had on their own devices'}{found and f': {found}'}."
     if measured is None:
-        name = data.spec.rstrip("/").rpartition("/")[2]
-        yield f"{_text(name)}; the run's results were not beside the adapter, so no more is known."
-        return
-    counts = [f"{n} {w}" for n, w in ((measured.users, "people"), (measured.items, "items")) if n]
-    yield f"{_text(measured.data)}{': ' if counts else ''}{', '.join(counts)}."
+        yield "The run's results were not beside the adapter: no more is known."
 
 
 def _figures(measured: Measured | None) -> Iterator[str]:
-    if measured is None or not measured.figures:
+    if measured is None:
+        return
+    if not measured.figures:
+        yield "No figure was released."
         return
     rows = [
         (

@@ -159,13 +159,13 @@ def begin_from(adapted: nn.Module, start: Start, model: ModelConfig) -> None:
 def _refuse_another_base(start: Start, backbone: str, source: BackboneSource) -> None:
     named, _, revision = hub_name(backbone).partition("@")
     theirs = hub_name(start.base)
-    if Path(start.base).is_dir():
+    if _is_folder(start.base):
         here = Path(start.base).resolve() == Path(source.location).resolve()
         same = here or resolve(start.base).digest == source.digest
     else:
         same = theirs == named or (
             # A local copy under the model's own name.
-            Path(backbone).is_dir() and Path(theirs).name.lower() == Path(named).name.lower()
+            _is_folder(backbone) and Path(theirs).name.lower() == Path(named).name.lower()
         )
     pinned = start.revision not in (None, "main") and revision
     if not same or (pinned and start.revision != revision):
@@ -175,3 +175,10 @@ def _refuse_another_base(start: Start, backbone: str, source: BackboneSource) ->
             f"{backbone}; give its base model with --backbone. Where they are the same, say so "
             "under base_model_name_or_path in its adapter_config.json"
         )
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # longer than a path may be
+        return False

@@ -120,7 +120,7 @@ def read_start(folder: Path) -> Start:
         rank=rank,
         alpha=alpha * math.sqrt(rank) if settings.get("use_rslora") else float(alpha),
         base=base,
-        revision=settings.get("revision") or None,
+        revision=str(settings["revision"]) if settings.get("revision") else None,
         pairs=_pairs(folder / WEIGHTS, rank, where),
         digest=_digest(folder),
         catalogue=_catalogue(folder / OURS),

@@ -28,6 +28,17 @@ def noised(observed: Sums) -> list[Release]:
     return [each for each in observed.releases if each.deviation > 0 and each.exchange.known]
 
 
+def unseen(observed: Sums) -> str:
+    """A kind that was asked for, and of which no sum was seen as it was released; empty: none."""
+    if not isinstance(observed, Observed) or observed.plan is None:
+        return ""
+    seen = {each.exchange.kind for each in observed.releases if each.exchange.known}
+    kinds = {each.kind for each in observed.exchanges if observed.plan.of(each.kind)}
+    if observed.plan.correlation is not None and "update" in kinds:
+        kinds.add(TRAINING)
+    return min(kinds - seen, default="")
+
+
 def noise_scale(observed: Sums) -> Finding:
     """Whether every release holds as much noise as plan and ledger claim.
 
@@ -53,7 +64,9 @@ def noise_scale(observed: Sums) -> Finding:
         f"({min(ratios):.3f} to {max(ratios):.3f} times)"
     )
     if not wrong and not unlike:
-        return finding(SCALE, "", right, figures)
+        gone = unseen(observed)
+        why = f"No {gone} was seen as it was released: nothing is known of its noise"
+        return not_shown(SCALE, why) if gone else finding(SCALE, "", right, figures)
     if not wrong:
         words = f"{unlike[0].exchange.name}: plan and ledger claim different noise"
         return finding(SCALE, words, right, figures)

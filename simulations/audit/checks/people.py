@@ -13,7 +13,7 @@ from scipy.stats import binom, chi2, norm
 from scipy.stats import f as f_ratio
 from scipy.stats import t as student
 
-from simulations.audit.checks.noise import noised
+from simulations.audit.checks.noise import noised, unseen
 from simulations.audit.checks.risk import RISK, finding, not_shown
 from simulations.audit.findings import Finding
 from simulations.audit.replay.observed import (
@@ -47,7 +47,9 @@ def clip(observed: Sums) -> Finding:
     figures = {"longest over the clip": ratio, "sums": float(len(found))}
     right = f"In {len(found)} sums nobody's part is longer than its limit, the clip"
     if ratio <= 1 + _ROUNDING:
-        return finding(CLIP, "", right, figures)
+        gone = unseen(observed)
+        why = f"No {gone} was seen as it was released: nothing is known of its parts"
+        return not_shown(CLIP, why) if gone else finding(CLIP, "", right, figures)
     words = f"{worst.exchange.name}: a contribution is {ratio:.4g} times as long as its clip"
     if worst.exchange.kind == "update" and _each_layer_is_within(observed, worst):
         return finding(LAYERS, f"{words}; each tensor alone is within it", right, figures)

@@ -19,6 +19,7 @@ from simulations.report.figures import inline_svg
 from simulations.report.page import template
 from simulations.report.tables import number
 
+_RELATIONS = {"zero_out": "nothing", "replace_one": "other data"}
 _DRAWN = "Epsilon claimed and epsilon shown, for each view; the tables below hold the same numbers."
 
 
@@ -97,8 +98,8 @@ def _claimed(told: Mapping[str, Any]) -> str:
     words = f"epsilon {number(told['epsilon'])} at delta {number(told['delta'])}"
     if "unit" in told:
         words = f"{told['unit']}-level {words} under {told['trust']} trust"
-    against = f", against {told['adversary']}" if "adversary" in told else ""
-    return f"{words} (neighbours: {told['relation']}){against}."
+    against = f", against {told['adversary']}" if told.get("adversary") else ""
+    return f"{words}, compared with {_RELATIONS[told['relation']]} in their place{against}."
 
 
 def _row(found: Finding) -> dict[str, str]:

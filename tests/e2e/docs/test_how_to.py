@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.command import command
+from tests.support.deploy.installed import copied
 
 PAGES = ROOT / "docs" / "howto"
 BLOCK = re.compile(r'^```(\w*)(?: title="([\w.-]+)")?\n(.*?)^```', re.MULTILINE | re.DOTALL)
@@ -53,10 +53,7 @@ def test_a_script_makes_what_the_commands_take(page, tmp_path, monkeypatch):
 
 def test_changes_to_the_checkout_apply_and_run(tmp_path):
     """Both pages' in one copy and one process: the second rule's run has the first one's noise."""
-    copy = tmp_path / "checkout"
-    for name in ("shared", "client", "server", "simulations"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "starling.py", copy)
+    copy = copied(tmp_path / "checkout")
     lines = []
     for page in ("own-rule.md", "own-mechanism.md"):
         for file, text in blocks(page, "diff"):

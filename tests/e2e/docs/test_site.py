@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +91,36 @@ def test_a_link_that_leads_nowhere_ends_it(tmp_path):
     assert done.returncode
     assert "b.md" in done.stderr
     assert "#nothing" in done.stderr
+
+
+def test_a_browser_asks_for_nothing_elsewhere_and_axe_finds_nothing_serious(site):
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
+    axe = pytest.importorskip("axe_playwright_python.base", reason="needs the extra `browser`")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    script = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+    asked, told = [], []
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for scheme, width, inner in (("light", 1280, "concepts"), ("dark", 390, "howto/own-rule")):
+            shown = browser.new_page(
+                viewport={"width": width, "height": 900},
+                color_scheme=scheme,
+                reduced_motion="reduce",
+            )
+            shown.on("request", lambda request: asked.append(request.url))
+            for name in ("index", inner):
+                shown.goto(f"{(site / name).as_uri()}.html")
+                shown.evaluate(f"(() => {{ {script} }})()")
+                found = shown.evaluate("axe.run(document)")
+                assert len(found["passes"]) > 10
+                told += [
+                    (name, scheme, one["id"], one["nodes"][0]["html"])
+                    for one in found["violations"]
+                    if one["impact"] in ("serious", "critical")
+                ]
+                assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        browser.close()
+    assert told == []
+    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}

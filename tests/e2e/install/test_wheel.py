@@ -1,7 +1,6 @@
 """The wheel, in an environment and a folder of its own: nothing of the checkout is looked for."""
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -11,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
 from tests.support.absent import hiding
+from tests.support.deploy.installed import copied, files
 
-PACKAGES = ("shared", "client", "server", "simulations")
-STUBS = "starling-stubs"  # for who checks types: `starling` itself is a module
-FILES = ("pyproject.toml", "README.md", "LICENSE", "apps.py", "starling.py")
 # Lines of `starling` in one process: each in a process of its own imports torch again.
 TYPE = """
 import sys, starling
@@ -44,11 +40,7 @@ def run(*words, cwd=None, env=CLEAN):
 def wheel(tmp_path_factory):
     """Built from a copy: a build leaves folders beside the source."""
     place = tmp_path_factory.mktemp("wheel")
-    for name in (*PACKAGES, STUBS):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, place / "source" / name, ignore=ignored)
-    for name in FILES:
-        shutil.copy(ROOT / name, place / "source")
+    copied(place / "source", "pyproject.toml", "README.md", "LICENSE")
     alone = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
     run(sys.executable, "-m", "pip", "wheel", *alone, "-w", place, "./source", cwd=place)
     (found,) = place.glob("starling-*.whl")
@@ -86,14 +78,9 @@ def type_in(installed, tmp_path):
 def test_the_wheel_holds_all_that_is_in_the_packages(wheel):
     """Presets, templates, styles, the page, units and images; and nothing of tests or data."""
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    tree = {
-        str(file.relative_to(ROOT))
-        for package in (*PACKAGES, STUBS)
-        for file in (ROOT / package).rglob("*")
-        if file.is_file() and file.suffix != ".pyc"
-    }
-    assert names == tree | {"apps.py", "starling.py"}
-    assert {f"{package}/py.typed" for package in PACKAGES} <= names
+    assert names == files()
+    packages = ("shared", "client", "server", "simulations")
+    assert {f"{package}/py.typed" for package in packages} <= names
     kinds = {Path(name).suffix for name in names}
     assert kinds >= {".toml", ".html", ".css", ".js", ".svg", ".yaml", ".service", ".conf"}
 

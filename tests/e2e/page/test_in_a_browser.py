@@ -4,7 +4,6 @@
 """
 
 import os
-import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,26 +11,14 @@ import pytest
 
 from client.store import Interaction
 from tests.support.running import pages
+from tests.support.running.browser import CHROMIUM, found_by_axe, width
 from tests.support.running.released import person
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
 axe = pytest.importorskip("axe_playwright_python.base", reason="needs the extra `browser`")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 PICTURES = os.environ.get("STARLING_PICTURES")
 WIDTHS = (390, 768, 1280)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -175,18 +162,12 @@ def test_by_keyboard_alone(opened, who):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(scheme, opened):
     page = opened(color_scheme=scheme)
-    script = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
-    for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 900})
+    for wide in WIDTHS:
+        page.set_viewport_size({"width": wide, "height": 900})
         page.goto(page.url.split("?")[0] + "?find=the&about=bakery")
         page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-        page.evaluate(f"(() => {{ {script} }})()")
-        found = page.evaluate("axe.run(document)")
-        told = [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found["violations"]]
-        assert told == []
-        assert len(found["passes"]) > 20
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width
+        assert found_by_axe(page, axe) == []
+        assert width(page) <= wide
 
 
 @pytest.mark.skipif(not PICTURES, reason="writes docs: STARLING_PICTURES=docs/pictures")

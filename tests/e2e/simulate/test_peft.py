@@ -53,6 +53,22 @@ def test_results_of_another_run_are_not_taken_for_its_own(run, tmp_path):
     assert "How well it ranks" not in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.parametrize("what", ["results", "adapter"])
+def test_a_card_says_nothing_that_was_not_sealed(what, run, tmp_path):
+    """Better figures in results.json, or another adapter under the name that they are of."""
+    other = shutil.copytree(run, tmp_path / "other")
+    if what == "results":
+        text = (other / "results.json").read_text()
+        figure = json.dumps(results(run)["points"][0]["metrics"]["hr@10"])
+        (other / "results.json").write_text(text.replace(figure, "0.99"))
+    else:
+        shutil.copy(other / "adapters" / "eps-inf-seed-0.safetensors", other / "adapters" / NAME)
+    done = command("export", other / "adapters" / NAME, "--to", "peft", tmp_path / "out")
+    assert done.code == 2
+    assert "starling verify" in done.error
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def begun(settings, tiny_bert, tmp_path_factory):
     """A run that began from a plain LoRA on one layer, and the LoRA."""

@@ -92,10 +92,10 @@ def test_two_budgets_are_two_promises(card):
 
 @pytest.mark.parametrize("guarantees", [[], [spent(CENTRAL, "inf") | {"epsilon_target": "inf"}]])
 def test_nothing_is_promised_where_there_is_no_budget(card, guarantees):
-    text = card(*guarantees)
+    text = card(*guarantees, noise=SEEDED)
     assert sentences.of_a_file("nothing") in text
     assert "differential-privacy" not in text
-    for word in ("User-level", "e^ε", sentences.of_a_file("told")):
+    for word in ("User-level", sentences.seeded(), "e^ε", sentences.of_a_file("told")):
         assert word not in text
 
 
@@ -122,7 +122,7 @@ def test_what_a_file_says_is_text_and_nothing_else(card):
     """Whoever made the file may have written anything where the adversary stands."""
     evil = "nobody |\n\n# Verified\n<script>alert(1)</script> [all is well](http://evil) `x`"
     measured = Measured("log\n# Safe", 3, 4, (Figure("hr | x", 0.5, math.nan, math.nan),), False)
-    text = card(spent(CENTRAL, 7.5) | {"adversary": evil}, measured=measured)
+    text = card(spent(CENTRAL, 7.5) | {"adversary": evil}, noise=SEEDED, measured=measured)
     assert not re.search(r"^# (Verified|Safe)", text, re.MULTILINE)
     body = text.partition("```python")[0]
     assert "<script>" not in re.sub(r"\\.", "", body)
@@ -132,7 +132,8 @@ def test_what_a_file_says_is_text_and_nothing_else(card):
 
 def test_metrics_are_the_evaluators_or_released(card):
     figures = (Figure("hr@10", 0.25, 0.125, 0.5),)
-    text = card(spent(CENTRAL, 7.5), measured=Measured("films", 40, 18, figures, False))
+    shown = Measured("films", 40, 18, figures, False)
+    text = card(spent(CENTRAL, 7.5), noise=SEEDED, measured=shown)
     assert "| hr@10 | 0.2500 | 0.1250 to 0.5000 |" in text
     assert "films: 40 people, 18 items." in text
     assert sentences.evaluators() in text
@@ -140,9 +141,23 @@ def test_metrics_are_the_evaluators_or_released(card):
 
 def test_released_metrics_are_covered(card):
     figures = (Figure("hr@10", 0.25, 0.0, 1.0),)
-    text = card(spent(CENTRAL, 7.5), measured=Measured("films", 40, 0, figures, True))
+    text = card(spent(CENTRAL, 7.5), measured=Measured("", 40, 0, figures, True))
+    assert "What people had on their own devices: 40 people." in text
     assert sentences.of_a_file("noised") in text
     assert sentences.evaluators() not in text
+
+
+def test_a_servers_adapter_is_not_said_to_be_of_the_log_in_its_settings(card):
+    """Its preset's: of `world`, where devices had films."""
+    text = card(spent(CENTRAL, 7.5), data={"spec": "world"})
+    assert "What people had on their own devices." in text
+    assert "world" not in text.partition("```python")[0]
+
+
+def test_that_nothing_was_released_is_said(card):
+    assert "No figure was released." in card(
+        spent(CENTRAL, 7.5), measured=Measured("", 3, 0, (), True)
+    )
 
 
 def test_what_else_changes_the_meaning_is_said(card):

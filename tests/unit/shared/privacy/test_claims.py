@@ -28,7 +28,7 @@ PRINTING = (
     *("client.commands.person", "client.person", "client.page"),
     *("shared.privacy.ledger.promise", "shared.privacy.policy.show", "shared.privacy.policy.caps"),
 )
-TEMPLATES = [ROOT / "simulations" / room / "page.html" for room in ("report", "audit/report")]
+TEMPLATES = sorted((ROOT / "simulations").rglob("*.html"))
 
 
 def flat(text):
@@ -161,7 +161,11 @@ def statements(tree):
 def of_template(page):
     """Sentences about privacy between the tags of a template."""
     page = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
-    texts = (flat(re.sub(r"{%.*?%}", "", text)) for text in re.findall(r">([^<>]+)<", page))
+    calls = r"{{ tables\.\w+\(.*?\) }}"  # of macros: each of their strings stands by itself
+    inside = [said for call in re.findall(calls, page) for said in re.findall('"([^"]*)"', call)]
+    page = re.sub(calls, "", page)
+    between = re.findall(r">([^<>]+)<", page)
+    texts = [flat(re.sub(r"{%.*?%}", "", text)) for text in (*between, *inside)]
     return [text for text in texts if SUBJECT.search(text) and len(text.split()) >= WORDS]
 
 
@@ -200,4 +204,6 @@ def test_a_planted_sentence_is_found():
     )
     assert statements(tree) == ["Your data are protected by … from every attack there is"]
     planted = "<p>Nobody can attack what this page has here to say.</p>"
+    assert len(of_template(planted)) == 1
+    planted = '{{ tables.heads(["ε", "Nobody can attack what this column has here to say"]) }}'
     assert len(of_template(planted)) == 1

@@ -36,19 +36,19 @@ def bound(verdict, most, claim=2.5):
         ([NEEDED], [UNKNOWN], "not shown", "no canary"),
         ([BESIDE], [SEEN], "not shown", "NOT SHOWN"),
         ([], [], "not shown", "NOT SHOWN"),
-        ([NEEDED, bound("holds", 3.0)], [SEEN], "holds", "1 attacks could have disproved"),
-        ([NEEDED, bound("not shown", 3.0)], [SEEN], "holds", "1 attacks could have disproved"),
+        ([NEEDED, bound("holds", 3.0)], [SEEN], "holds", "In 1 cases guesses could have"),
+        ([NEEDED, bound("not shown", 3.0)], [SEEN], "holds", "In 1 cases guesses could have"),
         (
             [NEEDED, bound("not shown", 2.0)],
             [SEEN],
             "holds",
-            "it would have shown 2.00, of 2.5.",
+            "they would have shown 2.00, of 2.5.",
         ),
         (
             [NEEDED, bound("not shown", 2.0, 8.0), bound("not shown", 9.0, math.inf)],
             [SEEN],
             "holds",
-            "it would have shown 2.00, of 8.",
+            "they would have shown 2.00, of 8.",
         ),
     ],
 )

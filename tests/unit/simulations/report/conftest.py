@@ -74,7 +74,7 @@ def _point(target, epsilon, seed, hit, full):
 
 _HITS = {1.0: 0.40, 2.0: 0.44, 4.0: 0.48, 8.0: 0.52, "inf": 0.71}
 
-_RESULTS = {
+RESULTS = {
     "schema": 1,
     "starling": "0.1.0",
     "complete": True,
@@ -117,7 +117,7 @@ _RESULTS = {
 @pytest.fixture
 def results():
     """Five epsilons and three seeds, with references; free to alter."""
-    return copy.deepcopy(_RESULTS)
+    return copy.deepcopy(RESULTS)
 
 
 def _inner():
@@ -181,6 +181,10 @@ def beside(part, reference, error=0.01):
 @pytest.fixture
 def compared(results):
     """The same with a reference `same_model`, and what each point states beside the others."""
+    return with_same_model(results)
+
+
+def with_same_model(results):
     references = results["references"]
     references["same_model"] = {
         "metrics": dict(results["points"][9]["metrics"]),

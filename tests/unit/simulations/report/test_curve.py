@@ -8,7 +8,7 @@ import pytest
 
 from simulations.report.curve import positions
 from simulations.report.figures import spread
-from tests.support.reports import curve_figure, draw_curve, noise_figure
+from tests.support.reports import curve_figure, draw_curve, noise_figure, panel_figure
 
 
 def words(figure):
@@ -126,7 +126,9 @@ def test_labels_are_moved_apart_and_stay_in_order_around_where_they_were():
 
 
 def test_noise_beside_signal_is_one_line_per_private_epsilon(results):
-    (axes,) = noise_figure(results).axes
+    figure, tips = noise_figure(results)
+    (axes,) = figure.axes
+    assert tips["tip-0"] == "ε 1: 13.6 in round 1, 81.6 in round 6; 13.6 to 81.6 over all"
     curves = [line for line in axes.lines if len(line.get_xdata()) == 6]
     assert len(curves) == 4
     # at epsilon 1 the noise is 40 x 3.4 and the signal of round 3 is 10 / 3
@@ -134,3 +136,22 @@ def test_noise_beside_signal_is_one_line_per_private_epsilon(results):
     for point in results["points"]:
         point["history"] = [{"round": 1, "noise_norm": 1.0}]
     assert noise_figure(results) is None
+
+
+def test_a_panel_of_a_page_is_as_wide_as_a_phone_and_its_words_stay_in_it(compared):
+    for metric, title in (("hr@10", "HR@10, among 99 sampled negatives"), ("full_hr@10", "all")):
+        figure, tips = panel_figure(compared, metric, title)
+        assert figure.get_figwidth() == 4.0
+        assert len(tips) == 5
+        assert tips["tip-3"].startswith(f"ε 8 (spent 7.984): {metric} 0.")
+        assert tips["tip-4"].startswith(f"not private: {metric} 0.")
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        words = [*axes.texts, axes.xaxis.label, axes.yaxis.label, *axes.get_yticklabels()]
+        for text in [*words, axes.title, axes._left_title]:
+            if text.get_text():
+                box = text.get_window_extent()
+                assert box.xmin >= 0, text
+                assert box.xmax <= figure.bbox.xmax, text
+                assert box.ymin >= 0, text
+        assert axes.get_xlabel().startswith("ε, user-level")

@@ -3,12 +3,14 @@
 import html
 import json
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
 
 from shared.errors import DataError
-from tests.support.reports import gain_rows, render, write_report
+from simulations.report import Standing
+from tests.support.reports import budget_rows, gain_rows, promise_rows, render, write_report
 from tests.unit.simulations.report.conftest import restated
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -74,16 +76,35 @@ def test_the_page_is_written_well_formed_and_self_contained(results, tmp_path):
     assert path == tmp_path / "report.html"
     page = path.read_text(encoding="utf-8")
     text = check(page)
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 5  # a panel for each metric, and noise beside signal
     assert "default-src 'none'" in page
     assert "@media print" in page
     assert text.startswith("Starling report: MovieLens-100K")
 
 
-def test_it_opens_with_what_is_protected_and_against_whom(results):
+def test_the_verdict_comes_first_then_the_figure_then_budgets_then_the_rest(results):
+    page = render(results)
+    text = check(page)
+    order = (
+        "Not verified. The run wrote this page itself: all on it is what the run claims.",
+        *("at most 0.998, 1.996, 3.992 or 7.984 , by model ( user-level )", "δ 0.0001"),
+        "To each of 943 people, with all that they ever contributed",
+        "Against anyone who sees every released model, but not who was sampled",
+        "Trusted the server, with each device's own contributions",
+        *("HR@10, among at most 99 sampled negatives", "Measured for the evaluator"),
+        *("The budgets of every model What each model spent.", "Protected User-level"),
+        *("Who vouches for it, and how to check No page", "For the evaluator only."),
+    )
+    found = [text.find(words) for words in order]
+    assert -1 not in found, order[found.index(-1)]
+    assert found == sorted(found)
+    links = re.findall(r'<li><a href="#([^"]+)">', page)
+    assert links == re.findall(r'<h2 id="([^"]+)">', page)
+    assert len(links) == 8
+
+
+def test_what_is_protected_and_against_whom(results):
     text = check(render(results))
-    heading = text.index("What is protected, and against whom")
-    assert heading < text.index("Accuracy against privacy budget")
     for sentence in (
         "everything that one user ever contributed",
         "and the other has nothing of it",
@@ -265,6 +286,97 @@ def test_bare_points_and_no_points_make_a_page(results):
     assert "The results do not name an adversary." in text
     text = check(render(results | {"points": [], "complete": False}))
     assert "There is no curve yet: no point has finished." in text
+
+
+KEY = "ab" * 32
+CHECKED = {"when": datetime(2026, 11, 28, 9, 30, 59, tzinfo=UTC), "key": KEY}
+
+
+def test_a_page_says_who_checked_it_when_and_by_whose_key_and_no_more(results):
+    text = check(render(results, Standing(**CHECKED)))
+    assert "Starling 0.1.0, 2026-11-28 09:30 UTC" in text
+    assert f"The run said that it would be sealed by the key {KEY}" in text
+    assert "Verified." not in text
+    checked = {**CHECKED, "whose": f"sealed by {KEY}, the key that was named", "by": "Starling 9"}
+    text = check(render(results, Standing("verified", **checked)))
+    first = text.index("Verified. Every ε was recomputed from the ledgers")
+    short = "Checked 2026-11-28 09:30 UTC: sealed by abababab…, the key that was named."
+    assert text.index(short) > first
+    assert (
+        "starling verify of Starling 9 read the run that this page is of: it is sealed by" in text
+    )
+    assert "the key that was named. This page is that reader's record and in no seal" in text
+    assert "Not verified" not in text
+
+
+@pytest.mark.parametrize("verdict", ["not shown", "refuted"])
+def test_what_disagrees_or_is_not_shown_is_listed_whole(results, verdict):
+    found = ["point 8: claims 7, and its ledger shows <b>9</b>", "not here"]
+    page = render(results, Standing(verdict, missing=["it is incomplete"], found=found))
+    text = check(page)
+    words = {
+        "not shown": "Not shown. Nothing disagrees, and not everything is shown: it is incomplete.",
+        "refuted": "Refuted. Claims, ledgers and files disagree: do not rely on anything on this",
+    }
+    assert words[verdict] in text
+    assert "its ledger shows <b>9</b> not here" in text
+    assert f'class="verdict {verdict.replace(" ", "-")}"' in page
+
+
+def test_a_point_above_its_target_is_promised_what_it_spent(results):
+    results["points"][9]["epsilon"] = 8.5
+    assert promise_rows(results)[0]["epsilon"] == "0.998, 1.996, 3.992 or 8.5"
+    assert "Warning. The point at ε 8, seed 0 spent 8.5" in check(render(results))
+
+
+def test_seeds_share_a_row_only_where_every_figure_agrees(results):
+    assert [row["seed"] for row in budget_rows(results)] == ["0, 1, 2"] * 5
+    results["points"][10]["epsilon_prv"] = 9.0
+    rows = [(row["target"], row["seed"]) for row in budget_rows(results) if row["target"] == "8"]
+    assert rows == [("8", "0, 2"), ("8", "1")]
+
+
+def test_every_mark_can_be_reached_and_says_its_numbers(results):
+    page = render(results)
+    marks = re.findall(
+        r'<g id="([^"]+)" class="tip" tabindex="0" role="img" aria-label="([^"]+)"', page
+    )
+    assert len(marks) == 4 * 5 + 4
+    said = dict(marks)
+    assert said["hr-10-tip-3"].startswith("ε 8 (spent 7.984): hr@10 0.520")
+    assert said["noise-tip-0"].startswith("ε 1: 13.6 in round 1")
+    shown = re.findall(r'<g class="readout"><rect [^>]*/><text [^>]*>([^<]+)', page)
+    assert [words[:12] for words in shown] == [words[:12] for _, words in marks]
+    # Else a screen reader reads every tick twice, and what is in a picture not at all.
+    assert page.count('role="group" aria-label=') == 5
+
+
+def test_every_colour_of_a_figure_is_one_of_the_page_in_light_and_in_dark(compared):
+    page = render(compared)
+    style = page[page.index("<style>") : page.index("</style>")]
+    figures = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    used = set(re.findall(r"var\((--[\w-]+)\)", figures))
+    assert {"--ink", "--page", "--model", "--popularity", "--shade-0"} <= used
+    assert re.findall(r"#[0-9a-f]{6}", figures, re.IGNORECASE) == []
+    light, _, dark = style.partition("prefers-color-scheme: dark")
+    for name in used | set(re.findall(r"var\((--[\w-]+)\)", style)):
+        assert f"{name}:" in light, name
+        assert f"{name}:" in dark, name
+
+
+def test_a_real_run_is_no_simulation_and_measured_nothing():
+    point = {
+        "epsilon_target": 8.0,
+        "epsilon": 7.9,
+        "unit": "user",
+        "trust": "central",
+        "delta": 0.1,
+    }
+    text = check(render({"name": "autumn", "points": [point], "data": {"users": 6}}))
+    assert "What was promised: autumn" in text
+    assert "a real run measures no accuracy that was not released" in text
+    for false in ("This is a simulation", "For the evaluator only", "Popularity was not measured"):
+        assert false not in text
 
 
 def test_the_same_results_give_the_same_page(results):

@@ -40,7 +40,7 @@ def test_a_user_level_run(results):
     assert "ε, user-level, central trust" in figure_words(results)[0]
     text = check(render(results))
     assert "Warning. Every ε on this page is example-level" not in text
-    where = text.index("What is protected, and against whom"), text.index("Not protected")
+    where = text.index("Two data sets are neighbours"), text.index("Not protected")
     assert "window" not in text[slice(*where)]
 
 

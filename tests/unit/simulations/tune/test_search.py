@@ -118,10 +118,13 @@ def test_what_is_no_search_makes_nothing(asked, tmp_path):
     folder = TuneFolder(tmp_path / "none")
     private = json.loads(json.dumps(asked.tree))
     private["data"] = {"spec": "movielens-100k"}
+    crowd = json.loads(json.dumps(asked.tree))
+    crowd["federation"]["cohort"] = 1000  # which shows when the first run begins
     for wrong, trials, told in (
         (dataclasses.replace(asked, tree=private), 2, "--public"),
         (asked, 0, "--trials 0"),
         (dataclasses.replace(asked, metric="accuracy"), 2, "--metric accuracy"),
+        (dataclasses.replace(asked, tree=crowd), 2, "there are 40 users"),
     ):
         with pytest.raises(ConfigError, match=told):
             search(wrong, trials, folder, lambda line: None)

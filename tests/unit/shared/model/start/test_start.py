@@ -1,5 +1,6 @@
 """A federation begins from a LoRA that plain PEFT made, or says in one line why it does not."""
 
+import contextlib
 import json
 import shutil
 
@@ -160,6 +161,28 @@ def test_folders_that_hold_none(backbones, tmp_path):
     ):
         with pytest.raises(ModelError, match=told):
             read_start(folder)
+
+
+ANYTHING = (
+    *("1" + "0" * 400, "[" * 600 + "]" * 600, "null", "[]", "{}", "NaN", "1e999", '"x"', "-1"),
+    *("true", json.dumps("n" * 5000), json.dumps("a\0b"), '"\\ud800"', '"some/model"'),
+)
+
+
+@pytest.mark.parametrize("name", ["r", "lora_alpha", "base_model_name_or_path", "revision", "bias"])
+def test_whatever_its_settings_hold_it_is_taken_or_refused(name, backbones, tmp_path):
+    lora = save_lora(backbones("bert"), tmp_path / "lora")
+    file = lora / "adapter_config.json"
+    tree = json.loads(file.read_text()) | {name: "planted here"}
+    source = resolve(str(backbones("bert")))
+    for text in ANYTHING:
+        file.write_text(json.dumps(tree).replace('"planted here"', text))
+        with contextlib.suppress(ConfigError, ModelError):  # nothing else is raised
+            start_of(settings(backbones("bert"), lora), source)
+    for content in (b"", b"\xff\xfe\x00", b"[]", b"5", b"null", b"[" * 100_000):
+        file.write_bytes(content)
+        with pytest.raises(ModelError):
+            read_start(lora)
 
 
 def test_settings_that_do_not_go_with_it(backbones, tmp_path):
