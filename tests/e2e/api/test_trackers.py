@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -16,7 +15,7 @@ from shared.run_files import RunFolder
 from simulations.results import Results
 from simulations.trackers import Tracking, track_run, tracking
 from simulations.trackers.tracker import PACKAGES
-from tests.support.command import command, results, start, stop_when
+from tests.support.command import command, results
 from tests.support.privacy.forging import load
 
 POINTS = ("eps-2-seed-0", "eps-inf-seed-0")
@@ -187,17 +186,26 @@ def test_without_its_package_it_is_refused_before_anything_is_made(
 
 
 def test_an_interrupted_run_tells_a_new_log_from_its_first_round_on(
-    settings, tiny_bert, tmp_path, told
+    settings, tiny_bert, tmp_path, told, monkeypatch
 ):
-    pytest.importorskip("tensorboard", reason="needs starling[tensorboard]")
+    """No interruption is a failure of the tracker that was just told."""
+
+    def stop(self, figures, step):
+        if step == 2:
+            raise KeyboardInterrupt
+
     out = tmp_path / "run"
-    words = ("simulate", "--config", settings, "--backbone", tiny_bert, "--out", out)
-    more = ("--epsilon", "2", "--references", "none", "--rounds", "30", "--track", "tensorboard")
-    process = start(*words, *more)
-    stop_when(process, out / "ledger-eps-2-seed-0.jsonl", 8, signal.SIGINT)
-    assert process.returncode == 130
+    about = {"config": settings, "backbone": tiny_bert, "epsilon": 2, "rounds": 3}
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "figures", stop)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            starling.simulate(**about, references=[], out=out, track=["one"], quiet=True)
+    assert raised.value.__notes__ == [f"continue: starling.simulate(resume={str(out)!r})"]
+    assert [log.closed for log in told().values()] == [False, False]
+    assert not starling.load_run(out).complete
     starling.simulate(resume=out, track=["one"], quiet=True)
-    assert sorted(told()["eps-2-seed-0"].steps) == list(range(1, 31))
+    assert sorted(told()["eps-2-seed-0"].steps) == [1, 2, 3]
+    assert [log.closed for log in told().values()] == [True, True]
 
 
 def _tensorboard(run, tmp_path):
