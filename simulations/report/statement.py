@@ -94,10 +94,7 @@ def unprotected(results: Results) -> list[str]:
         found.append(sentences.nobody())
     if Stated(results.config).table("federation").get("aggregation") == "fedsa":
         found.append(sentences.personal())
-    model = Stated(results.config).table("model")
-    if "start" in model:
-        found.append(sentences.begun(str(model.get("start_sha256"))))
-    found += [sentences.evaluators(), sentences.seeded(), sentences.several()]
+    found += [*results.premises, sentences.evaluators(), sentences.seeded(), sentences.several()]
     for unit in distinct(private, "unit"):
         told = _largest([claim for claim in private if claim.get("unit") == unit])
         found += [sentences.together(told)] if told else []
