@@ -22,6 +22,7 @@ from shared.privacy.accounting.meaning import Meaning, Seen
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.keys import trusted_public_key
 from shared.privacy.ledger.seal import Digests, seal_problems, signer, write_sealed
+from shared.privacy.sentences import begun
 from shared.run_files import RESULTS_SCHEMA, point_name
 
 Tree = Mapping[str, object]
@@ -329,6 +330,12 @@ class Results(Stated):
         """
         settings: Any = self.stated["config"]
         return from_dict(dict(settings), source="results.json: config")
+
+    @property
+    def premises(self) -> tuple[str, ...]:
+        """What its guarantees rest on and nobody can check, in sentences."""
+        model = Stated(Stated(self.config).table("model"))
+        return (begun(str(model.get("start_sha256"))),) if "start" in model.stated else ()
 
     @property
     def private_claims(self) -> list[Claim]:

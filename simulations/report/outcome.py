@@ -28,7 +28,7 @@ def print_outcome(results: Results, directory: Path, console: Console | None = N
     _show_metrics(results, console)
     _show_gains(results, console)
     lines = [*ranked(results), *what_differs(results), *remarks(results), rule(results)]
-    lines += [*promises(results), "Metrics are the evaluator's, not released."]
+    lines += [*promises(results), *results.premises, "Metrics are the evaluator's, not released."]
     lines += [*several_versions(results), *released_lines(results)]
     if run.personal.is_dir():
         own = "not noised; whoever publishes it publishes what devices keep for themselves"

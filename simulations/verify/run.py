@@ -7,15 +7,13 @@ that the run hands on against the seal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared.privacy.keys import trusted_public_key
 from shared.privacy.ledger.seal import signer
-from shared.privacy.sentences import begun
 from shared.run_files import RunFolder
-from simulations.results import Results, Stated
+from simulations.results import Results
 from simulations.verify.artefacts import check_artefacts, promise_reasons
 from simulations.verify.plan import check_plan
 from simulations.verify.point import VerifyRow, verify_point
@@ -129,19 +127,13 @@ def verify_run(directory: Path, key: str | None = None) -> VerifyReport:
         key=by,
         signer=who,
         vouched=vouched,
-        premises=tuple(_premises(results)),
+        premises=results.premises,
         complete=plan.complete,
         planned=plan.planned,
         in_progress=plan.in_progress,
         unsealed=tuple(unsealed),
         results=results,
     )
-
-
-def _premises(results: Results) -> Iterator[str]:
-    model = Stated(Stated(results.config).table("model"))
-    if "start" in model.stated:
-        yield begun(str(model.get("start_sha256")))
 
 
 def vouching(by: str | None, named: str | None, whose: str = "operator") -> tuple[str, bool, bool]:

@@ -103,6 +103,7 @@ def test_the_start_is_in_the_record_and_told(begun):
     done = command("verify", run)
     assert (done.code, said in done.out) == (0, True)
     assert said in json.loads(command("verify", run, "--json").out)["premises"]
+    assert said in command("simulate", "--resume", run).out
     assert said in html.unescape((run / "report.html").read_text())
 
 
