@@ -4,6 +4,8 @@ import signal
 
 import httpx
 import pytest
+from flwr.app import Message as FlowerMessage
+from flwr.app import RecordDict
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     ActivateNodeResponse,
@@ -18,7 +20,11 @@ from flwr.proto.message_pb2 import (
     PullObjectRequest,
 )
 from flwr.proto.node_pb2 import Node
-from flwr.supercore.run import RunNotRunningException
+from flwr.supercore.inflatable.inflatable_object import get_object_tree
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.run import Run, RunNotRunningException
+from flwr.supernode.nodestate import NodeStateFactory
+from flwr.supernode.start_client_internal import _pull_and_store_message
 
 import client.fleet
 from client.fleet import SteadyFleet
@@ -153,9 +159,27 @@ def test_a_message_of_a_run_that_ends_meanwhile_is_dropped_whole(call, connected
     node.PullMessages(PullMessagesRequest(node=Node(node_id=7)))  # nothing is left to answer
 
 
-def test_flowers_own_error_for_it_is_caught_nowhere():
-    """Whereupon its node answers a turn late; where this fails, Flower has mended it."""
-    assert not issubclass(RunNotRunningException, Exception)
+@pytest.mark.usefixtures("flower")
+@pytest.mark.parametrize(
+    ("error", "left"), [(RuntimeError("its run has ended"), 0), (RunNotRunningException(), 1)]
+)
+def test_what_flowers_loop_keeps_of_a_message_that_is_taken_as_its_run_ends(error, left):
+    """By Flower's own error the message, half taken: it is answered in the next one's turn."""
+    store = ObjectStoreFactory().store()
+    state = NodeStateFactory(objectstore_factory=ObjectStoreFactory()).state()
+    state.set_node_id(7)
+    asked = FlowerMessage(RecordDict(), dst_node_id=7, message_type="query")
+    asked.metadata.__dict__ |= {"_message_id": asked.object_id, "_run_id": 1, "_src_node_id": 1}
+    state.store_run(Run.create_empty(1))
+
+    def ended(*_):
+        raise error
+
+    told = _pull_and_store_message(
+        state, store, {}, lambda: (asked, get_object_tree(asked)), *[ended] * 4, None
+    )
+    assert told is None
+    assert len(state.get_messages_legacy()) == left
 
 
 def test_answers_in_turn_end_nothing(connected, ended):
