@@ -31,7 +31,7 @@ from simulations.audit.run import Depth
 from simulations.audit.threats import BLACK_BOX
 from simulations.engine.simulation import Simulation
 
-EPSILONS = (8.0, 1.0, 4.0, 2.0)
+EPSILONS = (1.0, 2.0, 4.0, 8.0)
 Figures = dict[str, Any]
 
 
