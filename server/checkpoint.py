@@ -49,8 +49,9 @@ class ServerState:
         before anyone is asked, as another machine would find others; empty without it.
     clips : list of float
         Clipping norms of all rounds and of the next one, where the clip adapts; else empty.
-    bits : list of float
-        The released sum of bits of each round, from which the next norm follows.
+    bits : list of float or None
+        The released sum of bits of each round, from which the next norm follows; None of one that
+        released nothing, and left the norm as it was.
     metrics : list of dict
         Private metrics that were released; see `server.release.metrics`.
     silent : bool
@@ -71,7 +72,7 @@ class ServerState:
     moments: Vector = field(default_factory=lambda: np.zeros(0))
     basis: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     clips: list[float] = field(default_factory=list)
-    bits: list[float] = field(default_factory=list)
+    bits: list[float | None] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     silent: bool = False
 

@@ -31,7 +31,7 @@ from server.release.popularity import (
     start_from_popularity,
 )
 from server.release.releases import AlreadyPrivate, Releases, Releasing
-from server.release.sums import check_cohorts
+from server.release.sums import check_cohorts, connected
 from server.release.traffic import expected_bytes
 from server.results import promise, refuse_another, write_results
 from server.round import RoundEntry, Run, evaluated, measure_privately, ranked, run_round
@@ -137,7 +137,7 @@ def _opened(
     simulated: bool,
 ) -> Run:
     """The run as its first round finds it: fresh from popularity, or from its checkpoint."""
-    nodes, seed = node_ids(grid), config.seed if simulated else None
+    nodes, seed = node_ids(grid, 0 if simulated else 1), config.seed if simulated else None
     if not nodes and not files.checkpoint.exists():
         raise ConfigError("no client is connected: start clients, then the run")
     if not simulated:
@@ -158,7 +158,8 @@ def _opened(
         state = ServerState(adapter=first_iterate(config, users, arrays, np.zeros(0)))
         if config.federation.popularity_start and not releases.is_spent("histogram"):
             expected = config.federation.expected_popularity_cohort(users)
-            asked = PoissonSampler(expected, users, seed).draw(0, nodes)
+            there = connected(grid, asking, "histogram", expected / users)
+            asked = PoissonSampler(expected, users, seed).draw(0, there)
             start_from_popularity(grid, asking, asked, schema, state, releases)
         save_state(state, files.checkpoint)
     if not (config.federation.rounds or len(state.popularity)):
@@ -197,7 +198,8 @@ def _ask_for_moments(
         save_state(state, files.checkpoint)
     expected = config.federation.expected_popularity_cohort(users)
     seed = config.seed if asking.merge else None
-    asked = PoissonSampler(expected, users, seed, _MOMENTS).draw(0, node_ids(grid))
+    there = connected(grid, asking, "moments", expected / users)
+    asked = PoissonSampler(expected, users, seed, _MOMENTS).draw(0, there)
     start_from_moments(grid, asking, asked, schema, state, releases)
     save_state(state, files.checkpoint)
 

@@ -13,8 +13,6 @@ from flwr.supercore.run import Run
 
 from server.cohort.declined import Declined, round_of
 
-NOBODY = 120.0
-"""Seconds in which nodes return that lost their server: it was started anew, or a network broke."""
 _FIRST, _LONGEST, _GROWS = 0.2, 3.0, 1.1  # seconds until the next look, and by what it grows
 
 
@@ -55,11 +53,8 @@ class PromptGrid(Grid):
                 pause = min(pause * _GROWS, _LONGEST)
 
     def get_node_ids(self) -> Iterable[int]:
-        """Of connected nodes; while there are none, not yet: a round among nobody is lost."""
-        until = time.monotonic() + NOBODY
-        while not (found := list(self._grid.get_node_ids())) and time.monotonic() < until:
-            time.sleep(_LONGEST)
-        return found
+        """Of connected nodes."""
+        return self._grid.get_node_ids()
 
     def set_run(self, run: Run) -> None:
         """As the grid below, like what follows."""

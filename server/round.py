@@ -25,7 +25,7 @@ Reddi et al. 2021, Adaptive Federated Optimization.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -42,7 +42,7 @@ from server.optimizer import SQUARES, ServerOptimizer
 from server.release.clipping import RoundClip
 from server.release.metrics import PrivateMetrics
 from server.release.releases import Releasing
-from server.release.sums import Answers, Expected, ask_for_sum
+from server.release.sums import Answers, Expected, ask_for_sum, connected
 from server.run_policy import check_holds
 from shared.aggregation import AggregationRule, Carried, rule_of
 from shared.aggregation.travel import sent
@@ -102,6 +102,7 @@ class Run:
         self.rule = rule_of(self.config)
         self.silence = Silence(self.config.federation.rounds)
         self.clip = RoundClip(self.config, self.state)
+        self.clip.completed(self.state.round_number)
         self.optimizer = ServerOptimizer(self.config.federation)
         self.optimizer.restore(self.state.optimizer)
 
@@ -144,7 +145,7 @@ def run_round(run: Run, number: int) -> None:
     """
     state = run.state
     check_holds(run.asking.policy, number)
-    cohort = run.sampler.draw(number, node_ids(run.grid))  # 1
+    cohort = run.sampler.draw(number, _there(run))  # 1
     exchange = Exchange(run.rule, run.schema, number, cohort)
     answers = _ask(run, exchange, number)  # 2
     total = run.rule.combine(answers.updates, exchange.summed.dim)  # 3
@@ -158,6 +159,7 @@ def run_round(run: Run, number: int) -> None:
         noised = run.clip.release(run.releases, *sums)  # 4, 5
         state.adapter = _step(run, number, noised / expected, exchange.summed)  # 6, 7
     state.round_number = number
+    run.clip.completed(number)
     state.ledger = run.releases.position()
     _keep_average(run, number)  # 8
     _refactor(run)  # 9
@@ -177,6 +179,11 @@ def run_round(run: Run, number: int) -> None:
             state.silent = True
             save(state, run.checkpoint)
             raise
+
+
+def _there(run: Run) -> Sequence[int]:
+    sampler = run.sampler
+    return connected(run.grid, run.asking, "update", sampler.expected / sampler.users)
 
 
 def _ask(run: Run, exchange: Exchange, number: int) -> Answers:

@@ -66,8 +66,10 @@ class RunFolder:
 
     Attributes
     ----------
-    settings, results, curve, report : Path
+    settings, results, curve, report, csv, parquet : Path
         Files: the first is written first, the others as points are finished.
+    tensorboard : Path
+        Folder of what TensorBoard is told, if it is: whoever asked for it reads it there.
     data : Path
         Salted digest of people's data: working state, shared with nobody.
     points, adapters, devices, personal : Path
@@ -78,9 +80,16 @@ class RunFolder:
         self.path = path
         self.settings, self.results = path / "config.toml", path / "results.json"
         self.curve, self.report = path / "curve.png", path / "report.html"
+        self.csv, self.parquet = path / "results.csv", path / "results.parquet"
         self.points, self.adapters = path / "points", path / "adapters"
         self.devices, self.personal = path / DEVICES, path / "personal"
         self.data = self.points / "data.json"
+        self.tensorboard = path / "tensorboard"
+
+    @property
+    def tables(self) -> tuple[Path, Path]:
+        """The points as a table, in two forms."""
+        return self.csv, self.parquet
 
     def reference(self, name: str) -> Path:
         """What a finished reference point found."""
@@ -96,7 +105,8 @@ class RunFolder:
 
     def handed_on(self) -> list[Path]:
         """Whatever is called as the files are that a run hands on, whoever put it there."""
-        whole = [at for at in (self.settings, self.curve, self.report) if os.path.lexists(at)]
+        named = (self.settings, self.curve, self.report, *self.tables)
+        whole = [at for at in named if os.path.lexists(at)]
         released = ("*.popularity.safetensors", "*.moments.safetensors")
         kinds = (*released, "*.policy.json", "*.toml")
         of_points = [at for kind in kinds for at in self.points.glob(kind)]

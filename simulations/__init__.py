@@ -23,6 +23,10 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "simulations.commands.federation:up",
         "Run a real federation on this machine: TLS, node authentication, secure sums, processes.",
     ),
+    "tune": (
+        "simulations.commands.tune:tune",
+        "Search settings on the synthetic world or a public log, by validation alone.",
+    ),
     "account": (
         "simulations.commands.account:account",
         "Epsilon, noise, rounds or sampling from the other three.",
@@ -35,6 +39,10 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
     "recommend": (
         "simulations.commands.adapter:recommend_items",
         "Recommend items to one user, and say why.",
+    ),
+    "export": (
+        "simulations.commands.adapter:export_adapter",
+        "Write an adapter for other libraries (PEFT), with a model card.",
     ),
     "doctor": ("simulations.doctor:main", "Check what this machine has, and say what to do."),
 }

@@ -19,13 +19,14 @@ from client.device.staged import Stages
 from client.secagg.identity import anybody, identity_of, roster
 from client.secagg.masking import Masking
 from client.secagg.turns import OnDisk
-from shared.config import ModelConfig
+from shared.config import ExperimentConfig, ModelConfig
 from shared.data.catalogue import Catalogue
 from shared.data.population import person_key
 from shared.errors import Declined, ModelError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import Recommender, build_recommender
+from shared.model.start import refuse_on_devices
 from shared.privacy.contribution.units import sums_securely
 from shared.request import STAGES, Answer, Request
 
@@ -96,7 +97,7 @@ class Resident:
         device = Device(
             self.folder.store.history(catalogue),
             self._key,
-            partial(_built, catalogue, request.config.data.catalogue, request.config.model),
+            partial(_built, catalogue, request.config),
             self.folder.path / LEDGER,
             agreement=self._agreement,
             personal=self.folder.path / TENSORS,
@@ -140,8 +141,9 @@ def _awake_or_not() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _built(catalogue: Catalogue, asked: str | None, model: ModelConfig) -> Recommender:
+def _built(catalogue: Catalogue, config: ExperimentConfig) -> Recommender:
     """The model, or one kind of error: which kind would tell what lies on this disk."""
+    asked, model = config.data.catalogue, config.model
     if asked not in (None, catalogue.digest):
         raise Declined(
             f"declined: it is about other items ({str(asked)[:12]}) than this device's "
@@ -149,6 +151,7 @@ def _built(catalogue: Catalogue, asked: str | None, model: ModelConfig) -> Recom
             "policy",
         )
     try:
+        refuse_on_devices(config)
         return _recommender(catalogue, model)
     except Exception as error:
         raise ModelError(f"model.backbone = {model.backbone}: no model here: {error}") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -21,13 +22,29 @@ from flwr.serverapp import Grid
 from shared.errors import ConfigError
 
 _COHORT = 0x636F686F  # keeps this stream apart from others seeded with (seed, round)
+PATIENCE = 120.0
+"""Seconds in which nodes return that lost their server: it was started anew, or a network broke."""
+_AGAIN = 3.0  # seconds from one look at who is connected to the next
 _AT_ONCE = 1 << 16  # nodes whose coins are in memory together
 
 
-def node_ids(grid: Grid) -> Sequence[int]:
-    """Every node of a grid; not copied where the grid gives a sequence, such as a range."""
-    found = grid.get_node_ids()
-    return found if isinstance(found, Sequence) else list(found)
+def node_ids(grid: Grid, enough: int = 0) -> Sequence[int]:
+    """Every node of a grid; not copied where the grid gives a sequence, such as a range.
+
+    Parameters
+    ----------
+    grid : Grid
+    enough : int
+        Nodes without which a round would be lost: while there are fewer, it is not begun, for two
+        minutes at most.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        found = grid.get_node_ids()
+        nodes = found if isinstance(found, Sequence) else list(found)
+        if len(nodes) >= enough or time.monotonic() >= until:
+            return nodes
+        time.sleep(_AGAIN)
 
 
 def words(nodes: Sequence[int], *context: int) -> npt.NDArray[np.uint64]:

@@ -36,6 +36,15 @@ class RoundClip:
         """The norm C_t of the coming round, which is public; 0 where the settings fix it."""
         return self._state.clips[-1] if self._rule else 0.0
 
+    def completed(self, rounds: int) -> None:
+        """Up to this round; one that a crash lost after it was counted left the norm as it was."""
+        if self._rule is None:
+            return
+        state = self._state
+        while len(state.bits) < rounds:
+            state.bits.append(None)
+            state.clips.append(state.clips[-1])
+
     def release(
         self,
         releases: Releasing,
@@ -67,7 +76,8 @@ class RoundClip:
         # In units of C_t: then the sensitivity, and so the mechanism, is the same in every round.
         released = releases.release("update", np.append(total / norm, bits), round_number)
         counted = float(released[-1])
-        self._state.bits.append(form.fold_bits(counted) if form else counted)
-        self._state.clips.append(self._rule.next(norm, self._state.bits[-1], expected))
+        counted = form.fold_bits(counted) if form else counted
+        self._state.bits.append(counted)
+        self._state.clips.append(self._rule.next(norm, counted, expected))
         update: Vector = released[:-1] * norm
         return form.fold(update) if form else update

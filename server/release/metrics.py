@@ -17,10 +17,10 @@ import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from server.checkpoint import ServerState
-from server.cohort.sampling import PoissonSampler, node_ids
+from server.cohort.sampling import PoissonSampler
 from server.release.once import released_once
 from server.release.releases import Releasing
-from server.release.sums import Expected
+from server.release.sums import Expected, connected
 from shared.privacy.contribution.evaluation import (
     ABOUT,
     DIM,
@@ -104,7 +104,9 @@ class PrivateMetrics:
         number : int
             The round that made it.
         """
-        asked = self._sampler.draw(number, node_ids(grid))
+        asked = self._sampler.draw(
+            number, connected(grid, self._asking, KIND, self._sampler.probability)
+        )
         request = replace(self._asking, round_number=number, arrays=adapter, schema=schema)
         sums = released_once(grid, request, asked, _EXPECTED, self._state, self._releases)
         if sums is None:

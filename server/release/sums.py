@@ -8,12 +8,14 @@ secure sum        real devices, unless turned off    the sum alone, by `server.s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from flwr.serverapp import Grid
 
+from server.cohort.sampling import node_ids
 from server.exchange import Open
 from server.messages import TIMEOUT, Replies, messages
 from server.release.releases import Releasing
@@ -109,6 +111,25 @@ def form_of(request: Request, *, simulated: bool) -> SummedForm | None:
         return None
     about = (request.release, request.clip, request.round_number)
     return summed_form(request.config, request.users, *about)
+
+
+def connected(grid: Grid, asking: Request, kind: str, sampled: float) -> Sequence[int]:
+    """The nodes that a cohort is drawn from, once enough are there for its sum to be opened.
+
+    Parameters
+    ----------
+    grid : Grid
+    asking : Request
+    kind : str
+        Of the release.
+    sampled : float
+        Share of them that is expected in the cohort, in (0, 1].
+    """
+    if asking.merge:  # a simulation's people are all there
+        return node_ids(grid)
+    form = form_of(replace(asking, release=kind), simulated=False)
+    enough = 1 if form is None else math.ceil(form.fewest / sampled)
+    return node_ids(grid, min(enough, asking.users))
 
 
 def ask_for_sum(

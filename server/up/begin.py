@@ -19,6 +19,7 @@ from shared.errors import ConfigError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
+from shared.model.start import refuse_on_devices, refuse_same_people, start_of
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.policy.caps import Caps
 from shared.privacy.policy.issue import promises
@@ -97,9 +98,13 @@ def begin(
     promises(config, asked.users)  # that there is noise for the budget is known before anything
     source = resolve(config.model.backbone)
     data = dataclasses.replace(config.data, catalogue=catalogue.digest)
-    model = dataclasses.replace(config.model, backbone_sha256=source.digest)
+    start = start_of(config.model, source)
+    refuse_same_people(start, catalogue.digest)
+    refuse_on_devices(config)
+    begun = None if start is None else start.digest
+    model = dataclasses.replace(config.model, backbone_sha256=source.digest, start_sha256=begun)
     point = dataclasses.replace(config, data=data, model=model)
-    recommender = build_recommender(source, item_vectors(catalogue.texts, source), model)
+    recommender = build_recommender(source, item_vectors(catalogue.texts, source), model, start)
     folder = ServerFolder.begin(path, catalogue, certificates(named))
     try:
         made = prepare(recommender, point, folder.run)

@@ -32,6 +32,12 @@ _TABLE = """
 {federation.aggregation: ffa alternating fedsvd fedsb fedsa flexlora principal} does not go with
   {model.lora_rank: 0}: there are no factors; use --aggregation fedit, or give a rank [if nothing is
   read]
+{model.start: given} needs model.start_is_public = true (--start-is-public): what it holds is in
+  every adapter, and no budget counts it; state that nothing in it is of this run's people, or leave
+  it out [if nobody states it]
+{model.start: given} does not go with {model.lora_rank: 0}: no layer is corrected; leave it out
+{model.start: given} does not go with {federation.aggregation: fedsb principal}, whose factors are
+  the layers' own directions; use fedit, ffa, alternating, fedsvd, fedsa or flexlora
 {federation.aggregation: fedsa} does not go with {privacy.unit: not user}: an example trains the
   device's own B without noise, and B shapes what all its other examples send; use --unit user
 {federation.aggregation: fedsa} does not go with {engine.address: given}: people's own tensors lie
@@ -149,6 +155,7 @@ _LEAST_SHARE = 1e-3  # of a budget: with less a release is noise, beyond what ac
 
 _MORE: dict[str, Callable[[ExperimentConfig], bool]] = {
     "the rule has others": lambda c: c.model.factors != factors_of(c.federation.aggregation),
+    "nobody states it": lambda c: c.model.start_is_public is not True,
     "nothing is read": lambda c: c.federation.aggregation != "principal" or not c.model.item_rank,
     "a rank is above it": lambda c: max(c.federation.ranks, default=0) > c.model.lora_rank,
     "rounds are kept apart": lambda c: c.privacy.min_separation > 1 or c.privacy.bands > 0,

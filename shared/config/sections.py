@@ -77,6 +77,11 @@ class ModelConfig:
     lora_alpha: Positive = 16.0  # the backbone's corrections are scaled by lora_alpha / lora_rank
     # layers that are adapted: roles `query`, `key`, `value`, `output`, `mlp`, `dense`, or names
     lora_targets: tuple[str, ...] = ("query", "value")
+    # a folder with a LoRA that plain PEFT saved, which the corrections begin from (adapters.md)
+    start: str | None = None
+    start_sha256: str | None = None  # of its files; filled in when a run starts, then checked
+    # whoever makes the run states that nothing in it is of the run's people; true, or no start
+    start_is_public: bool | None = None
     # how the corrections' factors begin: A `drawn` at random, `principal` directions of the frozen
     # weights, or these on both sides of an r x r `core`; `federation.aggregation` sets it
     factors: Factors = "drawn"

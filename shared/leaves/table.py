@@ -183,7 +183,7 @@ points[].noise | public | where it came from
 points[].trained_parameters | public | follows from settings
 points[].communication_bytes.* | public | releases x expected cohort x bytes of one, whoever came
 points[].clipping_norms[] | covered: update | follows from noised bits
-points[].clipping_bits[] | covered: update | as they were noised
+points[].clipping_bits[] | covered: update | as they were noised; null where none were released
 points[].released_metrics.** | covered: metrics | of noised sums alone
 points[].ledger.* | public | of a server: name, length, head and seal; of devices (`local` trust):
   how often they took part all together, which nothing rests on
@@ -214,6 +214,8 @@ config.** | public | the settings
 # run | A run's folder, file by file | server
 config.toml | public | the settings
 results.json | evaluator only | holds exact metrics: see above for each field
+results.csv | evaluator only | the points of results.json as a table
+results.parquet | evaluator only | as the one above
 report.html | evaluator only | shows results.json
 curve.png | evaluator only | shows exact metrics
 ledger-*.jsonl | public | see above
@@ -241,6 +243,35 @@ points/reference-*.json | local only | what results.json says of a reference, an
 points/reference-same_model/** | local only | files of the run that a reference is, while it is at
   work
 .lock | public | empty
+
+tensorboard/** | evaluator only | what a tracker is told, see there: of whoever asked for it
+
+# tracker | What a tracker is told (`--track`, `Run.track`) | a run -> the tracker's store; of a
+  real run what is public or covered alone
+settings.** | public | the point's
+point/epsilon* | public | follows from the ledger
+point/delta | public | of the promise
+point/group_size | public | of the promise
+point/example_delta | public | of the other promise
+point/example_epsilon | evaluator only | as in results.json
+point/noise_multiplier | public | follows from settings and users
+point/clipping_norm | public | a setting
+point/sampling_probability | public | follows from settings and users
+point/rounds | public | a setting
+point/cohort | public | the expected cohort, not an actual one
+point/seed | public | a setting
+point/trained_parameters | public | follows from settings
+point/bytes_* | public | releases x expected cohort x bytes of one, whoever came
+point/seconds | evaluator only | how long it took depends on who was drawn
+point/users | evaluator only | an exact count over people
+point/*@10* | evaluator only | exact
+point/*mrr* | evaluator only | exact
+rounds/epsilon | public | what the ledger shows up to a round, which were planned
+rounds/released_* | covered: metrics | of noised sums alone
+rounds/* | evaluator only | participants, failures, exact norms and metrics of a round
+curve.png | evaluator only | shows exact metrics
+report.html | evaluator only | shows results.json
+results.csv | evaluator only | the points of results.json as a table
 
 # checkpoint | `points/NAME.checkpoint`: what a server keeps between rounds | stays
 tensor.popularity | covered: histogram | as it was released

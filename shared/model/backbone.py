@@ -22,7 +22,9 @@ from shared.errors import ConfigError, ModelError
 from shared.files import check_file
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_LAYER_LISTS = ("encoder.layer", "layers", "h", "transformer.layer")
+# What the hub calls the weights that a name means.
+_ON_THE_HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
+LAYER_LISTS = ("encoder.layer", "layers", "h", "transformer.layer")
 # Beside the weights, what decides the states and the item vectors.
 _SETUP = (
     "config.json",
@@ -82,6 +84,11 @@ def resolve(name: str) -> BackboneSource:
     if not revision:
         raise ModelError(f"backbone {name!r}: pin a revision, as in {name}@<commit>")
     return BackboneSource(location, revision, hashlib.sha256(name.encode()).hexdigest())
+
+
+def hub_name(name: str) -> str:
+    """What others call a backbone: its hub id, with a revision where it is pinned, or a folder."""
+    return _ON_THE_HUB.get(name, name)
 
 
 def _bundled_minilm() -> BackboneSource:
@@ -193,14 +200,14 @@ def _silence_dropout(config: Any) -> None:
 
 def blocks(backbone: nn.Module) -> nn.ModuleList | None:
     """The transformer layers in order; None where this project does not know their place."""
-    place = _place_of_blocks(backbone)
+    place = place_of_blocks(backbone)
     return None if place is None else getattr(*place)
 
 
-def _place_of_blocks(backbone: nn.Module) -> tuple[nn.Module, str] | None:
+def place_of_blocks(backbone: nn.Module) -> tuple[nn.Module, str] | None:
     """The module that holds the list of layers, and the list's name in it."""
     modules = dict(backbone.named_modules())
-    for path in _LAYER_LISTS:
+    for path in LAYER_LISTS:
         if isinstance(modules.get(path), nn.ModuleList):
             owner, _, name = path.rpartition(".")
             return modules[owner], name
@@ -211,7 +218,7 @@ def _keep_first_layers(model: nn.Module, layers: int) -> None:
     """Cut the list of layers; what follows it, such as a decoder's last norm, stays."""
     if not layers:
         return
-    place = _place_of_blocks(model)
+    place = place_of_blocks(model)
     if place is None:
         raise ModelError(
             f"model.layers = {layers}: cannot cut {type(model).__name__}; give 0 for all"

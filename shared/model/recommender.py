@@ -61,6 +61,7 @@ from shared.model.layers import AdapterEmbedding, AdapterLinear, layers_of, mark
 from shared.model.lora import add_lora
 from shared.model.packing import Packing, frozen_linear
 from shared.model.quantize import quantize
+from shared.model.start import Start, begin_from
 from shared.model.text import Surroundings, instruction_tokens, surroundings
 
 
@@ -369,13 +370,19 @@ class Recommender(nn.Module):
 
 
 def build_recommender(
-    source: BackboneSource, vectors: npt.NDArray[np.float32], config: ModelConfig
+    source: BackboneSource,
+    vectors: npt.NDArray[np.float32],
+    config: ModelConfig,
+    start: Start | None = None,
 ) -> Recommender:
-    """A recommender on the first `config.layers` layers of `source`, with a fresh adapter."""
+    """A recommender on the first `config.layers` layers, its pairs fresh or those of `start`."""
     backbone = load(source, config.layers)
     around = surroundings(backbone, instruction_tokens(source, config.instruction))
     drop_word_embeddings(backbone)
-    return Recommender(backbone, vectors, config, around)
+    made = Recommender(backbone, vectors, config, around)
+    if start:
+        begin_from(made.backbone, start, config)
+    return made
 
 
 def _released(weight: Tensor) -> AdapterLinear:

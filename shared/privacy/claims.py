@@ -23,12 +23,20 @@ from shared.privacy.printed import REPORT_LINES
 
 PEOPLE, WINDOWS = 943, 4
 REPORT, README, PRIVACY = "report.html", "README.md", "docs/privacy.md"
-DEVICES = "docs/devices.md"
+DEVICES, CARD = "docs/devices.md", "the model card of starling export"
+TUNED = "simulations.tune.asked.refuse_private"
 
 # Lines with figures and labels that stand elsewhere in the source, and what their figures are.
 PRINTED = REPORT_LINES | {
-    "; no lower bound could have exceeded its claim (at most epsilon …, of … needed): what holds "
-    "is by the other checks": "simulations.audit.evidence.most_provable",
+    "No guesses could have disproved a claimed epsilon: had all been right, they would have shown "
+    "…, of …. What passed are the other checks.": "simulations.audit.evidence.most_provable",
+    "In … cases guesses could have disproved a claimed epsilon, and did not.": (
+        "simulations.audit.checks.risk.decision"
+    ),
+    "is what is claimed: the smaller it is, the less anybody can learn about one person. Attacks "
+    "guess whose data were in, and how often they are right shows that epsilon is": (
+        "simulations.audit.evidence.one_run"
+    ),
     "A simulation's noise follows from its settings: its adapters are not for release.": (
         "shared.privacy.ledger.promise.promise_of"
     ),
@@ -300,6 +308,9 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
         [
             Said(sentences.evaluators(), (REPORT,), "shared.leaves.sections"),
             Said(sentences.measured(), ("starling evaluate",), "shared.leaves.sections"),
+            *(Said(sentences.of_a_file(at), (CARD,), plan) for at in ("nothing", "told", "noised")),
+            Said(sentences.begun("0" * 16), (REPORT, CARD), "shared.model.start.start_of"),
+            *(Said(sentences.chosen(log), ("starling tune",), TUNED) for log in ("", "LOG")),
             Said(sentences.seeded(), (REPORT,), "shared.privacy.mechanisms.source.NoiseSource"),
             Said(sentences.several(), (REPORT,), "-"),
             Said(sentences.population(), (REPORT,), "-"),

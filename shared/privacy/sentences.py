@@ -205,6 +205,24 @@ def nothing() -> str:
     return "Nothing is protected: no model in this run was trained under a finite privacy budget."
 
 
+def of_a_file(kind: str) -> str:
+    """Of an adapter that is handed on alone: without a budget, with one, with private metrics."""
+    return {
+        "nothing": (
+            "Nothing is protected: this file carries no finite privacy budget. A model trained "
+            "that way can reveal what single people did."
+        ),
+        "told": (
+            "What follows is what the adapter's file says of itself, and whoever made that file "
+            "wrote it. `starling verify`, on the run's folder, recomputes it from the ledger."
+        ),
+        "noised": (
+            "These figures were released with noise, in rounds that the ledger counts: the budget "
+            "above covers them. Their intervals include the noise."
+        ),
+    }[kind]
+
+
 def two_budgets() -> str:
     """Of a run under both units."""
     return (
@@ -240,6 +258,26 @@ def measured() -> str:
     return (
         "These figures are computed from the people's data without noise: they are the "
         "evaluator's, and the promise below does not cover them."
+    )
+
+
+def begun(digest: str) -> str:
+    """Of a model whose corrections begin from a LoRA that was made elsewhere."""
+    return (
+        f"The language model's corrections began from a LoRA that was made elsewhere (SHA-256 "
+        f"{digest[:16]}). Whoever made the run states that nothing in it is of these people, and "
+        "nobody can check that. If it is not so, no budget here covers what it holds of them."
+    )
+
+
+def chosen(data: str) -> str:
+    """Of settings that a search chose; `data` is the log's name, empty for the synthetic world."""
+    if not data:
+        return "Chosen on the synthetic world, which is nobody's data: that costs no budget."
+    return (
+        f"Chosen on {data}, of which whoever searched states that it is public, or of other people "
+        "than those whom the settings are for; nobody can check that. If it is so the choice costs "
+        "no budget. On the same people it would be a release of each trial that none counts."
     )
 
 

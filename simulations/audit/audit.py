@@ -9,13 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from client.device.folder import SETTINGS as DEVICE
-from shared.errors import ConfigError, DataError, StarlingError
-from shared.files import make_folder
+from shared.errors import DataError, StarlingError
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.ledger.seal import digests
 from shared.run_files import RunFolder, no_run
 from simulations.audit import foreign, held
-from simulations.audit.bounds import HELD_OUT, OFF
+from simulations.audit.bounds import OFF
 from simulations.audit.checks.noise import SCALE
 from simulations.audit.checks.people import CLIP
 from simulations.audit.checks.record import EPSILON, LEDGER
@@ -25,6 +24,7 @@ from simulations.audit.foreign.reading import FILE as FOREIGN
 from simulations.audit.outcome import FILE, Audit, Part
 from simulations.audit.report.page import write_page
 from simulations.audit.run import Depth, Say, run_parts, subject
+from simulations.audit.where import outermost
 from simulations.audit.words import CANNOT, LIMITS, OWN
 from simulations.results import Results
 
@@ -108,7 +108,7 @@ def _kind(path: Path, key: str | None, depth: Depth, say: Say) -> tuple[dict[str
 def _foreign(run: foreign.ForeignRun, depth: Depth, say: Say) -> Iterator[Part]:
     say("checks and bounds")
     found = foreign.audited(run, depth.confidence)
-    controls = tuple(each for each in found if each.name in (OFF, HELD_OUT))
+    controls = tuple(each for each in found if each.name == OFF)
     rest = [each for each in found if each not in controls]
     if not controls:
         why = "No canary is known: nothing says what this audit would have seen"
@@ -122,45 +122,8 @@ def _foreign(run: foreign.ForeignRun, depth: Depth, say: Say) -> Iterator[Part]:
 
 def _named(kind: str, path: Path, file: Path) -> dict[str, object]:
     digest = digests(file.parent, [file])[file.name]
-    name = path.resolve().relative_to(_outermost(path).parent)
+    name = path.resolve().relative_to(outermost(path).parent)
     return {"kind": kind, "name": str(name), "file": file.name, "sha256": digest}
-
-
-def _outermost(path: Path) -> Path:
-    """The run's folder that something lies in; itself where it is in none."""
-    at = path.resolve()
-    runs = [each for each in at.parents if RunFolder(each).results.is_file()]
-    return runs[-1] if runs else at
-
-
-def default_folder(path: Path) -> Path:
-    """Where an audit of a path goes unless it is said: beside it, never into it."""
-    outer, own = _outermost(path), path.resolve()
-    name = own.stem if own.is_file() else own.name
-    inside = f"{outer.name}-" if outer != own else ""
-    return outer.with_name(f"{inside}{name}-audit")
-
-
-def new_folder(folder: Path) -> Path:
-    """Make the folder of an audit.
-
-    Raises
-    ------
-    ConfigError
-        If there is something already, or it cannot be made.
-    """
-    inside = [each for each in folder.resolve().parents if RunFolder(each).results.is_file()]
-    if inside:
-        raise ConfigError(
-            f"{folder}: in the folder of a run, whose seal knows no such file; choose another --out"
-        )
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"{folder}: is there already; choose a new or empty --out")
-        make_folder(folder)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from None
-    return folder
 
 
 def save(found: Audit, folder: Path) -> tuple[Path, Path]:

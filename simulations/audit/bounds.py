@@ -24,7 +24,7 @@ from simulations.audit.threats.seen import Blind, View, views
 ANY, GAUSSIAN, FITTED = "epsilon, any mechanism", "epsilon, Gaussian", "epsilon, estimated"
 OFF, HELD_OUT = "control: noise off", "control: held out"
 
-_ASSUMED = "; if all that was released is one Gaussian mechanism"
+_ASSUMED = ". It holds if all that was released is one Gaussian mechanism"
 _DRAWN = "Who is asked is drawn: what happened is no Gaussian mechanism, and no such bound holds"
 _PART = 0.01  # of the risk, that delta may take of a decision
 
@@ -52,7 +52,7 @@ def _of_view(view: View | Blind, confidence: float) -> list[Finding]:
     else:
         findings.append(_bound(view, GAUSSIAN, evidence.gaussian_one_run, told))
     estimate = evidence.fitted(view.scores, view.included, view.promised.delta)
-    words = f"An estimate, no bound, as if scores were Gaussian: {estimate:.2f}; decides nothing"
+    words = f"An estimate and no bound, as if scores were Gaussian: {estimate:.2f}. Decides nothing"
     findings.append(Finding(FITTED, "not shown", view.name, words, told | {"estimate": estimate}))
     return findings
 
@@ -80,18 +80,14 @@ def without_noise(observed: Sums) -> Sums:
     return replace(observed, releases=tuple(exact))
 
 
-def controls(observed: Sums, confidence: float = 0.95) -> list[Finding]:
-    """Whether this audit would have seen that there is no noise, and sees nobody who was not in.
+def noise_off(observed: Sums, confidence: float = 0.95) -> list[Finding]:
+    """The control whether this audit would have seen that there is no noise; none without canaries.
 
-    The first takes the very sums of the replay without their noise: a bound above the claim flags
-    them or, where no bound of so many canaries reaches the claim, their rest, which is no noise.
-    The second guesses among canaries none of whom was in; it is wrong with probability 1e-4 at
-    most.
+    It takes the very sums of the replay without their noise: a bound above the claim flags them or,
+    where no bound of so many canaries reaches the claim, their rest, which is no noise.
     """
     first = views(observed)[0]
-    if isinstance(first, Blind):
-        return []
-    return [_noise_off(observed, first, confidence), _held_out(observed, first)]
+    return [] if isinstance(first, Blind) else [_noise_off(observed, first, confidence)]
 
 
 def _noise_off(observed: Sums, view: View, confidence: float) -> Finding:
@@ -110,14 +106,35 @@ def _noise_off(observed: Sums, view: View, confidence: float) -> Finding:
     if not by:
         words = "Without its noise this run would not have been flagged: this audit shows nothing"
         return Finding(OFF, "violated", view.name, words, figures)
-    words = f"Without its noise this run is flagged, by: {', '.join(each.name for each in by)}"
+    words = f"Without its noise this run is flagged by: {', '.join(each.name for each in by)}"
     return Finding(OFF, "holds", view.name, words, figures)
 
 
-def _held_out(observed: Sums, view: View) -> Finding:
-    out, promised = view.scores[~view.included], view.promised
-    bits = np.random.default_rng(observed.seed).random(len(out)) < 0.5
-    bound = evidence.best(out, bits, promised.delta, 1 - RISK) if len(out) >= 2 else 0.0
-    figures = {"canaries": float(len(out)), "bound": bound}
-    words = f"Among {len(out)} canaries none of which was in, the bound is {bound:.2f}"
-    return Finding(HELD_OUT, "violated" if bound > 0 else "holds", view.name, words, figures)
+def held_out(observed: Sums) -> list[Finding]:
+    """The control whether it finds somebody who was not there; none without canaries.
+
+    Parameters
+    ----------
+    observed : Sums
+        Of `Replay.held_out`: none of its canaries was in, and coins that were tossed before say
+        who was. More right guesses than coins allow with probability 1e-4, over all views, come of
+        the audit itself.
+    """
+    seen = [view for view in views(observed) if isinstance(view, View)]
+    if not seen:
+        return []
+    told, least = " and ".join(view.name for view in seen), min(len(view.scores) for view in seen)
+    sure = 1 - RISK / len(seen)
+    bound = max(evidence.best(view.scores, view.included, 0.0, sure) for view in seen)
+    figures = {"canaries": float(least), "views": float(len(seen)), "bound": bound}
+    if not evidence.most_provable(least, 0.0, sure):
+        words = f"{least} canaries are too few: were all guesses right, it could be chance"
+        return [Finding(HELD_OUT, "not shown", told, words, figures)]
+    if bound > 0:
+        words = (
+            "None of the canaries was in, and guesses about who was are right more often than "
+            "chance allows: what this audit finds of anyone is not to be relied on"
+        )
+        return [Finding(HELD_OUT, "violated", told, words, figures)]
+    words = f"None of {least} canaries was in, and guesses about who was are no better than chance"
+    return [Finding(HELD_OUT, "holds", told, words, figures)]

@@ -84,18 +84,20 @@ def judged(
         What a verdict rests on; without one nothing is decided.
     """
     if promised is None or not math.isfinite(promised.budget):
-        return "not shown", "Nothing is promised to a person against this view"
-    words = f"Epsilon is at least {bound:.2f}, of {promised.budget:g} claimed"
+        return "not shown", "Nothing is promised to a person against whoever sees this"
+    words = f"Guesses show an epsilon of at least {bound:.2f}, where {promised.budget:g} is claimed"
     if decision is None:
-        return "not shown", f"{words}; at most {provable:.2f} could have been shown"
-    at = f"at delta {decision.delta:.2g}, "
-    at = "" if decision.delta == promised.delta else at
+        return "not shown", f"{words}. With every guess right it would be {provable:.2f}"
+    claimed = f"the {decision.claimed:.3g} that is claimed"
+    if decision.delta != promised.delta:
+        known = f"{decision.claimed:.3g}" if math.isfinite(decision.claimed) else "unknown epsilon"
+        claimed = f"the {known} that the claim is at delta {decision.delta:.2g}"
     if decision.bound > decision.claimed:
-        return "violated", (
-            f"{words}; at the confidence that decides at least {decision.bound:.2f}, "
-            f"{at}of {decision.claimed:.3g}"
-        )
-    most = f"{words}; to decide, {decision.provable:.2f} could have been shown"
-    beyond = f"{most}, {at}of {decision.claimed:.3g}"
-    tested = decision.provable > decision.claimed and bound <= promised.budget
-    return ("holds" if tested else "not shown"), beyond
+        more = f"{decision.bound:.2f}, more than {claimed}"
+        return "violated", f"{words}. Also with the certainty that decides it is at least {more}"
+    most = f"with every guess right it would be {decision.provable:.2f} with the certainty that"
+    if decision.provable <= decision.claimed:
+        return "not shown", f"{words}. Nothing is decided: {most} decides, no more than {claimed}"
+    if bound > promised.budget:
+        return "not shown", f"{words}. That is more, but not with the certainty that decides"
+    return "holds", f"{words}. W{most[1:]} decides, more than {claimed}"

@@ -132,12 +132,12 @@ class Audit:
             if each.verdict == "violated":
                 return f"VIOLATED: {part.name}: {each.name}: {each.words}."
         counted = Counter(each.verdict for _, each in self.findings)
-        told = f"{counted['holds']} checks hold; {counted['not shown']} decide nothing here"
+        told = f"{counted['holds']} checks passed, {counted['not shown']} could decide nothing"
         if self.verdict == "holds":
             more = " ".join(
                 f" {each.words}." for _, each in self.findings if each.name == UNCOVERED
             )
-            return f"No violation was found: {told}{self._power()}.{more}"
+            return f"No violation was found: {told}.{self._power()}{more}"
         reasons = [
             f"{part.name}: {each.name}: {each.words}"
             for part in self.parts
@@ -149,20 +149,20 @@ class Audit:
     def _power(self) -> str:
         """What bounds could have decided; empty where nothing is claimed of any."""
         bounded = [
-            (each.figures["most deciding"], claim, each.verdict)
+            (each.figures["most deciding"], claim)
             for _, each in self.findings
             if "most deciding" in each.figures
             and 0 < (claim := each.figures.get("deciding claim", math.inf)) < math.inf
         ]
         if not bounded:
             return ""
-        sharp = sum(verdict == "holds" for *_, verdict in bounded)
+        sharp = sum(most > claim for most, claim in bounded)
         if sharp:
-            return f"; {sharp} lower bounds could have exceeded their claim, and do not"
-        most, claim, _ = max(bounded, key=lambda each: each[0] / each[1])
+            return f" In {sharp} cases guesses could have disproved a claimed epsilon, and did not."
+        most, claim = max(bounded, key=lambda each: each[0] / each[1])
         return (
-            f"; no lower bound could have exceeded its claim (at most epsilon {most:.2f}, of "
-            f"{claim:.3g} needed): what holds is by the other checks"
+            f" No guesses could have disproved a claimed epsilon: had all been right, they would "
+            f"have shown {most:.2f}, of {claim:.3g}. What passed are the other checks."
         )
 
     def stated(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from simulations.audit.attacks import reconstruction
 from simulations.audit.attacks.halves import audited, memberships, released_without
 from simulations.audit.attacks.membership import Membership, membership
 from simulations.audit.attacks.scene import Scene
-from simulations.audit.bounds import bounds, controls
+from simulations.audit.bounds import bounds, held_out, noise_off
 from simulations.audit.checks import devices, noise, people
 from simulations.audit.checks.risk import FILES, REPLAY, RISK
 from simulations.audit.findings import Finding
@@ -37,7 +37,7 @@ from simulations.verify.run import VerifyReport, verify_run
 
 Say = Callable[[str], None]
 
-VERIFIED, ROUNDS = "claims, ledgers and files", "noise of rounds"
+VERIFIED = "claims, ledgers and files"
 _BANDS = (1000, 500, 200, 100, 50, 20, 10)  # of interactions
 _MOST_PEOPLE = 20_000  # of a replay, whose messages are all in memory
 
@@ -195,6 +195,7 @@ class _Run:
         }
         claimed |= {"epsilon": point.number("epsilon"), "target": target}
         try:
+            checked = self._nobody(config, name)
             observed, found = self._watched(config, name)
         except StarlingError as error:
             refused = Finding("replay", "not shown", REPLAY, str(error), required=True)
@@ -203,40 +204,46 @@ class _Run:
         found += bounds(observed, self.depth.confidence)
         if self.results.simulated:
             found.append(self._again(name, at_epsilon(self.there.config, target, seed)))
-        if observed.plan is not None and observed.plan.correlation is not None:
-            words = "Noise that is correlated over rounds is not looked at"
-            found.append(Finding(ROUNDS, "not shown", REPLAY, words))
         of_server, of_device = (plan is not None for plan in (observed.plan, observed.device))
         required = {
             noise.SCALE: of_server,
             people.CLIP: of_server,
             devices.DEVICES: of_device,
-            ROUNDS: True,
+            people.TURNS: observed.plan is not None and observed.plan.correlation is not None,
             REPRODUCED: True,
         }
         found = [replace(each, required=required.get(each.name, False)) for each in found]
-        checked = tuple(controls(observed, self.depth.confidence))
-        return Part(name, about, claimed, tuple(found), checked)
+        checked += noise_off(observed, self.depth.confidence)
+        return Part(name, about, claimed, tuple(found), tuple(checked))
+
+    def _replay(self, config: ExperimentConfig) -> tuple[Replay, int, float]:
+        """What runs it again, with how many canaries at most, and how many devices lost."""
+        everybody, privacy = len(self.there.simulation.population), config.privacy
+        if everybody > _MOST_PEOPLE:
+            raise ConfigError(f"{everybody} people: a replay holds messages of {_MOST_PEOPLE}")
+        replay, some = (
+            Replay(config, self.there.simulation),
+            min(self.depth.canaries, everybody // 2),
+        )
+        if privacy.trust != "distributed":
+            return replay, some, 0.0
+        share = privacy.min_survivors if (privacy.min_survivors or 1) < 1 else None
+        lost = max(0.0, (1 - share) / 2 - privacy.colluding) if share else 0.0
+        return replay, everybody, lost  # all are known then, though no message is
+
+    def _nobody(self, config: ExperimentConfig, name: str) -> list[Finding]:
+        """Whether guesses find somebody where no canary is in."""
+        replay, some, lost = self._replay(config)
+        self.say(f"{name}: replaying with no canary in")
+        return held_out(replay.held_out(replay.canaries(some), lost))
 
     def _watched(self, config: ExperimentConfig, name: str) -> tuple[Observed, list[Finding]]:
         """What one replay shows; and, where single messages are in the clear, neighbours."""
-        everybody = len(self.there.simulation.population)
-        if everybody > _MOST_PEOPLE:
-            raise ConfigError(f"{everybody} people: a replay holds messages of {_MOST_PEOPLE}")
-        replay, privacy = Replay(config, self.there.simulation), config.privacy
-        self.say(f"{name}: replaying")
-        some = min(self.depth.canaries, everybody // 2)
-        if privacy.trust == "local":
-            observed = replay.run(replay.canaries(some))
-            return observed, of_one(observed)
-        if privacy.trust == "distributed":  # where everybody is known, though no message is
-            share = privacy.min_survivors if (privacy.min_survivors or 1) < 1 else None
-            lost = max(0.0, (1 - share) / 2 - privacy.colluding) if share else 0.0
-            observed = replay.run(replay.canaries(everybody), lost=lost)
-            return observed, of_one(observed)
+        replay, some, lost = self._replay(config)
         canaries = replay.canaries(some)
-        if self.depth.quick:
-            observed = replay.run(canaries)
+        self.say(f"{name}: replaying")
+        if self.depth.quick or config.privacy.trust != "central":
+            observed = replay.run(canaries, lost=lost)
             return observed, of_one(observed)
         observed, found = examined(replay, canaries)
         self.say(f"{name}: replaying with odd histories")

@@ -18,6 +18,7 @@ _OF_ONE = (
     noise.noise_fresh,
     people.weights,
     people.sampling,
+    people.turns,
     noise.noise_scale,
     noise.noise_shape,
     devices.devices_noise,

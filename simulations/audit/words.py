@@ -1,4 +1,4 @@
-"""What an audit cannot see and does not say, in words, by what was audited."""
+"""What each check asks, and what an audit cannot see and does not say, in words."""
 
 from __future__ import annotations
 
@@ -46,3 +46,56 @@ LIMITS = (
     "Its figures about people are computed from their data without noise: they are the auditor's, "
     "and not for release.",
 )
+
+_QUESTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "claims, ledgers and files": "Do the files agree with each other and with what is claimed?",
+        "points not covered": "Does everything in this folder come with a promise?",
+        "promise": "What is promised?",
+        "replay": "Can it be run again?",
+        "reproduced": "Do these settings give this adapter?",
+        "turns": "Does everyone take part as rarely as promised?",
+        "clip": "Is what one person adds limited?",
+        "raw release": "Is nothing released without its noise?",
+        "noise scale": "Is there as much noise as claimed?",
+        "noise for": "Is there as much noise as claimed?",
+        "noise after": "Is there as much noise as claimed?",
+        "noise fresh": "Is noise drawn anew for every release?",
+        "noise shape": "Has the noise its claimed shape?",
+        "noise of each device": "Has every message its own noise?",
+        "noise of devices": "Has every message its own noise?",
+        "weights": "Does everyone count once?",
+        "sampling": "Is who takes part drawn as is claimed?",
+        "ledger": "Is every release on the ledger?",
+        "epsilon": "Does the ledger keep to the promise?",
+        "epsilon, any": "Do guesses about whose data are in stay below the claim?",
+        "epsilon, Gaussian": "Do guesses assuming Gaussian noise stay below?",
+        "epsilon, estimated": "Where does epsilon seem to be?",
+        "others unchanged": "Is what others send the same without one person's data?",
+        "place in the log": "Is what people send the same in another order?",
+        "public fields": "Do files tell nothing unnoised of anyone?",
+        "control: noise off": "Would this audit have seen missing noise?",
+        "control: held out": "Does this audit find nobody who was not there?",
+        "membership": "Do guesses about real people stay below the claim?",
+        "reconstruction": "Can somebody's items be read from this?",
+        "attacks": "Could the attacks be made?",
+        "own record": "Is this device's own record whole?",
+        "cap": "Was no more spent than the owner allows?",
+        "agreement": "Was no more recorded than was agreed to?",
+        "release": "Is the release signed, and as it was signed?",
+        "generator of noise": "Can nobody take its noise off?",
+        "nothing beside": "Does the file hold nothing else?",
+    }
+)
+
+
+def question(name: str) -> str:
+    """What a finding of a name answers; the name itself where nothing is known of it.
+
+    Examples
+    --------
+    >>> question("clip of each layer")
+    'Is what one person adds limited?'
+    """
+    known = [each for each in _QUESTIONS if name.startswith(each)]
+    return _QUESTIONS[max(known, key=len)] if known else name

@@ -1,4 +1,4 @@
-"""`starling evaluate` and `starling recommend`: use an adapter that a run released."""
+"""`starling evaluate`, `recommend` and `export`: use an adapter that a run released."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shared.canonical import document
+from shared.printable import printable
 from simulations.commands.options import sources, takes
 
 if TYPE_CHECKING:
     from client.serving.adapters import Trained
     from client.serving.recommend import Recommendation
     from shared.data.catalogue import Catalogue
+    from simulations.api.trained import Tried
 
 _Data = Annotated[str, typer.Option(help="world, a known name, or a path.", autocompletion=sources)]
 _Columns = Annotated[
@@ -28,9 +30,6 @@ _Seed = Annotated[
     int | None, typer.Option(min=0, help="Of the synthetic world; default: as trained.")
 ]
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
-
-# The promise stands in the adapter's file, and whoever made that wrote it.
-NOT_VERIFIED = {"promise_verified": False, "promise_verified_by": "starling verify FOLDER"}
 
 
 @dataclass(frozen=True)
@@ -52,42 +51,13 @@ def evaluate_adapter(given: Evaluated) -> None:
     from simulations.show import waiting
 
     with waiting(f"ranking with {given.adapter}"):
-        found = _evaluated(given)
+        from simulations.api.trained import evaluated
+
+        found = evaluated(_tried(given), given.phase)
     if given.as_json:
         typer.echo(document(found))
     else:
         _show_metrics(found)
-
-
-def _evaluated(given: Evaluated) -> dict[str, Any]:
-    from client.serving.adapters import open_adapter
-    from shared.config import EngineConfig
-    from shared.data.population import history_of, smallest
-    from shared.data.protocol import Protocol, protocol_warnings
-    from shared.errors import DataError
-    from shared.metrics import NOT_RELEASED, ranking_metrics
-    from shared.privacy.ledger.promise import read_promise
-    from simulations.commands.trained import own_tensors, people_of
-    from simulations.engine.cohort import CohortEngine
-
-    adapter, phase = given.adapter, given.phase
-    population = people_of(given)
-    trained = open_adapter(adapter, population)
-    asked = smallest(population.keys, trained.config.data.evaluated_users)
-    lengths = [len(history_of(population, user)) for user in asked]
-    protocol = Protocol.of(lengths, len(population.catalogue), trained.config.data.negatives)
-    if protocol.why_nobody:
-        raise DataError(f"{population.name}: {protocol.why_nobody}")
-    drawn = protocol.stated()
-    engine = CohortEngine(population, trained.recommender, EngineConfig())
-    own = own_tensors(adapter, trained, population)
-    config, promise = trained.config, read_promise(adapter)
-    metrics = ranking_metrics(*engine.evaluate(asked, trained.adapter, phase, config, own.personal))
-    told = {"note": own.note} if own.note else {}
-    page: dict[str, Any] = {"data": population.name, "phase": phase, "metrics": metrics}
-    page |= {"metrics_status": NOT_RELEASED, "promise": promise}
-    page |= {**drawn, "warnings": protocol_warnings(drawn)}
-    return page | NOT_VERIFIED | told
 
 
 def _show_metrics(found: dict[str, Any]) -> None:
@@ -143,31 +113,27 @@ def recommend_items(asked: Asked) -> None:
     from simulations.show import waiting
 
     with waiting(f"ranking with {asked.adapter}"):
-        from client.serving.adapters import open_adapter
-        from client.serving.recommend import recommend
-        from shared.model.adapter import install
         from shared.privacy.ledger.promise import read_promise
-        from simulations.commands.trained import own_tensors, people_of
+        from simulations.api.trained import NOT_VERIFIED, recommended
 
-        population = people_of(asked)
-        trained = open_adapter(asked.adapter, population)
-        index = population.user_index(asked.user)
-        own = own_tensors(asked.adapter, trained, population)
-        mine = own.adapter(trained.adapter, population.keys[index])
-        install(trained.recommender, trained.schema, mine)
-        history = population.history(index)
-        found = recommend(trained.recommender, history, trained.config.model.max_length, asked.k)
-    page: dict[str, Any] = {"user": asked.user}
-    page["recommendations"] = [_plain(one, population.catalogue) for one in found]
+        found = recommended(_tried(asked), asked.user, asked.k)
+    catalogue, page = found.people.catalogue, dict[str, Any](user=asked.user)
+    page["recommendations"] = [_plain(one, catalogue) for one in found.items]
     page |= {"promise": read_promise(asked.adapter), **NOT_VERIFIED}
-    page |= {"note": own.note} if own.note else {}
+    page |= {"note": found.note} if found.note else {}
     if asked.as_json:
         typer.echo(document(page))
         return
-    _show_items(found, population.catalogue, asked, population.name)
+    _show_items(found.items, catalogue, asked, found.people.name)
     if asked.explain:
-        typer.echo(_note(trained))
+        typer.echo(_note(found.trained))
     _show_promise(page)
+
+
+def _tried(given: Evaluated | Asked) -> Tried:
+    from simulations.api.trained import Tried
+
+    return Tried(given.adapter, given.data, given.columns, given.users, given.world_seed)
 
 
 def _show_items(found: list[Recommendation], catalogue: Catalogue, asked: Asked, name: str) -> None:
@@ -224,3 +190,28 @@ def _plain(one: Recommendation, catalogue: Catalogue) -> dict[str, object]:
         ],
         "alike": dict(one.kinds),
     }
+
+
+def export_adapter(
+    adapter: Annotated[Path, typer.Argument(help="DIR/adapters/NAME.safetensors of a run.")],
+    directory: Annotated[Path, typer.Argument(help="A new folder.")],
+    to: Annotated[Literal["peft"], typer.Option(help="What is to load it: peft.")],
+    base: Annotated[
+        str, typer.Option(help="The base model on the hub, where the run names a folder.")
+    ] = "",
+    as_json: _AsJson = False,
+) -> None:
+    """Write an adapter for plain transformers and peft, with a model card.
+
+    What PEFT has no place for lies beside it in starling.safetensors.
+    """
+    from simulations.show import waiting
+
+    with waiting(f"reading {adapter}"):
+        from simulations.exported import export_peft
+
+        made = export_peft(adapter, directory, base)
+    if as_json:
+        typer.echo(document({"folder": str(made), "to": to}))
+        return
+    typer.echo(f"{printable(made)}: for peft; read its README.md before it is handed on")

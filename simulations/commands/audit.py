@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,15 +38,17 @@ def audit(
     Exit code 0: no violation was found, and its controls worked. 3: something is violated. 4: not
     shown. 2: a mistake in what was given.
     """
+    from simulations.audit.where import default_folder, new_folder
+
+    folder = new_folder(out or default_folder(subject))  # before anything takes its time
     from client.device.covered import typed_key
     from simulations.audit.audit import audit as audited
-    from simulations.audit.audit import default_folder, new_folder, save
+    from simulations.audit.audit import save
     from simulations.audit.run import Depth
 
-    named = None if key is None else typed_key("--key", key)
-    folder = new_folder(out or default_folder(subject))
     logging.getLogger("flwr").setLevel(logging.WARNING)  # what is done is said here
     try:
+        named = None if key is None else typed_key("--key", key)
         found = audited(subject, named, Depth(quick=quick), _say)
     except BaseException:
         folder.rmdir()
@@ -71,18 +74,18 @@ def _say(what: str) -> None:
 
 def _print(found: Audit) -> None:
     """What decided, part by part; the page has all of it."""
-    from simulations.show import show_line, show_table
+    from simulations.audit.words import question
+    from simulations.show import show_line
 
-    columns = ("question", "verdict", "found", "seen by")
     for part in found.parts:
         decided = [each for each in part.findings if each.required or each.verdict == "violated"]
-        shown = [*decided, *part.controls]
-        rows = [(each.name, each.verdict, each.words, each.threat_model) for each in shown]
-        left = len(part.findings) - len(decided)
-        title = f"{part.name}: {part.about}"
-        show_table(columns, rows, title)
-        if left:
-            show_line(f"{part.name}: {left} more are on the page")
+        show_line(f"{part.name}: {part.about}")
+        for each in (*decided, *part.controls):
+            show_line(f"  {each.verdict}: {question(each.name)} {each.words}.")
+        counted = Counter(each.verdict for each in part.findings if each not in decided)
+        if counted:
+            more = ", ".join(f"{n} {verdict}" for verdict, n in counted.items())
+            show_line(f"  more on the page: {more}")
     for sentence in found.cannot:
-        show_line(f"not seen from here: {sentence}")
+        show_line(f"Not seen from here: {sentence}")
     show_line(found.words)

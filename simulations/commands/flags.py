@@ -16,9 +16,9 @@ import typer
 
 from shared.config import ExperimentConfig
 from shared.config.presets import preset_file
+from simulations.api.settings import PRESET
 from simulations.commands.options import choices, presets, sources
 
-PRESET = "default"  # what a run without --config or --preset begins from
 _PANELS = {
     "data": "Data",
     "privacy": "Privacy",

@@ -131,13 +131,14 @@ def plain(report: VerifyReport, deltas: Sequence[float]) -> dict[str, object]:
     ]
     return {
         "exit_code": report.exit_code,
-        "verdict": _verdict_line(report),
+        "verdict": report.verdict,
         "rows": rows,
         "problems": report.problems,
         "complete": report.complete,
         "planned": report.planned,
         "in_progress": report.in_progress,
         "unsealed": report.unsealed,
+        "premises": report.premises,
         "key": report.key,
         "vouched": report.vouched,
         "signer": report.signer,
@@ -163,8 +164,10 @@ def print_report(report: VerifyReport, console: Console | None = None) -> None:
     for told in findings(report):
         line(told)
     line(f"The run is {report.signer}.")
+    for told in report.premises:
+        line(told)
     line("Each point is a release of its own; whoever sees several of them adds up their losses.")
-    line(_verdict_line(report))
+    line(report.verdict)
 
 
 def findings(report: VerifyReport) -> list[str]:
@@ -191,14 +194,6 @@ def _verdict(row: VerifyRow, report: VerifyReport) -> str:
     if report.problems:
         return "see below"
     return "agrees" if row.shown else "not here"
-
-
-def _verdict_line(report: VerifyReport) -> str:
-    if not report.ok:
-        return "Claims, ledgers and files DISAGREE."
-    if report.exit_code:
-        return "NOT SHOWN: claims, ledgers and files agree as far as they go; see the lines above."
-    return "Claims, ledgers and files agree."
 
 
 def print_deltas(

@@ -21,6 +21,7 @@ from shared.errors import ConfigError, DataError, ModelError
 from shared.model.backbone import resolve
 from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
+from shared.model.start import refuse_same_people, start_of
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.placement import keep_freed_memory, place
 from simulations.world.sources import open_population
@@ -63,6 +64,9 @@ class Simulation:
         keep_freed_memory()
         with _where_it_is(config.model.backbone, started):
             self._source = resolve(config.model.backbone)
+        with _where_it_is(config.model.start or "", started):
+            self._start = start_of(config.model, self._source)
+        refuse_same_people(self._start, self.population.catalogue.digest)
         self.config = self._identified(config)
         if vectors is None:
             vectors = item_vectors(self.population.catalogue.texts, self._source)
@@ -77,7 +81,8 @@ class Simulation:
             config.data, catalogue=_same("data.catalogue", config.data.catalogue, items)
         )
         weights = _same("model.backbone_sha256", config.model.backbone_sha256, self._source.digest)
-        model = dataclasses.replace(config.model, backbone_sha256=weights)
+        begun = None if self._start is None else self._start.digest
+        model = dataclasses.replace(config.model, backbone_sha256=weights, start_sha256=begun)
         return dataclasses.replace(config, data=data, model=model)
 
     @property
@@ -115,8 +120,10 @@ class Simulation:
         """The engine of a model; the same settings give the same engine."""
         if model.backbone != self.config.model.backbone:
             raise ConfigError("private.model.backbone: one backbone per experiment")
+        if model.start != self.config.model.start:
+            raise ConfigError("private.model.start: one start per experiment")
         if model not in self._engines:
-            recommender = build_recommender(self._source, self.vectors, model)
+            recommender = build_recommender(self._source, self.vectors, model, self._start)
             place(recommender, self.config.engine)
             self._engines[model] = CohortEngine(self.population, recommender, self.config.engine)
         return self._engines[model]

@@ -94,6 +94,9 @@ def unprotected(results: Results) -> list[str]:
         found.append(sentences.nobody())
     if Stated(results.config).table("federation").get("aggregation") == "fedsa":
         found.append(sentences.personal())
+    model = Stated(results.config).table("model")
+    if "start" in model:
+        found.append(sentences.begun(str(model.get("start_sha256"))))
     if results.simulated:
         found += [sentences.evaluators(), sentences.seeded()]
     found.append(sentences.several())

@@ -1,6 +1,7 @@
 """Progress of long work: a bar with rate and time left, or plain lines when not on a terminal.
 
-Everything goes to standard error, so that a command's own output can be piped.
+In a notebook it is one line that is kept up to date. Everything else goes to standard error, so
+that a command's own output can be piped.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Self
+from html import escape
+from typing import Any, Self
 
 from rich.progress import (
     BarColumn,
@@ -25,6 +27,7 @@ from rich.text import Text
 from simulations.console import Console
 
 LINE_INTERVAL = 10.0  # seconds between plain lines
+SHOWN_INTERVAL = 0.5  # between changes of a notebook's line
 
 
 class SweepProgress:
@@ -40,7 +43,8 @@ class SweepProgress:
         Print nothing but `message`.
     console : Console, optional
         Where to write; standard error by default. On a terminal a live bar is drawn, elsewhere a
-        plain line at most every `LINE_INTERVAL` seconds, and one at the start and the end.
+        plain line at most every `LINE_INTERVAL` seconds, and one at the start and the end; in a
+        notebook one line, whatever the console writes to, that changes.
     clock : callable
         Seconds, monotonic.
 
@@ -68,6 +72,7 @@ class SweepProgress:
         self._note = ""
         self._started = self._last_line = clock()
         self._bar: Progress | None = None
+        self._shown: _Shown | None = None
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -79,7 +84,9 @@ class SweepProgress:
             self._bar.add_task("starting", total=self.total, note="")
             self._bar.start()
         else:
-            self._line(f"{self.total} client updates to go")
+            if self._console.is_jupyter:
+                self._shown = _Shown()
+            self._tell(f"{self.total} client updates to go")
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -89,14 +96,14 @@ class SweepProgress:
         elif not self._quiet:
             ended = "finished" if raised[0] is None else "stopped"
             spent = _duration(self._clock() - self._started)
-            self._line(f"{ended} after {self.done}/{self.total} updates, {spent}")
+            self._tell(f"{ended} after {self.done}/{self.total} updates, {spent}")
 
     def point(self, label: str) -> None:
         """Name what is being worked on, such as `epsilon 8, seed 0`."""
         with self._lock:
             self._name(label)
             if self._bar is None and not self._quiet:
-                self._line(self._status())
+                self._tell(self._status())
 
     def _name(self, label: str) -> None:
         self._label, self._note = label, ""
@@ -121,8 +128,8 @@ class SweepProgress:
             self._note = note or self._note
             if self._bar is not None:
                 self._bar.update(self._bar.task_ids[0], advance=updates, note=self._note)
-            elif not self._quiet and self._clock() - self._last_line >= LINE_INTERVAL:
-                self._line(self._status())
+            elif not self._quiet and self._clock() - self._last_line >= self._interval:
+                self._tell(self._status())
 
     def skip(self, updates: int) -> None:
         """Count updates that took no time: planned and not made, or made before."""
@@ -134,6 +141,18 @@ class SweepProgress:
         """Print a line that stays, above the bar; shown even when quiet."""
         with self._lock:
             self._line(text)
+
+    @property
+    def _interval(self) -> float:
+        return LINE_INTERVAL if self._shown is None else SHOWN_INTERVAL
+
+    def _tell(self, status: str) -> None:
+        """How far it is: a line of its own, or that of a notebook changed."""
+        if self._shown is None:
+            self._line(status)
+        else:
+            self._last_line = self._clock()
+            self._shown.change(status, self.done, self.total)
 
     def _status(self) -> str:
         """`epsilon 8, seed 0: 120/400 updates, 15 updates/s, 0:00:19 left, HR@10 .41`."""
@@ -151,6 +170,24 @@ class SweepProgress:
     def _line(self, text: str) -> None:
         self._last_line = self._clock()
         self._console.print(text, soft_wrap=True)
+
+
+class _Shown:
+    """One line of a notebook that changes."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def change(self, text: str, done: int, total: int) -> None:
+        """Show this instead of what was shown."""
+        from IPython.display import display
+
+        bar = f'<progress value="{done}" max="{max(total, 1)}"></progress>'
+        page = {"text/html": f"<div>{bar} {escape(text)}</div>", "text/plain": text}
+        if self._handle is None:
+            self._handle = display(page, raw=True, display_id=True)
+        else:
+            self._handle.update(page, raw=True)
 
 
 class _RateColumn(ProgressColumn):

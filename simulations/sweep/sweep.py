@@ -27,6 +27,7 @@ from simulations.compare import (
     stated_means,
     with_comparisons,
 )
+from simulations.console import Console
 from simulations.engine.references import REFERENCES, planned_updates
 from simulations.flower.before import refuse_data, refuse_empty_rounds, warnings
 from simulations.report import Standing, draw_curve, write_report
@@ -44,12 +45,20 @@ from simulations.sweep.machines import Machines
 from simulations.sweep.point import run_point
 from simulations.sweep.progress import SweepProgress
 from simulations.sweep.same_model import reference_of
+from simulations.table import write_tables
+from simulations.trackers import Tracking
 
 Found = Point | Reference
 
 
 def run_sweep(
-    config: ExperimentConfig, directory: Path, *, resume: bool = False, quiet: bool = False
+    config: ExperimentConfig,
+    directory: Path,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+    console: Console | None = None,
+    tracking: Tracking | None = None,
 ) -> Results:
     """Run a whole experiment into a folder; what was completed there before is kept.
 
@@ -60,6 +69,14 @@ def run_sweep(
     config : ExperimentConfig
     directory : Path
         New or empty, unless `resume`.
+    resume : bool
+        Continue what is there.
+    quiet : bool
+        Tell warnings alone, and no progress.
+    console : Console, optional
+        Where both go; standard error by default.
+    tracking : Tracking, optional
+        Told of every round and point that is computed.
 
     Raises
     ------
@@ -73,12 +90,13 @@ def run_sweep(
     """
     run = RunFolder(directory)
     refuse_another(config, run, resume)
-    if resume and (whole := _whole(run)):
+    told = console or Console(stderr=True)
+    if resume and (whole := _whole(run, told)):
         return whole
     with FolderLock(directory) as lock:
         if resume:
             lock.take()
-            if whole := _whole(run):  # by the process that held the lock
+            if whole := _whole(run, told):  # by the process that held the lock
                 return whole
         data = SaltedDigest.read(run.data) if run.settings.exists() else None
         with Machines(config, data=data) as simulation:
@@ -95,50 +113,58 @@ def run_sweep(
                 save_settings(simulation.config, simulation.data, run)
             if pool and any(devices_add_noise(point) for point in settings):
                 pool.keep_in(directory)
-            return _sweep(simulation, settings, run, quiet)
+            return _sweep(simulation, settings, run, (quiet, told), tracking or Tracking())
 
 
-def _whole(run: RunFolder) -> Results | None:
+def _whole(run: RunFolder, console: Console) -> Results | None:
     found = finished(run)
     if found is None:
         return None
     results, signer = found
     told = f"{run.path}: complete, nothing is computed or written again; the run is {signer}"
-    SweepProgress(0, quiet=True).message(told)
+    SweepProgress(0, quiet=True, console=console).message(told)
     return results
 
 
 def _sweep(
-    simulation: Machines, settings: list[ExperimentConfig], run: RunFolder, quiet: bool
+    simulation: Machines,
+    settings: list[ExperimentConfig],
+    run: RunFolder,
+    how: tuple[bool, Console],
+    tracking: Tracking,
 ) -> Results:
     """Everything that is written, in a folder that is ours."""
+    quiet, console = how
     before = Results.read(run.results) if run.results.exists() else None
     record = _Record(simulation, settings, run)
     if before:
         _refuse_lost(before, record, run)
     record.write()  # never less than an interrupted run had written
     jobs = [_reference_job(name, simulation, run) for name in record.references]
-    jobs += [_point_job(point, simulation, run) for point in settings]
+    jobs += [_point_job(point, simulation, run, tracking) for point in settings]
     jobs = [job for job in jobs if job.name not in record.found]
     if SAME_MODEL in record.found:  # interrupted between that and what follows
         _remove_trial(run)
     pool = simulation.workers()
     at_once, stop = (pool.size, pool.stop) if pool else (1, _nothing)
-    with SweepProgress(sum(job.updates for job in jobs), quiet=quiet or not jobs) as progress:
+    total = sum(job.updates for job in jobs)
+    with SweepProgress(total, quiet=quiet or not jobs, console=console) as progress:
         told = another_version(_environments(before), environment(simulation))
         for line in [*(f"warning: {each}" for each in warnings(simulation, settings)), told]:
             if line:
                 progress.message(line)
         if pool:
             pool.tell = progress.message
-        with closing(work(jobs, at_once, progress, stop)) as finished:
-            for name, found in finished:
-                record.found[name] = found
-                record.write()
-    results = record.results(complete=True)
-    draw_curve(results, run.curve)
-    write_report(results, run.path, Standing.of_a_run(trusted_public_key()))
-    record.write(complete=True)
+        with tracking.of(run, record.results(), progress.message):
+            with closing(work(jobs, at_once, progress, stop)) as finished:
+                for name, found in finished:
+                    record.found[name] = found
+                    record.write()
+            results = record.results(complete=True)
+            draw_curve(results, run.curve)
+            write_report(results, run.path, Standing.of_a_run(trusted_public_key()))
+            write_tables(results, run)
+            record.write(complete=True)
     return results
 
 
@@ -189,7 +215,8 @@ class _Record:
     def write(self, *, complete: bool = False) -> None:
         """Seal what a run claims so far, with every file of what was completed."""
         run = self._run
-        files = digests(run.path, [run.settings, *([run.curve, run.report] if complete else [])])
+        shown = [run.curve, run.report, *run.tables] if complete else []
+        files = digests(run.path, [run.settings, *shown])
         # As they were when their part was completed: what was altered since is not vouched for.
         for found in self.found.values():
             files |= sealed_files(found.stated)
@@ -237,11 +264,23 @@ def _updates_left(point: ExperimentConfig, simulation: Machines, run: RunFolder)
     return round(left * federation.expected_cohort(len(simulation.users)))
 
 
-def _point_job(point: ExperimentConfig, simulation: Machines, run: RunFolder) -> Job[Found]:
+def _point_job(
+    point: ExperimentConfig, simulation: Machines, run: RunFolder, tracking: Tracking
+) -> Job[Found]:
     epsilon, seed = point.privacy.epsilon, point.seed
 
     def act(advance: Advance) -> Point:
-        return run_point(simulation, point, run.path, lambda entry: _tell(entry, advance))
+        files = run_files(run.path, point_name(epsilon, seed))
+        reached = load(files.checkpoint)
+        with tracking.point(point, files, reached.history if reached else ()) as log:
+
+            def heard(entry: dict[str, float]) -> None:
+                _tell(entry, advance)
+                log.round(entry)
+
+            found = run_point(simulation, point, run.path, heard)
+            log.finished(opening(simulation), found)
+        return found
 
     label = f"epsilon {epsilon:g}, seed {seed}"
     return Job(point_name(epsilon, seed), label, _updates_left(point, simulation, run), act)

@@ -31,6 +31,7 @@ from shared.request import point_settings
 from shared.run_files import DEVICES_NAME, RunFiles, RunFolder, run_files
 from simulations.compare import SAME_MODEL
 from simulations.results import Point, Results, Stated
+from simulations.table import table_problem
 from simulations.verify.comparisons import comparison_problems
 from simulations.verify.fields import field_problems, protocol_problems
 from simulations.verify.plan import PlanCheck
@@ -76,7 +77,8 @@ class Artefacts:
         run, simulated = RunFolder(directory), results.simulated
         shown, settings = [run.curve, run.report], [run.settings]
         whole = (settings + shown if results.complete else settings) if simulated else []
-        required, optional = set(whole), set[Path]()
+        tables = run.tables if simulated and results.complete else ()  # runs of before have none
+        required, optional = set(whole), set[Path](tables)
         for point, given in zip(results.points, expected, strict=True):
             files = point_files(directory, results, point)
             required |= {files.adapter, files.policy}
@@ -87,9 +89,10 @@ class Artefacts:
                     kinds.add(file)
         pending = {at for name in plan.unfinished for at in run_files(directory, name).released}
         if simulated and not results.complete:
-            pending |= set(shown)
+            pending |= {*shown, *run.tables}
         working = {at for name in plan.names for at in run_files(directory, name).working}
         working |= {run.results, run.data, run.path / LOCK}
+        working |= set(run.tensorboard.rglob("*"))
         working |= {run.reference(name) for name in results.references}
         working |= {at for at in run.trial(SAME_MODEL).everything() if not results.complete}
         return cls(
@@ -179,6 +182,12 @@ def check_artefacts(
         for name in sorted(set(sealed) - own.allowed)
     ]
     problems += _settings_problems(run, results, sealed)
+    problems += [
+        problem
+        for at in run.tables
+        if _is_as_sealed(directory, at, sealed)
+        and (problem := table_problem(results, run, at.name))
+    ]
     notes = [f"{name}: not sealed yet, nobody vouches for it" for name in sorted(pending)]
     notes += [
         f"{name}: not sealed, and no file of the run"

@@ -7,13 +7,15 @@ that the run hands on against the seal.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared.privacy.keys import trusted_public_key
 from shared.privacy.ledger.seal import signer
+from shared.privacy.sentences import begun
 from shared.run_files import RunFolder
-from simulations.results import Results
+from simulations.results import Results, Stated
 from simulations.verify.artefacts import check_artefacts, promise_reasons
 from simulations.verify.plan import check_plan
 from simulations.verify.point import VerifyRow, verify_point
@@ -38,6 +40,8 @@ class VerifyReport:
         Who vouches for the run, or that no one does.
     vouched : bool
         Whether that is the operator whom the reader named, or this machine's own.
+    premises : tuple of str
+        What its promises rest on, and nobody can check.
     complete : bool
         Whether the run says that it is. If not, nothing is shown of the points that are missing.
     planned : int
@@ -55,6 +59,7 @@ class VerifyReport:
     key: str | None
     signer: str
     vouched: bool
+    premises: tuple[str, ...]
     complete: bool
     planned: int
     in_progress: tuple[str, ...]
@@ -65,6 +70,17 @@ class VerifyReport:
     def ok(self) -> bool:
         """Whether every point and the run as a whole agree."""
         return not self.problems and all(row.ok for row in self.rows)
+
+    @property
+    def verdict(self) -> str:
+        """In a sentence."""
+        if not self.ok:
+            return "Claims, ledgers and files DISAGREE."
+        if self.exit_code:
+            return (
+                "NOT SHOWN: claims, ledgers and files agree as far as they go; see the lines above."
+            )
+        return "Claims, ledgers and files agree."
 
     @property
     def exit_code(self) -> int:
@@ -113,12 +129,19 @@ def verify_run(directory: Path, key: str | None = None) -> VerifyReport:
         key=by,
         signer=who,
         vouched=vouched,
+        premises=tuple(_premises(results)),
         complete=plan.complete,
         planned=plan.planned,
         in_progress=plan.in_progress,
         unsealed=tuple(unsealed),
         results=results,
     )
+
+
+def _premises(results: Results) -> Iterator[str]:
+    model = Stated(Stated(results.config).table("model"))
+    if "start" in model.stated:
+        yield begun(str(model.get("start_sha256")))
 
 
 def vouching(by: str | None, named: str | None, whose: str = "operator") -> tuple[str, bool, bool]:

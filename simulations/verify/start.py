@@ -34,6 +34,8 @@ _UNREADABLE = (ArithmeticError, KeyError, OSError, SafetensorError, TypeError, V
 _MIX = "mix.weight"
 # Drawn from the settings' seed or read off language model and texts: neither is in the folder.
 _DRAWN = re.compile(r"(lora_A\b.*|lora_B\b.*\.up|\bitem_up|\bitem_down)\.weight$")
+# Of a model whose corrections begin from a LoRA: that is not in the folder either.
+_BEGUN = re.compile(r"(lora_A\b.*|lora_B\b.*|\bitem_up|\bitem_down)\.weight$")
 _LEAST_CHANCE = 1e-6  # likeness by chance: of vectors of unit length it is at most 1
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -106,10 +108,11 @@ def unreleased_problems(
     given = {BIAS: "histogram", **dict.fromkeys(TABLES, "moments")}
     untrained = TABLES if config.federation.rounds else sorted({*adapter} - {_MIX})
     problems = [] if same else [f"{_MIX}: not the weights that every run has"]
+    drawn = _DRAWN if config.model.start is None else _BEGUN
     return problems + [
         f"{name[:99]}: not zero, and nothing trained or released it"
         for name in untrained
-        if name in adapter and not _DRAWN.search(name) and given.get(name) not in released
+        if name in adapter and not drawn.search(name) and given.get(name) not in released
         if adapter[name].any()
     ]
 

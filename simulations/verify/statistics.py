@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from shared.privacy.contribution.evaluation import ABOUT, estimate_metrics, sele
 from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.ledger.device_ledgers import DeviceLedgers
 from shared.privacy.ledger.ledger import Ledger, LedgerEntry
+from shared.privacy.ledger.promise import SEEDED
 from shared.privacy.mechanisms.gaussian import is_joint
 from simulations.results import Claim
 
@@ -76,8 +77,10 @@ def _metrics_reasons(
         rounds = [found.pop("round") for found in releases]
     except (KeyError, TypeError, ValueError):
         return ["released_metrics: expected a list of releases, each with its round"]
+    shown = [entry.round for entry in recorded]
+    if _may_lose(claim):
+        recorded = [entry for entry in recorded if entry.round in rounds]
     if rounds != [entry.round for entry in recorded]:
-        shown = [entry.round for entry in recorded]
         return [f"released_metrics: of rounds {rounds} claimed, the ledger shows {shown}"]
     reasons = [
         f"released_metrics of round {entry.round}: its figures do not follow from its noised sums"
@@ -90,6 +93,11 @@ def _metrics_reasons(
         if stated.get(name) != said
     ]
     return reasons or _selection_reasons(dict(stated), selects)
+
+
+def _may_lose(claim: Claim) -> bool:
+    """Whether a crash may lose what was released after it was counted: a simulation repeats it."""
+    return claim.get("noise") != SEEDED
 
 
 def _selection_reasons(stated: Any, selects: bool) -> list[str]:
@@ -153,21 +161,19 @@ def _clip_reasons(
     if rule is None:
         told = any(claim.get(name) is not None for name in _CLIP)
         return ["clipping_norms claimed, the settings fix the clip"] if told else []
-    norms, bits = (_numbers(claim.get(name)) for name in _CLIP)
-    for name, numbers in zip(_CLIP, (norms, bits), strict=True):
-        if numbers is None:
-            return [f"{name} = {str(claim.get(name))[:40]}: expected a list of numbers"]
-    return _norm_reasons(rule, norms or [], bits or [], config, users)
+    may_lose = _may_lose(claim)
+    for name, gaps in zip(_CLIP, (False, may_lose), strict=True):
+        numbers = claim.get(name)
+        if not (isinstance(numbers, list) and all(_is_number(one, gaps) for one in numbers)):
+            return [f"{name} = {str(numbers)[:40]}: expected a list of numbers"]
+    return _norm_reasons(rule, claim, config, users)
 
 
 def _norm_reasons(
-    rule: QuantileRule,
-    norms: list[float],
-    bits: list[float],
-    config: ExperimentConfig,
-    users: int,
+    rule: QuantileRule, claim: Claim, config: ExperimentConfig, users: int
 ) -> list[str]:
     rounds = config.federation.rounds
+    norms, bits = (cast("list[Any]", claim.get(name)) for name in _CLIP)
     if (len(norms), len(bits)) != (rounds + 1, rounds) or norms[0] != rule.start:
         return [
             f"clipping_norms: expected {rounds + 1} of them, the first {rule.start:g}, and "
@@ -175,7 +181,7 @@ def _norm_reasons(
         ]
     expected = config.federation.expected_cohort(users)
     for number, ((norm, after), total) in enumerate(zip(pairwise(norms), bits, strict=True), 1):
-        given = rule.next(norm, total, expected)
+        given = norm if total is None else rule.next(norm, total, expected)
         if not math.isclose(after, given, rel_tol=_SAME):
             return [
                 f"clipping_norms: {after:g} claimed after round {number}, its bits give {given:g}"
@@ -183,9 +189,6 @@ def _norm_reasons(
     return []
 
 
-def _numbers(value: object) -> list[float] | None:
-    """A list of finite numbers; None for anything else."""
-    if not isinstance(value, list):
-        return None
-    finite = all(type(number) is float and math.isfinite(number) for number in value)
-    return value if finite else None
+def _is_number(value: object, gap: bool) -> bool:
+    """Whether it is a finite number, or null where there may be a gap."""
+    return (value is None and gap) or (type(value) is float and math.isfinite(value))

@@ -41,15 +41,16 @@ ORDER = {
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
-        "console < doctor results show world < summary < compare < unlike < engine exploration "
-        "report verify < loopback workers < flower < sweep < audit < commands"
+        "console < doctor results show world < summary < compare exported table < unlike < engine "
+        "exploration report trackers verify < loopback workers < flower < sweep < api audit tune "
+        "< commands"
     ),
 }
 # Parts -> what they never import, late or for types either.
 ABSENT = {
     "shared": {"flwr"},
     "client.device client.link client.serving client.training": {"flwr"},
-    "shared client server": {"matplotlib", "jinja2", "pyarrow", "ray"},
+    "shared client server": {"matplotlib", "jinja2", "pandas", "pyarrow", "ray"},
 }
 ON_DEMAND = {"pyarrow", "pyarrow.parquet"}  # when a Parquet file is opened
 

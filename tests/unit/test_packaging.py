@@ -17,7 +17,7 @@ from tests.support.deploy.units import Dockerfile, seconds, unit
 
 DEVICE, SERVER = ROOT / "client" / "packaging", ROOT / "server" / "packaging"
 UNITS = sorted([*DEVICE.glob("*.service"), *SERVER.glob("*.service")])
-IMAGES = [DEVICE / "Dockerfile", SERVER / "Dockerfile"]
+IMAGES = [at / "Dockerfile" for at in (DEVICE, SERVER, ROOT / "simulations" / "packaging")]
 COMPOSED = [DEVICE / "compose.yaml", SERVER / "compose.yaml"]
 PROGRAM = "/opt/starling/bin/starling"
 EXPOSURE = {  # at most, of `systemd-analyze security`; 10 is no sandbox at all

@@ -174,6 +174,10 @@ class Ledger:
         """
         return self._cost([entry.event for entry in self.entries], delta)
 
+    def epsilon_after(self, round: int) -> float:
+        """What all entries up to a round cost together, its own among them; as `epsilon`."""
+        return self._cost([entry.event for entry in self.entries if entry.round <= round])
+
     def admit(self, planned: Iterable[tuple[str, DpEvent, int]]) -> float:
         """Check a whole plan against the budget at once, before any of it happens.
 

@@ -337,6 +337,6 @@ def _finding(attack: Attack, promised: Guarantee | None) -> Finding:
         "auc": found.auc.value,
         **{f"tpr@{rate:g}": of.value for rate, of in found.at.items()},
     }
-    told = "of those who are in it finds " + " and ".join(found.told(rate) for rate in found.at)
+    told = "Of those who were in it finds " + " and ".join(found.told(rate) for rate in found.at)
     verdict, about = judged(attack.bound, attack.provable, promised, attack.decision)
-    return Finding(name, verdict, attack.threat_model, f"{about}; {told}.", figures)
+    return Finding(name, verdict, attack.threat_model, f"{about}. {told}", figures)

@@ -306,8 +306,8 @@ def _finding(leak: Leak, promised: Guarantee | None) -> Finding:
         **{f"recall@{k}": of for k, of in leak.recall.items()},
     }
     told = (
-        f"{leak.own:.0%} of a person's items are found in as many guesses (popularity "
-        f"{leak.popular:.0%}, chance {leak.chance:.0%})"
+        f"In as many guesses as a person has items {leak.own:.0%} of them are found (by what is "
+        f"popular {leak.popular:.0%}, by chance {leak.chance:.0%})"
     )
     verdict, about = judged(leak.bound, leak.provable, promised, leak.decision)
-    return Finding(name, verdict, leak.view, f"{about}; {told}.", figures)
+    return Finding(name, verdict, leak.view, f"{told}. {about}", figures)

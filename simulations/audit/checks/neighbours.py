@@ -28,14 +28,14 @@ def others_unchanged(observed: Observed, without: Observed, person: int) -> Find
         Their key.
     """
     words, compared = _unlike(observed, without, person)
-    right = f"Without one person's data {compared:.0f} sums are asked of the same people alike"
+    right = f"Without one person's data all others send the same ({compared:.0f} sums compared)"
     return finding(OTHERS, words, right, {"compared": compared})
 
 
 def place_in_log(observed: Observed, permuted: Observed) -> Finding:
     """Whether the order in which people stand in the log has no say in anything they send."""
     words, compared = _unlike(observed, permuted, None)
-    right = f"In another order of people {compared:.0f} sums are asked of the same people alike"
+    right = f"In another order of people all send the same ({compared:.0f} sums compared)"
     return finding(PLACE, words, right, {"compared": compared})
 
 

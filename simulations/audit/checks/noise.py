@@ -12,7 +12,7 @@ from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.accounting.steps import Step, steps_of
 from simulations.audit.checks.risk import RISK, finding, not_shown
 from simulations.audit.findings import Finding
-from simulations.audit.replay.observed import Observed, Release, Sums
+from simulations.audit.replay.observed import TRAINING, Observed, Release, Sums
 
 SCALE, MEAN, DROPOUTS = "noise scale", "noise for a mean", "noise after dropouts"
 SHAPE, FRESH = "noise shape", "noise fresh"
@@ -26,6 +26,17 @@ _ALL = 200  # releases, of which all pairs are compared
 def noised(observed: Sums) -> list[Release]:
     """Releases whose noise is claimed and whose sum without it is known."""
     return [each for each in observed.releases if each.deviation > 0 and each.exchange.known]
+
+
+def unseen(observed: Sums) -> str:
+    """A kind that was asked for, and of which no sum was seen as it was released; empty: none."""
+    if not isinstance(observed, Observed) or observed.plan is None:
+        return ""
+    seen = {each.exchange.kind for each in observed.releases if each.exchange.known}
+    kinds = {each.kind for each in observed.exchanges if observed.plan.of(each.kind)}
+    if observed.plan.correlation is not None and "update" in kinds:
+        kinds.add(TRAINING)
+    return min(kinds - seen, default="")
 
 
 def noise_scale(observed: Sums) -> Finding:
@@ -49,11 +60,13 @@ def noise_scale(observed: Sums) -> Finding:
     figures = {"releases": float(len(found)), "smallest ratio": min(ratios)}
     figures |= {"largest ratio": max(ratios)}
     right = (
-        f"Each of {len(found)} releases holds the noise that is claimed: "
-        f"{min(ratios):.3f} to {max(ratios):.3f} times"
+        f"Each of {len(found)} releases has as much noise as is claimed "
+        f"({min(ratios):.3f} to {max(ratios):.3f} times)"
     )
     if not wrong and not unlike:
-        return finding(SCALE, "", right, figures)
+        gone = unseen(observed)
+        why = f"No {gone} was seen as it was released: nothing is known of its noise"
+        return not_shown(SCALE, why) if gone else finding(SCALE, "", right, figures)
     if not wrong:
         words = f"{unlike[0].exchange.name}: plan and ledger claim different noise"
         return finding(SCALE, words, right, figures)
@@ -89,8 +102,10 @@ def _ratio_to_ledger(observed: Sums, release: Release) -> float:
     """The plan's noise over that of the ledger's entry; 1 where there is no such entry."""
     if not isinstance(observed, Observed) or observed.ledger is None:
         return 1.0
+    kind, number = release.exchange.kind, release.exchange.round
+    recorded = (kind, 0 if kind == TRAINING else number)  # of which all rows are one
     for entry in observed.ledger.entries:
-        if (entry.release, entry.round) == (release.exchange.kind, release.exchange.round):
+        if (entry.release, entry.round) == recorded:
             if isinstance(entry.event, SkellamDpEvent):
                 return 1.0
             steps = [step for step in steps_of([(entry.event, 1)]) if isinstance(step, Step)]
@@ -142,7 +157,7 @@ def noise_fresh(observed: Sums) -> Finding:
     words = (
         f"{one} and {two}: the same noise, {most:.1f} standard deviations alike" if wrong else ""
     )
-    right = f"The noise of {len(pairs)} pairs of releases is uncorrelated"
+    right = f"No two releases have the same noise ({len(pairs)} pairs compared)"
     return finding(FRESH, words, right, {"most alike": most, "pairs": float(len(pairs))})
 
 

@@ -13,12 +13,20 @@ from scipy.stats import binom, chi2, norm
 from scipy.stats import f as f_ratio
 from scipy.stats import t as student
 
-from simulations.audit.checks.noise import noised
+from simulations.audit.checks.noise import noised, unseen
 from simulations.audit.checks.risk import RISK, finding, not_shown
 from simulations.audit.findings import Finding
-from simulations.audit.replay.observed import Exchange, Release, Sums, Vector
+from simulations.audit.replay.observed import (
+    TRAINING,
+    Exchange,
+    Observed,
+    Release,
+    Sums,
+    Vector,
+)
 
 CLIP, LAYERS, WEIGHTS, SAMPLING = "clip", "clip of each layer", "weights", "sampling"
+TURNS = "turns"
 
 _ROUNDING = 1e-4  # relative, of a norm
 _FREE = 50  # directions that noise is estimated by, at least
@@ -37,9 +45,11 @@ def clip(observed: Sums) -> Finding:
     worst = max(found, key=lambda each: longest[id(each)] / each.limit)
     ratio = float(longest[id(worst)] / worst.limit)
     figures = {"longest over the clip": ratio, "sums": float(len(found))}
-    right = f"Nobody's contribution to {len(found)} sums is longer than its clip"
+    right = f"In {len(found)} sums nobody's part is longer than its limit, the clip"
     if ratio <= 1 + _ROUNDING:
-        return finding(CLIP, "", right, figures)
+        gone = unseen(observed)
+        why = f"No {gone} was seen as it was released: nothing is known of its parts"
+        return not_shown(CLIP, why) if gone else finding(CLIP, "", right, figures)
     words = f"{worst.exchange.name}: a contribution is {ratio:.4g} times as long as its clip"
     if worst.exchange.kind == "update" and _each_layer_is_within(observed, worst):
         return finding(LAYERS, f"{words}; each tensor alone is within it", right, figures)
@@ -69,7 +79,8 @@ def weights(observed: Sums) -> Finding:
     and each canary's own, in units of the noise that is there. Under equal weights these are
     Student's, the last together F, as the noise is estimated.
     """
-    found = [each for each in noised(observed) if each.exchange.kind == "update" and _seen(each)]
+    kinds = ("update", TRAINING)
+    found = [each for each in noised(observed) if each.exchange.kind in kinds and _seen(each)]
     found = [each for each in found if each.found > 0 and each.freedom >= _FREE]
     if not found:
         return not_shown(WEIGHTS, "No sum of updates whose parts and whose noise were seen")
@@ -86,7 +97,7 @@ def weights(observed: Sums) -> Finding:
     wrong = chance[who] < RISK / len(chance)
     figures = {f"p of {name}": of for name, of in chance.items()}
     words = f"The weight of {who} is not one" if wrong else ""
-    return finding(WEIGHTS, words, "Everyone's weight is one, as far as noise lets see", figures)
+    return finding(WEIGHTS, words, "Everyone counts once, as far as noise lets one see", figures)
 
 
 def _along(observed: Sums, found: list[Release], weight: Weight) -> float:
@@ -182,3 +193,31 @@ def often(cohorts: Sequence[Exchange], users: int, share: float) -> dict[str, fl
         "the same people are asked again and again": min(1.0, float(norm.sf(far)) / _TAIL),
         "everyone is asked in turn": min(1.0, float(norm.cdf(far)) / _TAIL),
     }
+
+
+def turns(observed: Observed) -> Finding:
+    """Whether nobody is asked more often, or sooner again, than correlated noise is made for."""
+    limits = observed.plan.correlation if observed.plan else None
+    if limits is None:
+        return not_shown(TURNS, "Who may take part how often is no part of what is promised")
+    asked: dict[int, list[int]] = {}
+    for each in observed.exchanges:
+        if each.kind == "update":
+            for key in each.asked:
+                asked.setdefault(key, []).append(each.round)
+    most = max((len(rounds) for rounds in asked.values()), default=0)
+    gaps = [after - before for rounds in asked.values() for before, after in pairwise(rounds)]
+    near = min(gaps, default=limits.separation)
+    matrix = limits.matrix.dense()
+    moved = [float(np.linalg.norm(matrix[:, np.array(at) - 1].sum(1))) for at in asked.values()]
+    most_moved, counted = max(moved, default=0.0), limits.stated()["sensitivity"]
+    words = ""
+    if most > limits.participations:
+        words = f"Somebody is asked {most} times, of {limits.participations} at most"
+    elif near < limits.separation:
+        words = f"Somebody is asked again after {near} rounds, of {limits.separation} at least"
+    elif most_moved > counted * (1 + _ROUNDING):
+        words = f"Somebody may move all rounds by {most_moved:.4g} clips, of {counted:.4g} counted"
+    right = f"Nobody is asked more than {limits.participations} times, or too soon again"
+    figures = {"most often": float(most), "soonest": float(near), "furthest": most_moved}
+    return finding(TURNS, words, right, figures | {"counted": counted})

@@ -13,7 +13,7 @@ from shared.privacy.accounting.events import SkellamDpEvent
 from shared.privacy.guarantee import Guarantee
 from simulations.audit.checks.risk import FILES, finding, not_shown
 from simulations.audit.findings import Finding
-from simulations.audit.replay.observed import Observed, Release, Sums
+from simulations.audit.replay.observed import TRAINING, Observed, Release, Sums
 
 LEDGER, EPSILON, RAW = "ledger", "epsilon", "raw release"
 
@@ -31,9 +31,10 @@ def ledger(observed: Observed) -> Finding:
     """Whether every release is on the ledger, once, in order, as what the plan claims it is."""
     if observed.ledger is None or observed.plan is None:
         return not_shown(LEDGER, "There is no server's ledger: devices keep their own")
-    entries = [each for each in observed.ledger.entries if each.release != "training"]
+    entries = [each for each in observed.ledger.entries if each.release != TRAINING]
     recorded = [(each.release, each.round) for each in entries]
-    released = [(each.exchange.kind, each.exchange.round) for each in observed.releases]
+    sums = [each.exchange for each in observed.releases if each.exchange.kind != TRAINING]
+    released = [(each.kind, each.round) for each in sums]
     missing = [each for each in released if each not in recorded]
     other = [each for each in entries if each.event != observed.plan.planned(each.release).event]
     asked = [(each.kind, each.round) for each in observed.exchanges]
@@ -52,8 +53,10 @@ def epsilon(observed: Observed) -> Finding:
     """What the ledger's entries cost, counted anew from their events by `dp_accounting` alone."""
     if observed.ledger is None:
         return not_shown(EPSILON, "There is no server's ledger", FILES)
-    promised = observed.ledger.header.guarantee
-    return counted(EPSILON, [each.event for each in observed.ledger.entries], promised)
+    promised, entries = observed.ledger.header.guarantee, list(observed.ledger.entries)
+    if observed.plan and observed.plan.correlation:  # all rounds are the training's one event
+        entries = [each for each in entries if each.release != "update"]
+    return counted(EPSILON, [each.event for each in entries], promised)
 
 
 def counted(name: str, events: Sequence[DpEvent], promised: Guarantee) -> Finding:
@@ -84,7 +87,10 @@ def counted(name: str, events: Sequence[DpEvent], promised: Guarantee) -> Findin
         return not_shown(name, f"Another accountant refuses its events ({error})", FILES)
     figures = {"recomputed": found, "promised": promised.budget, "delta": promised.delta}
     over = found > promised.budget * (1 + _NEAR)
-    words = f"The ledger costs {found:.3f} under {promised.relation}, of {promised.budget:g}"
+    words = (
+        f"Another accountant counts epsilon {found:.3f} for what the ledger holds, where "
+        f"{promised.budget:g} is promised ({promised.relation})"
+    )
     return finding(name, words if over else "", words, figures, FILES)
 
 

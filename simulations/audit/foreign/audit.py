@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from simulations.audit.bounds import bounds, controls
+from simulations.audit.bounds import bounds, noise_off
 from simulations.audit.checks import noise, people, record
 from simulations.audit.checks.risk import FILES, REPLAY
 from simulations.audit.findings import Finding
@@ -46,4 +46,4 @@ def audited(run: ForeignRun, confidence: float = 0.95) -> list[Finding]:
         for each in found
     ]
     found += [checks.rounds(run), checks.cost(run, sums)]
-    return [*found, *bounds(sums, confidence), *controls(sums, confidence)]
+    return [*found, *bounds(sums, confidence), *noise_off(sums, confidence)]

@@ -45,11 +45,6 @@ class Stated(Sums):
         return self.claim.sampling.kind != "fixed"
 
     @property
-    def seed(self) -> int:
-        """One for all: a run says nothing of its own."""
-        return 0
-
-    @property
     def events(self) -> Events:
         """A Gaussian a release, as its noise and the sampling are claimed."""
         sampling, found = self.claim.sampling, []

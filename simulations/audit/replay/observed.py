@@ -24,6 +24,9 @@ Vector = npt.NDArray[np.float64]
 Events = Sequence[tuple[DpEvent, int]]
 """What happened, as an accountant counts it, and how often each."""
 
+TRAINING = "training"
+"""Of a release that is a row of all rounds' mechanism, whose noise is correlated over rounds."""
+
 _NONE = np.zeros((0, 0), dtype=np.float32)
 
 
@@ -34,7 +37,7 @@ class Exchange:
     Attributes
     ----------
     kind : str
-        The ledger's word: "update", "histogram", "moments" or "metrics".
+        The ledger's word: "update", "histogram", "moments" or "metrics"; or `TRAINING`.
     round : int
         0 before the first.
     asked : tuple of int
@@ -83,6 +86,9 @@ class Release:
         L2 norm that one contribution may have.
     rounding : float
         How far each number may be off by what it was computed and kept in.
+    reach : float64 [m] or None
+        What each canary adds along its own coordinate if it is in, where it was asked; None: as
+        much as the limit.
     """
 
     exchange: Exchange
@@ -90,6 +96,7 @@ class Release:
     deviation: float
     limit: float
     rounding: float = 0.0
+    reach: Vector | None = None
 
     @cached_property
     def rest(self) -> Vector:
@@ -175,11 +182,6 @@ class Sums(ABC):
 
     @property
     @abstractmethod
-    def seed(self) -> int:
-        """Of what the auditor draws."""
-
-    @property
-    @abstractmethod
     def events(self) -> Events:
         """What the claim says that happened; nothing where it is not told."""
 
@@ -233,11 +235,6 @@ class Observed(Sums):
         return self.plan is not None and self.plan.correlation is None
 
     @property
-    def seed(self) -> int:
-        """The point's."""
-        return self.config.seed
-
-    @property
     def events(self) -> Events:
         """As planned."""
         plan = self.plan or self.device
@@ -248,6 +245,7 @@ class Observed(Sums):
         federation = self.config.federation
         expected = {
             "update": federation.expected_cohort,
+            TRAINING: federation.expected_cohort,
             "metrics": federation.expected_metrics_cohort,
         }
         return expected.get(kind, federation.expected_popularity_cohort)(self.users)

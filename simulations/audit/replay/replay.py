@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.evaluation import METRICS_CLIP
 from shared.privacy.contribution.units import examples_per_user
 from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.mechanisms.correlated import CorrelatedMechanism
 from shared.privacy.mechanisms.gaussian import UpdateWithBits
 from shared.privacy.plan.plan import Plan, device_plan, server_plan
 from shared.request import Request
@@ -34,7 +36,8 @@ from shared.update import Arrays
 from simulations.audit.canaries import AuditedEngine, Canaries
 from simulations.audit.canaries.drawn import by_window
 from simulations.audit.canaries.likelihood import log_likelihoods
-from simulations.audit.replay.observed import Exchange, Observed, Release, Vector
+from simulations.audit.replay.observed import TRAINING, Exchange, Observed, Release, Vector
+from simulations.audit.replay.undone import undone
 from simulations.audit.replay.watching import WatchedGrid
 from simulations.engine.simulation import Simulation
 from simulations.flower.grid import run_app
@@ -78,8 +81,9 @@ class Replay:
         self.config = config
         if config.federation.aggregation not in ("fedit", "ffa"):
             raise ConfigError(
-                f"federation.aggregation = {config.federation.aggregation}: a replay reads "
-                "releases off iterates under fedit and ffa only"
+                f"federation.aggregation = {config.federation.aggregation}: what is released is "
+                "read off what the server steps by, and that is the sum of a round under fedit and "
+                "ffa only; other rules are not replayed"
             )
 
     @property
@@ -139,6 +143,12 @@ class Replay:
             keep()
             return self._observed(engine, grid.exchanges, states, files)
 
+    def held_out(self, canaries: Canaries, lost: float = 0.0) -> Observed:
+        """Once, in which none of the canaries is in: their coins, tossed before, decide nothing."""
+        none = np.zeros_like(canaries.included)
+        observed = self.run(replace(canaries, included=none), lost=lost)
+        return replace(observed, canaries=canaries)
+
     def _observed(
         self,
         engine: AuditedEngine,
@@ -157,6 +167,9 @@ class Replay:
             if each.kind == "update":
                 vector = vector[where] * config.federation.expected_cohort(len(people))
             found.append(_release(each, vector, plan, states, config))
+        every = plan.of(TRAINING) if plan else None
+        if every is not None and isinstance(every.mechanism, CorrelatedMechanism):
+            found += undone(found, every.mechanism, engine.canaries)
         adapter, initial = load_file(files.adapter), load_file(files.initial)
         before = states[0].adapter if 0 in states else engine.schema.join(initial)
         histories = {key: len(history_of(people, key)) for key in people.keys}

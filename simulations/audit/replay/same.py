@@ -37,7 +37,8 @@ def reproduced(released: Arrays, again: Arrays, start: Arrays) -> Finding:
     moved = _length([again[name] - start[name] for name in again])
     figures = {"apart": apart, "moved": moved}
     if apart <= _ROUNDING * moved:
-        words = f"Run again, its settings give its adapter, to {apart / max(moved, 1e-30):.1e}"
+        near = apart / max(moved, 1e-30)
+        words = f"Run again, its settings give its adapter (apart by {near:.1e} of its way)"
         return Finding(REPRODUCED, "holds", REPLAY, words, figures)
     words = (
         f"Run again here, its settings give another adapter ({apart:.3g} away, moved {moved:.3g})"

@@ -14,10 +14,12 @@ from simulations.audit.attacks.reconstruction import LEAK
 from simulations.audit.findings import Finding
 from simulations.audit.outcome import PAGE, Audit, Part
 from simulations.audit.report.figure import evidence_figure
+from simulations.audit.words import question
 from simulations.report.figures import inline_svg
 from simulations.report.page import template
 from simulations.report.tables import number
 
+_RELATIONS = {"zero_out": "nothing", "replace_one": "other data"}
 _DRAWN = "Epsilon claimed and epsilon shown, for each view; the tables below hold the same numbers."
 
 
@@ -42,6 +44,7 @@ def _view(audit: Audit) -> dict[str, Any]:
         "depth": "a quick audit" if quick else "a full audit",
         "warnings": [part.about for part in audit.parts if "made-up" in part.about][:1],
         "models": _by_model([each for _, each in audit.findings]),
+        "confidence": f"{float(audit.settings.get('confidence', 0.95)):.0%}",
         "figure": inline_svg(drawn[0], "evidence", _DRAWN, drawn[1]) if drawn else None,
         "parts": [_of_part(part) for part in audit.parts],
         "about": [
@@ -73,23 +76,39 @@ def _by_model(found: Sequence[Finding]) -> list[dict[str, Any]]:
 
 
 def _of_part(part: Part) -> dict[str, Any]:
-    claimed = ", ".join(f"{name} {number(of)}" for name, of in part.claimed.items())
-    tables = (("", part.findings), ("Controls: what this audit would have seen", part.controls))
+    beside = [each for each in part.findings if each.verdict == "not shown" and not each.required]
+    decided = [each for each in part.findings if each not in beside]
+    order = ("violated", "not shown", "holds")  # the reader's time is short
+    decided.sort(key=lambda each: order.index(each.verdict))
     return {
         "name": part.name,
         "about": part.about,
-        "claimed": claimed,
-        "tables": [(title, [_row(each) for each in found]) for title, found in tables],
+        "claimed": _claimed(part.claimed),
+        "decided": [_row(each) for each in decided],
+        "controls": [_row(each) for each in part.controls],
+        "beside": [_row(each) for each in beside],
         "worst": [_person(each) for each in part.worst],
     }
+
+
+def _claimed(told: Mapping[str, Any]) -> str:
+    """A promise in one sentence; empty where there is none, or another part has it."""
+    if "delta" not in told:
+        return ""
+    words = f"epsilon {number(told['epsilon'])} at delta {number(told['delta'])}"
+    if "unit" in told:
+        words = f"{told['unit']}-level {words} under {told['trust']} trust"
+    against = f", against {told['adversary']}" if told.get("adversary") else ""
+    return f"{words}, compared with {_RELATIONS[told['relation']]} in their place{against}."
 
 
 def _row(found: Finding) -> dict[str, str]:
     figures = "; ".join(f"{name} {of:.4g}" for name, of in found.figures.items())
     return {
+        "question": question(found.name),
         "name": found.name,
         "verdict": found.verdict,
-        "words": found.words,
+        "words": f"{found.words}.",
         "figures": figures,
         "threat_model": found.threat_model,
     }

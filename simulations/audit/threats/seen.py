@@ -23,7 +23,15 @@ from shared.privacy.guarantee import Guarantee
 from shared.privacy.plan.plan import Plan
 from simulations.audit.canaries import Canaries
 from simulations.audit.canaries.drawn import by_window
-from simulations.audit.replay.observed import Events, Exchange, Observed, Release, Sums, Vector
+from simulations.audit.replay.observed import (
+    TRAINING,
+    Events,
+    Exchange,
+    Observed,
+    Release,
+    Sums,
+    Vector,
+)
 from simulations.audit.threats.tally import Tally
 
 ALL_ROUNDS = "white box: every released sum of every round"
@@ -34,7 +42,7 @@ BLACK_BOX = "black box: scores of the released model alone, and of the public st
 _STATISTIC = "white box: the released {} alone"
 
 _ONCE = ("histogram", "moments")
-_SUMS = (*_ONCE, "update")  # in which canaries are
+_SUMS = (*_ONCE, "update", TRAINING)  # in which canaries are
 
 Claim = tuple[Guarantee, Events]
 
@@ -132,9 +140,14 @@ def _white_box(observed: Sums, canaries: Canaries, claim: Claim) -> View | Blind
 def _add(tally: Tally, observed: Sums, release: Release, canaries: Canaries) -> None:
     """Add what a released sum says, if it is one that canaries are in."""
     exchange, deviation = release.exchange, release.deviation or 1.0
-    if exchange.kind not in _SUMS:
+    together = exchange.kind == "update" and observed.of(TRAINING)  # with noise of one round's own
+    if exchange.kind not in _SUMS or together:
         return
     vector = release.vector - _of_others(exchange, canaries)
+    if release.reach is not None:
+        if not canaries.natural:
+            tally.alone(vector[canaries.coordinates], release.reach, deviation)
+        return
     share, units = observed.expected(exchange.kind) / observed.users, 1
     if isinstance(observed, Observed) and by_window(observed.config):
         units = examples_per_user(observed.config)

@@ -38,15 +38,17 @@ class Tally:
         self._overlap = False
         self.about = np.zeros(canaries, dtype=np.bool_)  # on whom there is any evidence
 
-    def alone(self, values: Vector, size: float, deviation: float, share: float) -> None:
+    def alone(
+        self, values: Vector, size: float | Vector, deviation: float, share: float = 1.0
+    ) -> None:
         """Add a vector in which every canary has a coordinate of its own.
 
         Parameters
         ----------
         values : float64 [m]
             Its numbers there.
-        size : float
-            What who is in and asked adds.
+        size : float, or float64 [m]
+            What who is in and asked adds; 0 of who is not about.
         deviation : float
             Of its noise, > 0.
         share : float
@@ -56,7 +58,7 @@ class Tally:
         if share < 1:
             found = np.logaddexp(np.log1p(-share), np.log(share) + found)
         self._apart += found
-        self.about[:] = True
+        self.about |= np.asarray(size) != 0
 
     def along(self, rows: Vector, vector: Vector, deviation: float, share: float = 1.0) -> None:
         """Add a vector [dim] to which canaries add `rows` [m, dim] if they are in and asked.

@@ -16,7 +16,7 @@ from shared.config.presets import preset_file, preset_names
 from shared.data.names import NAMES, WORLD
 from shared.data.sources import known_sources
 from simulations.commands.flags import accepted_words, default_of
-from simulations.commands.simulate import _OPTIONS, _setting
+from simulations.commands.simulate import _FLAGS
 from tests.support import ROOT
 from tests.support.command import command, script
 
@@ -280,8 +280,7 @@ def test_help_says_what_a_flag_takes_and_what_it_is_by_default(monkeypatch):
     for group in ("Data", "Privacy", "Training", "The curve", "This machine", "The run"):
         assert f"─ {group} ─" in shown
     flat = re.sub(r"[\s│]+", " ", shown)
-    for name, _, to, _ in _OPTIONS:
-        setting = _setting(name, to)
+    for name, _, setting, _ in _FLAGS:
         assert f"--{name.replace('_', '-')} " in flat
         if setting:
             assert setting in settings_names()

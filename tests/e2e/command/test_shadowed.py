@@ -161,3 +161,22 @@ def test_packages_in_other_languages_raise_what_is_no_exception(monkeypatch, cap
     monkeypatch.setattr(starling, "_dispatch", end)
     assert starling._run(["data", "ls"], []) == 1
     assert "Panic: a lock was poisoned (unexpected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("room", ["shared", "server"])
+@pytest.mark.parametrize("first", ["", "import {room}; "], ids=["unseen", "imported before"])
+def test_from_python_too_what_hides_ours_is_named(room, first, tmp_path):
+    (tmp_path / f"{room}.py").write_text("")
+    code = f"{first.format(room=room)}from starling import simulate"
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    told = f"{tmp_path / room}.py: another package of that name hides ours; see starling doctor"
+    assert done.stderr.splitlines()[-1].endswith(told)

@@ -1,7 +1,7 @@
 """The steps of the Dockerfiles, carried out without Docker: over a copy-on-write root, as root.
 
-Every COPY and RUN of a stage and of those before it, in order; then its command's help, as the
-stage's user. The base image's Python is this machine's.
+Every COPY and RUN of a stage and of those before it, in order; then its command's help, and of the
+image for simulations a small one, as the stage's user. The base image's Python is this machine's.
 """
 
 import os
@@ -43,8 +43,12 @@ def can_overlay(folder):
     return os.getuid() == 0 and inside(folder, ["true"]).returncode == 0
 
 
-def steps(file, name, root):
-    """Lines that make a stage, then show that its user can start its program."""
+FEW = "--preset demo --users 30 --cohort 1 --rounds 1 --epsilon 8 --seeds 0 --references none"
+RUNS = {"simulations": [f"simulate {FEW} --out /runs/first", "verify /runs/first"]}
+
+
+def steps(file, name, root, typed=()):
+    """Lines that make a stage, then show that its user can start its program, and what is typed."""
     image = Dockerfile(file)
     stages, settings, place = image.stages, {}, "/"
     lines = [f"chmod a+rx {root}/root"]  # pyenv's Python lies there; the base image's does not
@@ -69,8 +73,9 @@ def steps(file, name, root):
     stage = seen[-1]
     user, _, group = stage.user.partition(":")
     as_user = f"setpriv --reuid {user} --regid {group} --clear-groups"
-    command = shlex.join([*stage.entrypoint, *stage.command, "--help"])
-    lines.append(chroot(root, place, settings, f"{as_user} {command}"))
+    for words in ([*stage.command, "--help"], *map(shlex.split, typed)):
+        command = shlex.join([*stage.entrypoint, *words])
+        lines.append(chroot(root, place, settings, f"{as_user} {command}"))
     lines.append(f"du -sm {root}/opt/starling | cut -f1")
     return lines
 
@@ -81,16 +86,19 @@ def chroot(root, place, settings, command):
 
 
 @pytest.mark.parametrize(
-    ("room", "stage"), [("client", "relay"), ("client", "device"), ("server", "")]
+    ("room", "stage"),
+    [("client", "relay"), ("client", "device"), ("server", ""), ("simulations", "")],
 )
 def test_an_image_can_be_made_and_its_user_can_start_it(room, stage, tmp_path):
     if not can_overlay(tmp_path / "probe"):
         pytest.skip("needs root, and mounts")
     file = ROOT / room / "packaging" / "Dockerfile"
     try:
-        done = inside(tmp_path / "made", steps(file, stage, tmp_path / "made" / "root"))
+        made = steps(file, stage, tmp_path / "made" / "root", RUNS.get(room, ()))
+        done = inside(tmp_path / "made", made)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         assert "Usage: starling" in done.stdout
+        assert ("Claims, ledgers and files agree." in done.stdout) == (room in RUNS)
         torch = (tmp_path / "made/upper/opt/starling/lib").glob("*/site-packages/torch/__init__.py")
         assert bool(list(torch)) == (stage != "relay")
     finally:

@@ -119,7 +119,7 @@ def test_finished_parts_are_not_made_again_and_what_is_missing_is(run, tmp_path)
     assert "updates" not in done.err  # nothing was to be computed
     after = content(copy)
     again = {name for name in after if after[name] != before.get(name)}
-    assert again == {"results.json", "curve.png", "report.html"}
+    assert again == {"results.json", "curve.png", "report.html", "results.csv", "results.parquet"}
     assert results(copy)["points"] == results(run)["points"]
     assert command("verify", copy).code == 0
 

@@ -17,7 +17,7 @@ from tests.support.privacy.guarantees import differing
 
 
 def test_a_run_leaves_everything_it_promises(run, finished):
-    for name in ("results.json", "curve.png", "report.html", "config.toml"):
+    for name in ("results.json", "results.csv", "curve.png", "report.html", "config.toml"):
         assert (run / name).stat().st_size > 0, name
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in run.glob("ledger-*.jsonl")} == {

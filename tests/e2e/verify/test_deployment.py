@@ -7,8 +7,9 @@ import shutil
 import pytest
 from rich.console import Console
 
+import starling
 from server.results import refuse_another
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.privacy.ledger.seal import sealed_files, write_sealed
 from shared.run_files import run_files
 from simulations.commands.verify import print_report
@@ -31,6 +32,23 @@ def test_nothing_of_who_answered_is_in_its_results(deployed):
     assert found["data"] == {"users": 6}
     assert "participants" not in json.dumps(found)
     assert point["noise"] == "from the operating system's generator"
+
+
+def test_python_shows_what_a_real_run_says(deployed):
+    """Its point and its promise; of what was measured there is nothing."""
+    real = starling.load_run(deployed)
+    (point,) = real.points.to_dict("records")
+    assert (point["point"], point["unit"], point["delta"]) == ("p", "user", 1e-2)
+    assert point["epsilon"] <= point["epsilon_target"] * (1 + 1e-6)
+    assert real.points[["hr@10", "users", "seconds"]].isna().all(axis=None)
+    assert real.rounds.empty
+    assert real.references.empty
+    assert "User-level epsilon" in real._repr_html_()
+    for shown in (real.report, real.curve):
+        with pytest.raises(DataError, match="no exact metric leaves a device"):
+            shown()
+    assert real.adapter(point["epsilon_target"]).path.is_file()
+    assert real.verify().exit_code == 0
 
 
 def test_the_table_fits_a_terminal_and_says_delta_and_why_figures_differ(deployed, run):

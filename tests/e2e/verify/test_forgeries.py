@@ -84,6 +84,8 @@ OF_A_SIMULATION = {
     "report edited": (on("report.html", lambda f: byte(f, 4000)), REPLACED),
     "curve edited": (on("curve.png", byte), REPLACED),
     "report removed": (on("report.html", Path.unlink), "sealed, but missing"),
+    "table edited": (on("results.csv", byte), REPLACED),
+    "table removed": (on("results.parquet", Path.unlink), "sealed, but missing"),
 }
 
 CLAIMS = {

@@ -35,7 +35,14 @@ MODES = {
     "sums under masks": {"federation": {"secure_aggregation": "on", "cohort": 1.0, "rounds": 1}},
 }
 SWEEP = {"sweep": {"epsilons": [8.0], "references": []}}
-SHOWN = {"user, distributed", "example, local", "moments", "sums under masks", "an adaptive clip"}
+SHOWN = {
+    "dp_ftrl",
+    "user, distributed",
+    "example, local",
+    "moments",
+    "sums under masks",
+    "an adaptive clip",
+}
 
 
 SLOW = {"an adaptive clip", "alternating", "sums under masks"}

@@ -4,9 +4,13 @@ Of correct code it says nothing: every check is wrong with probability 1e-4 at m
 made here, of some thousand, at all with probability of some percent; seeds are fixed.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from shared.config import at_epsilon
+from simulations.audit.checks.noise import noise_scale
+from simulations.audit.checks.people import clip
 from simulations.audit.replay.replay import Replay
 from simulations.engine.simulation import Simulation
 from tests.support.auditing import planted
@@ -50,6 +54,17 @@ def test_a_planted_mistake_is_named(opened, monkeypatch, bug):
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_correct_code_has_none(opened, kind):
     assert named(of(opened, kind, 0), kind) is None
+
+
+def test_what_was_released_unseen_does_not_hold(opened):
+    """As where a server keeps no checkpoint: one sum that is right says nothing of the rounds."""
+    replay = opened()
+    observed = replay.run(replay.canaries(80))
+    assert {noise_scale(observed).verdict, clip(observed).verdict} == {"holds"}
+    histogram = replace(observed, releases=tuple(observed.of("histogram")))
+    for check in (noise_scale, clip):
+        assert check(histogram).verdict == "not shown"
+        assert "No metrics was seen" in check(histogram).words
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -261,15 +262,18 @@ def test_other_settings_are_refused(interrupted, grid, tiny_bert):
         resume(grid, files, other)
 
 
-def test_a_deployment_never_repeats_a_recorded_round(grid, tiny_bert, tmp_path, monkeypatch):
+@pytest.mark.parametrize("lost", [2, 3])
+def test_a_deployment_never_repeats_a_recorded_round(lost, grid, tiny_bert, tmp_path, monkeypatch):
     """With fresh noise a repetition would be a second release: the lost round stays spent."""
     config = point_config(
-        tiny_bert, federation={"rounds": 3, "popularity_start": False, "cohort": 1.0}
+        tiny_bert,
+        federation={"rounds": 3, "popularity_start": False, "cohort": 1.0},
+        privacy={"adaptive_clipping": 0.5},
     )
     save = round_module.save
 
     def failing(state, file):
-        if state.round_number == 2:
+        if state.round_number == lost:
             raise Crash
         save(state, file)
 
@@ -280,6 +284,9 @@ def test_a_deployment_never_repeats_a_recorded_round(grid, tiny_bert, tmp_path, 
             run_federation(grid, config, files, simulated=False)
     outcome = run_federation(grid, config, files, simulated=False)
     assert outcome["rounds"] == 3
+    bits, norms = outcome["clipping_bits"], outcome["clipping_norms"]  # of which verify wants all
+    assert [number for number, bit in enumerate(bits, 1) if bit is None] == [lost]
+    assert [n for n, (one, after) in enumerate(pairwise(norms), 1) if one == after] == [lost]
     assert "history" not in outcome  # exact norms and cohort sizes stay with the server
     ledger = Ledger.open(files.ledger)
     assert [entry.round for entry in ledger.entries] == [1, 2, 3]

@@ -15,11 +15,15 @@ from shared.privacy.accounting.events import event_to_json
 from shared.privacy.contribution.evaluation import ABOUT, estimate_metrics
 from shared.privacy.contribution.units import quantile_rule
 from shared.privacy.ledger.ledger import Ledger
+from shared.privacy.ledger.promise import SECURE, SEEDED
+from simulations.results import Claim
 from simulations.verify.run import verify_run
+from simulations.verify.statistics import statistics_reasons
 from tests.support.privacy.attacks import Attack, claim, said, without
 from tests.support.privacy.ledgers import (
     EXPERIMENT,
     ROUNDS,
+    USERS,
     ended,
     first_ledger,
     load,
@@ -155,6 +159,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "norms": (norm(2, 0.7), "clipping_norms: 0.7 claimed after round 2"),
     "bits hidden": (without("clipping_bits"), "clipping_bits = None"),
     "bits: not a number": (claim(clipping_bits=["inf"] * 4), "clipping_bits = ['inf'"),
+    "bits: a gap": (claim(clipping_bits=[10.0, None, 5.5, 0.25]), "clipping_bits = [10.0, None"),
     "bits: too few": (claim(clipping_bits=[0.5]), "and 4 clipping_bits"),
 }
 
@@ -163,3 +168,46 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
 def test_finds_every_alteration(run: Path, attack: Attack, word: str) -> None:
     attack(run)
     assert word in said(run)
+
+
+LOST: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "metrics": (
+        lambda point: point["released_metrics"]["releases"].pop(1),
+        "of rounds [3] claimed",
+    ),
+    "bits": (
+        lambda point: point.update(
+            clipping_bits=[10.0, None, *BITS[2:]],
+            clipping_norms=[*point["clipping_norms"][:2], *gone_on(point["clipping_norms"][1])],
+        ),
+        "clipping_bits = [10.0, None",
+    ),
+}
+
+
+def gone_on(norm: float) -> list[float]:
+    """The norms after a second round that released nothing."""
+    rule = quantile_rule(at_epsilon(MEASURED, 2.0, 0))
+    assert rule is not None
+    found = [norm]
+    for bits in BITS[2:]:
+        found.append(rule.next(found[-1], bits, 100.0))
+    return found
+
+
+@pytest.mark.parametrize(("lose", "word"), LOST.values(), ids=list(LOST))
+@pytest.mark.parametrize("noise", [SEEDED, SECURE])
+def test_only_a_real_run_may_have_lost_what_was_counted(
+    noise: str, lose: Callable[[dict[str, Any]], object], word: str, run: Path
+) -> None:
+    """A simulation repeats what a crash lost; on real nodes that would be a second release."""
+    point = load(run)["points"][0]
+    lose(point)
+    record, config = Ledger.open(first_ledger(run)), at_epsilon(MEASURED, 2.0, 0)
+    reasons = statistics_reasons(record, Claim(point | {"noise": noise}), config, USERS)
+    assert bool(reasons) is (noise == SEEDED)
+    assert not reasons or word in reasons[0]
+    point["clipping_norms"][2] *= 1.01
+    point["released_metrics"]["releases"][0]["round"] = 1
+    again = statistics_reasons(record, Claim(point | {"noise": noise}), config, USERS)
+    assert len(again) == 2

@@ -17,6 +17,7 @@ import server.round
 import shared.privacy.mechanisms.distributed
 import shared.privacy.plan.terms
 import simulations.engine.cohort
+from server.cohort.participation import LeastRecent, Participations
 from server.cohort.sampling import PoissonSampler
 from server.messages import Replies
 from server.release.releases import Releases
@@ -27,6 +28,7 @@ from shared.privacy.contribution.bound import bounded
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.ledger.budget import DeviceBudget
+from shared.privacy.mechanisms.correlated import CorrelatedNoise
 from shared.privacy.mechanisms.gaussian import GaussianMechanism
 from shared.privacy.mechanisms.source import NoiseSource
 from simulations.flower.grid import key_of
@@ -212,6 +214,26 @@ def a_hash_of_what_was_summed(patch, replay):
         return told(config, run, initial) | {"digest": hashlib.sha256(text.encode()).hexdigest()}
 
     patch.setattr(server.federation, "_outcome", outcome)
+
+
+def half_the_correlated_noise(patch, replay):
+    half_the_noise(patch, replay)
+
+
+def noise_of_each_round_alone(patch, replay):
+    """Rows of Z, not of C^-1 Z: what rounds release together has other noise."""
+    patch.setattr(CorrelatedNoise, "row", lambda self, number: self._independent(number))
+
+
+def turns_that_nobody_counts(patch, replay):
+    """A cohort drawn anew every round, and a record that says yes to everybody."""
+
+    def choose(self, round_number, people, record):
+        random = np.random.default_rng((self._seed, round_number))
+        return sorted(random.choice(len(people), self._quota(round_number), replace=False).tolist())
+
+    patch.setattr(LeastRecent, "choose", choose)
+    patch.setattr(Participations, "may", lambda self, who, round_number: True)
 
 
 def forget():

@@ -36,6 +36,22 @@ def settings(backbone, **sections):
     return from_dict(tree)
 
 
+CROWD = 500
+
+
+def sharp(backbone, kind="user"):
+    """Everyone in every round of two; of "once" in the histogram, and in nothing else."""
+    unit, windows = ("example", 2) if kind == "example" else ("user", 1)
+    once = {"rounds": 0} if kind == "once" else {"rounds": 2, "popularity_start": False}
+    return settings(
+        backbone,
+        data={"users": CROWD, "world_items": CROWD},
+        train={"max_windows": windows},
+        federation={"cohort": 1.0, "metrics_cohort": 1.0, **once},
+        privacy={"delta": 1e-5, "unit": unit, "metrics_share": 0.0, "histogram_share": None},
+    )
+
+
 WHOLE = {"federation": {"cohort": 1.0, "metrics_cohort": 1.0}}
 SHARED = {
     "federation": {"cohort": 1.0, "rounds": 3, "popularity_start": False, "metrics_cohort": 1.0},
@@ -56,7 +72,11 @@ LOCAL = {
         "histogram_share": 0.0,
     },
 }
-OF_A_PERSON = {"": {}, "whole": WHOLE, "shared": SHARED, "local": LOCAL}
+TURNS = {
+    "federation": {"cohort": 0.5, "server_optimizer": "fedavgm"},
+    "privacy": {"mechanism": "dp_ftrl", "min_separation": 2, "metrics_share": 0.0},
+}
+OF_A_PERSON = {"": {}, "whole": WHOLE, "shared": SHARED, "local": LOCAL, "turns": TURNS}
 
 
 def named(replay, kind):
@@ -84,7 +104,10 @@ BUGS = {
     planted.half_the_sensitivity: ("whole", record.EPSILON),
     planted.the_same_noise_on_every_device: ("local", devices.SAME),
     planted.shares_for_all_who_were_asked: ("shared", noise.DROPOUTS),
+    planted.half_the_correlated_noise: ("turns", noise.SCALE),
+    planted.noise_of_each_round_alone: ("turns", noise.FRESH),
+    planted.turns_that_nobody_counts: ("turns", people.TURNS),
     planted.a_draw_by_place_in_the_log: ("neighbours", neighbours.PLACE),
     planted.a_hash_of_what_was_summed: ("neighbours", neighbours.PUBLIC),
 }
-KINDS = ("", "whole", "shared", "local", "neighbours")
+KINDS = ("", "whole", "shared", "local", "turns", "neighbours")

@@ -83,6 +83,11 @@ def hidden_gpu(lab):
     return lab.simulate("--device", "cuda")
 
 
+def windows(lab):
+    lab.patch.setattr("sys.platform", "win32")
+    return lab.run("data", "ls")
+
+
 def full_disk_in_results(lab):
     """`/dev/full` takes the place of the new file: every write to it says that the disk is full."""
     run = lab.unfinished()
@@ -271,6 +276,7 @@ ENVIRONMENTS = (
     Case("environment", "another `signal` on PYTHONPATH ends the program", another_signal),
     Case("environment", "--data whose name is no UTF-8", no_text_as_data),
     Case("environment", "one processor", one_processor, 0),
+    Case("environment", "Windows", windows),
     Case("environment", "STARLING_DATA=/none", _variable("STARLING_DATA", "/none", *INSPECT)),
     Case("environment", "STARLING_OFFLINE=yes", _variable("STARLING_OFFLINE", "yes", *INSPECT)),
 )

@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tests.support.bad.lab import ADAPTER, Case
+from tests.support.plain.lora import save_lora
 
 SETTINGS = {
     "an unknown setting": "[federation]\nround = 3\n",
@@ -276,6 +277,33 @@ ADAPTERS = {
     "--adapter trained on other items": lambda lab: lab.evaluate("--data", lab.log()),
 }
 
+STARTS = {  # of a LoRA of plain PEFT: its settings changed, flags beside it
+    "without a word on whose data it holds": ({}, ""),
+    "of another base model": ({"base_model_name_or_path": "some/other"}, "--start-is-public"),
+    "of another rank than its tensors": ({"r": 5}, "--start-is-public"),
+    "with more than pairs": ({"use_dora": True}, "--start-is-public"),
+    "of a layer that is cut off": ({}, "--start-is-public --layers 1"),
+    "under a rule that has its own factors": ({}, "--start-is-public --aggregation principal"),
+}
+
+
+def _start(change, flags):
+    def act(lab):
+        lora = save_lora(lab.backbone, lab.folder / "lora")
+        file = lora / "adapter_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+        layers = [] if "--layers" in flags else ["--layers", 0]
+        return lab.simulate("--start", lora, *layers, *flags.split())
+
+    return act
+
+
+def pickled_start(lab):
+    lora = save_lora(lab.backbone, lab.folder / "lora")
+    (lora / "adapter_model.safetensors").rename(lora / "adapter_model.bin")
+    return lab.simulate("--start", lora, "--start-is-public")
+
+
 FILES = (
     *(Case("file", f"simulate --config: {name}", _settings(t)) for name, t in SETTINGS.items()),
     Case("file", "simulate --config: not there", lambda lab: lab.simulate("--config", "none.toml")),
@@ -298,5 +326,7 @@ FILES = (
     Case("file", "data inspect: a row twice (dropped and counted)", repeated_rows, 0),
     *(Case("file", f"simulate --backbone: {n}", _backbone(b)) for n, b in BACKBONES.items()),
     *(Case("file", f"evaluate {name}", act) for name, act in ADAPTERS.items()),
+    *(Case("file", f"simulate --start: {name}", _start(*of)) for name, of in STARTS.items()),
+    Case("file", "simulate --start: a pickle", pickled_start),
     Case("file", "recommend --user nobody", unknown_user),
 )

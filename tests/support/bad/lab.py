@@ -75,7 +75,8 @@ class Lab:
         run = self.copy()
         for kind in ("sealed", "outcome"):
             (run / "points" / f"eps-2-seed-0.{kind}.json").unlink()
-        for path in [*run.glob("**/*eps-inf*"), run / "curve.png", run / "report.html"]:
+        whole = ("curve.png", "report.html", "results.csv", "results.parquet")
+        for path in [*run.glob("**/*eps-inf*"), *(run / name for name in whole)]:
             path.unlink()
         results = json.loads((run / "results.json").read_text())
         results |= {"points": [], "compared": [], "complete": False}

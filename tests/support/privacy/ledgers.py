@@ -310,6 +310,8 @@ def save(folder: Path, results: Results, key: Ed25519PrivateKey | None = None) -
     run = RunFolder(folder)
     if not run.settings.exists():
         run.settings.write_text(dump_toml(from_dict(results["config"])))
+    for table in run.tables:  # what is made of the results before
+        table.unlink(missing_ok=True)
     for shown in (run.curve, run.report):
         shown.unlink(missing_ok=True)
         if results.get("complete") is not False:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pandas
 from dp_accounting import GaussianDpEvent, SelfComposedDpEvent
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
@@ -164,6 +165,24 @@ def reseal_with(run, name):
 def summary(run):
     (run / "SUMMARY.txt").write_text("epsilon 0.01")
     reseal_with(run, "SUMMARY.txt")
+
+
+def table_edited(name):
+    """As a spreadsheet leaves it: another figure, in the form that a table has."""
+
+    def attack(run):
+        file = run / name
+        if name.endswith(".csv"):
+            table = pandas.read_csv(file)
+            table.loc[0, "hr@10"] = 0.99
+            table.to_csv(file, index=False)
+        else:
+            table = pandas.read_parquet(file)
+            table.loc[0, "epsilon"] = 0.01
+            table.to_parquet(file, index=False)
+        reseal(run, load(run))
+
+    return attack
 
 
 def settings_replaced(pattern):
@@ -466,6 +485,11 @@ LIES_OF_A_SIMULATION = (
         "histogram dropped": (
             dropped("points/eps-2*.popularity.*"),
             "not in the seal, and expected there",
+        ),
+        "a figure of results.csv": (table_edited("results.csv"), "results.csv: says other than"),
+        "epsilon of results.parquet": (
+            table_edited("results.parquet"),
+            "results.parquet: says other than results.json",
         ),
         "report dropped": (dropped("report.html"), "'report.html': not in the seal, and expected"),
         "meaning of no budget": (

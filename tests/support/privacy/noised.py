@@ -32,10 +32,10 @@ def trained(grid, config, log, folder, *, simulated):
     return load_file(files.adapter), load_file(files.initial)
 
 
-def simulated(config, log, folder):
+def simulated(config, log, folder, grid_of=CohortGrid):
     """The same over a simulation of a log's people."""
     simulation = Simulation(replace(config, data=replace(config.data, spec=log)))
-    grid = CohortGrid(simulation.engine(config.model))
+    grid = grid_of(simulation.engine(config.model), folder / "devices")
     return trained(grid, config, log, folder, simulated=True)
 
 

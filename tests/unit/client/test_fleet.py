@@ -1,7 +1,11 @@
 """What a broken connection to the server costs a node."""
 
+import signal
+
 import httpx
 import pytest
+from flwr.app import Message as FlowerMessage
+from flwr.app import RecordDict
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     ActivateNodeResponse,
@@ -9,12 +13,24 @@ from flwr.proto.fleet_pb2 import (
     PushMessagesRequest,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest, SendNodeHeartbeatResponse
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    Message,
+    Metadata,
+    PullObjectRequest,
+)
 from flwr.proto.node_pb2 import Node
+from flwr.supercore.inflatable.inflatable_object import get_object_tree
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.run import Run, RunNotRunningException
+from flwr.supernode.nodestate import NodeStateFactory
+from flwr.supernode.start_client_internal import _pull_and_store_message
 
 import client.fleet
 from client.fleet import SteadyFleet
 
 KEY = b"a node's"
+TAKEN = ConfirmMessageReceivedRequest
 
 
 class Server:
@@ -117,3 +133,85 @@ def test_a_node_whose_key_another_process_uses_is_refused_after_a_while(monkeypa
     with pytest.raises(httpx.HTTPStatusError):
         node.ActivateNode(ActivateNodeRequest(public_key=KEY, heartbeat_interval=30))
     assert set(server.heard) == {"activate-node"}
+
+
+def taken(node, message):
+    """What Flower's loop says when it takes a message, and has it whole."""
+    node.PullMessages(PullMessagesRequest(node=Node(node_id=7)))
+    node.ConfirmMessageReceived(ConfirmMessageReceivedRequest(message_object_id=message))
+
+
+def answered(node, message):
+    about = Metadata(reply_to_message_id=message)
+    node.PushMessages(PushMessagesRequest(messages_list=[Message(metadata=about)]))
+
+
+@pytest.mark.parametrize("call", ["PullObject", "ConfirmMessageReceived"])
+def test_a_message_of_a_run_that_ends_meanwhile_is_dropped_whole(call, connected):
+    """By an error that Flower's loop catches there; its own for it passes that by."""
+    request = {"PullObject": PullObjectRequest, "ConfirmMessageReceived": TAKEN}[call]()
+    path = {"PullObject": "pull-object", "ConfirmMessageReceived": "confirm-message-received"}
+    node = connected(Server({path[call]: [403, 503]}))
+    with pytest.raises(RuntimeError, match="ended"):
+        getattr(node, call)(request)
+    with pytest.raises(httpx.HTTPStatusError):
+        getattr(node, call)(request)
+    node.PullMessages(PullMessagesRequest(node=Node(node_id=7)))  # nothing is left to answer
+
+
+@pytest.mark.usefixtures("flower")
+@pytest.mark.parametrize(
+    ("error", "left"), [(RuntimeError("its run has ended"), 0), (RunNotRunningException(), 1)]
+)
+def test_what_flowers_loop_keeps_of_a_message_that_is_taken_as_its_run_ends(error, left):
+    """By Flower's own error the message, half taken: it is answered in the next one's turn."""
+    store = ObjectStoreFactory().store()
+    state = NodeStateFactory(objectstore_factory=ObjectStoreFactory()).state()
+    state.set_node_id(7)
+    asked = FlowerMessage(RecordDict(), dst_node_id=7, message_type="query")
+    asked.metadata.__dict__ |= {"_message_id": asked.object_id, "_run_id": 1, "_src_node_id": 1}
+    state.store_run(Run.create_empty(1))
+
+    def ended(*_):
+        raise error
+
+    told = _pull_and_store_message(
+        state, store, {}, lambda: (asked, get_object_tree(asked)), *[ended] * 4, None
+    )
+    assert told is None
+    assert len(state.get_messages_legacy()) == left
+
+
+def test_answers_in_turn_end_nothing(connected, ended):
+    node = connected(Server({"push-messages": [403]}))
+    taken(node, "a")
+    with pytest.raises(httpx.HTTPStatusError):
+        answered(node, "a")  # the run ended: nobody waits for it
+    taken(node, "b")
+    answered(node, "b")
+    node.PullMessages(PullMessagesRequest(node=Node(node_id=7)))
+    assert ended == []
+
+
+def test_a_node_whose_answers_are_a_turn_late_leaves_and_ends(connected, ended):
+    node = connected(server := Server())
+    taken(node, "b")
+    answered(node, "a")  # of a run before
+    server.heard.clear()
+    with pytest.raises(SystemExit):
+        node.PullMessages(PullMessagesRequest(node=Node(node_id=7)))
+    assert server.heard == ["deactivate-node"], "no heartbeat after it"
+    assert ended == [signal.SIGTERM]
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """Signals that a process sends itself, each of which ends it."""
+    sent = []
+
+    def end(number):
+        sent.append(number)
+        raise SystemExit
+
+    monkeypatch.setattr(client.fleet.signal, "raise_signal", end)
+    return sent

@@ -5,9 +5,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-import server.grid
 import server.up.conduct
-from server.grid import PromptGrid
 from server.up.conduct import RETURN, Conductor
 from server.up.flower import Node
 
@@ -20,8 +18,7 @@ def passing(monkeypatch):
     clock = SimpleNamespace(now=0.0)
     clock.monotonic = lambda: clock.now
     clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
-    for module in (server.up.conduct, server.grid):
-        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(server.up.conduct, "time", clock)
     return clock
 
 
@@ -104,12 +101,3 @@ def test_a_superlink_that_ends_while_it_is_asked_is_started_again(passing, tmp_p
     up.conductor._carry_out(up.superlink, up)
     assert "flower-superlink had ended; it was started again" in up.said
     assert "the run goes on from its checkpoint" in up.said
-
-
-def test_a_round_waits_while_nobody_is_connected_and_not_for_ever(passing):
-    connected = [[], [], [4, 7]]
-    grid = PromptGrid(SimpleNamespace(get_node_ids=lambda: connected.pop(0)))
-    assert list(grid.get_node_ids()) == [4, 7]
-    nobody = PromptGrid(SimpleNamespace(get_node_ids=list))
-    assert list(nobody.get_node_ids()) == []
-    assert server.grid.NOBODY <= passing.now <= server.grid.NOBODY + 20

@@ -16,7 +16,7 @@ from shared.privacy.mechanisms.toeplitz import banded_square_root
 from shared.privacy.plan.correlation import correlation
 from shared.privacy.plan.plan import server_plan
 from shared.privacy.plan.terms import server_terms
-from simulations.commands.simulate import _settings
+from simulations.api.settings import begins_from
 from tests.support import ROOT
 
 
@@ -147,5 +147,5 @@ def test_the_preset_is_valid_and_the_option_takes_it():
     settings = from_dict(tree)
     for budget in settings.sweep.epsilons:
         assert server_terms(at_epsilon(settings, budget, 0), 943) is not None
-    assert _settings(None, None, None, None, "dp_ftrl") == tree
+    assert begins_from(None, None, None, None, "dp_ftrl") == tree
     assert from_dict(to_dict(settings)) == settings

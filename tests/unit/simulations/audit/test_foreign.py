@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from simulations.audit.bounds import ANY, HELD_OUT, OFF
+from simulations.audit.bounds import ANY, OFF
 from simulations.audit.checks import noise, people, record
 from simulations.audit.foreign import audited, read
 from simulations.audit.static import cause
@@ -51,7 +51,7 @@ def test_nothing_is_said_of_a_run_that_is_right(tmp_path, settings):
     assert cause(found) is None
     for name in (people.CLIP, noise.SCALE, noise.SHAPE, noise.FRESH, people.WEIGHTS, record.RAW):
         assert verdict(found, name) == "holds", name
-    for name in (people.SAMPLING, record.LEDGER, record.EPSILON, OFF, HELD_OUT):
+    for name in (people.SAMPLING, record.LEDGER, record.EPSILON, OFF):
         assert verdict(found, name) == "holds", name
 
 
@@ -109,7 +109,7 @@ def test_what_is_not_there_is_not_shown(tmp_path):
     releases = audit(tmp_path / "releases", keep=("released",))
     for name in (people.CLIP, record.RAW, noise.SCALE, noise.SHAPE, noise.FRESH, people.WEIGHTS):
         assert verdict(releases, name) == "not shown"
-    for name in (people.SAMPLING, record.LEDGER, record.EPSILON, HELD_OUT):
+    for name in (people.SAMPLING, record.LEDGER, record.EPSILON):
         assert verdict(releases, name) == "holds"
     assert verdict(releases, OFF) == "not shown"
     updates = audit(tmp_path / "updates", keep=("clipped",))

@@ -27,7 +27,7 @@ def bound(verdict, most, claim=2.5):
 @pytest.mark.parametrize(
     ("findings", "controls", "verdict", "word"),
     [
-        ([NEEDED, BESIDE], [SEEN], "holds", "No violation was found: 1 checks hold; 1 decide"),
+        ([NEEDED, BESIDE], [SEEN], "holds", "found: 1 checks passed, 1 could decide"),
         ([NEEDED], [ABSENT], "holds", "No violation"),
         ([NEEDED, WRONG], [SEEN], "violated", "VIOLATED: point: clip: too long."),
         ([NEEDED, LACKS, WRONG], [BLIND], "violated", "VIOLATED: point: clip"),
@@ -36,18 +36,19 @@ def bound(verdict, most, claim=2.5):
         ([NEEDED], [UNKNOWN], "not shown", "no canary"),
         ([BESIDE], [SEEN], "not shown", "NOT SHOWN"),
         ([], [], "not shown", "NOT SHOWN"),
-        ([NEEDED, bound("holds", 3.0)], [SEEN], "holds", "1 lower bounds could have exceeded"),
+        ([NEEDED, bound("holds", 3.0)], [SEEN], "holds", "In 1 cases guesses could have"),
+        ([NEEDED, bound("not shown", 3.0)], [SEEN], "holds", "In 1 cases guesses could have"),
         (
             [NEEDED, bound("not shown", 2.0)],
             [SEEN],
             "holds",
-            "(at most epsilon 2.00, of 2.5 needed)",
+            "they would have shown 2.00, of 2.5.",
         ),
         (
             [NEEDED, bound("not shown", 2.0, 8.0), bound("not shown", 9.0, math.inf)],
             [SEEN],
             "holds",
-            "(at most epsilon 2.00, of 8 needed)",
+            "they would have shown 2.00, of 8.",
         ),
     ],
 )

@@ -3,11 +3,11 @@
 import pytest
 
 from shared.errors import ConfigError, DataError
+from simulations.api.options import settings
 from simulations.commands.options import naming, words
-from simulations.commands.simulate import _OPTIONS, _setting
 from tests.support.command import command
 
-SETTINGS = {name: _setting(name, to) for name, _, to, _ in _OPTIONS if to}
+SETTINGS = settings()
 
 
 def told(error, **typed):
