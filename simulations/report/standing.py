@@ -21,6 +21,14 @@ _WORDS = {
 }
 
 
+_MORE = {
+    "not verified": "Whose key, and how to check",
+    "verified": "How to check it again",
+    "not shown": "What is not shown",
+    "refuted": "What disagrees",
+}
+
+
 @dataclass(frozen=True)
 class Standing:
     """Who has checked a page's claims.
@@ -60,6 +68,11 @@ class Standing:
         if self.verdict == "not shown":
             return f"{_WORDS[self.verdict]}: {'; '.join(self.missing)}."
         return _WORDS[self.verdict]
+
+    @property
+    def more(self) -> str:
+        """What else the page says of that, as a link's words."""
+        return _MORE[self.verdict]
 
     @property
     def kind(self) -> str:

@@ -314,6 +314,7 @@ def test_what_disagrees_or_is_not_shown_is_listed_whole(results, verdict):
     found = ["point 8: claims 7, and its ledger shows <b>9</b>", "not here"]
     page = render(results, Standing(verdict, missing=["it is incomplete"], found=found))
     text = check(page)
+    assert {"not shown": "What is not shown", "refuted": "What disagrees"}[verdict] in text
     words = {
         "not shown": "Not shown. Nothing disagrees, and not everything is shown: it is incomplete.",
         "refuted": "Refuted. Claims, ledgers and files disagree: do not rely on anything on this",
