@@ -344,6 +344,8 @@ client.device.peers.Peers | local only | which users asked that its owner did no
   process, for its owner
 client.store.database.Database | local only | that a store was damaged, and what took its place: for
   its owner
+client.fleet.SteadyFleet | local only | that the node's answers are a turn late, and it ends: of its
+  relay, for its owner
 client.app._discreet | local only | why a device declines or failed: of its own process, for its
   owner
 server.up.conduct.Conductor | trusted server | how many nodes are connected: on the operator's own
