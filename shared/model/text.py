@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from shared.errors import ConfigError, ModelError
 from shared.model.backbone import BackboneSource
+from shared.model.sources.gguf import written_out
 
 
 class Surroundings(NamedTuple):
@@ -74,13 +75,14 @@ def load_tokenizer(source: BackboneSource) -> Any:
     """
     from transformers import AutoTokenizer
 
-    folder = Path(source.location)
+    place = written_out(source.location, source.digest)
+    folder = Path(place)
     # Without a vocabulary every text would become the same unknown words, and nothing would say so.
     if folder.is_dir() and not any((folder / name).is_file() for name in _VOCABULARIES):
         raise ModelError(f"backbone {folder}: holds no tokenizer ({', '.join(_VOCABULARIES)})")
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(
-            source.location, revision=source.revision, trust_remote_code=False
+            place, revision=source.revision, trust_remote_code=False
         )
     except Exception as error:  # whatever its many readers raise; the cause is in the line
         first = (str(error).splitlines() or [type(error).__name__])[0]

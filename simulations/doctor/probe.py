@@ -141,7 +141,7 @@ def _backbone() -> Answers:
 
 
 def _cache() -> Answers:
-    from shared.model.items import cache_folder
+    from shared.files import cache_folder
 
     return {"folder": str(cache_folder())}
 

@@ -34,7 +34,9 @@ references = ["zero_shot"]
 PLAIN = {"weights": "full", "dtype": "float32", "checkpointing": "false"}
 SAVING = {"weights": "int8", "dtype": "bf16", "checkpointing": "true"}
 CASES = [
-    (family, engine, PLAIN) for family in ("qwen2", "llama") for engine in ("cohort", "sequential")
+    (family, engine, PLAIN)
+    for family in ("qwen2", "gguf-llama")
+    for engine in ("cohort", "sequential")
 ]
 CASES += [("gpt2", "cohort", PLAIN), ("qwen2", "cohort", SAVING), ("qwen2", "sequential", SAVING)]
 
@@ -88,7 +90,7 @@ def test_from_training_to_recommendations(family, engine, more, runs):
 
 
 @pytest.mark.parametrize(
-    ("family", "more"), [("qwen2", PLAIN), ("llama", PLAIN), ("qwen2", SAVING)]
+    ("family", "more"), [("qwen2", PLAIN), ("gguf-llama", PLAIN), ("qwen2", SAVING)]
 )
 def test_both_engines_draw_the_same_curve(family, more, runs):
     cohort, loop = (results(runs(family, e, more))["points"][0] for e in ("cohort", "sequential"))

