@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tests.support.bad.lab import ADAPTER, Case
-from tests.support.ggufs import save_gguf
+from tests.support.weights.ggufs import save_gguf
 
 SETTINGS = {
     "an unknown setting": "[federation]\nround = 3\n",

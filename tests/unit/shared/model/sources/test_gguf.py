@@ -18,7 +18,7 @@ from shared.model.backbone import SMOLLM2_SHA256, load, resolve
 from shared.model.items import item_vectors
 from shared.model.sources import gguf
 from shared.model.text import load_tokenizer
-from tests.support.ggufs import save_gguf, tiny_causal
+from tests.support.weights.ggufs import save_gguf, tiny_causal
 
 TEXTS = ["alpha, the other", "beta", "gamma 1995"]
 
