@@ -58,8 +58,8 @@ def tiny_bert(tmp_path_factory):
 @pytest.fixture(scope="session")
 def backbones(tmp_path_factory):
     """The folder of a random two-layer backbone of any family; `gguf-` of one GGUF file."""
-    from tests.support.weights.ggufs import save_gguf
     from tests.support.tiny import save_tiny
+    from tests.support.weights.ggufs import save_gguf
 
     saved = {}
 

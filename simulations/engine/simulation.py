@@ -18,9 +18,8 @@ from shared.data.population import Population, history_of, smallest
 from shared.data.protocol import Protocol
 from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, DataError, ModelError
-from shared.model.backbone import resolve
-from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
+from shared.model.sources.choice import WEIGHTS, find, vectors_of
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.placement import keep_freed_memory, place
 from simulations.world.sources import open_population
@@ -62,10 +61,10 @@ class Simulation:
             torch.set_num_threads(config.engine.threads)
         keep_freed_memory()
         with _where_it_is(config.model.backbone, started):
-            self._source = resolve(config.model.backbone)
+            self._sources = find(config.model)
         self.config = self._identified(config)
         if vectors is None:
-            vectors = item_vectors(self.population.catalogue.texts, self._source)
+            vectors = vectors_of(self.population.catalogue, self._sources, config.model)
         self.vectors = vectors
         self.sealing = threading.Lock()
         self._engines: dict[ModelConfig, CohortEngine] = {}
@@ -76,9 +75,9 @@ class Simulation:
         data = dataclasses.replace(
             config.data, catalogue=_same("data.catalogue", config.data.catalogue, items)
         )
-        weights = _same("model.backbone_sha256", config.model.backbone_sha256, self._source.digest)
-        model = dataclasses.replace(config.model, backbone_sha256=weights)
-        return dataclasses.replace(config, data=data, model=model)
+        for name, here, stated in self._sources.digests(config.model):
+            _same(f"model.{name}_sha256", stated, here)
+        return dataclasses.replace(config, data=data, model=self._sources.identified(config.model))
 
     @property
     def users(self) -> Sequence[int]:
@@ -109,14 +108,16 @@ class Simulation:
     @property
     def backbone_digest(self) -> str:
         """SHA-256 (hex) of the backbone's weights."""
-        return self._source.digest
+        return self._sources.reader.digest
 
     def engine(self, model: ModelConfig) -> CohortEngine:
         """The engine of a model; the same settings give the same engine."""
-        if model.backbone != self.config.model.backbone:
-            raise ConfigError("private.model.backbone: one backbone per experiment")
+        for name in WEIGHTS[:3]:
+            if getattr(model, name) != getattr(self.config.model, name):
+                raise ConfigError(f"private.model.{name}: one {name} per experiment")
         if model not in self._engines:
-            recommender = build_recommender(self._source, self.vectors, model)
+            texts = self.population.catalogue.texts
+            recommender = build_recommender(self._sources.reader, self.vectors, model, texts)
             place(recommender, self.config.engine)
             self._engines[model] = CohortEngine(self.population, recommender, self.config.engine)
         return self._engines[model]

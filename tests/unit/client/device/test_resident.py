@@ -67,10 +67,8 @@ def test_model_and_gate_last_and_the_history_is_read_again(folder, tiny_bert, mo
     (folder.path / CAPS).write_text(owners('epsilon = "inf"'))
     resident, built, derived = Resident(folder), [], []
     client.device.resident._recommender.cache_clear()
-    real, promised = client.device.resident.build_recommender, resident._agreement._derive
-    monkeypatch.setattr(
-        client.device.resident, "build_recommender", lambda *a: (built.append(1), real(*a))[1]
-    )
+    real, promised = client.device.resident.build, resident._agreement._derive
+    monkeypatch.setattr(client.device.resident, "build", lambda *a: (built.append(1), real(*a))[1])
     resident._agreement._derive = lambda *a: (derived.append(1), promised(*a))[1]
     before = resident.answer(request_of(config), 2)
     assert (resident.answer(request_of(config, 2), 2).vector != 0).any()
