@@ -60,7 +60,8 @@ class Simulation:
         if config.engine.threads:
             torch.set_num_threads(config.engine.threads)
         keep_freed_memory()
-        with _where_it_is(config.model.backbone, started):
+        items = config.model.items or config.model.backbone
+        with _where_it_is(config.model.backbone, started), _where_it_is(items, started):
             self._sources = find(config.model)
         self.config = self._identified(config)
         if vectors is None:

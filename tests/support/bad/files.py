@@ -263,6 +263,29 @@ GGUFS = {
 }
 
 
+def _vectors(content):
+    def act(lab):
+        file = lab.folder / "own.npz"
+        if content is not None:
+            content(file)
+        return lab.simulate("--items", file)
+
+    return act
+
+
+def _of(ids, vectors):
+    return lambda file: np.savez(file, items=np.array(ids), vectors=np.array(vectors))
+
+
+VECTORS = {
+    "a file that is not there": _vectors(None),
+    "a file that is no archive": _vectors(lambda file: file.write_bytes(b"nonsense")),
+    "vectors without identifiers": _vectors(lambda file: np.savez(file, np.ones((3, 2)))),
+    "vectors of other items": _vectors(_of(["a", "b"], [[1.0], [2.0]])),
+    "fewer vectors than identifiers": _vectors(_of(["a", "b"], [[1.0]])),
+}
+
+
 def adapter_of(lab, change, drop_settings=False):
     """A copy of an adapter with its arrays changed."""
     with safe_open(lab.finished / ADAPTER, framework="np") as stream:
@@ -331,6 +354,7 @@ FILES = (
     Case("file", "data inspect: a row twice (dropped and counted)", repeated_rows, 0),
     *(Case("file", f"simulate --backbone: {n}", _backbone(b)) for n, b in BACKBONES.items()),
     *(Case("file", f"simulate --backbone: {name}", act) for name, act in GGUFS.items()),
+    *(Case("file", f"simulate --items: {name}", act) for name, act in VECTORS.items()),
     *(Case("file", f"evaluate {name}", act) for name, act in ADAPTERS.items()),
     Case("file", "recommend --user nobody", unknown_user),
 )
