@@ -74,7 +74,10 @@ def find(model: ModelConfig) -> Sources:
     if model.items is None:
         return Sources(reader, None)
     if not model.items.endswith(FILE):
-        return Sources(reader, resolve(model.items))
+        try:
+            return Sources(reader, resolve(model.items))
+        except ModelError as error:
+            raise ModelError(f"model.items (--items): {error}, or a file {FILE}") from None
     file = Path(model.items)
     try:
         return Sources(reader, BackboneSource(str(file.resolve()), None, sha256(file)))
@@ -117,8 +120,8 @@ def _from_file(file: Path, catalogue: Catalogue) -> Vectors:
         check_file(file)
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             ids, vectors = _arrays(archive)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise _mistake(file, f"is no archive of items and vectors ({error})") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        raise _mistake(file, "is no archive of these two") from None
     places = {str(name): place for place, name in enumerate(ids)}
     if len(places) < len(ids):
         raise _mistake(file, "names an item twice")
@@ -135,7 +138,7 @@ def _arrays(archive: NpzFile) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.gene
     ids, vectors = archive["items"], archive["vectors"]
     good = ids.ndim == 1 and vectors.ndim == 2 and vectors.dtype.kind in "fiu"
     if not (good and len(ids) == len(vectors) and vectors.shape[1]):
-        raise ValueError(f"items {ids.shape}, vectors {vectors.shape} of {vectors.dtype}")
+        raise ValueError("shapes")
     return ids, vectors
 
 
