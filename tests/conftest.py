@@ -57,14 +57,18 @@ def tiny_bert(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def backbones(tmp_path_factory):
-    """The folder of a random two-layer backbone of any family."""
+    """The folder of a random two-layer backbone of any family; `gguf-` of one GGUF file."""
     from tests.support.tiny import save_tiny
+    from tests.support.weights.ggufs import save_gguf
 
     saved = {}
 
     def folder(family):
         if family not in saved:
-            saved[family] = save_tiny(tmp_path_factory.mktemp(f"tiny-{family}"), family)
+            place = tmp_path_factory.mktemp(f"tiny-{family}")
+            gguf = family.startswith("gguf-")
+            save_gguf(place, family[5:], rounded=True) if gguf else save_tiny(place, family)
+            saved[family] = place
         return saved[family]
 
     return folder

@@ -23,9 +23,8 @@ from shared.config import ExperimentConfig, ModelConfig
 from shared.data.catalogue import Catalogue
 from shared.data.population import person_key
 from shared.errors import Declined, ModelError
-from shared.model.backbone import resolve
-from shared.model.items import item_vectors
-from shared.model.recommender import Recommender, build_recommender
+from shared.model.recommender import Recommender
+from shared.model.sources.choice import build, find
 from shared.model.start import refuse_on_devices
 from shared.privacy.contribution.units import sums_securely
 from shared.request import STAGES, Answer, Request
@@ -159,10 +158,11 @@ def _built(catalogue: Catalogue, config: ExperimentConfig) -> Recommender:
 
 @lru_cache(maxsize=1)
 def _recommender(catalogue: Catalogue, model: ModelConfig) -> Recommender:
-    source = resolve(model.backbone)
-    if model.backbone_sha256 not in (None, source.digest):
-        raise ModelError(
-            f"model.backbone = {model.backbone}: the weights here are {source.digest[:12]}, the "
-            f"server's {str(model.backbone_sha256)[:12]}; install the same"
-        )
-    return build_recommender(source, item_vectors(catalogue.texts, source), model)
+    sources = find(model)
+    for name, here, stated in sources.digests(model):
+        if stated not in (None, here):
+            raise ModelError(
+                f"model.{name} = {getattr(model, name)}: the weights here are {here[:12]}, the "
+                f"server's {str(stated)[:12]}; install the same"
+            )
+    return build(catalogue, sources, model)

@@ -17,9 +17,8 @@ from shared.data.population import Population
 from shared.errors import ModelError, ProtocolError
 from shared.files import NotAFileError, check_file
 from shared.model.adapter import AdapterSchema, current, install
-from shared.model.backbone import resolve
-from shared.model.items import item_vectors
-from shared.model.recommender import Recommender, build_recommender
+from shared.model.recommender import Recommender
+from shared.model.sources.choice import build, find
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,7 @@ def start(catalogue: Catalogue) -> Trained:
         If the default backbone is not installed.
     """
     config = ExperimentConfig()
-    source = resolve(config.model.backbone)
-    vectors = item_vectors(catalogue.texts, source)
-    recommender = build_recommender(source, vectors, config.model)
+    recommender = build(catalogue, find(config.model), config.model)
     schema = AdapterSchema.of(recommender)
     return Trained(recommender, schema, current(recommender, schema), config)
 
@@ -114,18 +111,18 @@ def _trained(
 ) -> Trained:
     """`words`: what the adapter is called, and what the catalogue is, in errors."""
     where, name = words
-    source = resolve(config.model.backbone)
+    sources = find(config.model)
+    named = {"backbone": "backbone weights", "items": "item vectors"}
     for what, here, then in (
         ("items", catalogue.digest, config.data.catalogue),
-        ("backbone weights", source.digest, config.model.backbone_sha256),
+        *((named[name], found, stated) for name, found, stated in sources.digests(config.model)),
     ):
         if then is not None and here != then:
             raise ModelError(
                 f"{where}: was trained on other {what} ({then[:12]}) than those of "
                 f"{name} ({here[:12]}); give what it was trained on"
             )
-    vectors = item_vectors(catalogue.texts, source)
-    recommender = build_recommender(source, vectors, config.model)
+    recommender = build(catalogue, sources, config.model)
     schema = AdapterSchema.of(recommender)
     try:
         adapter = schema.from_arrays(arrays)

@@ -16,9 +16,7 @@ from shared.config import ExperimentConfig, at_epsilon, load_toml
 from shared.config.presets import override, preset_file
 from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError
-from shared.model.backbone import resolve
-from shared.model.items import item_vectors
-from shared.model.recommender import build_recommender
+from shared.model.sources.choice import build, find
 from shared.model.start import refuse_on_devices, refuse_same_people, start_of
 from shared.privacy.keys import load_or_create_signing_key, public_hex
 from shared.privacy.policy.caps import Caps
@@ -96,15 +94,15 @@ def begin(
     for host in named:
         general_name(host)
     promises(config, asked.users)  # that there is noise for the budget is known before anything
-    source = resolve(config.model.backbone)
+    sources = find(config.model)
     data = dataclasses.replace(config.data, catalogue=catalogue.digest)
-    start = start_of(config.model, source)
+    start = start_of(config.model, sources.reader)
     refuse_same_people(start, catalogue.digest)
     refuse_on_devices(config)
     begun = None if start is None else start.digest
-    model = dataclasses.replace(config.model, backbone_sha256=source.digest, start_sha256=begun)
+    model = dataclasses.replace(sources.identified(config.model), start_sha256=begun)
     point = dataclasses.replace(config, data=data, model=model)
-    recommender = build_recommender(source, item_vectors(catalogue.texts, source), model, start)
+    recommender = build(catalogue, sources, model, start)
     folder = ServerFolder.begin(path, catalogue, certificates(named))
     try:
         made = prepare(recommender, point, folder.run)

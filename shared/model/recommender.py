@@ -15,6 +15,8 @@ around the language model: untrained, it already ranks items that are like what 
 training starts well above popularity and noise has little to destroy. No round trains their
 weights.
 
+Items of another model (`model.items`) stand where words do: see `shared.model.sources.entrance`.
+
 w are the frozen word embeddings of a written instruction and c their mean length over the
 vocabulary, so that items, of unit length, stand beside words as words do; without an instruction
 p = 0 and c = 1. Where there is no item, x is zero, and the language model reads its blank (see
@@ -28,12 +30,10 @@ item table's A is tied between input and output.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -61,8 +61,9 @@ from shared.model.layers import AdapterEmbedding, AdapterLinear, layers_of, mark
 from shared.model.lora import add_lora
 from shared.model.packing import Packing, frozen_linear
 from shared.model.quantize import quantize
+from shared.model.sources.pooling import Vectors
 from shared.model.start import Start, begin_from
-from shared.model.text import Surroundings, instruction_tokens, surroundings
+from shared.model.text import Surroundings, around_items, surroundings
 
 
 class Recommender(nn.Module):
@@ -74,6 +75,7 @@ class Recommender(nn.Module):
         Frozen; maps `inputs_embeds` [batch, length, hidden] to `.last_hidden_state`.
     vectors : ndarray float32 [items, hidden] or [items, hidden + 104]
         The public table: frozen text vectors, centred, unit length, and the attributes' factors.
+        Of any width where `around` has an entrance.
     config : ModelConfig
     around : Surroundings, optional
         Instruction and blank; by default no instruction, and the backbone's own blank.
@@ -93,17 +95,18 @@ class Recommender(nn.Module):
     def __init__(
         self,
         backbone: nn.Module,
-        vectors: npt.NDArray[np.float32],
+        vectors: Vectors,
         config: ModelConfig,
         around: Surroundings | None = None,
     ) -> None:
         super().__init__()
         shape: Any = backbone.config
-        count, hidden = len(vectors), shape.hidden_size
-        self.register_buffer("table", torch.from_numpy(vectors), persistent=False)
-        text = self.table[:, :hidden]
-        self._widths = block_widths(hidden, vectors.shape[1], config.moments_rank)
         around = surroundings(backbone) if around is None else around
+        self.entrance = around.entrance  # None: items are as wide as the reader, and enter as such
+        hidden = shape.hidden_size if self.entrance is None else self.entrance.width
+        self.register_buffer("table", torch.from_numpy(vectors), persistent=False)
+        count, text = len(vectors), self.table[:, :hidden]
+        self._widths = block_widths(hidden, vectors.shape[1], config.moments_rank)
         check_length(backbone, len(around.words), config.max_length)
         self.dtype = torch.float32
         self.item_scale = around.scale
@@ -246,12 +249,15 @@ class Recommender(nn.Module):
 
         Where no item is `known`, bool [..., length], the model's blank stands.
         """
+        through = self.entrance
+        if through is not None:
+            x = self._product(x, through.enter) + through.offset
         x = torch.where(known[..., None], x, self.blank)
         if len(self.words):
             x = self.item_scale * x
-        if self._packing is None:
-            return self._read_windows(x)
-        return self._read_row(x, self._packing)
+        packing = self._packing
+        state = self._read_windows(x) if packing is None else self._read_row(x, packing)
+        return state if through is None else self._product(state, through.leave)
 
     def _read_windows(self, x: Tensor) -> Tensor:
         """x [batch, length, hidden]; padding stands on the right, where the mask hides it."""
@@ -371,13 +377,17 @@ class Recommender(nn.Module):
 
 def build_recommender(
     source: BackboneSource,
-    vectors: npt.NDArray[np.float32],
+    vectors: Vectors,
     config: ModelConfig,
+    texts: Sequence[str] = (),
     start: Start | None = None,
 ) -> Recommender:
-    """A recommender on the first `config.layers` layers, its pairs fresh or those of `start`."""
+    """A recommender on the first `config.layers` layers, its pairs fresh or those of `start`.
+
+    With `config.items` the items' `texts` say where in the source their vectors stand.
+    """
     backbone = load(source, config.layers)
-    around = surroundings(backbone, instruction_tokens(source, config.instruction))
+    around = around_items(source, backbone, config, (vectors, texts))
     drop_word_embeddings(backbone)
     made = Recommender(backbone, vectors, config, around)
     if start:

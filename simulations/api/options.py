@@ -62,7 +62,12 @@ class Options(TypedDict, total=False):
     ]
     seeds: Annotated[Sequence[int], Option("sweep.", "Such as 0,1,2.")]
     references: Annotated[Sequence[str], Option("sweep.", "With commas; none for none.")]
-    backbone: Annotated[str | Path, Option("model.", "minilm, a folder, or id@revision.")]
+    backbone: Annotated[
+        str | Path, Option("model.", "Reads histories: minilm, smollm2, a folder, id@revision.")
+    ]
+    items: Annotated[
+        str | Path, Option("model.", "Encodes items: a backbone, or vectors in a file .npz.")
+    ]
     layers: Annotated[int, Option("model.", "Keep the first N layers; 0: all.")]
     start: Annotated[
         str | Path, Option("model.", "A folder with a LoRA of plain PEFT to begin from.")

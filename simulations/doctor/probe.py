@@ -61,7 +61,8 @@ def ask() -> Answers:
     -------
     dict
         `imports`: by module, None or why it cannot be imported. By question, a dict: `torch`,
-        `backbone`, `cache`, `key`, `data`; `{"error": ...}` where it could not be answered.
+        `backbone`, `smollm2`, `cache`, `key`, `data`; `{"error": ...}` where it could not be
+        answered.
     """
     started = [
         subprocess.Popen(
@@ -140,8 +141,15 @@ def _backbone() -> Answers:
     return {"folder": found.location, "sha256": found.digest}
 
 
+def _smollm2() -> Answers:
+    from shared.model.backbone import resolve
+
+    found = resolve("smollm2")
+    return {"folder": found.location, "sha256": found.digest}
+
+
 def _cache() -> Answers:
-    from shared.model.items import cache_folder
+    from shared.files import cache_folder
 
     return {"folder": str(cache_folder())}
 
@@ -163,7 +171,7 @@ def _data() -> Answers:
 
 
 _QUESTIONS: dict[str, dict[str, Callable[[], Answers]]] = {
-    "model": {"torch": _torch, "backbone": _backbone, "cache": _cache},
+    "model": {"torch": _torch, "backbone": _backbone, "smollm2": _smollm2, "cache": _cache},
     "rest": {"key": _key, "data": _data},
 }
 

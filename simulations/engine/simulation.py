@@ -18,9 +18,8 @@ from shared.data.population import Population, history_of, smallest
 from shared.data.protocol import Protocol
 from shared.data.salted import SaltedDigest
 from shared.errors import ConfigError, DataError, ModelError
-from shared.model.backbone import resolve
-from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
+from shared.model.sources.choice import WEIGHTS, find, vectors_of
 from shared.model.start import refuse_same_people, start_of
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.placement import keep_freed_memory, place
@@ -62,14 +61,15 @@ class Simulation:
         if config.engine.threads:
             torch.set_num_threads(config.engine.threads)
         keep_freed_memory()
-        with _where_it_is(config.model.backbone, started):
-            self._source = resolve(config.model.backbone)
+        items = config.model.items or config.model.backbone
+        with _where_it_is(config.model.backbone, started), _where_it_is(items, started):
+            self._sources = find(config.model)
         with _where_it_is(config.model.start or "", started):
-            self._start = start_of(config.model, self._source)
+            self._start = start_of(config.model, self._sources.reader)
         refuse_same_people(self._start, self.population.catalogue.digest)
         self.config = self._identified(config)
         if vectors is None:
-            vectors = item_vectors(self.population.catalogue.texts, self._source)
+            vectors = vectors_of(self.population.catalogue, self._sources, config.model)
         self.vectors = vectors
         self.sealing = threading.Lock()
         self._engines: dict[ModelConfig, CohortEngine] = {}
@@ -80,9 +80,10 @@ class Simulation:
         data = dataclasses.replace(
             config.data, catalogue=_same("data.catalogue", config.data.catalogue, items)
         )
-        weights = _same("model.backbone_sha256", config.model.backbone_sha256, self._source.digest)
+        for name, here, stated in self._sources.digests(config.model):
+            _same(f"model.{name}_sha256", stated, here)
         begun = None if self._start is None else self._start.digest
-        model = dataclasses.replace(config.model, backbone_sha256=weights, start_sha256=begun)
+        model = dataclasses.replace(self._sources.identified(config.model), start_sha256=begun)
         return dataclasses.replace(config, data=data, model=model)
 
     @property
@@ -114,16 +115,17 @@ class Simulation:
     @property
     def backbone_digest(self) -> str:
         """SHA-256 (hex) of the backbone's weights."""
-        return self._source.digest
+        return self._sources.reader.digest
 
     def engine(self, model: ModelConfig) -> CohortEngine:
         """The engine of a model; the same settings give the same engine."""
-        if model.backbone != self.config.model.backbone:
-            raise ConfigError("private.model.backbone: one backbone per experiment")
-        if model.start != self.config.model.start:
-            raise ConfigError("private.model.start: one start per experiment")
+        for name in (*WEIGHTS[:3], "start"):
+            if getattr(model, name) != getattr(self.config.model, name):
+                raise ConfigError(f"private.model.{name}: one {name} per experiment")
         if model not in self._engines:
-            recommender = build_recommender(self._source, self.vectors, model, self._start)
+            texts, start = self.population.catalogue.texts, self._start
+            source = self._sources.reader
+            recommender = build_recommender(source, self.vectors, model, texts, start)
             place(recommender, self.config.engine)
             self._engines[model] = CohortEngine(self.population, recommender, self.config.engine)
         return self._engines[model]

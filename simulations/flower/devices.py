@@ -18,6 +18,7 @@ from client.device.staged import Stages
 from shared.config import DataConfig, EngineConfig, ExperimentConfig, ModelConfig, WorldConfig
 from shared.data.population import check_user
 from shared.data.salted import SaltedDigest
+from shared.model.sources.choice import WEIGHTS
 from shared.request import Request
 from shared.run_files import RunFolder, directory_of, point_name, run_files
 from simulations.engine.examples import device_ledger
@@ -59,7 +60,7 @@ def virtual_device(context: Context, request: Request) -> Device | Stages:
         if name in context.run_config
     }
     how = EngineConfig(device=cast(Any, device), threads=threads, **told)  # which checks them
-    weights = (config.model.backbone, config.model.backbone_sha256)
+    weights = _weights_of(config.model)
     directory = directory_of(context.run_config, context.run_id)
     kept = SaltedDigest.read(RunFolder(directory).data)
     simulation = _simulation(config.data, config.world, weights, how, kept)
@@ -86,14 +87,18 @@ def _state(directory: Path, config: ExperimentConfig) -> Path:
     return run_files(directory, point_name(config.privacy.epsilon, config.seed)).devices
 
 
+def _weights_of(model: ModelConfig) -> ModelConfig:
+    """The settings with what names weights and item vectors alone."""
+    return ModelConfig(**{name: getattr(model, name) for name in WEIGHTS})
+
+
 @lru_cache(maxsize=1)
 def _simulation(
     data: DataConfig,
     world: WorldConfig,
-    weights: tuple[str, str | None],
+    weights: ModelConfig,
     how: EngineConfig,
     kept: SaltedDigest,
 ) -> Simulation:
-    model = ModelConfig(backbone=weights[0], backbone_sha256=weights[1])
-    config = ExperimentConfig(data=data, world=world, model=model, engine=how)
+    config = ExperimentConfig(data=data, world=world, model=weights, engine=how)
     return Simulation(config, data=kept)

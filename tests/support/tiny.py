@@ -9,9 +9,8 @@ import torch
 from shared.config import EngineConfig, ModelConfig
 from shared.data.attributes import EXTRA
 from shared.model.adapter import AdapterSchema
-from shared.model.backbone import resolve
-from shared.model.items import item_vectors
 from shared.model.recommender import build_recommender
+from shared.model.sources.choice import find, vectors_of
 from simulations.engine.cohort import CohortEngine
 from simulations.engine.placement import place
 
@@ -120,10 +119,10 @@ def make_engine(
     """
     settings = EngineConfig(micro_batch=micro_batch, **(engine or {"device": "cpu"}))
     config = ModelConfig(backbone=str(backbone), **(RICH | model))
-    source = resolve(str(backbone))
-    vectors = item_vectors(population.catalogue.texts, source)
+    sources, texts = find(config), population.catalogue.texts
+    vectors = vectors_of(population.catalogue, sources, config)
     vectors[:, -EXTRA:] = np.random.default_rng(9).normal(0, 0.2, (len(vectors), EXTRA))
-    recommender = place(build_recommender(source, vectors, config), settings)
+    recommender = place(build_recommender(sources.reader, vectors, config, texts), settings)
     draw_released(recommender)
     return CohortEngine(population, recommender, settings)
 

@@ -17,10 +17,10 @@ from client.serving.adapters import read_adapter
 from client.serving.peft.card import Measured, Told, card
 from client.serving.peft.tensors import Parts, lora_config
 from shared.canonical import canonical_json
-from shared.config import ExperimentConfig, to_dict
+from shared.config import ExperimentConfig, ModelConfig, to_dict
 from shared.errors import ConfigError, ModelError
 from shared.files import make_folder, sync_folder, write_atomically
-from shared.model.backbone import hub_name, load, resolve
+from shared.model.backbone import BackboneSource, hub_name, load, resolve
 from shared.model.text import instruction_tokens, surroundings
 from shared.privacy.ledger.promise import Tree, read_promise
 
@@ -75,6 +75,7 @@ def write_peft(
             f"({str(model.backbone_sha256)[:12]}) than those here ({source.digest[:12]}); give "
             "what it was trained on"
         )
+    _check_plain(model, source, adapter)
     backbone = load(source, model.layers)
     name, revision = _called(base or hub_name(model.backbone))
     parts = Parts.of(arrays)
@@ -105,6 +106,19 @@ def _called(base: str) -> tuple[str, str | None]:
     """A base model's name and revision."""
     name, _, revision = base.partition("@")
     return (name, revision or None) if base.count("/") == 1 else (base, None)
+
+
+def _check_plain(model: ModelConfig, source: BackboneSource, adapter: Path) -> None:
+    """Refuse a model whose items plain libraries do not read as this one did."""
+    stated = {"items": model.items, "pooling": None if model.pooling == "mean" else model.pooling}
+    stated["backbone"] = model.backbone if source.location.endswith(".gguf") else None
+    for name, value in stated.items():
+        if value is not None:
+            raise ModelError(
+                f"--adapter {adapter}: model.{name} = {value}: its items enter the model in a way "
+                "that plain transformers and peft do not have; export an adapter of a folder's or "
+                "the hub's weights, with items of the same model and their mean"
+            )
 
 
 def _check(parts: Parts, backbone: nn.Module, settings: LoraConfig, adapter: Path) -> None:

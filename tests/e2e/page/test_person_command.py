@@ -89,7 +89,7 @@ def test_without_a_release_and_without_the_model_it_says_so(tmp_path, monkeypatc
     def absent(*_):
         raise ModelError("model.backbone = minilm: not installed")
 
-    monkeypatch.setattr("client.serving.adapters.resolve", absent)
+    monkeypatch.setattr("client.serving.adapters.find", absent)
     state = begun(tmp_path / "state").path
     done = command("client", "recommend", "--state", state)
     assert (done.code, done.error) == (2, "error: model.backbone = minilm: not installed")

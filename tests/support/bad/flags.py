@@ -23,6 +23,8 @@ SIMULATE = (
     ("flag", "--backbone nope"),
     ("flag", "--backbone a/b"),
     ("flag", "--backbone ../b@main"),
+    ("flag", "--items nope"),
+    ("flag", "--items a/b"),
     ("flag", "--unit family"),
     ("flag", "--trust blind"),
     ("flag", "--aggregation best"),

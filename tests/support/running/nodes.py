@@ -15,9 +15,7 @@ from client.store import interactions_of
 from shared.data.sources import open_items, open_log
 from shared.errors import DECLINED
 from shared.model.adapter import AdapterSchema
-from shared.model.backbone import resolve
-from shared.model.items import item_vectors
-from shared.model.recommender import build_recommender
+from shared.model.sources.choice import build, find
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import run_files
 from tests.support.asking import asked, letters
@@ -51,8 +49,7 @@ def begun(state, log, user, **owned):
 @lru_cache(maxsize=4)
 def model_of(log, model):
     """The recommender that whoever starts a run builds, as every device does."""
-    source = resolve(model.backbone)
-    return build_recommender(source, item_vectors(open_items(log).texts, source), model)
+    return build(open_items(log), find(model), model)
 
 
 def schema_of(log, config):

@@ -11,9 +11,7 @@ from shared.canonical import canonical_json
 from shared.config import ExperimentConfig, from_dict, settings_hash, to_dict
 from shared.data.catalogue import Catalogue
 from shared.model.adapter import AdapterSchema
-from shared.model.backbone import resolve
-from shared.model.items import item_vectors
-from shared.model.recommender import build_recommender
+from shared.model.sources.choice import build, find
 from shared.privacy.keys import load_or_create_signing_key
 from shared.published import ADAPTER, CATALOGUE, MANIFEST, Manifest, catalogue_text, signed_manifest
 from tests.support.privacy.policies import operator
@@ -61,8 +59,7 @@ def release(folder, backbone, catalogue, version=1, seed=0, **sections):
 
 def publish(folder, config, catalogue, version=1, seed=0):
     """The same of whole settings."""
-    source = resolve(config.model.backbone)
-    model = build_recommender(source, item_vectors(catalogue.texts, source), config.model)
+    model = build(catalogue, find(config.model), config.model)
     schema = AdapterSchema.of(model)
     arrays = schema.split(random_adapter(schema, seed).numpy())
     if "mix.weight" in arrays:

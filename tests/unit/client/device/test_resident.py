@@ -17,11 +17,9 @@ from client.device.folder import SETTINGS, DeviceFolder, Owned
 from client.device.resident import Resident
 from client.store import Interaction, Store
 from shared.data.catalogue import Catalogue
-from shared.errors import ConfigError, DataError, Declined
+from shared.errors import ConfigError, DataError, Declined, ModelError
 from shared.model.adapter import AdapterSchema
-from shared.model.backbone import resolve
-from shared.model.items import item_vectors
-from shared.model.recommender import build_recommender
+from shared.model.sources.choice import build, find
 from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.policy.issue import promises
@@ -49,9 +47,7 @@ def config(tiny_bert):
 
 @lru_cache
 def schema_of(model):
-    source = resolve(model.backbone)
-    built = build_recommender(source, item_vectors(CATALOGUE.texts, source), model)
-    return AdapterSchema.of(built)
+    return AdapterSchema.of(build(CATALOGUE, find(model), model))
 
 
 def request_of(config, number=1):
@@ -67,10 +63,8 @@ def test_model_and_gate_last_and_the_history_is_read_again(folder, tiny_bert, mo
     (folder.path / CAPS).write_text(owners('epsilon = "inf"'))
     resident, built, derived = Resident(folder), [], []
     client.device.resident._recommender.cache_clear()
-    real, promised = client.device.resident.build_recommender, resident._agreement._derive
-    monkeypatch.setattr(
-        client.device.resident, "build_recommender", lambda *a: (built.append(1), real(*a))[1]
-    )
+    real, promised = client.device.resident.build, resident._agreement._derive
+    monkeypatch.setattr(client.device.resident, "build", lambda *a: (built.append(1), real(*a))[1])
     resident._agreement._derive = lambda *a: (derived.append(1), promised(*a))[1]
     before = resident.answer(request_of(config), 2)
     assert (resident.answer(request_of(config, 2), 2).vector != 0).any()
@@ -79,6 +73,20 @@ def test_model_and_gate_last_and_the_history_is_read_again(folder, tiny_bert, mo
     after = resident.answer(request_of(config), 2)
     assert (before.vector != after.vector).any()
     assert (len(built), len(derived)) == (1, 1)
+
+
+def test_a_device_builds_the_reader_that_the_settings_choose(folder, tiny_bert, backbones):
+    """One model encodes items, another reads; with other weights than the server's, neither."""
+    config = point_config(tiny_bert, epsilon=math.inf)
+    (folder.path / CAPS).write_text(owners('epsilon = "inf"'))
+    model = replace(config.model, backbone=str(backbones("gguf-llama")), items=str(tiny_bert))
+    model = find(model).identified(model)
+    config = replace(config, model=model)
+    update = Resident(folder).answer(request_of(config), 2)
+    assert (update.vector != 0).any()
+    other = replace(config, model=replace(model, items_sha256="0" * 64))
+    with pytest.raises(ModelError, match=r"model.items = .*: the weights here are .* the server's"):
+        Resident(folder).answer(request_of(other), 2)
 
 
 def test_a_clock_that_is_set_back_gives_no_new_day(folder, tiny_bert):

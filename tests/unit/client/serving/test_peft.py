@@ -174,3 +174,11 @@ def moved(adapter, file, **model):
     settings["model"] |= {"backbone_sha256": "0" * 64} | model if "backbone" in model else model
     save_file(load_file(adapter), file, {"settings": json.dumps(settings)})
     return write_peft(file, file.with_name(f"{file.stem}-peft"))
+
+
+@pytest.mark.parametrize("how", ["items", "pooling"])
+def test_what_plain_libraries_do_not_read_so_is_refused(how, backbones, tmp_path):
+    """The card would say how items enter the model, and be wrong."""
+    model = {"items": str(backbones("gpt2"))} if how == "items" else {"pooling": "last"}
+    with pytest.raises(ModelError, match=rf"model\.{how} = "):
+        exported(tmp_path, backbones("bert"), **model)

@@ -13,7 +13,7 @@ from client.training.train import window_loss
 from shared.model.adapter import install
 from shared.model.backbone import blocks
 from simulations.world.world import World
-from tests.support.tiny import FAMILIES, LENGTH, make_engine, random_adapter, relative
+from tests.support.tiny import FAMILIES, LENGTH, make_engine, random_adapter, relative, save_tiny
 
 ITEMS, SAMPLES, CLIENTS = 30, 3, 2
 TEXT = "read what follows"  # 15 letters, 15 tokens
@@ -22,20 +22,28 @@ VARIANTS = {
     "instruction": {"instruction": TEXT},
     "int8": {"weights": "int8"},
     "int4": {"weights": "int4"},
+    "wider items": {},
+    "wider items, instruction": {"instruction": TEXT},
 }
 ALONE = {"affinity_scale": 0.0, "hidden_scale": 1.0}  # a path around it would hide its errors
 CASES = [(family, "plain") for family in FAMILIES]
 CASES += [("bert", "instruction"), ("qwen2", "instruction"), ("gpt2", "int8"), ("llama", "int4")]
+CASES += [("gguf-llama", "plain"), ("gguf-llama", "int8"), ("gguf-qwen2", "instruction")]
+# A reader of another width than its items, which come of another model.
+CASES += [("bert", "wider items"), ("gguf-llama", "wider items, instruction")]
 
 
 @pytest.fixture(scope="module")
-def engines(backbones):
+def engines(backbones, tmp_path_factory):
     built = {}
+    encoder = save_tiny(tmp_path_factory.mktemp("wide"), "bert", hidden_size=40)
     world = World(users=2, items=ITEMS)
 
     def engine(family, variant):
         if (family, variant) not in built:
             more = VARIANTS[variant] | ALONE
+            if variant.startswith("wider items"):
+                more |= {"items": str(encoder)}
             built[family, variant] = make_engine(world, backbones(family), **more)
         return built[family, variant]
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from shared.data.attributes import EXTRA
+from shared.files import cache_folder
 from shared.model import items
 from shared.model.backbone import resolve
-from shared.model.items import cache_folder, item_vectors
+from shared.model.items import item_vectors
 from tests.support.tiny import HIDDEN
 
 TEXTS = ["Alpha. Drama", "Beta, a longer text about the sea", "Gamma", "Delta. Comedy"]

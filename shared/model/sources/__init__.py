@@ -1,0 +1,1 @@
+"""Where weights and item vectors come from, and how vectors of one model enter another."""
