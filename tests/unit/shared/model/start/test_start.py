@@ -34,7 +34,7 @@ def settings(backbone, start, **model) -> ModelConfig:
 
 def begun(config):
     source = resolve(config.backbone)
-    return build_recommender(source, VECTORS, config, start_of(config, source))
+    return build_recommender(source, VECTORS, config, start=start_of(config, source))
 
 
 @pytest.mark.parametrize("head", [False, True], ids=["", "of a causal model"])
