@@ -30,13 +30,6 @@ TUNED = "simulations.tune.asked.refuse_private"
 PRINTED = REPORT_LINES | {
     "No guesses could have disproved a claimed epsilon: had all been right, they would have shown "
     "…, of …. What passed are the other checks.": "simulations.audit.evidence.most_provable",
-    "In … cases guesses could have disproved a claimed epsilon, and did not.": (
-        "simulations.audit.checks.risk.decision"
-    ),
-    "is what is claimed: the smaller it is, the less anybody can learn about one person. Attacks "
-    "guess whose data were in, and how often they are right shows that epsilon is": (
-        "simulations.audit.evidence.one_run"
-    ),
     "A simulation's noise follows from its settings: its adapters are not for release.": (
         "shared.privacy.ledger.promise.promise_of"
     ),

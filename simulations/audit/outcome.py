@@ -158,7 +158,7 @@ class Audit:
             return ""
         sharp = sum(most > claim for most, claim in bounded)
         if sharp:
-            return f" In {sharp} cases guesses could have disproved a claimed epsilon, and did not."
+            return f" In {sharp} cases guesses could have disproved a claim, and did not."
         most, claim = max(bounded, key=lambda each: each[0] / each[1])
         return (
             f" No guesses could have disproved a claimed epsilon: had all been right, they would "
