@@ -77,9 +77,6 @@ PRINTED = REPORT_LINES | {
     "Shares of a budget as this, where settings leave them open": (
         "shared.privacy.plan.split.budget_split"
     ),
-    "Of the budget, for metrics from devices; 0: none.": (
-        "shared.privacy.accounting.accountant.calibrate"
-    ),
     "…: each device's own ledger shows it (starling policy spent), no other": (
         "shared.privacy.plan.terms.device_terms"
     ),

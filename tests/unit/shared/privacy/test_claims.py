@@ -22,7 +22,8 @@ SUBJECT = re.compile(
 WORDS = 8  # fewer are a label
 # What prints, and where its other long strings about privacy come from.
 PRINTING = (
-    *("simulations.report", "simulations.commands", "simulations.doctor"),
+    *("simulations.report", "simulations.commands", "simulations.doctor", "simulations.api"),
+    *("simulations.verify.run", "simulations.trackers"),
     *("simulations.audit.report", "simulations.audit.words", "simulations.audit.outcome"),
     *("server.app", "server.cohort.silence", "client.commands.gate", "client.device.rehearsal"),
     *("client.commands.person", "client.person", "client.page"),
