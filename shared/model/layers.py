@@ -106,3 +106,17 @@ def packed(layers: Layers, packing: Packing) -> Iterator[None]:
     finally:
         for layer, packing_before in zip(layers, before, strict=True):
             layer.packing = packing_before
+
+
+def released(weight: Tensor) -> AdapterLinear:
+    """A holder of what no round trains; [items, width]."""
+    holder = AdapterLinear(weight.shape[1], weight.shape[0])
+    holder.weight.data.copy_(weight)
+    return holder.requires_grad_(False)
+
+
+def zero_linear(width_in: int, width_out: int) -> AdapterLinear:
+    """A linear layer that gives zeros until it is trained; [width_out, width_in]."""
+    layer = AdapterLinear(width_in, width_out)
+    nn.init.zeros_(layer.weight)
+    return layer

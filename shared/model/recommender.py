@@ -57,7 +57,15 @@ from shared.model.backbone import (
     load,
 )
 from shared.model.directions import components
-from shared.model.layers import AdapterEmbedding, AdapterLinear, layers_of, mark_frozen, packed
+from shared.model.layers import (
+    AdapterEmbedding,
+    AdapterLinear,
+    layers_of,
+    mark_frozen,
+    packed,
+    released,
+    zero_linear,
+)
 from shared.model.lora import add_lora
 from shared.model.packing import Packing, frozen_linear
 from shared.model.quantize import quantize
@@ -131,7 +139,7 @@ class Recommender(nn.Module):
             reads = components(text, config.item_rank)
             self.item_down = AdapterLinear(hidden, len(reads))
             self.item_down.weight.data.copy_(reads)
-            self.item_out = _zero_linear(len(reads), count)
+            self.item_out = zero_linear(len(reads), count)
         elif config.item_rank:
             self._add_item_correction(count, hidden, config.item_rank, generator)
         self.core: AdapterLinear | None = None
@@ -139,13 +147,13 @@ class Recommender(nn.Module):
             rank = min(config.projection_rank, count, hidden)  # of all that there is
             basis = torch.linalg.svd(text, full_matrices=False).Vh[:rank].T
             self.register_buffer("basis", basis.contiguous(), persistent=False)
-            self.core = _zero_linear(rank, rank)
+            self.core = zero_linear(rank, rank)
         # A bias as a layer from a constant 1, so that per-sample gradients see a module.
-        self.item_bias = _zero_linear(1, count) if config.item_bias else None
-        self.mix = _released(config.affinity_scale * initial_mix(list(self._widths), text))
+        self.item_bias = zero_linear(1, count) if config.item_bias else None
+        self.mix = released(config.affinity_scale * initial_mix(list(self._widths), text))
         tables = torch.zeros(count, config.moments_rank)
-        self.moments_in = _released(tables) if config.moments_rank else None
-        self.moments_out = _released(tables) if config.moments_rank else None
+        self.moments_in = released(tables) if config.moments_rank else None
+        self.moments_out = released(tables) if config.moments_rank else None
         self._packing: Packing | None = None
         language_model = layers_of(self.backbone)
         own = [layer for layer in layers_of(self) if layer not in language_model]
@@ -393,16 +401,3 @@ def build_recommender(
     if start:
         begin_from(made.backbone, start, config)
     return made
-
-
-def _released(weight: Tensor) -> AdapterLinear:
-    """A holder of what no round trains; [items, width]."""
-    holder = AdapterLinear(weight.shape[1], weight.shape[0])
-    holder.weight.data.copy_(weight)
-    return holder.requires_grad_(False)
-
-
-def _zero_linear(width_in: int, width_out: int) -> AdapterLinear:
-    layer = AdapterLinear(width_in, width_out)
-    nn.init.zeros_(layer.weight)
-    return layer
