@@ -14,16 +14,13 @@ together, are those of `shared.model.affinities`; the means of the text are of x
 around the language model: untrained, it already ranks items that are like what was liked last, so
 training starts well above popularity and noise has little to destroy. No round trains their
 weights.
-
 Items of another model (`model.items`) stand where words do: see `shared.model.sources.entrance`.
 
 w are the frozen word embeddings of a written instruction and c their mean length over the
 vocabulary, so that items, of unit length, stand beside words as words do; without an instruction
 p = 0 and c = 1. Where there is no item, x is zero, and the language model reads its blank (see
 `shared.model.text`).
-
 Where `model.factors` is principal, x_t is e_{i_t} alone, and B' reads the leading text components.
-
 Every trained factor is a layer of its own (Opacus differentiates modules, not bare parameters); the
 item table's A is tied between input and output.
 """
