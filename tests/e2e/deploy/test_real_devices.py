@@ -115,9 +115,11 @@ def test_no_path_of_the_servers_choice_is_opened_before_its_policy_is_checked(
     log, config, model, tmp_path, monkeypatch
 ):
     node, opened = Node(tmp_path, log, 0), []
-    real = client.device.resident.resolve
+    real = client.device.resident.find
     monkeypatch.setattr(
-        client.device.resident, "resolve", lambda name: (opened.append(name), real(name))[1]
+        client.device.resident,
+        "find",
+        lambda model: (opened.append(model.backbone), real(model))[1],
     )
     (tmp_path / "there").mkdir()
     errors = set()
