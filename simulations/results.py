@@ -22,7 +22,7 @@ from shared.privacy.accounting.meaning import Meaning, Seen
 from shared.privacy.guarantee import Guarantee
 from shared.privacy.keys import trusted_public_key
 from shared.privacy.ledger.seal import Digests, seal_problems, signer, write_sealed
-from shared.privacy.sentences import begun
+from shared.privacy.sentences import begun, encoded
 from shared.run_files import RESULTS_SCHEMA, point_name
 
 Tree = Mapping[str, object]
@@ -335,12 +335,23 @@ class Results(Stated):
     def premises(self) -> tuple[str, ...]:
         """What its guarantees rest on and nobody can check, in sentences."""
         model = Stated(Stated(self.config).table("model"))
-        return (begun(str(model.get("start_sha256"))),) if "start" in model.stated else ()
+        found = [begun(str(model.get("start_sha256")))] if "start" in model.stated else []
+        if str(model.get("items")).endswith(".npz"):
+            found.append(encoded(str(model.get("items_sha256"))))
+        return tuple(found)
 
     @property
     def private_claims(self) -> list[Claim]:
-        """The guarantees of all points that have noise; those without promise nothing."""
-        return [claim for point in self.points for claim in point.claims if claim.private]
+        """The guarantees of all points that have noise; those without promise nothing.
+
+        What was spent is not stated where it is on devices' own ledgers alone.
+        """
+        return [
+            claim
+            for point in self.points
+            for claim in point.claims
+            if (claim.private if "epsilon" in claim.stated else math.isfinite(claim.target))
+        ]
 
 
 def _own(file: Path, required: tuple[str, ...]) -> Tree:

@@ -183,7 +183,8 @@ points[].noise | public | where it came from
 points[].trained_parameters | public | follows from settings
 points[].communication_bytes.* | public | releases x expected cohort x bytes of one, whoever came
 points[].clipping_norms[] | covered: update | follows from noised bits
-points[].clipping_bits[] | covered: update | as they were noised; null where none were released
+points[].clipping_bits[] | covered: update | as they were noised; null where a crash lost
+  them, or the server keeps them
 points[].released_metrics.** | covered: metrics | of noised sums alone
 points[].ledger.* | public | of a server: name, length, head and seal; of devices (`local` trust):
   how often they took part all together, which nothing rests on
@@ -389,7 +390,8 @@ takes:
   aggregation, in a simulation the one process sees everything.
 
 What a server *does* depends on the data of nobody. On whether somebody's device is there it depends
-in two ways. A run does not start with fewer devices than it was agreed to rest on. And a run on
+in three ways. A run does not start with fewer devices than it was agreed to rest on. A request for
+a sum waits for up to two minutes while fewer nodes are connected than it needs. And a run on
 real nodes stops if in a stretch of at least three rounds, or in all rounds up to the last one since
 it was started, in which at least ten answers were to be expected, not one counted. That says that
 devices are gone or decline; that a run goes on says that somebody answered.

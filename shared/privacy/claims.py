@@ -300,6 +300,7 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
             Said(sentences.measured(), ("starling evaluate",), "shared.leaves.sections"),
             *(Said(sentences.of_a_file(at), (CARD,), plan) for at in ("nothing", "told", "noised")),
             Said(sentences.begun("0" * 16), (REPORT, CARD), "shared.model.start.start_of"),
+            Said(sentences.encoded("0" * 16), (REPORT,), "shared.model.sources.choice.find"),
             *(Said(sentences.chosen(log), ("starling tune",), TUNED) for log in ("", "LOG")),
             Said(sentences.seeded(), (REPORT,), "shared.privacy.mechanisms.source.NoiseSource"),
             Said(sentences.several(), (REPORT,), "-"),

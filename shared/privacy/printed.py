@@ -10,7 +10,7 @@ REPORT_LINES = {
     "Claims, ledgers and files disagree: do not rely on anything on this page.": (
         "simulations.verify.run.verify_run"
     ),
-    "Every ε was recomputed from the ledgers, and every file of the run is as it was sealed.": (
+    "Every ε was recomputed from the ledgers, and every sealed file is as it was sealed.": (
         "simulations.verify.run.verify_run"
     ),
     "Measured for the evaluator on private data; not covered by ε,": (

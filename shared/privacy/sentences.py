@@ -270,6 +270,15 @@ def begun(digest: str) -> str:
     )
 
 
+def encoded(digest: str) -> str:
+    """Of a model whose item vectors come from a file that somebody made elsewhere."""
+    return (
+        f"The items' vectors come from a file (SHA-256 {digest[:16]}). Whoever made the run takes "
+        "them for public, and nobody can check that nothing in them is of these people. If it is "
+        "not so, no budget here covers what they hold of them."
+    )
+
+
 def chosen(data: str) -> str:
     """Of settings that a search chose; `data` is the log's name, empty for the synthetic world."""
     if not data:

@@ -118,11 +118,12 @@ def _begun(run: RunFolder, experiment: ExperimentConfig) -> ExperimentConfig:
     saved = from_dict(load_toml(run.settings), str(run.settings))
     data, model = experiment.data, experiment.model
     filled = data.catalogue or saved.data.catalogue
-    weights = model.backbone_sha256 or saved.model.backbone_sha256
+    names = ("backbone_sha256", "items_sha256", "start_sha256")
+    weights = {name: getattr(model, name) or getattr(saved.model, name) for name in names}
     return dataclasses.replace(
         experiment,
         data=dataclasses.replace(data, catalogue=filled),
-        model=dataclasses.replace(model, backbone_sha256=weights),
+        model=dataclasses.replace(model, **weights),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shared.errors import StarlingError
+from simulations.api.options import options
 
 if "IPython" in sys.modules:  # in a notebook it warns that its own bars could be nicer
     with warnings.catch_warnings():
@@ -29,4 +30,6 @@ def in_python() -> Iterator[None]:
 
 
 def _name(flag: re.Match[str]) -> str:
-    return (flag[1] or flag[2]).replace("-", "_")
+    """Of an argument; other words with dashes are commands that somebody is told to type."""
+    name = (flag[1] or flag[2]).replace("-", "_")
+    return name if name in options() or flag[2] else flag[0]

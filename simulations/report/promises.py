@@ -25,7 +25,8 @@ def _row(results: Results, claims: Sequence[Claim]) -> Row:
     unit, trust = str(claims[0].get("unit")), str(claims[0].get("trust"))
     spent: dict[float, float] = {}
     for claim in sorted(claims, key=lambda claim: claim.target):
-        spent[claim.target] = max(spent.get(claim.target, 0.0), claim.epsilon)
+        most = claim.epsilon if "epsilon" in claim.stated else claim.target
+        spent[claim.target] = max(spent.get(claim.target, 0.0), most)
     seen = [str(claim.get("adversary")) for claim in claims if claim.get("adversary")]
     in_clear = not all(seen_of_each(words)[1] > 1 for words in seen)
     return {

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 _WORDS = {
     "not verified": "The run wrote this page itself: all on it is what the run claims.",
     "verified": (
-        "Every ε was recomputed from the ledgers, and every file of the run is as it was sealed."
+        "Every ε was recomputed from the ledgers, and every sealed file is as it was sealed."
     ),
     "not shown": "Nothing disagrees, and not everything is shown",
     "refuted": "Claims, ledgers and files disagree: do not rely on anything on this page.",

@@ -24,7 +24,8 @@ class MLflow:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of its tables
         logging.getLogger("alembic").setLevel(logging.WARNING)
         address = urlsplit(get_tracking_uri())
-        self.elsewhere = address.netloc if address.scheme.startswith("http") else ""
+        here = address.scheme in ("", "file", "sqlite")
+        self.elsewhere = "" if here else address.hostname or address.scheme
         self._name, self._whole = run.path.resolve().name, ""
         self._client = MlflowClient()
         named = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "starling"

@@ -25,6 +25,7 @@ _PRIVACY = (
 )
 _STAYS = (
     *("model.backbone", "model.backbone_sha256", "model.start", "model.start_sha256"),
+    *("model.items", "model.items_sha256", "model.pooling"),
     *("model.start_is_public", "model.factors", "federation.secure_aggregation"),
     *("federation.metrics_every", "federation.metrics_cohort", "federation.select"),
 )

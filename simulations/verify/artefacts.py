@@ -92,7 +92,7 @@ class Artefacts:
             pending |= {*shown, *run.tables}
         working = {at for name in plan.names for at in run_files(directory, name).working}
         working |= {run.results, run.data, run.path / LOCK}
-        working |= set(run.tensorboard.rglob("*"))
+        working |= set(run.tensorboard.rglob("events.out.tfevents.*"))
         working |= {run.reference(name) for name in results.references}
         working |= {at for at in run.trial(SAME_MODEL).everything() if not results.complete}
         return cls(

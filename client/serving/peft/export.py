@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -166,9 +167,8 @@ def _plain(settings: LoraConfig) -> str:
 
 
 def _written(directory: Path, files: dict[str, bytes | str]) -> Path:
-    draft = directory.with_name(f".{directory.name}.part")
+    draft = directory.with_name(f".{directory.name}.{secrets.token_hex(8)}.part")
     try:
-        shutil.rmtree(draft, ignore_errors=True)  # what a crash left
         make_folder(draft)
         for name, content in files.items():
             write_atomically(draft / name, content)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,11 @@ from shared.model.start import Start
 # Settings of one experiment: what its weights and item vectors are, and their digests.
 WEIGHTS = ("backbone", "items", "pooling", "backbone_sha256", "items_sha256")
 FILE = ".npz"
+# What numpy and zipfile raise of a file from anyone.
+_UNREADABLE = (
+    *(OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, RuntimeError),
+    *(MemoryError, zipfile.BadZipFile, zlib.error),
+)
 # Of models that stay with the mean nothing is said here; see docs/backbones.md.
 CHOSEN: dict[str, Pooling] = {SMOLLM2_SHA256: "last"}
 
@@ -123,7 +129,7 @@ def _from_file(file: Path, catalogue: Catalogue) -> Vectors:
         check_file(file)
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             ids, vectors = _arrays(archive)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    except _UNREADABLE:
         raise _mistake(file, "is no archive of these two") from None
     places = {str(name): place for place, name in enumerate(ids)}
     if len(places) < len(ids):
