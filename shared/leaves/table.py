@@ -183,8 +183,7 @@ points[].noise | public | where it came from
 points[].trained_parameters | public | follows from settings
 points[].communication_bytes.* | public | releases x expected cohort x bytes of one, whoever came
 points[].clipping_norms[] | covered: update | follows from noised bits
-points[].clipping_bits[] | covered: update | as they were noised; null where a crash lost
-  them, or the server keeps them
+points[].clipping_bits[] | covered: update | as they were noised; null: lost, or kept back
 points[].released_metrics.** | covered: metrics | of noised sums alone
 points[].ledger.* | public | of a server: name, length, head and seal; of devices (`local` trust):
   how often they took part all together, which nothing rests on
