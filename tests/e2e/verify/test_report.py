@@ -32,7 +32,7 @@ def test_what_was_verified_is_said_so_outside_the_run(run, tmp_path):
     assert done.code == 0
     assert sorted(run.rglob("*")) == before
     text = words(page)
-    assert "Verified. Every ε was recomputed from the ledgers, and every file" in text
+    assert "Verified. Every ε was recomputed from the ledgers, and every sealed file" in text
     assert f"it is sealed by {key_of(run)}, the key that was named" in text
     again = command("verify", run, "--report", page)
     assert (again.code, again.error) == (
