@@ -72,7 +72,8 @@ def run_experiment(given: Options, console: Console, going_on: Callable[[Path], 
     from simulations.api.run import Run  # numbers enter here
     from simulations.trackers import Tracking, track_run
 
-    tracking = Tracking(given.get("track") or ())
+    names = given.get("track") or ()
+    tracking = Tracking([names] if isinstance(names, str) else names)
     for told in never(experiment):
         console.print(f"warning: {told}", soft_wrap=True)
     with _saying_how_to_go_on(RunFolder(folder), resume, going_on):

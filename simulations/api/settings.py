@@ -133,7 +133,7 @@ def _plain(name: str, value: Any) -> Any:
         return os.fspath(value)
     if hasattr(value, "tolist"):  # numpy and pandas
         value = value.tolist()
-    if name == "epsilon" and isinstance(value, int | float):
+    if name in ("epsilon", "seeds", "references") and isinstance(value, int | float | str):
         return [value]
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
         return value

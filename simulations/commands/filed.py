@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import typer
+
 from shared.errors import ConfigError
 from shared.files import write_once
 from simulations.report.page import render
@@ -56,6 +58,7 @@ def write_page(file: Path, report: VerifyReport, found: Sequence[str]) -> None:
     except _NOT_OURS:
         if report.exit_code != REFUTED:
             raise
+        typer.echo(f"--report {file}: not written; no page can show what this run states", err=True)
         return
     if not write_once(file, page):
         raise ConfigError(f"--report {file}: is there already; give a new file")

@@ -11,6 +11,7 @@ from shared.data.catalogue import Catalogue
 from shared.errors import ModelError
 from shared.model.sources import choice
 from shared.run_files import RunFolder
+from simulations.api.settings import experiment_of
 from simulations.api.words import in_python
 from simulations.results import RESULTS_SCHEMA, Results
 from simulations.table import table_problem, write_tables
@@ -84,3 +85,10 @@ def test_whatever_reading_vectors_raises_is_a_mistake_in_the_file(error, tmp_pat
     monkeypatch.setattr(choice, "_arrays", broken)
     with pytest.raises(ModelError, match="no archive of these two"):
         choice._from_file(file, Catalogue(("a", "b"), ("A", "B")))
+
+
+@pytest.mark.parametrize("name", ["epsilon", "seeds", "references"])
+def test_one_value_is_a_list_of_one(name):
+    one = {"epsilon": 8, "seeds": 3, "references": "popularity"}[name]
+    both = (experiment_of({name: given})[0] for given in (one, [one]))
+    assert next(both) == next(both)
