@@ -30,6 +30,9 @@ class Connection:
         self._ends, self._left = ends, 2
         self.said = (bytearray(), bytearray()) if kept else None
         self.cut = False
+
+    def start(self) -> None:
+        """Pass on, from now on."""
         for side in (0, 1):
             threading.Thread(target=self._pass, args=(side,), daemon=True).start()
 
@@ -91,7 +94,9 @@ class Tap:
                     continue
                 if not self._kept:
                     self.connections = [each for each in self.connections if each.open]
-                self.connections.append(Connection((asking, answering), kept=self._kept))
+                made = Connection((asking, answering), kept=self._kept)
+                self.connections.append(made)  # before anybody can have heard anything over it
+                made.start()
 
     def close(self) -> None:
         """Take no more."""
