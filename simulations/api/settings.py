@@ -133,7 +133,9 @@ def _plain(name: str, value: Any) -> Any:
         return os.fspath(value)
     if hasattr(value, "tolist"):  # numpy and pandas
         value = value.tolist()
-    if name in ("epsilon", "seeds", "references") and isinstance(value, int | float | str):
+    if name == "epsilon" and isinstance(value, int | float):
+        return [value]
+    if name == "references" and isinstance(value, str):
         return [value]
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
         return value

@@ -87,8 +87,7 @@ def test_whatever_reading_vectors_raises_is_a_mistake_in_the_file(error, tmp_pat
         choice._from_file(file, Catalogue(("a", "b"), ("A", "B")))
 
 
-@pytest.mark.parametrize("name", ["epsilon", "seeds", "references"])
-def test_one_value_is_a_list_of_one(name):
-    one = {"epsilon": 8, "seeds": 3, "references": "popularity"}[name]
+@pytest.mark.parametrize(("name", "one"), [("epsilon", 8), ("references", "popularity")])
+def test_one_value_is_a_list_of_one(name, one):
     both = (experiment_of({name: given})[0] for given in (one, [one]))
     assert next(both) == next(both)
