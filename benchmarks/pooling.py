@@ -18,13 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from shared.data.attributes import EXTRA  # noqa: E402 (after the path)
-from shared.data.sources import open_items  # noqa: E402
-from shared.errors import ModelError  # noqa: E402
-from shared.model.backbone import resolve  # noqa: E402
-from shared.model.items import item_vectors  # noqa: E402
-from shared.model.sources.choice import CHOSEN  # noqa: E402
-from shared.model.sources.pooling import attribute_agreement  # noqa: E402
-from simulations.world.world import World  # noqa: E402
+from shared.data.sources import open_items  # noqa: E402 (after the path)
+from shared.errors import ModelError  # noqa: E402 (after the path)
+from shared.model.backbone import resolve  # noqa: E402 (after the path)
+from shared.model.items import item_vectors  # noqa: E402 (after the path)
+from shared.model.sources.choice import CHOSEN  # noqa: E402 (after the path)
+from shared.model.sources.pooling import attribute_agreement  # noqa: E402 (after the path)
+from simulations.world.world import World  # noqa: E402 (after the path)
 
 WAYS = ("mean", "mean_apart", "last", "last_apart")
 

@@ -7,6 +7,7 @@ from typing import cast
 
 from shared.privacy import sentences
 from shared.privacy.guarantee import seen_of_each
+from shared.privacy.ledger.promise import SECURE
 from simulations.report.tables import Row, distinct, number, privacy_rows
 from simulations.results import Claim, Results
 
@@ -17,7 +18,9 @@ def promise_rows(results: Results) -> list[Row]:
     for claim in private:
         names = ("unit", "trust", "relation", "group_size", "delta")
         groups.setdefault(tuple(claim.get(name) for name in names), []).append(claim)
-    noise = ", ".join(distinct(results.points, "noise"))
+    # That it came from the system's generator nothing shows: `verify` takes the run's word for it.
+    words = {SECURE: f"{SECURE} (the run's own word)"}
+    noise = ", ".join(words.get(each, each) for each in distinct(results.points, "noise"))
     return [{**_row(results, claims), "noise": noise} for claims in groups.values()]
 
 
