@@ -10,9 +10,11 @@ from shared.config import ExperimentConfig, to_dict
 from shared.data.catalogue import Catalogue
 from shared.errors import ModelError
 from shared.model.sources import choice
+from shared.privacy.ledger.promise import SECURE, SEEDED
 from shared.run_files import RunFolder
 from simulations.api.settings import experiment_of
 from simulations.api.words import in_python
+from simulations.report.promises import promise_rows
 from simulations.results import RESULTS_SCHEMA, Results
 from simulations.table import table_problem, write_tables
 from simulations.trackers.tracking import without_places
@@ -91,3 +93,13 @@ def test_whatever_reading_vectors_raises_is_a_mistake_in_the_file(error, tmp_pat
 def test_one_value_is_a_list_of_one(name, one):
     both = (experiment_of({name: given})[0] for given in (one, [one]))
     assert next(both) == next(both)
+
+
+@pytest.mark.parametrize(("noise", "own"), [(SECURE, True), (SEEDED, False)])
+def test_a_page_says_that_the_generator_is_the_runs_own_word(noise, own):
+    told = results()
+    about = {"noise": noise, "trust": "central", "relation": "zero_out"}
+    told.points[0].stated.update(about)
+    (row,) = promise_rows(told)
+    assert row["noise"].startswith(noise)
+    assert ("own word" in row["noise"]) is own
