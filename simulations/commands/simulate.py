@@ -13,8 +13,8 @@ from shared.canonical import document, read_json
 from shared.printable import shell_word
 from shared.run_files import RunFolder
 from simulations.api.options import Options, options, settings
-from simulations.commands.flags import flag
 from simulations.commands.options import numbers, takes, words
+from simulations.commands.options.flags import flag
 
 _LISTS: dict[str, Callable[[str], Any]] = {
     "epsilon": lambda text: numbers("--epsilon", text, float),

@@ -15,7 +15,7 @@ from shared.config.load import settings_names
 from shared.config.presets import preset_file, preset_names
 from shared.data.names import NAMES, WORLD
 from shared.data.sources import known_sources
-from simulations.commands.flags import accepted_words, default_of
+from simulations.commands.options.flags import accepted_words, default_of
 from simulations.commands.simulate import _FLAGS
 from tests.support import ROOT
 from tests.support.command import command, script
