@@ -302,6 +302,11 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
             Said(sentences.begun("0" * 16), (REPORT, CARD), "shared.model.start.start_of"),
             Said(sentences.encoded("0" * 16), (REPORT,), "shared.model.sources.choice.find"),
             *(Said(sentences.chosen(log), ("starling tune",), TUNED) for log in ("", "LOG")),
+            Said(
+                sentences.searched(4, 7.98, 1e-4),
+                ("starling tune --private", "starling verify"),
+                "shared.privacy.ledger.together.spent_together",
+            ),
             Said(sentences.seeded(), (REPORT,), "shared.privacy.mechanisms.source.NoiseSource"),
             Said(sentences.several(), (REPORT,), "-"),
             Said(sentences.population(), (REPORT,), "-"),

@@ -290,6 +290,15 @@ def chosen(data: str) -> str:
     )
 
 
+def searched(runs: int, epsilon: float, delta: float) -> str:
+    """Of settings chosen on the people's own log: what all runs of the search cost together."""
+    return (
+        f"All {runs} runs of the search were on these people and cost epsilon {at_most(epsilon)} "
+        f"together, at delta {delta:g}: that is what they are promised, whichever run was chosen. "
+        "Choosing looked at all of them: one run's own epsilon is no promise of what was chosen."
+    )
+
+
 def seeded() -> str:
     """What simulated noise is worth."""
     return (

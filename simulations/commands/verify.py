@@ -46,7 +46,8 @@ def verify(
 ) -> None:
     """Recompute every epsilon of a run from its ledgers, and check all that it hands on.
 
-    Of an audit's folder: whether it is as its auditor sealed it, about the run beside it.
+    Of an audit's folder: whether it is as its auditor sealed it, about the run beside it. Of a
+    private search's (tune --private): every run of it, and what all of them cost together.
 
     Exit code 0: shown. 3: something disagrees. 4: nothing disagrees, but the run is incomplete,
     nobody vouches for the key, devices keep the ledgers, or what an audit is of is not beside it.
@@ -57,6 +58,7 @@ def verify(
     with waiting("reading ledgers and asking the accountants"):
         from client.device.covered import typed_key
         from simulations.audit.outcome import FILE
+        from simulations.searched import TOTAL
         from simulations.verify.run import verify_run
 
         named = None if key is None else typed_key("--key", key)
@@ -66,6 +68,13 @@ def verify(
             if report is not None:
                 raise ConfigError("--report: an audit has a page of its own; give the run's folder")
             raise typer.Exit(_of_audit(directory, named, as_json))
+        if (directory / TOTAL).is_file():
+            if chosen or report is not None:
+                given = "--deltas" if chosen else "--report"
+                raise ConfigError(
+                    f"{given}: of a search, give one run's folder: {directory}/trial-0"
+                )
+            raise typer.Exit(_of_search(directory, named, as_json))
         if not directory.is_dir() or not RunFolder(directory).results.exists():
             raise DataError(f"{directory}: {no_run(directory, RunFolder(directory).results.name)}")
         found = _filed(directory, named, report) if report else verify_run(directory, named)
@@ -108,6 +117,43 @@ def _of_audit(folder: Path, key: str | None, as_json: bool) -> int:
         f"An audit of {about.get('kind')} {about.get('name')}, {found.settings.get('created')}."
     )
     show_line(f"It is {report.signer}.")
+    show_line(report.verdict)
+    return report.exit_code
+
+
+def _of_search(folder: Path, key: str | None, as_json: bool) -> int:
+    """Say whether a private search is what it claims; the exit code."""
+    from shared.privacy.sentences import searched
+    from simulations.show import figures, show_line, show_table
+    from simulations.verify.search import check_search
+
+    report = check_search(folder, key)
+    total, claims = report.total, report.claims
+    if as_json:
+        told = {name: vars(report)[name] for name in ("problems", "signer", "vouched")}
+        told |= {"exit_code": report.exit_code, "verdict": report.verdict}
+        told["claims"] = {name: of for name, of in claims.stated.items() if name != "seal"}
+        told["total"] = total and {n: of for n, of in vars(total).items() if n != "guarantee"}
+        told["runs"] = {name: plain(run, ()) for name, run in report.runs.items()}
+        typer.echo(document(told))
+        return report.exit_code
+    rows = [
+        (name, *(f"{row.claimed:.4g}", f"{row.epsilon or 0:.4g}"), _verdict(row, run))
+        for name, run in report.runs.items()
+        for row in run.rows
+    ]
+    if total is not None:
+        rows.append(("all together", f"{claims.number('epsilon'):.4g}", f"{total.epsilon:.4g}", ""))
+    columns = ("run", *figures("claimed", "PLD"), "verdict")
+    show_table(columns, rows, "Privacy spent, recomputed from the ledgers")
+    for problem in report.problems:
+        show_line(problem)
+    for name, run in report.runs.items():
+        for told_of_it in findings(run):
+            show_line(f"{name}: {told_of_it}")
+    show_line(f"The search is {report.signer}.")
+    if total is not None:
+        show_line(searched(len(report.runs), total.epsilon, total.guarantee.delta))
     show_line(report.verdict)
     return report.exit_code
 

@@ -4,6 +4,12 @@ tune.json     what is searched; a search that goes on is compared with it
 journal.log   Optuna's record of every trial, from which it goes on
 trials.json   the same for people and scripts, after every trial
 best.toml     the settings of the best trial, for `starling simulate --config`
+
+A private search has no journal: what is tried is fixed before the first run. It has also
+
+trial-N/             the whole run of each trial, ledger and all
+chosen.safetensors   the best trial's adapter, with the promise of the whole search
+total.json           what all trials cost together, under the seal (`simulations.searched`)
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from shared.config import DataConfig, dump_toml
 from shared.errors import ConfigError
 from shared.files import make_folder, read_record, write_atomically
 from shared.printable import printable
+from simulations.searched import CHOSEN, TOTAL
 from simulations.tune.asked import Search, Tried
 from simulations.tune.space import Varied
 
@@ -40,6 +47,7 @@ class TuneFolder:
         self.path = path
         self.search, self.trials = path / "tune.json", path / "trials.json"
         self.best, self.work = path / "best.toml", path / ".trial"
+        self.total, self.chosen = path / TOTAL, path / CHOSEN
 
     def begin(self, asked: Search, about: Mapping[str, Any]) -> bool:
         """Write what is searched; in a folder that has a search, compare. Whether it is new.
@@ -94,6 +102,7 @@ class TuneFolder:
                 found["metric"],
                 found["seed"],
                 found["public"],
+                bool(found.get("private", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{self.search}: damaged ({error}); start a new search") from None
@@ -105,8 +114,11 @@ class TuneFolder:
     def keep(self, asked: Search, found: Sequence[Tried], trials: int) -> None:
         """Write all trials, and the settings of the best."""
         rows = [dataclasses.asdict(each) for each in found]
-        whole = {"metric": asked.metric, "of": "validation items", "planned": trials}
-        best = max((each for each in found if not each.why), key=lambda each: each.value)
+        whole = {"metric": asked.metric, "of": looked_at(asked), "planned": trials}
+        best = max(
+            (each for each in found if not each.why),
+            key=lambda each: (not math.isnan(each.value), each.value),
+        )
         settings = asked.settings(best.values)
         # Of the data the protocol stays; which log, and how much of it, is for whoever uses this.
         data = DataConfig(
@@ -129,13 +141,25 @@ def _stated(asked: Search) -> dict[str, Any]:
         "metric": asked.metric,
         "seed": asked.seed,
         "public": asked.public,
+        **({"private": True} if asked.private else {}),
     }
+
+
+def looked_at(asked: Search) -> str:
+    """What a trial's figure is of."""
+    return "validation items, as released with noise" if asked.private else "validation items"
 
 
 def _heading(asked: Search, best: Tried, tried: int) -> str:
     spec = asked.settings({}).data.spec
     name = printable(Path(spec).name)
     what = f"trial {best.number} of {tried}" if best.number else f"as it stood; {tried} tried"
+    if asked.private:
+        return (
+            f"# Chosen by starling tune --private on {name}: {what}, {asked.metric} "
+            f"{best.value:.4f} released.\n# A run with them on the same people costs its own "
+            "budget on top: chosen.safetensors is there already."
+        )
     return (
         f"# Chosen by starling tune on {name}: {what}, {asked.metric} {best.value:.4f} on its "
         "validation items.\n# For people who are not in it."

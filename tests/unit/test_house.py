@@ -41,9 +41,9 @@ ORDER = {
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
-        "console < doctor results show world < summary < compare exported table < unlike < engine "
-        "exploration report trackers verify < loopback workers < flower < sweep < api audit tune "
-        "< commands"
+        "console < doctor results show world < summary < compare exported searched table < unlike "
+        "< engine exploration report trackers verify < loopback workers < flower < sweep "
+        "< api audit tune < commands"
     ),
 }
 # Parts -> what they never import, late or for types either.

@@ -87,4 +87,4 @@ def test_peoples_data_are_searched_on_a_word_that_they_are_public_alone():
     refuse_private(asked("movielens-1m", public=True))
     with pytest.raises(ConfigError, match=r"--public") as found:
         refuse_private(asked("movielens-1m"))
-    assert "bounds for random stopping" in str(found.value)
+    assert "--private" in str(found.value)
