@@ -73,6 +73,7 @@ def _missing(report: VerifyReport) -> list[str]:
     why = {
         "nobody vouches for the key of its seal": not report.vouched,
         "the run is incomplete": not report.complete,
-        "some ledgers are on devices alone": not all(row.shown for row in report.rows),
+        "some ledgers are on devices alone": not all(row.record for row in report.rows),
+        "not all that its ledger counted is told": any(row.withheld for row in report.rows),
     }
     return [words for words, so in why.items() if so]

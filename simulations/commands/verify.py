@@ -50,7 +50,8 @@ def verify(
     private search's (tune --private): every run of it, and what all of them cost together.
 
     Exit code 0: shown. 3: something disagrees. 4: nothing disagrees, but the run is incomplete,
-    nobody vouches for the key, devices keep the ledgers, or what an audit is of is not beside it.
+    nobody vouches for the key, devices keep the ledgers, a real run does not tell what its ledger
+    counted, or what an audit is of is not beside it.
     """
     chosen = [] if deltas is None else options.deltas(deltas)
     from simulations.show import waiting
@@ -222,8 +223,9 @@ def findings(report: VerifyReport) -> list[str]:
     lines += [
         f"{row.point}: each device's own ledger shows it (starling policy spent), no other"
         for row in report.rows
-        if row.ok and not row.shown
+        if row.ok and row.record is None
     ]
+    lines += [f"{row.point}: NOT SHOWN: {told}" for row in report.rows for told in row.withheld]
     lines += [*report.problems, *report.in_progress, *report.unsealed]
     if not report.complete:
         lines.append(
@@ -239,6 +241,8 @@ def _verdict(row: VerifyRow, report: VerifyReport) -> str:
         return "MISMATCH"
     if report.problems:
         return "see below"
+    if row.withheld:
+        return "not told"
     return "agrees" if row.shown else "not here"
 
 

@@ -263,6 +263,8 @@ def promise_reasons(
     reasons = []
     if noise not in (SEEDED, SECURE):
         reasons.append(f"noise = {str(noise)[:40]!r} claimed: expected {SEEDED!r} or {SECURE!r}")
+    elif results.simulated and noise == SECURE:
+        reasons.append(f"noise = {noise!r} claimed: a simulation's is {SEEDED!r}")
     files, sealed = point_files(directory, results, point), sealed_files(results.stated)
     given = str(files.adapter.relative_to(directory))
     if name not in sealed or name != given:

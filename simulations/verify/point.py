@@ -19,7 +19,7 @@ from shared.run_files import DEVICES_NAME, LEDGER_NAME
 from simulations.results import Claim, Point, Tree
 from simulations.verify.meaning import differing, meaning_reasons
 from simulations.verify.releases import WITH_NUMBERS, differences, release_reasons
-from simulations.verify.statistics import statistics_reasons
+from simulations.verify.statistics import statistics_reasons, withheld
 from simulations.verify.terms import Expected, settings_give_none, settings_reasons
 
 # The accountant is deterministic; another build of its numerics may differ in the last digits.
@@ -49,6 +49,8 @@ class VerifyRow:
         What the figures were recomputed from; None if it cannot be read.
     delta : float or None
         As the ledger's header has it; None where nothing is promised.
+    withheld : tuple of str
+        What a real run's ledger counted and its results do not tell.
     """
 
     point: str
@@ -60,11 +62,12 @@ class VerifyRow:
     reasons: tuple[str, ...]
     record: Record | None = field(default=None, compare=False)
     delta: float | None = None
+    withheld: tuple[str, ...] = ()
 
     @property
     def shown(self) -> bool:
-        """Whether there is a ledger to recompute from: real devices keep theirs."""
-        return self.record is not None
+        """Whether there is a ledger, which real devices keep, and all that it counted is told."""
+        return self.record is not None and not self.withheld
 
     @property
     def ok(self) -> bool:
@@ -138,7 +141,9 @@ def _verify_guarantee(
         reasons.append(f"{record.devices} devices' ledgers, but there are {expected.users} users")
     promise = _promise(record, loss)
     delta = None if math.isinf(loss) else record.header.guarantee.delta
-    return VerifyRow(name, promise, claimed, loss, rdp, prv, tuple(reasons), record, delta)
+    kept_back = withheld(record, claim, expected.config)
+    cells = (name, promise, claimed, loss, rdp, prv, tuple(reasons), record, delta, kept_back)
+    return VerifyRow(*cells)
 
 
 def _on_devices(name: str, claim: Claim, expected: Expected, terms: Terms) -> VerifyRow:

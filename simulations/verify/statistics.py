@@ -95,6 +95,31 @@ def _metrics_reasons(
     return reasons or _selection_reasons(dict(stated), selects)
 
 
+def withheld(
+    record: Ledger | DeviceLedgers | None, claim: Claim, config: ExperimentConfig | None
+) -> tuple[str, ...]:
+    """What a real run's ledger counted and its results do not tell: kept back, or lost in a crash.
+
+    Nobody can say which, so nothing is shown of it. Parameters as for `statistics_reasons`.
+    """
+    entries = record.entries if isinstance(record, Ledger) else ()
+    counted = [entry.round for entry in entries if entry.release == "metrics"]
+    found: Any = claim.table("released_metrics").get("releases")
+    told = {at.get("round") for at in found if isinstance(at, dict)} if _is_list(found) else set()
+    missing = [str(number) for number in counted if number not in told]
+    lines = [f"released_metrics: not told of round {', '.join(missing)}"] if missing else []
+    bits = claim.get("clipping_bits")
+    if config is not None and quantile_rule(config) is not None and isinstance(bits, list):
+        gaps = [str(number) for number, total in enumerate(bits, 1) if total is None]
+        lines += [f"clipping_bits: not told of round {', '.join(gaps)}"] if gaps else []
+    why = "in the ledger; kept back, or lost in a crash"
+    return tuple(f"{line}, which is {why}" for line in lines)
+
+
+def _is_list(found: object) -> bool:
+    return isinstance(found, list)
+
+
 def _may_lose(claim: Claim) -> bool:
     """Whether a crash may lose what was released after it was counted: a simulation repeats it."""
     return claim.get("noise") != SEEDED

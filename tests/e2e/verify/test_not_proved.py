@@ -92,10 +92,13 @@ def another_unit(run):
 
 
 def called_secure(run):
-    found = load(run)
-    retold(adapter(run), {**read_promise(adapter(run)), "noise": SECURE})
-    found["points"][0]["noise"] = SECURE
-    reseal(run, found)
+    """Of a real run: its sums' noise follows from a seed, and it says that it does not."""
+    file, rng = adapter(run), np.random.default_rng(0)
+    assert load(run)["points"][0]["noise"] == SECURE
+    (bias,) = (each for name, each in load_file(file).items() if name == "item_bias.weight")
+    noised = bias + rng.normal(size=bias.shape).astype(bias.dtype)
+    retold(file, read_promise(file), **{"item_bias.weight": noised})
+    reseal(run, load(run))
 
 
 def made_anew(run):
@@ -227,7 +230,7 @@ def test_the_list_and_what_is_planted_are_one():
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_what_is_on_the_list_passes(name, run, deployed, tmp_path):
-    whole = deployed if PLANTED[name] is more_users else run
+    whole = deployed if PLANTED[name] in (more_users, called_secure) else run
     copy = shutil.copytree(whole, tmp_path / "copy")
     PLANTED[name](copy)
     report = verify_run(copy)
@@ -236,6 +239,17 @@ def test_what_is_on_the_list_passes(name, run, deployed, tmp_path):
         line.partition(": not sealed, and no file of the run")[0] for line in report.unsealed
     )
     assert told == (sorted(BESIDE) if name == "a file beside the run's" else [])
+
+
+def test_a_simulation_that_says_its_noise_was_the_systems_is_refused(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    found = load(copy)
+    retold(adapter(copy), {**read_promise(adapter(copy)), "noise": SECURE})
+    found["points"][0]["noise"] = SECURE
+    reseal(copy, found)
+    report = verify_run(copy)
+    assert report.exit_code == 3
+    assert "a simulation's is 'seeded: not for release'" in report.rows[0].reason
 
 
 WORKING = ("data.json", "*.checkpoint", "*.outcome.json", "*.sealed.json", "*.initial.safetensors")
