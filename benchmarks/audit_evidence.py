@@ -88,7 +88,7 @@ def main() -> None:
         parts.append(Part.of(stated))
     drawn = evidence_figure(Audit({}, {}, tuple(parts)))
     if given.picture and drawn:
-        drawn[0].savefig(given.picture, dpi=110)
+        drawn.savefig(given.picture, dpi=110)
     print(table("who sees|" + "|".join(part.name for part in parts), rows(parts)))
 
 

@@ -19,7 +19,9 @@ the SuperNode ends, or an answer is thrown away. Here only those of certificates
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from logging import WARNING
@@ -56,6 +58,16 @@ _STALE = 120  # times: a server counts a node as connected for a minute after it
 _CONNECTED = 412
 _ENDED = 403  # what is about a run that has ended
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+OF_ITSELF = threading.Event()
+"""Set where a node ends without being told to, so that it is started again: no success."""
+
+
+def end_of_itself() -> None:
+    """End this process as a service manager would; with an exit code that says who ended it."""
+    OF_ITSELF.set()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class SteadyFleet(FleetHttpClient):
@@ -109,7 +121,7 @@ class SteadyFleet(FleetHttpClient):
         if self._taken:
             log(WARNING, "this node's answers are a turn late: it leaves, and ends")
             self._leave(request.node.node_id)
-            signal.raise_signal(signal.SIGTERM)
+            end_of_itself()
         try:
             return super().PullMessages(request)
         except _NOT_SENT:

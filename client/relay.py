@@ -114,8 +114,10 @@ class _Ours:
 
 def _end_with(superexec: subprocess.Popen[bytes]) -> None:
     """A SuperNode without it would take messages and answer none: ended, it is started again."""
+    from client.fleet import end_of_itself
+
     superexec.wait()
-    os.kill(os.getpid(), signal.SIGTERM)
+    end_of_itself()
 
 
 class _Forks:
@@ -179,12 +181,17 @@ def main() -> None:
     from flwr.supernode import fleet_http_connection, start_client_internal
     from flwr.supernode.cli import flower_supernode
 
-    from client.fleet import SteadyFleet
+    from client.fleet import OF_ITSELF, SteadyFleet
 
     fleet_http_connection.FleetHttpClient = SteadyFleet  # type: ignore[attr-defined]
     start_client_internal.time = _Awake()  # type: ignore[attr-defined,assignment]
     start_client_internal.subprocess = _Ours()  # type: ignore[attr-defined,assignment]
-    flower_supernode()
+    try:
+        flower_supernode()
+    except SystemExit:
+        if OF_ITSELF.is_set():  # Flower takes the signal for the operator's, and ends with 0
+            raise SystemExit(1) from None
+        raise
 
 
 if __name__ == "__main__":

@@ -40,7 +40,11 @@ def join(
 
 
 def relay(node: Annotated[Path, typer.Argument(help="The node's folder.")]) -> None:
-    """Be the node's SuperNode: take messages to the device's process, and its answers back."""
+    """Be the node's SuperNode: take messages to the device's process, and its answers back.
+
+    Exit code 1: it ended of itself (its answers were a turn late, or what runs its messages had
+    ended) and is to be started again, as its service unit does. 0: it was told to end.
+    """
     import os
     import sys
 

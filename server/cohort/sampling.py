@@ -10,6 +10,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Sequence
+from logging import WARNING
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 from flwr.serverapp import Grid
+from flwr.supercore import log
 
 from shared.errors import ConfigError
 
@@ -25,6 +27,7 @@ _COHORT = 0x636F686F  # keeps this stream apart from others seeded with (seed, r
 PATIENCE = 120.0
 """Seconds in which nodes return that lost their server: it was started anew, or a network broke."""
 _AGAIN = 3.0  # seconds from one look at who is connected to the next
+_EVERY = 60.0  # seconds from one line about it to the next
 _AT_ONCE = 1 << 16  # nodes whose coins are in memory together
 
 
@@ -38,12 +41,16 @@ def node_ids(grid: Grid, enough: int = 0) -> Sequence[int]:
         Nodes without which a round would be lost: while there are fewer, it is not begun, for two
         minutes at most.
     """
-    until = time.monotonic() + PATIENCE
+    until, again = time.monotonic() + PATIENCE, 0.0
     while True:
         found = grid.get_node_ids()
         nodes = found if isinstance(found, Sequence) else list(found)
-        if len(nodes) >= enough or time.monotonic() >= until:
+        now = time.monotonic()
+        if len(nodes) >= enough or now >= until:
             return nodes
+        if now >= again:
+            again = now + _EVERY
+            log(WARNING, f"waiting: {len(nodes)} nodes are connected, a round needs {enough}")
         time.sleep(_AGAIN)
 
 

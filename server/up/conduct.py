@@ -35,6 +35,8 @@ Answer = TypeVar("Answer")
 STATE = "state.json"  # in `superlink/`: what `starling server status` asks
 RETURN = 60.0
 """Seconds in which a run that goes on waits for all nodes: they beat every half a minute."""
+EVERY = 60.0
+"""Seconds after which a server that waits for nodes says so again."""
 _LOOK = 0.5  # seconds from one look at the SuperLink to the next
 _ATTEMPTS = 20  # runs of Flower's for the one of ours, each going on from its checkpoint
 
@@ -122,13 +124,18 @@ class Conductor:
     def _wait_for_nodes(self, superlink: SuperLink, link: Link) -> None:
         wanted, said, begun = self._served.users, -1, self._has_begun()
         until = time.monotonic() + RETURN  # then a run that has begun goes on with whoever is there
+        again = time.monotonic() + EVERY
         while True:
             online = sum(node.online for node in self._asked(superlink, link.nodes))
+            now = time.monotonic()
             if online != said:
-                said = online
+                said, again = online, now + EVERY
                 self._say(f"{online} of {wanted} nodes are connected")
-            if online >= wanted or (begun and online and time.monotonic() > until):
+            if online >= wanted or (begun and online and now > until):
                 return
+            if now >= again:
+                again = now + EVERY
+                self._say(f"still waiting: {online} of {wanted} nodes are connected")
             time.sleep(_LOOK)
             self._keep_up(superlink)
 

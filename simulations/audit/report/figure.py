@@ -35,19 +35,47 @@ _KINDS = {
 }
 
 
-def evidence_figure(audit: Audit) -> tuple[Figure, dict[str, str]] | None:
-    """The figure, a panel for each threat model, and a tooltip for each mark; None without bounds.
+def evidence_panels(audit: Audit) -> list[tuple[Figure, dict[str, str]]]:
+    """A figure for each threat model, as wide as a phone, and a tooltip for each mark.
 
     Parameters
     ----------
     audit : Audit
+
+    Returns
+    -------
+    list of (Figure, dict of str to str)
+        Empty without bounds.
     """
+    drawn = []
+    for number, (model, found) in enumerate(_by_model(audit).items()):
+        with mpl.rc_context(STYLE):
+            figure, tips = Figure(figsize=(4.6, 3.7)), dict[str, str]()
+            _panel(figure.subplots(), f"{model[:46]}", found, number, tips)
+            figure.legend(handles=list(_legend()), loc="lower left", ncols=2, frameon=False)
+            figure.subplots_adjust(left=0.11, right=0.97, top=0.92, bottom=0.36)
+            drawn.append((figure, tips))
+    return drawn
+
+
+def _by_model(audit: Audit) -> dict[str, list[tuple[Part, Finding]]]:
     panels: dict[str, list[tuple[Part, Finding]]] = {}
     for part in audit.parts:
         for each in part.findings:
             drawn = _shown(each) is not None and not each.name.startswith(LEAK)
             if _claimed(part) and drawn:
                 panels.setdefault(each.threat_model, []).append((part, each))
+    return panels
+
+
+def evidence_figure(audit: Audit) -> Figure | None:
+    """All of these panels in one figure, for a page of paper; None without bounds.
+
+    Parameters
+    ----------
+    audit : Audit
+    """
+    panels = _by_model(audit)
     if not panels:
         return None
     rows, tips = math.ceil(len(panels) / _ACROSS), dict[str, str]()
@@ -67,7 +95,7 @@ def evidence_figure(audit: Audit) -> tuple[Figure, dict[str, str]] | None:
             wspace=0.2,
             bottom=0.9 / figure.get_figheight(),
         )
-    return figure, tips
+    return figure
 
 
 def _panel(

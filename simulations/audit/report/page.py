@@ -13,7 +13,7 @@ from shared.files import write_atomically
 from simulations.audit.attacks.reconstruction import LEAK
 from simulations.audit.findings import Finding
 from simulations.audit.outcome import PAGE, Audit, Part
-from simulations.audit.report.figure import evidence_figure
+from simulations.audit.report.figure import evidence_panels
 from simulations.audit.words import question
 from simulations.report.figures import inline_svg
 from simulations.report.page import template
@@ -37,7 +37,6 @@ def render(audit: Audit) -> str:
 
 
 def _view(audit: Audit) -> dict[str, Any]:
-    drawn = evidence_figure(audit)
     quick = audit.settings.get("quick")
     return {
         "audit": audit,
@@ -45,7 +44,10 @@ def _view(audit: Audit) -> dict[str, Any]:
         "warnings": [part.about for part in audit.parts if "made-up" in part.about][:1],
         "models": _by_model([each for _, each in audit.findings]),
         "confidence": f"{float(audit.settings.get('confidence', 0.95)):.0%}",
-        "figure": inline_svg(drawn[0], "evidence", _DRAWN, drawn[1]) if drawn else None,
+        "panels": [
+            inline_svg(figure, f"evidence-{number}", _DRAWN, tips)
+            for number, (figure, tips) in enumerate(evidence_panels(audit))
+        ],
         "parts": [_of_part(part) for part in audit.parts],
         "about": [
             (name, _shown(of))

@@ -128,12 +128,23 @@ def test_axe_finds_nothing(name, opened):
     assert found_by_axe(page, axe, "color-contrast") == []
 
 
+def scrolled(page):
+    """Pictures that are wider than what they stand in, or whose letters are too small to read."""
+    return page.evaluate(
+        "[...document.querySelectorAll('svg')].filter(svg => svg.getBoundingClientRect().width > "
+        "svg.parentElement.clientWidth + 1 || Math.min(...[...svg.querySelectorAll(':scope > g "
+        "text')].map(text => text.getBoundingClientRect().height).filter(h => h)) < 9)"
+        ".map(svg => svg.getAttribute('aria-label'))"
+    )
+
+
 @pytest.mark.parametrize("name", ["report", "audit"])
 def test_nothing_is_wider_than_the_window(name, opened, tmp_path):
     page = opened(name)
     for wide, high in WIDTHS.items():
         page.set_viewport_size({"width": wide, "height": high})
         assert width(page) <= wide
+        assert scrolled(page) == []
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             page.screenshot(path=tmp_path / f"{name}-{scheme}-{wide}.png")

@@ -1,5 +1,6 @@
 """What a broken connection to the server costs a node."""
 
+import os
 import signal
 
 import httpx
@@ -209,9 +210,11 @@ def ended(monkeypatch):
     """Signals that a process sends itself, each of which ends it."""
     sent = []
 
-    def end(number):
+    def end(process, number):
+        assert process == os.getpid()
         sent.append(number)
         raise SystemExit
 
-    monkeypatch.setattr(client.fleet.signal, "raise_signal", end)
-    return sent
+    monkeypatch.setattr(client.fleet.os, "kill", end)
+    yield sent
+    client.fleet.OF_ITSELF.clear()

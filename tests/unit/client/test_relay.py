@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from tests.support import ROOT
 
 LOADED = """
@@ -47,6 +49,21 @@ def test_a_supernode_without_what_runs_its_messages_ends():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, b"", b"")
+
+
+@pytest.mark.parametrize(("itself", "code"), [(True, 1), (False, 0)])
+def test_a_node_that_ends_of_itself_is_no_success(itself, code):
+    """Without a service manager somebody must see that it is to be started again."""
+    how = "client.fleet.end_of_itself()" if itself else "signal.raise_signal(signal.SIGTERM)"
+    program = (
+        "import signal, sys, time; import client.fleet, client.relay\n"
+        "from flwr.supernode import cli\n"
+        "def supernode():\n"
+        "    signal.signal(signal.SIGTERM, lambda *told: sys.exit(0))\n"
+        f"    {how}; time.sleep(9)\n"
+        "cli.flower_supernode = supernode; sys.argv = ['relay']; client.relay.main()"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == code
 
 
 def test_a_message_in_hand_ends_with_what_runs_messages():

@@ -72,6 +72,19 @@ def test_a_run_that_goes_on_waits_for_all_for_a_minute(online, until, passing, t
     assert until <= passing.now <= until + 1
 
 
+def test_while_too_few_are_there_it_says_so_once_a_minute(passing, tmp_path):
+    up = Up(tmp_path, [*[1] * 260, 2, *[2] * 130, 3])
+    up.conductor._wait_for_nodes(up.superlink, up)
+    assert up.said == [
+        "1 of 3 nodes are connected",
+        "still waiting: 1 of 3 nodes are connected",
+        "still waiting: 1 of 3 nodes are connected",
+        "2 of 3 nodes are connected",
+        "still waiting: 2 of 3 nodes are connected",
+        "3 of 3 nodes are connected",
+    ]
+
+
 def test_a_run_that_could_not_begin_as_a_node_went_again_begins_when_it_is_back(passing, tmp_path):
     up = Up(tmp_path, [3, 2, 3], ends=["failed", "completed"])
     up.conductor._carry_out(up.superlink, up)

@@ -4,7 +4,7 @@ import numpy as np
 
 from simulations.audit.findings import Finding
 from simulations.audit.outcome import Audit, Part
-from simulations.audit.report.figure import evidence_figure
+from simulations.audit.report.figure import evidence_figure, evidence_panels
 
 
 def audit():
@@ -21,7 +21,9 @@ def audit():
 
 
 def test_marks_stand_where_the_figures_say_and_the_line_is_the_claim():
-    figure, tips = evidence_figure(audit())
+    ((figure, tips),) = evidence_panels(audit())
+    whole = evidence_figure(audit())
+    assert [len(of.axes[0].get_lines()) for of in (figure, whole)] == [7, 7]
     lines = figure.axes[0].get_lines()
     claim = next(line for line in lines if len(line.get_xdata()) > 2)
     x, y = (np.asarray(of, dtype=float) for of in (claim.get_xdata(), claim.get_ydata()))
@@ -34,4 +36,6 @@ def test_marks_stand_where_the_figures_say_and_the_line_is_the_claim():
 
 
 def test_without_bounds_there_is_none():
-    assert evidence_figure(Audit({}, {}, (Part("files", ""),))) is None
+    nothing = Audit({}, {}, (Part("files", ""),))
+    assert evidence_panels(nothing) == []
+    assert evidence_figure(nothing) is None

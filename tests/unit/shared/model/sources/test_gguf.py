@@ -123,7 +123,24 @@ SPOILED = {
     "no list of files": lambda f: (f / "files.json").unlink(),
     "a list that is none": lambda f: (f / "files.json").write_text("[1]"),
     "an empty list": lambda f: (f / "files.json").write_text("{}"),
+    "a list without the weights": lambda f: listed(f, "config.json", "tokenizer.json"),
+    "a file that nobody wrote out": lambda f: (f / "adapter_config.json").write_text("{}"),
+    "a link out of the folder": lambda f: moved(f / "config.json"),
 }
+
+
+def listed(folder, *names):
+    """Sums that are right, of some of the files."""
+    for file in folder.iterdir():
+        if file.name not in names:
+            file.unlink()
+    (folder / "files.json").write_text(json.dumps({n: gguf.sha256(folder / n) for n in names}))
+
+
+def moved(file):
+    elsewhere = file.parents[2] / file.name
+    file.rename(elsewhere)
+    file.symlink_to(elsewhere)
 
 
 def torn(file):
@@ -150,7 +167,7 @@ def test_what_was_spoiled_since_is_written_out_anew(spoil, tmp_path, writings):
 def test_two_that_write_out_at_once(tmp_path, monkeypatch, writings):
     """One of them does, whoever waits finds it whole, and nothing else is left."""
     file = save_gguf(tmp_path / "model")
-    folder = cache_folder() / "weights" / "there-1"
+    folder = cache_folder() / "weights" / f"{gguf.sha256(file)}-1"
     both, whole = threading.Barrier(2, timeout=300), gguf._whole
     seen = threading.local()
 
@@ -167,7 +184,7 @@ def test_two_that_write_out_at_once(tmp_path, monkeypatch, writings):
     assert found == [folder, folder]
     assert whole(folder)
     assert len(writings) == 1
-    assert {path.name for path in folder.parent.iterdir()} == {"there-1", ".lock"}
+    assert {path.name for path in folder.parent.iterdir()} == {folder.name, ".lock"}
 
 
 def test_a_writing_that_fails_leaves_nothing(tmp_path, monkeypatch):
@@ -179,6 +196,28 @@ def test_a_writing_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(gguf, "_write_out", full)
     with pytest.raises(ModelError, match=r"cannot be kept .*No space left.*set STARLING_CACHE"):
+        load(source)
+    assert [path.name for path in (cache_folder() / "weights").iterdir()] == [".lock"]
+
+
+def test_a_draft_of_a_process_that_was_killed_goes_with_the_next(tmp_path):
+    left = cache_folder() / "weights" / ".draft-abc"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"part of it")
+    load(resolve(str(save_gguf(tmp_path / "model"))))
+    assert not left.exists()
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_kept(tmp_path, monkeypatch):
+    """Under the digest of what it was, another model would be found from then on."""
+    source, write = resolve(str(file := save_gguf(tmp_path / "model"))), gguf._write_out
+
+    def changed(given, folder):
+        write(given, folder)
+        file.write_bytes(file.read_bytes() + b"more")
+
+    monkeypatch.setattr(gguf, "_write_out", changed)
+    with pytest.raises(ModelError, match="was changed while it was read"):
         load(source)
     assert [path.name for path in (cache_folder() / "weights").iterdir()] == [".lock"]
 
