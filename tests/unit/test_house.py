@@ -42,8 +42,8 @@ ORDER = {
     ),
     "simulations": (
         "console < doctor results show world < summary < compare exported table < unlike < engine "
-        "exploration report trackers verify < loopback workers < flower < sweep < api audit tune "
-        "< commands"
+        "exploration report trackers verify < loopback offpolicy workers < flower < sweep "
+        "< api audit tune < commands"
     ),
 }
 # Parts -> what they never import, late or for types either.
