@@ -111,11 +111,8 @@ def value_of(policy: Policy, log: LoggedFeedback, seed: int = 0) -> Valued:
     people = int(log.people.max()) + 1
     if people < 2:
         raise DataError(f"{log.name}: is of one person; an interval over people needs more")
-    folds = folds_of(people, np.random.default_rng((_FOLDS, seed)))
-    shape = (int(folds.max()) + 1, len(log.item_ids), len(log.place_names))
-    cells = Cells(folds[log.people], log.items, log.places, shape)
-    modelled = rates(cells.others(log.rewards), cells.others(np.ones(len(log))))
-    chances, terms, unsupported = _terms(policy, log, cells, modelled)
+    cells, modelled = model_of(log, seed)
+    chances, terms, unsupported = terms_of(policy, log, cells, modelled)
     tau = choose_switch(terms, float(modelled.max()))
     sums = {
         name: (_by_person(log, top), _by_person(log, below))
@@ -143,10 +140,28 @@ def value_of(policy: Policy, log: LoggedFeedback, seed: int = 0) -> Valued:
     )
 
 
-def _terms(
+def model_of(log: LoggedFeedback, seed: int) -> tuple[Cells, Floats]:
+    """Where the rows of a log count, and its model of clicks, [folds, items, places]."""
+    folds = folds_of(int(log.people.max()) + 1, np.random.default_rng((_FOLDS, seed)))
+    shape = (int(folds.max()) + 1, len(log.item_ids), len(log.place_names))
+    cells = Cells(folds[log.people], log.items, log.places, shape)
+    return cells, rates(cells.others(log.rewards), cells.others(np.ones(len(log))))
+
+
+def terms_of(
     policy: Policy, log: LoggedFeedback, cells: Cells, modelled: Floats
 ) -> tuple[Floats, Terms, float]:
-    """Sums of pi over the rows of each fold and place, [folds, items, places]; the rows' terms."""
+    """What estimates are made of.
+
+    Returns
+    -------
+    float64 [folds, items, places]
+        Sums of pi over the rows of each fold and place.
+    Terms
+        Of the rows.
+    float
+        Share of pi's choices that the log never shows at that place.
+    """
     shown = cells.sums(np.ones(len(log))).sum(axis=0) > 0  # [items, places]
     chances = np.zeros(cells.shape)
     ratios, expected = np.empty(len(log)), np.empty(len(log))
