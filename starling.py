@@ -59,9 +59,10 @@ except _Hidden as _hidden:
 if TYPE_CHECKING:
     from simulations.api.adapter import Adapter
     from simulations.api.experiment import simulate
+    from simulations.api.offpolicy import value_policy
     from simulations.api.run import Run, load_run
 
-__all__ = ["Adapter", "Run", "load_run", "main", "simulate"]
+__all__ = ["Adapter", "Run", "load_run", "main", "simulate", "value_policy"]
 
 # Nothing here phones home: set before Flower, Ray or the hub can be imported.
 for _name, _value in (
@@ -79,7 +80,13 @@ for _name, _value in (
 _HERE = Path(__file__).resolve().parent
 ROOMS = ("server", "simulations", "client")
 PACKAGES = ("apps", "shared", *ROOMS)
-API = {"simulate": "experiment", "load_run": "run", "Run": "run", "Adapter": "adapter"}
+API = {
+    "simulate": "experiment",
+    "load_run": "run",
+    "Run": "run",
+    "Adapter": "adapter",
+    "value_policy": "offpolicy",
+}
 
 SHELLS = ("bash", "zsh", "fish")
 COMPLETE = "_STARLING_COMPLETE"  # set by the shell's script that asks for completions

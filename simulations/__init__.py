@@ -34,7 +34,11 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
     "data": ("simulations.commands.data:data", "List, inspect, fetch and make interaction logs."),
     "evaluate": (
         "simulations.commands.adapter:evaluate_adapter",
-        "Rank held-out items with a trained adapter.",
+        "Rank held-out items with an adapter, or value a policy by a log of what was shown.",
+    ),
+    "ratings": (
+        "simulations.commands.ratings:ratings",
+        "Learn from ratings that people chose to give, corrected, and try it on random ones.",
     ),
     "recommend": (
         "simulations.commands.adapter:recommend_items",

@@ -23,6 +23,7 @@ from client.training.evaluate import target_ranks
 from client.training.gradients import PerExample, check_gradients, opacus_gradients
 from client.training.personal import PersonalTensors
 from client.training.train import learns, local_update
+from client.training.weights import weights_of
 from shared.aggregation import rule_of
 from shared.aggregation.travel import narrowed_update, whole
 from shared.data.split import held_out
@@ -58,7 +59,7 @@ def _check_opacus(recommender: Recommender) -> None:
 def checked_opacus(recommender: Recommender, part: Part) -> PerExample:
     """Opacus's per-example gradients, checked once a model against a plain backward pass."""
     _check_opacus(recommender)
-    return opacus_gradients(recommender, part.schema, part.frozen)
+    return opacus_gradients(recommender, part.schema, part.frozen, part.weights)
 
 
 class Device:
@@ -177,7 +178,9 @@ class Device:
         """One round of local training: the delta of the adapter, clipped and noised as agreed."""
         config, number = request.config, request.round_number
         rule = rule_of(config)
-        part = self.schema.part(self._adapter(request), rule.local(self.schema.names, number))
+        adapter = self._adapter(request)
+        part = self.schema.part(adapter, rule.local(self.schema.names, number))
+        part = replace(part, weights=weights_of(config, self.schema.unflatten(adapter)))
         learn = self._example_delta if by_example(config) else self._user_delta
         trained = self.schema.subset(rule.trained(self.schema.names, number))
         delta, bits = bounded(learn(part, request), config, request.clip)
@@ -205,6 +208,7 @@ class Device:
             personal.rates(start) if personal else config.train.local_lr,
             config.train.weight_decay,
             part.frozen,
+            part.weights,
         )
         delta = delta * learns(wanted)
         return personal.keep([self.key], start[None], delta[None])[0] if personal else delta

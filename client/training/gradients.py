@@ -18,7 +18,7 @@ from torch.func import grad, vmap
 from client.training.train import window_loss
 from shared.data.windows import PAD
 from shared.errors import ModelError
-from shared.model.adapter import AdapterSchema, Tensors, current, install
+from shared.model.adapter import AdapterSchema, TargetWeights, Tensors, current, install
 from shared.model.layers import AdapterEmbedding, AdapterLinear
 from shared.model.recommender import Recommender
 
@@ -32,7 +32,10 @@ _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 
 
 def stacked_gradients(
-    recommender: Recommender, schema: AdapterSchema, frozen: Tensors | None = None
+    recommender: Recommender,
+    schema: AdapterSchema,
+    frozen: Tensors | None = None,
+    weights: TargetWeights | None = None,
 ) -> PerExample:
     """For any number of clients at once: `torch.func.vmap` over clients and their windows.
 
@@ -41,7 +44,7 @@ def stacked_gradients(
 
     def loss(vector: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         tensors = {**(frozen or {}), **schema.unflatten(vector)}
-        return window_loss(recommender, tensors, inputs[None], targets[None])
+        return window_loss(recommender, tensors, inputs[None], targets[None], weights)
 
     one = grad(loss)  # [dim], [length], [length] -> [dim]
     stacked: PerExample = vmap(vmap(one, in_dims=(None, 0, 0)))
@@ -49,7 +52,10 @@ def stacked_gradients(
 
 
 def opacus_gradients(
-    recommender: Recommender, schema: AdapterSchema, frozen: Tensors | None = None
+    recommender: Recommender,
+    schema: AdapterSchema,
+    frozen: Tensors | None = None,
+    weights: TargetWeights | None = None,
 ) -> PerExample:
     """For one client at a time: Opacus records per-sample gradients by hooks, without wrapping.
 
@@ -72,7 +78,7 @@ def opacus_gradients(
         )
         hooks = GradSampleHooks(recommender)  # its loss_reduction "mean" divides by the batch
         try:
-            losses = _window_losses(recommender, inputs[0], targets[0])  # [windows]
+            losses = _window_losses(recommender, inputs[0], targets[0], weights)  # [windows]
             with warnings.catch_warnings():  # of the first layer: its input, data, has no gradient
                 warnings.filterwarnings("ignore", "Full backward hook is firing")
                 losses.mean().backward()  # type: ignore[no-untyped-call]  # torch: untyped
@@ -99,11 +105,16 @@ def introduce_layers() -> None:
     register_grad_sampler(AdapterEmbedding)(compute_embedding_grad_sample)
 
 
-def _window_losses(recommender: Recommender, inputs: Tensor, targets: Tensor) -> Tensor:
+def _window_losses(
+    recommender: Recommender, inputs: Tensor, targets: Tensor, weights: TargetWeights | None
+) -> Tensor:
     scores = recommender(inputs)  # [windows, length, items]
     chosen = scores.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
     counted = (targets >= 0).to(scores.dtype)
     loss = (torch.logsumexp(scores, dim=-1) - chosen) * counted
+    if weights is not None:
+        weighted: Tensor = (loss * weights.shares(targets, (-1,))).sum(-1)
+        return weighted
     mean: Tensor = loss.sum(-1) / counted.sum(-1).clamp(min=1)
     return mean
 

@@ -12,12 +12,16 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value
 
-from shared.model.adapter import AdapterSchema, Tensors
+from shared.model.adapter import AdapterSchema, TargetWeights, Tensors
 from shared.model.recommender import Recommender
 
 
 def window_loss(
-    recommender: Recommender, adapter: Tensors, inputs: Tensor, targets: Tensor
+    recommender: Recommender,
+    adapter: Tensors,
+    inputs: Tensor,
+    targets: Tensor,
+    weights: TargetWeights | None = None,
 ) -> Tensor:
     """Mean cross-entropy of the next item over the whole catalogue.
 
@@ -27,12 +31,17 @@ def window_loss(
         The trained tensors; everything else is the recommender's own, frozen.
     inputs, targets : Tensor int64 [windows, length]
         Targets of -1 do not count. With no target at all the loss is 0.
+    weights : TargetWeights, optional
+        What targets count; by default all alike.
 
     Returns
     -------
     Tensor []
-        -1/T sum_t log softmax(s_t)[target_t] over the T targets.
+        -1/T sum_t log softmax(s_t)[target_t] over the T targets, weighted.
     """
+    if weights is not None:
+        shares = weights.shares(targets, (-2, -1))
+        return (token_losses(recommender, adapter, inputs, targets) * shares).sum()
     counted = (targets >= 0).sum().clamp(min=1)
     mean: Tensor = token_losses(recommender, adapter, inputs, targets).sum() / counted
     return mean
@@ -58,6 +67,7 @@ def local_update(
     learning_rate: float | Tensor,
     weight_decay: float,
     frozen: Tensors | None = None,
+    weights: TargetWeights | None = None,
 ) -> tuple[Tensor, Tensor]:
     """User-level unit: plain SGD steps from the global adapter; the whole delta is one update.
 
@@ -77,6 +87,8 @@ def local_update(
         wd >= 0.
     frozen : dict of Tensor, optional
         The global adapter's other tensors; they get neither gradient nor decay.
+    weights : TargetWeights, optional
+        What targets count.
 
     Returns
     -------
@@ -91,7 +103,8 @@ def local_update(
     """
 
     def loss_of(vector: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
-        return window_loss(recommender, {**(frozen or {}), **schema.unflatten(vector)}, *batch)
+        tensors = {**(frozen or {}), **schema.unflatten(vector)}
+        return window_loss(recommender, tensors, *batch, weights)
 
     losses: list[Tensor] = []
 

@@ -27,6 +27,12 @@ _FACTORS = {"fedsb": "core", "principal": "principal"}
 _TABLE = """
 {federation.popularity_start: true} needs model.item_bias = true; change one of them
   [model.item_bias: false]
+{train.correction: given} needs model.item_bias = true, which says how popular items are; change one
+  of them [model.item_bias: false]
+{train.correction: given} needs federation.popularity_start = true, which says how popular items
+  are; change one of them [federation.popularity_start: false]
+{train.weight_bound: given} is of train.correction, which is unset; give both or neither [if nothing
+  is weighted]
 {model.factors} does not go with {federation.aggregation}; leave model.factors out, the rule sets it
   [if the rule has others]
 {federation.aggregation: ffa alternating fedsvd fedsb fedsa flexlora principal} does not go with
@@ -156,6 +162,7 @@ _LEAST_SHARE = 1e-3  # of a budget: with less a release is noise, beyond what ac
 _MORE: dict[str, Callable[[ExperimentConfig], bool]] = {
     "the rule has others": lambda c: c.model.factors != factors_of(c.federation.aggregation),
     "nobody states it": lambda c: c.model.start_is_public is not True,
+    "nothing is weighted": lambda c: c.train.correction is None,
     "nothing is read": lambda c: c.federation.aggregation != "principal" or not c.model.item_rank,
     "a rank is above it": lambda c: max(c.federation.ranks, default=0) > c.model.lora_rank,
     "rounds are kept apart": lambda c: c.privacy.min_separation > 1 or c.privacy.bands > 0,

@@ -117,6 +117,12 @@ class TrainConfig:
     local_lr: Positive = 1.0  # step size on the client
     personal_lr: Positive = 0.1  # step size of what stays on the device (fedsa)
     weight_decay: NonNegative = 0.0  # pull of the client's steps toward zero
+    # exposure corrected for in the loss (causal.md): a target counts by the inverse of how likely
+    # its item was to be met, a power law of the popularity that was released; `snips`: over the sum
+    # of weights; unset: all count alike
+    correction: Literal["ips", "snips"] | None = None
+    # most that a target may count, where the usual one counts 1; unset: 10
+    weight_bound: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
     history_dropout: Fraction = 0.0  # chance that an item of the context is hidden, never a target
 
 

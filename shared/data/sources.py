@@ -269,7 +269,7 @@ def _absent(name: str, source: _Source) -> str:
 
 
 def _locate(source: _Source, strict: bool = True) -> Path | None:
-    for place in _places():
+    for place in places():
         folder = place / source.folder
         if source.recognise(folder):
             return folder
@@ -282,7 +282,8 @@ def _locate(source: _Source, strict: bool = True) -> Path | None:
     return None
 
 
-def _places() -> Iterator[Path]:
+def places() -> Iterator[Path]:
+    """Where known data sets are looked for, in that order."""
     if value := os.environ.get(VARIABLE):
         yield Path(value)
     yield Path.cwd().parent / "shared" / "data"

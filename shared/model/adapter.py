@@ -157,6 +157,33 @@ class AdapterSchema:
 
 
 @dataclass(frozen=True)
+class TargetWeights:
+    """What targets count in a loss.
+
+    Attributes
+    ----------
+    of_items : Tensor float32 [items]
+        In [0, bound].
+    self_normalised : bool
+        Whether a mean is over the weights instead of the targets.
+    """
+
+    of_items: Tensor
+    self_normalised: bool
+
+    def counted(self, targets: Tensor) -> Tensor:
+        """Of targets of any shape, in [0, bound]; 0 where there is none."""
+        return self.of_items[targets.clamp(min=0)] * (targets >= 0)
+
+    def shares(self, targets: Tensor, over: tuple[int, ...]) -> Tensor:
+        """Of each target in the mean over some dimensions, of the targets' shape."""
+        counted = self.counted(targets)
+        each = counted if self.self_normalised else (targets >= 0).to(counted.dtype)
+        total = each.sum(over, keepdim=True)
+        return counted / torch.where(total > 0, total, torch.ones_like(total))
+
+
+@dataclass(frozen=True)
 class Part:
     """What one round trains of an adapter, and the rest, which stays as it is.
 
@@ -168,11 +195,14 @@ class Part:
         Their values at the start of the round.
     frozen : dict of Tensor
         All the others.
+    weights : TargetWeights or None
+        What targets count in its training; None: all alike.
     """
 
     schema: AdapterSchema
     start: Tensor
     frozen: Tensors
+    weights: TargetWeights | None = None
 
 
 def current(model: nn.Module, schema: AdapterSchema) -> Tensor:

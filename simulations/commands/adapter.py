@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shared.canonical import document
+from shared.errors import ConfigError
 from shared.printable import printable
 from simulations.commands.options import sources, takes
 
@@ -29,6 +30,17 @@ _Users = Annotated[
 _Seed = Annotated[
     int | None, typer.Option(min=0, help="Of the synthetic world; default: as trained.")
 ]
+_OffPolicy = Annotated[
+    Path | None,
+    typer.Option(help="A log of what was shown, to value --policy by (docs/off-policy.md)."),
+]
+_Policy = Annotated[
+    str | None,
+    typer.Option(help="uniform (default), popularity, another log, or an adapter's file."),
+]
+_Temperature = Annotated[
+    float | None, typer.Option(help="That an adapter's scores are divided by; default 1.")
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
@@ -36,19 +48,27 @@ _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 class Evaluated:
     """The options of `starling evaluate`."""
 
-    data: _Data
-    adapter: _Adapter
+    data: _Data | None = None
+    adapter: _Adapter | None = None
     phase: Annotated[Literal["test", "validation"], typer.Option(help="Held-out item.")] = "test"
     users: _Users = None
     columns: _Columns = None
     world_seed: _Seed = None
+    off_policy: _OffPolicy = None
+    policy: _Policy = None
+    temperature: _Temperature = None
     as_json: _AsJson = False
 
 
 @takes(Evaluated)
 def evaluate_adapter(given: Evaluated) -> None:
-    """Rank held-out items with a trained adapter."""
+    """Rank held-out items with an adapter, or value a policy by a log of what was shown."""
     from simulations.show import waiting
+
+    if given.off_policy is not None:
+        _value(given, given.off_policy)
+        return
+    _check_ranking(given)
 
     with waiting(f"ranking with {given.adapter}"):
         from simulations.api.trained import evaluated
@@ -58,6 +78,37 @@ def evaluate_adapter(given: Evaluated) -> None:
         typer.echo(document(found))
     else:
         _show_metrics(found)
+
+
+def _value(given: Evaluated, log: Path) -> None:
+    from simulations.show import waiting
+
+    ranking = ("data", "adapter", "users", "columns", "world_seed")
+    other = next((name for name in ranking if getattr(given, name) is not None), None)
+    if other is not None:
+        raise ConfigError(
+            f"--off-policy {log} goes without --{other.replace('_', '-')}: the log is the data, "
+            "and an adapter is a --policy"
+        )
+    with waiting(f"valuing by {log}"):
+        from simulations.api.offpolicy import value_policy
+        from simulations.commands.offpolicy import show_value
+
+        temperature = 1.0 if given.temperature is None else given.temperature
+        found = value_policy(log, given.policy or "uniform", temperature)
+    show_value(found, log, as_json=given.as_json)
+
+
+def _check_ranking(given: Evaluated) -> None:
+    """Whether all is given that ranking needs, and nothing that it does not."""
+    for name in ("policy", "temperature"):
+        if (value := getattr(given, name)) is not None:
+            raise ConfigError(f"--{name} {value}: is of --off-policy LOG, which is missing")
+    for name in ("data", "adapter"):
+        if getattr(given, name) is None:
+            raise ConfigError(
+                f"--{name} is missing; give both --data and --adapter, or --off-policy"
+            )
 
 
 def _show_metrics(found: dict[str, Any]) -> None:
@@ -133,7 +184,7 @@ def recommend_items(asked: Asked) -> None:
 def _tried(given: Evaluated | Asked) -> Tried:
     from simulations.api.trained import Tried
 
-    return Tried(given.adapter, given.data, given.columns, given.users, given.world_seed)
+    return Tried(given.adapter or Path(), given.data, given.columns, given.users, given.world_seed)
 
 
 def _show_items(found: list[Recommendation], catalogue: Catalogue, asked: Asked, name: str) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from client.training.gradients import PerExample, check_gradients, stacked_gradients
 from client.training.personal import PersonalTensors
 from client.training.train import descend, learns, local_update, token_losses
+from client.training.weights import weights_of
 from shared.aggregation import rule_of
 from shared.aggregation.travel import narrowed_update, whole
 from shared.config import EngineConfig, ExperimentConfig
@@ -170,7 +171,9 @@ class CohortEngine(Ranker):
     def part(self, request: Request) -> Part:
         """What the rule of the settings trains on devices in a round, and the rest."""
         names = rule_of(request.config).local(self.schema.names, request.round_number)
-        return self.schema.part(self.received(request).to(self.device), names)
+        adapter = self.received(request).to(self.device)
+        weights = weights_of(request.config, self.schema.unflatten(adapter))
+        return replace(self.schema.part(adapter, names), weights=weights)
 
     def alone(self, config: ExperimentConfig) -> Part:
         """The initial adapter, and what training without a federation changes of it."""
@@ -191,8 +194,11 @@ class CohortEngine(Ranker):
         losses = token_losses(
             self.recommender, tensors, inputs.flatten(0, 1), targets.flatten(0, 1)
         )
-        counted = (targets >= 0).sum((1, 2)).clamp(min=1)  # [members]
-        total = (losses.view(targets.shape).sum((1, 2)) / counted).sum()
+        if part.weights is not None:
+            total = (losses.view(targets.shape) * part.weights.shares(targets, (1, 2))).sum()
+        else:
+            counted = (targets >= 0).sum((1, 2)).clamp(min=1)  # [members]
+            total = (losses.view(targets.shape).sum((1, 2)) / counted).sum()
         (gradient,) = torch.autograd.grad(total, theta)
         return gradient
 
@@ -241,7 +247,7 @@ class CohortEngine(Ranker):
         """The fast way to gradients; None where the settings or the backbone do not allow it."""
         if self.batching == "padded":
             return None
-        return PackedGradients(self.recommender, part.schema, part.frozen)
+        return PackedGradients(self.recommender, part.schema, part.frozen, part.weights)
 
     @cached_property
     def batching(self) -> str:
@@ -275,7 +281,7 @@ class CohortEngine(Ranker):
         packed = self._packed(part)
         if packed is not None:
             return packed.by_window
-        return stacked_gradients(self.recommender, part.schema, part.frozen)
+        return stacked_gradients(self.recommender, part.schema, part.frozen, part.weights)
 
     def _trainer(
         self, part: Part, config: ExperimentConfig, personal: PersonalTensors | None
@@ -305,7 +311,7 @@ class CohortEngine(Ranker):
         """The oracle: the very function that a device runs, mapped over clients."""
 
         def one(start: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-            settings = (start, inputs, targets, rate, decay, part.frozen)
+            settings = (start, inputs, targets, rate, decay, part.frozen, part.weights)
             return local_update(self.recommender, part.schema, *settings)[0]
 
         mapped: Callable[[Tensor, Tensor, Tensor], Tensor] = torch.func.vmap(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from shared.model.adapter import AdapterSchema, Tensors
+from shared.model.adapter import AdapterSchema, TargetWeights, Tensors
 from shared.model.packing import Packing
 from shared.model.recommender import Recommender
 
@@ -111,14 +111,20 @@ class PackedGradients:
         Of what is trained: `dim` is its length.
     frozen : dict of Tensor, optional
         The adapter's other tensors, one for all segments.
+    weights : TargetWeights, optional
+        What targets count.
     """
 
     def __init__(
-        self, recommender: Recommender, schema: AdapterSchema, frozen: Tensors | None = None
+        self,
+        recommender: Recommender,
+        schema: AdapterSchema,
+        frozen: Tensors | None = None,
+        weights: TargetWeights | None = None,
     ) -> None:
         self._recommender = recommender
         self._schema = schema
-        self._frozen = frozen or {}
+        self._frozen, self._weights = frozen or {}, weights
         self._hidden, self._scores = _Hidden(recommender), _Scores(recommender)
         self._piece = piece_tokens(recommender)
 
@@ -163,7 +169,7 @@ class PackedGradients:
         row = pack(inputs.flatten(0, 1), targets.flatten(0, 1), owners, clients)
         if row is None:
             return torch.zeros_like(theta)
-        weights = _weights(row)
+        weights = _weights(row, self._weights)
         alone = replace(row.packing, owners=torch.zeros_like(row.packing.owners), segments=1)
         return self._of_row(theta[None], replace(row, packing=alone), weights)[0]
 
@@ -171,7 +177,7 @@ class PackedGradients:
         row = pack(inputs, targets, owners, len(theta))
         if row is None:
             return torch.zeros(theta.shape, dtype=theta.dtype, device=theta.device)
-        return self._of_row(theta, row, _weights(row))
+        return self._of_row(theta, row, _weights(row, self._weights))
 
     def _of_row(self, theta: Tensor, row: Row, weights: Tensor) -> Tensor:
         """Gradients [segments, dim] of the losses of a row's tokens, of those weights [T]."""
@@ -265,12 +271,18 @@ def _pieces(packing: Packing, tokens: int) -> Iterator[_Piece]:
     yield _Piece(first, len(packing.lengths), slice(start, stop))
 
 
-def _weights(row: Row) -> Tensor:
-    """Of every token in its segment's mean loss, float32 [T]: 1 / targets of the segment, or 0."""
-    counted = (row.targets >= 0).float()
+def _weights(row: Row, weights: TargetWeights | None) -> Tensor:
+    """Of every token in its segment's mean loss, float32 [T]: w / targets of the segment, or 0.
+
+    Self-normalised, over the sum of its weights.
+    """
+    each = (row.targets >= 0).float()
+    counted = each if weights is None else weights.counted(row.targets)
+    if weights is not None and weights.self_normalised:
+        each = counted
     segment = row.packing.segment_of
-    targets = counted.new_zeros(row.packing.segments).index_add_(0, segment, counted)
-    return counted / targets[segment]
+    total = each.new_zeros(row.packing.segments).index_add_(0, segment, each)
+    return counted / total[segment].clamp(min=torch.finfo(total.dtype).tiny)
 
 
 def _slope(scores: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ ORDER = {
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
-        "console < doctor results show world < summary < compare exported searched table < unlike "
-        "< engine exploration report trackers verify < loopback workers < flower < sweep "
+        "console < causal doctor results show world < summary < compare exported searched table < unlike "
+        "< engine exploration report trackers verify < loopback offpolicy workers < flower < sweep "
         "< api audit tune < commands"
     ),
 }

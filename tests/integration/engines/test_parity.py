@@ -58,7 +58,11 @@ CASES = {
         "federation": {"evaluate_every": 1},
     },
     "not private, several steps": {"epsilon": math.inf, "train": {"local_steps": 2}},
+    "private, exposure corrected": {
+        "train": {"local_steps": 2, "correction": "snips", "weight_bound": 1.5}
+    },
 }
+SLOW = {"private, exposure corrected"}  # its gradients: tests/unit/client/training/test_weights.py
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,9 @@ WAYS = [(1, "packed"), (7, "packed"), (16, "packed"), (7, "padded")]
 
 
 @pytest.mark.parametrize(("micro_batch", "batching"), WAYS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[pytest.mark.slow] * (c in SLOW)) for c in CASES]
+)
 def test_batched_equals_one_by_one(
     case, micro_batch, batching, engine, one_by_one, tiny_bert, tmp_path, monkeypatch
 ):
