@@ -86,6 +86,11 @@ class Laws:
 
         return at
 
+    @property
+    def decay(self) -> float:
+        """Of an interest that is left after one more item."""
+        return _DECAY
+
     def interest(self, context: NDArray[np.int64]) -> NDArray[np.float64]:
         """What having met these items, oldest first, makes a person want, [features]."""
         interest = np.zeros(self.features.shape[1])

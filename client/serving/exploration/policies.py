@@ -103,6 +103,19 @@ def checked(name: str, strength: float | None = None) -> float:
     return strength
 
 
+def parsed(word: str) -> tuple[str, float]:
+    """A policy as it is typed, `NAME` or `NAME=STRENGTH`; errors as `checked`."""
+    name, _, text = word.partition("=")
+    try:
+        return name, checked(name, float(text) if text else None)
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"{word[:60]!r}: expected NAME or NAME=STRENGTH, as softmax=0.1"
+        ) from None
+
+
 def chances_of(name: str, beliefs: Beliefs, strength: float | None = None) -> Chances:
     """The policy of that name, given what is believed.
 
