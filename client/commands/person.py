@@ -21,16 +21,37 @@ _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 def recommend(
     state: _State,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
+    explore: Annotated[
+        str | None,
+        typer.Option(
+            help="Choose the slate to learn from it, where the owner allows: NAME or NAME=STRENGTH "
+            "of greedy, epsilon_greedy, softmax, stratified, thompson, linucb."
+        ),
+    ] = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Recommend what the person did not choose yet, and say why."""
-    from client.person.shown import told_suggestion
+    """Recommend what the person did not choose yet, and say why.
+
+    With --explore what is shown is kept on the device with the chance it had, and what client
+    feedback says of it is learned from; nothing of that leaves the device.
+    """
+    from client.person.shown import told_slate, told_suggestion
 
     person = _person(state)
+    if explore is not None:
+        told = told_slate(person.explore(k, explore))
+        if as_json:
+            typer.echo(document({"ranks_by": person.ranks_by} | told))
+            return
+        _say(person.ranks_by)
+        for one in told["recommendations"]:
+            chance = f"chance {one['propensity']:.3g}"
+            _say(f"{one['item']}: {one['title']}: {'; '.join(one['reasons'])} ({chance})")
+        return
     found = person.recommend(k)
     if as_json:
-        told = [told_suggestion(one) for one in found]
-        typer.echo(document({"ranks_by": person.ranks_by, "recommendations": told}))
+        rows = [told_suggestion(one) for one in found]
+        typer.echo(document({"ranks_by": person.ranks_by, "recommendations": rows}))
         return
     _say(person.ranks_by)
     for one in found:

@@ -27,6 +27,7 @@ from client.device.conditions import Conditions
 from client.device.covered import operator_key
 from client.device.limits import Limits
 from client.device.personal import export, forget, forgotten, pause
+from client.serving.exploration.device import Exploration
 from client.serving.releases import Release, Releases
 from client.store import Store
 from shared.data.catalogue import Catalogue
@@ -35,7 +36,11 @@ from shared.files import make_folder, read_file, write_atomically
 from shared.published import catalogue_of, catalogue_text
 
 SETTINGS, CATALOGUE, CAPS = "device.toml", "catalogue.json", "caps.toml"
-_SECTIONS: dict[str, Any] = {"conditions": Conditions, "limits": Limits}
+_SECTIONS: dict[str, Any] = {
+    "conditions": Conditions,
+    "limits": Limits,
+    "exploration": Exploration,
+}
 _UNKNOWN = "unexpected_keyword_argument"  # what pydantic calls a setting that there is not
 
 
@@ -55,6 +60,8 @@ class Owned:
         When it may compute for others.
     limits : Limits
         How much of its machine it takes.
+    exploration : Exploration
+        Whether slates may be chosen to learn from.
     """
 
     user: str
@@ -62,6 +69,7 @@ class Owned:
     roster: str = ""
     conditions: Conditions = Conditions()
     limits: Limits = Limits()
+    exploration: Exploration = Exploration()
 
 
 class DeviceFolder:

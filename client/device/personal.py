@@ -98,6 +98,7 @@ def export(state: Path, owned: Mapping[str, Any], catalogue: Catalogue, store: S
         "configured": dict(owned),
         "interactions": did,
         "opinions": said,
+        "shown": [asdict(each) for each in store.shown()],
         "allowed": asdict(load_caps(state / "caps.toml")),
         "agreed": _json(state / "agreement.json"),
         "records": {file.name: _lines(file) for file in records},

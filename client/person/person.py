@@ -11,16 +11,19 @@ from threading import RLock
 import numpy as np
 import numpy.typing as npt
 
-from client.device.folder import DeviceFolder
+from client.device.folder import SETTINGS, DeviceFolder
 from client.person.leaving import Leaving, leaving
 from client.person.spending import Spending, read_spending
 from client.serving.adapters import Trained, open_release, start
+from client.serving.exploration.device import scene_of, slate
+from client.serving.exploration.policies import parsed
 from client.serving.reasons import reasons
-from client.serving.recommend import Recommendation, explain, recommend
+from client.serving.recommend import Recommendation, explain, recommend, scores_of
 from client.serving.releases import Release
 from client.training.personal import PersonalTensors
 from shared.data.catalogue import Catalogue
 from shared.data.population import person_key
+from shared.errors import ConfigError
 from shared.model.adapter import install
 from shared.published import ADAPTER
 
@@ -53,6 +56,25 @@ class Suggestion:
     history: tuple[tuple[str, float], ...]
     alike: tuple[tuple[str, float], ...]
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Slate:
+    """What an exploration policy chose, from the top down.
+
+    Attributes
+    ----------
+    policy : str
+    strength : float
+    items : tuple of Suggestion
+    propensities : tuple of float
+        Of each place given the items above, in (0, 1].
+    """
+
+    policy: str
+    strength: float
+    items: tuple[Suggestion, ...]
+    propensities: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -137,6 +159,50 @@ class Person:
             k = min(k, at_most) if k > 0 and at_most > 0 else k
             found = recommend(trained.recommender, history, length, k, sorted(unwanted))
             return [_suggestion(one, catalogue, liked) for one in found]
+
+    def explore(self, k: int, policy: str, rng: np.random.Generator | None = None) -> Slate:
+        """A slate that an exploration policy chose; kept, so that feedback is learned from.
+
+        Parameters
+        ----------
+        k : int
+            Places; fewer if fewer items are open.
+        policy : str
+            `NAME` or `NAME=STRENGTH`, see `client.serving.exploration.policies`.
+        rng : Generator, optional
+            By default the system's own numbers.
+
+        Raises
+        ------
+        ConfigError
+            If the owner does not allow it, k < 1, or there is no such policy.
+        ModelError
+            As for `recommend`.
+        """
+        name, strength = parsed(policy)
+        owned = self.folder.owned.exploration
+        if not owned.allowed:
+            raise ConfigError(
+                f"--explore {name}: this device's owner does not allow it; write allowed = true "
+                f"under [exploration] in {self.folder.path / SETTINGS}"
+            )
+        with self._lock:
+            catalogue, trained = self._model()
+            liked, unwanted = self._said(catalogue)
+            history = self._history(catalogue, unwanted)
+            closed = sorted({*history.tolist(), *unwanted})
+            length = trained.config.model.max_length
+            asked = (name, strength, min(k, len(catalogue) - len(closed)) if k > 0 else k)
+            scores = scores_of(trained.recommender, history, length)
+            scene = scene_of(trained.recommender, scores, closed)
+            store = self.folder.store
+            generator = rng or np.random.default_rng()
+            placed = slate(scene, catalogue, store.shown(), asked, owned, generator)
+            items = [catalogue.index(each.item) for each in placed]
+            found = explain(trained.recommender, history, length, items)
+            store.show(placed, int(self._clock()))
+        shown = tuple(_suggestion(one, catalogue, liked) for one in found)
+        return Slate(name, strength, shown, tuple(each.propensity for each in placed))
 
     def why(self, item: str) -> Suggestion:
         """What the score of any item is made of.

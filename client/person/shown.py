@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from client.person.leaving import WORDS, Leaving, Sent
-from client.person.person import Suggestion
+from client.person.person import Slate, Suggestion
 from client.person.spending import Budget, Spending
 from shared.privacy import sentences
 
@@ -19,6 +19,19 @@ def told_suggestion(one: Suggestion) -> dict[str, Any]:
     return dataclasses.asdict(one) | {
         "history": [{"title": title, "share": share} for title, share in one.history],
         "alike": dict(one.alike),
+    }
+
+
+def told_slate(found: Slate) -> dict[str, Any]:
+    """As JSON has it: the same of each item, with its position and propensity."""
+    rows = zip(found.items, found.propensities, strict=True)
+    return {
+        "policy": found.policy,
+        "strength": found.strength,
+        "recommendations": [
+            told_suggestion(one) | {"position": place, "propensity": chance}
+            for place, (one, chance) in enumerate(rows)
+        ],
     }
 
 

@@ -91,6 +91,13 @@ def recommend(
 
 
 @torch.no_grad()
+def scores_of(recommender: Recommender, history: npt.NDArray[np.int64], max_length: int) -> Tensor:
+    """The scores of all items after a history, [items]; parameters as for `recommend`."""
+    state = recommender.state(_window(recommender, history, max_length))
+    return recommender.score(state.total)
+
+
+@torch.no_grad()
 def explain(
     recommender: Recommender,
     history: npt.NDArray[np.int64],

@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from client.store import shown
 from client.store.database import Database
+from client.store.shown import Placed, Shown
 from shared.data.catalogue import Catalogue
 from shared.data.log import InteractionLog
 from shared.errors import DataError
@@ -41,6 +43,8 @@ _STEPS = (
     DROP TABLE interactions;
     ALTER TABLE ordered RENAME TO interactions;
     """,
+    # What was shown, where the owner allows to explore.
+    shown.TABLE,
 )
 _ALL = """
 SELECT item, min(time) AS earliest, min(kind), min(place) FROM (
@@ -147,10 +151,20 @@ class Store:
             found = database.execute("SELECT item, liked FROM opinions")
             return {item: bool(liked) for item, liked in found}
 
+    def show(self, slate: Iterable[Placed], time: int) -> None:
+        """Keep what an exploration policy is about to show; on disk when this returns."""
+        with self._database.writing() as database:
+            shown.add(database, slate, time)
+
+    def shown(self) -> list[Shown]:
+        """All that exploration policies showed, oldest first, and what came of it."""
+        with self._database.reading() as database:
+            return shown.rows(database)
+
     def forget(self, item: str) -> bool:
         """Take out all that is kept of one item, in the copy too; whether there was anything."""
         with self._database.writing() as database:
-            tables = ("interactions", "opinions")
+            tables = ("interactions", "opinions", "shown")
             found = [
                 database.execute(f"DELETE FROM {table} WHERE item = ?", (item,)).rowcount
                 for table in tables

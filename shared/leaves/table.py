@@ -319,7 +319,7 @@ clock.json | local only | the latest time, and the day's count
 personal.sqlite | local only | tensors of its own
 device.toml | local only | what its owner configured: the person's identifier, whom it heeds
 catalogue.json | public | the items
-store.sqlite | local only | what the person did and said of items
+store.sqlite | local only | what the person did and said of items, and what was shown to them
 store.copy.sqlite | local only | the same, as it was last known to be whole
 store.sqlite.damaged-* | local only | a file that was found damaged, for its owner
 store.lock | local only | empty

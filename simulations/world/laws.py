@@ -41,6 +41,8 @@ class Laws:
     catalogue : Catalogue
     appeal : float64 [items]
         Logarithm of how attractive an item is to everybody.
+    features, pull : float64 [items, features]
+        What an item is, and what having met it makes a person want.
     taste_sd : float64 [features]
         Of people's tastes.
     arrivals : int64 [items]
@@ -52,11 +54,11 @@ class Laws:
         rng = np.random.default_rng((_ITEMS, seed))
         drawn = draw_items(items, rng, _ZIPF)
         self.catalogue, self.appeal = drawn.catalogue, drawn.popularity
-        self._features = np.concatenate([drawn.visible, drawn.hidden], axis=1)  # [items, features]
-        self._pull = self._features * _per_feature(_PULL)  # [items, features]
+        self.features = np.concatenate([drawn.visible, drawn.hidden], axis=1)  # [items, features]
+        self.pull = self.features * _per_feature(_PULL)  # [items, features]
         following = rng.permutation(len(THEMES))
         themes = slice(len(GENRES), len(GENRES) + len(THEMES))
-        self._pull[:, themes][:, following] += _FOLLOW * self._features[:, themes]
+        self.pull[:, themes][:, following] += _FOLLOW * self.features[:, themes]
         self.taste_sd = _per_feature(_TASTE)
         self.arrivals = _arrivals(items, settings.arrivals, seed)
         self._lean = self._scenarios(seed)  # [scenarios, items]
@@ -68,15 +70,15 @@ class Laws:
             return np.zeros((1, len(self.catalogue)))
         rng = np.random.default_rng((_SCENARIOS, seed))
         tilt = self.taste_sd * rng.standard_normal((count, len(self.taste_sd)))
-        return np.asarray(self._settings.contrast * tilt @ self._features.T)
+        return np.asarray(self._settings.contrast * tilt @ self.features.T)
 
     def utilities(self, person: Person) -> Utilities:
         """Of time and scenario: a person's utility of every item before any context."""
-        now, drift = self._features @ person.taste, self._settings.drift
+        now, drift = self.features @ person.taste, self._settings.drift
         if not drift:
             still = self.appeal + now + self._lean  # [scenarios, items]
             return lambda time, scenario: still[scenario].copy()
-        later = self._features @ person.later
+        later = self.features @ person.later
 
         def at(time: int, scenario: int) -> NDArray[np.float64]:
             cosine, sine = person.turn(drift, time)
@@ -84,20 +86,25 @@ class Laws:
 
         return at
 
+    @property
+    def decay(self) -> float:
+        """Of an interest that is left after one more item."""
+        return _DECAY
+
     def interest(self, context: NDArray[np.int64]) -> NDArray[np.float64]:
         """What having met these items, oldest first, makes a person want, [features]."""
-        interest = np.zeros(self._features.shape[1])
+        interest = np.zeros(self.features.shape[1])
         for item in context:
             interest = self.after(interest, int(item))
         return interest
 
     def after(self, interest: NDArray[np.float64], item: int) -> NDArray[np.float64]:
         """The interest, [features], after one more item."""
-        return np.asarray(_DECAY * interest + self._pull[item])
+        return np.asarray(_DECAY * interest + self.pull[item])
 
     def pulled(self, interest: NDArray[np.float64]) -> NDArray[np.float64]:
         """What an interest adds to the utility of every item, [items]."""
-        return np.asarray(self._features @ interest)
+        return np.asarray(self.features @ interest)
 
 
 def attraction(utility: NDArray[np.float64]) -> NDArray[np.float64]:

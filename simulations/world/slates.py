@@ -27,6 +27,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from client.serving.exploration.slates import draw, examination, propensities
+
+__all__ = ["FREE", "Interactions", "SlatePolicy", "Slates", "examination"]
+
 FREE = -1  # the position of an item that was chosen freely, from no slate
 
 
@@ -116,30 +120,10 @@ class SlatePolicy:
         self, open_items: NDArray[np.bool_], size: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """A slate of `size` items and their propensities, both [size]."""
-        left = open_items.copy()
-        items = np.empty(size, dtype=np.int64)
-        propensities = np.empty(size)
-        for place in range(size):
-            chances = self.chances(left)
-            cumulative = chances.cumsum()
-            # In (0, 1], so that an item of chance zero is never drawn.
-            item = int(cumulative.searchsorted((1.0 - rng.random()) * cumulative[-1]))
-            items[place], propensities[place] = item, chances[item]
-            left[item] = False
-        return items, propensities
+        return draw(self.chances, open_items, size, rng)
 
     def propensities(
         self, items: NDArray[np.int64], open_items: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
         """What this policy would have given each place of a slate, given the items above, [k]."""
-        left = open_items.copy()
-        found = np.empty(len(items))
-        for place, item in enumerate(items):
-            found[place] = self.chances(left)[item]
-            left[item] = False
-        return found
-
-
-def examination(places: int, eta: float) -> NDArray[np.float64]:
-    """Chance that each place is looked at, (1 + p)^-eta, [places]."""
-    return np.asarray((1.0 + np.arange(places)) ** -eta)
+        return propensities(self.chances, items, open_items)

@@ -80,8 +80,8 @@ class World:
         _check("items", items, MIN_ITEMS)
         _check("seed", seed, 0)
         self.settings = settings or WorldConfig()
-        self._users, self._seed = users, seed
-        self._laws = Laws(items, seed, self.settings)
+        self._users, self.seed = users, seed
+        self.laws = Laws(items, seed, self.settings)
         first = int((self.arrivals == 0).sum())
         _check("items from the start (what world.arrivals leaves)", first, MIN_ITEMS)
         self._longest = _most_steps(first, self.settings.slate)
@@ -89,11 +89,11 @@ class World:
     @property
     def arrivals(self) -> NDArray[np.int64]:
         """When each item appears, in seconds of the year, int64 [items]; most at 0."""
-        return self._laws.arrivals
+        return self.laws.arrivals
 
     def policy(self, temperature: float, exploration: float) -> SlatePolicy:
         """A policy over this world's popularity: with its own settings, the one that logged."""
-        return SlatePolicy(self._laws.appeal, temperature, exploration)
+        return SlatePolicy(self.laws.appeal, temperature, exploration)
 
     @property
     def name(self) -> str:
@@ -103,12 +103,12 @@ class World:
     @property
     def catalogue(self) -> Catalogue:
         """The items, the same for every number of users."""
-        return self._laws.catalogue
+        return self.laws.catalogue
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of the generator's version and parameters, and of the catalogue."""
-        content = [_VERSION, self._users, self._seed, self._laws.catalogue.digest]
+        content = [_VERSION, self._users, self.seed, self.laws.catalogue.digest]
         if self.settings != WorldConfig():
             content += [_EFFECTS_VERSION, json.dumps(dataclasses.asdict(self.settings))]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -181,16 +181,16 @@ class World:
         """
         if self.settings.slate:
             return self.slates(user).interactions
-        person = self._person(user)
-        utilities = self._laws.utilities(person)
+        person = self.person(user)
+        utilities = self.laws.utilities(person)
         # In (0, 1], so that an item of weight zero (met already) is never drawn below.
         chances = 1.0 - person.rng.random(person.steps)
         items = np.empty(person.steps, dtype=np.int64)
         met = np.zeros(len(self.catalogue), dtype=bool)
-        interest = self._laws.interest(items[:0])
+        interest = self.laws.interest(items[:0])
         for step in range(person.steps):
             time, scenario = int(person.times[step]), int(person.scenarios[step])
-            utility = utilities(time, scenario) + self._laws.pulled(interest)
+            utility = utilities(time, scenario) + self.laws.pulled(interest)
             utility[met] = -np.inf
             if self.settings.arrivals:
                 utility[self.arrivals > time] = -np.inf
@@ -198,7 +198,7 @@ class World:
             item = int(cumulative.searchsorted(chances[step] * cumulative[-1]))
             items[step] = item
             met[item] = True
-            interest = self._laws.after(interest, item)
+            interest = self.laws.after(interest, item)
         free = np.full(person.steps, FREE, dtype=np.int64)
         return Interactions(items, person.times, person.scenarios, free)
 
@@ -211,25 +211,25 @@ class World:
             If the index is outside [0, len), or the world has no slates.
         """
         size = self._slate()
-        person = self._person(user)
-        utilities = self._laws.utilities(person)
+        person = self.person(user)
+        utilities = self.laws.utilities(person)
         policy = self.policy(self.settings.temperature, self.settings.exploration)
-        rng = np.random.default_rng((_SLATES, self._seed, user))
+        rng = np.random.default_rng((_SLATES, self.seed, user))
         looked_at = examination(size, self.settings.position_bias)
         shape = (person.steps, size)
         items, clicks = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=bool)
         propensities, chances = np.empty(shape), np.empty(shape)
         unmet = np.ones(len(self.catalogue), dtype=bool)
-        interest = self._laws.interest(items[:0, 0])
+        interest = self.laws.interest(items[:0, 0])
         for step in range(person.steps):
             time, scenario = int(person.times[step]), int(person.scenarios[step])
             shown, propensities[step] = policy.draw(unmet & (self.arrivals <= time), size, rng)
-            utility = utilities(time, scenario) + self._laws.pulled(interest)
+            utility = utilities(time, scenario) + self.laws.pulled(interest)
             chances[step] = looked_at * attraction(utility[shown])
             clicks[step] = rng.random(size) < chances[step]
             for item in shown[clicks[step]]:
                 unmet[item] = False
-                interest = self._laws.after(interest, int(item))
+                interest = self.laws.after(interest, int(item))
             items[step] = shown
         return Slates(items, propensities, chances, clicks, person.times, person.scenarios)
 
@@ -301,13 +301,14 @@ class World:
         ):
             if not 0 <= value < end:
                 raise DataError(f"world: {name} = {value} is outside [0, {end})")
-        utilities = self._laws.utilities(self._person(user))
-        return utilities(time, scenario) + self._laws.pulled(self._laws.interest(context))
+        utilities = self.laws.utilities(self.person(user))
+        return utilities(time, scenario) + self.laws.pulled(self.laws.interest(context))
 
-    def _person(self, user: int) -> Person:
+    def person(self, user: int) -> Person:
+        """Their tastes, times and occasions; a DataError outside [0, len)."""
         check_user(user, self._users, self.name)
         return draw_person(
-            self._seed, user, self._laws.taste_sd, self.settings.scenarios, self._longest
+            self.seed, user, self.laws.taste_sd, self.settings.scenarios, self._longest
         )
 
     def _slate(self) -> int:

@@ -1,0 +1,91 @@
+"""Slates filled from the top down, and the propensity of every place.
+
+Given the items S above it and the open items O, a place p takes item i with the chance
+
+    mu(i | S)                             i in O without S
+
+that an exploration policy gives; it is what is logged as `propensity` of (item, position p). Their
+product down to a place is the propensity of that part of the slate. All functions here take any
+number of slates at once, in leading dimensions [...].
+
+References
+----------
+Strehl, Langford, Li, Kakade 2010, Learning from Logged Implicit Exploration Data.
+Richardson, Dominowska, Ragno 2007, Predicting Clicks (position bias).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ConfigError
+
+Mask = NDArray[np.bool_]
+Array = NDArray[np.float64]
+Chances = Callable[[Mask], Array]
+"""Of the items that are left, bool [..., items], the chance that each takes the next place; 0 for
+those that are not, and one in all, float64 [..., items]."""
+
+
+def draw(
+    chances: Chances, open_items: Mask, size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], Array]:
+    """Slates of `size` items, none twice, and the propensities of their places.
+
+    Parameters
+    ----------
+    chances : callable
+        See `Chances`.
+    open_items : bool [..., items]
+        What may be shown; at least `size` of each slate.
+    size : int
+        Places, >= 1.
+    rng : Generator
+        One number is drawn for each place, top down.
+
+    Returns
+    -------
+    items : int64 [..., size]
+    propensities : float64 [..., size]
+        mu(item | items above), in (0, 1].
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer open items than places.
+    """
+    left = open_items.copy()
+    shape = left.shape[:-1]
+    least = int(left.sum(-1).min()) if left.size else 0
+    if not 1 <= size <= least:
+        raise ConfigError(f"slate of {size} places: expected 1 to {least}, the items that are open")
+    items, found = np.empty((*shape, size), np.int64), np.empty((*shape, size))
+    for place in range(size):
+        given = chances(left)
+        cumulative = given.cumsum(-1)
+        # In (0, 1], so that an item of chance zero is never drawn.
+        at = (1.0 - rng.random(shape)) * cumulative[..., -1]
+        item = (cumulative < at[..., None]).sum(-1)[..., None]
+        items[..., place] = item[..., 0]
+        found[..., place] = np.take_along_axis(given, item, -1)[..., 0]
+        np.put_along_axis(left, item, False, -1)
+    return items, found
+
+
+def propensities(chances: Chances, items: NDArray[np.int64], open_items: Mask) -> Array:
+    """What a policy would have given each place of a slate, given the items above, [..., size]."""
+    left = np.broadcast_to(open_items, (*items.shape[:-1], open_items.shape[-1])).copy()
+    found = np.empty(items.shape)
+    for place in range(items.shape[-1]):
+        item = items[..., place, None]
+        found[..., place] = np.take_along_axis(chances(left), item, -1)[..., 0]
+        np.put_along_axis(left, item, False, -1)
+    return found
+
+
+def examination(places: int, eta: float) -> Array:
+    """Chance that each place is looked at, (1 + p)^-eta, [places]."""
+    return np.asarray((1.0 + np.arange(places)) ** -eta)
