@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import RLock
 
@@ -15,12 +16,17 @@ from client.device.folder import DeviceFolder
 from client.person.leaving import Leaving, leaving
 from client.person.spending import Spending, read_spending
 from client.serving.adapters import Trained, open_release, start
-from client.serving.reasons import reasons
+from client.serving.reasons import leading, reasons, weighing
 from client.serving.recommend import Recommendation, explain, recommend
 from client.serving.releases import Release
 from client.training.personal import PersonalTensors
+from client.words.facts import Items
+from client.words.said import Said
+from client.words.spoken import Speaker
+from client.words.writer import Writer
 from shared.data.catalogue import Catalogue
 from shared.data.population import person_key
+from shared.data.titles import titled
 from shared.model.adapter import install
 from shared.published import ADAPTER
 
@@ -70,6 +76,30 @@ class Thing:
     title: str
     about: str
     liked: bool | None
+
+
+@dataclass(frozen=True)
+class _Now:
+    """What ranks at one moment: model, choices, and what was said of items."""
+
+    catalogue: Catalogue
+    trained: Trained
+    liked: set[int]
+    unwanted: set[int]
+    history: npt.NDArray[np.int64]
+
+    @cached_property
+    def items(self) -> Items:
+        return Items(self.catalogue)
+
+    def recommend(self, k: int) -> list[Recommendation]:
+        length = self.trained.config.model.max_length
+        closed = sorted(self.unwanted)
+        return recommend(self.trained.recommender, self.history, length, k, closed)
+
+    def explain(self, item: int) -> Recommendation:
+        length = self.trained.config.model.max_length
+        return explain(self.trained.recommender, self.history, length, [item])[0]
 
 
 class Person:
@@ -129,14 +159,10 @@ class Person:
             If the language model that ranks is not installed.
         """
         with self._lock:
-            catalogue, trained = self._model()
-            liked, unwanted = self._said(catalogue)
-            history = self._history(catalogue, unwanted)
-            at_most = len(catalogue) - len({*history.tolist(), *unwanted})
-            length = trained.config.model.max_length
+            now = self._now()
+            at_most = len(now.catalogue) - len({*now.history.tolist(), *now.unwanted})
             k = min(k, at_most) if k > 0 and at_most > 0 else k
-            found = recommend(trained.recommender, history, length, k, sorted(unwanted))
-            return [_suggestion(one, catalogue, liked) for one in found]
+            return [_suggestion(one, now) for one in now.recommend(k)]
 
     def why(self, item: str) -> Suggestion:
         """What the score of any item is made of.
@@ -149,13 +175,37 @@ class Person:
             As for `recommend`.
         """
         with self._lock:
-            catalogue, trained = self._model()
-            index = catalogue.index(item)
-            liked, unwanted = self._said(catalogue)
-            history = self._history(catalogue, unwanted)
-            length = trained.config.model.max_length
-            (found,) = explain(trained.recommender, history, length, [index])
-            return _suggestion(found, catalogue, liked)
+            now = self._now()
+            return _suggestion(now.explain(now.catalogue.index(item)), now)
+
+    def because(self, item: str, writer: Writer | None = None) -> Said:
+        """Why an item, in a sentence; a writer's are checked. Errors as for `why`."""
+        with self._lock:
+            now = self._now()
+            one = now.explain(now.catalogue.index(item))
+        speaker = Speaker(now.catalogue, writer)  # a writer takes its time: nobody waits for it
+        told = reasons(one, speaker.items, now.liked)
+        return speaker.because(one.item, leading(one), now.liked, told)
+
+    def profile(self, writer: Writer | None = None) -> Said:
+        """The person's taste as a paragraph, from their own choices and public texts.
+
+        Parameters
+        ----------
+        writer : Writer, optional
+            A language model whose sentences are checked; without one it is a template's.
+
+        Raises
+        ------
+        ModelError
+            As for `recommend`.
+        """
+        with self._lock:
+            now = self._now()
+            some = min(_FEW, len(now.catalogue) - len({*now.history.tolist(), *now.unwanted}))
+            found = now.recommend(some) if some > 0 else []
+        liked = now.liked & set(now.history.tolist())
+        return Speaker(now.catalogue, writer).profile(now.history, liked, weighing(found))
 
     def feedback(self, item: str, liked: bool | None) -> Thing:
         """Keep the person's word on an item: liked counts as chosen, disliked is not shown again.
@@ -262,6 +312,11 @@ class Person:
             install(trained.recommender, schema, mine)
         return catalogue, trained
 
+    def _now(self) -> _Now:
+        catalogue, trained = self._model()
+        liked, unwanted = self._said(catalogue)
+        return _Now(catalogue, trained, liked, unwanted, self._history(catalogue, unwanted))
+
     def _said(self, catalogue: Catalogue) -> tuple[set[int], set[int]]:
         """Indices of what is liked, and of what is not wanted."""
         opinions = self.folder.store.opinions()
@@ -282,34 +337,20 @@ def _stamp(state: Path) -> list[tuple[str, int, int]]:
     return sorted((each.name, (at := each.stat()).st_mtime_ns, at.st_size) for each in files)
 
 
-def _suggestion(one: Recommendation, catalogue: Catalogue, liked: set[int]) -> Suggestion:
-    def title(index: int) -> str:
-        return titled(catalogue.texts[index])[0]
-
+def _suggestion(one: Recommendation, now: _Now) -> Suggestion:
+    items = now.items
     return Suggestion(
-        catalogue.item_ids[one.item],
-        *titled(catalogue.texts[one.item]),
+        items.catalogue.item_ids[one.item],
+        *titled(items.catalogue.texts[one.item]),
         one.score,
         one.popularity,
         one.language_model,
-        tuple((title(item), share) for item, share in one.history),
+        tuple((items[item].title, share) for item, share in one.history),
         one.kinds,
-        reasons(one, title, liked),
+        reasons(one, items, now.liked),
     )
 
 
 def _thing(catalogue: Catalogue, index: int, opinions: dict[str, bool]) -> Thing:
     item = catalogue.item_ids[index]
     return Thing(item, *titled(catalogue.texts[index]), opinions.get(item))
-
-
-def titled(text: str) -> tuple[str, str]:
-    """A public text up to its first full stop, and the rest.
-
-    Examples
-    --------
-    >>> titled("Toy Story (1995). Animation, Comedy")
-    ('Toy Story (1995)', 'Animation, Comedy')
-    """
-    title, _, about = text.partition(". ")
-    return title.rstrip("."), about
