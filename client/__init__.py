@@ -46,6 +46,10 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "client.commands.person:why",
         "Say what the score of an item is made of, recommended or not.",
     ),
+    "client profile": (
+        "client.commands.person:profile",
+        "Say the person's taste in words, from what they chose and public texts alone.",
+    ),
     "client feedback": (
         "client.commands.person:feedback",
         "Tell the device what the person thinks of an item.",

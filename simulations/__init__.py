@@ -44,6 +44,10 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
         "simulations.commands.adapter:recommend_items",
         "Recommend items to one user, and say why.",
     ),
+    "profile": (
+        "simulations.commands.tastes:profile_user",
+        "Say one user's taste in words.",
+    ),
     "export": (
         "simulations.commands.adapter:export_adapter",
         "Write an adapter for other libraries (PEFT), with a model card.",

@@ -11,10 +11,14 @@ from shared.canonical import document
 from shared.printable import printable
 
 if TYPE_CHECKING:
-    from client.person.person import Person, Suggestion
+    from client.person.items import Suggestion
+    from client.person.person import Person
 
 _State = Annotated[Path, typer.Option(help="The device's folder (starling client init).")]
 _Item = Annotated[str, typer.Argument(help="An item's identifier.")]
+_Writer = Annotated[
+    str, typer.Option(help="Who writes: template, or a causal language model such as smollm2.")
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
@@ -58,15 +62,18 @@ def recommend(
         _say(f"{one.item}: {one.title}: {'; '.join(one.reasons)}")
 
 
-def why(item: _Item, state: _State, as_json: _AsJson = False) -> None:
-    """Say what the score of an item is made of, recommended or not."""
+def why(item: _Item, state: _State, writer: _Writer = "template", as_json: _AsJson = False) -> None:
+    """Say why an item, in a sentence, and what its score is made of, recommended or not."""
     from client.person.shown import told_suggestion
+    from client.words.said import said_line, told_said
+    from client.words.writer import open_writer
 
-    one = _person(state).why(item)
+    person = _person(state)
+    one, because = person.why(item), person.because(item, open_writer(writer))
     if as_json:
-        typer.echo(document(told_suggestion(one)))
+        typer.echo(document(told_suggestion(one) | {"because": told_said(because)}))
         return
-    _say(f"{one.item}: {one.title}: {'; '.join(one.reasons)}")
+    _say(f"{item}: {said_line(because)}")
     for name, share in _parts(one):
         _say(f"{share:+.3f} {name}")
     _say(f"{one.score:+.3f} in all")
@@ -74,6 +81,18 @@ def why(item: _Item, state: _State, as_json: _AsJson = False) -> None:
 
 def _parts(one: Suggestion) -> list[tuple[str, float]]:
     return [*one.history, ("popularity", one.popularity), ("language model", one.language_model)]
+
+
+def profile(state: _State, writer: _Writer = "template", as_json: _AsJson = False) -> None:
+    """Say the person's taste in words, from what they chose and public texts alone."""
+    from client.words.said import said_line, told_said
+    from client.words.writer import open_writer
+
+    found = _person(state).profile(open_writer(writer))
+    if as_json:
+        typer.echo(document(told_said(found)))
+        return
+    _say(said_line(found))
 
 
 def feedback(

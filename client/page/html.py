@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 
+from client.person.items import Suggestion, Thing
 from client.person.leaving import Leaving
-from client.person.person import Person, Suggestion, Thing
+from client.person.person import Person
 from client.person.shown import (
     STAYS,
     budget_words,

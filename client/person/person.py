@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import RLock
 
@@ -12,17 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 from client.device.folder import SETTINGS, DeviceFolder
+from client.person.items import Slate, Suggestion, Thing
 from client.person.leaving import Leaving, leaving
 from client.person.spending import Spending, read_spending
 from client.serving.adapters import Trained, open_release, start
 from client.serving.exploration.device import scene_of, slate
 from client.serving.exploration.policies import parsed
-from client.serving.reasons import reasons
+from client.serving.reasons import leading, reasons, weighing
 from client.serving.recommend import Recommendation, explain, recommend, scores_of
 from client.serving.releases import Release
 from client.training.personal import PersonalTensors
+from client.words.facts import Items
+from client.words.said import Said
+from client.words.spoken import Speaker
+from client.words.writer import Writer
 from shared.data.catalogue import Catalogue
 from shared.data.population import person_key
+from shared.data.titles import titled
 from shared.errors import ConfigError
 from shared.model.adapter import install
 from shared.published import ADAPTER
@@ -33,65 +40,27 @@ _FEW = 10  # recommended at once
 
 
 @dataclass(frozen=True)
-class Suggestion:
-    """An item, what its score is made of, and why in words.
+class _Now:
+    """What ranks at one moment: model, choices, and what was said of items."""
 
-    Attributes
-    ----------
-    item, title, about : str
-        Its identifier, and its public text up to the first full stop and beyond it.
-    score, popularity, language_model : float
-        See `client.serving.recommend.Recommendation`, as `history` and `alike`.
-    history : tuple of (title, share)
-    alike : tuple of (kind, share)
-    reasons : tuple of str
-    """
+    catalogue: Catalogue
+    trained: Trained
+    liked: set[int]
+    unwanted: set[int]
+    history: npt.NDArray[np.int64]
 
-    item: str
-    title: str
-    about: str
-    score: float
-    popularity: float
-    language_model: float
-    history: tuple[tuple[str, float], ...]
-    alike: tuple[tuple[str, float], ...]
-    reasons: tuple[str, ...]
+    @cached_property
+    def items(self) -> Items:
+        return Items(self.catalogue)
 
+    def recommend(self, k: int) -> list[Recommendation]:
+        length = self.trained.config.model.max_length
+        closed = sorted(self.unwanted)
+        return recommend(self.trained.recommender, self.history, length, k, closed)
 
-@dataclass(frozen=True)
-class Slate:
-    """What an exploration policy chose, from the top down.
-
-    Attributes
-    ----------
-    policy : str
-    strength : float
-    items : tuple of Suggestion
-    propensities : tuple of float
-        Of each place given the items above, in (0, 1].
-    """
-
-    policy: str
-    strength: float
-    items: tuple[Suggestion, ...]
-    propensities: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Thing:
-    """An item of the catalogue, and what the person said of it.
-
-    Attributes
-    ----------
-    item, title, about : str
-    liked : bool or None
-        None: nothing.
-    """
-
-    item: str
-    title: str
-    about: str
-    liked: bool | None
+    def explain(self, item: int) -> Recommendation:
+        length = self.trained.config.model.max_length
+        return explain(self.trained.recommender, self.history, length, [item])[0]
 
 
 class Person:
@@ -151,14 +120,10 @@ class Person:
             If the language model that ranks is not installed.
         """
         with self._lock:
-            catalogue, trained = self._model()
-            liked, unwanted = self._said(catalogue)
-            history = self._history(catalogue, unwanted)
-            at_most = len(catalogue) - len({*history.tolist(), *unwanted})
-            length = trained.config.model.max_length
+            now = self._now()
+            at_most = len(now.catalogue) - len({*now.history.tolist(), *now.unwanted})
             k = min(k, at_most) if k > 0 and at_most > 0 else k
-            found = recommend(trained.recommender, history, length, k, sorted(unwanted))
-            return [_suggestion(one, catalogue, liked) for one in found]
+            return [_suggestion(one, now) for one in now.recommend(k)]
 
     def explore(self, k: int, policy: str, rng: np.random.Generator | None = None) -> Slate:
         """A slate that an exploration policy chose; kept, so that feedback is learned from.
@@ -187,21 +152,17 @@ class Person:
                 f"under [exploration] in {self.folder.path / SETTINGS}"
             )
         with self._lock:
-            catalogue, trained = self._model()
-            liked, unwanted = self._said(catalogue)
-            history = self._history(catalogue, unwanted)
-            closed = sorted({*history.tolist(), *unwanted})
-            length = trained.config.model.max_length
-            asked = (name, strength, min(k, len(catalogue) - len(closed)) if k > 0 else k)
-            scores = scores_of(trained.recommender, history, length)
-            scene = scene_of(trained.recommender, scores, closed)
-            store = self.folder.store
+            now, store = self._now(), self.folder.store
+            closed = sorted({*now.history.tolist(), *now.unwanted})
+            recommender, length = now.trained.recommender, now.trained.config.model.max_length
+            asked = (name, strength, min(k, len(now.catalogue) - len(closed)) if k > 0 else k)
+            scene = scene_of(recommender, scores_of(recommender, now.history, length), closed)
             generator = rng or np.random.default_rng()
-            placed = slate(scene, catalogue, store.shown(), asked, owned, generator)
-            items = [catalogue.index(each.item) for each in placed]
-            found = explain(trained.recommender, history, length, items)
+            placed = slate(scene, now.catalogue, store.shown(), asked, owned, generator)
+            items = [now.catalogue.index(each.item) for each in placed]
+            found = explain(recommender, now.history, length, items)
             store.show(placed, int(self._clock()))
-        shown = tuple(_suggestion(one, catalogue, liked) for one in found)
+        shown = tuple(_suggestion(one, now) for one in found)
         return Slate(name, strength, shown, tuple(each.propensity for each in placed))
 
     def why(self, item: str) -> Suggestion:
@@ -215,13 +176,37 @@ class Person:
             As for `recommend`.
         """
         with self._lock:
-            catalogue, trained = self._model()
-            index = catalogue.index(item)
-            liked, unwanted = self._said(catalogue)
-            history = self._history(catalogue, unwanted)
-            length = trained.config.model.max_length
-            (found,) = explain(trained.recommender, history, length, [index])
-            return _suggestion(found, catalogue, liked)
+            now = self._now()
+            return _suggestion(now.explain(now.catalogue.index(item)), now)
+
+    def because(self, item: str, writer: Writer | None = None) -> Said:
+        """Why an item, in a sentence; a writer's are checked. Errors as for `why`."""
+        with self._lock:
+            now = self._now()
+            one = now.explain(now.catalogue.index(item))
+        speaker = Speaker(now.catalogue, writer)  # a writer takes its time: nobody waits for it
+        told = reasons(one, speaker.items, now.liked)
+        return speaker.because(one.item, leading(one), now.liked, told)
+
+    def profile(self, writer: Writer | None = None) -> Said:
+        """The person's taste as a paragraph, from their own choices and public texts.
+
+        Parameters
+        ----------
+        writer : Writer, optional
+            A language model whose sentences are checked; without one it is a template's.
+
+        Raises
+        ------
+        ModelError
+            As for `recommend`.
+        """
+        with self._lock:
+            now = self._now()
+            some = min(_FEW, len(now.catalogue) - len({*now.history.tolist(), *now.unwanted}))
+            found = now.recommend(some) if some > 0 else []
+        liked = now.liked & set(now.history.tolist())
+        return Speaker(now.catalogue, writer).profile(now.history, liked, weighing(found))
 
     def feedback(self, item: str, liked: bool | None) -> Thing:
         """Keep the person's word on an item: liked counts as chosen, disliked is not shown again.
@@ -328,6 +313,11 @@ class Person:
             install(trained.recommender, schema, mine)
         return catalogue, trained
 
+    def _now(self) -> _Now:
+        catalogue, trained = self._model()
+        liked, unwanted = self._said(catalogue)
+        return _Now(catalogue, trained, liked, unwanted, self._history(catalogue, unwanted))
+
     def _said(self, catalogue: Catalogue) -> tuple[set[int], set[int]]:
         """Indices of what is liked, and of what is not wanted."""
         opinions = self.folder.store.opinions()
@@ -348,34 +338,20 @@ def _stamp(state: Path) -> list[tuple[str, int, int]]:
     return sorted((each.name, (at := each.stat()).st_mtime_ns, at.st_size) for each in files)
 
 
-def _suggestion(one: Recommendation, catalogue: Catalogue, liked: set[int]) -> Suggestion:
-    def title(index: int) -> str:
-        return titled(catalogue.texts[index])[0]
-
+def _suggestion(one: Recommendation, now: _Now) -> Suggestion:
+    items = now.items
     return Suggestion(
-        catalogue.item_ids[one.item],
-        *titled(catalogue.texts[one.item]),
+        items.catalogue.item_ids[one.item],
+        *titled(items.catalogue.texts[one.item]),
         one.score,
         one.popularity,
         one.language_model,
-        tuple((title(item), share) for item, share in one.history),
+        tuple((items[item].title, share) for item, share in one.history),
         one.kinds,
-        reasons(one, title, liked),
+        reasons(one, items, now.liked),
     )
 
 
 def _thing(catalogue: Catalogue, index: int, opinions: dict[str, bool]) -> Thing:
     item = catalogue.item_ids[index]
     return Thing(item, *titled(catalogue.texts[index]), opinions.get(item))
-
-
-def titled(text: str) -> tuple[str, str]:
-    """A public text up to its first full stop, and the rest.
-
-    Examples
-    --------
-    >>> titled("Toy Story (1995). Animation, Comedy")
-    ('Toy Story (1995)', 'Animation, Comedy')
-    """
-    title, _, about = text.partition(". ")
-    return title.rstrip("."), about

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from client.person.items import Slate, Suggestion
 from client.person.leaving import WORDS, Leaving, Sent
-from client.person.person import Slate, Suggestion
 from client.person.spending import Budget, Spending
 from shared.privacy import sentences
 

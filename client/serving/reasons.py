@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 from client.serving.recommend import Recommendation
+from client.words.facts import Items, in_common
 
 _SHARE = 0.1  # of all that speaks for an item: what adds less is not a reason
 _NAMED = 2  # items of the history at most
@@ -15,18 +17,16 @@ _ALIKE = {
     "categories x years": "of the same kinds and years",
     "moments": "often chosen by the same people",
 }
+_STATED = ("categories", "years", "categories x years")  # kinds of likeness that texts state
 
 
-def reasons(
-    one: Recommendation, title: Callable[[int], str], liked: Collection[int]
-) -> tuple[str, ...]:
+def reasons(one: Recommendation, items: Items, liked: Collection[int]) -> tuple[str, ...]:
     """What speaks for an item, at most four phrases; never empty.
 
     Parameters
     ----------
     one : Recommendation
-    title : callable
-        Of an item.
+    items : Items
     liked : collection of int
         Items of the history that the person said they like.
     """
@@ -39,7 +39,7 @@ def reasons(
         if parts[name] <= 0 or parts[name] < least:
             continue
         if name == "history":
-            found += _of_history(one, title, liked, least)
+            found += _of_history(one, items, liked, least)
         else:
             found.append(_WORDS[name if one.history else f"{name} alone"])
     return tuple(found) or ("nothing speaks for it in particular; it is the best of the rest",)
@@ -53,14 +53,37 @@ _WORDS = {
 }
 
 
+def leading(one: Recommendation) -> list[int]:
+    """The items of the history that speak most for an item, at most two, most first."""
+    return [item for item, share in one.history[:_NAMED] if share > 0]
+
+
+def weighing(found: Iterable[Recommendation]) -> list[int]:
+    """The items of the history that speak most for all that is recommended, most first."""
+    total: Counter[int] = Counter()
+    for one in found:
+        for item, share in one.history:
+            total[item] += share  # type: ignore[assignment]  # a Counter of shares
+    return [item for item, share in total.most_common() if share > 0]
+
+
 def _of_history(
-    one: Recommendation, title: Callable[[int], str], liked: Collection[int], least: float
+    one: Recommendation, items: Items, liked: Collection[int], least: float
 ) -> list[str]:
     """The items that it is most like, and what it is alike in."""
-    leading = [item for item, share in one.history[:_NAMED] if share > 0]
-    mine = [title(item) for item in leading if item in liked]
-    others = [title(item) for item in leading if item not in liked]
+    named = leading(one)
+    mine = [items[item].title for item in named if item in liked]
+    others = [items[item].title for item in named if item not in liked]
     found = [f"because you liked {' and '.join(mine)}"] if mine else []
     found += [f"because you chose {' and '.join(others)}"] if others else []
     kind, share = one.kinds[0] if one.kinds else ("", 0.0)
-    return found + ([_ALIKE[kind]] if share > 0 and share >= least else [])
+    if share <= 0 or share < least:
+        return found
+    facts = _facts(items, [one.item, *named]) if kind in _STATED else ""
+    return [*found, _ALIKE[kind] + facts]
+
+
+def _facts(items: Items, alike: Sequence[int]) -> str:
+    """What all of some items have in common, in parentheses; empty where that is nothing."""
+    common = in_common([items[item] for item in alike]) if len(alike) > 1 else []
+    return f" ({', '.join(common)})" if common else ""

@@ -116,7 +116,7 @@ class Categories:
 
 def categories_of(texts: Sequence[str]) -> Categories:
     """The phrases that at least 5 items have; of more than 500 the most frequent."""
-    phrases = [_phrases(text) for text in texts]
+    phrases = [phrases_of(text.partition(". ")[2]) for text in texts]
     counts = Counter(phrase for some in phrases for phrase in some)
     frequent = sorted((-n, phrase) for phrase, n in counts.items() if n >= _FEWEST)[:_MOST]
     column = {phrase: place for place, (_, phrase) in enumerate(frequent)}
@@ -125,9 +125,9 @@ def categories_of(texts: Sequence[str]) -> Categories:
     return Categories(tuple(column), columns, np.array([len(some) for some in own], np.int64))
 
 
-def _phrases(text: str) -> set[str]:
-    parts = re.split("[.,]", text.partition(". ")[2].lower())
-    return {part.strip() for part in parts} - {""}
+def phrases_of(about: str) -> set[str]:
+    """What a text says after its title, between full stops and commas, in lower case."""
+    return {part.strip() for part in re.split("[.,]", about.lower())} - {""}
 
 
 def _year_factor(years: Years) -> tuple[npt.NDArray[np.int64], Matrix]:

@@ -14,6 +14,8 @@ from simulations.api.words import in_python
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from client.words.said import Said
+
 
 class Adapter:
     """One adapter, tried on the people whom it was trained on.
@@ -44,15 +46,18 @@ class Adapter:
         Returns
         -------
         DataFrame
-            `item`, `text`, `score`, and the parts that add up to it: `popularity`,
-            `language_model`, and `history`, what likeness to the person's own items adds.
+            `item`, `text`, `score`, the parts that add up to it: `popularity`,
+            `language_model`, and `history`, what likeness to the person's own items adds; and
+            `because`, why in a sentence.
         """
         from pandas import DataFrame
 
+        from simulations.api.tastes import explained
         from simulations.api.trained import Tried, recommended
 
         with in_python():
             found = recommended(Tried(self.path), user, k)
+            because = explained(found, "template")
         rows = [
             {
                 "item": found.people.catalogue.item_ids[one.item],
@@ -61,10 +66,31 @@ class Adapter:
                 "popularity": one.popularity,
                 "language_model": one.language_model,
                 "history": sum(share for _, share in one.history),
+                "because": why.text,
             }
-            for one in found.items
+            for one, why in zip(found.items, because, strict=True)
         ]
         return DataFrame(rows)
+
+    def profile(self, user: str, writer: str = "template") -> Said:
+        """A person's taste in words; see docs/words.md.
+
+        Parameters
+        ----------
+        user : str
+        writer : str
+            `template`, or a causal language model such as `smollm2`.
+
+        Returns
+        -------
+        Said
+            `text`, `by` whom, and what the writer wrote that is `refused`.
+        """
+        from simulations.api.tastes import profiled_with
+        from simulations.api.trained import Tried
+
+        with in_python():
+            return profiled_with(Tried(self.path), user, writer)[0]
 
     def evaluate(self, phase: Literal["test", "validation"] = "test") -> Mapping[str, float]:
         """Metrics by name over the people: exact, and so for the evaluator alone."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from client.words.said import Said
     from simulations.verify.run import VerifyReport
 
 
@@ -160,6 +161,11 @@ class Run:
             Of which point; by default the largest finite budget, and the first seed.
         """
         return self.adapter(self._best() if epsilon is None else epsilon, seed).recommend(user, k)
+
+    def profile(self, user: str, writer: str = "template", *, epsilon: float | None = None) -> Said:
+        """A person's taste in words; see `Adapter.profile`, and for `epsilon` `recommend`."""
+        adapter = self.adapter(self._best() if epsilon is None else epsilon)
+        return adapter.profile(user, writer)
 
     def track(self, *names: str) -> None:
         """Tell trackers of the run: `tensorboard`, `wandb`, `mlflow`; see docs/trackers.md.

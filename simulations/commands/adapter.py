@@ -12,6 +12,7 @@ from shared.canonical import document
 from shared.errors import ConfigError
 from shared.printable import printable
 from simulations.commands.options import sources, takes
+from simulations.commands.tastes import Writer
 
 if TYPE_CHECKING:
     from client.serving.adapters import Trained
@@ -152,6 +153,7 @@ class Asked:
     user: Annotated[str, typer.Option(help="A user of the log, by identifier.")]
     k: Annotated[int, typer.Option("-k", help="How many items.")] = 10
     explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False
+    writer: Writer = "template"
     users: _Users = None
     columns: _Columns = None
     world_seed: _Seed = None
@@ -161,15 +163,23 @@ class Asked:
 @takes(Asked)
 def recommend_items(asked: Asked) -> None:
     """Recommend items to one user, and say why."""
-    from simulations.show import waiting
+    from simulations.show import show_line, waiting
 
+    if asked.writer != "template" and not asked.explain:
+        raise ConfigError(f"--writer {asked.writer}: writes why; give --explain with it")
     with waiting(f"ranking with {asked.adapter}"):
+        from client.words.said import said_line, told_said
         from shared.privacy.ledger.promise import read_promise
+        from simulations.api.tastes import explained
         from simulations.api.trained import NOT_VERIFIED, recommended
 
         found = recommended(_tried(asked), asked.user, asked.k)
+        because = explained(found, asked.writer)
     catalogue, page = found.people.catalogue, dict[str, Any](user=asked.user)
-    page["recommendations"] = [_plain(one, catalogue) for one in found.items]
+    page["recommendations"] = [
+        _plain(one, catalogue) | {"because": told_said(said)}
+        for one, said in zip(found.items, because, strict=True)
+    ]
     page |= {"promise": read_promise(asked.adapter), **NOT_VERIFIED}
     page |= {"note": found.note} if found.note else {}
     if asked.as_json:
@@ -177,6 +187,8 @@ def recommend_items(asked: Asked) -> None:
         return
     _show_items(found.items, catalogue, asked, found.people.name)
     if asked.explain:
+        for said in because:
+            show_line(said_line(said))
         typer.echo(_note(found.trained))
     _show_promise(page)
 

@@ -33,7 +33,7 @@ ORDER = {
         "< ledger policy < claims"
     ),
     "client": (
-        "fleet link messages secagg training < enrolment store < relay serving < app device "
+        "fleet link messages secagg training words < enrolment store < relay serving < app device "
         "< person < page < commands"
     ),
     "server": (

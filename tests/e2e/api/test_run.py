@@ -94,6 +94,10 @@ def test_the_rest_of_a_run(loaded, run, tmp_path):
     assert told.equals(private.recommend("u3", 4))
     parts = told["popularity"] + told["language_model"] + told["history"]
     assert parts.tolist() == pytest.approx(told["score"].tolist(), abs=1e-4)
+    assert [why.split("; ")[-1][-1] for why in told["because"]] == ["."] * 4
+    taste = loaded.profile("u3")
+    assert taste == private.profile("u3")
+    assert (taste.by, taste.text[:9]) == ("template", "You chose")
     assert private.evaluate() == pytest.approx(results(run)["points"][0]["metrics"])
     report = loaded.verify()
     assert (report.ok, report.exit_code) == (True, 0)

@@ -39,6 +39,20 @@ def test_a_walk(state):
     told = json.loads(command("client", "why", item, "--state", state, "--json").out)
     assert told["score"] == pytest.approx(parts[-1], abs=1e-3)
 
+    assert told["because"] == {
+        "text": lines[0].split(": ", 1)[1].removesuffix(" (the template's)"),
+        "by": "template",
+        "refused": [],
+    }
+
+    taste = command("client", "profile", "--state", state)
+    assert taste.out.startswith("You chose 2 titles. The most frequent kinds are sci-fi (2).")
+    assert json.loads(command("client", "profile", "--state", state, "--json").out)["by"] == (
+        "template"
+    )
+    absent = command("client", "profile", "--state", state, "--writer", "nowhere")
+    assert (absent.code, absent.err.count("\n")) == (2, 1)
+
     said = command("client", "feedback", item, "--state", state, "--dislike")
     assert said.out == f"{item}: {told['title']}: is not shown again\n"
     assert item not in command("client", "recommend", "--state", state, "-k", "100").out.split(":")

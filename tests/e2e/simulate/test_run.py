@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from shared.data.titles import titled
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.spent import end_of
 from simulations.world.world import World
@@ -261,6 +262,28 @@ def test_recommend_for_people(run):
     assert "popularity" in explained
     assert "add up to its score" in explained
     assert "popularity" not in plain
+
+
+def test_a_taste_is_said_in_words_of_the_persons_own_items(run):
+    world = World(users=40)
+    own = [titled(world.catalogue.texts[item])[0] for item in world.history(3)]
+    plain = command("profile", "--data", "world", "--users", 40, "--user", "u3")
+    assert plain.code == 0, plain.err
+    assert plain.out.startswith(f"You chose {len(own)} titles. ")
+    with_it = command(
+        "profile", "--data", "world", "--users", 40, "--user", "u3", "--json",
+        "--adapter", adapter(run, "inf"),
+    )  # fmt: skip
+    told = json.loads(with_it.out)
+    assert (told["user"], told["by"], told["refused"]) == ("u3", "template", [])
+    weighing = told["text"].partition("What weighs most in what is recommended: ")[2]
+    assert any(title in weighing for title in own)
+    others = {titled(text)[0] for text in world.catalogue.texts} - set(own)
+    assert not [title for title in others if title in told["text"] and title not in "".join(own)]
+    found = json.loads(recommend(run, "-k", 3, "--json"))["recommendations"]
+    for row in found:
+        assert row["because"]["text"].startswith(titled(row["text"])[0])
+        assert row["because"]["text"] in recommend(run, "-k", 3, "--explain")
 
 
 def contents(folder):

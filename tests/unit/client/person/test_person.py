@@ -80,6 +80,27 @@ def test_why_is_answered_of_any_item(somebody):
             somebody.feedback(item, True)
 
 
+def test_a_profile_counts_what_was_chosen_and_names_nothing_else(somebody):
+    assert somebody.profile().text.startswith("Nothing is known yet")
+    chosen(somebody, "orbit", "salt", "glass")
+    somebody.feedback("salt", False)  # and is no part of a taste any more
+    somebody.feedback("winter", True)
+    found = somebody.profile()
+    assert found.by == "template"
+    assert found.text.startswith("You chose 3 titles. The most frequent kinds are drama (2).")
+    assert "Winter Timetable (1996)" in found.text
+    named = {title for title in FILMS.values() if title.split(".")[0] in found.text}
+    assert named == {FILMS[item] for item in ("orbit", "glass", "winter")}
+
+
+def test_a_sentence_says_why_as_the_reasons_do(somebody):
+    chosen(somebody, "orbit", "comet")
+    one = somebody.why("signal")
+    told = somebody.because("signal")
+    assert told.text == f"{one.title}: {'; '.join(one.reasons)}."
+    assert "The Last Orbit (1998)" in told.text
+
+
 def test_more_than_there_are_is_all_there_are(somebody):
     assert len(somebody.recommend(1000)) == len(FILMS)
     with pytest.raises(ConfigError, match="-k 0"):

@@ -1,0 +1,87 @@
+"""Prompts for a causal language model: facts in, sentences out, which nobody believes unchecked.
+
+A model of this size repeats what it is shown, so the prompt shows what is wanted: the facts of two
+made-up people and a text about each, in words that the check lets through. Its films exist in no
+catalogue; whatever of them comes back is refused as any other invented title is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from client.words.facts import Facts, Known, in_common
+from client.words.said import TEMPLATE, counted, listed
+from shared.model.sources.causal import CausalModel
+
+MOST = 90  # tokens of a text
+_RECENT = 3  # latest choices that a profile may name
+_PROFILE = """\
+Facts: 31 titles. Kinds: western (14), musical (9). Decades: 1960s (20), 1950s (8). \
+Recent: The Long Ford (1968), Dust and Bells (1961).
+Profile: Your favorite kind is western, and you also enjoy musical. You chose mostly films of the \
+1960s. Lately you chose The Long Ford (1968) and Dust and Bells (1961).
+
+Facts: 12 titles. Kinds: documentary (7), war (5). Decades: 1970s (9). \
+Recent: Harbour Lights (1974).
+Profile: You are drawn to documentary and war, with 9 titles of the 1970s. Lately you chose \
+Harbour Lights (1974).
+
+Facts: {facts}
+Profile: You"""
+_BECAUSE = """\
+Recommended: The Long Ford (1968). Chosen before: Dust and Bells (1961) and Salt Road (1965).
+Reason: The Long Ford (1968) is recommended because you chose Dust and Bells (1961) and \
+Salt Road (1965){common}.
+
+Recommended: Harbour Lights (1974). Chosen before: Night Ferry (1983) and Tin Moon (1979).
+Reason: Harbour Lights (1974) is recommended because you chose Night Ferry (1983) and \
+Tin Moon (1979){common}.
+
+Recommended: {title}. Chosen before: {chosen}.
+Reason: {title}"""
+
+
+class Writer:
+    """A causal language model that writes about one person's items.
+
+    Parameters
+    ----------
+    name : str
+        As `model.backbone`, see `shared.model.sources.causal.CausalModel`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._model = CausalModel(name)
+
+    def profile(self, facts: Facts) -> str:
+        """A draft of a profile; of no choices an empty one."""
+        if not facts.items:
+            return ""
+        eras = counted((f"{decade}s", count) for decade, count in facts.decades)
+        kinds = counted(facts.attributes) or "various"
+        recent = ", ".join(item.title for item in facts.recent[:_RECENT])
+        told = f"{len(facts.items)} titles. Kinds: {kinds}. Decades: {eras}. Recent: {recent}."
+        return "You " + self._model.write(_PROFILE.format(facts=told), MOST)
+
+    def because(self, item: Known, chosen: Sequence[Known]) -> str:
+        """A draft of why an item is recommended, by the items that speak most for it."""
+        if not chosen:
+            return ""
+        # The same facts in every example: a model of this size takes them from the nearest one.
+        common = listed(in_common([item, *chosen]))
+        common = f", which share {common}" if common else ""
+        names = listed(each.title for each in chosen)
+        prompt = _BECAUSE.format(title=item.title, chosen=names, common=common)
+        return f"{item.title} " + self._model.write(prompt, MOST)
+
+
+def open_writer(name: str) -> Writer | None:
+    """A writer by name; None for `template`.
+
+    Raises
+    ------
+    ModelError
+        If it is not installed, or is no causal language model.
+    """
+    return None if name == TEMPLATE else Writer(name)
