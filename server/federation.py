@@ -34,7 +34,15 @@ from server.release.releases import AlreadyPrivate, Releases, Releasing
 from server.release.sums import check_cohorts, connected
 from server.release.traffic import expected_bytes
 from server.results import promise, refuse_another, write_results
-from server.round import RoundEntry, Run, evaluated, measure_privately, ranked, run_round
+from server.round import (
+    RoundEntry,
+    Run,
+    consider_start,
+    evaluated,
+    measure_privately,
+    ranked,
+    run_round,
+)
 from server.run_policy import agreed_users, run_policy
 from shared.aggregation import AggregationRule, rule_of
 from shared.config import ExperimentConfig, settings_hash
@@ -101,6 +109,8 @@ def run_federation(
     state = run.state
     if not simulated:  # never less than this, should it be interrupted
         write_results(config, run.sampler.users, files, None)
+    if config.federation.rounds:
+        consider_start(run)
     for number in range(state.round_number + 1, config.federation.rounds + 1):
         run_round(run, number)
     adapter = _released(run)

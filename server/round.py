@@ -14,7 +14,8 @@
     8. keep       average of iterates
     9. refactor   the same model in the aggregation rule's coordinates: post-processing
    10. checkpoint state and ledger position, atomically
-   11. select     the best iterate on validation (without noise), or by a private metric
+   11. select     the best iterate on validation (without noise; the one before the first round is
+                  among them), or by a private metric
 
 References
 ----------
@@ -50,7 +51,7 @@ from shared.config import ExperimentConfig
 from shared.data.population import smallest
 from shared.data.split import Phase
 from shared.errors import EngineError
-from shared.metrics import ranking_metrics
+from shared.metrics import ranking_metrics, selection_score
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.units import update_limit
 from shared.request import Request
@@ -266,10 +267,18 @@ def _select(run: Run, number: int, entry: RoundEntry) -> None:
         metrics = evaluated(run, run.state.adapter, "validation")
         if not metrics:
             return
-        _prefer(run, run.state.adapter, metrics["hr@10"] + metrics["ndcg@10"])
+        _prefer(run, run.state.adapter, selection_score(metrics))
         entry |= {name: metrics[name] for name in ("hr@10", "ndcg@10")}
         save(run.state, run.checkpoint)
         run.on_round(entry)
+
+
+def consider_start(run: Run) -> None:
+    """Step 11 for the iterate before the first round: where training does not pay, it is kept."""
+    if run.simulated and not run.state.round_number and _validates(run, 0):
+        metrics = evaluated(run, run.state.adapter, "validation")
+        _prefer(run, run.state.adapter, selection_score(metrics))
+        save(run.state, run.checkpoint)
 
 
 def _prefer(run: Run, adapter: Vector, score: float) -> None:

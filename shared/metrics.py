@@ -8,6 +8,7 @@ standard errors over users. `gini` says how unequally counts are spread over ite
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -173,3 +174,18 @@ def _cutoff(k: int) -> int:
     if k < 1:
         raise DataError(f"k = {k}; expected k >= 1")
     return k
+
+
+def selection_score(metrics: Mapping[str, float]) -> float:
+    """By what an iterate is chosen on validation: both metrics of both protocols, in [0, 4].
+
+    Among sampled negatives alone what helps the head of a catalogue wins over what finds the item
+    among all of them.
+
+    Examples
+    --------
+    >>> ranks = [0, 12]
+    >>> round(selection_score(ranking_metrics(ranks, ranks)), 3)
+    2.0
+    """
+    return sum(metrics[name] for name in ("hr@10", "ndcg@10", "full_hr@10", "full_ndcg@10"))

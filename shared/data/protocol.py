@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from shared.data.catalogue import TEXTLESS
 from shared.data.split import MIN_EVALUATED, is_evaluated
 
 FEW = 30  # people: an interval over fewer is no more than a hint
@@ -128,7 +129,8 @@ def protocol_warnings(data: Mapping[str, Any]) -> list[str]:
     Parameters
     ----------
     data : mapping
-        As `Protocol.stated`; what is missing is not warned of.
+        As `Protocol.stated`, with `items` and `Catalogue.stated`; what is missing is not warned
+        of.
     """
     found, drawn = [], data.get(DRAWN)
     wanted: Any = data.get("negatives")
@@ -152,4 +154,14 @@ def protocol_warnings(data: Mapping[str, Any]) -> list[str]:
             f"{evaluated} {'person is' if evaluated == 1 else 'people are'} evaluated: figures "
             "over so few say next to nothing of others, and intervals over them are too narrow."
         )
+    if without := data.get(TEXTLESS):
+        found.append(_without_text(without, data.get("items")))
     return found
+
+
+def _without_text(without: int, items: int | None) -> str:
+    whom = "No item has" if without == items else f"{without} of {items or 'the'} items have no"
+    return (
+        f"{whom} {'a ' * (without == items)}text that says anything of it (an identifier, or no "
+        "word): what is told of such items is how often they were chosen, and with which others."
+    )

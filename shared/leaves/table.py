@@ -144,6 +144,7 @@ data.name | public | a name
 data.users | public | how many people there are
 data.items | public | how many items there are
 data.negatives | public | a setting
+data.items_without_text | public | follows from the items
 data.interactions | evaluator only | an exact count over people
 data.evaluated_users | evaluator only | an exact count over people
 data.negatives_drawn.least | evaluator only | follows from one person's number of interactions
@@ -238,8 +239,7 @@ points/*.environments.json | local only | what computed the point so far: result
 points/*.outcome.json | local only | what results.json says of a point, before it is sealed, and
   where everyone's held-out item ranks
 points/*.sealed.json | local only | the same, sealed
-points/reference-*.json | local only | what results.json says of a reference, and where everyone's
-  held-out item ranks
+points/reference-*.json | local only | what results.json says of a reference, and everyone's ranks
 points/reference-same_model/** | local only | files of the run that a reference is, while it is at
   work
 .lock | public | empty

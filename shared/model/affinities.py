@@ -136,8 +136,12 @@ def initial_mix(
 
 
 def chance_likeness(text: Tensor) -> float:
-    """Root mean square of the inner products of all pairs of vectors [items, hidden]."""
-    return max(float((text.T @ text).norm()) / len(text), 1e-6)
+    """Root mean square of the inner products of all pairs of vectors [items, hidden].
+
+    Of items that have one: an item without a text has zero. Where none has, 1.
+    """
+    known = int(text.any(1).sum())
+    return max(float((text.T @ text).norm()) / known, 1e-6) if known else 1.0
 
 
 def kernels(mix: Tensor, known: Tensor) -> Tensor:

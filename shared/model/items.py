@@ -9,6 +9,7 @@ import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,11 +39,13 @@ def item_vectors(
 ) -> Vectors:
     """The public table: text vectors, and beside them the factors of the texts' attributes.
 
-    A text vector is pooled, centred over the catalogue, of unit length.
+    A text vector is pooled, centred over the items that have a text, of unit length; zero where an
+    item has none.
 
     Parameters
     ----------
     texts : sequence of str, length [items]
+        As `Catalogue.described`: empty for none.
     source : BackboneSource
         The full language model encodes, however few layers the recommender keeps.
     cache : Path, optional
@@ -65,11 +68,15 @@ def item_vectors(
     for part in (source.digest, str(MAX_TOKENS), *how, *texts):
         key.update(part.encode() + b"\0")
     file = (cache or cache_folder()) / "items" / f"{key.hexdigest()}.npy"
-    states = _read(file, len(texts))
+    known = [place for place, text in enumerate(texts) if text]
+    states = _read(file, len(known))
     if states is None:
-        states = _encode(texts, source, batch, pooling)
+        states = _encode([texts[place] for place in known], source, batch, pooling)
         _write(file, states)
-    return beside_attributes(finished(states, pooling), texts)
+    vectors: Vectors = np.zeros((len(texts), states.shape[1]), dtype=np.float32)
+    if known:
+        vectors[known] = finished(states, pooling)
+    return beside_attributes(vectors, texts)
 
 
 def beside_attributes(vectors: Vectors, texts: Sequence[str]) -> Vectors:
@@ -98,7 +105,8 @@ def _encode(texts: Sequence[str], source: BackboneSource, batch: int, pooling: P
                 states = np.empty((len(texts), found.shape[1]), dtype=np.float32)
             states[chosen] = found.numpy()
     if states is None:
-        return np.empty((0, 0), dtype=np.float32)
+        shape: Any = model.config
+        return np.empty((0, shape.hidden_size), dtype=np.float32)
     return states
 
 

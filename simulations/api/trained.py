@@ -170,5 +170,6 @@ def evaluated(tried: Tried, phase: Phase) -> dict[str, Any]:
     told = {"note": own.note} if own.note else {}
     page: dict[str, Any] = {"data": population.name, "phase": phase, "metrics": metrics}
     page |= {"metrics_status": NOT_RELEASED, "promise": promise}
-    page |= {**drawn, "warnings": protocol_warnings(drawn)}
+    known = drawn | {"items": len(population.catalogue)} | population.catalogue.stated()
+    page |= {**drawn, "warnings": protocol_warnings(known)}
     return page | NOT_VERIFIED | told

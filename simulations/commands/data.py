@@ -136,7 +136,7 @@ def _readable(summary: Summary) -> list[tuple[str, str]]:
     ]
     if summary.world is not None:
         rows += _happening(summary.world)
-    rows += [("note", text) for text in _notes(summary.protocol)]
+    rows += [("note", text) for text in _notes(summary)]
     return rows + [("item text", text) for text in summary.texts]
 
 
@@ -151,10 +151,14 @@ def _ranked(found: Protocol) -> str:
     return "nobody's" if not found.evaluated else negatives_in_words(found.stated())
 
 
-def _notes(found: Protocol) -> list[str]:
+def _notes(summary: Summary) -> list[str]:
+    from shared.data.catalogue import TEXTLESS
     from shared.data.protocol import protocol_warnings
 
-    return [found.why_nobody] if found.why_nobody else protocol_warnings(found.stated())
+    texts = {"items": summary.items, TEXTLESS: summary.items_without_text}
+    if nobody := summary.protocol.why_nobody:
+        return [nobody, *protocol_warnings(texts)]
+    return protocol_warnings(summary.protocol.stated() | texts)
 
 
 def _happening(world: WorldSummary) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from client.training.train import token_losses
 from shared.config import ExperimentConfig
 from shared.data.population import history_of
 from shared.data.split import Phase, is_evaluated, training_history
-from shared.metrics import ranking_metrics
+from shared.metrics import ranking_metrics, selection_score
 from shared.model.adapter import Part, current
 from shared.request import Request
 from simulations.engine.cohort import CohortEngine
@@ -145,7 +145,7 @@ def centralized(simulation: Simulation, config: ExperimentConfig, advance: Advan
         metrics = ranking_metrics(*found)
         remark = f"epoch {epoch + 1}, validation HR@10 {metrics['hr@10']:.3f}"
         advance(len(simulation.evaluated), remark)
-        score = metrics["hr@10"] + metrics["ndcg@10"]
+        score = selection_score(metrics)
         if score > best[0]:
             best = score, adapter
     return _evaluate(engine, simulation, best[1], config) | {"epochs": settings.centralized_epochs}

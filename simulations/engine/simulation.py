@@ -123,7 +123,7 @@ class Simulation:
             if getattr(model, name) != getattr(self.config.model, name):
                 raise ConfigError(f"private.model.{name}: one {name} per experiment")
         if model not in self._engines:
-            texts, start = self.population.catalogue.texts, self._start
+            texts, start = self.population.catalogue.described, self._start
             source = self._sources.reader
             recommender = build_recommender(source, self.vectors, model, texts, start)
             place(recommender, self.config.engine)

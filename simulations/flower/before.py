@@ -67,9 +67,10 @@ def refuse_empty_rounds(simulation: Simulation, points: Sequence[ExperimentConfi
 
 def warnings(simulation: Simulation, points: Sequence[ExperimentConfig]) -> list[str]:
     """What everybody who reads the figures must know, one line each; most often nothing."""
-    users = len(simulation.users)
+    users, catalogue = len(simulation.users), simulation.population.catalogue
+    stated = {**simulation.protocol.stated(), "items": len(catalogue), **catalogue.stated()}
     return [
-        *protocol_warnings(simulation.protocol.stated()),
+        *protocol_warnings(stated),
         *dict.fromkeys(told for point in points if (told := _noise_alone(point, users))),
     ]
 

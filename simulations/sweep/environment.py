@@ -45,6 +45,7 @@ def _data(simulation: Machines) -> Tree:
         "items": len(population.catalogue),
         "interactions": simulation.interactions,
         **simulation.protocol.stated(),
+        **population.catalogue.stated(),
     }
 
 

@@ -88,6 +88,8 @@ class Summary:
         Users whose test target is in nobody's training history: only its text tells of it.
     world : WorldSummary or None
         What happens in a synthetic world, where its settings let more happen than free choice.
+    items_without_text : int
+        Items whose text says nothing of them, see `Catalogue.described`.
     texts : tuple of str
         A few item texts, spread over the catalogue.
     """
@@ -116,6 +118,7 @@ class Summary:
     ids_alike: int | None
     test_targets_unseen: int
     world: WorldSummary | None
+    items_without_text: int
     texts: tuple[str, ...]
 
 
@@ -174,6 +177,7 @@ def summarise(population: Population, texts: int = 5, negatives: int = 99) -> Su
         ids_alike=log.alike if log else None,
         test_targets_unseen=int(targets[~trained].sum()),
         world=deep,
+        items_without_text=population.catalogue.described.count(""),
         texts=tuple(population.catalogue.texts[index] for index in shown),
     )
 

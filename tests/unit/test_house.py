@@ -41,9 +41,9 @@ ORDER = {
         "< round < federation < app prepare < up < commands"
     ),
     "simulations": (
-        "console < causal doctor results show world < summary < compare exported searched table < unlike "
-        "< engine exploration report trackers verify < loopback offpolicy workers < flower < sweep "
-        "< api audit tune < commands"
+        "console < causal doctor results show world < summary < compare exported searched table "
+        "< unlike < engine exploration report trackers verify < loopback offpolicy workers "
+        "< flower < sweep < api audit tune < commands"
     ),
 }
 # Parts -> what they never import, late or for types either.

@@ -110,9 +110,9 @@ def vectors_of(catalogue: Catalogue, sources: Sources, model: ModelConfig) -> Ve
     source = sources.items or sources.reader
     if source.location.endswith(FILE):
         stated = _from_file(Path(source.location), catalogue)
-        return beside_attributes(finished(stated, "mean"), catalogue.texts)
+        return beside_attributes(finished(stated, "mean"), catalogue.described)
     pooling = model.pooling or CHOSEN.get(source.digest, "mean")
-    return item_vectors(catalogue.texts, source, pooling=pooling)
+    return item_vectors(catalogue.described, source, pooling=pooling)
 
 
 def build(
@@ -120,7 +120,7 @@ def build(
 ) -> Recommender:
     """The recommender of a catalogue, with a fresh adapter, or one that begins from `start`."""
     vectors = vectors_of(catalogue, sources, model)
-    return build_recommender(sources.reader, vectors, model, catalogue.texts, start)
+    return build_recommender(sources.reader, vectors, model, catalogue.described, start)
 
 
 def _from_file(file: Path, catalogue: Catalogue) -> Vectors:

@@ -305,6 +305,26 @@ def test_selection_keeps_the_best_validation_and_only_without_privacy(tmp_path):
     np.testing.assert_allclose(adapter, checkpoint_of(tmp_path / "b").adapter, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("ranks", "kept"),
+    [
+        pytest.param([(0, 0), (0, 9), (5, 0), (9, 9)], 0, id="the start is above every round"),
+        pytest.param([(9, 50), (0, 50), (2, 3), (9, 9)], 2, id="both protocols count"),
+    ],
+)
+def test_the_start_is_among_those_selected_from_and_so_is_the_full_protocol(tmp_path, ranks, kept):
+    def answer(message, request):
+        if message.metadata.message_type == MessageType.EVALUATE and request.phase == "validation":
+            sampled, full = ranks[min(request.round_number, 3)]
+            return ranks_reply(message, [sampled], [full], [message.metadata.dst_node_id])
+        return Canned().good(message, request)
+
+    grid = Canned(answer=answer)
+    config = settings(math.inf, federation={"evaluate_every": 1, "rounds": 3})
+    adapter, _, _ = run(tmp_path, grid, config)
+    np.testing.assert_allclose(adapter, flat(grid.adapters[kept]), atol=1e-6)
+
+
 def test_popularity_start_follows_its_formula(tmp_path):
     config = settings(
         math.inf, federation={"popularity_start": True, "popularity_strength": 0.7, "rounds": 1}
@@ -372,7 +392,7 @@ def test_metrics_are_over_the_stated_number_of_users(tmp_path):
         privacy={"delta": 1e-7},
     )
     _, outcome, _ = run(tmp_path, grid, config)
-    assert asked == 3 * [10, 11, 12, 13]  # selection, validation, test
+    assert asked == 4 * [10, 11, 12, 13]  # selection, of the start too, validation, test
     assert outcome["metrics"]["users"] == 4
 
 

@@ -47,3 +47,28 @@ def test_digest_tells_ids_texts_and_their_borders_apart() -> None:
         Catalogue(("a", "b,c"), ("A", "B")),
     ]
     assert len({digest, *(other.digest for other in others)}) == 6
+
+
+SAYS = {
+    "a title": ("7", "Alien. Horror", True),
+    "its identifier": ("1682", "1682", False),
+    "its identifier, of letters": ("alien", "alien", False),
+    "its name, of two words": ("Toy Story", "Toy Story", True),
+    "a code": ("7", "B00X4WHP5E", False),
+    "codes": ("7", "550e8400-e29b-41d4 x9", False),
+    "a letter": ("7", "X", False),
+    "a character of another script": ("7", "\u6c34", True),
+    "a year alone": ("7", "1984", False),
+    "what all of them say": ("7", "item 7", False),
+    "more than all of them say": ("7", "item 7, red", True),
+}
+
+
+@pytest.mark.parametrize(("item", "text", "says"), SAYS.values(), ids=SAYS)
+def test_a_text_that_says_nothing_is_none(item: str, text: str, says: bool) -> None:
+    others = tuple(f"other-{n}" for n in range(12))
+    words = ("red", "blue", "green", "long", "short", "wide", "deep", "thin", "flat", "odd")
+    texts = tuple(f"item {word}" for word in (*words, "round", "even"))
+    catalogue = Catalogue((item, *others), (text, *texts))
+    assert catalogue.described == (text if says else "", *texts)
+    assert catalogue.stated() == ({} if says else {"items_without_text": 1})

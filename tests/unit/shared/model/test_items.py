@@ -135,3 +135,17 @@ def test_a_full_disk_is_not_filled_further(source, tmp_path, monkeypatch):
     monkeypatch.setattr(items.np, "save", full)
     assert item_vectors(TEXTS, source, tmp_path).shape == (4, HIDDEN + EXTRA)
     assert list((tmp_path / "items").iterdir()) == []
+
+
+def test_an_item_without_a_text_is_like_none_and_moves_no_other(source, tmp_path):
+    whole = item_vectors(TEXTS, source, tmp_path / "a")
+    partly = item_vectors(["", *TEXTS[:2], "", *TEXTS[2:]], source, tmp_path / "b")
+    assert not partly[[0, 3]].any()
+    np.testing.assert_allclose(partly[[1, 2, 4, 5], :HIDDEN], whole[:, :HIDDEN], atol=1e-5)
+
+
+def test_where_no_item_has_a_text_all_vectors_are_zero(source, tmp_path):
+    for _ in range(2):  # the second time from the cache
+        table = item_vectors(["", "", ""], source, tmp_path)
+        assert table.shape == (3, HIDDEN + EXTRA)
+        assert not table.any()
