@@ -54,7 +54,7 @@ def test_the_loop_and_the_engine_do_the_same_work(
     for unit in units:
         assert 0 < rows["sequential", unit]["apart"] < 1e-4  # compared, and not with itself
         assert rows["ours", unit]["updates_per_second"] > 0
-    assert rows["ours", units[0]]["startup_seconds"] > 0
+    assert "none" not in units or rows["ours", "none"]["startup_seconds"] > 0
     assert size["skipped"] == []
     assert [r["repeat"] for r in size["repeats"]] == [0] * 2 * len(units)
 
