@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shared.leaves.kept import KEPT
 from shared.leaves.table import INTRODUCTION, STATUSES, TABLE
 
 
@@ -58,7 +59,7 @@ class Section:
 def sections() -> dict[str, Section]:
     """All of the table, by key."""
     found: dict[str, Section] = {}
-    table = re.sub(r"\n +", " ", TABLE)  # a row may go on in the next line
+    table = re.sub(r"\n +", " ", TABLE + KEPT)  # a row may go on in the next line
     for block in re.split(r"^# ", table, flags=re.MULTILINE)[1:]:
         head, *rows = (line for line in block.splitlines() if line.strip())
         key, title, way = head.split(" | ")

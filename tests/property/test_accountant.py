@@ -13,7 +13,7 @@ sampled = st.builds(
 histories = st.lists(st.tuples(gaussian | sampled, st.integers(0, 300)), max_size=3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(history=histories, delta=st.sampled_from([1e-3, 1e-5, 1e-7]))
 def test_pld_never_exceeds_rdp(history: list[tuple[DpEvent, int]], delta: float) -> None:
     spent, bound = epsilon(history, delta), epsilon_rdp(history, delta)
@@ -21,7 +21,7 @@ def test_pld_never_exceeds_rdp(history: list[tuple[DpEvent, int]], delta: float)
     assert spent <= bound * (1 + 1e-4) + 1e-4 or bound > 600  # where e^epsilon overflows
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(history=histories, more=gaussian | sampled)
 def test_another_release_never_costs_less_than_nothing(
     history: list[tuple[DpEvent, int]], more: DpEvent

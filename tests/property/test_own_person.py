@@ -233,7 +233,7 @@ def moved(federation, histories, gone, how, case, release, ask):
     return [user for user in after if user != gone and after[user] != before[user]]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     histories=logs,
     who=st.integers(0, 3),

@@ -23,7 +23,7 @@ from tests.support.command import command, ended_after, finish, unfinish, wait_f
 
 BENCHMARK = ROOT / "benchmarks" / "interrupt.py"
 SEED = 20  # of the instants
-KILLS = 3
+KILLS = 2
 ROUND = 0.05  # seconds, at most
 
 
@@ -44,7 +44,7 @@ def sweep(interrupt, tiny_bert, tmp_path_factory, own_folders):
         tmp_path_factory.mktemp("sweep"),
         seeds=(0,),
         engine="cohort",
-        rounds=12,
+        rounds=8,
         backbone=str(tiny_bert),
         unit="user",
         trust="central",
@@ -82,7 +82,7 @@ def kill_at_work(sweep, folder, lines, delay):
 
 
 def test_killed_at_random_and_resumed_ends_like_uninterrupted(interrupt, sweep, whole, tmp_path):
-    """Each kill comes in another third of what the ledgers record, and then within a round or two.
+    """Each kill comes in another half of what the ledgers record, and then within a round or two.
 
     The last can fall into the last evaluation, sealing, the curve or the report.
     """

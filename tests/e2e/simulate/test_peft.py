@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from shared.leaves import sections
 from shared.privacy import sentences
 from simulations.summary import interval_of
 from tests.support.command import command, results, unfinish
@@ -31,6 +33,50 @@ def test_a_runs_adapter_goes_out_with_its_card(run, tmp_path):
     assert f"{found['data']['name']}: 40 people, {found['data']['items']} items." in text
     assert sentences.seeded() in text
     assert sentences.evaluators() in text
+
+
+FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "starling.safetensors"}
+
+
+def flat(tree, prefix):
+    """Dotted names of all that is in nested values."""
+    if not isinstance(tree, dict):
+        return {prefix}
+    return set().union(*(flat(value, f"{prefix}.{name}") for name, value in tree.items()), set())
+
+
+def written_in(folder):
+    """Every file of an export and every field in it, by the name that it has in the table."""
+    assert {file.name for file in folder.iterdir()} == FILES
+    found = {f"adapter_config.json:{name}" for name in json.loads(text(folder, "_config.json"))}
+    for name in ("adapter_model.safetensors", "starling.safetensors"):
+        with safe_open(folder / name, framework="np") as stream:
+            found |= {f"{name}:tensor.{each}" for each in stream.keys()}  # noqa: SIM118 - no mapping
+            for key, told in stream.metadata().items():
+                tree = json.loads(told) if key == "about" else told
+                found |= flat(tree, f"{name}:metadata.{key}")
+    _, header, card = text(folder, "README.md").split("---\n", 2)
+    found |= {f"README.md:header.{line.partition(':')[0]}" for line in header.splitlines()}
+    return found | {f"README.md:{line[3:]}" for line in card.splitlines() if line[:3] == "## "}
+
+
+def text(folder, name):
+    return next(folder.glob(f"*{name}")).read_text()
+
+
+def test_all_that_an_export_writes_has_a_status_and_exact_figures_are_the_evaluators(run, tmp_path):
+    assert command("export", run / "adapters" / NAME, "--to", "peft", tmp_path / "out").code == 0
+    rows, found = sections()["exported"], written_in(tmp_path / "out")
+    assert {name for name in found if rows.find(name) is None} == set()
+    assert {rows.find(name).name for name in found} == {leaf.name for leaf in rows.leaves}
+    told = text(tmp_path / "out", "README.md")
+    for heading in (name.partition(":")[2] for name in found if name.startswith("README.md:")):
+        part = told.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+        exact = f"{results(run)['points'][0]['metrics']['hr@10']:.4f}" in part
+        assert exact == (rows.find(f"README.md:{heading}").status == "evaluator only")
+        assert exact == (sentences.evaluators() in part)
+    assert rows.find("notes.txt") is None
+    assert rows.find("starling.safetensors:metadata.user") is None
 
 
 def test_an_adapter_alone_has_a_card_without_metrics(run, tmp_path):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from shared.leaves import sections
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.promise import read_metadata, read_promise
 from shared.privacy.ledger.seal import digests, write_sealed
@@ -91,6 +92,21 @@ def test_it_goes_on_where_it_stopped_and_ends_alike(searched, copied):
     done = command("tune", "--resume", copied, "--trials", 5)
     assert done.code == 2
     assert "keeps the 2" in done.error
+
+
+def test_all_in_its_folder_has_a_status(searched):
+    folder, rows = searched[0], sections()["search"]
+    found = set()
+    for file in folder.iterdir():
+        if file.suffix == ".json":
+            found |= {f"{file.name}:{name}" for name in json.loads(file.read_text())}
+        elif file.suffix == ".safetensors":
+            found |= {f"{file.name}:{name}" for name in load_file(file)}
+        elif file.is_file():  # a run's folder has sections of its own
+            found.add(file.name)
+    assert {name for name in found if rows.find(name) is None} == set()
+    met = {rows.find(name).name for name in found}
+    assert met == {leaf.name for leaf in rows.leaves}
 
 
 def uncounted(folder):

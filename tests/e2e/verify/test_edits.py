@@ -1,4 +1,4 @@
-"""No random edit of what a run hands on goes unnoticed: 200 of them, drawn once and for all."""
+"""No random edit of what a run hands on goes unnoticed: 60 of them, drawn once and for all."""
 
 import random
 
@@ -54,7 +54,7 @@ def edit_a_field(rng, run):
 def test_no_edit_of_a_released_file_goes_unnoticed(kind, edit, folders):
     copy, rng = folders(kind), random.Random(13)
     before = {file: file.read_bytes() for file in released(copy)}
-    for _ in range(25):
+    for _ in range(15):
         done = edit(rng, copy)
         try:
             noticed = verify_run(copy).exit_code == 3

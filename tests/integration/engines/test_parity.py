@@ -62,7 +62,6 @@ CASES = {
         "train": {"local_steps": 2, "correction": "snips", "weight_bound": 1.5}
     },
 }
-SLOW = {"private, exposure corrected"}  # its gradients: tests/unit/client/training/test_weights.py
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +88,19 @@ def one_by_one(engine, tiny_bert, tmp_path_factory):
 WAYS = [(1, "packed"), (7, "packed"), (16, "packed"), (7, "padded")]
 
 
+# What they have of their own is on the server, or in another case too.
+SELDOM = (
+    "private, momentum, averaged iterates",
+    "private, without rounds",
+    "not private, several steps",
+    "private, exposure corrected",  # its gradients: tests/unit/client/training/test_weights.py
+)
+
+
 @pytest.mark.parametrize(("micro_batch", "batching"), WAYS)
 @pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=[pytest.mark.slow] * (c in SLOW)) for c in CASES]
+    "case",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each in SELDOM)) for each in CASES],
 )
 def test_batched_equals_one_by_one(
     case, micro_batch, batching, engine, one_by_one, tiny_bert, tmp_path, monkeypatch

@@ -101,7 +101,7 @@ def amplified(run: Path, **numbers: float) -> None:
     results, path = load(run), first_ledger(run)
     point, old = results["points"][0], Ledger.open(path)
     path.unlink()
-    new, forged = Ledger.create(path, old.header), PoissonSampledDpEvent(1e-6, GaussianDpEvent(0.9))
+    new, forged = Ledger.create(path, old.header), PoissonSampledDpEvent(1e-2, GaussianDpEvent(0.9))
     for entry in old.entries:
         event = forged if entry.release == "metrics" else entry.event
         new.append(entry.round, entry.release, event)
@@ -112,7 +112,7 @@ def amplified(run: Path, **numbers: float) -> None:
 
 
 def amplified_and_said(run: Path) -> None:
-    amplified(run, metrics_noise_multiplier=0.9, metrics_sampling=1e-6)
+    amplified(run, metrics_noise_multiplier=0.9, metrics_sampling=1e-2)
 
 
 def nothing_told(run: Path) -> None:
@@ -137,7 +137,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "metrics: false sampling": (amplified, "metrics: claimed"),
     "metrics: false sampling, stated": (
         amplified_and_said,
-        "metrics_sampling = 1e-06 claimed, the settings give 0.5",
+        "metrics_sampling = 0.01 claimed, the settings give 0.5",
     ),
     "metrics: noise": (claim(metrics_noise_multiplier=9.0), "metrics: claimed"),
     "metrics: noise hidden": (without("metrics_noise_multiplier"), "metrics: an event is claimed"),

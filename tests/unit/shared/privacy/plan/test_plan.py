@@ -225,7 +225,7 @@ UNITS = [(unit, "central") for unit in ("user", "example", "both")] + [("example
 
 
 # Not shrunk: every example calibrates anew, and a failing one says enough as it is.
-@settings(max_examples=10, deadline=None, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(
     unit=st.sampled_from(
         [("user", "central"), ("example", "central"), ("example", "local"), ("both", "central")]
