@@ -42,6 +42,9 @@ _Policy = Annotated[
 _Temperature = Annotated[
     float | None, typer.Option(help="That an adapter's scores are divided by; default 1.")
 ]
+_Effects = Annotated[
+    bool, typer.Option("--effects", help="What showing each item does, of --off-policy LOG.")
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
@@ -58,6 +61,7 @@ class Evaluated:
     off_policy: _OffPolicy = None
     policy: _Policy = None
     temperature: _Temperature = None
+    effects: _Effects = False
     as_json: _AsJson = False
 
 
@@ -91,6 +95,9 @@ def _value(given: Evaluated, log: Path) -> None:
             f"--off-policy {log} goes without --{other.replace('_', '-')}: the log is the data, "
             "and an adapter is a --policy"
         )
+    if given.effects:
+        _show_effects(given, log)
+        return
     with waiting(f"valuing by {log}"):
         from simulations.api.offpolicy import value_policy
         from simulations.commands.offpolicy import show_value
@@ -100,11 +107,27 @@ def _value(given: Evaluated, log: Path) -> None:
     show_value(found, log, as_json=given.as_json)
 
 
+def _show_effects(given: Evaluated, log: Path) -> None:
+    from simulations.commands.offpolicy import show_effects
+    from simulations.offpolicy import item_effects, read_feedback
+    from simulations.show import waiting
+
+    for name in ("policy", "temperature"):
+        if (value := getattr(given, name)) is not None:
+            raise ConfigError(f"--{name} {value}: goes without --effects, which is of single items")
+    with waiting(f"reading {log}"):
+        read = read_feedback(log)
+        found = item_effects(read)
+    show_effects(found, read, as_json=given.as_json)
+
+
 def _check_ranking(given: Evaluated) -> None:
     """Whether all is given that ranking needs, and nothing that it does not."""
     for name in ("policy", "temperature"):
         if (value := getattr(given, name)) is not None:
             raise ConfigError(f"--{name} {value}: is of --off-policy LOG, which is missing")
+    if given.effects:
+        raise ConfigError("--effects: is of --off-policy LOG, which is missing")
     for name in ("data", "adapter"):
         if getattr(given, name) is None:
             raise ConfigError(

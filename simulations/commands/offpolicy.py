@@ -6,10 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 
 from shared.canonical import document
+from simulations.offpolicy.effects import Effects
 from simulations.offpolicy.estimators import NAMES
+from simulations.offpolicy.feedback import LoggedFeedback
 from simulations.offpolicy.value import DRAWS, Estimate, Valued
 from simulations.show import figures, show_table
 
@@ -39,6 +42,47 @@ def show_value(found: Valued, log: Path, *, as_json: bool) -> None:
     )
     for warning in found.warnings:
         typer.echo(f"warning: {warning}", err=True)
+
+
+_SHOWN = 10  # items
+
+
+def show_effects(found: Effects, log: LoggedFeedback, *, as_json: bool) -> None:
+    """Print what showing each item does: all of them as a document, the best as a table."""
+    order = np.argsort(-found.effects, kind="stable").tolist()
+    rows = [
+        {
+            "item": log.item_ids[item],
+            **{
+                name: None if np.isnan(value := float(getattr(found, field)[item])) else value
+                for name, field in _FIELDS.items()
+            },
+        }
+        for item in order
+    ]
+    looked_at = dict(zip(map(str, log.place_names), found.looked_at.tolist(), strict=True))
+    if as_json:
+        typer.echo(document({"log": log.name, "looked_at": looked_at, "items": rows}))
+        return
+    by_rate = {item: rank for rank, item in enumerate(np.argsort(-np.nan_to_num(found.rates)), 1)}
+    table = [
+        (
+            log.item_ids[item],
+            f"{found.effects[item]:.4f}",
+            f"{found.low[item]:.4f} to {found.high[item]:.4f}",
+            f"{found.rates[item]:.4f}",
+            f"{by_rate[item]}",
+            f"{found.shown[item]:,}",
+        )
+        for item in order[:_SHOWN]
+    ]
+    columns = ("item", *figures("effect", "95% interval", "click rate", "its rank", "shown"))
+    show_table(columns, table, f"Clicks where an item is looked at first, from {log.name}")
+    told = ", ".join(f"{place} {chance:.2f}" for place, chance in looked_at.items())
+    typer.echo(f"Places are looked at, of the first one: {told}.")
+
+
+_FIELDS = {"effect": "effects", "low": "low", "high": "high", "rate": "rates", "shown": "shown"}
 
 
 def page(found: Valued, log: Path) -> dict[str, Any]:
