@@ -24,18 +24,24 @@ _AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 def recommend(
     state: _State,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
+    ask: Annotated[
+        str, typer.Option(help="In words: something lighter, no horror, from the nineties.")
+    ] = "",
     as_json: _AsJson = False,
 ) -> None:
     """Recommend what the person did not choose yet, and say why."""
     from client.person.shown import told_suggestion
 
     person = _person(state)
-    found = person.recommend(k)
+    wish, found = person.ask(ask, k) if ask else (None, person.recommend(k))
     if as_json:
         told = [told_suggestion(one) for one in found]
-        typer.echo(document({"ranks_by": person.ranks_by, "recommendations": told}))
+        page: dict[str, object] = {"ranks_by": person.ranks_by, "recommendations": told}
+        typer.echo(document(page | ({"asked": wish.plain()} if wish else {})))
         return
     _say(person.ranks_by)
+    for line in wish.told() if wish else ():
+        _say(line)
     for one in found:
         _say(f"{one.item}: {one.title}: {'; '.join(one.reasons)}")
 

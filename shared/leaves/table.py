@@ -329,6 +329,9 @@ forgotten.json | local only | when the device forgot its person: it takes part i
 serving/.lock | local only | empty; of the device's own process, while it serves
 serving/device.sock | local only | the socket that its relay asks it over, unless it lies elsewhere
 
+# words | What a person asks for, and is told, in words (`docs/words.md`) | stays
+** | local only | read and written for one answer on this machine; no file, cache or log has it
+
 # log | Lines that we write to Flower's log, and what stops a run | server -> operator
 server.app.serve | public | what was spent, from the ledger; in a simulation also exact metrics,
   which are the evaluator's
@@ -342,14 +345,11 @@ client.device.process.Process | local only | that it serves; why it declines or 
   asked that its owner did not name: of its own process, for its owner
 client.device.peers.Peers | local only | which users asked that its owner did not name: of its own
   process, for its owner
-client.store.database.Database | local only | that a store was damaged, and what took its place: for
-  its owner
+client.store.database.Database | local only | that a store was damaged, and what replaced it
 client.fleet.SteadyFleet | local only | that the node's answers are a turn late, and it ends: of its
   relay, for its owner
-client.app._discreet | local only | why a device declines or failed: of its own process, for its
-  owner
-server.up.conduct.Conductor | trusted server | how many nodes are connected: on the operator's own
-  terminal
+client.app._discreet | local only | why a device declines or failed: for its owner
+server.up.conduct.Conductor | trusted server | how many nodes are connected: on its terminal
 Flower itself | trusted server | its SuperLink holds every message until it is fetched, and may log
   who connects: guard its machine as the server's
 
