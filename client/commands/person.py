@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.canonical import document
+from shared.errors import ConfigError
 from shared.printable import printable
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def recommend(
             "of greedy, epsilon_greedy, softmax, stratified, thompson, linucb."
         ),
     ] = None,
+    ask: Annotated[
+        str, typer.Option(help="In words: something lighter, no horror, from the nineties.")
+    ] = "",
     as_json: _AsJson = False,
 ) -> None:
     """Recommend what the person did not choose yet, and say why.
@@ -43,6 +47,8 @@ def recommend(
 
     person = _person(state)
     if explore is not None:
+        if ask:
+            raise ConfigError(f"--explore {explore}: what --ask asks for is ranked; give one")
         told = told_slate(person.explore(k, explore))
         if as_json:
             typer.echo(document({"ranks_by": person.ranks_by} | told))
@@ -52,12 +58,15 @@ def recommend(
             chance = f"chance {one['propensity']:.3g}"
             _say(f"{one['item']}: {one['title']}: {'; '.join(one['reasons'])} ({chance})")
         return
-    found = person.recommend(k)
+    wish, found = person.ask(ask, k) if ask else (None, person.recommend(k))
     if as_json:
-        rows = [told_suggestion(one) for one in found]
-        typer.echo(document({"ranks_by": person.ranks_by, "recommendations": rows}))
+        told = [told_suggestion(one) for one in found]
+        page: dict[str, object] = {"ranks_by": person.ranks_by, "recommendations": told}
+        typer.echo(document(page | ({"asked": wish.plain()} if wish else {})))
         return
     _say(person.ranks_by)
+    for line in wish.told() if wish else ():
+        _say(line)
     for one in found:
         _say(f"{one.item}: {one.title}: {'; '.join(one.reasons)}")
 
@@ -107,8 +116,6 @@ def feedback(
 ) -> None:
     """Tell the device what the person thinks of an item."""
     import dataclasses
-
-    from shared.errors import ConfigError
 
     if undo == (like is not None):
         raise ConfigError("give one of --like, --dislike and --undo")

@@ -14,10 +14,11 @@ class Suggestion:
     item, title, about : str
         Its identifier, and its public text up to the first full stop and beyond it.
     score, popularity, language_model : float
-        See `client.serving.recommend.Recommendation`, as `history` and `alike`.
+        See `client.serving.recommend.Recommendation`, as `history`, `alike` and `asked`.
     history : tuple of (title, share)
     alike : tuple of (kind, share)
     reasons : tuple of str
+    asked : float
     """
 
     item: str
@@ -29,6 +30,7 @@ class Suggestion:
     history: tuple[tuple[str, float], ...]
     alike: tuple[tuple[str, float], ...]
     reasons: tuple[str, ...]
+    asked: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from client.person.items import Slate, Suggestion, Thing
 from client.person.leaving import Leaving, leaving
 from client.person.spending import Spending, read_spending
 from client.serving.adapters import Trained, open_release, start
+from client.serving.asking import read_wish, recommend_as_asked
 from client.serving.exploration.device import scene_of, slate
 from client.serving.exploration.policies import parsed
 from client.serving.reasons import leading, reasons, weighing
@@ -26,6 +27,7 @@ from client.training.personal import PersonalTensors
 from client.words.facts import Items
 from client.words.said import Said
 from client.words.spoken import Speaker
+from client.words.wish import Wish
 from client.words.writer import Writer
 from shared.data.catalogue import Catalogue
 from shared.data.population import person_key
@@ -164,6 +166,20 @@ class Person:
             store.show(placed, int(self._clock()))
         shown = tuple(_suggestion(one, now) for one in found)
         return Slate(name, strength, shown, tuple(each.propensity for each in placed))
+
+    def ask(self, words: str, k: int = _FEW) -> tuple[Wish, list[Suggestion]]:
+        """The same for what the person asks for in words, and what of these was understood.
+
+        The words are kept nowhere. Parameters and errors else as for `recommend`.
+        """
+        with self._lock:
+            now = self._now()
+            wish = read_wish(now.trained, now.items, words)
+            closed = {*now.history.tolist(), *now.unwanted, *wish.named, *wish.rejected}
+            at_most = len(now.catalogue) - len(closed)
+            k = min(k, at_most) if k > 0 and at_most > 0 else k
+            found = recommend_as_asked(now.trained, now.history, k, wish, sorted(now.unwanted))
+            return wish, [_suggestion(one, now, wish) for one in found]
 
     def why(self, item: str) -> Suggestion:
         """What the score of any item is made of.
@@ -338,7 +354,7 @@ def _stamp(state: Path) -> list[tuple[str, int, int]]:
     return sorted((each.name, (at := each.stat()).st_mtime_ns, at.st_size) for each in files)
 
 
-def _suggestion(one: Recommendation, now: _Now) -> Suggestion:
+def _suggestion(one: Recommendation, now: _Now, wish: Wish | None = None) -> Suggestion:
     items = now.items
     return Suggestion(
         items.catalogue.item_ids[one.item],
@@ -348,7 +364,8 @@ def _suggestion(one: Recommendation, now: _Now) -> Suggestion:
         one.language_model,
         tuple((items[item].title, share) for item, share in one.history),
         one.kinds,
-        reasons(one, items, now.liked),
+        reasons(one, items, now.liked, wish),
+        one.asked,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ class Recommendation:
     ----------
     item : int
     score : float
-        popularity + language_model + sum of `history` shares, up to rounding.
+        popularity + language_model + sum of `history` shares + asked, up to rounding.
     popularity : float
         The item's bias.
     language_model : float
@@ -34,6 +34,8 @@ class Recommendation:
     kinds : tuple of (kind, share)
         The same by what they are alike in, most first: `text`, and the other blocks of
         `shared.model.affinities`.
+    asked : float
+        What being as the person asked for adds; see `client.words.wish`.
     """
 
     item: int
@@ -42,6 +44,7 @@ class Recommendation:
     language_model: float
     history: tuple[tuple[int, float], ...]
     kinds: tuple[tuple[str, float], ...]
+    asked: float = 0.0
 
 
 @torch.no_grad()
@@ -51,6 +54,7 @@ def recommend(
     max_length: int,
     k: int,
     unwanted: Sequence[int] = (),
+    asked: npt.NDArray[np.float64] | None = None,
 ) -> list[Recommendation]:
     """The k best items that the history does not hold, best first.
 
@@ -69,6 +73,8 @@ def recommend(
         >= 1; at most the number of items that are neither in the history nor unwanted.
     unwanted : sequence of int, optional
         Items that are not recommended either.
+    asked : float64 [items], optional
+        Added to a score, in standard deviations of the scores of all items that are left.
 
     Raises
     ------
@@ -85,9 +91,16 @@ def recommend(
     window = _window(recommender, history, max_length)
     state = recommender.state(window)
     scores = recommender.score(state.total)
-    scores[torch.tensor(closed, dtype=torch.long)] = -torch.inf
-    parts = recommender.parts(state, best := torch.topk(scores, k).indices)
-    return _explained(window, parts, best)
+    left = torch.ones(len(scores), dtype=torch.bool)
+    left[torch.tensor(closed, dtype=torch.long)] = False
+    more = torch.zeros_like(scores)
+    if asked is not None and open_items > 1:
+        more = torch.from_numpy(asked).to(scores) * scores[left].std()
+    best = torch.topk((scores + more).where(left.to(scores.device), -torch.inf), k).indices
+    found = _explained(window, recommender.parts(state, best), best)
+    if asked is None:
+        return found
+    return [_with(one, float(more[one.item])) for one in found]
 
 
 @torch.no_grad()
@@ -117,6 +130,10 @@ def _window(recommender: Recommender, history: npt.NDArray[np.int64], max_length
 def _explained(window: Tensor, parts: ScoreParts, items: Tensor) -> list[Recommendation]:
     """Parts of these items' scores alone: of all of a catalogue's they would take much longer."""
     return [_one(item, place, window, parts) for place, item in enumerate(items.tolist())]
+
+
+def _with(one: Recommendation, asked: float) -> Recommendation:
+    return replace(one, score=one.score + asked, asked=asked)
 
 
 def _one(item: int, place: int, window: Tensor, parts: ScoreParts) -> Recommendation:

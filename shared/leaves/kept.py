@@ -65,6 +65,9 @@ forgotten.json | local only | when the device forgot its person: it takes part i
 serving/.lock | local only | empty; of the device's own process, while it serves
 serving/device.sock | local only | the socket that its relay asks it over, unless it lies elsewhere
 
+# words | What a person asks for, and is told, in words (`docs/words.md`) | stays
+** | local only | read and written for one answer on this machine; no file, cache or log has it
+
 # log | Lines that we write to Flower's log, and what stops a run | server -> operator
 server.app.serve | public | what was spent, from the ledger; in a simulation also exact metrics,
   which are the evaluator's

@@ -71,7 +71,7 @@ def item_vectors(
     known = [place for place, text in enumerate(texts) if text]
     states = _read(file, len(known))
     if states is None:
-        states = _encode([texts[place] for place in known], source, batch, pooling)
+        states = text_states([texts[place] for place in known], source, pooling, batch)
         _write(file, states)
     vectors: Vectors = np.zeros((len(texts), states.shape[1]), dtype=np.float32)
     if known:
@@ -84,7 +84,13 @@ def beside_attributes(vectors: Vectors, texts: Sequence[str]) -> Vectors:
     return np.concatenate([vectors, attribute_factors(texts)], axis=1, dtype=np.float32)
 
 
-def _encode(texts: Sequence[str], source: BackboneSource, batch: int, pooling: Pooling) -> Vectors:
+def text_states(
+    texts: Sequence[str], source: BackboneSource, pooling: Pooling, batch: int = 64
+) -> Vectors:
+    """Pooled states of any texts, neither centred nor kept anywhere; float32 [texts, hidden].
+
+    A person's own words go through here: nothing of them is in a cache.
+    """
     tokenizer = load_tokenizer(source)
     model = load(source).eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths share a batch

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from torch import Tensor
 
 from client.serving.adapters import Trained, open_adapter, read_adapter
-from client.serving.recommend import Recommendation, recommend
+from client.serving.asking import read_wish, recommend_as_asked
+from client.serving.recommend import Recommendation
 from client.training.personal import PersonalTensors
+from client.words.facts import Items
+from client.words.wish import Wish
 from shared.aggregation import rule_of
 from shared.config import DataConfig, EngineConfig
 from shared.data.population import Population, history_of, smallest
@@ -132,25 +136,40 @@ class Recommended:
     trained : Trained
     note : str
         What people are ranked with; empty where nothing stays on devices.
+    wish : Wish
+        What was asked for.
     """
 
     items: list[Recommendation]
     people: Population
     trained: Trained
     note: str
+    wish: Wish
 
 
-def recommended(tried: Tried, user: str, k: int) -> Recommended:
-    """The k best items for a person, best first."""
+def recommended(tried: Tried, user: str | None, k: int, ask: str = "") -> Recommended:
+    """The k best items for a person, best first.
+
+    Parameters
+    ----------
+    tried : Tried
+    user : str or None
+        An identifier of the log; None is somebody new, of whom nothing is known but what they ask.
+    k : int
+    ask : str
+        What they are looking for, see `client.words.wish`.
+    """
     people = people_of(tried)
     trained = open_adapter(tried.adapter, people)
-    index = people.user_index(user)
-    own = own_tensors(tried.adapter, trained, people)
-    mine = own.adapter(trained.adapter, people.keys[index])
-    install(trained.recommender, trained.schema, mine)
-    history = people.history(index)
-    found = recommend(trained.recommender, history, trained.config.model.max_length, k)
-    return Recommended(found, people, trained, own.note)
+    own, history = own_tensors(tried.adapter, trained, people), np.zeros(0, dtype=np.int64)
+    if user is not None:
+        index = people.user_index(user)
+        mine = own.adapter(trained.adapter, people.keys[index])
+        install(trained.recommender, trained.schema, mine)
+        history = people.history(index)
+    wish = read_wish(trained, Items(people.catalogue), ask)
+    found = recommend_as_asked(trained, history, k, wish)
+    return Recommended(found, people, trained, own.note, wish)
 
 
 def evaluated(tried: Tried, phase: Phase) -> dict[str, Any]:

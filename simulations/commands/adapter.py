@@ -173,7 +173,12 @@ class Asked:
 
     data: _Data
     adapter: _Adapter
-    user: Annotated[str, typer.Option(help="A user of the log, by identifier.")]
+    user: Annotated[
+        str | None, typer.Option(help="A user of the log, by identifier; default: somebody new.")
+    ] = None
+    ask: Annotated[
+        str, typer.Option(help="In words: something lighter, no horror, from the nineties.")
+    ] = ""
     k: Annotated[int, typer.Option("-k", help="How many items.")] = 10
     explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False
     writer: Writer = "template"
@@ -196,18 +201,21 @@ def recommend_items(asked: Asked) -> None:
         from simulations.api.tastes import explained
         from simulations.api.trained import NOT_VERIFIED, recommended
 
-        found = recommended(_tried(asked), asked.user, asked.k)
+        found = recommended(_tried(asked), asked.user, asked.k, asked.ask)
         because = explained(found, asked.writer)
     catalogue, page = found.people.catalogue, dict[str, Any](user=asked.user)
     page["recommendations"] = [
         _plain(one, catalogue) | {"because": told_said(said)}
         for one, said in zip(found.items, because, strict=True)
     ]
+    page |= {"asked": found.wish.plain()} if asked.ask else {}
     page |= {"promise": read_promise(asked.adapter), **NOT_VERIFIED}
     page |= {"note": found.note} if found.note else {}
     if asked.as_json:
         typer.echo(document(page))
         return
+    for line in found.wish.told() if asked.ask else ():
+        show_line(line)
     _show_items(found.items, catalogue, asked, found.people.name)
     if asked.explain:
         for said in because:
@@ -231,7 +239,8 @@ def _show_items(found: list[Recommendation], catalogue: Catalogue, asked: Asked,
         for one in found
     ]
     columns = ("item", *figures("score"), *why)
-    show_table(columns, rows, f"For user {asked.user} of {name}")
+    who = "somebody new" if asked.user is None else f"user {asked.user} of {name}"
+    show_table(columns, rows, f"For {who}")
 
 
 _ALIKE = {
@@ -250,6 +259,7 @@ def _why(one: Recommendation, catalogue: Catalogue) -> str:
     alike = [f"{_ALIKE[kind]} {share:+.2f}" for kind, share in one.kinds if share]
     parts += [f"of these, by {', '.join(alike)}"] if liked and len(alike) > 1 else []
     parts += [f"popularity {one.popularity:+.2f}", f"language model {one.language_model:+.2f}"]
+    parts += [f"as asked {one.asked:+.2f}"] if one.asked else []
     return "; ".join(parts)
 
 
@@ -270,6 +280,7 @@ def _plain(one: Recommendation, catalogue: Catalogue) -> dict[str, object]:
         "score": one.score,
         "popularity": one.popularity,
         "language_model": one.language_model,
+        "asked": one.asked,
         "history": [
             {"item": catalogue.item_ids[item], "text": catalogue.texts[item], "share": share}
             for item, share in one.history

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import zipfile
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from shared.data.catalogue import Catalogue
 from shared.errors import ModelError
 from shared.files import check_file
 from shared.model.backbone import SMOLLM2_SHA256, BackboneSource, resolve
-from shared.model.items import beside_attributes, item_vectors
+from shared.model.items import beside_attributes, item_vectors, text_states
 from shared.model.recommender import Recommender, build_recommender
 from shared.model.sources.gguf import sha256
 from shared.model.sources.pooling import Vectors, finished
@@ -113,6 +114,22 @@ def vectors_of(catalogue: Catalogue, sources: Sources, model: ModelConfig) -> Ve
         return beside_attributes(finished(stated, "mean"), catalogue.described)
     pooling = model.pooling or CHOSEN.get(source.digest, "mean")
     return item_vectors(catalogue.described, source, pooling=pooling)
+
+
+def encoder_of(model: ModelConfig) -> Callable[[Sequence[str]], Vectors] | None:
+    """What encodes items, for other texts: pooled states [texts, hidden]; None of a file.
+
+    Raises
+    ------
+    ModelError
+        As `find`.
+    """
+    sources = find(model)
+    source = sources.items or sources.reader
+    if source.location.endswith(FILE):
+        return None
+    pooling = model.pooling or CHOSEN.get(source.digest, "mean")
+    return lambda texts: text_states(texts, source, pooling)
 
 
 def build(

@@ -45,6 +45,16 @@ def test_a_walk(state):
         "refused": [],
     }
 
+    asked = command("client", "recommend", "--state", state, "-k", "1", "--ask", "comedy, xyzzy")
+    assert asked.out.splitlines()[1:3] == ["Understood: comedy.", "Not understood: xyzzy."]
+    assert "Comedy" in FILMS[(best := asked.out.splitlines()[3]).split(":")[0]]
+    assert "as you asked (comedy)" in best
+    told_asked = json.loads(
+        command("client", "recommend", "--state", state, "--ask", "comedy", "--json").out
+    )
+    assert told_asked["asked"]["understood"][0]["meaning"] == "comedy"
+    assert told_asked["recommendations"][0]["asked"] > 0
+
     taste = command("client", "profile", "--state", state)
     assert taste.out.startswith("You chose 2 titles. The most frequent kinds are sci-fi (2).")
     assert json.loads(command("client", "profile", "--state", state, "--json").out)["by"] == (

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from client.words.facts import Items
 from shared.data.titles import titled
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.spent import end_of
@@ -284,6 +285,24 @@ def test_a_taste_is_said_in_words_of_the_persons_own_items(run):
     for row in found:
         assert row["because"]["text"].startswith(titled(row["text"])[0])
         assert row["because"]["text"] in recommend(run, "-k", 3, "--explain")
+
+
+def test_what_is_asked_for_in_words_is_said_and_heeded(run):
+    world = World(users=40)
+    kind = Items(world.catalogue).counts.most_common(1)[0][0]
+    found = json.loads(recommend(run, "-k", 5, "--json", "--ask", f"{kind}, no xyzzy"))
+    assert [part["meaning"] for part in found["asked"]["understood"]] == [kind]
+    assert found["asked"]["not_understood"] == ["xyzzy"]
+    assert all(kind in row["text"].lower() for row in found["recommendations"])
+    assert f"Understood: {kind}." in recommend(run, "--ask", kind)
+    title = titled(world.catalogue.texts[0])[0]
+    new = command(
+        "recommend", "--data", "world", "--users", 40, "--adapter", adapter(run, "inf"),
+        "--ask", f"like {title}", "-k", 3, "--explain",
+    )  # fmt: skip
+    assert new.code == 0, new.err
+    assert "For somebody new" in new.out
+    assert f"because you named {title}" in new.out
 
 
 def contents(folder):
