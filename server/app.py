@@ -74,7 +74,7 @@ def serve(grid: Grid, run: Mapping[str, Any]) -> None:
         outcome = run_federation(
             grid, config, files, simulated=simulated, on_round=report_round, policy=policy
         )
-    log(INFO, "%s", _spent(files, config.federation.rounds))
+    log(INFO, "%s", _spent(files, config.federation.fixed_rounds))
     if simulated:
         known = getattr(grid, "protocol", None) or {"negatives": config.data.negatives}
         log(INFO, "%s", _ranked(outcome, negatives_in_words(known)))

@@ -50,6 +50,7 @@ from shared.errors import ConfigError, EngineError, LedgerError
 from shared.files import make_folder, write_atomically
 from shared.metrics import NOT_RELEASED, ranking_metrics
 from shared.model.adapter import AdapterSchema
+from shared.privacy.contribution.moments import exact_basis
 from shared.privacy.contribution.units import histogram_in_clear, sums_in_ring
 from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR
 from shared.privacy.ledger.promise import Tree, promise_text
@@ -109,9 +110,9 @@ def run_federation(
     state = run.state
     if not simulated:  # never less than this, should it be interrupted
         write_results(config, run.sampler.users, files, None)
-    if config.federation.rounds:
+    if config.federation.fixed_rounds:
         consider_start(run)
-    for number in range(state.round_number + 1, config.federation.rounds + 1):
+    for number in range(state.round_number + 1, config.federation.fixed_rounds + 1):
         run_round(run, number)
     adapter = _released(run)
     carried = promise(config, run.sampler.users, files, seeded=simulated)
@@ -163,7 +164,7 @@ def _opened(
     _check_ring(config, schema, releases)
     if plan := server_plan(config, users):
         check_cohorts(asking, [planned.kind for planned in plan.releases if planned.kind in SUMMED])
-    state = _resumed(files, releases, config.federation.rounds, simulated)
+    state = _resumed(files, releases, config.federation.fixed_rounds, simulated)
     if state is None:
         state = ServerState(adapter=first_iterate(config, users, arrays, np.zeros(0)))
         if config.federation.popularity_start and not releases.is_spent("histogram"):
@@ -172,7 +173,7 @@ def _opened(
             asked = PoissonSampler(expected, users, seed).draw(0, there)
             start_from_popularity(grid, asking, asked, schema, state, releases)
         save_state(state, files.checkpoint)
-    if not (config.federation.rounds or len(state.popularity)):
+    if not (config.federation.fixed_rounds or len(state.popularity)):
         raise EngineError(
             f"{files.adapter}: no popularity histogram was released, and without rounds there is "
             "nothing else: too few devices answered for its noised sum to be opened, or it was "
@@ -202,8 +203,11 @@ def _ask_for_moments(
     if not state.basis:
         where = schema.slice_of(BIAS)
         items = where.stop - where.start
-        noise = noise_heard(config, users, "histogram", items)
-        basis = public_basis(files.public, state.popularity, items, noise)
+        if math.isinf(config.privacy.epsilon):
+            basis = exact_basis(state.popularity if len(state.popularity) else np.zeros(items))
+        else:
+            noise = noise_heard(config, users, "histogram", items)
+            basis = public_basis(files.public, state.popularity, items, noise)
         state.basis = basis.arrays()
         save_state(state, files.checkpoint)
     expected = config.federation.expected_popularity_cohort(users)
@@ -243,7 +247,7 @@ def _released(run: Run) -> Vector:
     if state.averaged:
         last = run.rule.leave(run.schema, state.average / state.averaged, state.adapter)
     if run.metrics.due_at_the_end:
-        measure_privately(run, last, run.config.federation.rounds)
+        measure_privately(run, last, run.config.federation.fixed_rounds)
     return state.best if state.best_score >= 0 else last
 
 

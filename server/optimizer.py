@@ -95,7 +95,7 @@ class ServerOptimizer:
         return rate * moments["m"] / (np.sqrt(moments["v"]) + tau)
 
     def _decay(self, round_number: int) -> float:
-        done = (round_number - 1) / self._config.rounds
+        done = (round_number - 1) / self._config.fixed_rounds
         if self._config.lr_decay == "linear":
             return 1 - done
         if self._config.lr_decay == "cosine":

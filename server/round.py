@@ -101,7 +101,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.rule = rule_of(self.config)
-        self.silence = Silence(self.config.federation.rounds)
+        self.silence = Silence(self.config.federation.fixed_rounds)
         self.clip = RoundClip(self.config, self.state)
         self.clip.completed(self.state.round_number)
         self.optimizer = ServerOptimizer(self.config.federation)
@@ -213,7 +213,7 @@ def _step(run: Run, number: int, mean: Vector, summed: AdapterSchema) -> Vector:
 
 def _keep_average(run: Run, number: int) -> None:
     settings, state = run.config.federation, run.state
-    if number > settings.rounds * (1 - settings.average_last):
+    if number > settings.fixed_rounds * (1 - settings.average_last):
         state.average = run.rule.enter(run.schema, state.adapter) + (
             state.average if state.averaged else 0.0
         )

@@ -11,8 +11,7 @@ from shared.config import ExperimentConfig, settings_hash
 from shared.errors import StarlingError
 from shared.leaves import Section, sections
 from shared.privacy.contribution.evaluation import DIM
-from shared.privacy.contribution.moments import moments_size
-from shared.privacy.contribution.units import sums_securely
+from shared.privacy.contribution.units import moments_dim, sums_securely
 from shared.privacy.plan.summed import summed_form
 
 _NUMBER = 4  # bytes of a float32
@@ -111,7 +110,7 @@ def _size(config: ExperimentConfig, users: int, kind: str, trained: Trained) -> 
     dims = {
         "update": lambda: schema.subset(rule_of(config).trained(schema.names, 1)).dim,
         "histogram": lambda: items,
-        "moments": lambda: moments_size(items)[2],
+        "moments": lambda: moments_dim(config, items)[2],
         "metrics": lambda: DIM,
     }
     if kind not in dims:

@@ -322,7 +322,7 @@ class Person:
             return catalogue, None
         trained = open_release(release.folder / ADAPTER, catalogue)
         config, schema = trained.config, trained.schema
-        file, last = self.folder.path / PERSONAL, config.federation.rounds
+        file, last = self.folder.path / PERSONAL, config.federation.fixed_rounds
         if personal := PersonalTensors.of(config, schema, last, file):
             key = person_key(self.folder.owned.user)
             mine = personal.adapters(trained.adapter, [key])[0]

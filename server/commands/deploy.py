@@ -44,7 +44,7 @@ def init(
     from shared.data.sources import open_items
 
     refuse_existing(folder)
-    point = point_of(config, preset, {"federation.rounds": rounds}, epsilon)
+    point = point_of(config, preset, {"federation.rounds": rounds}, epsilon, users)
     if config is None:
         point = among(point, users)
     made = begin(folder, open_items(data), point, host or [], Asked(users, port))

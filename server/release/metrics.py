@@ -78,7 +78,7 @@ class PrivateMetrics:
         return self._wanted and every > 0 and self._before_last(round_number, every)
 
     def _before_last(self, round_number: int, every: int) -> bool:
-        return round_number < self._federation.rounds and round_number % every == 0
+        return round_number < self._federation.fixed_rounds and round_number % every == 0
 
     @property
     def due_at_the_end(self) -> bool:
@@ -87,7 +87,7 @@ class PrivateMetrics:
         On real devices one whose record is there and whose value was lost in a crash is lost: with
         fresh noise a repetition would be a second release.
         """
-        last = self._federation.rounds
+        last = self._federation.fixed_rounds
         known = any(found["round"] == last for found in self._state.metrics)
         return self._wanted and not known and not self._releases.is_spent(KIND, last)
 

@@ -24,6 +24,7 @@ from server.checkpoint import ServerState
 from server.release.once import released_once
 from server.release.releases import Releasing
 from server.release.sums import Expected
+from server.release.together import item_tables
 from shared.errors import ConfigError
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.moments import Basis, moments_basis, moments_schema
@@ -151,9 +152,9 @@ def decode(found: Moments, rank: int) -> tuple[Matrix, Matrix]:
 
         r = y - a p p'                      a by least squares: what popularity alone gives
         r_kl <- r_kl tau l_k l_l / (tau l_k l_l + z^2)    tau by maximum likelihood
-        S^-1/4 Q r Q' S^-1/4 ~ U L U'       the largest eigenvalues by size
-        in = U |L / a|^1/2,  out = U sign(L) |L / a|^1/2
+        R = S^1/4 Q r Q' S^1/4              read as two tables by `server.release.together`
 
+    Where nothing is noised, coordinates are pairs of items themselves, R = y - a s s'.
     In units of a, how much more than by chance two items are met together, the tables weigh the
     same however many people there are and however much noise.
 
@@ -169,9 +170,10 @@ def decode(found: Moments, rank: int) -> tuple[Matrix, Matrix]:
         Of the items of the basis; zero where nothing stands out.
     """
     basis, noise = found.basis, found.noise
-    scale, vectors = basis.scale.astype(np.float64), basis.vectors.astype(np.float64)
-    weight, first, second = basis.weight.astype(np.float64), basis.first, basis.second
-    popular = vectors.T @ scale**0.75
+    scale = basis.scale.astype(np.float64)
+    vectors = basis.vectors.astype(np.float64) * scale[:, None] ** 0.25  # S^1/4 Q
+    weight, (first, second) = basis.weight.astype(np.float64), basis.entries
+    popular = scale if basis.exact else vectors.T @ scale**0.5
     direction = popular[first] * popular[second] * weight
     length = float(direction @ direction)
     chance = float(found.total @ direction) / length if length else 0.0
@@ -181,16 +183,10 @@ def decode(found: Moments, rank: int) -> tuple[Matrix, Matrix]:
     if noise:
         prior = basis.leading.astype(np.float64)
         rest = _shrunk(rest, prior[first] * prior[second], noise)
-    inner = np.zeros((len(basis.leading), len(basis.leading)))
+    inner = np.zeros((len(popular), len(popular)))
     inner[first, second] = inner[second, first] = rest / weight
-    outer, mixed = np.linalg.qr(vectors * scale[:, None] ** -0.25)
-    values, turned = np.linalg.eigh(mixed @ inner @ mixed.T)
-    kept = np.argsort(-np.abs(values), kind="stable")[:rank]
-    given = np.zeros((len(scale), rank))
-    given[:, : len(kept)] = outer @ turned[:, kept] * np.sqrt(np.abs(values[kept]) / chance)
-    signs = np.ones(rank)
-    signs[: len(kept)] = np.sign(values[kept])
-    return given, given * signs
+    whole = inner if basis.exact else vectors @ inner @ vectors.T
+    return item_tables(whole, scale, chance, rank)
 
 
 def _shrunk(rest: Vector, prior: Vector, noise: float) -> Vector:

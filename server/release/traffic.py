@@ -13,7 +13,7 @@ from shared.aggregation import rule_of
 from shared.aggregation.travel import sent
 from shared.model.adapter import AdapterSchema
 from shared.privacy.contribution.evaluation import DIM
-from shared.privacy.contribution.moments import moments_size
+from shared.privacy.contribution.units import moments_dim
 from shared.privacy.plan.plan import server_plan
 from shared.request import Request
 from shared.update import Arrays
@@ -46,7 +46,7 @@ def expected_bytes(asking: Request, schema: AdapterSchema, initial: Arrays) -> d
     ranks = rule.ranks or (None,)
     up = down = 0.0
     for turn in (1, 2):  # rules take turns of two
-        share = cohort * ((federation.rounds + 2 - turn) // 2) / len(ranks)
+        share = cohort * ((federation.fixed_rounds + 2 - turn) // 2) / len(ranks)
         exchange = Exchange(rule, schema, turn, ())
         for rank in ranks:
             up += share * _bytes(asking, "update", exchange.up(rank).dim) if share else 0.0
@@ -58,9 +58,9 @@ def expected_bytes(asking: Request, schema: AdapterSchema, initial: Arrays) -> d
     plan = server_plan(config, users)
     if plan and plan.of("moments"):
         asked = federation.expected_popularity_cohort(users)
-        count, leading, dim = moments_size(initial["item_bias.weight"].size)
+        count, leading, dim = moments_dim(config, initial["item_bias.weight"].size)
         up += asked * _bytes(asking, "moments", dim)
-        down += asked * _WORD * (2 * count + leading + count * leading + 2 * dim)
+        down += asked * _WORD * (2 * count + leading + count * leading + 2 * dim * (leading > 0))
     if metrics := plan.of("metrics") if plan else None:
         asked = metrics.times * federation.expected_metrics_cohort(users)
         up += asked * _bytes(asking, "metrics", DIM)

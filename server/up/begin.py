@@ -14,6 +14,7 @@ from server.up.authority import certificates, general_name
 from server.up.folder import LOOPBACK, Served, ServerFolder, refuse_existing
 from shared.config import ExperimentConfig, at_epsilon, load_toml
 from shared.config.presets import override, preset_file
+from shared.config.rounds import AUTO
 from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError
 from shared.model.sources.choice import build, find
@@ -27,7 +28,11 @@ DEVICES_DELTA = Caps().delta
 
 
 def point_of(
-    config: Path | None, preset: str | None, flags: Mapping[str, Any], epsilon: float | None
+    config: Path | None,
+    preset: str | None,
+    flags: Mapping[str, Any],
+    epsilon: float | None,
+    users: int,
 ) -> ExperimentConfig:
     """The settings of the run's one point.
 
@@ -39,6 +44,8 @@ def point_of(
         `section.name` -> value; None leaves it.
     epsilon : float or None
         None: what the settings say; those of a preset, inf.
+    users : int
+        That the run rests on: rounds follow from it where the settings leave them open.
 
     Raises
     ------
@@ -55,6 +62,8 @@ def point_of(
     if whole.privacy.delta is None:  # of what follows from the number of people devices ask less
         delta = dataclasses.replace(whole.privacy, delta=DEVICES_DELTA)
         whole = dataclasses.replace(whole, privacy=delta)
+    if whole.federation.rounds == AUTO:
+        whole = dataclasses.replace(whole, data=dataclasses.replace(whole.data, people=users))
     return at_epsilon(whole, own if epsilon is None else epsilon, seed)
 
 

@@ -55,7 +55,7 @@ def status_of(folder: ServerFolder) -> dict[str, Any]:
     state, file = load(files.checkpoint), RunFolder(folder.run).results
     results = read_record(file, ()) if file.exists() else {}
     complete = results.get("complete") is True
-    done = config.federation.rounds if complete else state.round_number if state else 0
+    done = config.federation.fixed_rounds if complete else state.round_number if state else 0
     begun = "running" if up else "interrupted"
     word = "complete" if complete else begun if state else "not begun"
     point = (results.get("points") or [{}])[0]
@@ -65,7 +65,7 @@ def status_of(folder: ServerFolder) -> dict[str, Any]:
         "run": word,
         "users": served.users,
         "rounds_done": done,
-        "rounds": config.federation.rounds,
+        "rounds": config.federation.fixed_rounds,
         "invitations_left": left(folder.invitations),
         "nodes_enrolled": sum(bool(each.node) and not each.revoked for each in came),
         "nodes_revoked": sum(each.revoked is not None for each in came),

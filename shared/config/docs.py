@@ -19,6 +19,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from shared.config import sections as config
+from shared.config.rounds import FEWEST, MOST, PASSES, TRAINED
+from shared.config.rounds import PRIVATE as FEW
 from shared.errors import ConfigError
 
 INTRODUCTION = """\
@@ -42,12 +44,33 @@ Settings that replace those of the section wherever noise is added (a finite eps
 model is served best by fewer trained dimensions. Names and ranges are those of the section.
 """
 
+ROUNDS = f"""\
+## Rounds that follow from people and budget
+
+`federation.rounds = "auto"`, which the preset `default` has; `--rounds N` wins. How many people
+there are is filled in (`data.people`) when a run starts.
+
+| budget | rounds |
+|---|---|
+| none (`inf`) | as many as let each person take part {PASSES:g} times, from {FEWEST} to {MOST} |
+| epsilon x people below {TRAINED:,.0f} | 0: what is released once is the whole model |
+| from there on | {FEW} |
+
+Divided by `privacy.group_size` where that is more than one. Where nothing is released once (unit
+`example` or `both`, trust `local`, no histogram), or something is asked for that only rounds have
+(`mechanism = "dp_ftrl"`, `adaptive_clipping`, `metrics_every`), a budget always has {FEW}. At
+epsilon 8 and 943 people {FEW} rounds brought nothing that can be told from none
+([results](results.md)).
+"""
+
 
 def configuration_page() -> str:
     """The text of `docs/configuration.md`."""
     parts = [_section(name, kind) for name, kind in sections()]
     top = [_row(config.ExperimentConfig, "top", "seed")]
-    return "\n".join([INTRODUCTION, *parts, PRIVATE, "## Outside any section\n", _table(top)])
+    return "\n".join(
+        [INTRODUCTION, *parts, PRIVATE, ROUNDS, "## Outside any section\n", _table(top)]
+    )
 
 
 def sections() -> Iterator[tuple[str, type]]:
@@ -101,7 +124,8 @@ def accepted(schema: dict[str, Any]) -> str:
     """A JSON schema in words: `integer, at least 1, or unset`."""
     if "anyOf" in schema:
         known = [accepted(part) for part in schema["anyOf"] if part.get("type") != "null"]
-        return f"{' or '.join(known)}, or unset"
+        unset = ", or unset" * any(part.get("type") == "null" for part in schema["anyOf"])
+        return f"{' or '.join(known)}{unset}"
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:

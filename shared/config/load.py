@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from shared.canonical import canonical_json, check_plain
+from shared.config.rounds import AUTO, settled_rounds
 from shared.config.rules import check_together, shape_model
 from shared.config.sections import ExperimentConfig
 from shared.errors import NO_BUDGET, ConfigError, nearest, nearest_of
@@ -102,7 +103,7 @@ def _why(key: str, value: Any, told: str) -> str:
 
 
 def at_epsilon(config: ExperimentConfig, epsilon: float, seed: int) -> ExperimentConfig:
-    """The settings of one point of the curve.
+    """The settings of one point of the curve, its rounds settled where the people are counted.
 
     Parameters
     ----------
@@ -120,6 +121,8 @@ def at_epsilon(config: ExperimentConfig, epsilon: float, seed: int) -> Experimen
     if math.isfinite(epsilon):
         for section, settings in private.items():
             tree[section] |= settings
+    if tree["federation"]["rounds"] == AUTO and (people := tree["data"].get("people")):
+        tree["federation"]["rounds"] = settled_rounds(tree, people)
     return from_dict(tree, source=f"the point at epsilon {epsilon}")
 
 

@@ -46,6 +46,8 @@ class DataConfig:
     evaluated_users: Count = 10_000
     negatives: Count = 99  # items sampled per user that the target is ranked against
     catalogue: str | None = None  # SHA-256 of the items; filled in when a run starts, then checked
+    # how many there are; filled in when a run starts whose rounds follow from it, then checked
+    people: Count | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -131,8 +133,8 @@ class FederationConfig:
     """Rounds, cohort and the server's optimiser."""
 
     # rounds of federated training, fixed beforehand when noise is added; 0: nothing is trained, and
-    # what is released once is the whole model
-    rounds: Annotated[int, Field(ge=0, le=10**6)] = 20
+    # what is released once is the whole model; `auto`: by people and budget, see `config/rounds.py`
+    rounds: Annotated[int, Field(ge=0, le=10**6)] | Literal["auto"] = 20
     cohort: Positive = 100.0  # expected users a round (Poisson); up to 1 it is a share of all users
     # what turns the (noised) mean update into a step
     server_optimizer: Literal["fedavgm", "fedadam", "fedyogi"] = "fedadam"
@@ -164,6 +166,22 @@ class FederationConfig:
     # with noise: release the last (or averaged) iterate, or the one whose private metric is best
     # (statistics.md)
     select: Literal["last", "private_metric"] = "last"
+
+    @property
+    def fixed_rounds(self) -> int:
+        """The rounds of a point.
+
+        Raises
+        ------
+        ConfigError
+            If nobody said how many: of a simulation they follow when it starts.
+        """
+        if self.rounds == "auto":
+            raise ConfigError(
+                "federation.rounds = auto: follows from the number of people, which is not known "
+                "here; give --rounds N (a whole number, 0 or more)"
+            )
+        return self.rounds
 
     def expected_cohort(self, users: int) -> float:
         """Expected users in a round among `users`, in (0, users].

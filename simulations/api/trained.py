@@ -116,7 +116,7 @@ def own_tensors(file: Path, trained: Trained, population: Population) -> Persona
             note=f"{name}: B stays on the devices, and none of these people's is here; ranked with "
             "what is shared and the initial B"
         )
-    personal = PersonalTensors(config, schema, config.federation.rounds, kept)
+    personal = PersonalTensors(config, schema, config.federation.fixed_rounds, kept)
     mine = personal.trained(population.keys)
     return PersonalState(
         f"{name}: ranked with everyone's own B of {kept.name} ({mine} of {len(population)} people "

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from shared.config import ExperimentConfig, ModelConfig
+from shared.config.rounds import AUTO
 from shared.data.population import Population, history_of, smallest
 from shared.data.protocol import Protocol
 from shared.data.salted import SaltedDigest
@@ -78,13 +79,28 @@ class Simulation:
         """The settings with the digests of what is public of what they name: items and weights."""
         items = self.population.catalogue.digest
         data = dataclasses.replace(
-            config.data, catalogue=_same("data.catalogue", config.data.catalogue, items)
+            config.data,
+            catalogue=_same("data.catalogue", config.data.catalogue, items),
+            people=self._people(config),
         )
         for name, here, stated in self._sources.digests(config.model):
             _same(f"model.{name}_sha256", stated, here)
         begun = None if self._start is None else self._start.digest
         model = dataclasses.replace(self._sources.identified(config.model), start_sha256=begun)
         return dataclasses.replace(config, data=data, model=model)
+
+    def _people(self, config: ExperimentConfig) -> int | None:
+        """How many there are, where rounds follow from it; None where they are given."""
+        stated, here = config.data.people, len(self.population)
+        own = config.private.get("federation", {}).get("rounds")
+        if AUTO not in (config.federation.rounds, own):
+            return stated
+        if stated not in (None, here):
+            raise ConfigError(
+                f"data.people: there are {here} here, the settings say {stated}: people changed "
+                "since the run started; start a new run with another --out"
+            )
+        return here
 
     @property
     def users(self) -> Sequence[int]:

@@ -42,7 +42,7 @@ def refuse_empty_rounds(simulation: Simulation, points: Sequence[ExperimentConfi
     """
     nodes = nodes_of(simulation.population)
     for point in points:
-        federation, rounds = point.federation, point.federation.rounds
+        federation, rounds = point.federation, point.federation.fixed_rounds
         expected = federation.expected_cohort(len(nodes))
         if not rounds:  # what is released once is all that there is
             expected = federation.expected_popularity_cohort(len(nodes))

@@ -65,7 +65,7 @@ def _drawn(config: ExperimentConfig, nodes: Sequence[int], terms: Terms) -> dict
             entries[node].append(("histogram", 0))
     cohorts = PoissonSampler(federation.expected_cohort(users), users, config.seed)
     taken: dict[int, int] = defaultdict(int)
-    for number in range(1, federation.rounds + 1):
+    for number in range(1, federation.fixed_rounds + 1):
         for node in cohorts.draw(number, nodes):
             taken[node] += 1
             if taken[node] <= terms.updates:

@@ -97,7 +97,7 @@ def _beside(simulation: Machines, config: ExperimentConfig, files: RunFiles) -> 
     Without rounds the model is its own start, and beside itself it is not compared.
     """
     found: dict[str, Tree] = {}
-    if config.federation.rounds:
+    if config.federation.fixed_rounds:
         state = load(files.checkpoint) or ServerState(np.zeros(0))
         initial, users = load_file(files.initial), len(simulation.population)
         noise = noise_heard(config, users, "moments", len(state.moments) or 1)

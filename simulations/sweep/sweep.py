@@ -260,7 +260,7 @@ def _updates_left(point: ExperimentConfig, simulation: Machines, run: RunFolder)
     """Local trainings from where a point was left."""
     federation, name = point.federation, point_name(point.privacy.epsilon, point.seed)
     reached = load(run_files(run.path, name).checkpoint)
-    left = federation.rounds - (reached.round_number if reached else 0)
+    left = federation.fixed_rounds - (reached.round_number if reached else 0)
     return round(left * federation.expected_cohort(len(simulation.users)))
 
 

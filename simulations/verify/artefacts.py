@@ -148,7 +148,7 @@ def _beside(expected: Expected, point: Point) -> set[str] | None:
     """References that are a point's own; without rounds it is its own start."""
     if expected.config is None:
         return None
-    start = ["start"] * (expected.config.federation.rounds > 0)
+    start = ["start"] * (expected.config.federation.fixed_rounds > 0)
     return {*start, *(["popularity_private"] * _hands_on(expected, point, "histogram"))}
 
 

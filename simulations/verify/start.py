@@ -53,7 +53,7 @@ def histogram_problems(files: RunFiles, config: ExperimentConfig, users: int) ->
     users : int
         Size of the population.
     """
-    if config.federation.rounds:
+    if config.federation.fixed_rounds:
         return []
     try:
         counts, bias = load_file(files.popularity)["counts"], load_file(files.adapter)[BIAS]
@@ -106,7 +106,7 @@ def unreleased_problems(
     except _UNREADABLE as error:
         return [f"cannot be compared with a start ({str(error)[:100]})"]
     given = {BIAS: "histogram", **dict.fromkeys(TABLES, "moments")}
-    untrained = TABLES if config.federation.rounds else sorted({*adapter} - {_MIX})
+    untrained = TABLES if config.federation.fixed_rounds else sorted({*adapter} - {_MIX})
     problems = [] if same else [f"{_MIX}: not the weights that every run has"]
     drawn = _DRAWN if config.model.start is None else _BEGUN
     return problems + [

@@ -193,7 +193,7 @@ def _of_the_same_model(results: Results, config: ExperimentConfig) -> Mapping[st
     trained = [at.get("trained_parameters") for at in noised]
     return {
         "seed": point.seed,
-        "rounds": point.federation.rounds,
+        "rounds": point.federation.fixed_rounds,
         "clipping_norm": None if clip is None else clip.norm,
         **({"cohort": point.federation.expected_cohort(users)} if users else {}),
         **({"trained_parameters": trained[0]} if trained else {}),

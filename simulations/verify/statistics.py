@@ -197,7 +197,7 @@ def _clip_reasons(
 def _norm_reasons(
     rule: QuantileRule, claim: Claim, config: ExperimentConfig, users: int
 ) -> list[str]:
-    rounds = config.federation.rounds
+    rounds = config.federation.fixed_rounds
     norms, bits = (cast("list[Any]", claim.get(name)) for name in _CLIP)
     if (len(norms), len(bits)) != (rounds + 1, rounds) or norms[0] != rule.start:
         return [

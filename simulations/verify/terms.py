@@ -60,6 +60,10 @@ def expected_terms(results: Results, point: Point) -> Expected:
     try:
         experiment, target = results.experiment(), point.number("epsilon_target")
         config = at_epsilon(experiment, target, cast("int", point.stated["seed"]))
+        if (people := experiment.data.people) not in (None, users):
+            raise ConfigError(
+                f"data.people = {people} in the settings, and there are {users} users"
+            )
         cohort = config.federation.expected_cohort(users)
         found = [terms(config, users) for terms in (server_terms, device_terms)]
     except ConfigError as error:
@@ -115,8 +119,8 @@ def settings_reasons(
     if promised.trust == "distributed":
         reasons += _share_reasons(claim, config, expected.users, terms)
     # A point is finished when all rounds are over, and not before.
-    if claim.number("rounds") != config.federation.rounds:
-        stated, given = str(claim.get("rounds"))[:40], config.federation.rounds
+    if claim.number("rounds") != config.federation.fixed_rounds:
+        stated, given = str(claim.get("rounds"))[:40], config.federation.fixed_rounds
         reasons.append(f"rounds = {stated} claimed, the settings give {given}")
     settings = settings_hash(config)
     if header is not None and settings != header.settings:

@@ -12,7 +12,7 @@ from shared.config.rules import sums_uploads
 from shared.privacy.contribution.adaptive_clip import QuantileRule
 from shared.privacy.contribution.clipping import L2Clip
 from shared.privacy.contribution.histogram import HISTOGRAM_CLIP
-from shared.privacy.contribution.moments import MOMENTS_CLIP
+from shared.privacy.contribution.moments import MOMENTS_CLIP, moments_size
 
 
 def by_example(config: ExperimentConfig) -> bool:
@@ -118,7 +118,7 @@ def releases_metrics(config: ExperimentConfig) -> bool:
 
 def metrics_times(config: ExperimentConfig) -> int:
     """How often metrics are released: of the final adapter, and of iterates before the last."""
-    every, rounds = config.federation.metrics_every, config.federation.rounds
+    every, rounds = config.federation.metrics_every, config.federation.fixed_rounds
     if not releases_metrics(config):
         return 0
     return 1 + (max(rounds - 1, 0) // every if every else 0)
@@ -153,3 +153,8 @@ def moments_limit(config: ExperimentConfig) -> float | None:
     """The same of one user's contribution to moments, which whole users alone give."""
     private = math.isfinite(config.privacy.epsilon)
     return None if private and config.privacy.trust != "central" else MOMENTS_CLIP.norm
+
+
+def moments_dim(config: ExperimentConfig, items: int) -> tuple[int, int, int]:
+    """M, R and K of the coordinates that moments are asked for in: each pair without noise."""
+    return moments_size(items, exact=math.isinf(config.privacy.epsilon))

@@ -65,7 +65,8 @@ def correlation(config: ExperimentConfig, users: int) -> Correlation:
     """
     privacy, federation = config.privacy, config.federation
     separation = privacy.min_separation
-    most = most_participations(federation.rounds, separation, privacy.max_participations)
+    rounds = federation.fixed_rounds
+    most = most_participations(rounds, separation, privacy.max_participations)
     expected = federation.expected_cohort(users)
     if expected * separation > users * _SLACK:
         raise ConfigError(
@@ -73,15 +74,15 @@ def correlation(config: ExperimentConfig, users: int) -> Correlation:
             f"{separation}: of {users} users each round may ask at most {users / separation:.4g}; "
             "change one of them"
         )
-    if expected * federation.rounds > users * most * _SLACK:
+    if expected * rounds > users * most * _SLACK:
         raise ConfigError(
             f"privacy.max_participations = {most} does not go with federation.rounds = "
-            f"{federation.rounds} and federation.cohort = {federation.cohort:g}: {users} users "
-            f"would be asked {expected * federation.rounds / users:.3g} times each; change one of "
+            f"{rounds} and federation.cohort = {federation.cohort:g}: {users} users "
+            f"would be asked {expected * rounds / users:.3g} times each; change one of "
             "them"
         )
-    bands = min(privacy.bands or separation, federation.rounds)
+    bands = min(privacy.bands or separation, rounds)
     # What flattens the noise is the square root of what the server does with the sums. Adam and
     # Yogi are not linear; prefix sums stand for them.
     momentum = federation.beta_1 if federation.server_optimizer == "fedavgm" else 0.0
-    return Correlation(banded_square_root(federation.rounds, bands, momentum), most, separation)
+    return Correlation(banded_square_root(rounds, bands, momentum), most, separation)

@@ -57,7 +57,7 @@ def exact_sizes(config: ExperimentConfig, users: int, kind: str) -> tuple[int, i
 def fewest_in_any(config: ExperimentConfig, users: int) -> int:
     """The fewest people in any of the sums that these settings ask for."""
     wanted = {
-        "update": config.federation.rounds,
+        "update": config.federation.fixed_rounds,
         "histogram": config.federation.popularity_start,
         "metrics": releases_metrics(config),
     }

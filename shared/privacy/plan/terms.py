@@ -142,7 +142,7 @@ class _Row(ABC):
 
     @property
     def updates(self) -> int:
-        return self.config.federation.rounds
+        return self.config.federation.fixed_rounds
 
     @property
     def times(self) -> dict[str, int]:
@@ -334,7 +334,7 @@ class _ExampleLocal(_ExampleCentral):
 
     @property
     def updates(self) -> int:
-        rounds = self.config.federation.rounds
+        rounds = self.config.federation.fixed_rounds
         return min(self.config.privacy.max_participations or rounds, rounds)
 
     def terms(self) -> Terms:
@@ -382,7 +382,7 @@ def _seen(adversary: str, config: ExperimentConfig, users: int) -> str:
 def _survivors(config: ExperimentConfig, users: int) -> str:
     """Whose noise is counted on, in words."""
     federation = config.federation
-    rounds = [update_sum(config, users).counted] if federation.rounds else []
+    rounds = [update_sum(config, users).counted] if federation.fixed_rounds else []
     before = [histogram_sum(config, users).counted] if federation.popularity_start else []
     first, *others = [*rounds, *before]
     words = f"{first.survivors} of the {first.fewest} or more devices in every sum"

@@ -66,7 +66,7 @@ def policy_of(
     return Policy(
         promises=promises(config, users),
         users=users,
-        rounds=config.federation.rounds,
+        rounds=config.federation.fixed_rounds,
         windows=examples_per_user(config),
         window_length=config.model.max_length,
         aggregation=config.federation.aggregation,

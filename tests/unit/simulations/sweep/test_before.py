@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 import server.app
+from shared.data.catalogue import Catalogue
 from shared.data.protocol import Protocol
 from shared.errors import ConfigError, DataError
 from shared.privacy.plan.plan import server_plan
@@ -129,7 +130,11 @@ def trained(*arguments):
     ],
 )
 def test_noise_that_drowns_a_whole_cohort_is_told(tiny_bert, epsilon, sections, told):
-    people = SimpleNamespace(users=range(40), protocol=Protocol.of([5] * 40, 300, 99))
+    people = SimpleNamespace(
+        users=range(40),
+        protocol=Protocol.of([5] * 40, 300, 99),
+        population=SimpleNamespace(catalogue=Catalogue(("a", "b"), ("Alien", "Heat"))),
+    )
     config = point_config(tiny_bert, epsilon, **sections)
     found = warnings(people, [config, config])
     assert [text.partition(" is ")[0] for text in found] == (

@@ -9,7 +9,9 @@ from hypothesis.extra import numpy as hnp
 from shared.errors import ProtocolError
 from shared.privacy.contribution.moments import (
     COORDINATES,
+    EXACT,
     Basis,
+    exact_basis,
     moments_basis,
     moments_size,
     user_moments,
@@ -20,6 +22,7 @@ RNG = np.random.default_rng(0)
 COUNTS = RNG.gamma(1.0, 5.0, ITEMS)
 TEXT = RNG.standard_normal((ITEMS, 6)).astype(np.float32)
 BASIS = moments_basis(COUNTS, 0.5, {"text": TEXT})
+PAIRS = exact_basis(COUNTS)
 
 
 def norm(share):
@@ -49,6 +52,43 @@ def test_it_is_what_the_formula_says_and_of_length_one(history, n):
     np.testing.assert_allclose(share, slow(history, BASIS), atol=2e-5)
     mine = history[:-2] if n >= 3 else history
     assert norm(share) == pytest.approx(float((mine < ITEMS).sum() >= 2), abs=1e-6)
+
+
+def slow_pairs(history, basis):
+    """How near two items are, summed over their places, each pair once for both its orders."""
+    mine, at = history[:-2] if len(history) >= 3 else history, basis.items.tolist()
+    found = dict.fromkeys(zip(*np.triu_indices(len(at), 1), strict=True), 0.0)
+    for i, one in enumerate(mine):
+        for j, other in enumerate(mine):
+            if one in at and other in at and at.index(one) < at.index(other):
+                found[at.index(one), at.index(other)] += np.exp(-abs(i - j) / 8)
+    pairs = np.array(list(found.values())) * 2.0**0.5  # each stands for two
+    return pairs / (np.linalg.norm(pairs) or 1.0)
+
+
+@given(history=st.lists(st.integers(0, 2 * ITEMS), max_size=60))
+@settings(max_examples=40, deadline=None)
+def test_without_noise_each_pair_of_items_is_a_coordinate(history):
+    share = user_moments(np.array(history, dtype=np.int64), PAIRS)
+    np.testing.assert_allclose(share, slow_pairs(history, PAIRS), atol=1e-6)
+    assert norm(share) <= 1 + 1e-12
+
+
+def test_pairs_are_of_the_items_with_the_largest_counts():
+    assert PAIRS.items.tolist() == np.argsort(-COUNTS).tolist()
+    assert (len(PAIRS.items), 0, PAIRS.dim) == moments_size(ITEMS, exact=True)
+    again = Basis.of(PAIRS.arrays())
+    assert again.exact
+    assert moments_size(10**6, exact=True) == (EXACT, 0, EXACT * (EXACT - 1) // 2)
+
+
+def test_pairs_of_more_items_than_fit_are_refused():
+    many = {"items": np.arange(EXACT + 1, dtype=np.int32), "scale": np.ones(EXACT + 1, np.float32)}
+    many["vectors"] = np.zeros((EXACT + 1, 0), dtype=np.float32)
+    with pytest.raises(ProtocolError, match=f"expected at most {EXACT}"):
+        Basis.of({**PAIRS.arrays(), **many})
+    with pytest.raises(ProtocolError, match="moments: "):
+        Basis.of({**PAIRS.arrays(), "first": BASIS.first, "second": BASIS.second})
 
 
 def test_two_items_far_apart_are_as_long_as_two_side_by_side():
