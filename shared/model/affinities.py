@@ -41,7 +41,7 @@ PRIOR: dict[str, tuple[float, float, float, float]] = {
     "categories": (0.25, 0.7, 0.8, -0.2),
     "years": (1.9, 0.8, 1.1, 1.3),
     "categories x years": (2.1, 1.9, 2.2, 1.1),
-    MOMENTS: (0.4, 0.45, 0.45, 0.25),
+    MOMENTS: (1.6, 1.8, 1.8, 1.0),
 }
 
 _LEAST = 1e-30  # of a sum of weights that is divided by: past it an item is not seen any more

@@ -6,8 +6,9 @@ It is a function of what is public: how many people there are, and what they are
 
 What a sum over n people says grows with n, and its noise with 1 / mu, mu = 1 / z_1: so n mu is how
 much can be told from noise at all. The histogram is told with few people. Which items people have
-together takes thousands of numbers, and only from n mu of about 1,000 on do enough of them stand
-out of the noise to be worth more than what the histogram and the rounds lose by it.
+together takes thousands of numbers, and only from n mu of about 500 on do enough of them stand out
+of the noise to be worth more than what the histogram loses by it (`benchmarks/released_once.py`).
+Rounds come last: only from about 1,000 on is there something left for them.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from scipy.special import log_ndtr
 from shared.config import ExperimentConfig
 
 KINDS = ("histogram", "moments", "metrics", "update")  # that a budget may be split over
-RICH = 1000.0  # n mu, from which on there are moments
+SOME, RICH = 500.0, 1000.0  # n mu, from which on there are moments; and more than a rest for rounds
 _ENDS = 1e-6, 1e4  # of mu: no budget's split depends on more
-_RICH = {"histogram": 0.15, "moments": 0.40}  # what remains goes to the main releases
-_POOR = {"histogram": 0.90, "moments": 0.0}
+_SPLITS = (  # from which n mu on; what remains goes to the main releases
+    (RICH, {"histogram": 0.15, "moments": 0.40}),
+    (SOME, {"histogram": 0.55, "moments": 0.40}),
+    (0.0, {"histogram": 0.90, "moments": 0.0}),
+)
 
 
 def one_release(epsilon: float, delta: float) -> float:
@@ -92,7 +96,8 @@ def budget_split(
         In [0, 1], together 1. A kind of share 0 is not released. Without "update" the histogram
         has what remains.
     """
-    rule = _RICH if users * one_release(epsilon, delta) / group >= RICH else _POOR
+    told = users * one_release(epsilon, delta) / group
+    rule = next(split for least, split in _SPLITS if told >= least)
     found = {kind: rule.get(kind, 0.0) for kind in kinds}
     main = main_kind(kinds)
     found[main] = 1 - sum(share for kind, share in found.items() if kind != main)

@@ -11,7 +11,7 @@ from shared.config import from_dict
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import epsilon
 from shared.privacy.plan.plan import device_plan, server_plan
-from shared.privacy.plan.split import RICH, budget_split, one_release, shares
+from shared.privacy.plan.split import RICH, SOME, budget_split, one_release, shares
 
 ALL = ("histogram", "moments", "metrics", "update")
 
@@ -72,13 +72,19 @@ def test_shares_are_of_one_whole_and_what_is_stated_counts(users, target, kinds,
             assert found[kind] == share
 
 
-def test_moments_from_the_stated_number_of_people_on():
-    users = math.ceil(RICH / one_release(8.0, 1e-5))
-    few, many = (budget_split(n, 8.0, 1e-5, ALL) for n in (users - 1, users))
-    assert (few["histogram"], few["moments"]) == (0.9, 0.0)
-    assert (many["histogram"], many["moments"]) == (0.15, 0.4)
-    assert budget_split(users, 8.0, 1e-5, ALL, group=2) == few  # noise is worth half
-    assert budget_split(users, 8.0, 1e-5, ("histogram", "moments"))["histogram"] == 0.6
+def test_moments_and_rounds_from_the_stated_numbers_of_people_on():
+    some, many = (math.ceil(told / one_release(8.0, 1e-5)) for told in (SOME, RICH))
+    least = budget_split(some - 1, 8.0, 1e-5, ALL)
+    assert (least["histogram"], least["moments"]) == (0.9, 0.0)
+    for users in (some, many - 1):
+        few = budget_split(users, 8.0, 1e-5, ALL)
+        assert (few["histogram"], few["moments"]) == (0.55, 0.4)
+    rich = budget_split(many, 8.0, 1e-5, ALL)
+    assert (rich["histogram"], rich["moments"]) == (0.15, 0.4)
+    assert budget_split(many, 8.0, 1e-5, ALL, group=2) == few  # noise is worth half
+    for users in (some, many):
+        alone = budget_split(users, 8.0, 1e-5, ("histogram", "moments"))
+        assert alone == pytest.approx({"histogram": 0.6, "moments": 0.4})
 
 
 def test_noise_is_in_the_inverse_ratio_of_the_roots_of_shares():
