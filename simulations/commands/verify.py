@@ -46,7 +46,8 @@ def verify(
 ) -> None:
     """Recompute every epsilon of a run from its ledgers, and check all that it hands on.
 
-    Of an audit's folder: whether it is as its auditor sealed it, about the run beside it.
+    Of an audit's folder: whether it is as its auditor sealed it, about the run beside it. Of an
+    online run's: the same as of any run, from online.json.
 
     Exit code 0: shown. 3: something disagrees. 4: nothing disagrees, but the run is incomplete,
     nobody vouches for the key, devices keep the ledgers, or what an audit is of is not beside it.
@@ -57,6 +58,8 @@ def verify(
     with waiting("reading ledgers and asking the accountants"):
         from client.device.covered import typed_key
         from simulations.audit.outcome import FILE
+        from simulations.commands.online import verify_online
+        from simulations.exploration.outcome import FILE as ONLINE
         from simulations.verify.run import verify_run
 
         named = None if key is None else typed_key("--key", key)
@@ -66,6 +69,11 @@ def verify(
             if report is not None:
                 raise ConfigError("--report: an audit has a page of its own; give the run's folder")
             raise typer.Exit(_of_audit(directory, named, as_json))
+        if (directory / ONLINE).is_file():
+            if chosen or report is not None:
+                flag = "--deltas" if chosen else "--report"
+                raise ConfigError(f"{flag}: an online run has none; leave it out")
+            raise typer.Exit(verify_online(directory, named, as_json))
         if not directory.is_dir() or not RunFolder(directory).results.exists():
             raise DataError(f"{directory}: {no_run(directory, RunFolder(directory).results.name)}")
         found = _filed(directory, named, report) if report else verify_run(directory, named)
