@@ -34,7 +34,9 @@ from shared.errors import EngineError
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 
+
 _LEAST, _COMMON = 1e-9, 256
+_OPTIMISTIC = 0.5  # share of the items that a device gives their bonus on a day
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,9 @@ class Learner:
         draws: NDArray[Any] = np.zeros((1, 1, 1))
         if name == "linucb":
             spread = np.sqrt(np.maximum(variance + self._own_variance(found, fits), 0.0))
+            # All hear of a day's answers at its end: each device is optimistic of some items alone,
+            # its own and anew each day, or all would try the very same.
+            spread = spread * (rng.random(spread.shape, dtype=np.float32) < _OPTIMISTIC)
         if name == "thompson":
             # Of what all share, as many draws as are kept apart; each person's are among them.
             common = rng.standard_normal((_COMMON, len(mean)), dtype=np.float32)

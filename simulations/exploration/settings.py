@@ -16,7 +16,7 @@ from client.serving.exploration.policies import parsed
 from shared.canonical import canonical_json, finite
 from shared.errors import ConfigError, nearest
 from shared.files import read_file
-from shared.privacy.accounting.accountant import default_delta
+from shared.privacy.accounting.accountant import check_resolved, default_delta
 from shared.privacy.guarantee import USER_SCHEDULED, Guarantee
 from simulations.world.crowd import Course
 
@@ -113,7 +113,7 @@ def online_config(tree: dict[str, Any], source: str) -> OnlineConfig:
     if not made.seeds or len(set(made.seeds)) < len(made.seeds):
         raise ConfigError(f"{source}: seeds = {list(made.seeds)}: expected at least one, once each")
     for epsilon in made.epsilons:
-        made.guarantee(epsilon)
+        check_resolved(made.guarantee(epsilon).delta, epsilon)
     return made
 
 
