@@ -26,7 +26,7 @@ from simulations.exploration.outcome import FIGURE, FILE, Row, read_outcome, sum
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "exploration.json"
 PICTURE = ROOT / "docs" / "pictures" / "exploration.png"
-POLICIES = "greedy,thompson=0.25,linucb=1"
+POLICIES = "greedy,thompson=0.25,linucb=0.5"
 CANDIDATES = "greedy,thompson=0.25,thompson=0.5,thompson=1,linucb=0.25,linucb=0.5,linucb=1,linucb=2"
 
 
