@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 import typer
 
 from shared.canonical import document, read_json
+from shared.errors import ConfigError
 from shared.printable import shell_word
 from shared.run_files import RunFolder
 from simulations.api.options import Options, options, settings
@@ -35,7 +36,17 @@ _FLAGS = [
     (name, _typed(name, kind), settings().get(name, ""), option.text)
     for name, (kind, option) in options().items()
 ]
-_FLAGS.append(("json", bool, "", "One JSON document, in place of the table."))
+_FLAGS += [
+    ("online", bool, "", "People who answer what they are shown, day by day (exploration.md)."),
+    ("days", int, "", "With --online: how many. Default: 30."),
+    (
+        "policies",
+        str,
+        "",
+        "With --online: exploration policies, such as greedy,thompson=0.5,linucb.",
+    ),
+    ("json", bool, "", "One JSON document, in place of the table."),
+]
 _Flags = dataclasses.make_dataclass("_Flags", [flag(*row) for row in _FLAGS])
 
 
@@ -45,6 +56,15 @@ def simulate(given: Any) -> None:
     asked = {name: getattr(given, name) for name in options()}
     for name, parsed in _LISTS.items():
         asked[name] = None if asked[name] is None else parsed(asked[name])
+    online = {"days": given.days, "policies": given.policies}
+    if given.online:
+        from simulations.commands.online import simulate_online
+
+        simulate_online(asked, online, as_json=given.json)
+        return
+    for name, value in online.items():
+        if value is not None:
+            raise ConfigError(f"--{name}: goes with --online; give that too, or leave this out")
     from simulations.api.experiment import run_experiment
     from simulations.console import Console
 

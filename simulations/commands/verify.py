@@ -47,7 +47,8 @@ def verify(
     """Recompute every epsilon of a run from its ledgers, and check all that it hands on.
 
     Of an audit's folder: whether it is as its auditor sealed it, about the run beside it. Of a
-    private search's (tune --private): every run of it, and what all of them cost together.
+    private search's (tune --private): every run of it, and what all of them cost together. Of an
+    online run's: the same as of any run, from online.json.
 
     Exit code 0: shown. 3: something disagrees. 4: nothing disagrees, but the run is incomplete,
     nobody vouches for the key, devices keep the ledgers, a real run does not tell what its ledger
@@ -59,6 +60,8 @@ def verify(
     with waiting("reading ledgers and asking the accountants"):
         from client.device.covered import typed_key
         from simulations.audit.outcome import FILE
+        from simulations.commands.online import verify_online
+        from simulations.exploration.outcome import FILE as ONLINE
         from simulations.searched import TOTAL
         from simulations.verify.run import verify_run
 
@@ -76,6 +79,11 @@ def verify(
                     f"{given}: of a search, give one run's folder: {directory}/trial-0"
                 )
             raise typer.Exit(_of_search(directory, named, as_json))
+        if (directory / ONLINE).is_file():
+            if chosen or report is not None:
+                flag = "--deltas" if chosen else "--report"
+                raise ConfigError(f"{flag}: an online run has none; leave it out")
+            raise typer.Exit(verify_online(directory, named, as_json))
         if not directory.is_dir() or not RunFolder(directory).results.exists():
             raise DataError(f"{directory}: {no_run(directory, RunFolder(directory).results.name)}")
         found = _filed(directory, named, report) if report else verify_run(directory, named)

@@ -23,15 +23,20 @@ multiplied by `memory` once a day (noise is then post-processed, never made agai
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.serving.exploration import BayesianLayer, Beliefs, Posterior
+from shared.errors import EngineError
 
 Array = NDArray[np.float64]
+Single = NDArray[np.float32]
 
-_LEAST = 1e-9
+
+_LEAST, _COMMON = 1e-9, 256
+_OPTIMISTIC = 0.5  # share of the items that a device gives their bonus on a day
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,16 @@ class Prior:
         sigma.
     memory : float
         In (0, 1]: what a day leaves of what was learned before it.
+    keep : float
+        In [0, 1): what a click leaves of a person's state.
     """
 
-    mean: float = 0.2
-    sd: float = 0.2
-    fit: float = 0.05
-    fit_sd: float = 0.05
-    taste_sd: float = 0.2
-    noise: float = 0.4
+    mean: float = 0.195
+    sd: float = 0.12
+    fit: float = 0.1
+    fit_sd: float = 0.07
+    taste_sd: float = 0.1
+    noise: float = 0.33
     memory: float = 0.97
     keep: float = 0.7
 
@@ -67,37 +74,35 @@ class Learner:
 
     Parameters
     ----------
-    vectors : float64 [items, p]
-        Public, of mean squared length 1.
+    vectors : float [items, d]
+        Public, leading components first, of mean squared length 1 in the first `width`.
     met : bool [people, items]
         What everybody met before.
     prior : Prior
+    width : int
+        Leading components that tastes are linear in.
     draws : int
         M of Thompson sampling, >= 1.
     """
 
     def __init__(
-        self, vectors: Array, met: NDArray[np.bool_], prior: Prior, draws: int, width: int = 16
+        self, vectors: Array, met: NDArray[np.bool_], prior: Prior, width: int, draws: int
     ) -> None:
         people = len(met)
-        self.full, self.vectors = vectors, vectors[:, :width]
         self.prior, self._draws = prior, draws
+        self._full = vectors.astype(np.float32)
+        self._vectors = self._full[:, :width]
+        width = self._vectors.shape[1]  # of so few items there may be fewer
         sd = np.concatenate([[prior.fit_sd], np.full(width, prior.taste_sd)])
         mean = np.concatenate([[prior.fit], np.zeros(width)])
         self._layer = BayesianLayer(mean, sd, prior.noise)
         self._gram = np.zeros((people, width + 1, width + 1))
         self._moment = np.zeros((people, width + 1))
-        self._states = met @ vectors / np.maximum(met.sum(1, keepdims=True), 1)  # [people, p]
-        items = len(vectors)
-        self._sums = np.zeros((2, items))  # N, S
+        counts = np.maximum(met.sum(1, keepdims=True), 1)
+        self._states = (met @ self._full / counts).astype(np.float32)  # [people, d]
+        self._sums = np.zeros((2, len(vectors)))  # N, S
         self._variances = np.zeros(2)
-        self._posterior: Posterior | None = None
-
-    def fits(self) -> Array:
-        """How well items fit people's states, of mean 0 and sd 1 over items, [people, items]."""
-        scores = self._states @ self.full.T
-        scores -= scores.mean(1, keepdims=True)
-        return np.asarray(scores / np.maximum(scores.std(1, keepdims=True), _LEAST))
+        self._today: tuple[Posterior, Array] | None = None  # and how well items fit
 
     def items(self) -> tuple[Array, Array]:
         """Mean and variance of every mu_i, [items] each."""
@@ -110,32 +115,49 @@ class Learner:
         return mean, 1 / precision
 
     def beliefs(self, name: str, strength: float, rng: np.random.Generator) -> Beliefs:
-        """What everybody's device believes today; spreads and draws where the policy asks."""
+        """What everybody's device believes today; spreads and draws where the policy asks.
+
+        The numbers behind a person's draws depend on their place alone, whoever else is there.
+        """
         mean, variance = self.items()
-        fits = self.fits()
-        self._posterior = found = self._layer.posterior(self._gram, self._moment)
-        own = found.mean[:, :1] * fits + found.mean[:, 1:] @ self.vectors.T
-        whole = mean + own  # [people, items]
-        spread, draws = np.zeros((1, 1)), np.zeros((1, 1, 1))
+        fits, found = self._fits(), self._layer.posterior(self._gram, self._moment)
+        self._today = found, fits
+        vectors, mine = self._vectors, found.mean.astype(np.float32)
+        whole = mine[:, :1] * fits + mine[:, 1:] @ vectors.T + mean.astype(np.float32)
+        spread: Array = np.zeros((1, 1))
+        draws: NDArray[Any] = np.zeros((1, 1, 1))
         if name == "linucb":
-            spread = np.sqrt(variance + self._own_variance(found, fits))
+            spread = np.sqrt(np.maximum(variance + self._own_variance(found, fits), 0.0))
+            # All hear of a day's answers at its end: each device is optimistic of some items alone,
+            # its own and anew each day, or all would try the very same.
+            spread = spread * (rng.random(spread.shape, dtype=np.float32) < _OPTIMISTIC)
         if name == "thompson":
-            normal = rng.standard_normal((len(own), self._draws, len(mean) + fits.shape[1] * 0))
-            theta = rng.standard_normal((len(own), self._draws, self.vectors.shape[1] + 1))
-            theta = strength * theta @ found.root  # [people, M, p + 1]
-            draws = whole[:, None] + strength * np.sqrt(variance) * normal
-            draws += theta[..., :1] * fits[:, None] + theta[..., 1:] @ self.vectors.T
+            # Of what all share, as many draws as are kept apart; each person's are among them.
+            common = rng.standard_normal((_COMMON, len(mean)), dtype=np.float32)
+            common *= strength * np.sqrt(variance).astype(np.float32)
+            shape = (len(whole), self._draws)
+            theta = strength * rng.standard_normal((*shape, len(found.mean[0]))) @ found.root
+            own: Single = theta.astype(np.float32)
+            draws = np.asarray(common[rng.integers(_COMMON, size=shape)], dtype=np.float32)
+            draws += whole[:, None] + own[..., :1] * fits[:, None] + own[..., 1:] @ vectors.T
         return Beliefs(whole, spread, draws, mean)
+
+    def _fits(self) -> Array:
+        """How well items fit people's states, of mean 0 and sd 1 over items, [people, items]."""
+        scores = self._states @ self._full.T
+        scores -= scores.mean(1, keepdims=True)
+        return np.asarray(scores / np.maximum(scores.std(1, keepdims=True), _LEAST))
 
     def _own_variance(self, found: Posterior, fits: Array) -> Array:
         """Of x_ui . theta_u, [people, items]."""
-        covariance = np.swapaxes(found.root, -1, -2) @ found.root
+        covariance = (np.swapaxes(found.root, -1, -2) @ found.root).astype(np.float32)
         first = covariance[:, :1, 0] * fits**2
-        cross = 2 * fits * (covariance[:, 0, 1:] @ self.vectors.T)
-        turned = covariance[:, 1:, 1:] @ self.vectors.T  # [people, p, items]
-        return np.asarray(first + cross + np.einsum("ip,upi->ui", self.vectors, turned))
+        cross = 2 * fits * (covariance[:, 0, 1:] @ self._vectors.T)
+        width = self._vectors.shape[1]
+        pairs = (self._vectors[:, :, None] * self._vectors[:, None]).reshape(-1, width**2)
+        return np.asarray(first + cross + covariance[:, 1:, 1:].reshape(-1, width**2) @ pairs.T)
 
-    def learn(self, slates: NDArray[np.int64], clicks: NDArray[np.bool_], seen: Array) -> Array:
+    def learn(self, slates: NDArray[np.int64], clicks: NDArray[np.bool_], seen: Array) -> Single:
         """Keep what a day's slates gave on the devices; return what goes into the sum.
 
         Parameters
@@ -147,23 +169,29 @@ class Learner:
 
         Returns
         -------
-        float64 [people, 2, items]
+        float32 [people, 2, items]
             Each one's own N and S of today.
+
+        Raises
+        ------
+        EngineError
+            Before anything was believed today.
         """
-        if self._posterior is None:
-            raise RuntimeError("learn before beliefs")
-        fits = np.take_along_axis(self.fits(), slates, 1)
-        x = np.concatenate([fits[..., None], self.vectors[slates]], axis=-1) * seen[..., None]
-        expected = (x @ self._posterior.mean[..., None])[..., 0]
+        if self._today is None:
+            raise EngineError("a day's beliefs come before what is learned of it")
+        found, fits = self._today
+        fitting = np.take_along_axis(fits, slates, 1)[..., None]
+        x = np.concatenate([fitting, self._vectors[slates]], axis=-1) * seen[..., None]
+        expected = (x @ found.mean[..., None])[..., 0]
         mean, _ = self.items()
         gram, moment = self._layer.statistics(x, clicks - seen * mean[slates])
-        # What is forgotten gives way to the prior, which the layer adds anew.
         self._gram = self.prior.memory * self._gram + gram
         self._moment = self.prior.memory * self._moment + moment
-        own = np.zeros((len(slates), 2, len(self.vectors)))
+        own = np.zeros((len(slates), 2, len(self._vectors)), dtype=np.float32)
         rows = np.arange(len(slates))[:, None]
         own[rows, 0, slates] = seen**2
         own[rows, 1, slates] = seen * (clicks - expected)
+        self._move(slates, clicks)
         return own
 
     def hear(self, total: Array, variances: Array) -> None:
@@ -172,10 +200,10 @@ class Learner:
         self._sums = memory * self._sums + total
         self._variances = memory**2 * self._variances + variances
 
-    def meet(self, slates: NDArray[np.int64], clicks: NDArray[np.bool_]) -> None:
-        """Move people's states towards what they clicked."""
+    def _move(self, slates: NDArray[np.int64], clicks: NDArray[np.bool_]) -> None:
+        """Let people's states follow what they clicked."""
+        keep = self.prior.keep
         for place in range(slates.shape[1]):
             people = np.flatnonzero(clicks[:, place])
-            vectors = self.full[slates[people, place]]
-            k = self.prior.keep
-            self._states[people] = k * self._states[people] + (1 - k) * vectors
+            vectors = self._full[slates[people, place]]
+            self._states[people] = keep * self._states[people] + (1 - keep) * vectors

@@ -50,13 +50,16 @@ class Course:
     position_bias : float
         eta >= 0.
     history : int
-        Items that everybody met before the first day, by the world's own law; >= 0.
+        Items that everybody met before the first day, by the world's own law; 0: a service that
+        begins.
     arrivals : float
         Share of the items that appears after the first day, in [0, 1).
     shift : int
         Day of the shift, counted from 0; 0: none.
     exchanged : float
         Share of the items that exchange popularity in it, in [0, 1].
+    again : bool
+        Whether what was clicked may be shown again.
     boredom, churn : float
         >= 0; in [0, 1].
     """
@@ -64,7 +67,7 @@ class Course:
     days: int = 30
     slate: int = 5
     position_bias: float = 0.5
-    history: int = 5
+    history: int = 0
     arrivals: float = 0.0
     shift: int = 0
     exchanged: float = 0.5
@@ -109,6 +112,13 @@ class Crowd:
         Without slates and drift of its own: what happens is the course's.
     course : Course
 
+    Attributes
+    ----------
+    start : bool [people, items]
+        What everybody met before the first day.
+    looked_at : float64 [slate]
+        Chance that each place is looked at.
+
     Raises
     ------
     DataError
@@ -118,6 +128,7 @@ class Crowd:
     world: World
     course: Course
     _seed: int = field(default=0, init=False)
+    _known: tuple[int, Array] | None = field(default=None, init=False)  # of a day
 
     def __post_init__(self) -> None:
         laws, course = self.world.laws, self.course
@@ -133,9 +144,9 @@ class Crowd:
         self._appears = self._appearing(count)
         self._met = np.zeros((len(people), count), dtype=bool)
         self._interest = np.zeros((len(people), self.features.shape[1]))
-        for user in range(len(people)):
+        for user in range(len(people) if course.history else 0):
             self._remember(user)
-        self.start = self._histories
+        self.start = self._met.copy()
         self.looked_at = examination(course.slate, course.position_bias)
         self.reset(0)
 
@@ -165,14 +176,9 @@ class Crowd:
             interest = self.world.laws.after(interest, int(item))
         self._interest[user] = interest
 
-    @property
-    def _histories(self) -> Mask:
-        """What everybody met before the first day, [people, items]."""
-        return self._met.copy()
-
     def reset(self, seed: int) -> None:
         """Everybody as before the first day; `seed` is of what they will answer."""
-        self._seed = seed
+        self._seed, self._known = seed, None
         fatigue = np.zeros((len(self._met), len(GENRES)))
         everybody = np.ones(len(self._met), dtype=bool)
         self._state = _State(self._met.copy(), self._interest.copy(), fatigue, everybody)
@@ -208,12 +214,15 @@ class Crowd:
     def attractions(self) -> Array:
         """The true chance that each item is clicked once it is looked at, [people, items]."""
         state, now = self._state, int(self.shifted)
+        if self._known is not None and self._known[0] == state.day:
+            return self._known[1]
         wanted = self._tastes[now] + state.interest
         utility = self._appeals[now] + wanted @ self.features.T
         if self.course.boredom:
             genres = self.features[:, : len(GENRES)]
             utility = utility - self.course.boredom * state.fatigue @ genres.T
-        return attraction(utility)
+        self._known = state.day, attraction(utility)
+        return self._known[1]
 
     def step(self, slates: NDArray[np.int64]) -> Answers:
         """Show everybody a slate, int64 [people, slate], and go on to the next day.
@@ -247,7 +256,8 @@ class Crowd:
     def best(self) -> Array:
         """Clicks expected of the best slate there is, by the truth, [people]."""
         chances = np.where(self.open_items, self.attractions(), 0.0)
-        return np.sort(-chances, axis=1)[:, : self.course.slate] @ -self.looked_at
+        part = np.partition(-chances, self.course.slate - 1, axis=1)[:, : self.course.slate]
+        return np.asarray(np.sort(part, axis=1) @ -self.looked_at)
 
     def expected(self, slates: NDArray[np.int64]) -> Array:
         """Clicks expected of slates, by the truth, [people]."""

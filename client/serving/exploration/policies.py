@@ -42,7 +42,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from client.serving.exploration.slates import Array, Chances, Mask
+from client.serving.exploration.slates import Array, Best, Chances, Mask
 from shared.errors import ConfigError, nearest
 
 STRATA = 4  # of popularity, with equally many items each
@@ -141,24 +141,17 @@ def strata_of(popularity: Array) -> NDArray[np.int64]:
     return rank * STRATA // max(1, len(popularity))
 
 
-def _best(scores: Array, left: Mask) -> Array:
-    """One for the best item left, float64 [..., items]."""
-    masked = np.where(left, scores, -np.inf)
-    found = np.zeros(masked.shape)
-    np.put_along_axis(found, masked.argmax(-1)[..., None], 1.0, -1)
-    return found
-
-
 def _uniform(left: Mask) -> Array:
     return np.asarray(left / left.sum(-1, keepdims=True))
 
 
 def _greedy(beliefs: Beliefs, strength: float) -> Chances:
-    return lambda left: _best(beliefs.mean, left)
+    return Best(beliefs.mean)
 
 
 def _epsilon_greedy(beliefs: Beliefs, strength: float) -> Chances:
-    return lambda left: (1 - strength) * _best(beliefs.mean, left) + strength * _uniform(left)
+    best = Best(beliefs.mean)
+    return lambda left: (1 - strength) * best(left) + strength * _uniform(left)
 
 
 def _softmax(beliefs: Beliefs, strength: float) -> Chances:
@@ -171,6 +164,7 @@ def _softmax(beliefs: Beliefs, strength: float) -> Chances:
 
 
 def _stratified(beliefs: Beliefs, strength: float) -> Chances:
+    best = Best(beliefs.mean)
     members = np.eye(STRATA, dtype=bool)[strata_of(beliefs.popularity)]  # [items, strata]
 
     def chances(left: Mask) -> Array:
@@ -178,7 +172,7 @@ def _stratified(beliefs: Beliefs, strength: float) -> Chances:
         share = np.where(counts > 0, 1 / np.maximum(counts, 1), 0)
         share /= (counts > 0).sum(-1, keepdims=True)
         explored = left * (share @ members.T)
-        return np.asarray((1 - strength) * _best(beliefs.mean, left) + strength * explored)
+        return np.asarray((1 - strength) * best(left) + strength * explored)
 
     return chances
 
@@ -198,7 +192,7 @@ def _thompson(beliefs: Beliefs, strength: float) -> Chances:
 
 
 def _linucb(beliefs: Beliefs, strength: float) -> Chances:
-    return lambda left: _best(beliefs.mean + strength * beliefs.spread, left)
+    return Best(beliefs.mean + strength * beliefs.spread)
 
 
 _POLICIES: dict[str, Callable[[Beliefs, float], Chances]] = {

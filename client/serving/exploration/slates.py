@@ -30,6 +30,32 @@ Chances = Callable[[Mask], Array]
 those that are not, and one in all, float64 [..., items]."""
 
 
+class Best:
+    """Of the items left the one with the largest score, always: the chances of a ranking.
+
+    Parameters
+    ----------
+    scores : float [..., items]
+    """
+
+    def __init__(self, scores: Array) -> None:
+        self.scores = scores
+
+    def __call__(self, left: Mask) -> Array:
+        """See `Chances`."""
+        masked = np.where(left, self.scores, -np.inf)
+        found = np.zeros(masked.shape)
+        np.put_along_axis(found, masked.argmax(-1)[..., None], 1.0, -1)
+        return found
+
+    def top(self, left: Mask, size: int) -> NDArray[np.int64]:
+        """What is drawn in so many places, int64 [..., size]: without a step for each."""
+        masked = np.where(left, -self.scores, np.inf)
+        part = np.argpartition(masked, size - 1, axis=-1)[..., :size]
+        order = np.argsort(np.take_along_axis(masked, part, -1), axis=-1, kind="stable")
+        return np.take_along_axis(part, order, -1)
+
+
 def draw(
     chances: Chances, open_items: Mask, size: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], Array]:
@@ -44,7 +70,7 @@ def draw(
     size : int
         Places, >= 1.
     rng : Generator
-        One number is drawn for each place, top down.
+        One number is drawn for each place, top down; none where nothing is left to chance.
 
     Returns
     -------
@@ -62,6 +88,8 @@ def draw(
     least = int(left.sum(-1).min()) if left.size else 0
     if not 1 <= size <= least:
         raise ConfigError(f"slate of {size} places: expected 1 to {least}, the items that are open")
+    if isinstance(chances, Best):
+        return chances.top(left, size), np.ones((*shape, size))
     items, found = np.empty((*shape, size), np.int64), np.empty((*shape, size))
     for place in range(size):
         given = chances(left)

@@ -22,10 +22,10 @@ from shared.errors import ConfigError, LedgerError
 from shared.privacy.accounting.events import event_from_json, event_to_json
 from shared.privacy.guarantee import Guarantee
 
-Release = Literal["histogram", "moments", "update", "training", "metrics"]
+Release = Literal["histogram", "moments", "update", "training", "metrics", "feedback"]
 """`moments` say which items people have together. `training` is a whole run under correlated
 noise, counted once; its rounds are `update`s that cost nothing more. `metrics` are noised figures
-of how well the model does.
+of how well the model does; `feedback` is how items that were shown were answered.
 """
 
 _FORMAT = "starling ledger 2"
@@ -75,7 +75,7 @@ class LedgerEntry:
         1 for the first entry.
     round : int
         Of the federation, >= 0.
-    release : {"histogram", "moments", "update", "training", "metrics"}
+    release : {"histogram", "moments", "update", "training", "metrics", "feedback"}
     event : dp_accounting.DpEvent
         What was done to the data.
     """

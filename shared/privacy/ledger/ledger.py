@@ -215,7 +215,7 @@ class Ledger:
         ----------
         round : int
             >= 0.
-        release : {"histogram", "moments", "update", "training", "metrics"}
+        release : {"histogram", "moments", "update", "training", "metrics", "feedback"}
         event : dp_accounting.DpEvent
 
         Raises
