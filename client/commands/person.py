@@ -49,14 +49,14 @@ def recommend(
     if explore is not None:
         if ask:
             raise ConfigError(f"--explore {explore}: what --ask asks for is ranked; give one")
-        told = told_slate(person.explore(k, explore))
+        slate = told_slate(person.explore(k, explore))
         if as_json:
-            typer.echo(document({"ranks_by": person.ranks_by} | told))
+            typer.echo(document({"ranks_by": person.ranks_by} | slate))
             return
         _say(person.ranks_by)
-        for one in told["recommendations"]:
-            chance = f"chance {one['propensity']:.3g}"
-            _say(f"{one['item']}: {one['title']}: {'; '.join(one['reasons'])} ({chance})")
+        for row in slate["recommendations"]:
+            chance = f"chance {row['propensity']:.3g}"
+            _say(f"{row['item']}: {row['title']}: {'; '.join(row['reasons'])} ({chance})")
         return
     wish, found = person.ask(ask, k) if ask else (None, person.recommend(k))
     if as_json:
