@@ -7,8 +7,8 @@ coat      Ratings that people chose to give, learned from naively, weighted and 
 effects   What showing an item does, from the log of a world's policy, against what the world knows,
           beside plain click rates and counts of clicks; five worlds of two kinds.
 trained   `train.correction` unset, ips and snips: `starling simulate` on the deep world of 400
-          people, three seeds, with epsilon 8 and without; then the chance that people click what
-          is recommended first, once they look at it, which the world knows. Paired over people.
+          people, three seeds, at epsilon 8; then the chance that people click what is recommended
+          first, once they look at it, which the world knows. Paired over people.
 
 Runs lie under `--runs` and are not made twice. A part that is not named stays in the results.
 """
@@ -135,7 +135,7 @@ def trained(runs: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for correction in CORRECTIONS:
         folder = run_of(correction, runs)
-        for file in sorted((folder / "adapters").glob("*.safetensors")):
+        for file in sorted((folder / "adapters").glob("eps-8-*.safetensors")):
             epsilon = file.stem.split("-seed-")[0]
             each = found.setdefault(epsilon, {}).setdefault(correction, [])
             each.append(worth(file, world))
@@ -156,7 +156,7 @@ def run_of(correction: str, runs: Path) -> Path:
     settings = runs / f"{correction}.toml"
     settings.write_text(text, encoding="utf-8")
     words = ["simulate", "--config", str(settings), "--users", str(TRAINED_ON), "--epsilon"]
-    words += ["8,inf", "--seeds", "0,1,2", "--references", "none", "--out", str(folder), "--quiet"]
+    words += ["8", "--seeds", "0,1,2", "--references", "none", "--out", str(folder), "--quiet"]
     subprocess.run([sys.executable, str(ROOT / "starling.py"), *words], check=True)
     return folder
 

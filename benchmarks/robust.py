@@ -1,6 +1,6 @@
 """Do adversarial item vectors, robust losses or ensembles help where logs are noisy or poisoned?
 
-    python benchmarks/robust.py [--seeds 0,1,2] [--users 300] [--out FILE]
+    python benchmarks/robust.py [--seeds 0,1] [--users 120] [--out FILE]
 
 A surrogate of the product's model without the language model, trained in one place and without
 privacy on the synthetic world: with h the decayed mean of a history's text vectors,
@@ -43,7 +43,7 @@ from shared.model.sources.choice import find, vectors_of  # noqa: E402 (needs th
 from simulations.world.world import World  # noqa: E402 (needs the path above)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-DECAY, BASIS, RANK, STEPS, EVERY, RATE = 0.85, 64, 16, 120, 10, 0.02
+DECAY, BASIS, RANK, STEPS, EVERY, RATE = 0.85, 64, 16, 60, 10, 0.03
 CONDITIONS = ("clean", "noisy", "poisoned")
 STRENGTHS = {"fgm": (0.1, 0.5), "gce": (0.3, 0.7), "smoothed": (0.1, 0.3)}
 MEMBERS = 3
@@ -223,8 +223,8 @@ def tried(world: World, vectors: Tensor, condition: str, seed: int) -> dict[str,
 def main() -> None:
     """Measure all and keep it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--users", type=int, default=300)
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--users", type=int, default=120)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/robust.json")
     options = parser.parse_args()
     found: dict[str, Any] = {}
