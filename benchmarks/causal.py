@@ -1,6 +1,7 @@
 """Does correcting for exposure help where the truth is known?
 
-    python benchmarks/causal.py [--parts coat,effects,trained] [--runs FOLDER] [--out FILE]
+    python benchmarks/causal.py [--parts coat,effects,trained] [--runs FOLDER]
+                                [--corrections none,ips,snips] [--out FILE]
 
 coat      Ratings that people chose to give, learned from naively, weighted and doubly robustly
           under each model of propensities, five seeds, tried on random ones (`starling ratings`).
@@ -129,11 +130,11 @@ def truth(world: Any) -> Floats:
     return np.asarray(top / np.maximum(count, 1))
 
 
-def trained(runs: Path) -> dict[str, Any]:
+def trained(runs: Path, corrections: list[str]) -> dict[str, Any]:
     """By correction and point: what is recommended is worth; and its gain over no correction."""
     world = made("deep", 0, TRAINED_ON)
     found: dict[str, Any] = {}
-    for correction in CORRECTIONS:
+    for correction in corrections:
         folder = run_of(correction, runs)
         for file in sorted((folder / "adapters").glob("eps-8-*.safetensors")):
             epsilon = file.stem.split("-seed-")[0]
@@ -210,8 +211,10 @@ def main() -> None:
     parser.add_argument("--parts", default="coat,effects,trained")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "causal")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/causal.json")
+    parser.add_argument("--corrections", default=",".join(CORRECTIONS))
     options = parser.parse_args()
-    parts = {"coat": coat, "effects": effects, "trained": lambda: trained(options.runs)}
+    named = options.corrections.split(",")
+    parts = {"coat": coat, "effects": effects, "trained": lambda: trained(options.runs, named)}
     kept = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
     for name in options.parts.split(","):
         kept[name] = parts[name]()
