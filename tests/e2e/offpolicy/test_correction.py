@@ -22,6 +22,7 @@ def run(tiny_bert, tmp_path_factory):
     return made
 
 
+@pytest.mark.slow
 def test_a_corrected_run_is_verified_at_the_cost_of_a_plain_one(run):
     plain, corrected = run(""), run('correction = "snips"\nweight_bound = 2.0\n')
     assert command("verify", corrected).code == 0
