@@ -1,14 +1,15 @@
 """Does correcting for exposure help where the truth is known?
 
-    python benchmarks/causal.py [--parts coat,effects,trained] [--runs FOLDER] [--out FILE]
+    python benchmarks/causal.py [--parts coat,effects,trained] [--runs FOLDER]
+                                [--corrections none,ips,snips] [--out FILE]
 
 coat      Ratings that people chose to give, learned from naively, weighted and doubly robustly
           under each model of propensities, five seeds, tried on random ones (`starling ratings`).
 effects   What showing an item does, from the log of a world's policy, against what the world knows,
           beside plain click rates and counts of clicks; five worlds of two kinds.
 trained   `train.correction` unset, ips and snips: `starling simulate` on the deep world of 400
-          people, three seeds, with epsilon 8 and without; then the chance that people click what
-          is recommended first, once they look at it, which the world knows. Paired over people.
+          people, three seeds, at epsilon 8; then the chance that people click what is recommended
+          first, once they look at it, which the world knows. Paired over people.
 
 Runs lie under `--runs` and are not made twice. A part that is not named stays in the results.
 """
@@ -129,13 +130,13 @@ def truth(world: Any) -> Floats:
     return np.asarray(top / np.maximum(count, 1))
 
 
-def trained(runs: Path) -> dict[str, Any]:
+def trained(runs: Path, corrections: list[str]) -> dict[str, Any]:
     """By correction and point: what is recommended is worth; and its gain over no correction."""
     world = made("deep", 0, TRAINED_ON)
     found: dict[str, Any] = {}
-    for correction in CORRECTIONS:
+    for correction in corrections:
         folder = run_of(correction, runs)
-        for file in sorted((folder / "adapters").glob("*.safetensors")):
+        for file in sorted((folder / "adapters").glob("eps-8-*.safetensors")):
             epsilon = file.stem.split("-seed-")[0]
             each = found.setdefault(epsilon, {}).setdefault(correction, [])
             each.append(worth(file, world))
@@ -156,7 +157,7 @@ def run_of(correction: str, runs: Path) -> Path:
     settings = runs / f"{correction}.toml"
     settings.write_text(text, encoding="utf-8")
     words = ["simulate", "--config", str(settings), "--users", str(TRAINED_ON), "--epsilon"]
-    words += ["8,inf", "--seeds", "0,1,2", "--references", "none", "--out", str(folder), "--quiet"]
+    words += ["8", "--seeds", "0,1,2", "--references", "none", "--out", str(folder), "--quiet"]
     subprocess.run([sys.executable, str(ROOT / "starling.py"), *words], check=True)
     return folder
 
@@ -210,8 +211,10 @@ def main() -> None:
     parser.add_argument("--parts", default="coat,effects,trained")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "causal")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/causal.json")
+    parser.add_argument("--corrections", default=",".join(CORRECTIONS))
     options = parser.parse_args()
-    parts = {"coat": coat, "effects": effects, "trained": lambda: trained(options.runs)}
+    named = options.corrections.split(",")
+    parts = {"coat": coat, "effects": effects, "trained": lambda: trained(options.runs, named)}
     kept = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
     for name in options.parts.split(","):
         kept[name] = parts[name]()

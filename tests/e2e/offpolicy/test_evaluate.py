@@ -86,7 +86,7 @@ def test_mistakes_are_one_line(log, words, told):
     assert told in done.error
 
 
-@pytest.mark.parametrize("campaign", ["men", "women"])
+@pytest.mark.parametrize("campaign", ["men", pytest.param("women", marks=pytest.mark.slow)])
 def test_open_bandit_from_random_to_bts(campaign):
     """By uniformly random showings: within the interval of what bts earned when it ran."""
     by, of = open_bandit("random", campaign), open_bandit("bts", campaign)
@@ -97,6 +97,7 @@ def test_open_bandit_from_random_to_bts(campaign):
     assert found.warnings == []
 
 
+@pytest.mark.slow
 def test_open_bandit_from_bts_to_random():
     """The other way a few rows decide: told, and switch-DR alone stays within the interval."""
     by, of = open_bandit("bts", "women"), open_bandit("random", "women")

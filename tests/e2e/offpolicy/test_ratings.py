@@ -24,6 +24,8 @@ def test_coat_is_what_its_publisher_says(coat):
     assert coat.chosen.shape == coat.random.shape == coat.given.shape == (290, 300)
     assert ((coat.chosen > 0).sum(), (coat.random > 0).sum()) == (6960, 4640)
     assert len(coat.people) == 290
+    means = [each[each > 0].mean() for each in (coat.chosen, coat.random)]
+    assert np.round(means, 2).tolist() == [2.61, 2.23]
 
 
 def test_corrected_is_better_on_random_ratings_of_coat(coat):
