@@ -338,10 +338,11 @@ class Results(Stated):
         model = Stated(Stated(self.config).table("model"))
         found = [begun(str(model.get("start_sha256")))] if "start" in model.stated else []
         for name, kind in (("backbone", "reader"), ("items", "encoder")):
-            typed, digest = model.get(name), str(model.get(f"{name}_sha256"))
+            typed, told = model.get(name), model.get(f"{name}_sha256")
+            digest = None if told is None else str(told)
             if isinstance(typed, str) and from_a_place(typed, digest):
                 kind = "vectors" if typed.endswith(".npz") else kind
-                found.append(encoded(ELSEWHERE[kind], digest))
+                found.append(encoded(ELSEWHERE[kind], digest or "not stated"))
         return tuple(found)
 
     @property

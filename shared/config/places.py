@@ -51,6 +51,8 @@ def from_a_place(name: str, digest: str | None) -> bool:
     digest : str or None
         That they state of it: of what a hub holds under a revision it is its name's own.
     """
+    if digest is None:  # a run that states none
+        return name not in _PACKAGES and "@" not in name
     return name not in _PACKAGES and digest != hashlib.sha256(name.encode()).hexdigest()
 
 

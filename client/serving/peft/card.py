@@ -212,7 +212,7 @@ def _uncovered(told: Told, promised: list[Promised]) -> Iterator[str]:
         yield sentences.begun(str(told.config.model.start_sha256))
     model = told.config.model
     if from_a_place(model.backbone, model.backbone_sha256):
-        yield sentences.encoded(ELSEWHERE["reader"], str(model.backbone_sha256))
+        yield sentences.encoded(ELSEWHERE["reader"], model.backbone_sha256 or "not stated")
     for trust in dict.fromkeys(each.guarantee.trust for each in private):
         seen = [each.guarantee.adversary for each in private if each.guarantee.trust == trust]
         bare = not all(seen_of_each(words)[1] > 1 for words in seen)
