@@ -18,29 +18,13 @@ from simulations.summary import interval_of
 def export_peft(adapter: Path, directory: Path, base: str = "") -> Path:
     """Write an adapter as a folder that plain `transformers` and `peft` load, with a model card.
 
-    Parameters
-    ----------
-    adapter : Path
-        DIR/adapters/NAME.safetensors of a run, of a server's `run` folder, or a release's.
-    directory : Path
-        New; see `client.serving.peft`.
-    base : str, optional
-        What the base model is called on the hub, `owner/model` or `owner/model@revision`; by
-        default what the run called it.
-
-    Returns
-    -------
-    Path
-        The folder.
+    Parameters, result and errors as of `client.serving.peft.write_peft`; of a run, or of a server's
+    `run` folder, the card also says what the results beside the adapter do.
 
     Raises
     ------
-    ModelError
-        If the file is no adapter, PEFT has nothing to load of it, or its base model is not here.
-    ConfigError
-        If the folder exists or cannot be written.
     DataError
-        If the results beside the adapter, or the adapter, are not as they were sealed.
+        If these results, or the adapter, are not as they were sealed.
     """
     return write_peft(adapter, directory, base, measured_of(adapter))
 

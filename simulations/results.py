@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from shared.config import ExperimentConfig, from_dict
+from shared.config.places import ELSEWHERE, from_a_place
 from shared.errors import DataError, LedgerError
 from shared.files import read_file, read_record
 from shared.privacy.accounting.meaning import Meaning, Seen
@@ -336,8 +337,12 @@ class Results(Stated):
         """What its guarantees rest on and nobody can check, in sentences."""
         model = Stated(Stated(self.config).table("model"))
         found = [begun(str(model.get("start_sha256")))] if "start" in model.stated else []
-        if str(model.get("items")).endswith(".npz"):
-            found.append(encoded(str(model.get("items_sha256"))))
+        for name, kind in (("backbone", "reader"), ("items", "encoder")):
+            typed, told = model.get(name), model.get(f"{name}_sha256")
+            digest = None if told is None else str(told)
+            if isinstance(typed, str) and from_a_place(typed, digest):
+                kind = "vectors" if typed.endswith(".npz") else kind
+                found.append(encoded(ELSEWHERE[kind], digest or "not stated"))
         return tuple(found)
 
     @property

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from shared.config.places import ELSEWHERE
 from shared.files import write_atomically
 from shared.privacy import guarantee, sentences
 from shared.privacy.accounting.accountant import calibrate
@@ -300,7 +301,12 @@ def all_said() -> Iterator[tuple[str, list[Said]]]:
             Said(sentences.measured(), ("starling evaluate",), "shared.leaves.sections"),
             *(Said(sentences.of_a_file(at), (CARD,), plan) for at in ("nothing", "told", "noised")),
             Said(sentences.begun("0" * 16), (REPORT, CARD), "shared.model.start.start_of"),
-            Said(sentences.encoded("0" * 16), (REPORT,), "shared.model.sources.choice.find"),
+            *(
+                Said(
+                    sentences.encoded(what, "0" * 16), (REPORT,), "shared.model.sources.choice.find"
+                )
+                for what in ELSEWHERE.values()
+            ),
             *(Said(sentences.chosen(log), ("starling tune",), TUNED) for log in ("", "LOG")),
             Said(
                 sentences.searched(4, 7.98, 1e-4),

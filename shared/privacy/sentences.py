@@ -270,12 +270,12 @@ def begun(digest: str) -> str:
     )
 
 
-def encoded(digest: str) -> str:
-    """Of a model whose item vectors come from a file that somebody made elsewhere."""
+def encoded(what: str, digest: str) -> str:
+    """Of a model made of what lies elsewhere: words of `shared.config.places.ELSEWHERE`."""
     return (
-        f"The items' vectors come from a file (SHA-256 {digest[:16]}). Whoever made the run takes "
-        "them for public, and nobody can check that nothing in them is of these people. If it is "
-        "not so, no budget here covers what they hold of them."
+        f"The {what} (SHA-256 {digest[:16]}). Whoever made the run takes them for public, and "
+        "nobody can check that nothing in them is of these people. If it is not so, no budget here "
+        "covers what they hold of them."
     )
 
 
@@ -370,7 +370,7 @@ def own_risk(spent: float, delta: float, unit: str) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """In few digits; infinity in words."""
+    """In few digits."""
     return "infinity" if math.isinf(value) else f"{value:.{digits}g}"
 
 

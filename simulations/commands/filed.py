@@ -74,6 +74,6 @@ def _missing(report: VerifyReport) -> list[str]:
         "nobody vouches for the key of its seal": not report.vouched,
         "the run is incomplete": not report.complete,
         "some ledgers are on devices alone": not all(row.record for row in report.rows),
-        "not all that its ledger counted is told": any(row.withheld for row in report.rows),
+        "some of its figures are not told": any(row.withheld for row in report.rows),
     }
     return [words for words, so in why.items() if so]

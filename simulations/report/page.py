@@ -16,6 +16,7 @@ from jinja2 import (
 )
 from markupsafe import Markup
 
+from shared.config.places import without_places
 from shared.data.protocol import DRAWN, FULL, negatives_in_words
 from shared.files import write_atomically
 from shared.printable import printable
@@ -138,7 +139,7 @@ def _filled(results: Results, standing: Standing) -> dict[str, Any]:
         "noise_curve": _noise(results),
         "costs": tables.cost_rows(results) if results.simulated else [],
         "ledgers": tables.ledger_rows(results),
-        "settings": list(tables.settings_rows(results.config)),
+        "settings": list(tables.settings_rows(without_places(results.config))),
         "environment": list(tables.settings_rows(results.table("environment"))),
         "statuses": tables.distinct(results.points, "metrics_status"),
     }

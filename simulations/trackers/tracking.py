@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from shared.config import ExperimentConfig, at_epsilon, to_dict
+from shared.config.places import without_places
 from shared.leaves import sections
 from shared.privacy.ledger.ledger import Ledger
 from shared.run_files import RunFiles, RunFolder, run_files
@@ -197,24 +198,3 @@ def _hand(file: Path, log: Log) -> None:
 
 def _nobody(figures: Figures, step: int) -> None:
     """Where there is no tracker."""
-
-
-_PLACES = {"data": ("spec",), "model": ("backbone", "start", "items")}
-
-
-def without_places(settings: Settings) -> Settings:
-    """Settings of which a file's or folder's place on this machine is its name alone.
-
-    A cluster's address is left out.
-    """
-    tree: dict[str, Any] = {
-        section: dict(found) if isinstance(found, Mapping) else found
-        for section, found in settings.items()
-    }
-    for section, names in _PLACES.items():
-        for name in names:
-            found = tree.get(section, {}).get(name)
-            if isinstance(found, str) and found.startswith(("/", ".", "~")):
-                tree[section][name] = Path(found).name
-    tree.get("engine", {}).pop("address", None)
-    return tree

@@ -103,7 +103,8 @@ def _is_written(path: str, value: object, table: Section) -> bool:
     if value in ({}, []):  # whether anything could be in it
         inside = (f"{path}.", f"{path}[")
         return any(leaf.name.startswith(inside) for leaf in table.leaves) or any(
-            _INSIDE.fullmatch(_outer(name)) for name in (path, f"{path}.x", f"{path}[]")
+            _INSIDE.fullmatch(_outer(name))
+            for name in (path, f"{path}.x", f"{path}[]", f"{path}[].x")
         )
     leaf = table.find(_outer(path))
     return leaf is not None and ("*" not in leaf.name or bool(_INSIDE.fullmatch(_outer(path))))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.config import ExperimentConfig
+from shared.config.places import ELSEWHERE, from_a_place
 from shared.errors import ModelError
 from shared.printable import printable
 from shared.privacy import sentences
@@ -209,6 +210,9 @@ def _uncovered(told: Told, promised: list[Promised]) -> Iterator[str]:
         yield sentences.seeded()
     if told.config.model.start is not None:
         yield sentences.begun(str(told.config.model.start_sha256))
+    model = told.config.model
+    if from_a_place(model.backbone, model.backbone_sha256):
+        yield sentences.encoded(ELSEWHERE["reader"], model.backbone_sha256 or "not stated")
     for trust in dict.fromkeys(each.guarantee.trust for each in private):
         seen = [each.guarantee.adversary for each in private if each.guarantee.trust == trust]
         bare = not all(seen_of_each(words)[1] > 1 for words in seen)

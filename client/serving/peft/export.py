@@ -19,6 +19,7 @@ from client.serving.peft.card import Measured, Told, card
 from client.serving.peft.tensors import Parts, lora_config
 from shared.canonical import canonical_json
 from shared.config import ExperimentConfig, ModelConfig, to_dict
+from shared.config.places import name_alone
 from shared.errors import ConfigError, ModelError
 from shared.files import make_folder, sync_folder, write_atomically
 from shared.model.backbone import BackboneSource, hub_name, load, resolve
@@ -78,7 +79,7 @@ def write_peft(
         )
     _check_plain(model, source, adapter)
     backbone = load(source, model.layers)
-    name, revision = _called(base or hub_name(model.backbone))
+    name, revision = _called(base or name_alone(hub_name(model.backbone)))
     parts = Parts.of(arrays)
     settings = lora_config(backbone, model, name, revision)
     _check(parts, backbone, settings, adapter)

@@ -9,8 +9,10 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from shared.config.places import ELSEWHERE
 from shared.leaves import sections
 from shared.privacy import sentences
+from shared.run_files import RunFolder
 from simulations.summary import interval_of
 from tests.support.command import command, results, unfinish
 from tests.support.plain.lora import save_lora
@@ -151,6 +153,28 @@ def test_the_start_is_in_the_record_and_told(begun):
     assert said in json.loads(command("verify", run, "--json").out)["premises"]
     assert said in command("simulate", "--resume", run).out
     assert said in html.unescape((run / "report.html").read_text())
+
+
+# A run's own record holds settings as they were typed, under one hash; what is made of it does not.
+TYPED = ("config.toml", "results.json", "points/*.toml", "adapters/*.safetensors")
+
+
+def test_where_things_lie_on_this_machine_is_in_a_runs_record_alone(begun, tiny_bert, tmp_path):
+    run, lora = begun
+    export = tmp_path / "out"
+    done = command("export", run / "adapters" / NAME, "--to", "peft", export)
+    assert done.code == 0, done.err
+    handed = [*RunFolder(run).handed_on(), run / "results.json", *export.iterdir()]
+    assert len(handed) > 12
+    for file in handed:
+        content = file.read_bytes()
+        told = [place for place in (tiny_bert, lora) if str(place).encode() in content]
+        own = any(run in file.parents and file.match(pattern) for pattern in TYPED)
+        assert bool(told) is own, (file.name, told)
+    assert f'base_model_name_or_path": "{tiny_bert.name}"' in text(export, "_config.json")
+    assert sentences.encoded(
+        ELSEWHERE["reader"], results(run)["config"]["model"]["backbone_sha256"]
+    ) in text(export, "README.md")
 
 
 def test_a_record_without_the_statement_does_not_verify(begun, tmp_path):

@@ -22,7 +22,7 @@ def searched(tiny_bert, tmp_path_factory, own_folders):
     """A private search that ended, and its document."""
     folder = tmp_path_factory.mktemp("search")
     own = folder / "own.toml"
-    text = SETTINGS.format(rounds=1, references="")
+    text = SETTINGS.format(rounds=1, references="").replace("cohort = 12", "cohort = 40")
     own.write_text(text.replace("[model]", f'[model]\nbackbone = "{tiny_bert}"'))
     words = ("--config", own, "--vary", VARY, "--trials", 2, "--epsilon", BUDGET, "--quiet")
     done = command("tune", "--private", *words, "--out", folder / "one", "--json")

@@ -34,6 +34,22 @@ def test_nothing_of_who_answered_is_in_its_results(deployed):
     assert point["noise"] == "from the operating system's generator"
 
 
+def test_what_a_real_run_keeps_back_is_not_shown_and_named(deploy, tmp_path):
+    """Its ledger says that metrics were released: whoever reads the rest is told which are not."""
+    run = shutil.copytree(deploy(metrics_share=0.2), tmp_path / "run")
+    assert command("verify", run).code == 0
+    found = results(run)
+    (release,) = found["points"][0]["released_metrics"]["releases"]
+    found["points"][0]["released_metrics"]["releases"] = []
+    write_sealed(run / "results.json", found, sealed_files(found))
+    done = command("verify", run)
+    assert done.code == 4, done.out
+    assert f"NOT SHOWN: released_metrics: not told of round {release['round']}" in done.out
+    assert "verdict not told" in done.out
+    (row,) = json.loads(command("verify", run, "--json").out)["rows"]
+    assert row["verdict"] == "not told"
+
+
 def test_python_shows_what_a_real_run_says(deployed):
     """Its point and its promise; of what was measured there is nothing."""
     real = starling.load_run(deployed)

@@ -1,5 +1,6 @@
 """What a person who trusts nothing tried on files, words and places."""
 
+import hashlib
 import json
 import zlib
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 
 from shared.config import ExperimentConfig, to_dict
+from shared.config.places import ELSEWHERE, from_a_place, without_places
 from shared.data.catalogue import Catalogue
 from shared.errors import ModelError
 from shared.model.sources import choice
+from shared.privacy import sentences
 from shared.privacy.ledger.promise import SECURE, SEEDED
 from shared.run_files import RunFolder
 from simulations.api.settings import experiment_of
@@ -17,7 +20,6 @@ from simulations.api.words import in_python
 from simulations.report.promises import promise_rows
 from simulations.results import RESULTS_SCHEMA, Results
 from simulations.table import table_problem, write_tables
-from simulations.trackers.tracking import without_places
 from simulations.tune.space import _why_not
 
 
@@ -39,6 +41,14 @@ def test_a_small_number_of_a_table_is_compared_by_its_own_size(delta, tmp_path):
 def test_vectors_from_a_file_are_a_premise_like_a_start():
     assert results().premises == results(items="minilm").premises == ()
     (said,) = results(items="cf.npz", items_sha256="ab" * 32).premises
+    pinned = hashlib.sha256(b"owner/model@abc").hexdigest()
+    assert results(backbone="owner/model@abc", backbone_sha256=pinned).premises == ()
+    for name, kind in (("backbone", "reader"), ("items", "encoder")):
+        # A folder of somebody's, and one that is called as a revision on the hub would be.
+        for typed in ("weights", "/home/me/weights", "owner/model@abc"):
+            (told,) = results(**{name: typed, f"{name}_sha256": "cd" * 32}).premises
+            assert told == sentences.encoded(ELSEWHERE[kind], "cd" * 32)
+            assert from_a_place(typed, "cd" * 32)
     assert "abababababababab" in said
     assert "no budget here covers" in said
 
