@@ -41,7 +41,7 @@ def settings(options: argparse.Namespace, variant: str, epsilon: float, users: i
     tree["privacy"]["delta"] = options.delta
     if variant == "before":
         rich = np.isinf(epsilon) or users * one_release(epsilon, options.delta) >= RICH
-        tree["model"].pop("moments_scale")
+        tree["private"]["model"].pop("moments_scale")
         tree["privacy"]["moments_share"] = 0.4 if rich else 0.0
     return from_dict(tree, source=variant)
 

@@ -75,8 +75,7 @@ def override(
         tree.get("model", {}).pop("factors", None)
     popular = flags.get("federation.popularity_start", True)  # moments rest on the histogram
     if preset and (flags.get("privacy.unit", "user") != "user" or not popular):
-        for name in ("moments_rank", "moments_scale"):
-            tree.get("model", {}).pop(name, None)
+        tree.get("model", {}).pop("moments_rank", None)
     for key, value in flags.items():
         section, _, name = key.partition(".")
         tree.setdefault(section, {})[name] = value
