@@ -85,6 +85,8 @@ def main() -> None:
                 point = at_epsilon(config, epsilon, seed)
                 done.setdefault((epsilon, variant), []).append(_point(bench, point, options.out))
                 _keep(options, done, users)
+                shown = told(done[epsilon, variant], users)
+                print(epsilon, variant, *list(shown.values())[:6], flush=True)
 
 
 def _point(bench: Machines, point: ExperimentConfig, out: Path) -> Point:
@@ -102,7 +104,6 @@ def _keep(options: argparse.Namespace, done: dict[Any, list[Point]], users: int)
         if variant == "before":
             row["now_minus_before"] = apart(done[epsilon, "now"], points, users)
         rows.append(row)
-    print(*list(rows[-1].values())[:8], flush=True)
     found = {"data": options.data, "delta": options.delta, "rounds": 0, "rows": rows}
     file = RESULTS / f"curve_{options.data}.json"
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
