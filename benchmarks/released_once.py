@@ -3,10 +3,10 @@
     python benchmarks/released_once.py [--data SPEC ...]
 
 Ranks validation items by what is released once and public features alone, without the language
-model, under the noise of several budgets: for every split of a budget, with the moments' weights of
-`affinities.PRIOR` times each of `TIMES`. What is committed was chosen by the first three logs, on
-none of which a headline is reported; the others only show what it does there. Prints a line for
-each, and writes `benchmarks/results/released_once.json`. Some 10 minutes of one core.
+model, under the noise of several budgets: for every split of a budget, with each of `SCALES` as
+`model.moments_scale`. What is committed was chosen by the first three logs, on none of which a
+headline is reported; the others only show what it does there. Prints a line for each, and writes
+`benchmarks/results/released_once.json`. Some 10 minutes of one core.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHOWN = ("movielens-100k", "movielens-1m")
 PEOPLE = {"world": 1000, "movielens-1m": 943}  # of a log; of the others all
 SPLITS = ((1.0, 0.0), (0.6, 0.4), (0.25, 0.75))  # histogram, moments
 EPSILONS = (1.0, 2.0, 8.0)
-TIMES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+SCALES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 METRICS = ("hr@10", "hr@10_se", "ndcg@10", "full_hr@10", "full_ndcg@10")
 
 
@@ -57,9 +57,9 @@ def ranked(log: prior.Log, known: prior.Known, weights: torch.Tensor) -> list[di
     return [{name: round(each[name], 4) for name in METRICS} for each in told]
 
 
-def weights_times(times: float) -> list[float]:
-    """`PRIOR` and `WEIGHTS` in a row, the moments' times a number."""
-    scaled = {name: times if name == MOMENTS else 1.0 for name in PRIOR}
+def weights_at(scale: float) -> list[float]:
+    """`PRIOR` and `WEIGHTS` in a row, the moments' scaled."""
+    scaled = {name: scale if name == MOMENTS else 1.0 for name in PRIOR}
     return [scaled[name] * weight for name, row in PRIOR.items() for weight in row] + [*WEIGHTS]
 
 
@@ -76,11 +76,11 @@ def main() -> None:
             told = people * one_release(epsilon, prior.DELTA)
             for split in SPLITS:
                 known = log.known(epsilon, *split)
-                times = TIMES if split[1] else (1.0,)
-                weights = torch.tensor([weights_times(each) for each in times])
-                for each, metrics in zip(times, ranked(log, known, weights), strict=True):
+                scales = SCALES if split[1] else (1.0,)
+                weights = torch.tensor([weights_at(each) for each in scales])
+                for each, metrics in zip(scales, ranked(log, known, weights), strict=True):
                     row = {"log": spec, "people": people, "epsilon": epsilon, "n_mu": round(told)}
-                    row |= {"split": split, "times": each} | metrics
+                    row |= {"split": split, "scale": each} | metrics
                     rows.append(row)
                     print(*row.values(), flush=True)
         print(f"{spec}: {time.monotonic() - began:.0f} s", flush=True)

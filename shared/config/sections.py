@@ -102,6 +102,8 @@ class ModelConfig:
     projection_rank: Natural = 0
     # columns of each of the two tables that say which items people have together; 0: none
     moments_rank: Natural = 0
+    # multiplies what these tables weigh in a score; unset: 1
+    moments_scale: NonNegative | None = None
     item_bias: bool = True  # train one number per item that is added to its score
     hidden_scale: NonNegative = 0.2  # weight of the language model's hidden state in the score
     # multiplies what is known before any round of how a history and an item are alike

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from shared.config import ModelConfig
 from shared.data.attributes import EXTRA, WIDTHS
 
 DECAYS = (0.6, 0.85, 0.95, 1.0)
@@ -41,7 +42,7 @@ PRIOR: dict[str, tuple[float, float, float, float]] = {
     "categories": (0.25, 0.7, 0.8, -0.2),
     "years": (1.9, 0.8, 1.1, 1.3),
     "categories x years": (2.1, 1.9, 2.2, 1.1),
-    MOMENTS: (1.6, 1.8, 1.8, 1.0),
+    MOMENTS: (0.4, 0.45, 0.45, 0.25),
 }
 
 _LEAST = 1e-30  # of a sum of weights that is divided by: past it an item is not seen any more
@@ -133,6 +134,13 @@ def initial_mix(
     mix = torch.stack((last, late - last, later - late, whole - later), 1)
     mix[list(blocks).index(TEXT)] /= chance_likeness(text)
     return mix
+
+
+def starting_mix(blocks: Sequence[str], text: Tensor, config: ModelConfig) -> Tensor:
+    """`PRIOR` as the settings scale it, float32 [blocks, 4]; blocks and text as `initial_mix`."""
+    times = 1.0 if config.moments_scale is None else config.moments_scale
+    moments = [times * weight for weight in PRIOR[MOMENTS]]
+    return config.affinity_scale * initial_mix(blocks, text, {**PRIOR, MOMENTS: moments})
 
 
 def chance_likeness(text: Tensor) -> float:

@@ -40,8 +40,8 @@ from shared.model.affinities import (
     ScoreParts,
     StateParts,
     block_widths,
-    initial_mix,
     kernels,
+    starting_mix,
     summaries,
 )
 from shared.model.attention import packed_attention
@@ -147,7 +147,7 @@ class Recommender(nn.Module):
             self.core = zero_linear(rank, rank)
         # A bias as a layer from a constant 1, so that per-sample gradients see a module.
         self.item_bias = zero_linear(1, count) if config.item_bias else None
-        self.mix = released(config.affinity_scale * initial_mix(list(self._widths), text))
+        self.mix = released(starting_mix(list(self._widths), text, config))
         tables = torch.zeros(count, config.moments_rank)
         self.moments_in = released(tables) if config.moments_rank else None
         self.moments_out = released(tables) if config.moments_rank else None

@@ -21,7 +21,7 @@ from server.release.popularity import BIAS
 from shared.config import ExperimentConfig
 from shared.data.attributes import WIDTHS
 from shared.errors import ConfigError, ProtocolError
-from shared.model.affinities import MOMENTS, TEXT, initial_mix
+from shared.model.affinities import MOMENTS, TEXT, starting_mix
 from shared.privacy.contribution.histogram import popularity_bias
 from shared.privacy.contribution.moments import Basis, moments_size, popular_items
 from shared.privacy.plan.summed import noise_heard
@@ -122,9 +122,8 @@ def _is_initial(mix: npt.NDArray[Any], config: ExperimentConfig) -> bool:
     for attributes in ([], list(WIDTHS)):
         blocks = [TEXT, *attributes, *([MOMENTS] if config.model.moments_rank else [])]
         if mix.shape == (len(blocks), 4):
-            scale = config.model.affinity_scale
-            own = scale * initial_mix(blocks, torch.ones(1, 1)).double().numpy()
-            unit = float(mix[0] @ own[0] / (own[0] @ own[0])) if scale else 1.0
+            own = starting_mix(blocks, torch.ones(1, 1), config.model).double().numpy()
+            unit = float(mix[0] @ own[0] / (own[0] @ own[0])) if own[0].any() else 1.0
             own[0] *= unit
             possible = 1 - _SAME <= unit <= (1 + _SAME) / _LEAST_CHANCE
             return possible and _alike(mix[:1], own[:1]) and _alike(mix[1:], own[1:])

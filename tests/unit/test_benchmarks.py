@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from shared.config import ModelConfig, at_epsilon
 from shared.data.windows import Windows
-from shared.model.affinities import MOMENTS, PRIOR, initial_mix
+from shared.model.affinities import MOMENTS, PRIOR, initial_mix, starting_mix
 from shared.privacy.contribution.histogram import WEIGHTS, popularity_bias, popularity_terms
+from shared.privacy.plan.plan import server_plan
 from simulations.world.world import World
 from tests.support import ROOT
 from tests.support.absent import ABSENT, hiding
@@ -246,3 +248,28 @@ def test_the_page_of_secure_sums_shows_what_was_measured(of_benchmarks):
     found = json.loads((ROOT / "benchmarks/results/secure_aggregation.json").read_text())
     page = (ROOT / "docs" / "secure-aggregation.md").read_text(encoding="utf-8")
     assert [row for row in of_benchmarks("secure_aggregation").rows(found) if row not in page] == []
+
+
+def test_the_curve_is_of_today_s_defaults_beside_those_of_before(of_benchmarks):
+    curve = of_benchmarks("curve")
+    options = Namespace(data="world", delta=1e-4)
+    found = {}
+    for variant in curve.VARIANTS:
+        point = at_epsilon(curve.settings(options, variant, 8.0, 943), 8.0, 0)
+        plan = server_plan(point, 943)
+        found[variant] = point.model.moments_scale, plan.shares
+        assert not point.federation.rounds
+    (now, split), (before, earlier) = found.values()
+    assert (now, before) == (3.0, None)
+    assert split == pytest.approx({"histogram": 0.25, "moments": 0.75})
+    assert earlier == pytest.approx({"histogram": 0.6, "moments": 0.4})
+    point = at_epsilon(curve.settings(options, "before", 2.0, 943), 2.0, 0)
+    assert server_plan(point, 943).of("moments") is None
+
+
+def test_what_is_scaled_is_what_the_setting_scales(of_benchmarks):
+    blocks, text = list(PRIOR), torch.eye(8)
+    weights = of_benchmarks("released_once").weights_at(3.0)[: 4 * len(PRIOR)]
+    rows = {name: weights[4 * n : 4 * n + 4] for n, name in enumerate(PRIOR)}
+    start = starting_mix(blocks, text, ModelConfig(moments_scale=3.0))
+    torch.testing.assert_close(initial_mix(blocks, text, rows), start)

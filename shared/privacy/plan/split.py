@@ -24,10 +24,11 @@ from shared.config import ExperimentConfig
 KINDS = ("histogram", "moments", "metrics", "update")  # that a budget may be split over
 SOME, RICH = 500.0, 1000.0  # n mu, from which on there are moments; and more than a rest for rounds
 _ENDS = 1e-6, 1e4  # of mu: no budget's split depends on more
-_SPLITS = (  # from which n mu on; what remains goes to the main releases
-    (RICH, {"histogram": 0.15, "moments": 0.40}),
-    (SOME, {"histogram": 0.55, "moments": 0.40}),
-    (0.0, {"histogram": 0.90, "moments": 0.0}),
+# From which n mu on, with rounds and without; what remains goes to the main releases.
+_SPLITS = (
+    (RICH, {"histogram": 0.15, "moments": 0.40}, {"moments": 0.75}),
+    (SOME, {"histogram": 0.55, "moments": 0.40}, {"moments": 0.40}),
+    (0.0, {"histogram": 0.90, "moments": 0.0}, {"moments": 0.0}),
 )
 
 
@@ -97,9 +98,10 @@ def budget_split(
         has what remains.
     """
     told = users * one_release(epsilon, delta) / group
-    rule = next(split for least, split in _SPLITS if told >= least)
-    found = {kind: rule.get(kind, 0.0) for kind in kinds}
     main = main_kind(kinds)
+    rounds, none = next(splits for least, *splits in _SPLITS if told >= least)
+    rule = rounds if main == "update" else none
+    found = {kind: rule.get(kind, 0.0) for kind in kinds}
     found[main] = 1 - sum(share for kind, share in found.items() if kind != main)
     return found
 

@@ -190,3 +190,11 @@ def test_rounds_train_all_but_what_is_released(write):
     trained = [("core.weight", put(1, 1, value=1.0)), ("mix.weight", lambda mix: mix * 2)]
     (found,) = unreleased_problems(write(of_adapter=trained), rounds, KINDS)
     assert found.startswith("mix.weight")
+
+
+def test_the_weight_of_moments_is_as_the_settings_scale_it(write):
+    config = replace(CONFIG, model=replace(CONFIG.model, moments_scale=3.0))
+    scaled = ("mix.weight", lambda mix: mix * np.array([[1], [3]], mix.dtype))
+    assert unreleased_problems(write(), config, KINDS)
+    assert not unreleased_problems(write(of_adapter=[scaled]), config, KINDS)
+    assert unreleased_problems(write(of_adapter=[scaled]), CONFIG, KINDS)

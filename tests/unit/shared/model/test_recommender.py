@@ -8,7 +8,15 @@ from shared.config import ModelConfig
 from shared.data.attributes import EXTRA
 from shared.errors import ConfigError, ModelError
 from shared.model.adapter import AdapterSchema, install
-from shared.model.affinities import DECAYS, PRIOR, block_widths, initial_mix, kernels, summaries
+from shared.model.affinities import (
+    DECAYS,
+    PRIOR,
+    block_widths,
+    initial_mix,
+    kernels,
+    starting_mix,
+    summaries,
+)
 from shared.model.backbone import load, resolve
 from shared.model.recommender import Recommender, build_recommender
 from simulations.world.world import World
@@ -245,6 +253,14 @@ def test_blocks_are_those_that_a_model_has():
     assert initial_mix(list(PRIOR), torch.eye(8)).shape == (len(PRIOR), len(DECAYS))
     with pytest.raises(ValueError, match="Expected 8 or 112 columns, not 9"):
         block_widths(8, 9, 0)
+
+
+@pytest.mark.parametrize("scale", [None, 0.0, 3.0])
+def test_the_moments_scale_is_of_the_moments_alone(scale):
+    start = starting_mix(list(PRIOR), torch.eye(8), ModelConfig(moments_scale=scale))
+    plain = initial_mix(list(PRIOR), torch.eye(8))
+    torch.testing.assert_close(start[:-1], plain[:-1])
+    torch.testing.assert_close(start[-1], (1.0 if scale is None else scale) * plain[-1])
 
 
 def test_a_table_of_text_alone_has_no_attributes(tiny_bert):

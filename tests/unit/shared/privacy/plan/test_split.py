@@ -82,9 +82,9 @@ def test_moments_and_rounds_from_the_stated_numbers_of_people_on():
     rich = budget_split(many, 8.0, 1e-5, ALL)
     assert (rich["histogram"], rich["moments"]) == (0.15, 0.4)
     assert budget_split(many, 8.0, 1e-5, ALL, group=2) == few  # noise is worth half
-    for users in (some, many):
+    for users, share in ((some - 1, 0.0), (some, 0.4), (many - 1, 0.4), (many, 0.75)):
         alone = budget_split(users, 8.0, 1e-5, ("histogram", "moments"))
-        assert alone == pytest.approx({"histogram": 0.6, "moments": 0.4})
+        assert alone == pytest.approx({"histogram": 1 - share, "moments": share})
 
 
 def test_noise_is_in_the_inverse_ratio_of_the_roots_of_shares():
