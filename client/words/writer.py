@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from client.words.facts import Facts, Known, in_common
 from client.words.said import TEMPLATE, counted, listed
+from shared.errors import ModelError
 from shared.model.sources.causal import CausalModel
 
 MOST = 90  # tokens of a text
@@ -92,4 +93,9 @@ def open_writer(name: str) -> Writer | None:
     ModelError
         If it is not installed, or is no causal language model.
     """
-    return None if name == TEMPLATE else Writer(name)
+    if name == TEMPLATE:
+        return None
+    try:
+        return Writer(name)
+    except ModelError as error:
+        raise ModelError(f"--writer {name}: {error}") from None

@@ -85,7 +85,7 @@ class CausalModel:
     def _check_room(self, tokens: int) -> None:
         if tokens > self._positions:
             raise ModelError(
-                f"--writer {self.name}: what is asked takes {tokens} tokens, and it reads "
+                f"{self.name}: what is asked takes {tokens} tokens, and it reads "
                 f"{self._positions}; give another model, such as smollm2"
             )
 
@@ -151,10 +151,10 @@ def _load(source: BackboneSource) -> Any:
         )
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"--writer {source.location}: cannot be loaded: {first}") from None
+        raise ModelError(f"{source.location}: cannot be loaded: {first}") from None
     if missing := sorted(report["missing_keys"]):  # an encoder has no head, and writes nothing
         raise ModelError(
-            f"--writer {source.location}: lacks {missing[0]} and {len(missing) - 1} others of a "
+            f"{source.location}: lacks {missing[0]} and {len(missing) - 1} others of a "
             f"{type(model).__name__}; give a causal language model, such as smollm2"
         )
     return model.eval()
