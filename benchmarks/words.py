@@ -40,7 +40,7 @@ from shared.data.titles import titled, writings
 from simulations.api.trained import Tried, people_of
 
 RESULTS = Path(__file__).parent / "results" / "words.json"
-PEOPLE, DELETED_PEOPLE, FEWEST = 50, 300, 10  # interactions of somebody who is asked
+PEOPLE, DELETED_PEOPLE, ASKING, FEWEST = 50, 300, 120, 10  # interactions of somebody who is asked
 DELETED, DRAWS, RANKED, QUOTED, LATE, AT_ONCE = 3, 5, 10, 10, 10, 10
 WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)  # of what is asked for; chosen on validation
 
@@ -183,7 +183,7 @@ def deleted(bench: Bench) -> dict[str, Any]:
 
 
 def asking(bench: Bench) -> dict[str, Any]:
-    """People who ask for the kind, the decade or both of what they chose next.
+    """120 people who ask for the kind, the decade or both of what they chose next.
 
     Shares of people whose next choice is among the ten best of all items that they have not met,
     and of these ten that have all that was asked for. Beside them the ten most popular of those
@@ -201,7 +201,7 @@ def asking(bench: Bench) -> dict[str, Any]:
     for phase, back in (("validation", 2), ("test", 1)):
         for form in ("{kind}", "from the {decade}s", "{kind} from the {decade}s"):
             rows: dict[str, list[list[float]]] = {}
-            for user in bench.users:
+            for user in bench.users[:ASKING]:
                 history = bench.people.history(user)
                 target, before = int(history[-back]), history[:-back]
                 item = items[target]
