@@ -28,10 +28,10 @@ import numpy as np
 import torch
 
 from client.serving.adapters import Trained, open_adapter
-from client.serving.reasons import leading, reasons, weighing
+from client.serving.reasons import case_of, weighing
 from client.serving.recommend import Recommendation, explain, recommend
 from client.words.facts import Items
-from client.words.said import TEMPLATE
+from client.words.said import TEMPLATE, Said
 from client.words.spoken import Speaker
 from client.words.wish import WEIGHT, Reader, Wish
 from client.words.writer import Writer, open_writer
@@ -40,8 +40,8 @@ from shared.data.titles import titled, writings
 from simulations.api.trained import Tried, people_of
 
 RESULTS = Path(__file__).parent / "results" / "words.json"
-PEOPLE, DELETED_PEOPLE, FEWEST = 50, 300, 10  # interactions of somebody who is asked
-DELETED, DRAWS, RANKED, QUOTED, LATE = 3, 5, 10, 10, 10
+PEOPLE, DELETED_PEOPLE, ASKING, FEWEST = 50, 300, 120, 10  # interactions of somebody who is asked
+DELETED, DRAWS, RANKED, QUOTED, LATE, AT_ONCE = 3, 5, 10, 10, 10, 10
 WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)  # of what is asked for; chosen on validation
 
 
@@ -113,34 +113,54 @@ def written(bench: Bench, users: list[int], writer: Writer | None) -> tuple[dict
     speaker, search = Speaker(bench.people.catalogue, writer), Search(bench.people)
     counted: dict[str, Any] = {}
     texts = []
+    found = {user: bench.first(user, RANKED) for user in users}
     for kind in ("profile", "because"):
-        shown = drafted = by_model = refused = 0
         began = time.process_time()
-        for user in users:
-            found = bench.first(user, RANKED)
-            one, history = found[0], bench.people.history(user)
-            if kind == "profile":
-                allowed = history.tolist()
-                said = speaker.profile(history, (), weighing(found))
-            else:
-                allowed = [one.item, *leading(one)]
-                told = reasons(one, speaker.items, ())
-                said = speaker.because(one.item, leading(one), (), told)
-            shown += bool(search(said.text, allowed))
-            drafted += any(search(each.sentence, allowed) for each in said.refused)
-            by_model += said.by != TEMPLATE
-            refused += len(said.refused)
-            texts.append((kind, user, said))
-            print(kind, user, said.by, said.text, [vars(each) for each in said.refused], flush=True)
+        if kind == "profile":
+            told, allowed = _profiles(bench, speaker, found)
+        else:
+            told, allowed = _becauses(speaker, found)
+        spent = time.process_time() - began
+        others = [bool(search(each.text, own)) for each, own in zip(told, allowed, strict=True)]
+        drafts = [
+            any(search(part.sentence, own) for part in each.refused)
+            for each, own in zip(told, allowed, strict=True)
+        ]
         counted[kind] = {
             "people": len(users),
-            "shown_with_other_titles": shown,
-            "drafts_with_other_titles": drafted,
-            "shown_as_the_model_wrote": by_model,
-            "sentences_refused": refused,
-            "cpu_seconds_each": round((time.process_time() - began) / len(users), 2),
+            "shown_with_other_titles": sum(others),
+            "drafts_with_other_titles": sum(drafts),
+            "shown_as_the_model_wrote": sum(each.by != TEMPLATE for each in told),
+            "sentences_refused": sum(len(each.refused) for each in told),
+            "cpu_seconds_each": round(spent / len(users), 2),
         }
+        texts += [(kind, user, each) for user, each in zip(users, told, strict=True)]
+        print(kind, counted[kind], flush=True)
     return counted, texts
+
+
+def _profiles(
+    bench: Bench, speaker: Speaker, found: dict[int, list[Recommendation]]
+) -> tuple[list[Said], list[list[int]]]:
+    """Profiles, and the items that each may name; a writer writes ten at a time."""
+    histories = [bench.people.history(user) for user in found]
+    weigh = [weighing(best) for best in found.values()]
+    told: list[Said] = []
+    for first in range(0, len(histories), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        told += speaker.profiles(histories[some], weigh[some])
+    return told, [history.tolist() for history in histories]
+
+
+def _becauses(
+    speaker: Speaker, found: dict[int, list[Recommendation]]
+) -> tuple[list[Said], list[list[int]]]:
+    """Reasons for each one's first recommendation, and the items that each may name."""
+    cases = [case_of(best[0], speaker.items) for best in found.values()]
+    told: list[Said] = []
+    for first in range(0, len(cases), AT_ONCE):
+        told += speaker.because(cases[first : first + AT_ONCE])
+    return told, [[case.item, *case.leading] for case in cases]
 
 
 def deleted(bench: Bench) -> dict[str, Any]:
@@ -163,7 +183,7 @@ def deleted(bench: Bench) -> dict[str, Any]:
 
 
 def asking(bench: Bench) -> dict[str, Any]:
-    """People who ask for the kind, the decade or both of what they chose next.
+    """120 people who ask for the kind, the decade or both of what they chose next.
 
     Shares of people whose next choice is among the ten best of all items that they have not met,
     and of these ten that have all that was asked for. Beside them the ten most popular of those
@@ -181,7 +201,7 @@ def asking(bench: Bench) -> dict[str, Any]:
     for phase, back in (("validation", 2), ("test", 1)):
         for form in ("{kind}", "from the {decade}s", "{kind} from the {decade}s"):
             rows: dict[str, list[list[float]]] = {}
-            for user in bench.users:
+            for user in bench.users[:ASKING]:
                 history = bench.people.history(user)
                 target, before = int(history[-back]), history[:-back]
                 item = items[target]
@@ -231,22 +251,30 @@ def main() -> None:
     parser.add_argument("--writer", default="smollm2")
     parser.add_argument("--people", type=int, default=PEOPLE)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parts", default="deletion,asking,template,writer", help="what to do")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     bench = Bench(asked.adapter, asked.seed)
     users = bench.users[: asked.people]
-    page: dict[str, Any] = {"data": bench.people.name, "seed": asked.seed}
-    page["deletion"] = deleted(bench)
-    print(json.dumps(page["deletion"], indent=1), flush=True)
-    page["asking"] = asking(bench)
-    print(json.dumps(page["asking"], indent=1), flush=True)
-    page[TEMPLATE] = written(bench, users, None)[0]
-    if asked.writer != TEMPLATE:
-        found, texts = written(bench, users, open_writer(asked.writer))
-        page |= {asked.writer: found, "quoted": quoted(texts, bench.people)}
-    asked.out.write_text(json.dumps(page, indent=1) + "\n")
+    page: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    page |= {"data": bench.people.name, "seed": asked.seed}
+    for part in asked.parts.split(","):
+        page |= _measured(part, bench, users, asked.writer)
+        asked.out.write_text(json.dumps(page, indent=1) + "\n")
     print(json.dumps({name: page[name] for name in page if name != "quoted"}, indent=1))
+
+
+def _measured(part: str, bench: Bench, users: list[int], writer: str) -> dict[str, Any]:
+    """One part of the page."""
+    if part == "deletion":
+        return {part: deleted(bench)}
+    if part == "asking":
+        return {part: asking(bench)}
+    if part == TEMPLATE:
+        return {part: written(bench, users, None)[0]}
+    found, texts = written(bench, users, open_writer(writer))
+    return {writer: found, "quoted": quoted(texts, bench.people)}
 
 
 if __name__ == "__main__":

@@ -175,6 +175,8 @@ def _shelf(person: Person, asked: Asked) -> Iterator[str]:
     yield f'<ol class="shelf">{"".join(map(_card, found))}</ol>'
     if not asked.more and len(found) == _FEW:
         yield '<p><a class="button" href="./?more=1">Show more</a></p>'
+    if known:
+        yield f"<h3>In words</h3><p>{escape(person.profile().text)}</p>"
 
 
 def _card(one: Suggestion) -> str:

@@ -20,7 +20,7 @@ from client.serving.adapters import Trained, open_release, start
 from client.serving.asking import read_wish, recommend_as_asked
 from client.serving.exploration.device import scene_of, slate
 from client.serving.exploration.policies import parsed
-from client.serving.reasons import leading, reasons, weighing
+from client.serving.reasons import case_of, reasons, weighing
 from client.serving.recommend import Recommendation, explain, recommend, scores_of
 from client.serving.releases import Release
 from client.training.personal import PersonalTensors
@@ -201,8 +201,8 @@ class Person:
             now = self._now()
             one = now.explain(now.catalogue.index(item))
         speaker = Speaker(now.catalogue, writer)  # a writer takes its time: nobody waits for it
-        told = reasons(one, speaker.items, now.liked)
-        return speaker.because(one.item, leading(one), now.liked, told)
+        case = case_of(one, speaker.items, now.liked)
+        return speaker.because([case], now.liked)[0]
 
     def profile(self, writer: Writer | None = None) -> Said:
         """The person's taste as a paragraph, from their own choices and public texts.

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from client.serving.recommend import Recommendation
 from client.words.facts import Items, in_common
+from client.words.spoken import Case
 from client.words.wish import Wish
 
 _SHARE = 0.1  # of all that speaks for an item: what adds less is not a reason
@@ -62,6 +63,13 @@ _WORDS = {
 def leading(one: Recommendation) -> list[int]:
     """The items of the history that speak most for an item, at most two, most first."""
     return [item for item, share in one.history[:_NAMED] if share > 0]
+
+
+def case_of(
+    one: Recommendation, items: Items, liked: Collection[int] = (), wish: Wish | None = None
+) -> Case:
+    """A recommendation as it is explained in a sentence."""
+    return Case(one.item, tuple(leading(one)), reasons(one, items, liked, wish))
 
 
 def weighing(found: Iterable[Recommendation]) -> list[int]:

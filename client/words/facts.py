@@ -58,8 +58,9 @@ class Items:
         return len(self.catalogue)
 
     def __getitem__(self, item: int) -> Known:
-        title = titled(self.catalogue.texts[item])[0]
-        return Known(readable(title), int(self.years[item]), self.phrases[item])
+        text = self.catalogue.texts[item]  # of it alone: an answer names a few of many items
+        title, about = titled(text)
+        return Known(readable(title), int(years_of([text])[0]), frozenset(phrases_of(about)))
 
     @cached_property
     def years(self) -> Years:

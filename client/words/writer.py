@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from client.words.facts import Facts, Known, in_common
 from client.words.said import TEMPLATE, counted, listed
+from shared.errors import ModelError
 from shared.model.sources.causal import CausalModel
 
 MOST = 90  # tokens of a text
@@ -26,8 +27,8 @@ Recent: Harbour Lights (1974).
 Profile: You are drawn to documentary and war, with 9 titles of the 1970s. Lately you chose \
 Harbour Lights (1974).
 
-Facts: {facts}
-Profile: You"""
+"""
+_WHY = "Reasons why films are recommended.\n\n"
 _BECAUSE = """\
 Recommended: The Long Ford (1968). Chosen before: Dust and Bells (1961) and Salt Road (1965).
 Reason: The Long Ford (1968) is recommended because you chose Dust and Bells (1961) and \
@@ -54,26 +55,34 @@ class Writer:
         self.name = name
         self._model = CausalModel(name)
 
-    def profile(self, facts: Facts) -> str:
-        """A draft of a profile; of no choices an empty one."""
-        if not facts.items:
-            return ""
-        eras = counted((f"{decade}s", count) for decade, count in facts.decades)
-        kinds = counted(facts.attributes) or "various"
-        recent = ", ".join(item.title for item in facts.recent[:_RECENT])
-        told = f"{len(facts.items)} titles. Kinds: {kinds}. Decades: {eras}. Recent: {recent}."
-        return "You " + self._model.write(_PROFILE.format(facts=told), MOST)
+    def profiles(self, people: Sequence[Facts]) -> list[str]:
+        """Drafts of profiles, written at once; of no choices an empty one."""
+        some = [facts for facts in people if facts.items]
+        prompts = [f"Facts: {_told(facts)}\nProfile: You" for facts in some]
+        found = iter(self._model.write(_PROFILE, prompts, MOST) if some else [])
+        return [f"You {next(found)}" if facts.items else "" for facts in people]
 
-    def because(self, item: Known, chosen: Sequence[Known]) -> str:
-        """A draft of why an item is recommended, by the items that speak most for it."""
-        if not chosen:
-            return ""
-        # The same facts in every example: a model of this size takes them from the nearest one.
-        common = listed(in_common([item, *chosen]))
-        common = f", which share {common}" if common else ""
-        names = listed(each.title for each in chosen)
-        prompt = _BECAUSE.format(title=item.title, chosen=names, common=common)
-        return f"{item.title} " + self._model.write(prompt, MOST)
+    def because(self, cases: Sequence[tuple[Known, Sequence[Known]]]) -> list[str]:
+        """Drafts of why each item is recommended, by the items that speak most for it."""
+        some = [(item, chosen) for item, chosen in cases if chosen]
+        prompts = [_asking_why(item, chosen) for item, chosen in some]
+        found = iter(self._model.write(_WHY, prompts, MOST) if some else [])
+        return [f"{item.title} {next(found)}" if chosen else "" for item, chosen in cases]
+
+
+def _told(facts: Facts) -> str:
+    eras = counted((f"{decade}s", count) for decade, count in facts.decades)
+    kinds = counted(facts.attributes) or "various"
+    recent = ", ".join(item.title for item in facts.recent[:_RECENT])
+    return f"{len(facts.items)} titles. Kinds: {kinds}. Decades: {eras}. Recent: {recent}."
+
+
+def _asking_why(item: Known, chosen: Sequence[Known]) -> str:
+    # The same facts in every example: a model of this size takes them from the nearest one.
+    common = listed(in_common([item, *chosen]))
+    common = f", which share {common}" if common else ""
+    names = listed(each.title for each in chosen)
+    return _BECAUSE.format(title=item.title, chosen=names, common=common)
 
 
 def open_writer(name: str) -> Writer | None:
@@ -84,4 +93,9 @@ def open_writer(name: str) -> Writer | None:
     ModelError
         If it is not installed, or is no causal language model.
     """
-    return None if name == TEMPLATE else Writer(name)
+    if name == TEMPLATE:
+        return None
+    try:
+        return Writer(name)
+    except ModelError as error:
+        raise ModelError(f"--writer {name}: {error}") from None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from client.serving.reasons import leading, reasons, weighing
-from client.serving.recommend import Recommendation
+from client.serving.reasons import case_of, weighing
 from client.words.said import Said
 from client.words.spoken import Speaker
-from client.words.wish import Wish
 from client.words.writer import open_writer
 from shared.config import DataConfig
 from shared.data.population import Population
@@ -50,8 +48,4 @@ def profiled_with(tried: Tried, user: str, writer: str) -> tuple[Said, Populatio
 def explained(found: Recommended, writer: str) -> list[Said]:
     """Why each item is recommended, in a sentence; errors as for `profiled`."""
     speaker = Speaker(found.people.catalogue, open_writer(writer))
-    return [_because(one, speaker, found.wish) for one in found.items]
-
-
-def _because(one: Recommendation, speaker: Speaker, wish: Wish) -> Said:
-    return speaker.because(one.item, leading(one), (), reasons(one, speaker.items, (), wish))
+    return speaker.because([case_of(one, speaker.items, (), found.wish) for one in found.items])

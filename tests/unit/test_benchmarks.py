@@ -273,3 +273,25 @@ def test_what_is_scaled_is_what_the_setting_scales(of_benchmarks):
     rows = {name: weights[4 * n : 4 * n + 4] for n, name in enumerate(PRIOR)}
     start = starting_mix(blocks, text, ModelConfig(moments_scale=3.0))
     torch.testing.assert_close(initial_mix(blocks, text, rows), start)
+
+
+def test_titles_that_may_not_be_named_are_found_without_the_check(of_benchmarks):
+    words = of_benchmarks("words")
+    people = Namespace(catalogue=World(users=2).catalogue)
+    titles = [words.titled(text)[0] for text in people.catalogue.texts]
+    search = words.Search(people)
+    assert search(f"You chose {titles[0]} and {titles[1]}. Lately you chose it.", [0, 1]) == []
+    assert search(f"You chose {titles[0]} and {titles[2]}.", [0, 1]) != []
+    assert search("You chose The Silent Orchard (1994).", [0, 1]) != []
+    assert search("You chose the Silent Orchard.", [0, 1]) != []
+
+
+def test_a_tie_counts_against_a_new_item(of_benchmarks):
+    tally = of_benchmarks("cold").Tally(0)
+    rivals = list(range(1, 21))
+    scores = np.arange(21.0)
+    tally.add({"flat": np.zeros(21), "up": -scores, "down": scores}, 0, rivals)
+    tally.add({"flat": np.zeros(21), "up": -scores, "down": scores}, 0, rivals)
+    told = tally.told()
+    assert [told[name]["full_hr@10"] for name in ("flat", "up", "down")] == [0, 1, 0]
+    assert told["up"]["full_ndcg@10"] == 1

@@ -35,36 +35,59 @@ class CausalModel:
         self._model = _load(source)
 
     @torch.inference_mode()
-    def write(self, prompt: str, most: int) -> str:
-        """What most likely follows, token by token, up to the end of its line.
+    def write(self, beginning: str, prompts: list[str], most: int) -> list[str]:
+        """What most likely follows each prompt, token by token, up to the end of its line.
 
         Parameters
         ----------
-        prompt : str
+        beginning : str
+            What all prompts begin with: read once.
+        prompts : list of str
+            What follows it, tokens of its own; all are written at once.
         most : int
             Tokens at most, >= 1.
 
         Returns
         -------
-        str
-            The same on the same machine whenever it is asked.
+        list of str
+            The same on the same machine whenever it is asked, up to ties that rounding decides.
         """
-        tokens = self._tokens(prompt)
-        length = tokens.shape[1]
-        ended = self._tokenizer.eos_token_id
-        state: Any = None
-        written: list[int] = []
+        first = self._tokenizer(beginning, return_tensors="pt")["input_ids"]  # [1, p]
+        plain: dict[str, Any] = {"add_special_tokens": False}
+        rows = [self._tokenizer(prompt, **plain)["input_ids"] for prompt in prompts]
+        self._check_room(first.shape[1] + max(map(len, rows)) + most)
+        state = self._model(input_ids=first, use_cache=True).past_key_values
+        state.batch_repeat_interleave(len(rows))
+        tokens, mask = _padded(rows)  # [prompts, length], on the left
+        mask = torch.cat([mask.new_ones(len(rows), first.shape[1]), mask], 1)
+        written: list[list[int]] = [[] for _ in rows]
+        going = set(range(len(rows)))
         for _ in range(most):
-            found = self._model(input_ids=tokens, past_key_values=state, use_cache=True)
-            state = found.past_key_values
-            token = int(found.logits[0, -1].argmax())
-            if token == ended or length + len(written) >= self._positions:
+            places = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+            found = self._model(
+                input_ids=tokens,
+                attention_mask=mask,
+                position_ids=places,
+                past_key_values=state,
+                use_cache=True,
+            )
+            best = found.logits[:, -1].argmax(-1)
+            for row in sorted(going):
+                written[row].append(int(best[row]))
+                ends = int(best[row]) == self._tokenizer.eos_token_id
+                if ends or "\n" in self._text(written[row]).lstrip():
+                    going.discard(row)
+            if not going:
                 break
-            written.append(token)
-            if "\n" in (text := self._text(written)).lstrip():
-                return text.strip().split("\n")[0].strip()
-            tokens = torch.tensor([[token]])
-        return self._text(written).strip()
+            tokens, mask = best[:, None], torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
+        return [(self._text(row).strip().split("\n") or [""])[0].strip() for row in written]
+
+    def _check_room(self, tokens: int) -> None:
+        if tokens > self._positions:
+            raise ModelError(
+                f"{self.name}: what is asked takes {tokens} tokens, and it reads "
+                f"{self._positions}; give another model, such as smollm2"
+            )
 
     @torch.inference_mode()
     def likelihoods(self, prompt: str, endings: list[str]) -> list[float]:
@@ -106,6 +129,14 @@ class CausalModel:
         return int(getattr(self._model.config, "max_position_embeddings", 1024))
 
 
+def _padded(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Rows of tokens with padding on the left, and where there are tokens, int64 [rows, length]."""
+    length = max(map(len, rows))
+    tokens = [[0] * (length - len(row)) + row for row in rows]
+    mask = [[0] * (length - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(tokens), torch.tensor(mask)
+
+
 def _load(source: BackboneSource) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -120,10 +151,10 @@ def _load(source: BackboneSource) -> Any:
         )
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"--writer {source.location}: cannot be loaded: {first}") from None
+        raise ModelError(f"{source.location}: cannot be loaded: {first}") from None
     if missing := sorted(report["missing_keys"]):  # an encoder has no head, and writes nothing
         raise ModelError(
-            f"--writer {source.location}: lacks {missing[0]} and {len(missing) - 1} others of a "
+            f"{source.location}: lacks {missing[0]} and {len(missing) - 1} others of a "
             f"{type(model).__name__}; give a causal language model, such as smollm2"
         )
     return model.eval()

@@ -148,6 +148,10 @@ OTHERS = (
     ("file", "evaluate --data world --adapter run"),
     ("file", "simulate --resume run/results.json"),
     ("value", "policy make --preset demo --epsilon 0 --out new"),
+    ("value", "profile --data world --users 40 --user u40"),
+    ("flag", "profile --data world --users 40 --user u3 --writer nowhere"),
+    ("flag", "profile --data world"),
+    ("file", "profile --data world --users 40 --user u3 --adapter run"),
     ("flag", "export run/adapters/eps-2-seed-0.safetensors new"),
     ("value", "export run/adapters/eps-2-seed-0.safetensors --to gguf new"),
     ("file", "export run/results.json --to peft new"),
@@ -210,6 +214,8 @@ RECOMMEND = (
     ("value", "--user ''"),
     ("value", "-k 0"),
     ("value", "-k 100000"),
+    ("flag", "--writer smollm2"),
+    ("flag", "--explain --writer nowhere"),
 )
 
 

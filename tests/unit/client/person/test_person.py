@@ -1,10 +1,12 @@
 """What a device says to its person follows from its folder, and from nothing else."""
 
 import dataclasses
+from html import escape
 
 import numpy as np
 import pytest
 
+from client.page import html
 from client.person.person import Person
 from client.store import Interaction
 from shared.errors import ConfigError, DataError
@@ -91,6 +93,12 @@ def test_a_profile_counts_what_was_chosen_and_names_nothing_else(somebody):
     assert "Winter Timetable (1996)" in found.text
     named = {title for title in FILMS.values() if title.split(".")[0] in found.text}
     assert named == {FILMS[item] for item in ("orbit", "glass", "winter")}
+
+
+def test_the_page_says_it_too_once_something_is_known(somebody):
+    assert "In words" not in html.page(somebody, html.Asked())
+    chosen(somebody, "orbit", "violin")
+    assert escape(somebody.profile().text) in html.page(somebody, html.Asked())
 
 
 def test_a_sentence_says_why_as_the_reasons_do(somebody):

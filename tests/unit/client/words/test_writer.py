@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from client.words.facts import Items, facts_of
 from client.words.said import TEMPLATE
-from client.words.spoken import Speaker
+from client.words.spoken import Case, Speaker
 from client.words.writer import Writer, open_writer
 from shared.errors import ModelError
 from shared.model.sources.causal import CausalModel
@@ -41,15 +41,18 @@ def plain(folder, model):
 
 def test_it_writes_the_likeliest_token_each_time(model, plain):
     tokenizer, logits = plain
-    ids = tokenizer(PROMPT)["input_ids"]
-    begun = len(ids)
-    for _ in range(12):
-        ids.append(int(logits(ids)[-1].argmax()))
-        if ids[-1] == tokenizer.eos_token_id:
-            break
-    wanted = tokenizer.decode(ids[begun:], skip_special_tokens=True).strip()
-    assert model.write(PROMPT, 12) == wanted
-    assert model.write(PROMPT, 12) == wanted  # and again
+    endings, wanted = ["glass", "a bakery in lisbon", "g"], []
+    for ending in endings:
+        ids = [*tokenizer(PROMPT)["input_ids"], *tokenizer(ending)["input_ids"]]
+        begun = len(ids)
+        for _ in range(12):
+            ids.append(int(logits(ids)[-1].argmax()))
+            if ids[-1] == tokenizer.eos_token_id:
+                break
+        wanted.append(tokenizer.decode(ids[begun:], skip_special_tokens=True).strip())
+    assert any(wanted)
+    assert model.write(PROMPT, endings, 12) == wanted
+    assert [model.write(PROMPT, [each], 12)[0] for each in endings] == wanted  # and one by one
 
 
 def test_a_likelihood_is_the_mean_over_an_endings_tokens(model, plain):
@@ -71,13 +74,19 @@ def test_what_a_model_makes_up_is_not_shown(folder):
     assert found.by == TEMPLATE
     assert found.refused
     assert found.text == Speaker(films()).profile([0, 3, 4]).text
-    why = speaker.because(1, [4], (), ["because you chose Comet Season (1999)"])
+    (why,) = speaker.because([Case(1, (4,), ("because you chose Comet Season (1999)",))])
     assert (why.by, why.text[:21]) == (TEMPLATE, "The Last Orbit (1998)")
     assert speaker.profile([]).text.startswith("Nothing is known yet")
 
 
+def test_a_model_that_reads_too_little_is_refused(tmp_path):
+    short = Writer(str(save_tiny(tmp_path / "short", "llama")))
+    with pytest.raises(ModelError, match=r"what is asked takes \d+ tokens, and it reads 96"):
+        Speaker(films(), short).profile([0, 3, 4])
+
+
 def test_an_encoder_writes_nothing(tiny_bert):
-    with pytest.raises(ModelError, match=r"--writer .*: (lacks|cannot be loaded)"):
+    with pytest.raises(ModelError, match=r"--writer .*(lacks|cannot be loaded)"):
         open_writer(str(tiny_bert))
     assert open_writer(TEMPLATE) is None
 
