@@ -10,8 +10,9 @@ stands in the results with the line that refused it. Runs lie under `--runs` and
 there, not computed twice.
 
 `world-1` is a second world, of seed 1. Two logs are written out under `--runs` first: `coat`, the
-ratings of people's own choice in no order of time, items described by their features (Schnabel et
-al. 2016), and `movielens-100k-bare`, MovieLens-100K with identifiers in the place of texts.
+ratings of people's own choice in an order drawn at random, as none is known, items described by
+their features (Schnabel et al. 2016), and `movielens-100k-bare`, MovieLens-100K with identifiers in
+the place of texts.
 """
 
 from __future__ import annotations
@@ -112,7 +113,12 @@ def coat(folder: Path) -> bool:
         (str(item), "Coat. " + ", ".join(names[place] for place in np.flatnonzero(row)))
         for item, row in enumerate(features)
     ]
-    met = [(str(user), str(item), "0") for user, item in zip(*np.nonzero(ratings), strict=True)]
+    rng = np.random.default_rng(0)
+    met = [
+        (str(user), str(item), str(place))
+        for user, row in enumerate(ratings)
+        for place, item in enumerate(rng.permutation(np.flatnonzero(row)))
+    ]
     _write(folder, met, items)
     return True
 
