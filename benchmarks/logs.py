@@ -70,7 +70,8 @@ def measured(log: str, options: argparse.Namespace) -> dict[str, Any]:
     program = [sys.executable, str(ROOT / "starling.py"), "simulate", *where, "--quiet"]
     begun = time.monotonic()
     done = subprocess.run(program, capture_output=True, text=True, check=False)
-    row: dict[str, Any] = {"log": log, "command": " ".join(["starling", *asked])}
+    typed = " ".join(["starling", *asked]).replace(str(options.runs), "runs/logs")
+    row: dict[str, Any] = {"log": log, "command": typed}
     row["seconds"] = round(time.monotonic() - begun, 1)
     print(f"{log}: exit {done.returncode} after {row['seconds']:.0f} s", flush=True)
     if done.returncode:
@@ -164,6 +165,12 @@ def present(names: list[str], runs: Path) -> list[str]:
     return [name for name in names if name in here]
 
 
+def _told(given: list[str]) -> list[str]:
+    """Arguments without where this machine keeps its runs."""
+    places = {at for at, word in enumerate(given) if word in ("--runs", "--out")}
+    return [word for at, word in enumerate(given) if not {at, at - 1} & places]
+
+
 def main() -> None:
     """Run them all and write what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -183,7 +190,7 @@ def main() -> None:
         logs = present(options.data.split(","), options.runs)
         rows = list(pool.map(lambda log: measured(log, options), logs))
     found = {
-        "command": " ".join(["python", "benchmarks/logs.py", *sys.argv[1:]]),
+        "command": " ".join(["python", "benchmarks/logs.py", *_told(sys.argv[1:])]),
         "machine": hardware(),
         "versions": versions(),
         "rows": rows,
