@@ -256,6 +256,7 @@ def logs(found: Found) -> str:
         "centralized": "centralised",
     }
     done = [row for row in found["rows"] if "metrics" in row]
+    commands = "; ".join(f"`{each.strip()}`" for each in found["command"].split("; "))
     rows = [
         [
             row["log"],
@@ -267,8 +268,8 @@ def logs(found: Found) -> str:
     ]
     head = f"log|people|{'|'.join(names.values())}|eps 8 is not shown above|inf is not shown above"
     parts = [
-        f"`{found['command'].strip()}` on {where}; torch {versions['torch']}, Python "
-        f"{versions['python']}. HR@10 among the negatives / over all items.",
+        f"{commands} on {where}; torch {versions['torch']}, Python {versions['python']}."
+        " HR@10 among the negatives / over all items.",
         table(head, rows),
     ]
     parts += [f"`{row['command']}`: {row['refused']}" for row in found["rows"] if "refused" in row]

@@ -248,7 +248,7 @@ def _released(run: Run) -> Vector:
         last = run.rule.leave(run.schema, state.average / state.averaged, state.adapter)
     if run.metrics.due_at_the_end:
         measure_privately(run, last, run.config.federation.fixed_rounds)
-    return state.best if state.best_score >= 0 else last
+    return state.best if state.best_score >= 0 else run.whole(last)
 
 
 def _releases(config: ExperimentConfig, users: int, files: RunFiles, simulated: bool) -> Releasing:

@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from server.messages import ask
 from server.optimizer import SQUARES, ServerOptimizer
 from server.release.clipping import RoundClip
 from server.release.metrics import PrivateMetrics
+from server.release.moments import Moments
 from server.release.releases import Releasing
 from server.release.sums import Answers, Expected, ask_for_sum, connected
 from server.run_policy import check_holds
@@ -116,6 +118,27 @@ class Run:
     def simulated(self) -> bool:
         """Whether one process runs all nodes: they are its people, and may be summed there."""
         return self.asking.merge
+
+    @cached_property
+    def _late(self) -> dict[str, Vector]:
+        """Exact moments as the adapter's tables; empty where there are none."""
+        found = Moments.of(self.state, 0.0) if self.state.basis else None
+        if found is None or not found.basis.exact:
+            return {}
+        return found.written(self.schema)
+
+    def whole(self, adapter: Vector) -> Vector:
+        """An iterate [dim] as it is ranked with and released: with what exact moments say.
+
+        Rounds are trained without them. What a person is trained on is in these sums too, and
+        without noise a model that sees them learns to lean on its own targets.
+        """
+        if not self._late:
+            return adapter
+        found = adapter.copy()
+        for name, table in self._late.items():
+            found[self.schema.slice_of(name)] = table
+        return found
 
     @property
     def arrays(self) -> Arrays:
@@ -264,10 +287,11 @@ def _select(run: Run, number: int, entry: RoundEntry) -> None:
     if run.metrics.due(number):
         measure_privately(run, run.state.adapter, number)
     elif _validates(run, number):
-        metrics = evaluated(run, run.state.adapter, "validation")
+        iterate = run.whole(run.state.adapter)
+        metrics = evaluated(run, iterate, "validation")
         if not metrics:
             return
-        _prefer(run, run.state.adapter, selection_score(metrics))
+        _prefer(run, iterate, selection_score(metrics))
         entry |= {name: metrics[name] for name in ("hr@10", "ndcg@10")}
         save(run.state, run.checkpoint)
         run.on_round(entry)
@@ -276,8 +300,8 @@ def _select(run: Run, number: int, entry: RoundEntry) -> None:
 def consider_start(run: Run) -> None:
     """Step 11 for the iterate before the first round: where training does not pay, it is kept."""
     if run.simulated and not run.state.round_number and _validates(run, 0):
-        metrics = evaluated(run, run.state.adapter, "validation")
-        _prefer(run, run.state.adapter, selection_score(metrics))
+        iterate = run.whole(run.state.adapter)
+        _prefer(run, iterate, selection_score(evaluated(run, iterate, "validation")))
         save(run.state, run.checkpoint)
 
 

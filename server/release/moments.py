@@ -64,9 +64,14 @@ class Moments:
 
     def write(self, adapter: Vector, schema: AdapterSchema) -> None:
         """Put the tables that follow into an adapter [dim]."""
+        for name, table in self.written(schema).items():
+            adapter[schema.slice_of(name)] = table
+
+    def written(self, schema: AdapterSchema) -> dict[str, Vector]:
+        """The tables that follow, by name, each flat."""
         items, rank = schema.shapes[schema.names.index(TABLES[0])]
-        for name, table in zip(TABLES, tables(self, items, rank), strict=True):
-            adapter[schema.slice_of(name)] = table.ravel()
+        pair = tables(self, items, rank)
+        return {name: table.ravel() for name, table in zip(TABLES, pair, strict=True)}
 
 
 def start_from_moments(
@@ -105,7 +110,8 @@ def start_from_moments(
         return  # the tables stay
     state.moments = total
     noise = noise_heard(asking.config, asking.users, KIND, basis.dim)
-    if found := Moments.of(state, noise):
+    found = Moments.of(state, noise)
+    if found and not basis.exact:  # exact ones enter after the rounds, see `server.round.Run.whole`
         found.write(state.adapter, schema)
 
 

@@ -69,8 +69,8 @@ def _ease(rest: Matrix, scale: Vector, chance: float) -> Matrix:
     inverse = _inverse(rest + popular + np.diag(own), ridge)
     weights: Matrix = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
-    centred: Matrix = (weights - scale @ weights / scale.sum()) * (ridge / chance)
-    return centred
+    beyond: Matrix = (weights - scale @ weights / scale.sum()) * (ridge / chance)
+    return beyond
 
 
 def _inverse(gram: Matrix, ridge: float) -> Matrix:

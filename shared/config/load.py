@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,10 @@ def from_dict(tree: dict[str, Any], source: str = "configuration") -> Experiment
             finite = [each for each in config.sweep.epsilons if math.isfinite(each)]
             at_epsilon(config, finite[0] if finite else 1.0, seed=0)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        first, *more = error.errors()
+        key, union = _key(first["loc"])
+        if union and more:  # a number or a word: both are told
+            first["msg"] += f", or {more[0]['msg'].removeprefix('Input should be ')}"
         if first["type"] == "unexpected_keyword_argument":
             known = _GONE if key in GONE else f"see docs/configuration.md{_near(key)}"
             raise ConfigError(f"{source}: unknown setting {key}; {known}") from None
@@ -84,6 +87,12 @@ def settings_names() -> list[str]:
             inside = dataclasses.fields(section.default)
             found += [f"{section.name}.{field.name}" for field in inside]
     return found
+
+
+def _key(place: tuple[int | str, ...]) -> tuple[str, bool]:
+    """The setting at a place, and whether pydantic says there which of several kinds it meant."""
+    own = [str(part) for part in place if not re.match(r"(constrained-|literal\[)", str(part))]
+    return ".".join(own), len(own) < len(place)
 
 
 def _near(key: str) -> str:

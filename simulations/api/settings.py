@@ -56,8 +56,8 @@ def never(experiment: ExperimentConfig) -> list[str]:
     finite = [epsilon for epsilon in experiment.sweep.epsilons if math.isfinite(epsilon)]
     for epsilon in finite[:1]:  # the others have the same rounds
         point = at_epsilon(experiment, epsilon, 0)
-        every, rounds = point.federation.metrics_every, point.federation.fixed_rounds
-        if every and every >= rounds and point.privacy.metrics_share:
+        every, rounds = point.federation.metrics_every, point.federation.rounds
+        if isinstance(rounds, int) and every and every >= rounds and point.privacy.metrics_share:
             told = f"federation.metrics_every = {every} with federation.rounds = {rounds}"
             return [f"{told}: metrics are released at the end alone"]
     return []

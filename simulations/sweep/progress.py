@@ -125,9 +125,11 @@ class SweepProgress:
             if label and label != self._label:
                 self._name(label)
             self.done += updates
+            self.total = max(self.total, self.done)  # more may come than a round expects
             self._note = note or self._note
             if self._bar is not None:
-                self._bar.update(self._bar.task_ids[0], advance=updates, note=self._note)
+                task, total = self._bar.task_ids[0], self.total
+                self._bar.update(task, advance=updates, total=total, note=self._note)
             elif not self._quiet and self._clock() - self._last_line >= self._interval:
                 self._tell(self._status())
 

@@ -287,9 +287,8 @@ def test_help_says_what_a_flag_takes_and_what_it_is_by_default(monkeypatch):
             assert f"Default: {default_of(setting)}." in flat, setting
             assert " | ".join(accepted_words(setting)) in flat
     settings = from_dict(load_toml(preset_file("default")))
-    rounds, fewer = (at_epsilon(settings, e, 0).federation.rounds for e in (math.inf, 2.0))
-    assert rounds > fewer
-    assert f"Default: {rounds} (preset default), with noise {fewer}." in flat
+    cohort, more = (at_epsilon(settings, e, 0).federation.cohort for e in (math.inf, 2.0))
+    assert f"Default: {cohort:g} (preset default), with noise {more:g}." in flat
 
 
 def test_a_default_that_is_shown_is_that_of_a_run():

@@ -11,7 +11,9 @@ from safetensors.numpy import load_file
 from scipy import stats
 
 from client.device.agreement import in_clear
+from server.checkpoint import load
 from server.federation import run_federation
+from server.release.moments import Moments
 from shared.errors import ConfigError
 from shared.privacy.guarantee import HISTOGRAM_IN_CLEAR
 from shared.privacy.plan.plan import server_plan
@@ -57,6 +59,30 @@ def test_the_noise_is_the_planned_one(engine, tiny_bert, tmp_path, monkeypatch):
     assert abs(noise.mean()) < 5.4 / np.sqrt(len(noise))
     for false in (0.85, 1.15):  # the check can fail
         assert not believable(noise * false)
+
+
+def test_exact_moments_enter_where_an_iterate_is_ranked_or_released(
+    engine, tiny_bert, tmp_path, monkeypatch
+):
+    """Rounds are trained without them; with them the last iterate is the released one."""
+    federation = {"rounds": 2, "cohort": 1.0}
+    config = point_config(tiny_bert, np.inf, federation=federation)
+    run = federate(tmp_path, CohortGrid(engine), config, monkeypatch)
+    state, released = load(run.files.checkpoint), load_file(run.files.adapter)
+    initial = load_file(run.files.initial)
+    found = Moments.of(state, 0.0)
+    assert found.basis.exact
+    assert len(found.total) == 60 * 59 // 2
+    for name, table in found.written(engine.schema).items():
+        where = engine.schema.slice_of(name)
+        np.testing.assert_array_equal(state.adapter[where], initial[name].ravel())
+        np.testing.assert_allclose(released[name].ravel(), table, rtol=1e-6)
+        assert table.any()
+    rest = np.ones(engine.schema.dim, dtype=bool)
+    for name in found.written(engine.schema):
+        rest[engine.schema.slice_of(name)] = False
+    whole = engine.schema.join(released)
+    np.testing.assert_allclose(whole[rest], state.adapter[rest], rtol=1e-5, atol=1e-7)
 
 
 def test_shares_of_noise_sum_to_it(engine, tiny_bert, tmp_path, monkeypatch):

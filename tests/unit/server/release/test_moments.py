@@ -67,7 +67,7 @@ def test_what_popularity_alone_gives_is_taken_out(exact):
     chance *= (total @ chance) / (chance @ chance)
     given, taken = decode(Moments(basis, chance, 0.0), ITEMS)  # nothing is cut
     whole = decode(exact, ITEMS)
-    assert np.linalg.norm(given @ taken.T) < 0.05 * np.linalg.norm(whole[0] @ whole[1].T)
+    assert np.linalg.norm(given @ taken.T) < 0.1 * np.linalg.norm(whole[0] @ whole[1].T)
 
 
 def test_what_people_avoid_together_has_its_sign(exact):

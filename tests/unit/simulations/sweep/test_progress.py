@@ -76,3 +76,15 @@ def test_slow_work_is_told_in_seconds_per_round_and_no_work_divides_by_nothing()
     with SweepProgress(0, console=Console(file=sink, width=200), clock=clock) as progress:
         progress.point("")
     assert "finished after 0/0 updates, 0:00:00" in sink.getvalue()
+
+
+def test_more_updates_than_were_expected_are_never_beyond_all_of_them():
+    """Who is drawn is chance: a round may hold more people than it expects."""
+    for terminal in (False, True):
+        sink = io.StringIO()
+        console = Console(file=sink, force_terminal=terminal, width=200)
+        with SweepProgress(10, console=console) as progress:
+            for _ in range(3):
+                progress.advance(4)
+        assert (progress.done, progress.total) == (12, 12)
+        assert "12/12" in sink.getvalue()
