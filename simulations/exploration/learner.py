@@ -36,7 +36,7 @@ Single = NDArray[np.float32]
 
 
 _LEAST, _COMMON = 1e-9, 256
-_OPTIMISTIC = 0.5  # share of the items that a device gives their bonus on a day
+_STATE = 64  # leading components that a person's state is in
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Learner:
     ) -> None:
         people = len(met)
         self.prior, self._draws = prior, draws
-        self._full = vectors.astype(np.float32)
+        self._full = vectors[:, :_STATE].astype(np.float32)
         self._vectors = self._full[:, :width]
         width = self._vectors.shape[1]  # of so few items there may be fewer
         sd = np.concatenate([[prior.fit_sd], np.full(width, prior.taste_sd)])
@@ -128,9 +128,9 @@ class Learner:
         draws: NDArray[Any] = np.zeros((1, 1, 1))
         if name == "linucb":
             spread = np.sqrt(np.maximum(variance + self._own_variance(found, fits), 0.0))
-            # All hear of a day's answers at its end: each device is optimistic of some items alone,
-            # its own and anew each day, or all would try the very same.
-            spread = spread * (rng.random(spread.shape, dtype=np.float32) < _OPTIMISTIC)
+            # All hear of a day's answers at its end. With equal bonuses all would try the very same:
+            # each device's are between none and the whole, drawn anew each day (RandUCB).
+            spread = spread * rng.random(spread.shape, dtype=np.float32)
         if name == "thompson":
             # Of what all share, as many draws as are kept apart; each person's are among them.
             common = rng.standard_normal((_COMMON, len(mean)), dtype=np.float32)

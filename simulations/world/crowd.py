@@ -22,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from client.serving.exploration.slates import examination
@@ -133,6 +134,7 @@ class Crowd:
     def __post_init__(self) -> None:
         laws, course = self.world.laws, self.course
         self.features, self._pull = laws.features, laws.pull
+        self._features32 = self.features.astype(np.float32)
         people = [self.world.person(user) for user in range(len(self.world))]
         self._tastes = np.stack([[one.taste, one.later] for one in people], axis=1)  # [2, p, f]
         rng = np.random.default_rng((_SHIFT, self.world.seed))
@@ -217,11 +219,12 @@ class Crowd:
         if self._known is not None and self._known[0] == state.day:
             return self._known[1]
         wanted = self._tastes[now] + state.interest
-        utility = self._appeals[now] + wanted @ self.features.T
+        utility = wanted.astype(np.float32) @ self._features32.T
+        utility += self._appeals[now].astype(np.float32)
         if self.course.boredom:
             genres = self.features[:, : len(GENRES)]
-            utility = utility - self.course.boredom * state.fatigue @ genres.T
-        self._known = state.day, attraction(utility)
+            utility -= (self.course.boredom * state.fatigue @ genres.T).astype(np.float32)
+        self._known = state.day, attraction(utility.astype(np.float32))
         return self._known[1]
 
     def step(self, slates: NDArray[np.int64]) -> Answers:
@@ -255,9 +258,9 @@ class Crowd:
 
     def best(self) -> Array:
         """Clicks expected of the best slate there is, by the truth, [people]."""
-        chances = np.where(self.open_items, self.attractions(), 0.0)
-        part = np.partition(-chances, self.course.slate - 1, axis=1)[:, : self.course.slate]
-        return np.asarray(np.sort(part, axis=1) @ -self.looked_at)
+        chances = np.where(self.open_items, self.attractions(), np.float32(0))
+        top = torch.topk(torch.from_numpy(chances), self.course.slate).values.numpy()
+        return np.asarray(top @ self.looked_at)
 
     def expected(self, slates: NDArray[np.int64]) -> Array:
         """Clicks expected of slates, by the truth, [people]."""

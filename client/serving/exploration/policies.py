@@ -142,7 +142,7 @@ def strata_of(popularity: Array) -> NDArray[np.int64]:
 
 
 def _uniform(left: Mask) -> Array:
-    return np.asarray(left / left.sum(-1, keepdims=True))
+    return np.asarray(left * (1.0 / left.sum(-1, keepdims=True)))
 
 
 def _greedy(beliefs: Beliefs, strength: float) -> Chances:
