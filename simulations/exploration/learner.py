@@ -128,8 +128,8 @@ class Learner:
         draws: NDArray[Any] = np.zeros((1, 1, 1))
         if name == "linucb":
             spread = np.sqrt(np.maximum(variance + self._own_variance(found, fits), 0.0))
-            # All hear of a day's answers at its end. With equal bonuses all would try the very same:
-            # each device's are between none and the whole, drawn anew each day (RandUCB).
+            # All hear of a day's answers at its end: with equal bonuses all would try the same.
+            # Each device's are between none and the whole, drawn anew each day (RandUCB).
             spread = spread * rng.random(spread.shape, dtype=np.float32)
         if name == "thompson":
             # Of what all share, as many draws as are kept apart; each person's are among them.
