@@ -169,8 +169,8 @@ class Learner:
 
         Returns
         -------
-        float32 [people, 2, items]
-            Each one's own N and S of today.
+        float32 [people, 2, slate]
+            Each one's own N and S of today, of the items shown; of all others they are 0.
 
         Raises
         ------
@@ -187,12 +187,14 @@ class Learner:
         gram, moment = self._layer.statistics(x, clicks - seen * mean[slates])
         self._gram = self.prior.memory * self._gram + gram
         self._moment = self.prior.memory * self._moment + moment
-        own = np.zeros((len(slates), 2, len(self._vectors)), dtype=np.float32)
-        rows = np.arange(len(slates))[:, None]
-        own[rows, 0, slates] = seen**2
-        own[rows, 1, slates] = seen * (clicks - expected)
         self._move(slates, clicks)
-        return own
+        return np.stack([seen**2, seen * (clicks - expected)], axis=1).astype(np.float32)
+
+    def added(self, slates: NDArray[np.int64], contributed: Single) -> Array:
+        """The sum [2 items] over people of what each contributes [people, 2, slate]."""
+        items, at = len(self._vectors), slates.ravel()
+        parts = [np.bincount(at, contributed[:, row].ravel(), items) for row in range(2)]
+        return np.concatenate(parts)
 
     def hear(self, total: Array, variances: Array) -> None:
         """Take over a day's sums [2, items] and the variances [2] of the noise in them."""

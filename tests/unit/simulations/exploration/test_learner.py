@@ -23,7 +23,12 @@ def a_day(learner, seed, name="greedy"):
     beliefs = learner.beliefs(name, 1.0, rng)
     slates, _ = draw(chances_of(name, beliefs), np.ones((PEOPLE, ITEMS), bool), PLACES, rng)
     clicks = rng.random(slates.shape) < 0.4
-    return slates, clicks, learner.learn(slates, clicks, SEEN)
+    shown = learner.learn(slates, clicks, SEEN)
+    own = np.zeros((PEOPLE, 2, ITEMS))
+    for user, slate in enumerate(slates):
+        own[user][:, slate] = shown[user]
+    np.testing.assert_allclose(learner.added(slates, shown), own.sum(0).ravel(), atol=1e-6)
+    return slates, clicks, own
 
 
 def test_contributions_are_what_was_shown_and_what_was_not_expected():
