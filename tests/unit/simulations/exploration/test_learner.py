@@ -66,6 +66,9 @@ def test_noise_in_the_sums_makes_items_less_certain_and_never_more():
     loud.hear(own.sum(0), np.array([4.0, 9.0]))
     assert (loud.items()[1] >= quiet.items()[1]).all()
     assert (loud.items()[1] <= quiet.prior.sd**2).all()
+    prior, count = loud.prior, own[:, 0].sum(0)
+    known = count**2 / (count * prior.noise**2 + 9.0 + prior.mean**2 * 4.0).clip(1e-12)
+    np.testing.assert_allclose(loud.items()[1], 1 / (prior.sd**-2 + known), rtol=1e-5)
     loud.hear(-5 * own.sum(0), np.zeros(2))  # counts below zero say nothing
     np.testing.assert_allclose(loud.items()[0], quiet.prior.mean)
 
