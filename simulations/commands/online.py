@@ -140,7 +140,8 @@ def verify_online(folder: Path, key: str | None, as_json: bool) -> int:
     words = {
         REFUTED: "Claims, ledgers and files DISAGREE.",
         AGREES: "Claims, ledgers and files agree.",
-        NOT_SHOWN: "NOT SHOWN: claims, ledgers and files agree as far as they go; see the lines above.",
+        NOT_SHOWN: "NOT SHOWN: claims, ledgers and files agree as far as they go; see the lines "
+        "above.",
     }
     lines = [
         f"{row[0]}: {reason}"
