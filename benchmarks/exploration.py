@@ -1,27 +1,27 @@
 """Regret of exploration policies on the online world, against greedy and against the budget.
 
-    python benchmarks/exploration.py [--out DIR] [--epsilon 1,2,8,inf] [--read DIR] [--choose]
+    python benchmarks/exploration.py [--out DIR] [--epsilon 8,inf] [--read DIR,DIR] [--choose]
 
 Runs `starling simulate --online` (2,000 people, 1,000 items, 30 days, a shift on day 15, five
 worlds), has `starling verify` recompute every epsilon, and says for each policy and budget whether
 its 95% interval of cumulative regret over worlds is apart from greedy's, and after how many days
 regret is back after the shift. Writes `benchmarks/results/exploration.json` and
-`docs/pictures/exploration.png`. `--read` takes a finished run. `--choose` is how strengths were
-chosen: the same on world 100, which no figure is from.
+`docs/pictures/exploration.png`. `--read` takes finished runs, such as one of each world. `--choose`
+is how strengths were chosen: the same on world 100, which no figure is from.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from simulations.exploration.outcome import FIGURE, FILE, Row, read_outcome, summarised
+from simulations.exploration.figure import draw_online
+from simulations.exploration.outcome import FILE, Row, read_outcome, summarised
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "exploration.json"
@@ -63,25 +63,30 @@ def main() -> None:
     """Run, verify, compare, keep."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--epsilon", default="1,2,8,inf")
-    parser.add_argument("--read", type=Path)
+    parser.add_argument("--epsilon", default="8,inf")
+    parser.add_argument("--read", default="")
     parser.add_argument("--choose", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        folder = given.read or given.out or Path(place) / "run"
+        folder = given.out or Path(place) / "run"
         if given.choose:
             run(folder, CANDIDATES, "8,inf", "100")
             return
-        if given.read is None:
+        folders = [Path(word) for word in given.read.split(",") if word]
+        if not folders:
             run(folder, POLICIES, given.epsilon, "0,1,2,3,4")
-        code = starling("verify", str(folder))
-        tree, points = read_outcome(folder / FILE)
-        rows = summarised(points, int(tree["config"]["shift"]))
+            folders = [folder]
+        codes = [starling("verify", str(one)) for one in folders]
+        read = [read_outcome(one / FILE) for one in folders]
+        config, points = read[0][0]["config"], [point for _, some in read for point in some]
+        shift = int(config["shift"])
+        rows = summarised(points, shift)
+        draw_online(points, rows, shift, PICTURE)
         greedy = {row.epsilon: row for row in rows if row.policy == "greedy"}
         found = [told(row, greedy[row.epsilon]) for row in rows]
         kept = {
-            "config": tree["config"],
-            "verify_exit_code": code,
+            "config": config | {"seeds": sorted({point.seed for point in points})},
+            "verify_exit_codes": codes,
             "noise_multipliers": {f"{p.budget:g}": p.noise_multiplier for p in points},
             "rows": found,
             "regret_by_world": [
@@ -89,7 +94,6 @@ def main() -> None:
             ],
         }
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        shutil.copyfile(folder / FIGURE, PICTURE)
     for row in found:
         sys.stdout.write(json.dumps(row) + "\n")
 

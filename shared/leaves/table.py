@@ -215,8 +215,8 @@ config.** | public | the settings
 # run | A run's folder, file by file | server
 config.toml | public | the settings
 results.json | evaluator only | holds exact metrics: see above for each field
-results.csv | evaluator only | the points of results.json as a table
-results.parquet | evaluator only | as the one above
+results.* | evaluator only | the points of results.json as a table
+online.* | evaluator only | of an online run: regret, clicks, who is there, exact; and the promises
 report.html | evaluator only | shows results.json
 curve.png | evaluator only | shows exact metrics
 ledger-*.jsonl | public | see above

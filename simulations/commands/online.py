@@ -140,7 +140,8 @@ def verify_online(folder: Path, key: str | None, as_json: bool) -> int:
     words = {
         REFUTED: "Claims, ledgers and files DISAGREE.",
         AGREES: "Claims, ledgers and files agree.",
-        NOT_SHOWN: "NOT SHOWN: claims, ledgers and files agree, and nobody vouches for them.",
+        NOT_SHOWN: "NOT SHOWN: claims, ledgers and files agree as far as they go; see the lines "
+        "above.",
     }
     lines = [
         f"{row[0]}: {reason}"
@@ -154,7 +155,7 @@ def verify_online(folder: Path, key: str | None, as_json: bool) -> int:
         page |= {"problems": problems, "key": report.key, "signer": who, "vouched": vouched}
         typer.echo(document(page))
         return code
-    title = "Privacy spent over all days, recomputed from the ledgers (user, central)"
+    title = "Privacy spent, recomputed from the ledgers"
     show_table(("point", *figures("claimed", "PLD", "RDP"), "verdict"), found, title)
     for line in [*lines, *problems, f"The run is {who}.", words[code]]:
         show_line(line)

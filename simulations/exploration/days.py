@@ -118,8 +118,8 @@ def run_days(
         seen = crowd.looked_at * answers.present[:, None]
         own = learner.learn(slates, answers.clicks, seen)
         # 3. The clipped contributions are summed; the event is on the ledger, then the sum noised.
-        total = user_feedback(own, crowd.looked_at).sum(0, dtype=np.float64)
-        released = lifetime.release(day, total)
+        clipped = user_feedback(own, crowd.looked_at).reshape(own.shape)
+        released = lifetime.release(day, learner.added(slates, clipped))
         learner.hear(*lifetime.sums(released, crowd.looked_at))
         regret.append(float((lost * answers.present).mean()))
         reward.append(float(answers.clicks.sum(1).mean()))

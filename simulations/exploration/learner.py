@@ -36,7 +36,7 @@ Single = NDArray[np.float32]
 
 
 _LEAST, _COMMON = 1e-9, 256
-_OPTIMISTIC = 0.5  # share of the items that a device gives their bonus on a day
+_STATE = 64  # leading components that a person's state is in
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Learner:
     ) -> None:
         people = len(met)
         self.prior, self._draws = prior, draws
-        self._full = vectors.astype(np.float32)
+        self._full = vectors[:, :_STATE].astype(np.float32)
         self._vectors = self._full[:, :width]
         width = self._vectors.shape[1]  # of so few items there may be fewer
         sd = np.concatenate([[prior.fit_sd], np.full(width, prior.taste_sd)])
@@ -128,9 +128,9 @@ class Learner:
         draws: NDArray[Any] = np.zeros((1, 1, 1))
         if name == "linucb":
             spread = np.sqrt(np.maximum(variance + self._own_variance(found, fits), 0.0))
-            # All hear of a day's answers at its end: each device is optimistic of some items alone,
-            # its own and anew each day, or all would try the very same.
-            spread = spread * (rng.random(spread.shape, dtype=np.float32) < _OPTIMISTIC)
+            # All hear of a day's answers at its end: with equal bonuses all would try the same.
+            # Each device's are between none and the whole, drawn anew each day (RandUCB).
+            spread = spread * rng.random(spread.shape, dtype=np.float32)
         if name == "thompson":
             # Of what all share, as many draws as are kept apart; each person's are among them.
             common = rng.standard_normal((_COMMON, len(mean)), dtype=np.float32)
@@ -169,8 +169,8 @@ class Learner:
 
         Returns
         -------
-        float32 [people, 2, items]
-            Each one's own N and S of today.
+        float32 [people, 2, slate]
+            Each one's own N and S of today, of the items shown; of all others they are 0.
 
         Raises
         ------
@@ -187,12 +187,14 @@ class Learner:
         gram, moment = self._layer.statistics(x, clicks - seen * mean[slates])
         self._gram = self.prior.memory * self._gram + gram
         self._moment = self.prior.memory * self._moment + moment
-        own = np.zeros((len(slates), 2, len(self._vectors)), dtype=np.float32)
-        rows = np.arange(len(slates))[:, None]
-        own[rows, 0, slates] = seen**2
-        own[rows, 1, slates] = seen * (clicks - expected)
         self._move(slates, clicks)
-        return own
+        return np.stack([seen**2, seen * (clicks - expected)], axis=1).astype(np.float32)
+
+    def added(self, slates: NDArray[np.int64], contributed: Single) -> Array:
+        """The sum [2 items] over people of what each contributes [people, 2, slate]."""
+        items, at = len(self._vectors), slates.ravel()
+        parts = [np.bincount(at, contributed[:, row].ravel(), items) for row in range(2)]
+        return np.concatenate(parts)
 
     def hear(self, total: Array, variances: Array) -> None:
         """Take over a day's sums [2, items] and the variances [2] of the noise in them."""

@@ -52,7 +52,7 @@ class OnlineConfig:
     policies: Annotated[tuple[str, ...], AfterValidator(_named)] = (
         "greedy",
         "thompson=0.25",
-        "linucb",
+        "linucb=0.5",
     )
     epsilons: tuple[float, ...] = (8.0, math.inf)  # lifetime budgets of a person
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3, 4)  # each a world of its own

@@ -19,9 +19,11 @@ to the same person see the same, and nobody's answers depend on anybody else's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from client.serving.exploration.slates import examination
@@ -33,6 +35,7 @@ from simulations.world.world import World
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+EMPTY = -1  # of a place that shows nothing
 _CLICKS, _SHIFT, _CHURN, _APPEAR = 0x636C6963, 0x73686966, 0x6368726E, 0x61707065
 _REST = 0.8  # of a fatigue that is left a day later
 
@@ -111,6 +114,8 @@ class Crowd:
     world : World
         Without slates and drift of its own: what happens is the course's.
     course : Course
+    users : sequence of int, optional
+        Which of the world's people; default: all.
 
     Attributes
     ----------
@@ -127,13 +132,16 @@ class Crowd:
 
     world: World
     course: Course
+    users: Sequence[int] | None = None
     _seed: int = field(default=0, init=False)
     _known: tuple[int, Array] | None = field(default=None, init=False)  # of a day
 
     def __post_init__(self) -> None:
         laws, course = self.world.laws, self.course
         self.features, self._pull = laws.features, laws.pull
-        people = [self.world.person(user) for user in range(len(self.world))]
+        self._features32 = self.features.astype(np.float32)
+        users = range(len(self.world)) if self.users is None else self.users
+        people = [self.world.person(user) for user in users]
         self._tastes = np.stack([[one.taste, one.later] for one in people], axis=1)  # [2, p, f]
         rng = np.random.default_rng((_SHIFT, self.world.seed))
         count = len(laws.appeal)
@@ -144,8 +152,8 @@ class Crowd:
         self._appears = self._appearing(count)
         self._met = np.zeros((len(people), count), dtype=bool)
         self._interest = np.zeros((len(people), self.features.shape[1]))
-        for user in range(len(people) if course.history else 0):
-            self._remember(user)
+        for place, user in enumerate(users if course.history else ()):
+            self._remember(place, user)
         self.start = self._met.copy()
         self.looked_at = examination(course.slate, course.position_bias)
         self.reset(0)
@@ -166,15 +174,15 @@ class Crowd:
             )
         return appears
 
-    def _remember(self, user: int) -> None:
+    def _remember(self, place: int, user: int) -> None:
         """What a person met before the first day, among what is there then."""
         history = self.world.history(user)
         kept = history[self._appears[history] == 0][: self.course.history]
-        self._met[user, kept] = True
+        self._met[place, kept] = True
         interest = np.zeros(self.features.shape[1])
         for item in kept:
             interest = self.world.laws.after(interest, int(item))
-        self._interest[user] = interest
+        self._interest[place] = interest
 
     def reset(self, seed: int) -> None:
         """Everybody as before the first day; `seed` is of what they will answer."""
@@ -217,15 +225,18 @@ class Crowd:
         if self._known is not None and self._known[0] == state.day:
             return self._known[1]
         wanted = self._tastes[now] + state.interest
-        utility = self._appeals[now] + wanted @ self.features.T
+        utility = wanted.astype(np.float32) @ self._features32.T
+        utility += self._appeals[now].astype(np.float32)
         if self.course.boredom:
             genres = self.features[:, : len(GENRES)]
-            utility = utility - self.course.boredom * state.fatigue @ genres.T
-        self._known = state.day, attraction(utility)
+            utility -= (self.course.boredom * state.fatigue @ genres.T).astype(np.float32)
+        self._known = state.day, attraction(utility.astype(np.float32))
         return self._known[1]
 
     def step(self, slates: NDArray[np.int64]) -> Answers:
         """Show everybody a slate, int64 [people, slate], and go on to the next day.
+
+        A place may be `EMPTY`.
 
         Raises
         ------
@@ -235,7 +246,8 @@ class Crowd:
         state, course = self._state, self.course
         self._check(slates)
         rng = np.random.default_rng((_CLICKS, self.world.seed, self._seed, state.day))
-        chances = self.looked_at * np.take_along_axis(self.attractions(), slates, 1)
+        shown = slates != EMPTY
+        chances = self.looked_at * np.take_along_axis(self.attractions(), slates, 1) * shown
         clicks = (rng.random(slates.shape) < chances) & state.present[:, None]
         was = state.present.copy()
         for place in range(course.slate):  # from the top down, as interest follows the last one
@@ -244,8 +256,8 @@ class Crowd:
             state.met[people, items] = True
             state.interest[people] = self.world.laws.decay * state.interest[people]
             state.interest[people] += self._pull[items]
-        shown = self.features[slates, : len(GENRES)].mean(1)  # [people, genres]
-        state.fatigue = _REST * state.fatigue + shown
+        genres = self.features[slates, : len(GENRES)] * shown[..., None]
+        state.fatigue = _REST * state.fatigue + genres.mean(1)  # [people, genres]
         if course.churn:
             coin = np.random.default_rng((_CHURN, self.world.seed, self._seed, state.day))
             leaves = coin.random(len(was)) < course.churn * np.exp(-clicks.sum(1))
@@ -255,9 +267,9 @@ class Crowd:
 
     def best(self) -> Array:
         """Clicks expected of the best slate there is, by the truth, [people]."""
-        chances = np.where(self.open_items, self.attractions(), 0.0)
-        part = np.partition(-chances, self.course.slate - 1, axis=1)[:, : self.course.slate]
-        return np.asarray(np.sort(part, axis=1) @ -self.looked_at)
+        chances = np.where(self.open_items, self.attractions(), np.float32(0))
+        top = torch.topk(torch.from_numpy(chances), self.course.slate).values.numpy()
+        return np.asarray(top @ self.looked_at)
 
     def expected(self, slates: NDArray[np.int64]) -> Array:
         """Clicks expected of slates, by the truth, [people]."""
@@ -269,9 +281,9 @@ class Crowd:
             raise DataError(f"day {state.day}: the course has {self.course.days}; reset it")
         if slates.shape != wanted:
             raise DataError(f"slates of shape {slates.shape}: expected {wanted}")
-        here = state.present
-        if not np.take_along_axis(self.open_items, slates, 1)[here].all():
+        rows, places = np.nonzero((slates != EMPTY) & state.present[:, None])
+        items = slates[rows, places]
+        if not self.open_items[rows, items].all():
             raise DataError("slates: an item that is not there yet, or was met, is in one")
-        ordered = np.sort(slates[here], axis=1)
-        if (ordered[:, 1:] == ordered[:, :-1]).any():
+        if len(np.unique(rows * state.met.shape[1] + items)) < len(items):
             raise DataError("slates: an item is twice in one")

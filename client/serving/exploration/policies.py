@@ -42,7 +42,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from client.serving.exploration.slates import Array, Best, Chances, Mask
+from client.serving.exploration.slates import Array, Best, Chances, Ensemble, Mask
 from shared.errors import ConfigError, nearest
 
 STRATA = 4  # of popularity, with equally many items each
@@ -142,7 +142,7 @@ def strata_of(popularity: Array) -> NDArray[np.int64]:
 
 
 def _uniform(left: Mask) -> Array:
-    return np.asarray(left / left.sum(-1, keepdims=True))
+    return np.asarray(left * (1.0 / left.sum(-1, keepdims=True)))
 
 
 def _greedy(beliefs: Beliefs, strength: float) -> Chances:
@@ -178,17 +178,7 @@ def _stratified(beliefs: Beliefs, strength: float) -> Chances:
 
 
 def _thompson(beliefs: Beliefs, strength: float) -> Chances:
-    def chances(left: Mask) -> Array:
-        masked = np.where(left[..., None, :], beliefs.draws, -np.inf)
-        best = masked.argmax(-1)  # [..., M]
-        found = FLOOR * _uniform(left)
-        share = (1 - FLOOR) / best.shape[-1]
-        for one in range(best.shape[-1]):
-            at = best[..., one, None]
-            np.put_along_axis(found, at, np.take_along_axis(found, at, -1) + share, -1)
-        return found
-
-    return chances
+    return Ensemble(beliefs.draws, FLOOR)
 
 
 def _linucb(beliefs: Beliefs, strength: float) -> Chances:

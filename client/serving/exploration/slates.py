@@ -50,10 +50,64 @@ class Best:
 
     def top(self, left: Mask, size: int) -> NDArray[np.int64]:
         """What is drawn in so many places, int64 [..., size]: without a step for each."""
-        masked = np.where(left, -self.scores, np.inf)
-        part = np.argpartition(masked, size - 1, axis=-1)[..., :size]
-        order = np.argsort(np.take_along_axis(masked, part, -1), axis=-1, kind="stable")
-        return np.take_along_axis(part, order, -1)
+        import torch  # many times as fast as sorting here; devices have it for their model
+
+        masked = np.where(left, self.scores, self.scores.dtype.type(-np.inf))
+        found: NDArray[np.int64] = torch.topk(torch.from_numpy(masked), size).indices.numpy()
+        return found
+
+
+class Ensemble:
+    """Of M draws one, chosen anew for each place, says which item is best; with a floor, any item.
+
+        mu(i | L) = (1 - f) (1/M) #{k : i = best(theta_k)} + f / |L|
+
+    Parameters
+    ----------
+    draws : float [..., M, items]
+    floor : float
+        f in [0, 1].
+    """
+
+    def __init__(self, draws: Array, floor: float) -> None:
+        self.draws, self.floor = draws, floor
+
+    def __call__(self, left: Mask) -> Array:
+        """See `Chances`."""
+        masked = np.where(left[..., None, :], self.draws, -np.inf)
+        best = masked.argmax(-1)  # [..., M]
+        found: Array = self.floor * (left / left.sum(-1, keepdims=True))
+        share = (1 - self.floor) / best.shape[-1]
+        for one in range(best.shape[-1]):
+            at = best[..., one, None]
+            np.put_along_axis(found, at, np.take_along_axis(found, at, -1) + share, -1)
+        return found
+
+    def fill(
+        self, left: Mask, size: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], Array]:
+        """What `draw` gives, of the same law, from the `size` best items of each draw alone."""
+        import torch
+
+        draws = np.where(left[..., None, :], self.draws, self.draws.dtype.type(-np.inf))
+        tops = torch.topk(torch.from_numpy(draws), size).indices.numpy()  # [..., M, size]
+        shape, many = left.shape[:-1], tops.shape[-2]
+        items, found = np.empty((*shape, size), np.int64), np.empty((*shape, size))
+        for place in range(size):
+            open_tops = np.take_along_axis(left[..., None, :], tops, -1)
+            first = open_tops.argmax(-1)[..., None]
+            best = np.take_along_axis(tops, first, -1)[..., 0]  # [..., M]
+            one = rng.integers(many, size=shape)[..., None]
+            item = np.take_along_axis(best, one, -1)[..., 0]
+            anything, dice = rng.random(shape) < self.floor, rng.random(shape)
+            rows = left[anything].cumsum(-1)  # of the few that explore beyond the draws
+            ranks = np.floor(dice[anything] * rows[..., -1])
+            item[anything] = (rows <= ranks[..., None]).sum(-1)
+            items[..., place] = item
+            share = (best == item[..., None]).mean(-1)
+            found[..., place] = (1 - self.floor) * share + self.floor / left.sum(-1)
+            np.put_along_axis(left, item[..., None], False, -1)
+        return items, found
 
 
 def draw(
@@ -70,7 +124,7 @@ def draw(
     size : int
         Places, >= 1.
     rng : Generator
-        One number is drawn for each place, top down; none where nothing is left to chance.
+        Numbers are drawn for each place, top down; none where nothing is left to chance.
 
     Returns
     -------
@@ -90,6 +144,8 @@ def draw(
         raise ConfigError(f"slate of {size} places: expected 1 to {least}, the items that are open")
     if isinstance(chances, Best):
         return chances.top(left, size), np.ones((*shape, size))
+    if isinstance(chances, Ensemble):
+        return chances.fill(left, size, rng)
     items, found = np.empty((*shape, size), np.int64), np.empty((*shape, size))
     for place in range(size):
         given = chances(left)

@@ -42,7 +42,7 @@ def user_feedback(
     Parameters
     ----------
     own : float32 [people, 2, items]
-        N and S of each person.
+        N and S of each person; items for which both are 0 may be left out.
     looked_at : float64 [places]
 
     Returns

@@ -23,7 +23,12 @@ def a_day(learner, seed, name="greedy"):
     beliefs = learner.beliefs(name, 1.0, rng)
     slates, _ = draw(chances_of(name, beliefs), np.ones((PEOPLE, ITEMS), bool), PLACES, rng)
     clicks = rng.random(slates.shape) < 0.4
-    return slates, clicks, learner.learn(slates, clicks, SEEN)
+    shown = learner.learn(slates, clicks, SEEN)
+    own = np.zeros((PEOPLE, 2, ITEMS))
+    for user, slate in enumerate(slates):
+        own[user][:, slate] = shown[user]
+    np.testing.assert_allclose(learner.added(slates, shown), own.sum(0).ravel(), atol=1e-6)
+    return slates, clicks, own
 
 
 def test_contributions_are_what_was_shown_and_what_was_not_expected():
@@ -61,6 +66,9 @@ def test_noise_in_the_sums_makes_items_less_certain_and_never_more():
     loud.hear(own.sum(0), np.array([4.0, 9.0]))
     assert (loud.items()[1] >= quiet.items()[1]).all()
     assert (loud.items()[1] <= quiet.prior.sd**2).all()
+    prior, count = loud.prior, own[:, 0].sum(0)
+    known = count**2 / (count * prior.noise**2 + 9.0 + prior.mean**2 * 4.0).clip(1e-12)
+    np.testing.assert_allclose(loud.items()[1], 1 / (prior.sd**-2 + known), rtol=1e-5)
     loud.hear(-5 * own.sum(0), np.zeros(2))  # counts below zero say nothing
     np.testing.assert_allclose(loud.items()[0], quiet.prior.mean)
 
@@ -89,9 +97,9 @@ def test_beliefs_are_those_of_a_layer_of_each_person(name):
         np.testing.assert_allclose(beliefs.mean[user], mean + own.expected(x), atol=1e-5)
         if name == "linucb":
             spread = np.sqrt(variance + own.spread(x) ** 2)
-            given = beliefs.spread[user] > 0  # a device's own half of the items
-            np.testing.assert_allclose(beliefs.spread[user][given], spread[given], atol=1e-5)
-            assert 0 < given.sum() < ITEMS
+            share = beliefs.spread[user] / spread  # a device's own, of each item
+            assert ((share >= 0) & (share <= 1 + 1e-5)).all()
+            assert len(set(share.tolist())) == ITEMS
         if name == "thompson":
             assert beliefs.draws[user].shape == (3, ITEMS)
             far = abs(beliefs.draws[user] - beliefs.mean[user])
