@@ -9,10 +9,9 @@ reads its `results.json`. A log that this machine lacks is left out, in words; a
 stands in the results with the line that refused it. Runs lie under `--runs` and are continued
 there, not computed twice.
 
-`world-1` is a second world, of seed 1. Two logs are written out under `--runs` first: `coat`, the
-ratings of people's own choice in an order drawn at random, as none is known, items described by
-their features (Schnabel et al. 2016), and `movielens-100k-bare`, MovieLens-100K with identifiers in
-the place of texts.
+Two logs are written out under `--runs` first: `coat`, the ratings of people's own choice in an
+order drawn at random, as none is known, items described by their features (Schnabel et al. 2016),
+and `movielens-100k-bare`, MovieLens-100K with identifiers in the place of texts.
 """
 
 from __future__ import annotations
@@ -41,20 +40,18 @@ LOGS = (
     "amazon-software",
     "amazon-arts-office",
     "world",
-    "world-1",
     "coat",
     "movielens-100k-bare",
 )
-WORLDS = {"world": ["world"], "world-1": ["world", "--world-seed", "1"]}
-LARGE = ("movielens-1m", "amazon-arts-office", *WORLDS)  # more people than three thousand, or any
+LARGE = ("movielens-1m", "amazon-arts-office", "world")  # more people than three thousand, or any
 METRICS = ("hr@10", "ndcg@10", "full_hr@10", "full_ndcg@10")
 REFERENCES = "popularity,zero_shot,centralized,same_model"
 
 
 def command_of(log: str, options: argparse.Namespace) -> list[str]:
     """Of one run, as a person would type it."""
-    spec = [str(options.runs / "data" / log)] if log in WRITTEN else WORLDS.get(log, [log])
-    command = ["simulate", "--data", *spec, "--preset", options.preset, "--seeds", "0"]
+    spec = str(options.runs / "data" / log) if log in WRITTEN else log
+    command = ["simulate", "--data", spec, "--preset", options.preset, "--seeds", "0"]
     command += ["--epsilon", options.epsilon, "--delta", options.delta]
     command += ["--references", options.references, "--device", options.device]
     command += ["--rounds", str(options.rounds)] * (options.rounds is not None)
@@ -157,7 +154,7 @@ def present(names: list[str], runs: Path) -> list[str]:
     """Those that are on this machine, or can be written here; a word about the others."""
     from shared.data.sources import known_sources
 
-    here = {source.name for source in known_sources() if source.folder is not None} | {*WORLDS}
+    here = {source.name for source in known_sources() if source.folder is not None} | {"world"}
     here |= {name for name in names if name in WRITTEN and WRITTEN[name](runs / "data" / name)}
     for name in names:
         if name not in here:
