@@ -33,23 +33,23 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
     ),
     "data": ("simulations.commands.data:data", "List, inspect, fetch and make interaction logs."),
     "evaluate": (
-        "simulations.commands.adapter:evaluate_adapter",
+        "simulations.commands.trained.adapter:evaluate_adapter",
         "Rank held-out items with an adapter, or value a policy by a log of what was shown.",
     ),
     "ratings": (
-        "simulations.commands.ratings:ratings",
+        "simulations.commands.trained.ratings:ratings",
         "Learn from ratings that people chose to give, corrected, and try it on random ones.",
     ),
     "recommend": (
-        "simulations.commands.adapter:recommend_items",
+        "simulations.commands.trained.adapter:recommend_items",
         "Recommend items to one user, and say why.",
     ),
     "profile": (
-        "simulations.commands.tastes:profile_user",
+        "simulations.commands.trained.tastes:profile_user",
         "Say one user's taste in words.",
     ),
     "export": (
-        "simulations.commands.adapter:export_adapter",
+        "simulations.commands.trained.adapter:export_adapter",
         "Write an adapter for other libraries (PEFT), with a model card.",
     ),
     "doctor": ("simulations.doctor:main", "Check what this machine has, and say what to do."),

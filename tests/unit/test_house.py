@@ -314,7 +314,7 @@ WIDE_COMMANDS = {
     "client.commands.folder.init",
     "server.commands.deploy.init",
     "simulations.commands.account.account",
-    "simulations.commands.adapter.recommend_items",
+    "simulations.commands.trained.adapter.recommend_items",
     "simulations.commands.data.world",
     "simulations.commands.policy.make",
     "simulations.commands.simulate.simulate",

@@ -29,7 +29,7 @@ def require(name: str) -> Path:
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine on which no data set can be found; returns the (absent) cache folder."""
-    monkeypatch.setattr(sources, "_places", lambda: iter([tmp_path / "cache"]))
+    monkeypatch.setattr(sources, "places", lambda: iter([tmp_path / "cache"]))
     monkeypatch.setattr(sources, "_cache", lambda: tmp_path / "cache")
     return tmp_path / "cache"
 

@@ -25,13 +25,13 @@ def source(tiny_bert):
 @pytest.fixture
 def encodings(monkeypatch):
     """How often the language model was asked."""
-    calls, encode = [], items._encode
+    calls, encode = [], items.text_states
 
     def spy(texts, *rest):
         calls.append(list(texts))
         return encode(texts, *rest)
 
-    monkeypatch.setattr(items, "_encode", spy)
+    monkeypatch.setattr(items, "text_states", spy)
     return calls
 
 
@@ -120,7 +120,7 @@ def test_two_that_encode_into_one_cache_at_once(source, tmp_path, monkeypatch):
         both.wait()
         return pooled
 
-    monkeypatch.setattr(items, "_encode", together)
+    monkeypatch.setattr(items, "text_states", together)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: item_vectors(TEXTS, source, tmp_path), range(2))
     np.testing.assert_array_equal(first, second)

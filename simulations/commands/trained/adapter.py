@@ -12,7 +12,7 @@ from shared.canonical import document
 from shared.errors import ConfigError
 from shared.printable import printable
 from simulations.commands.options import sources, takes
-from simulations.commands.tastes import Writer
+from simulations.commands.trained.tastes import Writer
 
 if TYPE_CHECKING:
     from client.serving.adapters import Trained
@@ -100,7 +100,7 @@ def _value(given: Evaluated, log: Path) -> None:
         return
     with waiting(f"valuing by {log}"):
         from simulations.api.offpolicy import value_policy
-        from simulations.commands.offpolicy import show_value
+        from simulations.commands.trained.offpolicy import show_value
 
         temperature = 1.0 if given.temperature is None else given.temperature
         found = value_policy(log, given.policy or "uniform", temperature)
@@ -108,7 +108,7 @@ def _value(given: Evaluated, log: Path) -> None:
 
 
 def _show_effects(given: Evaluated, log: Path) -> None:
-    from simulations.commands.offpolicy import show_effects
+    from simulations.commands.trained.offpolicy import show_effects
     from simulations.offpolicy import item_effects, read_feedback
     from simulations.show import waiting
 

@@ -1,0 +1,1 @@
+"""What is done with a model: evaluate, recommend, profile, export; other policies, ratings."""
