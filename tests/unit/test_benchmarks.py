@@ -260,7 +260,7 @@ def test_the_curve_is_of_today_s_defaults_beside_those_of_before(of_benchmarks):
         found[variant] = point.model.moments_scale, plan.shares
         assert not point.federation.rounds
     (now, split), (before, earlier) = found.values()
-    assert (now, before) == (3.0, None)
+    assert (now, before) == (2.0, None)
     assert split == pytest.approx({"histogram": 0.25, "moments": 0.75})
     assert earlier == pytest.approx({"histogram": 0.6, "moments": 0.4})
     point = at_epsilon(curve.settings(options, "before", 2.0, 943), 2.0, 0)
