@@ -4,7 +4,7 @@
                                [--out DIR]
 
 Points of the default preset without rounds, by the real path: devices, ledger, test items. `before`
-are the same with moments from n mu = 1,000 on alone, at .40 of the budget, and weighing half as much;
+are the same with moments from n mu = 1,000 on alone, at .40 of the budget, weighing half as much;
 where neither has moments nothing is compared. Every point is kept under `--out` and is not computed
 twice. Writes after every point, and prints, `benchmarks/results/curve_SPEC.json`.
 """
