@@ -55,7 +55,7 @@ class Deployment:
         folder = self.folders.mktemp("deployed")
         rows = [f"u{u},{'abcdefgh'[(u + t) % 8]},{t}" for u in range(USERS) for t in range(6)]
         (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
-        items = "\n".join(f"{i},Text of {i}" for i in "abcdefgh")
+        items = "\n".join(f"{i},Text of {i * 3}" for i in "abcdefgh")
         (folder / "items.csv").write_text(f"item,text\n{items}\n")
         (folder / "run").mkdir()
         return folder

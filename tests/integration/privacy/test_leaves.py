@@ -142,7 +142,7 @@ def log(tmp_path_factory):
     folder = tmp_path_factory.mktemp("log")
     rows = [f"u{u},{'abcdefgh'[(u + t) % 8]},{t}" for u in range(USERS) for t in range(6)]
     (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
-    items = "\n".join(f"{item},Text of {item}" for item in "abcdefgh")
+    items = "\n".join(f"{item},Text of {item * 3}" for item in "abcdefgh")
     (folder / "items.csv").write_text(f"item,text\n{items}\n")
     return str(folder)
 

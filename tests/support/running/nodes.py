@@ -30,7 +30,7 @@ def write_log(folder, people=USERS):
     """A log of so many people and eight items; nobody's history is another's."""
     rows = [f"u{u},{'abcdefgh'[(u + t * t) % 8]},{t}" for u in range(people) for t in range(6)]
     (folder / "interactions.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
-    items = "\n".join(f"{item},Text of {item}" for item in "abcdefgh")
+    items = "\n".join(f"{item},Text of {item * 3}" for item in "abcdefgh")
     (folder / "items.csv").write_text(f"item,text\n{items}\n")
     return folder
 

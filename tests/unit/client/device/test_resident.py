@@ -29,7 +29,7 @@ from tests.support.persons import SCHEMA, START, USERS, Clock, Person, owners
 from tests.support.privacy.policies import agreed, operator
 from tests.support.tiny import random_adapter
 
-CATALOGUE = Catalogue(tuple("abcdef"), tuple(f"Text of {item}" for item in "abcdef"))
+CATALOGUE = Catalogue(tuple("abcdef"), tuple(f"Text of {item * 3}" for item in "abcdef"))
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from tests.support.persons import owners
 from tests.support.privacy.policies import OTHER, agreed, operator
 from tests.support.tiny import random_adapter
 
-OLD = Catalogue(tuple("abcdef"), tuple(f"Text of {item}" for item in "abcdef"))
-NEW = Catalogue(tuple("gfedcba"), tuple(f"Text of {item}" for item in "gfedcba"))
+OLD = Catalogue(tuple("abcdef"), tuple(f"Text of {item * 3}" for item in "abcdef"))
+NEW = Catalogue(tuple("gfedcba"), tuple(f"Text of {item * 3}" for item in "gfedcba"))
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_a_crash_while_one_is_installed_leaves_the_one_before(device, publish, m
 
 def test_a_request_about_other_items_is_declined_in_words(device, publish, tiny_bert):
     """Equally many, so that adapters have one shape: what is trained would be of other items."""
-    other = Catalogue(tuple("uvwxyz"), tuple(f"Text of {item}" for item in "uvwxyz"))
+    other = Catalogue(tuple("uvwxyz"), tuple(f"Text of {item * 3}" for item in "uvwxyz"))
     (device.path / "caps.toml").write_text(owners())
     config = point_config(tiny_bert)
     schema = AdapterSchema.of(

@@ -11,7 +11,7 @@ from shared.data.catalogue import Catalogue
 from shared.errors import ConfigError
 from tests.support.running.released import FILMS, person
 
-CATALOGUE = Catalogue(tuple("abcdef"), tuple(f"Text of {item}" for item in "abcdef"))
+CATALOGUE = Catalogue(tuple("abcdef"), tuple(f"Text of {item * 3}" for item in "abcdef"))
 SCENE = Scene(
     np.array([1.5, 0.5, 0.2, -0.2, -0.5, -1.5]),
     np.vstack([np.eye(3), np.eye(3)]),
