@@ -22,6 +22,7 @@ Swaminathan and Joachims 2015, The Self-Normalized Estimator for Counterfactual 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -57,5 +58,5 @@ def item_weights(bias: Tensor, bound: float) -> Tensor:
     """
     wide = bias.double()
     usual = torch.logsumexp(torch.log_softmax(wide, 0) - _POWER * wide, 0)
-    logarithms = (-_POWER * wide - usual).clamp(max=torch.log(torch.tensor(bound)).item())
+    logarithms = (-_POWER * wide - usual).clamp(max=math.log(bound))
     return torch.exp(logarithms).clamp(max=bound).to(bias.dtype)
