@@ -36,6 +36,7 @@ from shared.privacy.contribution.histogram import histogram_schema, user_histogr
 from shared.privacy.contribution.moments import Basis, moments_schema, user_moments
 from shared.privacy.contribution.units import (
     by_example,
+    moments_dim,
     sums_in_ring,
     sums_securely,
 )
@@ -237,6 +238,12 @@ class Device:
     def _together(self, request: Request) -> Update:
         """The user's share of which items people have together, clipped and noised as agreed."""
         basis = Basis.of(request.arrays)
+        _, leading, most = moments_dim(request.config, len(self.recommender.items))
+        if basis.dim > most or basis.exact is (leading > 0):
+            raise ProtocolError(
+                f"moments: asked for {basis.dim} numbers, the settings give at most {most} "
+                f"{'of released directions' if leading else 'of pairs of items'}"
+            )
         vector = user_moments(self.history, basis)
         if self._in_ring(request):
             return self._shares(request).moments(vector, self.key)

@@ -62,7 +62,8 @@ def point_of(
     if whole.privacy.delta is None:  # of what follows from the number of people devices ask less
         delta = dataclasses.replace(whole.privacy, delta=DEVICES_DELTA)
         whole = dataclasses.replace(whole, privacy=delta)
-    if whole.federation.rounds == AUTO:
+    rounds = whole.federation.rounds, whole.private.get("federation", {}).get("rounds")
+    if AUTO in rounds or whole.data.people:
         whole = dataclasses.replace(whole, data=dataclasses.replace(whole.data, people=users))
     return at_epsilon(whole, own if epsilon is None else epsilon, seed)
 

@@ -128,6 +128,7 @@ def verify_online(folder: Path, key: str | None, as_json: bool) -> int:
     found = [
         (
             f"{row.point.policy}, epsilon {row.point.budget:g}, seed {row.point.seed}",
+            f"{row.point.guarantee.get('delta')}"[:20],
             f"{row.point.epsilon:.4g}",
             "-" if row.epsilon is None else f"{row.epsilon:.4g}",
             "-" if row.rdp is None else f"{row.rdp:.4g}",
@@ -149,14 +150,14 @@ def verify_online(folder: Path, key: str | None, as_json: bool) -> int:
         for reason in at.problems
     ]
     if as_json:
-        heads = ("point", "claimed", "epsilon", "epsilon_rdp", "verdict")
+        heads = ("point", "delta", "claimed", "epsilon", "epsilon_rdp", "verdict")
         told = [dict(zip(heads, row, strict=True)) for row in found]
         page = {"exit_code": code, "verdict": words[code], "rows": told, "reasons": lines}
         page |= {"problems": problems, "key": report.key, "signer": who, "vouched": vouched}
         typer.echo(document(page))
         return code
     title = "Privacy spent, recomputed from the ledgers"
-    show_table(("point", *figures("claimed", "PLD", "RDP"), "verdict"), found, title)
+    show_table(("point", *figures("delta", "claimed", "PLD", "RDP"), "verdict"), found, title)
     for line in [*lines, *problems, f"The run is {who}.", words[code]]:
         show_line(line)
     return code

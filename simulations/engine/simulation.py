@@ -93,14 +93,13 @@ class Simulation:
         """How many there are, where rounds follow from it; None where they are given."""
         stated, here = config.data.people, len(self.population)
         own = config.private.get("federation", {}).get("rounds")
-        if AUTO not in (config.federation.rounds, own):
-            return stated
         if stated not in (None, here):
             raise ConfigError(
                 f"data.people: there are {here} here, the settings say {stated}: people changed "
-                "since the run started; start a new run with another --out"
+                "since the run started, or these are another run's; leave it out, and start a new "
+                "run with another --out"
             )
-        return here
+        return here if AUTO in (config.federation.rounds, own) else stated
 
     @property
     def users(self) -> Sequence[int]:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import ConfigError, DataError, LedgerError
 from shared.privacy.accounting.accountant import epsilon_rdp
 from shared.privacy.ledger.ledger import Ledger
-from shared.privacy.ledger.seal import seal_problems, signer
+from shared.privacy.ledger.seal import Tree, seal_problems, sealed_files, signer
 from shared.run_files import LEDGER_NAME
 from simulations.exploration.budget import KIND, mechanism_of
-from simulations.exploration.outcome import FILE, Point, ledger_name, read_outcome, summarised
+from simulations.exploration.outcome import (
+    FIGURE,
+    FILE,
+    TABLE,
+    Point,
+    ledger_name,
+    read_outcome,
+    summarised,
+    table_of,
+)
 from simulations.exploration.settings import OnlineConfig, online_config
 
 _TOLERANCE, _SAME_NOISE = 1e-4, 2e-5  # of one accountant, and of calibrations, on two machines
@@ -77,10 +87,25 @@ def check_online(folder: Path) -> Report:
     found = [(point.policy, point.budget, point.seed) for point in points]
     if set(found) != wanted or len(found) != len(wanted):
         problems.append(f"{len(found)} points, the settings ask for {len(wanted)}, each once")
+    problems += _file_problems(folder, tree, points, config.days)
     strays = {at.name for at in folder.glob("ledger-*.jsonl")} - {ledger_name(*at) for at in found}
     problems += [f"{name}: a ledger that no point claims" for name in sorted(strays)]
     rows = tuple(_checked(folder, config, point) for point in points)
     return Report(rows, tuple(problems), signer(tree))
+
+
+def _file_problems(folder: Path, tree: Tree, points: Sequence[Point], days: int) -> list[str]:
+    """Where the seal leaves out a file, or the table has other figures than the points."""
+    names = {TABLE, FIGURE, *(str(point.ledger.get("file")) for point in points)}
+    missing = sorted(names - sealed_files(tree).keys())
+    found = [f"{name[:60]}: the seal does not vouch for it" for name in missing]
+    try:
+        same = (folder / TABLE).read_text() == table_of(points)
+    except (OSError, ValueError):
+        same = False
+    if not same or any(len(point.course.regret) != days for point in points):
+        found.append(f"{TABLE}: not the points' figures, one for each day")
+    return found
 
 
 def _checked(folder: Path, config: OnlineConfig, point: Point) -> Checked:
@@ -104,7 +129,7 @@ def _checked(folder: Path, config: OnlineConfig, point: Point) -> Checked:
     digest = config.digest(point.policy, point.budget, point.seed)
     if ledger.header.promise != (promised, digest):
         problems.append("the ledger was opened for another promise, or other settings")
-    if {**promised.stated(), **point.guarantee} != promised.stated():
+    if point.guarantee != promised.stated():
         problems.append("the promise claimed is not that of the settings")
     noise = planned.noise_multiplier
     if not math.isclose(point.noise_multiplier, noise, rel_tol=_SAME_NOISE):

@@ -39,8 +39,6 @@ class Course:
         Clicks, a person of the beginning.
     present : list of float
         Share of people who were still there.
-    spent : list of float
-        Epsilon by the ledger up to the end of each day.
     """
 
     regret: list[float]

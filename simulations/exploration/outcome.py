@@ -30,6 +30,7 @@ from simulations.exploration.settings import OnlineConfig
 
 FILE, TABLE, FIGURE = "online.json", "online.csv", "online.png"
 _SCHEMA = 1
+_CLAIMS = {"schema", "kind", "config", "metrics_status", "points"}
 _LEVEL, _BEFORE = 1.25, 3  # recovered: at most so many times the mean of so many days before
 
 
@@ -173,6 +174,26 @@ def recovery(daily: Sequence[float], shift: int) -> int | None:
 
 def write_outcome(folder: Path, config: OnlineConfig, points: Sequence[Point]) -> None:
     """The table, then the claims under the operator's seal, which names every file."""
+    write_atomically(folder / TABLE, table_of(points))
+    claims = {
+        "schema": _SCHEMA,
+        "kind": "online",
+        "config": config.stated(),
+        "metrics_status": NOT_RELEASED,
+        "points": [finite(asdict(point)) for point in points],
+    }
+    named = [TABLE, FIGURE, *(str(point.ledger["file"]) for point in points)]
+    write_sealed(folder / FILE, claims, digests(folder, [folder / name for name in named]))
+
+
+def table_of(points: Sequence[Point]) -> str:
+    """Every day of every point, as CSV.
+
+    Raises
+    ------
+    ValueError
+        If a point has not all figures of a day.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("policy", "epsilon", "seed", "day", "regret", "reward", "present"))
@@ -181,16 +202,7 @@ def write_outcome(folder: Path, config: OnlineConfig, points: Sequence[Point]) -
         days = zip(course.regret, course.reward, course.present, strict=True)
         for day, row in enumerate(days):
             table.writerow((point.policy, point.budget, point.seed, day, *row))
-    write_atomically(folder / TABLE, text.getvalue())
-    claims = {
-        "schema": _SCHEMA,
-        "kind": "online",
-        "config": config.stated(),
-        "metrics_status": NOT_RELEASED,
-        "points": [finite(asdict(point)) for point in points],
-    }
-    named = [folder / TABLE, folder / FIGURE, *(folder / p.ledger["file"] for p in points)]
-    write_sealed(folder / FILE, claims, digests(folder, named))
+    return text.getvalue()
 
 
 def read_outcome(file: Path) -> tuple[dict[str, Any], list[Point]]:
@@ -206,6 +218,8 @@ def read_outcome(file: Path) -> tuple[dict[str, Any], list[Point]]:
         points = [_point(each) for each in tree["points"]]
         if tree["schema"] != _SCHEMA or tree["kind"] != "online" or not points:
             raise ValueError("of another schema, or without points")
+        if {*tree} - {"seal"} != _CLAIMS or tree["metrics_status"] != NOT_RELEASED:
+            raise ValueError("says more or less than such a run does")
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:

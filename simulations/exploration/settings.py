@@ -113,7 +113,12 @@ def online_config(tree: dict[str, Any], source: str) -> OnlineConfig:
     if not made.seeds or len(set(made.seeds)) < len(made.seeds):
         raise ConfigError(f"{source}: seeds = {list(made.seeds)}: expected at least one, once each")
     for epsilon in made.epsilons:
-        check_resolved(made.guarantee(epsilon).delta, epsilon)
+        check_resolved(delta := made.guarantee(epsilon).delta, epsilon)
+        if delta >= 1 / made.users:
+            raise ConfigError(
+                f"{source}: delta (--delta) = {delta:g}: expected below 1/{made.users}, one over "
+                "the users; from there on, publishing one outright would be allowed"
+            )
     return made
 
 

@@ -3,7 +3,9 @@
 1. draw    what is tried, at random and all of it before the first run: nothing that is tried
            follows from what was released, so the trials' losses add up as planned
 2. plan    the largest budget for each trial with which all together keep the search's
-3. run     each on its own ledger, its figure released with noise (`privacy.metrics_share`)
+3. run     each on its own ledger and with a seed of its own, as losses of subsampled releases add
+           up only where each asks people anew; its figure released with noise
+           (`privacy.metrics_share`)
 4. choose  by released figures alone, which costs nothing more
 5. total   recomputed from all ledgers, and carried by the chosen adapter
 """
@@ -18,7 +20,7 @@ from typing import Any
 import optuna
 from optuna.samplers import RandomSampler
 
-from shared.config import ExperimentConfig, at_epsilon, from_dict, load_toml, settings_hash
+from shared.config import ExperimentConfig, at_epsilon, settings_hash
 from shared.errors import ConfigError
 from shared.files import FolderLock, read_record
 from shared.privacy.contribution.units import releases_metrics
@@ -57,24 +59,29 @@ class Planned:
     asked : Search
     values : sequence of mapping
         Of every trial; none of the first, the settings as they stand.
+    opened : ExperimentConfig
+        The settings as they stand, with what a run resolves.
     each : float
         Epsilon of every trial's run.
     """
 
     asked: Search
     values: Sequence[Mapping[str, Any]]
+    opened: ExperimentConfig
     each: float
 
-    def settings(self, values: Mapping[str, Any]) -> ExperimentConfig:
+    def settings(self, number: int) -> ExperimentConfig:
         """Of a trial's run."""
-        return replace(self.asked, epsilon=self.each).settings(values)
+        seeds = (self.asked.seeds[0] + number,)
+        own = replace(self.asked, epsilon=self.each, seeds=seeds).settings(self.values[number])
+        return _resolved(own, self.opened)
 
     def stated(self) -> dict[str, Any]:
         """As the folder holds it."""
         return {"each": self.each, "trials": [dict(each) for each in self.values]}
 
 
-def plan_trials(asked: Search, trials: int, users: int) -> Planned:
+def plan_trials(asked: Search, trials: int, users: int, opened: ExperimentConfig) -> Planned:
     """Draw what is tried, and what each trial may cost.
 
     Parameters
@@ -85,6 +92,8 @@ def plan_trials(asked: Search, trials: int, users: int) -> Planned:
         Runs in all, the settings as they stand among them.
     users : int
         Size of the population: public.
+    opened : ExperimentConfig
+        The settings as they stand, with what a run resolves.
 
     Raises
     ------
@@ -95,13 +104,11 @@ def plan_trials(asked: Search, trials: int, users: int) -> Planned:
 
     def plans_at(epsilon: float) -> list[Plan]:
         at = replace(asked, epsilon=epsilon)
-        found = (
-            server_plan(at_epsilon(at.settings(each), epsilon, asked.seeds[0]), users)
-            for each in values
-        )
+        runs = (_resolved(at.settings(each), opened) for each in values)
+        found = (server_plan(at_epsilon(run, epsilon, asked.seeds[0]), users) for run in runs)
         return [plan for plan in found if plan]
 
-    return Planned(asked, values, budget_of_each(plans_at, asked.epsilon))
+    return Planned(asked, values, opened, budget_of_each(plans_at, asked.epsilon))
 
 
 def search_private(
@@ -129,18 +136,17 @@ def search_private(
     _refuse(asked, trials)
     with Machines(asked.settings({})) as opened:
         refuse_data(opened)
-        users, catalogue = len(opened.population), opened.config.data.catalogue
-    planned = plan_trials(asked, trials, users)
-    folder.begin(asked, {"catalogue": catalogue, "users": users, **planned.stated()})
+        users, whole = len(opened.population), opened.config
+    planned = plan_trials(asked, trials, users, whole)
+    folder.begin(asked, {"catalogue": whole.data.catalogue, "users": users, **planned.stated()})
     with FolderLock(folder.path) as lock:
         lock.take()
         say(f"each of {trials} runs: epsilon {planned.each:g}, together at most {asked.epsilon:g}")
         found = []
         for number, values in enumerate(planned.values):
             run = RunFolder(folder.path / trial_name(number))
-            begun = run.settings.exists()  # with what a run resolves: its catalogue, its weights
-            made = from_dict(load_toml(run.settings)) if begun else planned.settings(values)
-            results = run_sweep(made, run.path, resume=begun, quiet=True)
+            begun = run.settings.exists()
+            results = run_sweep(planned.settings(number), run.path, resume=begun, quiet=True)
             figure = Figure.of(results.points[0], asked.metric)
             found.append(Tried(number, values, figure.value, figure.error))
             which = f"trial {number} of {trials - 1}" if number else "as it stands"
@@ -153,6 +159,17 @@ def search_private(
 def planned_trials(folder: TuneFolder) -> int:
     """How many trials a private search in a folder was begun with."""
     return len(read_record(folder.search, ("about",))["about"]["trials"])
+
+
+def _resolved(config: ExperimentConfig, opened: ExperimentConfig) -> ExperimentConfig:
+    """Settings with what a run resolves when it starts: people, catalogue, weights."""
+    data, model = opened.data, vars(opened.model)
+    digests = {name: of for name, of in model.items() if name.endswith("_sha256")}
+    return replace(
+        config,
+        data=replace(config.data, people=data.people, catalogue=data.catalogue),
+        model=replace(config.model, **digests),
+    )
 
 
 def _refuse(asked: Search, trials: int) -> None:

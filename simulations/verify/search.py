@@ -198,8 +198,15 @@ def _choice_problems(claims: Searched, points: Sequence[Point]) -> list[str]:
 
 
 def _difference_problems(claims: Searched, runs: Sequence[VerifyReport]) -> list[str]:
-    """All runs are on the same people, and differ in what was varied alone, as it is stated."""
+    """All runs are on the same people, each with a seed and what was varied of its own alone."""
     found, vary = [], claims.get("vary")
+    seeds = [_point(run).get("seed") for run in runs]
+    found += [
+        f"{trial_name(number)}: seed {seed} is another trial's too, so both asked the same people: "
+        "what they cost together is more than the sum"
+        for number, seed in enumerate(seeds)
+        if seed in seeds[:number]
+    ]
     first, base = runs[0].results, _flat(runs[0].results.config)
     for number, (trial, run) in enumerate(zip(claims.trials, runs, strict=True)):
         name = trial_name(number)

@@ -105,7 +105,7 @@ def withheld(
     entries = record.entries if isinstance(record, Ledger) else ()
     counted = [entry.round for entry in entries if entry.release == "metrics"]
     found: Any = claim.table("released_metrics").get("releases")
-    told = {at.get("round") for at in found if isinstance(at, dict)} if _is_list(found) else set()
+    told = [at.get("round") for at in found if isinstance(at, dict)] if _is_list(found) else []
     missing = [str(number) for number in counted if number not in told]
     lines = [f"released_metrics: not told of round {', '.join(missing)}"] if missing else []
     bits = claim.get("clipping_bits")

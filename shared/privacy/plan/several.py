@@ -1,7 +1,8 @@
 """Several runs on the same people under one budget: what each may cost, and what all do.
 
-Whoever sees all K of them sees one composition. Each run is fixed before anything is released and
-none follows from what another released, so its loss is the sum of theirs:
+Whoever sees all K of them sees one composition. Each run is fixed before anything is released,
+none follows from what another released, and each draws its noise and whom it asks anew, so its
+loss is the sum of theirs:
 
     (M_1, ..., M_K)   costs   epsilon(M_1's events, ..., M_K's events; delta)
 
@@ -11,10 +12,11 @@ Nothing here rests on all runs but one staying hidden, as bounds for a random nu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from shared.errors import ConfigError
 from shared.privacy.accounting.accountant import epsilon
-from shared.privacy.guarantee import Guarantee
+from shared.privacy.guarantee import Guarantee, in_sums, seen_of_each
 from shared.privacy.plan.plan import Plan
 
 PARTS = 1000
@@ -42,6 +44,8 @@ def cost_of_all(plans: Sequence[Plan]) -> float:
 def same_promise(guarantees: Sequence[Guarantee]) -> Guarantee:
     """The first of several guarantees, if all are of one unit and counted in one way.
 
+    Of devices in a sum it says what all say: the fewest of any of them.
+
     Raises
     ------
     ConfigError
@@ -56,7 +60,15 @@ def same_promise(guarantees: Sequence[Guarantee]) -> Guarantee:
                     f"{name} = {one} and {two} of two runs: what they cost cannot be added up; "
                     "give both the same"
                 )
-    return first
+    seen = [seen_of_each(each.adversary) for each in guarantees]
+    words = seen[0][0]
+    if any(others[0] != words for others in seen):
+        raise ConfigError(
+            "adversary differs between two runs: what they cost cannot be added up; give both the "
+            "same"
+        )
+    fewest, colluding = min(each[1] for each in seen), min(each[2] for each in seen)
+    return replace(first, adversary=in_sums(words, fewest, colluding) if fewest > 1 else words)
 
 
 def budget_of_each(plans_at: Callable[[float], Sequence[Plan]], whole: float) -> float:

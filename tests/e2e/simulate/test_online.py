@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
+from shared.privacy.ledger.seal import digests, write_sealed
 from simulations.exploration.outcome import recovery
 from tests.support.command import command
 
@@ -75,8 +77,6 @@ def table_of(folder):
     ],
 )
 def test_whatever_is_altered_is_seen(run, tmp_path, spoil, told):
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(run[0], folder)
     spoil(folder)
@@ -84,6 +84,38 @@ def test_whatever_is_altered_is_seen(run, tmp_path, spoil, told):
     assert done.code == 3
     assert told in done.out
     assert "DISAGREE" in done.out
+
+
+def seal_again(folder, change, left_out=()):
+    """As a liar does who has the key."""
+    tree = json.loads((folder / "online.json").read_text())
+    names = [name for name in tree.pop("seal")["files"] if name not in left_out]
+    change(tree)
+    write_sealed(folder / "online.json", tree, digests(folder, [folder / name for name in names]))
+
+
+@pytest.mark.parametrize(
+    ("lie", "left_out", "told"),
+    [
+        (lambda t: t["points"][0]["guarantee"].pop("delta"), (), "is not that of the settings"),
+        (
+            lambda t: t["points"][0]["course"].update(regret=[0.0] * 4),
+            (),
+            "not the points' figures",
+        ),
+        (lambda t: [each["course"].clear() for each in t["points"]], (), "no outcome"),
+        (lambda t: None, ("online.csv",), "online.csv: the seal does not vouch for it"),
+        (lambda t: t.update(metrics_status="released"), (), "says more or less"),
+        (lambda t: t.update(released={"clicks": 1}), (), "says more or less"),
+        (lambda t: t["config"].update(delta=0.5), (), "one over the users"),
+    ],
+)
+def test_what_was_altered_is_seen_whoever_seals_it(run, tmp_path, lie, left_out, told):
+    folder = shutil.copytree(run[0], tmp_path / "run")
+    seal_again(folder, lie, left_out)
+    done = command("verify", folder)
+    assert done.code != 0
+    assert told in done.out + done.err
 
 
 def cut(file):
@@ -109,6 +141,10 @@ def edit(file, old, new):
             "days (--days) = 0: Input should be greater than or equal to 1",
         ),
         (("--online", "--epsilon", "0"), "epsilon (--epsilon) = 0.0: expected a budget > 0"),
+        (
+            ("--online", "--users", "90", "--delta", "0.5"),
+            "expected below 1/90, one over the users",
+        ),
         (("--online", "--config", "no.toml"), "no.toml: cannot be read"),
         (("--online", "--out", "."), "--out .: is there already"),
         (("--online", "--users", "3", "--epsilon", "1e-9"), "expected at least 0.001"),

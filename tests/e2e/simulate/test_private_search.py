@@ -94,6 +94,22 @@ def test_it_goes_on_where_it_stopped_and_ends_alike(searched, copied):
     assert "keeps the 2" in done.error
 
 
+def test_a_trial_that_was_not_planned_is_refused(copied):
+    """Another run in a trial's folder would cost what the budget was not divided for."""
+    shutil.rmtree(copied / "trial-1")
+    shutil.copytree(copied / "trial-0", copied / "trial-1")
+    before = (copied / "total.json").read_text()
+    done = command("tune", "--resume", copied, "--quiet")
+    assert done.code == 2
+    assert "trial-1/config.toml: differs from these settings" in done.err
+    assert (copied / "total.json").read_text() == before
+
+
+def test_every_trial_asks_people_anew(searched):
+    found = [json.loads((searched[0] / f"trial-{n}" / "results.json").read_text()) for n in (0, 1)]
+    assert [at["points"][0]["seed"] for at in found] == [0, 1]
+
+
 def test_all_in_its_folder_has_a_status(searched):
     folder, rows = searched[0], sections()["search"]
     found = set()
@@ -132,6 +148,17 @@ def left_out(folder):
         digests(folder, files),
     )
     return "epsilon = "
+
+
+def same_cohorts(folder):
+    """As searches were that asked the same people in every trial."""
+    for number in range(2):
+        file = folder / f"trial-{number}" / "results.json"
+        claims = json.loads(file.read_text())
+        claims["points"][0]["seed"] = 0
+        write_sealed(file, claims, claims.pop("seal")["files"])
+    seal_again(folder)
+    return "trial-1: seed 0 is another trial's too"
 
 
 def another_chosen(folder):
@@ -181,7 +208,7 @@ def no_search(folder):
 
 
 LIES = (
-    *(uncounted, cheaper, left_out, another_chosen, better_figure, other_values),
+    *(uncounted, cheaper, left_out, same_cohorts, another_chosen, better_figure, other_values),
     *(own_promise, other_weights, larger_budget, no_search),
 )
 

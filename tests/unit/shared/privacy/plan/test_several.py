@@ -8,14 +8,16 @@ import math
 from dataclasses import replace
 
 import pytest
-from dp_accounting import GaussianDpEvent
+from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 from scipy.optimize import brentq
 from scipy.stats import norm
 
 from shared.errors import ConfigError
+from shared.privacy.accounting.accountant import epsilon
+from shared.privacy.guarantee import USER_CENTRAL, USER_SCHEDULED, in_sums
 from shared.privacy.ledger.ledger import Ledger, LedgerHeader
 from shared.privacy.ledger.together import spent_together
-from shared.privacy.plan.several import budget_of_each, cost_of_all
+from shared.privacy.plan.several import budget_of_each, cost_of_all, same_promise
 from tests.support.privacy.guarantees import promised
 from tests.unit.shared.privacy.plan.test_plan import USERS, point, server_plan
 
@@ -71,6 +73,24 @@ def test_what_is_counted_in_two_ways_is_not_added_up(name, tmp_path):
     ]
     with pytest.raises(ConfigError, match=f"{name} = "):
         spent_together(both)
+
+
+def test_the_fewest_devices_in_any_run_are_what_all_promise():
+    """Sums of two devices in one run tell more than those of 240 in the other."""
+    runs = [promised(adversary=in_sums(USER_CENTRAL, fewest, 0.1)) for fewest in (240, 2)]
+    assert same_promise(runs).adversary == same_promise(runs[::-1]).adversary == runs[1].adversary
+    clear = promised(adversary=USER_CENTRAL)
+    assert same_promise([runs[0], clear]).adversary == USER_CENTRAL
+    with pytest.raises(ConfigError, match="adversary differs"):
+        same_promise([clear, promised(adversary=USER_SCHEDULED)])
+
+
+def test_what_asks_the_same_people_twice_costs_more_than_the_sum():
+    """Why each run has a seed of its own: two with one cohort are one release of half the noise."""
+    q, z, runs = 0.02, 0.8, 4
+    own = epsilon([(PoissonSampledDpEvent(q, GaussianDpEvent(z)), runs)], DELTA, "zero_out", 1)
+    one = PoissonSampledDpEvent(q, GaussianDpEvent(z / runs**0.5))
+    assert epsilon([(one, 1)], DELTA, "zero_out", 1) > 5 * own
 
 
 def test_ledgers_together_cost_what_their_gaussians_do(tmp_path):
