@@ -25,12 +25,14 @@ def titled(text: str) -> tuple[str, str]:
     ('Toy Story (1995)', 'Animation, Comedy')
     >>> titled("Mr. Holland's Opus (1995). Drama")
     ("Mr. Holland's Opus (1995)", 'Drama')
+    >>> titled("The Silent Case 2. Crime, History")
+    ('The Silent Case 2', 'Crime, History')
     """
     if dated := _DATED.match(text):
         return dated[1], text[dated.end() :]
     for stop in _STOP.finditer(text):
         before = text[: stop.start()].rpartition(" ")[2].lower()
-        if before not in _SHORT and len(before) > 1:
+        if before not in _SHORT and not (len(before) == 1 and before.isalpha()):
             return text[: stop.start()].rstrip("."), text[stop.end() :]
     return text.rstrip("."), ""
 

@@ -74,13 +74,16 @@ def _matrices(folder: Path, name: str) -> Ratings:
     chosen, random = _matrix(folder / _CHOSEN), _matrix(folder / _RANDOM)
     _check(name, chosen, random)
     features, given = folder / _FEATURES, folder / _GIVEN
-    return Ratings(
-        name,
-        chosen,
-        random,
-        _matrix(features) if features.exists() else np.empty((len(chosen), 0)),
-        _matrix(given) if given.exists() else None,
-    )
+    people = _matrix(features) if features.exists() else np.empty((len(chosen), 0))
+    if len(people) != len(chosen):
+        raise DataError(f"{features}: {len(people)} rows, but ratings are of {len(chosen)} people")
+    theirs = _matrix(given) if given.exists() else None
+    if theirs is not None:
+        if theirs.shape != chosen.shape:
+            raise DataError(f"{given}: {theirs.shape} propensities of {chosen.shape} ratings")
+        if not ((theirs > 0) & (theirs <= 1)).all():
+            raise DataError(f"{given}: a propensity outside (0, 1]")
+    return Ratings(name, chosen, random, people, theirs)
 
 
 def _matrix(file: Path) -> Floats:
@@ -113,11 +116,14 @@ def _tables(folder: Path, name: str) -> Ratings:
             zip(who, what, table.columns["rating"].values, strict=True)
         ):
             try:
-                matrix[people[user], items[item]] = rating = float(text or "")
+                rating = float(text or "")
             except ValueError:
                 rating = 0.0
             if not 1 <= rating < 1e6:
                 raise table.refusal(row, f"rating = {text}: expected a number from 1 up")
+            if matrix[people[user], items[item]]:
+                raise table.refusal(row, f"{user!r} rates {item!r} twice; keep one rating")
+            matrix[people[user], items[item]] = rating
         filled.append(matrix)
     _check(name, *filled)
     return Ratings(name, filled[0], filled[1], np.empty((len(people), 0)))

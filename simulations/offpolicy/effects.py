@@ -63,8 +63,11 @@ def item_effects(log: LoggedFeedback, seed: int = 0) -> Effects:
     Raises
     ------
     DataError
-        If the first place of the log has no click: nothing says how likely others are looked at.
+        If the first place of the log has no click: nothing says how likely others are looked at;
+        or if the log is of one person alone.
     """
+    if int(log.people.max()) < 1:
+        raise DataError(f"{log.name}: is of one person; an interval over people needs more")
     weights = 1 / log.propensities
     if not (log.rewards[log.places == 0] > 0).any():
         raise DataError(f"{log.name}: nothing is clicked at place {log.place_names[0]}")
@@ -73,7 +76,7 @@ def item_effects(log: LoggedFeedback, seed: int = 0) -> Effects:
         effects = _ratio(log.items, weights * log.rewards, weights * looked_at[log.places], count)
         known = weights * np.nan_to_num(effects)[log.items]
         looked_at = _ratio(log.places, weights * log.rewards, known, len(looked_at))
-        looked_at = looked_at / looked_at[0]
+        looked_at = np.nan_to_num(looked_at / looked_at[0])  # no item with a click stood there
     seen = weights * looked_at[log.places]
     ones = np.ones(len(log))
     low, high = np.percentile(list(_drawn(log, weights, seen, seed)), (2.5, 97.5), axis=0)

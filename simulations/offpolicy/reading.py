@@ -24,7 +24,8 @@ _CALLED = {
     "click": ("click", "clicked"),
 }
 _OPTIONAL = ("user", "slate", "position", "timestamp")
-_TINY = float(np.nextafter(0, 1))
+# Below this nothing is drawn in practice, and powers of its inverse are no numbers any more.
+_TINY = 1e-12
 
 
 def read_feedback(path: Path) -> LoggedFeedback:
@@ -41,8 +42,9 @@ def read_feedback(path: Path) -> LoggedFeedback:
     Raises
     ------
     DataError
-        Naming file and row, for a missing column, a propensity outside (0, 1], a click outside
-        [0, 1], a place twice in a slate, an item that is not listed, or fewer than two items.
+        Naming file and row, for a missing column, a propensity outside [1e-12, 1], a click
+        outside [0, 1], a place or an item twice in a slate, an item that is not listed, or fewer
+        than two items.
     """
     file = find(path, "slates", "give the log itself") if path.is_dir() else path
     if suffix_of(file) is None:
@@ -72,7 +74,7 @@ def read_feedback(path: Path) -> LoggedFeedback:
         places=place.astype(np.int64),
         place_names=tuple(names.tolist()),
         rewards=_numbers(table, "click", (0, 1), "0, 1, or a reward between")[order],
-        propensities=_numbers(table, "propensity", (_TINY, 1), "above 0, up to 1")[order],
+        propensities=_numbers(table, "propensity", (_TINY, 1), f"{_TINY:g} to 1")[order],
         people=people[order],
         slates=np.cumsum(np.diff(groups[order], prepend=groups[order[:1]]) != 0),
         times=times[order],
@@ -184,6 +186,13 @@ def _check_shown(table: Table, order: Indices, log: LoggedFeedback) -> None:
     if len(early):
         item = log.item_ids[log.items[early[0]]]
         raise table.refusal(int(order[early[0]]), f"item {item!r} is shown before it arrives")
+    pairs = np.lexsort((log.items, log.slates))  # as sorted, so that the lower place is second
+    same = (np.diff(log.slates[pairs]) == 0) & (np.diff(log.items[pairs]) == 0)
+    if same.any():
+        row = int(pairs[1:][same][0])
+        item = log.item_ids[log.items[row]]
+        told = f"item {item!r}: twice in one slate; what stands above is no candidate"
+        raise table.refusal(int(order[row]), told)
 
 
 def _shows_again(log: LoggedFeedback) -> bool:

@@ -22,6 +22,7 @@ from simulations.offpolicy.policies import Policy
 
 DRAWS = 1000
 _ENDS = (2.5, 97.5)
+_ROUNDED = 1e-3
 _BOOTSTRAP, _FOLDS = 0x626F6F74, 0x666F6C64  # keep random streams of one seed apart
 
 
@@ -77,9 +78,11 @@ class Valued:
                 f"{self.unsupported:.2%} of the policy's choices are of items that the log never "
                 "shows at that place: what they earn no row tells"
             )
-        if not self.mean_weight.low <= 1 <= self.mean_weight.high:
+        mean = self.mean_weight
+        # Propensities that were rounded when they were written are no wrong ones.
+        if not mean.low <= 1 <= mean.high and abs(mean.value - 1) >= _ROUNDED:
             found.append(
-                f"weights have the mean {self.mean_weight.value:.3f}, not 1: propensities are not "
+                f"weights have the mean {mean.value:.3f}, not 1: propensities are not "
                 "those of the policy that logged, or it cannot show what this one does"
             )
         if self.effective_rows < 0.01 * self.rows:

@@ -103,7 +103,7 @@ def _value(given: Evaluated, log: Path) -> None:
         from simulations.commands.trained.offpolicy import show_value
 
         temperature = 1.0 if given.temperature is None else given.temperature
-        found = value_policy(log, given.policy or "uniform", temperature)
+        found = value_policy(log, "uniform" if given.policy is None else given.policy, temperature)
     show_value(found, log, as_json=given.as_json)
 
 

@@ -53,10 +53,7 @@ def show_effects(found: Effects, log: LoggedFeedback, *, as_json: bool) -> None:
     rows = [
         {
             "item": log.item_ids[item],
-            **{
-                name: None if np.isnan(value := float(getattr(found, field)[item])) else value
-                for name, field in _FIELDS.items()
-            },
+            **{name: _number(getattr(found, field)[item]) for name, field in _FIELDS.items()},
         }
         for item in order
     ]
@@ -80,6 +77,12 @@ def show_effects(found: Effects, log: LoggedFeedback, *, as_json: bool) -> None:
     show_table(columns, table, f"Clicks where an item is looked at first, from {log.name}")
     told = ", ".join(f"{place} {chance:.2f}" for place, chance in looked_at.items())
     typer.echo(f"Places are looked at, of the first one: {told}.")
+
+
+def _number(value: np.generic) -> int | float | None:
+    """As JSON has it; null where there is none."""
+    number: int | float = value.item()
+    return None if np.isnan(number) else number
 
 
 _FIELDS = {"effect": "effects", "low": "low", "high": "high", "rate": "rates", "shown": "shown"}

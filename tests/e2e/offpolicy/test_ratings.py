@@ -77,3 +77,31 @@ def test_a_rating_out_of_range_is_told_with_its_row(tmp_path):
     done = command("ratings", "--data", tables(tmp_path, rating="0"))
     assert done.code == 2
     assert "row 2: rating = 0: expected a number from 1 up" in done.error
+
+
+def test_a_second_rating_of_the_same_item_is_told_with_its_row(tmp_path):
+    file = tables(tmp_path) / "random.csv"
+    first = file.read_text().splitlines()[1]
+    file.write_text(f"{file.read_text()}\n{first}\n")
+    done = command("ratings", "--data", tmp_path)
+    assert done.code == 2
+    assert "twice; keep one rating" in done.error
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shape", "told"),
+    [
+        ("propensities.ascii", 0.5, (10, 15), "(10, 15) propensities of (20, 15) ratings"),
+        ("propensities.ascii", 0, (20, 15), "a propensity outside (0, 1]"),
+        ("user_item_features/user_features.ascii", 1, (5, 3), "5 rows, but ratings are of 20"),
+    ],
+)
+def test_files_that_do_not_fit_the_ratings_are_told(tmp_path, name, value, shape, told):
+    rng = np.random.default_rng(0)
+    (tmp_path / "user_item_features").mkdir()
+    for file in ("train.ascii", "test.ascii"):
+        np.savetxt(tmp_path / file, rng.integers(0, 6, (20, 15)))
+    np.savetxt(tmp_path / name, np.full(shape, float(value)))
+    done = command("ratings", "--data", tmp_path)
+    assert done.code == 2
+    assert told in done.error

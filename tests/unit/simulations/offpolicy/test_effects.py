@@ -1,5 +1,6 @@
 """What showing an item does: by hand, and in worlds in which it is known."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -99,6 +100,20 @@ def test_without_a_click_at_the_first_place_nothing_is_known():
         item_effects(made([0, 1], [0, 1], [0.5, 0.5], [0, 1]))
 
 
+def test_where_nothing_is_clicked_a_place_is_not_looked_at():
+    """And what stands there alone is as all are: nothing that is no number anywhere."""
+    found = item_effects(made([0, 1] * 10, [0, 1] * 10, [0.5] * 20, [1, 0, 0, 0] * 5))
+    assert found.looked_at.tolist() == [1, 0]
+    assert found.effects.tolist() == pytest.approx([0.5, 0.5])
+    assert np.isfinite([found.low, found.high]).all()
+
+
+def test_of_one_person_there_is_no_interval():
+    log = made([0, 1], [0, 0], [0.5, 0.5], [1, 0])
+    with pytest.raises(DataError, match="is of one person"):
+        item_effects(dataclasses.replace(log, people=np.zeros(2, dtype=np.int64)))
+
+
 def test_the_command_lists_the_best_and_a_document_all(tmp_path):
     world = World(users=20, items=40, seed=0, settings=WorldConfig(slate=2))
     folder = write_world(world, tmp_path / "log")
@@ -108,6 +123,7 @@ def test_the_command_lists_the_best_and_a_document_all(tmp_path):
     document = json.loads(command("evaluate", "--off-policy", folder, "--effects", "--json").out)
     items = document["items"]
     assert len(items) == 40
+    assert all(isinstance(one["shown"], int) for one in items)
     assert [one["effect"] for one in items] == sorted(
         (one["effect"] for one in items), reverse=True
     )

@@ -146,6 +146,13 @@ def test_what_no_row_tells_is_said():
     assert "not 1" in found.warnings[1]
 
 
+def test_propensities_rounded_to_four_digits_are_no_wrong_ones():
+    log = made([0, 1, 2] * 20, [0.3333] * 60, [0, 1, 0] * 20)
+    found = value_of(Uniform(), log)
+    assert not found.mean_weight.low <= 1 <= found.mean_weight.high
+    assert found.warnings == []
+
+
 @given(
     weights=st.lists(st.floats(0, 100), min_size=4, max_size=30),
     most=st.floats(0, 1),

@@ -79,8 +79,10 @@ def test_a_world_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (LOG.replace("0.25", "0"), "row 3: propensity = 0: expected above 0, up to 1"),
+        (LOG.replace("0.25", "0"), "row 3: propensity = 0: expected 1e-12 to 1"),
         (LOG.replace("0.25", "nan"), "row 3: propensity = nan"),
+        (LOG.replace("0.25", "1e-200"), "row 3: propensity = 1e-200: expected 1e-12 to 1"),
+        (LOG.replace("1,1,a", "1,1,b"), "row 2: item 'b': twice in one slate"),
         (LOG.replace("0.5,0", "0.5,2"), "row 2: click = 2: expected 0, 1"),
         (LOG.replace("1,1,a", "1,0,a"), "position = 0: twice in one slate"),
         (LOG.replace("1,1,a", "1,1.5,a"), "row 2: position = 1.5: expected a whole number"),
