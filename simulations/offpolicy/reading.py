@@ -47,10 +47,10 @@ def read_feedback(path: Path) -> LoggedFeedback:
         than two items.
     """
     file = find(path, "slates", "give the log itself") if path.is_dir() else path
-    if suffix_of(file) is None:
-        raise DataError(f"{file}: {unknown_kind(file)}")
     if not file.exists():
         raise DataError(f"{file}: there is no such file; give a log of what was shown")
+    if suffix_of(file) is None:
+        raise DataError(f"{file}: {unknown_kind(file)}")
     table = _table(file)
     columns = table.columns
     items = schema.identifiers(table, "item").values

@@ -42,7 +42,9 @@ def ratings(given: Rated) -> None:
 
         found = compared(open_ratings(given.data), given.propensities, given.bound, seeds)
     if given.as_json:
-        typer.echo(document({**asdict(given), "found": {n: asdict(f) for n, f in found.items()}}))
+        page = {"data": given.data, "propensities": given.propensities, "bound": given.bound}
+        page |= {"seeds": seeds, "found": {name: asdict(one) for name, one in found.items()}}
+        typer.echo(document(page))
         return
     _show(found, given)
 

@@ -29,7 +29,10 @@ def test_coat_is_what_its_publisher_says(coat):
 
 
 def test_corrected_is_better_on_random_ratings_of_coat(coat):
-    found = json.loads(command("ratings", "--data", coat.name, "--json").out)["found"]
+    document = json.loads(command("ratings", "--data", coat.name, "--json").out)
+    assert list(document) == ["data", "propensities", "bound", "seeds", "found"]
+    assert document["seeds"] == [0]
+    found = document["found"]
     for name in ("ips", "doubly_robust"):
         gain, low, high = found[name]["mse_gain"]
         assert 0.05 < low < gain < high

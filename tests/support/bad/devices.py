@@ -143,6 +143,24 @@ CASES = {
     ),
     "client forget: an item that nobody met": _with(_nothing, "forget", "--yes", "--item", "z"),
     "client pause: caps with a typing error": _with(_text("caps.toml", "epsilom = 1\n"), "pause"),
+    "client recommend --explore: the owner does not allow it": _with(
+        _nothing, "recommend", "--explore", "thompson"
+    ),
+    "client recommend --explore: no policy of that name": _with(
+        _nothing, "recommend", "--explore", "thomson"
+    ),
+    "client recommend --explore: a strength out of range": _with(
+        _nothing, "recommend", "--explore", "softmax=0"
+    ),
+    "client recommend --explore: a strength that is no number": _with(
+        _nothing, "recommend", "--explore", "softmax=low"
+    ),
+    "client recommend --explore: beside --ask": _with(
+        _nothing, "recommend", "--explore", "greedy", "--ask", "comedy"
+    ),
+    "client recommend --explore: allowed by no true or false": _with(
+        _text("device.toml", "[exploration]\nallowed = 1\n"), "recommend", "--explore", "greedy"
+    ),
     "client rollback: no earlier release": _with(_nothing, "rollback"),
     "client rollback: a pointer that leads elsewhere": _with(
         lambda lab, folder: [

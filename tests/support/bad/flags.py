@@ -172,6 +172,58 @@ OTHERS = (
     ("flag", "simulate --preset demo --out new --start-is-public"),
     ("file", "simulate --preset demo --out new --start here --start-is-public"),
     ("file", "simulate --preset demo --out new --start run/results.json --start-is-public"),
+    ("file", "evaluate --off-policy new"),
+    ("file", "evaluate --off-policy here"),
+    ("file", "evaluate --off-policy run/results.json"),
+    ("file", "evaluate --off-policy run/results.csv"),
+    ("flag", "evaluate --off-policy new --data world"),
+    ("flag", "evaluate --off-policy new --effects --policy uniform"),
+    ("flag", "evaluate --policy uniform"),
+    ("flag", "evaluate --effects"),
+    ("flag", "ratings"),
+    ("file", "ratings --data new"),
+    ("file", "ratings --data here"),
+    ("value", "ratings --data here --seeds 0,0"),
+    ("flag", "simulate --days 3 --out new"),
+    ("flag", "simulate --online --rounds 3 --out new"),
+    ("flag", "simulate --online --policies nope --out new"),
+    ("value", "simulate --online --policies greedy=1 --out new"),
+    ("value", "simulate --online --policies softmax=0 --out new"),
+    ("value", "simulate --online --policies greedy,greedy --out new"),
+    ("value", "simulate --online --days 0 --out new"),
+    ("value", "simulate --online --epsilon 0 --out new"),
+    ("file", "simulate --online --out run"),
+    ("file", "simulate --online --config new --out new"),
+)
+
+SHOWN = "item,propensity,click\na,0.5,0\nb,0.5,1\n"
+LOGS = (
+    ("file", "a log without propensities", SHOWN.replace("propensity", "chance"), ""),
+    ("file", "no rows", SHOWN.partition("a,")[0], ""),
+    ("file", "an empty file", "", ""),
+    ("file", "one item only", SHOWN.replace("b,", "a,"), ""),
+    ("value", "a propensity of 0", SHOWN.replace("0.5,0", "0,0"), ""),
+    ("value", "a propensity below 0", SHOWN.replace("0.5,0", "-0.5,0"), ""),
+    ("value", "a propensity that is no number", SHOWN.replace("0.5,0", "nan,0"), ""),
+    ("value", "a propensity of 1e-200", SHOWN.replace("0.5,0", "1e-200,0"), ""),
+    ("value", "a click of 2", SHOWN.replace("0.5,1", "0.5,2"), ""),
+    (
+        "value",
+        "an item twice in a slate",
+        "slate,position,"
+        + SHOWN.replace("\na,", "\n1,0,a,").replace("\nb,", "\n1,1,a,")
+        + "2,0,b,0.5,0\n",
+        "",
+    ),
+    (
+        "value",
+        "one person",
+        "user," + SHOWN.replace("\na,", "\nu,a,").replace("\nb,", "\nu,b,"),
+        "--effects",
+    ),
+    ("flag", "no policy of that name", SHOWN, "--policy nope"),
+    ("value", "a temperature of 0", SHOWN, "--temperature 0"),
+    ("value", "no click at the first place", SHOWN.replace(",1\n", ",0\n"), "--effects"),
 )
 
 ACCOUNT = (
@@ -242,6 +294,12 @@ def _run(text):
     return act
 
 
+def _log(content, text):
+    return lambda lab: lab.run(
+        "evaluate", "--off-policy", lab.file("log.csv", content), *words(text)
+    )
+
+
 def _use(name, text):
     return lambda lab: getattr(lab, name)(*words(text))
 
@@ -249,6 +307,14 @@ def _use(name, text):
 FLAGS = (
     *(Case(kind, f"simulate {text}", _simulate(text)) for kind, text in SIMULATE),
     *(Case(kind, text, _run(text)) for kind, text in OTHERS),
+    *(
+        Case(
+            kind,
+            f"{' '.join(('evaluate --off-policy', *words(text)))}: {name}",
+            _log(content, text),
+        )
+        for kind, name, content, text in LOGS
+    ),
     *(Case(kind, f"account {text}", _run(f"account {text}")) for kind, text in ACCOUNT),
     *(Case(kind, f"evaluate {text}", _use("evaluate", text)) for kind, text in EVALUATE),
     *(Case(kind, f"recommend {text}", _use("recommend", text)) for kind, text in RECOMMEND),
