@@ -14,7 +14,7 @@ from shared.data.titles import titled
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.spent import end_of
 from simulations.world.world import World
-from tests.support.command import REFERENCES, command, results, script, unfinish
+from tests.support.command import REFERENCES, command, results, script, unfinish, write_settings
 from tests.support.privacy.guarantees import differing
 
 
