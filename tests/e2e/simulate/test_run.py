@@ -14,7 +14,7 @@ from shared.data.titles import titled
 from shared.privacy.ledger.ledger import Ledger
 from shared.privacy.ledger.spent import end_of
 from simulations.world.world import World
-from tests.support.command import REFERENCES, command, results, script, unfinish
+from tests.support.command import REFERENCES, command, results, script, unfinish, write_settings
 from tests.support.privacy.guarantees import differing
 
 
@@ -330,3 +330,13 @@ def test_help_is_quick_and_imports_no_torch():
     assert done.stdout.strip().endswith("[]")
     for name in ("simulate", "verify", "data", "evaluate", "recommend"):
         assert f"  {name} " in done.stdout
+
+
+def test_other_people_than_the_settings_state_are_refused(tmp_path):
+    """Where rounds are given too: such a run would be refuted."""
+    settings = write_settings(tmp_path, references=())
+    settings.write_text(settings.read_text().replace("users = 40", "users = 40\npeople = 50"))
+    done = command("simulate", "--config", settings, "--out", tmp_path / "run")
+    assert done.code == 2
+    assert "data.people: there are 40 here, the settings say 50" in done.error
+    assert not (tmp_path / "run").exists()

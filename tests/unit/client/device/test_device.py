@@ -18,6 +18,7 @@ from shared.errors import ProtocolError
 from shared.metrics import rank_of_target
 from shared.model.adapter import install
 from shared.privacy.contribution.histogram import histogram_schema, user_histogram
+from shared.privacy.contribution.moments import exact_basis, moments_basis
 from shared.request import Ranks
 from simulations.world.world import World
 from tests.support.asking import asked, letters
@@ -56,6 +57,18 @@ def test_the_update_is_the_clipped_delta(engine, device, arrays, tiny_bert):
     assert update.norm == pytest.approx(0.5, rel=1e-6)
     assert update.norm <= 0.5
     assert (update.weight, update.schema) == (1.0, part.schema.digest)
+
+
+def test_moments_are_those_that_the_settings_give(device, tiny_bert):
+    """Under a budget no server has a device answer for each pair of items, nor the reverse."""
+    counts = np.arange(60.0)
+    exact, noised = exact_basis(counts), moments_basis(counts, 1.0, {})
+    for epsilon, right, wrong in ((2.0, noised, exact), (float("inf"), exact, noised)):
+        config = point_config(tiny_bert, epsilon=epsilon)
+        sent = device.answer(asked(config, "moments", 0, arrays=right.arrays()))
+        assert len(sent.vector) == right.dim
+        with pytest.raises(ProtocolError, match="moments: asked for"):
+            device.answer(asked(config, "moments", 0, arrays=wrong.arrays()))
 
 
 def test_at_infinite_epsilon_nothing_is_clipped(device, arrays, tiny_bert):
