@@ -242,7 +242,12 @@ def test_validation_selects_no_earlier_iterate(engine, tiny_bert, tmp_path, monk
     assert run.outcome["validation"]["hr@10"] == validated[-1]
     state_at_the_end = load(run.files.checkpoint)
     assert state_at_the_end.best_score < 0
-    np.testing.assert_array_equal(run.adapter, state_at_the_end.adapter.astype(np.float32))
+    schema = engine.schema
+    ours, ended = (schema.split(a) for a in (run.adapter, state_at_the_end.adapter))
+    moments = {name for name in schema.names if name.startswith("moments")}  # enter at the end
+    assert 0 < len(moments) < len(schema.names)
+    for name in set(schema.names) - moments:
+        np.testing.assert_array_equal(ours[name], ended[name].astype(np.float32))
 
 
 REFUSED = {
