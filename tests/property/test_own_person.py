@@ -7,6 +7,7 @@ engine. The number of people is public, so requests name the same one before and
 
 import dataclasses
 import itertools
+import string
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -38,7 +39,11 @@ from tests.support.tiny import make_engine, random_adapter
 
 ITEMS, USERS, ROUND, LENGTH = 30, 40, 2, 3
 NAMES = tuple(f"item {n}" for n in range(ITEMS))
-CATALOGUE = Catalogue(NAMES, NAMES)
+LETTERS = string.ascii_lowercase
+TEXTS = tuple(
+    f"item no {LETTERS[n % 26]}{LETTERS[n // 26]}" for n in range(ITEMS)
+)  # words, so texts
+CATALOGUE = Catalogue(NAMES, TEXTS)
 PRIVACY, FEDERATION = get_type_hints(PrivacyConfig), get_type_hints(FederationConfig)
 WORDS = (
     get_args(PRIVACY["unit"]),
