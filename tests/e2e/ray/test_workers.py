@@ -23,7 +23,7 @@ from tests.support.tiny import relative
 
 __all__ = ["marked"]  # a fixture
 
-ROUNDS = 8
+ROUNDS = 5
 LEDGER = "ledger-eps-2-seed-0.jsonl"
 NAMES = ("popularity", "local_only")
 
