@@ -25,7 +25,7 @@ COMMANDS = {  # what this room adds to the command line: name -> (where it stand
     ),
     "tune": (
         "simulations.commands.tune:tune",
-        "Search settings on the synthetic world or a public log, by validation alone.",
+        "Search settings on the world, a public log, or people's own under one budget.",
     ),
     "account": (
         "simulations.commands.account:account",
