@@ -56,10 +56,12 @@ def told(of: list[Point], users: int) -> dict[str, Any]:
 
 def apart(now: list[Point], before: list[Point], users: int) -> dict[str, Any]:
     """Now minus before over the seeds that both have, person by person."""
-    pairs = [pairs_of(a, {"before": b})["before"] for a, b in zip(now, before, strict=False)]
+    pairs: list[dict[str, Any]] = [
+        pairs_of(a, {"before": b})["before"] for a, b in zip(now, before, strict=False)
+    ]
     found = {}
     for name in METRICS if pairs else ():
-        moments = [(float(pair[name]["difference"]), float(pair[name]["se"])) for pair in pairs]  # type: ignore[arg-type]
+        moments = [(float(pair[name]["difference"]), float(pair[name]["se"])) for pair in pairs]
         found[name] = Difference.over(moments, users).stated()
     return found
 

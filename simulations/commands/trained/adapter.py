@@ -54,7 +54,9 @@ class Evaluated:
 
     data: _Data | None = None
     adapter: _Adapter | None = None
-    phase: Annotated[Literal["test", "validation"], typer.Option(help="Held-out item.")] = "test"
+    phase: Annotated[
+        Literal["test", "validation"] | None, typer.Option(help="Held-out item; test by default.")
+    ] = None
     users: _Users = None
     columns: _Columns = None
     world_seed: _Seed = None
@@ -78,7 +80,7 @@ def evaluate_adapter(given: Evaluated) -> None:
     with waiting(f"ranking with {given.adapter}"):
         from simulations.api.trained import evaluated
 
-        found = evaluated(_tried(given), given.phase)
+        found = evaluated(_tried(given), given.phase or "test")
     if given.as_json:
         typer.echo(document(found))
     else:
@@ -88,7 +90,7 @@ def evaluate_adapter(given: Evaluated) -> None:
 def _value(given: Evaluated, log: Path) -> None:
     from simulations.show import waiting
 
-    ranking = ("data", "adapter", "users", "columns", "world_seed")
+    ranking = ("data", "adapter", "phase", "users", "columns", "world_seed")
     other = next((name for name in ranking if getattr(given, name) is not None), None)
     if other is not None:
         raise ConfigError(

@@ -177,6 +177,7 @@ OTHERS = (
     ("file", "evaluate --off-policy run/results.json"),
     ("file", "evaluate --off-policy run/results.csv"),
     ("flag", "evaluate --off-policy new --data world"),
+    ("flag", "evaluate --off-policy new --phase test"),
     ("flag", "evaluate --off-policy new --effects --policy uniform"),
     ("flag", "evaluate --policy uniform"),
     ("flag", "evaluate --effects"),
